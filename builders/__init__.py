@@ -1,0 +1,1 @@
+"""Building datasets: read triplets, find or make synthetic videos, assemble, publish."""

@@ -1,0 +1,1 @@
+"""`evaluate` metrics, each a folder that stands alone as a Hugging Face Space."""

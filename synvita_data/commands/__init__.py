@@ -1,0 +1,1 @@
+"""Commands of the `synvita` program, one file each. Heavy imports stay inside the functions."""

@@ -1,0 +1,110 @@
+"""Errors that say where, what was found, what was expected and what to do.
+
+Every error a user can cause is a `SynvitaError`; the command line prints it without a traceback and
+exits with status 2, and long jobs write it into `quarantine.jsonl` and go on.
+"""
+
+from pathlib import Path
+from typing import Any
+
+
+class SynvitaError(Exception):
+    """A problem the user can mend.
+
+    Args:
+        problem: one sentence, without a final full stop.
+        file: the file at fault.
+        row: the row of that file, counted from 0 as in `triplets.csv` (the header is not a row).
+        found: what was there.
+        expected: what should have been there.
+        fix: what the user can do about it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        row: int | str | None = None,
+        found: Any = None,
+        expected: Any = None,
+        fix: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.file = None if file is None else str(file)
+        self.row = row
+        self.found = None if found is None else _short(found)
+        self.expected = None if expected is None else _short(expected)
+        self.fix = fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = ", ".join(
+            part
+            for part in (self.file, None if self.row is None else f"row {self.row}")
+            if part is not None
+        )
+        text = f"{place}: {self.problem}." if place else f"{self.problem}."
+        if self.found is not None:
+            text += f" Found: {self.found}."
+        if self.expected is not None:
+            text += f" Expected: {self.expected}."
+        if self.fix:
+            text += f" {self.fix.rstrip('.')}."
+        return text
+
+    def __reduce__(self) -> Any:  # survives the trip back from a worker process
+        return _rebuild, (type(self), self.__dict__)
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form for quarantine files: `reason` (class name), `problem` and what is known."""
+        record = {"reason": type(self).__name__, "problem": self.problem}
+        for key in ("file", "row", "found", "expected", "fix"):
+            value = getattr(self, key)
+            if value is not None:
+                record[key] = value
+        return record
+
+
+class SchemaError(SynvitaError):
+    """A table lacks a column, or a cell does not have the form the schema asks for."""
+
+
+class CaptionError(SynvitaError):
+    """A caption is empty, or its character spans do not fit it."""
+
+
+class ScoreError(SynvitaError):
+    """A score is missing, not a number, out of range, or belongs to another caption."""
+
+
+class UnsafePathError(SynvitaError):
+    """A path from a data file would leave the folder it must stay in."""
+
+
+class VideoError(SynvitaError):
+    """A video file cannot be used; the subclasses in `synvita_data.video` say why."""
+
+
+class StoreError(SynvitaError):
+    """The store of a long job is damaged or used in a way it cannot honour."""
+
+
+class SourceError(SynvitaError):
+    """A SPEC of synthetic videos, or what it points to, is not usable."""
+
+
+class HubError(SynvitaError):
+    """The Hugging Face Hub refused, or holds something that must not be overwritten."""
+
+
+def _short(value: Any, limit: int = 300) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _rebuild(cls: type[SynvitaError], state: dict[str, Any]) -> SynvitaError:
+    error = cls.__new__(cls)
+    error.__dict__.update(state)
+    error.args = (str(error),)
+    return error

@@ -1,0 +1,78 @@
+"""Files that are never half-written, and paths from data files that never leave their root."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from .errors import UnsafePathError
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `final`; on success flush it to disk and rename it to `final`.
+
+    On an exception the temporary file is removed and `final` is left as it was. The temporary name
+    keeps the final suffix, because some writers choose a format by it.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(final: Path, content: bytes | str) -> None:
+    """Write `content` (text as UTF-8) so that a reader sees the old file or the new one, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    with atomic_path(final) as temporary:
+        temporary.write_bytes(data)
+
+
+def sha256_file(path: Path, chunk: int = 1 << 20) -> str:
+    """SHA-256 of a file's bytes as 64 hex digits, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(chunk):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def resolve_under(
+    root: Path, relative: str, *, file: str | Path | None = None, row: int | str | None = None
+) -> Path:
+    """The path `root/relative`, after following symlinks, if it stays under `root`.
+
+    The file need not exist. `file` and `row` say where `relative` was read, for the error.
+
+    Raises:
+        UnsafePathError: empty, a NUL or control character, absolute (POSIX or Windows), a `..`
+            part, or a symlink that leads out of `root`.
+    """
+
+    def refuse(problem: str) -> UnsafePathError:
+        return UnsafePathError(
+            problem, file=file, row=row, found=repr(relative), expected=f"a path inside {root}"
+        )
+
+    if not relative or relative != relative.strip():
+        raise refuse("a path is empty or has white space around it")
+    if any(ord(char) < 32 for char in relative):
+        raise refuse("a path holds a NUL or control character")
+    if PurePosixPath(relative).is_absolute() or PureWindowsPath(relative).anchor:
+        raise refuse("a path is absolute")
+    if ".." in PurePosixPath(relative).parts or ".." in PureWindowsPath(relative).parts:
+        raise refuse("a path climbs out with '..'")
+    try:
+        resolved = (root / relative).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a symlink loop, a name too long
+        raise refuse(f"a path cannot be resolved ({error})") from error
+    if not resolved.is_relative_to(root.resolve()):
+        raise refuse("a path leaves its root through a symlink")
+    return resolved

@@ -1,0 +1,176 @@
+"""The dataset's columns, their types, and the identifiers of pairs and rows.
+
+One row is a triplet: a real video with its caption, a contrast caption, and a synthetic video made
+from the contrast caption. `docs/dataset.md` describes every column for readers.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import SchemaError
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+
+SCHEMA_VERSION = "1.0"
+
+# VideoCon's seven kinds of contrast caption, in the order of the published ClassLabel.
+MISALIGNMENTS = ("action", "attribute", "count", "flip", "hallucination", "object", "relation")
+SPLITS = ("train", "validation", "test")
+# The config that stays default on the Hub where it exists.
+DEFAULT_CONFIG = "cogvideox"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triplet:
+    """What an annotation file says of one triplet; no video, score or mask yet.
+
+    Attributes:
+        source: dataset of the real video (`msr-vtt`, `vatex`, `tempo`, …), lower case.
+        video_id: id of the real video inside its source, as in `<source>_<video_id>_<NNN>.mp4`.
+        videopath: the video's name in the annotation file, untouched (VideoCon's key); may be None.
+        caption: describes the real video. neg_caption: contrast caption, describes the synthetic one.
+        split: train, validation or test.
+        start, end: seconds in the *source* video that the caption is about; None for a whole file.
+        youtube_key, video_url: other handles on the real video, None where unknown.
+        nle: natural-language explanation of the misalignment, None where unknown.
+        misalignment: one of MISALIGNMENTS, None where unknown.
+        hard: VideoCon-Human's flag for Human-Hard, None elsewhere.
+        file, row: where the triplet was read (row counted from 0), for messages; never published.
+    """
+
+    source: str
+    video_id: str
+    caption: str
+    neg_caption: str
+    split: str = "train"
+    videopath: str | None = None
+    start: float | None = None
+    end: float | None = None
+    youtube_key: str | None = None
+    video_url: str | None = None
+    nle: str | None = None
+    misalignment: str | None = None
+    hard: bool | None = None
+    file: str | None = None
+    row: int | None = None
+
+    @property
+    def pair_id(self) -> str:
+        """Stable id of the pair of captions and its real video; see `make_pair_id`."""
+        return make_pair_id(self.source, self.video_id, self.caption, self.neg_caption)
+
+    @property
+    def video_key(self) -> str:
+        """`<source>_<video_id>`: how files of synthetic videos name their real video."""
+        return f"{self.source}_{self.video_id}"
+
+
+def make_pair_id(source: str, video_id: str, caption: str, neg_caption: str) -> str:
+    """`<source>_<video_id>_<digest>`, safe as a file name; equal input gives an equal id for ever.
+
+    The digest is the first 10 hex digits of SHA-256 over the JSON list of the four strings, so that
+    two ids that look alike after unsafe characters were replaced still differ.
+    """
+    digest = _digest(source, video_id, caption, neg_caption)[:10]
+    return f"{_safe(source)}_{_safe(video_id)}_{digest}"
+
+
+def make_row_id(pair_id: str, generator: str | None, sample: int | None) -> str:
+    """`<pair_id>-<generator>-<NNN>`: one synthetic sample of one pair; `pair_id` without a generator.
+
+    Samples count from 1. A row whose synthetic video is missing carries sample 1, so that its id
+    does not change when the video arrives.
+    """
+    if generator is None:
+        return pair_id
+    return f"{pair_id}-{_safe(generator)}-{1 if sample is None else sample:03d}"
+
+
+def features() -> "datasets.Features":
+    """The published columns as `datasets.Features` (imports `datasets`)."""
+    from datasets import ClassLabel, Features, List, Value, Video
+
+    text, real = Value("string"), Value("float64")
+    return Features(
+        {
+            "id": text,
+            "pair_id": text,
+            "source": text,
+            "video_id": text,
+            "videopath": text,
+            "start": real,
+            "end": real,
+            "youtube_key": text,
+            "video_url": text,
+            "caption": text,
+            "neg_caption": text,
+            "nle": text,
+            "misalignment": ClassLabel(names=list(MISALIGNMENTS)),
+            "hard": Value("bool"),
+            # decode=False: rows open without torchcodec or FFmpeg (struct of bytes and path).
+            "real_video": Video(decode=False),
+            "synthetic_video": Video(decode=False),
+            "real_available": Value("bool"),
+            "generation": {
+                "generator": text,
+                "revision": text,
+                "sample": Value("int32"),
+                "seed": Value("int64"),
+                "config": text,  # JSON object, keys sorted
+                "sha256": text,  # of the synthetic video's bytes
+            },
+            "vqascores": List(
+                {
+                    "model": text,
+                    "revision": text,
+                    "method": text,
+                    "neg_caption_score": real,
+                    "caption_score": real,
+                }
+            ),
+            "weight": real,
+            # Half-open [start, end] spans in code points, kept in each caption; the rest is hidden.
+            "shared": {
+                "caption": List(List(Value("int32"))),
+                "neg_caption": List(List(Value("int32"))),
+                "granularity": text,
+            },
+        }
+    )
+
+
+def arrow_schema() -> "pa.Schema":
+    """`features()` as an Arrow schema whose metadata holds the features and `schema_version`.
+
+    `load_dataset` on Parquet files written with it gives back ClassLabel and `Video(decode=False)`
+    with nothing of this package installed.
+    """
+    schema = features().arrow_schema
+    return schema.with_metadata({**schema.metadata, "schema_version": SCHEMA_VERSION})
+
+
+def check_schema_version(metadata: Mapping[bytes, bytes] | None, *, file: str) -> None:
+    """Raise `SchemaError` unless Parquet `metadata` names a schema version this code reads."""
+    found = (metadata or {}).get(b"schema_version", b"").decode() or None
+    if found is None or found.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise SchemaError(
+            "a table is of another schema version",
+            file=file,
+            found=found or "no schema_version in the Parquet metadata",
+            expected=f"schema_version {SCHEMA_VERSION.split('.')[0]}.x",
+            fix="Rebuild it, or install the version of synvita-data that wrote it",
+        )
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("_.") or "x"

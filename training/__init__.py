@@ -1,0 +1,1 @@
+"""Losses, collator, trainer and recipes."""
