@@ -40,9 +40,7 @@ class SynvitaError(Exception):
 
     def __str__(self) -> str:
         place = ", ".join(
-            part
-            for part in (self.file, None if self.row is None else f"row {self.row}")
-            if part is not None
+            part for part in (self.file, None if self.row is None else f"row {self.row}") if part is not None
         )
         text = f"{place}: {self.problem}." if place else f"{self.problem}."
         if self.found is not None:

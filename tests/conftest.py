@@ -28,9 +28,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
-settings.register_profile(
-    "repo", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("repo", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repo")
 
 
