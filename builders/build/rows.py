@@ -1,0 +1,166 @@
+"""Join triplets with their synthetic videos, scores, weight and masks into the rows of a dataset.
+
+Nothing here opens a video: the rows are what the annotation files say.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synvita_data.errors import ScoreError, SynvitaError
+from synvita_data.lcs import shared_spans
+from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
+from synvita_data.vqascores import ScoreTable
+from synvita_data.weights import ModelScore, weight
+
+from ..sources import SyntheticVideo
+
+Quarantine = Callable[[str, SynvitaError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RealFile:
+    """The file of a real video; `reference` is its path relative to the real root.
+
+    `sha256` is known where the video was checked because it is going to be embedded.
+    """
+
+    path: Path
+    reference: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the dataset before its videos are read.
+
+    Attributes:
+        id: dataset row id. triplet: the annotation. generator: name of the config's generator.
+        synthetic: the synthetic video, None where there is none.
+        real: the real video, None where it was not found.
+        scores: one entry a VQA model, empty where nothing was scored. weight: None without scores.
+        shared, neg_shared: spans kept in the caption and in the contrast caption.
+    """
+
+    id: str
+    triplet: Triplet
+    generator: str | None
+    synthetic: SyntheticVideo | None
+    real: RealFile | None
+    scores: tuple[ModelScore, ...]
+    weight: float | None
+    shared: tuple[tuple[int, int], ...]
+    neg_shared: tuple[tuple[int, int], ...]
+    granularity: str
+
+    def columns(self) -> dict[str, Any]:
+        """All columns but the two videos, in the types of `schema.features()`."""
+        triplet, video = self.triplet, self.synthetic
+        return {
+            "id": self.id,
+            "pair_id": triplet.pair_id,
+            "source": triplet.source,
+            "video_id": triplet.video_id,
+            "videopath": triplet.videopath,
+            "start": triplet.start,
+            "end": triplet.end,
+            "youtube_key": triplet.youtube_key,
+            "video_url": triplet.video_url,
+            "caption": triplet.caption,
+            "neg_caption": triplet.neg_caption,
+            "nle": triplet.nle,
+            "misalignment": None
+            if triplet.misalignment is None
+            else MISALIGNMENTS.index(triplet.misalignment),
+            "hard": triplet.hard,
+            "generation": None
+            if video is None
+            else {
+                "generator": video.generator or self.generator,
+                "revision": video.revision,
+                "sample": video.sample,
+                "seed": video.seed,
+                "config": None
+                if video.config is None
+                else json.dumps(video.config, sort_keys=True, ensure_ascii=False),
+                "sha256": video.sha256,
+            },
+            "vqascores": [
+                {
+                    "model": score.model,
+                    "revision": score.revision,
+                    "method": score.method,
+                    "neg_caption_score": score.neg_caption_score,
+                    "caption_score": score.caption_score,
+                }
+                for score in self.scores
+            ],
+            "weight": self.weight,
+            "shared": {
+                "caption": [list(span) for span in self.shared],
+                "neg_caption": [list(span) for span in self.neg_shared],
+                "granularity": self.granularity,
+            },
+        }
+
+
+def make_rows(
+    triplets: Sequence[Triplet],
+    videos: Sequence[Sequence[SyntheticVideo]],
+    reals: Sequence[RealFile | None],
+    scores: ScoreTable | None,
+    *,
+    generator: str | None,
+    weighting: str,
+    granularity: str,
+    ignore_case: bool,
+    quarantine: Quarantine,
+) -> list[Row]:
+    """One row a synthetic sample, or one without a video for a triplet that has none.
+
+    Args:
+        triplets, videos, reals: aligned; `videos[i]` are the samples made from `triplets[i]`,
+            `reals[i]` its real video where it was found.
+        scores: looked up by row id, then pair id, then row number of the triplets file.
+        quarantine: called with a row id and the error for a row that cannot be used.
+
+    Raises:
+        ScoreError: scores given by row number although a pair has several samples.
+    """
+    rows = []
+    for triplet, samples, real in zip(triplets, videos, reals, strict=True):
+        pair_id = triplet.pair_id
+        shared, neg_shared = shared_spans(
+            triplet.caption, triplet.neg_caption, granularity=granularity, ignore_case=ignore_case
+        )
+        for video in samples or [None]:
+            row_id = make_row_id(pair_id, generator, video.sample if video else None)
+            try:
+                found: tuple[ModelScore, ...] = ()
+                if scores is not None:
+                    found = scores.for_row(
+                        row_id,
+                        pair_id if len(samples) <= 1 else None,
+                        triplet.row if len(samples) <= 1 else None,
+                    )
+                value = weight(found, weighting) if found else None
+            except ScoreError as error:
+                quarantine(row_id, error)
+                continue
+            rows.append(
+                Row(
+                    id=row_id,
+                    triplet=triplet,
+                    generator=generator,
+                    synthetic=video,
+                    real=real,
+                    scores=found,
+                    weight=value,
+                    shared=tuple(shared),
+                    neg_shared=tuple(neg_shared),
+                    granularity=granularity + ("-ignore-case" if ignore_case else ""),
+                )
+            )
+    return rows

@@ -1,0 +1,174 @@
+"""Cut rows into Parquet shards and write them, streaming the videos through a bounded buffer.
+
+The same rows give the same bytes, whoever writes a shard and however often it was interrupted.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synvita_data.errors import VideoError
+from synvita_data.files import atomic_path
+from synvita_data.schema import arrow_schema
+
+from .rows import Row
+
+if TYPE_CHECKING:
+    pass
+
+# A row group is what a reader must load to see one row: the Hub's viewer gives up near 286 MiB, and
+# the writer holds one group in memory. Videos close a group long before the row limit does.
+ROW_GROUP_BYTES = 32 << 20
+ROW_GROUP_ROWS = 1000
+# The annotation part of a row, for planning only.
+ROW_OVERHEAD_BYTES = 2048
+_VIDEO_COLUMNS = ("real_video", "synthetic_video")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Consecutive rows of one split that share a Parquet file."""
+
+    split: str
+    index: int
+    count: int
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.index:05d}-of-{self.count:05d}.parquet"
+
+
+def plan_shards(rows: Sequence[Row], *, embed_real: bool, max_shard_bytes: int) -> list[Shard]:
+    """Cut each split into shards of at most `max_shard_bytes` (one row may exceed it), in row order."""
+    by_split: dict[str, list[Row]] = {}
+    for row in rows:
+        by_split.setdefault(row.triplet.split, []).append(row)
+    shards = []
+    for split, members in sorted(by_split.items()):
+        groups = list(_cut(members, embed_real, max_shard_bytes, max_rows=None))
+        shards += [Shard(split, index, len(groups), tuple(group)) for index, group in enumerate(groups)]
+    return shards
+
+
+def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
+    """Write one shard under a temporary name and rename it to `path`.
+
+    Raises:
+        VideoError: a video is gone, or its bytes are not those that were checked before.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = arrow_schema()
+    chunking = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+    compressed, plain = _leaf_columns()
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            # Compressing h264 costs time and saves nothing; its statistics and dictionary neither.
+            compression=dict.fromkeys(compressed, "zstd") | dict.fromkeys(plain, "none"),
+            use_dictionary=list(compressed),
+            write_statistics=list(compressed),
+            write_page_index=True,
+            # Chunk boundaries that follow the content: a new version of the dataset uploads what changed.
+            use_content_defined_chunking=chunking,
+        ) as writer,
+    ):
+        for group in _cut(shard.rows, embed_real, ROW_GROUP_BYTES, max_rows=ROW_GROUP_ROWS):
+            table = pa.Table.from_pylist([_with_videos(row, embed_real) for row in group], schema=schema)
+            writer.write_table(table, row_group_size=len(group))
+            del table
+
+
+def video_bytes(row: Row, *, embed_real: bool) -> int:
+    """Bytes of the videos that this row embeds."""
+    size = row.synthetic.path.stat().st_size if row.synthetic else 0
+    return size + (row.real.path.stat().st_size if embed_real and row.real else 0)
+
+
+def _cut(rows: Sequence[Row], embed_real: bool, max_bytes: int, max_rows: int | None) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    filled = 0
+    for row in rows:
+        size = ROW_OVERHEAD_BYTES + video_bytes(row, embed_real=embed_real)
+        if group and (filled + size > max_bytes or len(group) == max_rows):
+            yield group
+            group, filled = [], 0
+        group.append(row)
+        filled += size
+    if group:
+        yield group
+
+
+def _with_videos(row: Row, embed_real: bool) -> dict[str, Any]:
+    synthetic = None
+    if row.synthetic is not None:
+        synthetic = {
+            "bytes": _read_checked(row.synthetic.path, row.synthetic.sha256, row.id),
+            "path": row.synthetic.path.name,
+        }
+    real = None
+    if row.real is not None:
+        data = _read_checked(row.real.path, row.real.sha256, row.id) if embed_real else None
+        real = {"bytes": data, "path": row.real.path.name if embed_real else row.real.reference}
+    return {
+        **row.columns(),
+        "real_video": real,
+        "synthetic_video": synthetic,
+        # True only where the row itself holds the video: on another machine a path means nothing
+        # until `load_triplets(real_root=…)` has found it there.
+        "real_available": real is not None and real["bytes"] is not None,
+    }
+
+
+def _read_checked(path: Path, sha256: str | None, row_id: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise VideoError(
+            "a video that was there when it was checked cannot be read",
+            file=path,
+            row=row_id,
+            found=str(error),
+        ) from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise VideoError(
+            "a video changed while the dataset was being built",
+            file=path,
+            row=row_id,
+            found=f"sha256 {hashlib.sha256(data).hexdigest()}",
+            expected=f"sha256 {sha256}",
+            fix="Run the build again when nothing writes to that folder",
+        )
+    return data
+
+
+@cache
+def _leaf_columns() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Parquet leaf paths of the schema: those worth compressing, and the videos' bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(arrow_schema().empty_table(), sink)
+    schema = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    paths = [schema.column(index).path for index in range(len(schema))]
+    videos = tuple(path for path in paths if path in {f"{name}.bytes" for name in _VIDEO_COLUMNS})
+    return tuple(path for path in paths if path not in videos), videos
+
+
+def shard_key_parts(shard: Shard) -> list[Any]:
+    """What the bytes of a shard depend on, JSON-ready (the videos by their SHA-256)."""
+    return [
+        shard.name,
+        *(
+            {**row.columns(), "real": row.real and (row.real.reference, row.real.sha256)}
+            for row in shard.rows
+        ),
+    ]

@@ -1,0 +1,94 @@
+"""`synvita inspect`: look at a built dataset."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..inspection import Inspection
+
+
+def inspect(
+    dataset: Annotated[str, typer.Argument(metavar="DIR_OR_REPO", help="Dataset folder or Hub repository.")],
+    config: Annotated[
+        list[str] | None, typer.Option("--config", help="Config to show; repeat for several. Default: all.")
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Split to show; repeat for several. Default: all.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Tag, branch or commit of a Hub repository.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for the figures (PNG, SVG). Default: DIR/figures, or here for a repository.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="Hub token; default: the one you logged in with.")] = None,
+) -> None:
+    """Print rows, videos, score differences and weights per misalignment; draw their distribution."""
+    from rich.console import Console
+
+    from ..inspection import difference_figure, figure_name, inspect_dataset, save_figure
+    from ..tables import open_dataset
+
+    console = Console()
+    opened = open_dataset(dataset, revision=revision, token=token)
+    folder = figures or (Path(dataset) / "figures" if Path(dataset).is_dir() else Path())
+    # A config that only gathers the others ("all") would repeat every row.
+    names = config or [name for name in opened.configs if name != "all" or len(opened.configs) == 1]
+    for name in names:
+        inspection = inspect_dataset(opened, name, split)
+        console.print(summary_table(inspection, is_default=name == opened.default))
+        figure = difference_figure(inspection)
+        if figure is None:
+            console.print("No VQAScores in this config: no figure.", style="dim")
+        else:
+            png, svg = save_figure(figure, folder / figure_name(name))
+            console.print(f"Figure: {png} and {svg.name}", style="dim", soft_wrap=True)
+
+
+def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
+    """One rich row a misalignment, then the total."""
+    from rich.table import Table
+
+    splits = ", ".join(f"{name} {rows:,}" for name, rows in inspection.splits.items())
+    default = " (default)" if is_default else ""
+    table = Table(
+        title=f"{inspection.name} · config {inspection.config}{default} · {splits}",
+        title_justify="left",
+        caption="difference: mean VQAScore of the contrast caption minus that of the real caption, "
+        "on the synthetic video",
+        caption_justify="left",
+    )
+    table.add_column("misalignment")
+    for heading in (
+        "rows",
+        "with video",
+        "with scores",
+        "mean difference",
+        "mean weight",
+        "weight 0",
+        "caption kept",
+    ):
+        table.add_column(heading, justify="right")
+    for summary in inspection.summaries:
+        if summary.name == "all":
+            table.add_section()
+        negative = summary.difference < 0
+        table.add_row(
+            summary.name,
+            f"{summary.rows:,}",
+            f"{summary.videos:,}",
+            f"{summary.scored:,}",
+            f"[red]{_number(summary.difference, '+.4f')}[/]"
+            if negative
+            else _number(summary.difference, "+.4f"),
+            _number(summary.weight, ".4f"),
+            _number(summary.zero_weight, ".1%"),
+            _number(summary.kept, ".1%"),
+        )
+    return table
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if value != value else format(value, form)
