@@ -44,3 +44,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data of ../shared/data is not on this machine")
     return folder
+
+
+@pytest.fixture
+def loopback_hub():
+    """An empty Hugging Face Hub on 127.0.0.1; see `tests/loopback_hub`."""
+    from loopback_hub import LoopbackHub
+
+    with LoopbackHub() as hub:
+        yield hub

@@ -1,0 +1,80 @@
+"""Client processes for the loopback Hub.
+
+huggingface_hub and datasets read HF_ENDPOINT once, at import, and the test process is offline, so
+clients run in processes of their own. Each costs seconds: let one do a whole scenario.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from .server import LoopbackHub
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def client_environment(hub: LoopbackHub | str, home: Path, token: str | None) -> dict[str, str]:
+    """The environment of a client of `hub` (or of an address), its caches and log-in under `home`."""
+    dropped = ("HF_HUB_OFFLINE", "HF_TOKEN", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+    kept = {key: value for key, value in os.environ.items() if key not in dropped}
+    return kept | {
+        "HF_ENDPOINT": hub if isinstance(hub, str) else hub.url,
+        "HF_HOME": str(home / "hf-home"),
+        "HF_MODULES_CACHE": str(home / "hf-home" / "modules"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "PYTHONPATH": str(ROOT),
+        **({"HF_TOKEN": token} if token else {}),
+    }
+
+
+def start_client(
+    arguments: list[str], hub: LoopbackHub | str, *, home: Path, token: str | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    """Start `python ARGUMENTS` as a client of `hub`, in the folder `home`."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=home,
+        env=client_environment(hub, home, token) | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_client(
+    code: str,
+    hub: LoopbackHub | str,
+    *arguments: str,
+    home: Path,
+    token: str | None = None,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run Python `code` (indented as the test is) with `sys.argv[1:] = arguments` to its end."""
+    return _finish(
+        start_client(["-c", textwrap.dedent(code), *arguments], hub, home=home, token=token, **environment)
+    )
+
+
+def run_synvita(
+    hub: LoopbackHub | str, *arguments: str, home: Path, token: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `synvita ARGUMENTS` to its end."""
+    return _finish(
+        start_client(["-m", "synvita_data.cli", *arguments], hub, home=home, token=token, **environment)
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        out, err = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"a client did not end in 240 s\n{out}\n{err}") from None
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

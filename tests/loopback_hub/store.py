@@ -1,0 +1,150 @@
+"""What a Hub holds: users, repositories, commits and files. No HTTP here."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+# The kinds of repository, by the prefix of their file URLs.
+PREFIXES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
+# What a new repository's .gitattributes sends to large file storage.
+LFS_SUFFIXES = (
+    *(".arrow", ".bin", ".mp4", ".npy", ".npz", ".parquet"),
+    *(".safetensors", ".tar", ".zip"),
+)
+GIT_ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
+LARGEST_REGULAR_FILE = 10 << 20
+_serial = itertools.count()
+
+
+class ApiError(Exception):
+    """An answer that is not a success.
+
+    Args:
+        status: HTTP status. message: for people, also sent as X-Error-Message.
+        code: X-Error-Code, by which huggingface_hub chooses the exception it raises.
+    """
+
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+
+
+@dataclass(frozen=True)
+class User:
+    """An account. `role` is that of its token: `write` or `read`."""
+
+    name: str
+    token: str
+    orgs: tuple[str, ...] = ()
+    role: str = "write"
+
+    def owns(self, repo_id: str) -> bool:
+        return repo_id.split("/")[0] in (self.name, *self.orgs)
+
+
+@dataclass(frozen=True)
+class File:
+    """One version of a file; `lfs` says whether git holds its content or a pointer to it."""
+
+    content: bytes
+    lfs: bool
+
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def blob_id(self) -> str:
+        """Git's id of what git holds: the content, or for LFS the text of the pointer file."""
+        held = self.content
+        if self.lfs:
+            pointer = (
+                f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.size}\n"
+            )
+            held = pointer.encode()
+        return hashlib.sha1(b"blob %d\0" % len(held) + held).hexdigest()
+
+    @property
+    def etag(self) -> str:
+        return self.sha256 if self.lfs else self.blob_id
+
+
+Tree = dict[str, File]
+
+
+@dataclass(frozen=True)
+class Commit:
+    sha: str
+    parent: str | None
+    title: str
+    date: str
+    tree: Tree
+
+
+@dataclass
+class Repo:
+    """One repository: its history, its references and the LFS objects it was sent."""
+
+    id: str
+    kind: str
+    private: bool = False
+    sdk: str | None = None
+    commits: dict[str, Commit] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.commit({".gitattributes": File(GIT_ATTRIBUTES.encode(), lfs=False)}, "initial commit", "main")
+
+    @property
+    def url_path(self) -> str:
+        prefix = next(prefix for prefix, kind in PREFIXES.items() if kind == self.kind)
+        return f"/{prefix}{self.id}"
+
+    def commit(self, tree: Tree, title: str, branch: str) -> Commit:
+        """Add a commit with `tree` to the end of `branch` (started here if it is new)."""
+        parent = self.branches.get(branch)
+        sha = hashlib.sha1(f"{next(_serial)} {self.id} {parent} {title}".encode()).hexdigest()
+        date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        self.commits[sha] = Commit(sha, parent, title, date, dict(tree))
+        self.branches[branch] = sha
+        return self.commits[sha]
+
+    def resolve(self, revision: str) -> Commit:
+        """The commit that a branch, tag, `refs/…` name, full or shortened commit id stands for."""
+        name = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        sha = self.branches.get(name) or self.tags.get(name)
+        if sha is None and len(name) >= 7:
+            sha = next((known for known in self.commits if known.startswith(name)), None)
+        if sha is None:
+            raise ApiError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return self.commits[sha]
+
+    def history(self, revision: str) -> list[Commit]:
+        """Commits from `revision` back to the first."""
+        found: list[Commit] = []
+        sha: str | None = self.resolve(revision).sha
+        while sha is not None:
+            found.append(self.commits[sha])
+            sha = found[-1].parent
+        return found
+
+
+def upload_mode(path: str, size: int, sample: bytes) -> str:
+    """How the Hub wants a file sent: `lfs` by suffix, size or binary content, else `regular`."""
+    large = path.lower().endswith(LFS_SUFFIXES) or size > LARGEST_REGULAR_FILE or b"\0" in sample
+    return "lfs" if large else "regular"
+
+
+def folders(paths: Iterable[str]) -> list[str]:
+    """Every folder that holds one of `paths`, sorted."""
+    return sorted(
+        {"/".join(parts[:depth]) for parts in (p.split("/") for p in paths) for depth in range(1, len(parts))}
+    )
