@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synvita_data.captions import Span
 from synvita_data.errors import ScoreError, SynvitaError
-from synvita_data.lcs import shared_spans
 from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
 from synvita_data.vqascores import ScoreTable
 from synvita_data.weights import ModelScore, weight
@@ -51,8 +51,8 @@ class Row:
     real: RealFile | None
     scores: tuple[ModelScore, ...]
     weight: float | None
-    shared: tuple[tuple[int, int], ...]
-    neg_shared: tuple[tuple[int, int], ...]
+    shared: tuple[Span, ...]
+    neg_shared: tuple[Span, ...]
     granularity: str
 
     def columns(self) -> dict[str, Any]:
@@ -114,8 +114,8 @@ def make_rows(
     *,
     generator: str | None,
     weighting: str,
+    spans: Callable[[str, str], tuple[list[Span], list[Span]]],
     granularity: str,
-    ignore_case: bool,
     quarantine: Quarantine,
 ) -> list[Row]:
     """One row a synthetic sample, or one without a video for a triplet that has none.
@@ -124,6 +124,7 @@ def make_rows(
         triplets, videos, reals: aligned; `videos[i]` are the samples made from `triplets[i]`,
             `reals[i]` its real video where it was found.
         scores: looked up by row id, then pair id, then row number of the triplets file.
+        spans: gives the shared spans of a caption and its contrast caption; `granularity` names it.
         quarantine: called with a row id and the error for a row that cannot be used.
 
     Raises:
@@ -132,9 +133,7 @@ def make_rows(
     rows = []
     for triplet, samples, real in zip(triplets, videos, reals, strict=True):
         pair_id = triplet.pair_id
-        shared, neg_shared = shared_spans(
-            triplet.caption, triplet.neg_caption, granularity=granularity, ignore_case=ignore_case
-        )
+        shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
         for video in samples or [None]:
             row_id = make_row_id(pair_id, generator, video.sample if video else None)
             try:
@@ -160,7 +159,7 @@ def make_rows(
                     weight=value,
                     shared=tuple(shared),
                     neg_shared=tuple(neg_shared),
-                    granularity=granularity + ("-ignore-case" if ignore_case else ""),
+                    granularity=granularity,
                 )
             )
     return rows

@@ -1,0 +1,6 @@
+"""Assemble triplets, synthetic videos and scores into a dataset folder (`synvita build`)."""
+
+from .options import BuildOptions
+from .run import BuildResult, build_dataset
+
+__all__ = ["BuildOptions", "BuildResult", "build_dataset"]

@@ -1,0 +1,110 @@
+"""What a build is asked to do."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synvita_data.errors import SynvitaError
+from synvita_data.weights import WEIGHTINGS
+
+from ..card import ALL_CONFIG
+
+GRANULARITIES = ("word", "token", "released")
+MAX_SHARD_BYTES = 500_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """Inputs and settings of one config of a dataset.
+
+    Attributes:
+        triplets: annotation file (VideoCon's CSVs, or any CSV, JSONL or Parquet with two captions).
+        out: dataset folder; other configs in it are kept.
+        config: name of the config, usually that of the generator.
+        synthetic: SPEC of the synthetic videos (`folder:DIR`, `shapes:…`), None for a dataset
+            without videos.
+        vqascores: scores table, Parquet or long CSV; None leaves weights null.
+        real_root, real_mapping: where the user's real videos lie, to report coverage or to embed them.
+        embed_real: put the real videos into the Parquet files. For private use: the licences of the
+            sources forbid redistribution.
+        weighting: name of a strategy in `weights.WEIGHTINGS`.
+        granularity, ignore_case: of the masks (`lcs.shared_spans`).
+        tokenizer: folder or file of a fast tokenizer (`tokenizer.json`) or its Hub id, for masks that
+            are not word-level.
+        split, source: for annotation files that do not say.
+        max_shard_bytes: a shard is closed before it grows beyond this.
+        workers: threads that check videos.
+
+    Raises:
+        SynvitaError: a setting is not usable; nothing has been read yet.
+    """
+
+    triplets: Path
+    out: Path
+    config: str
+    synthetic: str | None = None
+    vqascores: Path | None = None
+    real_root: Path | None = None
+    real_mapping: Path | None = None
+    embed_real: bool = False
+    weighting: str = "difference"
+    granularity: str = "word"
+    ignore_case: bool = False
+    tokenizer: str | None = None
+    split: str | None = None
+    source: str | None = None
+    max_shard_bytes: int = MAX_SHARD_BYTES
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.config) or self.config == ALL_CONFIG:
+            raise SynvitaError(
+                "not usable as a config name",
+                found=self.config,
+                expected=f"letters, digits, '_', '.', '-', and not {ALL_CONFIG!r}, which gathers all configs",
+            )
+        if self.weighting not in WEIGHTINGS:
+            raise SynvitaError(
+                "no such weighting", found=self.weighting, expected=f"one of {', '.join(WEIGHTINGS)}"
+            )
+        if self.granularity not in GRANULARITIES:
+            raise SynvitaError(
+                "no such granularity", found=self.granularity, expected=f"one of {', '.join(GRANULARITIES)}"
+            )
+        if (self.granularity == "word") != (self.tokenizer is None):
+            raise SynvitaError(
+                "word-level masks need no tokenizer, the others need one",
+                found=f"granularity {self.granularity!r}, tokenizer {self.tokenizer!r}",
+            )
+        if self.embed_real and self.real_root is None:
+            raise SynvitaError("--embed-real needs --real-root", fix="Say where the real videos lie")
+        if self.max_shard_bytes < 1 or self.workers < 1:
+            raise SynvitaError(
+                "sizes and counts must be positive",
+                found=f"max_shard_bytes={self.max_shard_bytes}, workers={self.workers}",
+            )
+
+    @property
+    def granularity_name(self) -> str:
+        """The published `shared.granularity`."""
+        return self.granularity + ("-ignore-case" if self.ignore_case else "")
+
+    def recorded(self) -> dict[str, Any]:
+        """What the report keeps: settings and file names, no absolute paths."""
+        return {
+            "triplets": self.triplets.name,
+            "vqascores": self.vqascores.name if self.vqascores else None,
+            "synthetic": _without_folders(self.synthetic),
+            "embed_real": self.embed_real,
+            "weighting": self.weighting,
+            "granularity": self.granularity_name,
+            "tokenizer": None if self.tokenizer is None else Path(self.tokenizer).name,
+        }
+
+
+def _without_folders(spec: str | None) -> str | None:
+    if spec is None:
+        return None
+    scheme, _, rest = spec.partition(":")
+    return f"{scheme}:{Path(rest).name if '/' in rest else rest}"
