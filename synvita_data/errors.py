@@ -72,6 +72,10 @@ class CaptionError(SynvitaError):
     """A caption is empty, or its character spans do not fit it."""
 
 
+class TokenizerError(SynvitaError):
+    """A tokenizer has no character offsets, or cuts what it is given."""
+
+
 class ScoreError(SynvitaError):
     """A score is missing, not a number, out of range, or belongs to another caption."""
 

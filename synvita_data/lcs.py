@@ -1,0 +1,240 @@
+"""What a caption and its contrast caption share: longest common subsequences as character spans.
+
+The published column `shared` and the paper's t′ come from here. Three granularities:
+
+- `word` (the published one): a word is `\\w+`, or one character that is neither a word character nor
+  white space. Case counts unless `ignore_case` is asked for.
+- `token`: the ids that a tokenizer gives the bare captions.
+- `released`: as the paper's released code does it, for reproduction only: characters of the
+  space-joined token ids of `"{caption}"?`, so that token 29 counts as shared with token 2629.
+
+Which of several longest subsequences is taken (`word` and `token`; `matching_blocks`): the common
+head and then the common tail always belong to it. Of the rest, read from the last shared element to
+the first, each stands as early as it can in the first sequence, and then in the second; "first" is
+the shorter sequence, of equally long ones the smaller in code point order. So swapping the captions
+swaps the result, and neither a hash seed nor the machine has a say.
+"""
+
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from rapidfuzz.distance import LCSseq
+
+from .captions import Span
+from .errors import SynvitaError, TokenizerError
+from .tokens import Tokenizer, tokenize
+
+GRANULARITIES = ("word", "token", "released")
+
+# `matching_blocks`: (start in the first, start in the second, length), as in difflib.
+Block = tuple[int, int, int]
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def word_spans(text: str) -> list[Span]:
+    """The `[start, end)` code points of each word of `text`: `\\w+`, or one other non-white character.
+
+    A combining mark is not a word character: "e" + U+0301 makes two words, "é" makes one. Nothing is
+    normalised, because spans count the code points of the published caption.
+    """
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def shared_spans(
+    caption: str,
+    neg_caption: str,
+    *,
+    granularity: str = "word",
+    ignore_case: bool = False,
+    tokenizer: Tokenizer | None = None,
+) -> tuple[list[Span], list[Span]]:
+    """Half-open code point spans of each caption that the other one shares: sorted, disjoint, not empty.
+
+    A span holds one run of words (tokens) adjacent in *both* captions, with the white space between
+    them, and neither begins nor ends with white space. At word level the k-th span of one caption is
+    the same words as the k-th of the other. Two spans may touch ("cat" and "," of "cat," when
+    the other caption has "cat today,").
+
+    At token level a character spread over several tokens is shared only if all of them are. At
+    `released` level a span is a run of shared tokens of its own caption alone, and the two captions
+    are compared once in each direction, as the released code does, which may give different lengths.
+    There the spans cannot say that the quote before a caption is hidden (`released_shared_tokens` can).
+
+    Args:
+        granularity: one of `GRANULARITIES`.
+        ignore_case: compare case-folded words; word level only.
+        tokenizer: a fast tokenizer of transformers or a `tokenizers.Tokenizer`; not at word level.
+
+    Raises:
+        TokenizerError: no tokenizer, a slow one, or one that truncates.
+        SynvitaError: an unknown granularity, or an option that does not go with it.
+    """
+    if granularity == "word" and tokenizer is None:
+        return _shared_words(caption, neg_caption, ignore_case)
+    if granularity not in GRANULARITIES:
+        raise SynvitaError("no such granularity", found=granularity, expected=" or ".join(GRANULARITIES))
+    if granularity == "word":
+        raise SynvitaError("word-level masks take no tokenizer", fix="Leave it out, or ask for 'token'")
+    if ignore_case:
+        raise SynvitaError(
+            "ignore_case is for words only",
+            found=f"granularity {granularity!r}",
+            fix="Leave it out: the tokenizer decides what is equal",
+        )
+    if tokenizer is None:
+        raise TokenizerError(f"granularity {granularity!r} needs a tokenizer", fix="Pass tokenizer=…")
+    shared = _shared_tokens if granularity == "token" else _shared_as_released
+    return shared(caption, neg_caption, tokenizer)
+
+
+def matching_blocks(one: Sequence[Any], other: Sequence[Any]) -> list[Block]:
+    """The longest common subsequence of two sequences, as maximal blocks adjacent in both.
+
+    `matching_blocks(b, a)` is `matching_blocks(a, b)` with the sides exchanged. The module says which
+    of several longest subsequences is taken.
+
+    Args:
+        one, other: elements that hash, compare equal and order (`<`) among themselves.
+
+    Returns:
+        `(start in one, start in other, length)` in increasing order; lengths are at least 1.
+    """
+    if swapped := (len(other), other) < (len(one), one):
+        one, other = other, one
+    # Small numbers in place of elements: rapidfuzz compares hashes, and those of strings may collide.
+    numbers: dict[Hashable, int] = {}
+    first = [numbers.setdefault(element, len(numbers)) for element in one]
+    second = [numbers.setdefault(element, len(numbers)) for element in other]
+    blocks = LCSseq.opcodes(first, second).as_matching_blocks()
+    if swapped:
+        return [(b, a, size) for a, b, size in blocks if size]
+    return [(a, b, size) for a, b, size in blocks if size]
+
+
+def released_shared_tokens(ids: Sequence[int], other_ids: Sequence[int]) -> list[bool]:
+    """Which of `ids` the released code keeps visible: its character-level LCS over joined token ids.
+
+    Each list is joined with spaces into one string; a token is shared if every digit of it belongs to
+    the longest common subsequence of the two strings. Among several, the one that pylcs 0.1.1
+    (`lcs_sequence_idx`) takes: traced from the end, equal characters always match, otherwise the last
+    character of `ids` is dropped unless that would lose length.
+
+    Args:
+        ids: of `"{caption}"?` with its quotes, tokenised alone and without special tokens.
+        other_ids: the same of the other caption.
+
+    Returns:
+        One flag per token of `ids`. The flags of `other_ids` come from a call with both exchanged.
+    """
+    text, other = " ".join(map(str, ids)), " ".join(map(str, other_ids))
+    kept = _traced_from_the_end(text, other)
+    shared, start = [], 0
+    for number in ids:
+        end = start + len(str(number))
+        shared.append(all(kept[start:end]))
+        start = end + 1  # the space
+    return shared
+
+
+def _shared_words(caption: str, neg_caption: str, ignore_case: bool) -> tuple[list[Span], list[Span]]:
+    spans, neg_spans = word_spans(caption), word_spans(neg_caption)
+    words = [caption[start:end] for start, end in spans]
+    neg_words = [neg_caption[start:end] for start, end in neg_spans]
+    if ignore_case:
+        words, neg_words = [w.casefold() for w in words], [w.casefold() for w in neg_words]
+    blocks = matching_blocks(words, neg_words)
+    # Words adjacent in a caption have nothing but white space between them, so a block is one span.
+    return (
+        [(spans[a][0], spans[a + size - 1][1]) for a, _, size in blocks],
+        [(neg_spans[b][0], neg_spans[b + size - 1][1]) for _, b, size in blocks],
+    )
+
+
+def _shared_tokens(caption: str, neg_caption: str, tokenizer: Tokenizer) -> tuple[list[Span], list[Span]]:
+    tokens = tokenize(tokenizer, caption, add_special_tokens=False)
+    neg_tokens = tokenize(tokenizer, neg_caption, add_special_tokens=False)
+    blocks = matching_blocks(tokens.keys, neg_tokens.keys)
+    return (
+        _spans_of_runs(caption, tokens.offsets, [(a, a + size) for a, _, size in blocks]),
+        _spans_of_runs(neg_caption, neg_tokens.offsets, [(b, b + size) for _, b, size in blocks]),
+    )
+
+
+def _shared_as_released(
+    caption: str, neg_caption: str, tokenizer: Tokenizer
+) -> tuple[list[Span], list[Span]]:
+    tokens, neg_tokens = (
+        tokenize(tokenizer, f'"{text}"?', add_special_tokens=False) for text in (caption, neg_caption)
+    )
+
+    def spans(text: str, offsets: list[Span], shared: list[bool]) -> list[Span]:
+        inside = [  # without the opening quote, up to the closing one
+            tuple(min(max(edge - 1, 0), len(text)) for edge in offset) for offset in offsets
+        ]
+        return _spans_of_runs(text, inside, _runs(shared))
+
+    return (
+        spans(caption, tokens.offsets, released_shared_tokens(tokens.ids, neg_tokens.ids)),
+        spans(neg_caption, neg_tokens.offsets, released_shared_tokens(neg_tokens.ids, tokens.ids)),
+    )
+
+
+def _spans_of_runs(text: str, offsets: Sequence[Span], runs: Sequence[Span]) -> list[Span]:
+    """Character spans of runs `[first token, last token)`, without characters of tokens outside them."""
+    outside = [True] * len(offsets)
+    for first, last in runs:
+        outside[first:last] = [False] * (last - first)
+    hidden = [False] * len(text)
+    for (start, end), is_outside in zip(offsets, outside, strict=True):
+        if is_outside:
+            hidden[start:end] = [True] * (end - start)
+    spans, done = [], 0
+    for first, last in runs:
+        # Two runs can meet inside one character: the bytes of an emoji. It goes to the first.
+        start = max(done, min(start for start, _ in offsets[first:last]))
+        done = max(done, max(end for _, end in offsets[first:last]))
+        for a, b in _runs([not character for character in hidden[start:done]]):
+            piece = text[start + a : start + b]
+            if stripped := piece.strip():
+                begin = start + a + piece.index(stripped)
+                spans.append((begin, begin + len(stripped)))
+    return spans
+
+
+def _runs(flags: Sequence[bool]) -> list[Span]:
+    """Maximal `[start, end)` stretches of true flags."""
+    edges = [i for i, (a, b) in enumerate(zip([False, *flags], [*flags, False], strict=True)) if a != b]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _traced_from_the_end(text: str, other: str) -> list[bool]:
+    """Which characters of `text` pylcs matches with `other`; see `released_shared_tokens`.
+
+    Lengths of longest common subsequences grow by 0 or 1 from one prefix of `text` to the next, so
+    one integer per prefix of `other` holds a whole row of them (Hyyrö 2004): bit i is set if prefix
+    i + 1 of `text` shares one more character than prefix i.
+    """
+    where: dict[str, int] = {}
+    for i, character in enumerate(text):
+        where[character] = where.get(character, 0) | 1 << i
+    everything = (1 << len(text)) - 1
+    flat = everything  # the complement of the row: where lengths do not grow
+    grows = [0]
+    for character in other:
+        matches = flat & where.get(character, 0)
+        flat = ((flat + matches) | (flat - matches)) & everything
+        grows.append(flat ^ everything)
+
+    kept = [False] * len(text)
+    i, j = len(text), len(other)
+    while i and j:
+        if text[i - 1] == other[j - 1]:
+            i, j = i - 1, j - 1
+            kept[i] = True
+        elif grows[j] >> (i - 1) & 1:
+            j -= 1
+        else:
+            i -= 1
+    return kept
