@@ -1,0 +1,361 @@
+"""ROC-AUC of entailment scores, paired and strict accuracy: a pure function of NumPy columns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .inputs import Bools, Floats, InputError, Ints, check_ids, check_labels, check_scored, check_scores
+from .intervals import check_bootstrap, estimate, no_estimate, percentile_interval
+
+# Kind of score -> the threshold between "no" and "yes"; a similarity has none.
+THRESHOLDS = {"probability": 0.5, "log_odds": 0.0, "similarity": None}
+
+
+def entailment_auc(
+    scores: Sequence[float] | npt.ArrayLike,
+    labels: Sequence[int] | npt.ArrayLike,
+    videos: Sequence[Any] | npt.ArrayLike,
+    *,
+    texts: Sequence[Any] | npt.ArrayLike | None = None,
+    pairs: Sequence[Any] | npt.ArrayLike | None = None,
+    groups: Mapping[str, Sequence[Any] | npt.ArrayLike] | None = None,
+    kind: str = "probability",
+    strict: bool | None = None,
+    scored: Sequence[bool] | npt.ArrayLike | None = None,
+    partial: bool = False,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How well scores tell captions (label 1) from contrast captions (label 0) of their videos.
+
+    With P captions of scores x and N contrast captions of scores y,
+
+        AUC = (#{x > y} + #{x = y} / 2) / (P N)
+
+    pooled over all videos: the area under the ROC curve, what scikit-learn's `roc_auc_score` gives. Half a
+    point a tie is also the expectation over random orders of tied scores; `worst_ties` gives ties nothing,
+    `best_ties` gives them everything.
+
+    *Paired accuracy* is the same ratio over comparisons inside one pair only. *Strict accuracy* is the share
+    of those comparisons with the caption above the threshold and the contrast caption below it (yes > .5 and
+    no < .5; a score at the threshold is wrong for both, so no order of ties changes it).
+
+    Intervals are percentile bootstraps over *videos*, with all texts of a drawn video, because texts of
+    one video are not independent; each group draws among its own videos. Results do not depend on the order
+    of the rows, to the bit.
+
+    Args:
+        scores: float [N], one a row; a row is a text shown with a video.
+        labels: [N], 1 for a caption and 0 for a contrast caption.
+        videos: [N] ids of the videos, the units of the bootstrap.
+        texts: [N] ids of the texts or the texts themselves. Given, rows with equal video, text and label are
+            one text of the AUC, as VideoCon's official script drops duplicates; their scores must agree. They
+            stay separate rows of the pairs. None: every row is a text of its own.
+        pairs: [N] ids; the rows of a pair are of one video and hold both labels (several of each are allowed:
+            all are compared). None: the pairs are the videos, and a video without both labels only lowers
+            `k` of the paired accuracy.
+        groups: named columns [N], for example `{"misalignment": […], "hard": […]}`; None in a column leaves
+            the row out of that breakdown. The rows of one of `pairs` must agree.
+        kind: `probability` (in [0, 1]), `log_odds` (logit of it) or `similarity` (no threshold).
+        strict: None computes strict accuracy where the kind has a threshold; True insists; False leaves it out.
+        scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
+        partial: allow missing scores and pairs with one label only, and count them in `n` but not in `k`.
+        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does a single video.
+
+    Returns:
+        `auc` (k, n: texts), `paired_accuracy` (k, n: pairs), `strict_accuracy` (None where not computed), each
+        an `Estimate` in percent; `groups`: column -> value -> the same three (AUC None for one class only);
+        `chance` (50.0), `videos`, `repeated_texts`, `contradictory_texts` (captions of a video that are also
+        its contrast captions), `bootstrap`.
+
+    Raises:
+        InputError (a ValueError): NaN, infinity, labels other than 0 and 1, one class only, a pair with one
+            label or two videos, a probability outside [0, 1], `strict=True` for similarities, and the like;
+            the message and `.position` name the first entry at fault.
+
+    Example:
+        Two videos, each with a caption and a contrast caption; 0.9 ties across the videos.
+
+        >>> result = entailment_auc([0.9, 0.4, 0.95, 0.9], [1, 0, 1, 0], ["a", "a", "b", "b"], resamples=0)
+        >>> result["auc"]["value"], result["auc"]["worst_ties"], result["auc"]["best_ties"]
+        (87.5, 75.0, 100.0)
+        >>> result["paired_accuracy"]["value"], result["strict_accuracy"]["value"]
+        (100.0, 50.0)
+    """
+    check_bootstrap(resamples, level)
+    rows, columns = _read(scores, labels, videos, texts, pairs, groups or {}, kind, scored, partial)
+    strict = _decide_strict(strict, kind)
+    used = rows.labels[rows.scored]
+    if used.all() or not used.any():
+        raise InputError(
+            f"all {len(used)} labels are {int(used[0])}; an AUC needs both captions (1) and contrast captions (0)"
+        )
+    repeated, contradictory = _repeats(rows.texts)
+    options = {"strict": strict, "resamples": resamples, "level": level, "seed": seed}
+    return {
+        **_measure(rows, **options),
+        "groups": {
+            name: {
+                str(value): _measure(rows.take(codes == code), **options)
+                for code, value in enumerate(distinct)
+            }
+            for name, (codes, distinct) in columns.items()
+        },
+        "chance": 50.0,
+        "videos": _count_distinct(rows.videos[rows.scored]),
+        "repeated_texts": repeated,
+        "contradictory_texts": contradictory,
+        "bootstrap": {"unit": "video", "resamples": resamples, "level": level, "seed": seed},
+    }
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Checked columns of equal length; integers are codes. `ranks` orders the scores, ties equal."""
+
+    ranks: Ints
+    labels: Bools
+    videos: Ints
+    texts: Ints | None  # equal for equal (video, text, label); None: all differ
+    pairs: Ints
+    yes: Bools  # above the threshold
+    no: Bools  # below it
+    scored: Bools
+
+    def take(self, rows: Bools | Ints) -> "_Rows":
+        return _Rows(**{name: None if column is None else column[rows] for name, column in vars(self).items()})
+
+
+def _read(
+    scores: Any,
+    labels: Any,
+    videos: Any,
+    texts: Any,
+    pairs: Any,
+    groups: Mapping[str, Any],
+    kind: str,
+    scored: Any,
+    partial: bool,
+) -> tuple[_Rows, dict[str, tuple[Ints, list[Any]]]]:
+    count = len(scores)
+    mask = check_scored(scored, count, partial)
+    numbers = check_scores(scores, mask)
+    _check_kind(numbers, kind)
+    threshold = THRESHOLDS[kind] or 0.0
+    truth = check_labels(labels, count)
+    video_codes, _ = check_ids(videos, "videos", count)
+    pair_codes, pair_ids = (video_codes, None) if pairs is None else check_ids(pairs, "pairs", count)
+    columns = {name: check_ids(column, name, count, optional=True) for name, column in groups.items()}
+    rows = _Rows(
+        ranks=np.unique(numbers, return_inverse=True)[1],
+        labels=truth,
+        videos=video_codes,
+        texts=None if texts is None else _text_codes(video_codes, check_ids(texts, "texts", count)[0], truth),
+        pairs=pair_codes,
+        yes=numbers > threshold,
+        no=numbers < threshold,
+        scored=np.ones(count, bool) if mask is None else mask,
+    )
+    if pair_ids is not None:
+        _check_constant(pair_codes, video_codes, pair_ids, "videos")
+        for name, (codes, _) in columns.items():
+            _check_constant(pair_codes, codes, pair_ids, f"values of {name!r}")
+        if not partial:
+            _check_both_labels(rows, pair_ids)
+    _check_agreement(rows)
+    return rows, columns
+
+
+def _check_kind(numbers: Floats, kind: str) -> None:
+    if kind not in THRESHOLDS:
+        raise InputError(f"kind={kind!r}; expected one of {', '.join(THRESHOLDS)}")
+    outside = np.flatnonzero((numbers < 0) | (numbers > 1)) if kind == "probability" else np.array([])
+    if outside.size:
+        position = int(outside[0])
+        raise InputError(
+            f"the score {numbers[position]} is not a probability; "
+            "pass kind='log_odds' or kind='similarity' if the scores are that",
+            position,
+        )
+
+
+def _decide_strict(strict: bool | None, kind: str) -> bool:
+    has_threshold = THRESHOLDS[kind] is not None
+    if strict and not has_threshold:
+        raise InputError(
+            f"strict accuracy needs a threshold, which {kind} scores do not have; use paired accuracy"
+        )
+    return has_threshold if strict is None else strict
+
+
+def _check_constant(pairs: Ints, values: Ints, pair_ids: list[Any], what: str) -> None:
+    first = np.unique(pairs, return_index=True)[1]
+    wrong = np.flatnonzero(values != values[first[pairs]])
+    if wrong.size:
+        position = int(wrong[0])
+        raise InputError(f"pair {pair_ids[pairs[position]]!r} has two different {what}", position)
+
+
+def _check_both_labels(rows: _Rows, pair_ids: list[Any]) -> None:
+    lonely = np.flatnonzero(~_both_labels(rows, len(pair_ids)))
+    if lonely.size:
+        pair = int(lonely[0])
+        position = int(np.flatnonzero(rows.pairs == pair)[0])
+        missing = "contrast caption (label 0)" if rows.labels[position] else "caption (label 1)"
+        raise InputError(
+            f"pair {pair_ids[pair]!r} has no {missing} ({lonely.size} such pairs); "
+            "complete it, or pass partial=True to have coverage reported",
+            position,
+        )
+
+
+def _text_codes(videos: Ints, texts: Ints, labels: Bools) -> Ints:
+    return 2 * np.unique(videos * (int(texts.max()) + 1) + texts, return_inverse=True)[1] + labels
+
+
+def _check_agreement(rows: _Rows) -> None:
+    """Rows of the same video, text and label must have the same score, or none of them one."""
+    if rows.texts is None:
+        return
+    _, first, inverse = np.unique(rows.texts, return_index=True, return_inverse=True)
+    same = first[inverse]
+    differs = (rows.scored != rows.scored[same]) | (rows.scored & (rows.ranks != rows.ranks[same]))
+    if differs.any():
+        position = int(np.flatnonzero(differs)[0])
+        raise InputError(f"the same video and text has another score at position {same[position]}", position)
+
+
+def _repeats(texts: Ints | None) -> tuple[int, int]:
+    """How many rows repeat a text, and how many texts have both labels."""
+    if texts is None:
+        return 0, 0
+    distinct = _count_distinct(texts)
+    return len(texts) - distinct, distinct - _count_distinct(texts // 2)
+
+
+def _count_distinct(codes: Ints) -> int:
+    return int(np.count_nonzero(np.bincount(codes)))
+
+
+def _both_labels(rows: _Rows, count: int) -> Bools:
+    """bool [count]: which pairs have a row of each label."""
+    captions = np.bincount(rows.pairs[rows.labels], minlength=count)
+    return (captions > 0) & (np.bincount(rows.pairs[~rows.labels], minlength=count) > 0)
+
+
+def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: int) -> dict[str, Any]:
+    """The three estimates of these rows, all from the same resamples of their videos."""
+    scored = rows if rows.scored.all() else rows.take(rows.scored)
+    auc = _Auc(scored if rows.texts is None else scored.take(np.unique(scored.texts, return_index=True)[1]))
+    paired = _Paired(scored)
+    covered = int(_both_labels(scored, int(rows.pairs.max()) + 1).sum())
+    pairs = _count_distinct(rows.pairs)
+
+    resampled = np.full((3, resamples), np.nan)
+    videos = np.flatnonzero(np.bincount(scored.videos))
+    if resamples and len(videos) > 1:
+        generator = np.random.default_rng(seed)
+        auc_at, paired_at = auc.located(videos), paired.located(videos)
+        for resample in range(resamples):
+            weights = np.bincount(generator.integers(0, len(videos), len(videos)), minlength=len(videos))
+            resampled[0, resample] = auc_at.weighted(weights)
+            resampled[1:, resample] = paired_at.weighted(weights)
+    intervals = [percentile_interval(values, level) for values in resampled]
+
+    texts = len(rows.labels) if rows.texts is None else _count_distinct(rows.texts)
+    no_pairs = no_estimate(k=covered, n=pairs)
+    return {
+        "auc": estimate(*auc.value(intervals[0]), k=auc.count, n=texts)
+        if auc.comparisons
+        else no_estimate(k=auc.count, n=texts),
+        "paired_accuracy": estimate(*paired.value(intervals[1]), k=covered, n=pairs) if covered else no_pairs,
+        "strict_accuracy": None
+        if not strict
+        else estimate(*paired.strict_value(intervals[2]), k=covered, n=pairs)
+        if covered
+        else no_pairs,
+    }
+
+
+Interval = tuple[float, float] | None
+Values = tuple[float, Interval, float, float]
+
+
+class _Auc:
+    """Pooled AUC. For each caption, the contrast captions strictly below it are the first `below` of the
+    contrast captions in ascending order, those at most equal the first `up_to`; so a resample needs one
+    cumulative sum of weights and no sorting. All sums are of int64, hence exact (and NumPy's own loops, which
+    unlike BLAS on this size do not suffer when several processes share the cores)."""
+
+    def __init__(self, rows: _Rows) -> None:
+        self.count = len(rows.ranks)
+        self.contrast_ranks = rows.ranks[~rows.labels]
+        caption_ranks = rows.ranks[rows.labels]
+        at_most = np.cumsum(np.bincount(self.contrast_ranks, minlength=int(rows.ranks.max()) + 1))
+        self.up_to = at_most[caption_ranks]
+        self.below = np.where(caption_ranks > 0, at_most[caption_ranks - 1], 0)
+        self.captions, self.contrasts = rows.videos[rows.labels], rows.videos[~rows.labels]
+        self.comparisons = len(self.captions) * len(self.contrasts)
+
+    def value(self, interval: Interval) -> Values:
+        wins, at_least = int(self.below.sum()), int(self.up_to.sum())
+        total = self.comparisons
+        return (wins + at_least) / (2 * total), interval, wins / total, at_least / total
+
+    def located(self, videos: Ints) -> "_Auc":
+        self.captions = np.searchsorted(videos, self.captions)
+        self.contrasts = np.searchsorted(videos, self.contrasts[np.argsort(self.contrast_ranks)])
+        self.cumulative = np.zeros(len(self.contrasts) + 1, np.int64)
+        return self
+
+    def weighted(self, weights: Ints) -> float:
+        np.cumsum(weights[self.contrasts], out=self.cumulative[1:])
+        captions = weights[self.captions]
+        total = captions.sum() * self.cumulative[-1]
+        if not total:
+            return np.nan
+        wins = captions @ (self.cumulative[self.below] + self.cumulative[self.up_to])
+        return float(wins / (2 * total))
+
+
+class _Paired:
+    """Comparisons inside pairs, counted for each caption: won, won or tied, strictly right, all."""
+
+    def __init__(self, rows: _Rows) -> None:
+        # Contrast captions sorted by (pair, score); inside a pair count as `_Auc` does.
+        scale = int(rows.ranks.max()) + 1
+        keys = rows.pairs * scale + rows.ranks
+        contrast = np.sort(keys[~rows.labels])
+        captions = rows.take(np.flatnonzero(rows.labels)[np.argsort(keys[rows.labels])])
+        in_pair = np.bincount(rows.pairs[~rows.labels], minlength=int(rows.pairs.max()) + 1)
+        before = (np.cumsum(in_pair) - in_pair)[captions.pairs]
+        caption_keys = captions.pairs * scale + captions.ranks
+        won = np.searchsorted(contrast, caption_keys, "left") - before
+        not_lost = np.searchsorted(contrast, caption_keys, "right") - before
+        all_ = in_pair[captions.pairs]
+        refused = np.bincount(rows.pairs[rows.no & ~rows.labels], minlength=len(in_pair))
+        right = captions.yes * refused[captions.pairs]
+        self.videos = captions.videos
+        self.counts = np.stack([won + not_lost, 2 * right, 2 * all_, won, not_lost])
+
+    def value(self, interval: Interval) -> Values:
+        halves, _, doubled, won, not_lost = self.counts.sum(axis=1)
+        return halves / doubled, interval, 2 * won / doubled, 2 * not_lost / doubled
+
+    def strict_value(self, interval: Interval) -> Values:
+        right, doubled = self.counts[1].sum(), self.counts[2].sum()
+        return right / doubled, interval, right / doubled, right / doubled
+
+    def located(self, videos: Ints) -> "_Paired":
+        at = np.searchsorted(videos, self.videos)
+        sums = [np.bincount(at, row, minlength=len(videos)) for row in self.counts[:3]]
+        self.per_video = np.stack(sums).astype(np.int64)
+        return self
+
+    def weighted(self, weights: Ints) -> tuple[float, float]:
+        halves, right, doubled = self.per_video @ weights
+        return (halves / doubled, right / doubled) if doubled else (np.nan, np.nan)

@@ -1,0 +1,142 @@
+"""Checked columns: what a metric is given becomes arrays, or an error that names the position.
+
+The same file lies in every metric's folder, because each folder is a Space that stands alone; a test
+keeps the copies equal.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class InputError(ValueError):
+    """A metric cannot use its input.
+
+    Args:
+        problem: what is wrong, what was expected and, where it helps, what to do.
+        position: index from 0 of the entry at fault, None when no single entry is.
+    """
+
+    def __init__(self, problem: str, position: int | None = None) -> None:
+        self.position = position
+        super().__init__(problem if position is None else f"position {position} (from 0): {problem}")
+
+
+def check_scores(scores: Sequence[float] | npt.ArrayLike, scored: Bools | None = None) -> Floats:
+    """`scores` as float64 [N]; entries where `scored` is False are not looked at and become 0.
+
+    Raises:
+        InputError: empty, not one column, not numbers, or NaN or infinite where scored.
+    """
+    array = _column(scores, "scores")
+    if array.dtype.kind not in "fiu":
+        for position, value in enumerate(array):
+            used = scored is None or bool(scored[position])
+            if used and (isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number)):
+                raise InputError(f"the score is {value!r}; every score must be a number", position)
+        array = np.array([np.nan if value is None else value for value in array], dtype=object)
+    if scored is not None:
+        array = np.where(scored, array, 0)
+    numbers = array.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        position = int(np.flatnonzero(~np.isfinite(numbers))[0])
+        raise InputError(f"the score is {numbers[position]}; every score must be finite", position)
+    return numbers
+
+
+def check_labels(labels: Sequence[int] | npt.ArrayLike, count: int) -> Bools:
+    """`labels` as bool [N]: 1 (or True) is a match, 0 (or False) is not.
+
+    Raises:
+        InputError: another length than the scores, or another value than 0 and 1.
+    """
+    array = _column(labels, "labels")
+    _same_length("labels", len(array), count)
+    if array.dtype.kind == "b":
+        return array
+    if array.dtype.kind in "iuf":
+        wrong = np.flatnonzero((array != 0) & (array != 1))
+    else:
+        wrong = np.array([i for i, v in enumerate(array) if isinstance(v, str | None) or v not in (0, 1)])
+    if wrong.size:
+        position = int(wrong[0])
+        raise InputError(f"the label is {array[position]!r}; every label must be 0 or 1", position)
+    return array.astype(bool)
+
+
+def check_scored(scored: Sequence[bool] | npt.ArrayLike | None, count: int, partial: bool) -> Bools | None:
+    """Which entries have a score, as bool [N]; None when all have.
+
+    Raises:
+        InputError: another length, not booleans, no score at all, or an entry without a score although
+            the caller did not ask for partial results.
+    """
+    if scored is None:
+        return None
+    array = _column(scored, "scored")
+    _same_length("scored", len(array), count)
+    if array.dtype.kind != "b":
+        raise InputError(f"`scored` must hold booleans, not {array.dtype}")
+    if array.all():
+        return None
+    if not array.any():
+        raise InputError("no entry has a score")
+    if not partial:
+        position = int(np.flatnonzero(~array)[0])
+        raise InputError(
+            f"no score ({int((~array).sum())} of {count} are missing); "
+            "complete the scores, or pass partial=True to have coverage reported",
+            position,
+        )
+    return array
+
+
+def check_ids(
+    ids: Sequence[Any] | npt.ArrayLike, name: str, count: int, optional: bool = False
+) -> tuple[Ints, list[Any]]:
+    """Codes 0…U−1 of `ids` (int64 [N]) and the U distinct ids in sorted order.
+
+    Sorted order makes every result independent of the order of the rows, and is the "path order" of
+    `official`. Ids are all strings or all integers (or booleans). With `optional`, None means "has
+    none" and gets code −1.
+
+    Raises:
+        InputError: another length than the scores, a missing id, or ids that cannot be sorted together.
+    """
+    values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)  # type: ignore[arg-type]
+    _same_length(name, len(values), count)
+    try:
+        distinct = dict.fromkeys(values)
+        if not optional and None in distinct:
+            raise InputError(f"`{name}` is missing here; every entry needs one", values.index(None))
+        distinct.pop(None, None)
+        ordered = sorted(distinct)
+    except TypeError:
+        raise InputError(f"`{name}` must be all strings or all integers, not a mixture or lists") from None
+    for value in ordered:
+        if isinstance(value, float):
+            raise InputError(f"`{name}` must be strings or integers, not {value!r}", values.index(value))
+    code_of: dict[Any, int] = {value: code for code, value in enumerate(ordered)} | {None: -1}
+    return np.fromiter(map(code_of.__getitem__, values), np.int64, count), ordered
+
+
+def _column(values: Any, name: str) -> npt.NDArray[Any]:
+    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if array.dtype.kind in "OUS":  # a mixed list becomes strings in NumPy: keep what was given
+        array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise InputError(f"`{name}` must be one column, not an array of shape {array.shape}")
+    if array.size == 0:
+        raise InputError(f"`{name}` is empty")
+    return array
+
+
+def _same_length(name: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise InputError(f"`{name}` has {found} entries for {expected} scores")

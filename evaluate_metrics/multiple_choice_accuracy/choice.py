@@ -1,0 +1,223 @@
+"""Accuracy of choosing the best-scored option, exact under ties: a pure function of NumPy columns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .inputs import Bools, InputError, Ints, check_ids, check_labels, check_scored, check_scores
+from .intervals import Estimate, check_bootstrap, estimate, mean_interval, no_estimate
+
+# NExT-QA's codes: the coarse type of each subtype, in the order results are listed.
+COARSE_TYPES = {
+    "CW": "C",  # causal: why
+    "CH": "C",  # causal: how
+    "TN": "T",  # temporal: next
+    "TC": "T",  # temporal: current
+    "TP": "T",  # temporal: previous
+    "DC": "D",  # descriptive: count
+    "DL": "D",  # descriptive: location
+    "DO": "D",  # descriptive: other
+}
+
+
+def multiple_choice_accuracy(
+    scores: Sequence[float] | npt.ArrayLike,
+    labels: Sequence[int] | npt.ArrayLike,
+    questions: Sequence[Any] | npt.ArrayLike,
+    *,
+    options: Sequence[Any] | npt.ArrayLike | None = None,
+    types: Sequence[str | None] | npt.ArrayLike | None = None,
+    options_per_question: int | None = None,
+    per_question: bool = False,
+    scored: Sequence[bool] | npt.ArrayLike | None = None,
+    partial: bool = False,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Share of questions whose right option has the highest score.
+
+    When t options share the highest score, any of them may be chosen: a question whose right option is
+    among them counts 1/t, the exact expectation over random choices; `worst_ties` counts it 0 (unless t = 1) and
+    `best_ties` 1. Rows belong to a question by its *id*: one video can repeat a question text with
+    another type, which the official script takes for one question of ten options and drops.
+
+    Intervals are percentile bootstraps over questions. Results do not depend on the order of the rows.
+
+    Args:
+        scores: float [N], one a row; a row is an option of a question.
+        labels: [N], 1 for the right option, exactly one in each question.
+        questions: [N] ids of the questions.
+        options: [N] what the option is in its question. Integers count from 0, and a gap is a missing option;
+            strings need only differ. None: rows are taken for different options.
+        types: [N] type of the row's question, None for unknown; one per question. NExT-QA's subtypes
+            (CW, CH, TN, TC, TP) are also pooled into their coarse types C and T.
+        options_per_question: refuse questions with another number of options; None: the number may vary.
+        per_question: add `questions`, a list of each question's value.
+        scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
+        partial: leave out questions that miss a score or an option, and count them in `n` but not in `k`.
+        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does one question.
+
+    Returns:
+        `accuracy`, an `Estimate` in percent (k, n: questions); `types`: type -> `Estimate`; `chance` (mean of
+        100 / number of options, over the same questions); `options` (how many questions have how many, as a
+        dict of strings to counts); `bootstrap`; and `questions` if asked for.
+
+    Raises:
+        InputError (a ValueError): NaN, infinity, labels other than 0 and 1, not exactly one right option, a
+            repeated or missing option, a question of one option or of two types; the message and `.position`
+            name the first entry at fault.
+
+    Example:
+        Two questions; in the second the right option ties with a wrong one.
+
+        >>> result = multiple_choice_accuracy(
+        ...     [0.9, 0.2, 0.1, 0.4, 0.4, 0.3], [1, 0, 0, 0, 1, 0], [7, 7, 7, 8, 8, 8], types=["CW"] * 3 + ["TN"] * 3
+        ... )
+        >>> accuracy = result["accuracy"]
+        >>> accuracy["value"], accuracy["worst_ties"], accuracy["best_ties"], accuracy["k"]
+        (75.0, 50.0, 100.0, 2)
+        >>> {name: value["value"] for name, value in result["types"].items()}
+        {'C': 100.0, 'CW': 100.0, 'T': 50.0, 'TN': 50.0}
+    """
+    check_bootstrap(resamples, level)
+    count = len(scores)
+    mask = check_scored(scored, count, partial)
+    numbers = check_scores(scores, mask)
+    truth = check_labels(labels, count)
+    codes, ids = check_ids(questions, "questions", count)
+    sizes = np.bincount(codes)
+    complete = _check_options(codes, ids, options, sizes, options_per_question, partial)
+    complete &= _check_answers(codes, ids, truth, partial)
+    type_codes, type_names = _question_types(codes, ids, types)
+    if mask is not None:
+        complete[codes[~mask]] = False
+    if not complete.any():
+        raise InputError("no question has a score for all its options")
+
+    best = np.full(len(ids), -np.inf)
+    np.maximum.at(best, codes, numbers)
+    at_best = numbers == best[codes]
+    tied = np.bincount(codes[at_best], minlength=len(ids))
+    reached = np.bincount(codes[at_best & truth], minlength=len(ids)) > 0
+    expected = reached / tied
+    worst = reached & (tied == 1)
+
+    bootstrap = {"resamples": resamples, "level": level, "seed": seed}
+
+    def measure(chosen: Bools) -> Estimate:
+        kept = chosen & complete
+        total, used = int(chosen.sum()), int(kept.sum())
+        if not used:
+            return no_estimate(k=0, n=total)
+        interval = mean_interval(expected[kept], **bootstrap)
+        # Sorted, so that rounding of the sum does not depend on the order of the ids either.
+        value = np.sort(expected[kept]).mean()
+        return estimate(value, interval, worst[kept].mean(), reached[kept].mean(), k=used, n=total)
+
+    result: dict[str, Any] = {
+        "accuracy": measure(np.ones(len(ids), bool)),
+        "types": {
+            name: measure(np.isin(type_codes, members))
+            for name, members in _type_groups(type_names).items()
+        },
+        "chance": 100 * float((1 / np.sort(sizes[complete])).mean()),
+        "options": {
+            str(size): int(times) for size, times in zip(*np.unique(sizes[complete], return_counts=True), strict=True)
+        },
+        "bootstrap": {"unit": "question", **bootstrap},
+    }
+    if per_question:
+        result["questions"] = [
+            {
+                "question": ids[index],
+                "type": None if type_codes[index] < 0 else type_names[type_codes[index]],
+                "value": 100 * float(expected[index]),
+                "worst_ties": 100.0 * bool(worst[index]),
+                "best_ties": 100.0 * bool(reached[index]),
+                "options": int(sizes[index]),
+            }
+            for index in np.flatnonzero(complete).tolist()
+        ]
+    return result
+
+
+def _check_options(
+    questions: Ints, ids: list[Any], options: Any, sizes: Ints, options_per_question: int | None, partial: bool
+) -> Bools:
+    """bool [questions]: which have all their options. Repeated options are always an error."""
+    complete = sizes > 1
+    wrong = "has only one option"
+    if options_per_question is not None:
+        complete &= sizes == options_per_question
+        wrong = f"does not have {options_per_question} options"
+        too_many = np.flatnonzero(sizes > options_per_question)
+        if too_many.size:
+            raise _refuse(questions, ids, int(too_many[0]), f"has {sizes[too_many[0]]} options, more than allowed")
+    if options is not None:
+        codes, names = check_ids(options, "options", len(questions))
+        keys = questions * len(names) + codes
+        order = np.argsort(keys, kind="stable")
+        again = order[1:][keys[order][1:] == keys[order][:-1]]
+        if again.size:
+            position = int(again.min())
+            name = names[codes[position]]
+            raise InputError(f"question {ids[questions[position]]!r} has option {name!r} twice", position)
+        if all(isinstance(name, int) for name in names):
+            if names[0] < 0:
+                raise InputError(f"option {names[0]} is negative; options count from 0", int(np.argmin(codes)))
+            highest = np.zeros(len(ids), np.int64)
+            np.maximum.at(highest, questions, np.array(names, dtype=np.int64)[codes])
+            gaps = highest != sizes - 1
+            if (gaps & complete).any():
+                wrong = "misses an option: its options do not count 0, 1, 2, …"
+            complete &= ~gaps
+    if not partial and not complete.all():
+        raise _refuse(questions, ids, int(np.argmin(complete)), f"{wrong}; it has {sizes[np.argmin(complete)]}")
+    return complete
+
+
+def _check_answers(questions: Ints, ids: list[Any], labels: Bools, partial: bool) -> Bools:
+    """bool [questions]: which have their right option. Two right options are always an error."""
+    right = np.bincount(questions[labels], minlength=len(ids))
+    many, none = np.flatnonzero(right > 1), np.flatnonzero(right == 0)
+    if many.size:
+        raise _refuse(questions, ids, int(many[0]), f"has {right[many[0]]} right options (label 1), not one")
+    if none.size and not partial:
+        raise _refuse(questions, ids, int(none[0]), "has no right option (label 1)")
+    return right == 1
+
+
+def _refuse(questions: Ints, ids: list[Any], question: int, problem: str) -> InputError:
+    position = int(np.flatnonzero(questions == question)[0])
+    return InputError(f"question {ids[question]!r} {problem}", position)
+
+
+def _question_types(questions: Ints, ids: list[Any], types: Any) -> tuple[Ints, list[Any]]:
+    """Code of each question's type (−1: unknown) and the types in sorted order."""
+    if types is None:
+        return np.full(len(ids), -1), []
+    codes, names = check_ids(types, "types", len(questions), optional=True)
+    per_question = codes[np.unique(questions, return_index=True)[1]]
+    differs = np.flatnonzero(codes != per_question[questions])
+    if differs.size:
+        position = int(differs[0])
+        raise InputError(
+            f"question {ids[questions[position]]!r} has two types; give questions that share a text their own ids",
+            position,
+        )
+    return per_question, names
+
+
+def _type_groups(names: list[Any]) -> dict[str, list[int]]:
+    """Name in the result -> codes: NExT-QA's coarse types before their subtypes, then other types."""
+    groups: dict[str, list[int]] = {}
+    order = {name: place for place, name in enumerate(COARSE_TYPES)}
+    for name in sorted(names, key=lambda name: (order.get(name, len(order)), str(name))):
+        code = names.index(name)
+        if name in COARSE_TYPES:
+            groups.setdefault(COARSE_TYPES[name], []).append(code)
+        groups.setdefault(str(name), []).append(code)
+    return groups
