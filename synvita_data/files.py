@@ -56,19 +56,12 @@ def resolve_under(
             part, or a symlink that leads out of `root`.
     """
 
-    def refuse(problem: str) -> UnsafePathError:
-        return UnsafePathError(
-            problem, file=file, row=row, found=repr(relative), expected=f"a path inside {root}"
-        )
+    expected = f"a path inside {root}"
+    check_relative(relative, expected=expected, file=file, row=row)
 
-    if not relative or relative != relative.strip():
-        raise refuse("a path is empty or has white space around it")
-    if any(ord(char) < 32 for char in relative):
-        raise refuse("a path holds a NUL or control character")
-    if PurePosixPath(relative).is_absolute() or PureWindowsPath(relative).anchor:
-        raise refuse("a path is absolute")
-    if ".." in PurePosixPath(relative).parts or ".." in PureWindowsPath(relative).parts:
-        raise refuse("a path climbs out with '..'")
+    def refuse(problem: str) -> UnsafePathError:
+        return UnsafePathError(problem, file=file, row=row, found=repr(relative), expected=expected)
+
     try:
         resolved = (root / relative).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a symlink loop, a name too long
@@ -76,3 +69,29 @@ def resolve_under(
     if not resolved.is_relative_to(root.resolve()):
         raise refuse("a path leaves its root through a symlink")
     return resolved
+
+
+def check_relative(
+    relative: str,
+    *,
+    expected: str = "a path relative to the folder it is looked up in",
+    file: str | Path | None = None,
+    row: int | str | None = None,
+) -> None:
+    """What `resolve_under` refuses without touching the disk, for paths that are read long before they
+    are opened. `file` and `row` say where `relative` was read, for the error.
+
+    Raises:
+        UnsafePathError: empty, a NUL or control character, absolute (POSIX or Windows), or a `..` part.
+    """
+    problem = None
+    if not relative or relative != relative.strip():
+        problem = "a path is empty or has white space around it"
+    elif any(ord(char) < 32 for char in relative):
+        problem = "a path holds a NUL or control character"
+    elif PurePosixPath(relative).is_absolute() or PureWindowsPath(relative).anchor:
+        problem = "a path is absolute"
+    elif ".." in PurePosixPath(relative).parts or ".." in PureWindowsPath(relative).parts:
+        problem = "a path climbs out with '..'"
+    if problem:
+        raise UnsafePathError(problem, file=file, row=row, found=repr(relative), expected=expected)

@@ -1,0 +1,254 @@
+"""From the raw cells of one row to a validated `Triplet`."""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import parse_qs, urlsplit
+
+from synvita_data.errors import CaptionError, SchemaError, SynvitaError
+from synvita_data.files import check_relative
+from synvita_data.schema import MISALIGNMENTS, Triplet
+from synvita_data.video_names import VideoName, name_video, normal_source
+
+MAX_TEXT = 2000  # characters of a caption or explanation; VideoCon's longest caption has 286
+DEFAULT_SOURCE = "custom"
+HUMAN_SOURCE = "activitynet"  # VideoCon-Human is drawn from ActivityNet's validation videos
+
+# What the official scripts' `pandas.read_csv` takes for an empty cell.
+_MISSING = frozenset({"", "#n/a", "<na>", "n/a", "na", "nan", "none", "null"})
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_MISALIGNMENTS = {name: name for name in MISALIGNMENTS} | {
+    "actions": "action",
+    "attributes": "attribute",
+    "counting": "count",
+    "counts": "count",
+    "event_flip": "flip",
+    "event_order_flip": "flip",
+    "event_order_flipping": "flip",
+    "hallucinations": "hallucination",
+    "objects": "object",
+    "relations": "relation",
+    "spatial_relation": "relation",
+    "spatial_relations": "relation",
+}
+_BOOLEANS = {"true": True, "1": True, "1.0": True, "yes": True} | {
+    "false": False,
+    "0": False,
+    "0.0": False,
+    "no": False,
+}
+_LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+# Nothing in such a path is absolute, hidden, `..` or a drive: it needs no closer look.
+_PLAIN_PATH = re.compile(r"[\w-]+(?:[./][\w-]+)*")
+
+
+def parse_triplet(
+    cells: Mapping[str, Any], *, file: str, row: int, split: str | None, source: str | None
+) -> Triplet:
+    """Validate one row.
+
+    Args:
+        cells: field -> raw value, for the fields that the file has a column for.
+        file, row: where the row stands, for errors and for `Triplet.file` and `Triplet.row`.
+        split, source: for rows that do not say; None means VideoCon-Human's `test` and `activitynet`
+            where the columns are its own, `train` and `custom` where there is no such column, and an
+            error where there is one and its cell is empty.
+
+    Raises:
+        CaptionError: a caption is empty, too long, not writable, or equal to its contrast caption.
+        UnsafePathError: the video's path is absolute, climbs with `..` or holds a control character.
+        SchemaError: any other cell cannot be what its column says.
+    """
+    try:
+        caption = _caption(cells.get("caption"), "caption")
+        neg_caption = _caption(cells.get("neg_caption"), "neg_caption")
+        if caption == neg_caption:
+            raise CaptionError("the contrast caption is the caption itself", found=repr(caption))
+        human = "hard" in cells and "video_url" in cells and "videopath" not in cells
+        source = _source(cells, source or (HUMAN_SOURCE if human else None))
+        url, videopath = _text(cells, "video_url"), _text(cells, "videopath")
+        if videopath is not None and "://" in videopath:
+            url, videopath = url or videopath, None
+        url = _url(url)
+        if videopath is not None and not _PLAIN_PATH.fullmatch(videopath):
+            check_relative(videopath)
+        name, videopath = _video_name(cells, source, videopath, url, caption)
+        start, end = _seconds(cells, "start", name.start), _seconds(cells, "end", name.end)
+        if start is not None and end is not None and end <= start:
+            raise SchemaError("a video ends before it starts", found=f"start {start}, end {end}")
+        return Triplet(
+            source=source,
+            video_id=name.video_id,
+            caption=caption,
+            neg_caption=neg_caption,
+            split=_split(cells, split or ("test" if human else None)),
+            videopath=videopath,
+            start=start,
+            end=end,
+            youtube_key=_text(cells, "youtube_key") or name.youtube_key,
+            video_url=url,
+            nle=_long_text(cells, "nle"),
+            misalignment=_choice(cells, "misalignment", _MISALIGNMENTS),
+            hard=_choice(cells, "hard", _BOOLEANS),
+            file=file,
+            row=row,
+        )
+    except SynvitaError as error:
+        error.file, error.row = file, row
+        error.args = (str(error),)
+        raise
+
+
+def _raw(cells: Mapping[str, Any], field: str) -> str | None:
+    """A cell as stripped text; None where it is empty or the file has no such column."""
+    value = cells.get(field)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if not isinstance(value, str | int | float):
+        raise SchemaError(f"{field} is not a plain value", found=repr(value), expected="text or a number")
+    text = str(value).strip()
+    return None if len(text) <= 4 and text.lower() in _MISSING else text
+
+
+def _text(cells: Mapping[str, Any], field: str) -> str | None:
+    text = _raw(cells, field)
+    if text is not None and field != "videopath" and not text.isprintable():
+        raise SchemaError(f"{field} holds a control character", found=repr(text))
+    return text
+
+
+def _long_text(cells: Mapping[str, Any], field: str) -> str | None:
+    """Text for reading: a line break and the space around it become one space, all else is kept."""
+    text = _raw(cells, field)
+    if text is None or (len(text) <= MAX_TEXT and text.isprintable()):
+        return text
+    text = _LINE_BREAKS.sub(" ", text)
+    if found := _UNWRITABLE.search(text):
+        raise SchemaError(f"{field} holds a control character or half a surrogate pair", found=repr(found[0]))
+    if len(text) > MAX_TEXT:
+        raise SchemaError(
+            f"{field} is too long",
+            found=f"{len(text)} characters, beginning {text[:40]!r}",
+            expected=f"at most {MAX_TEXT}",
+            fix="Look for a quote that is not closed",
+        )
+    return text
+
+
+def _caption(value: Any, field: str) -> str:
+    try:
+        text = _long_text({field: value}, field)
+    except SchemaError as error:
+        raise CaptionError(
+            error.problem, found=error.found, expected=error.expected, fix=error.fix
+        ) from error
+    if text is None:
+        raise CaptionError(f"{field} is empty", found=None if value is None else repr(value))
+    return text
+
+
+def _choice(cells: Mapping[str, Any], field: str, choices: Mapping[str, Any]) -> Any:
+    text = _raw(cells, field)
+    if text is None:
+        return None
+    key = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
+    if key not in choices:
+        raise SchemaError(f"unknown {field}", found=repr(text), expected=f"one of {', '.join(choices)}")
+    return choices[key]
+
+
+def _split(cells: Mapping[str, Any], default: str | None) -> str:
+    found = _choice(cells, "split", _SPLITS)
+    if found is not None:
+        return found
+    if default is None and "split" in cells:
+        _empty("split", "--split")
+    return default or "train"
+
+
+def _source(cells: Mapping[str, Any], default: str | None) -> str:
+    found = _text(cells, "source")
+    if found is None and default is None and "source" in cells:
+        _empty("source", "--source")
+    return normal_source(found or default or DEFAULT_SOURCE)
+
+
+def _empty(field: str, option: str) -> NoReturn:
+    raise SchemaError(f"{field} is empty", fix=f"Fill it in, or say what empty cells mean ({option})")
+
+
+def _seconds(cells: Mapping[str, Any], field: str, default: float | None) -> float | None:
+    text = _raw(cells, field)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise SchemaError(f"{field} is not a time", found=repr(text), expected="seconds, 0 or more")
+    return value
+
+
+def _url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https", "s3") and parts.hostname and " " not in text
+    except ValueError:
+        good = False
+    if not good:
+        raise SchemaError("video_url is not a web address", found=repr(text), expected="https://…")
+    return text
+
+
+def _video_name(
+    cells: Mapping[str, Any], source: str, videopath: str | None, url: str | None, caption: str
+) -> tuple[VideoName, str | None]:
+    """What the video is called, and its videopath; the best column that has a value decides."""
+    given = _text(cells, "video_id")
+    if given is not None:
+        if not _PLAIN_PATH.fullmatch(given):
+            check_relative(given, expected="an id of a video, not a path out of its folder")
+        name = name_video(source, given)
+        if videopath is not None and name.start is None:
+            from_path = name_video(source, videopath)
+            name = VideoName(name.video_id, from_path.start, from_path.end, from_path.youtube_key)
+        return name, videopath
+    if videopath is not None:
+        return name_video(source, videopath), videopath
+    if url is not None:
+        return _name_in_url(source, url), None
+    if not cells.keys() & {"video_id", "videopath", "video_url"}:
+        # Captions alone are enough to make synthetic videos; equal captions share a (missing) video.
+        return VideoName(f"text-{hashlib.sha256(caption.encode()).hexdigest()[:10]}"), None
+    raise SchemaError("the row names no video", expected="a videopath, video_id or video_url")
+
+
+def _name_in_url(source: str, url: str) -> VideoName:
+    parts = urlsplit(url)
+    host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
+    key = ""
+    if host == "youtube.com":
+        key = parse_qs(parts.query).get("v", [""])[0]
+    elif host == "youtu.be":
+        key = parts.path.strip("/")
+    if re.fullmatch(r"[A-Za-z0-9_-]{11}", key):
+        return VideoName(key, youtube_key=key)
+    path = parts.path.rstrip("/")
+    if not path:
+        raise SchemaError("video_url names no file", found=repr(url), expected="https://…/<video>.mp4")
+    return name_video(source, path)

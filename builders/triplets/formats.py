@@ -1,0 +1,229 @@
+"""Stream the rows of CSV, JSON Lines and Parquet files as dictionaries of the fields of a `Triplet`.
+
+All three yield `(row, cells)` with `row` counted from 0 (blank lines do not count, as in pandas) and
+`cells` mapping the fields that the file has to raw values, or `(row, error)` for a row that is
+broken in itself. Faults of the whole file (not UTF-8, no such columns, empty) are raised.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from synvita_data.errors import SchemaError
+
+from .columns import choose_columns
+
+Cells = dict[str, Any]
+Rows = Iterator[tuple[int, Cells | SchemaError]]
+
+# Excel writes `;` where the comma is the decimal mark; tabs come from spreadsheets' "text" export.
+DELIMITERS = (",", "\t", ";")
+PARQUET_BATCH = 4096
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of `path`, in the format its suffix names.
+
+    Raises:
+        SchemaError: no such file, another suffix, or a fault of the whole file.
+    """
+    reader = {
+        ".csv": _csv_rows,
+        ".tsv": _csv_rows,
+        ".jsonl": _json_rows,
+        ".ndjson": _json_rows,
+        ".json": _json_rows,
+        ".parquet": _parquet_rows,
+    }.get(path.suffix.lower())
+    if reader is None:
+        raise SchemaError(
+            "not a format that triplets are read from",
+            file=path,
+            found=f"suffix {path.suffix!r}",
+            expected=".csv, .tsv, .jsonl (one JSON object a line) or .parquet",
+        )
+    if not path.is_file():
+        raise SchemaError("no such file", file=path)
+    try:
+        yield from reader(path)
+    except UnicodeDecodeError as error:
+        raise SchemaError(
+            "the file is not UTF-8 text",
+            file=path,
+            found=f"bytes {error.object[error.start : error.start + 8]!r}",
+            fix="Save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)",
+        ) from error
+
+
+def _csv_rows(path: Path) -> Rows:
+    delimiter, width, columns = _csv_header(path)
+    fields, indices = list(columns), list(columns.values())
+    pick = itemgetter(*indices)  # at least caption and neg_caption: always a tuple
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        lines = _Lines(handle)
+        reader = csv.reader(lines, delimiter=delimiter)
+        next(reader)
+        row = -1
+        try:
+            for values in reader:
+                if not values:
+                    continue
+                row += 1
+                if lines.ended:  # the reader asked for more lines in the middle of this row
+                    raise csv.Error("a quoted cell is never closed")
+                if len(values) == width:
+                    yield row, dict(zip(fields, pick(values), strict=True))
+                else:
+                    yield row, _wrong_width(path, row, values, width)
+        except csv.Error as error:
+            raise SchemaError(
+                f"the CSV cannot be split into rows ({error})",
+                file=path,
+                row=max(row, 0),
+                expected="cells with quotes, commas or line breaks in double quotes, quotes doubled",
+                fix=f"Look for an unclosed quote near line {reader.line_num}",
+            ) from error
+    if row < 0:
+        raise SchemaError("the file has a header but no rows", file=path)
+
+
+def _csv_header(path: Path) -> tuple[str, int, dict[str, int]]:
+    """Delimiter, number of columns and field -> column index; the first delimiter that fits is taken."""
+    first_error: SchemaError | None = None
+    for delimiter in DELIMITERS:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            try:
+                header = next((cells for cells in csv.reader(handle, delimiter=delimiter) if cells), None)
+            except csv.Error as error:
+                raise SchemaError(
+                    "the CSV header cannot be read", file=path, found=str(error), row="header"
+                ) from error
+        if header is None:
+            raise SchemaError("the file is empty", file=path, expected="a header and rows")
+        try:
+            return delimiter, len(header), choose_columns(header, path)
+        except SchemaError as error:
+            first_error = first_error or error
+    assert first_error is not None
+    raise first_error
+
+
+class _Lines:
+    """The lines of a file; `ended` turns true when a line is asked for after the last."""
+
+    def __init__(self, handle: Any) -> None:
+        self._lines = iter(handle)
+        self.ended = False
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        for line in self._lines:
+            return line
+        self.ended = True
+        raise StopIteration
+
+
+def _wrong_width(path: Path, row: int, values: list[str], width: int) -> SchemaError:
+    return SchemaError(
+        "a row does not have as many cells as the header",
+        file=path,
+        row=row,
+        found=f"{len(values)} cells, beginning {values[:2]}",
+        expected=f"{width} cells",
+        fix="Put cells with commas or line breaks in double quotes",
+    )
+
+
+def _json_rows(path: Path) -> Rows:
+    columns_of: dict[tuple[str, ...], dict[str, str] | SchemaError] = {}
+    row = -1
+    with path.open(encoding="utf-8-sig", newline="\n") as handle:
+        for line in handle:
+            if not line.strip():
+                continue
+            row += 1
+            if row == 0 and line.lstrip().startswith("["):
+                raise SchemaError(
+                    "a JSON array instead of JSON Lines",
+                    file=path,
+                    expected="one JSON object a line",
+                    fix="Convert it: `jq -c '.[]' in.json > out.jsonl`",
+                )
+            try:
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError(f"a JSON {type(record).__name__}")
+            except (ValueError, RecursionError) as error:
+                yield (
+                    row,
+                    SchemaError(
+                        "a line is not a JSON object", file=path, row=row, found=str(error), expected="{…}"
+                    ),
+                )
+                continue
+            keys = tuple(record)
+            if keys not in columns_of:
+                try:
+                    columns_of[keys] = {f: keys[i] for f, i in choose_columns(keys, path).items()}
+                except SchemaError as error:
+                    if row == 0:
+                        raise
+                    columns_of[keys] = error
+            columns = columns_of[keys]
+            if isinstance(columns, SchemaError):
+                yield (
+                    row,
+                    SchemaError(
+                        columns.problem, file=path, row=row, found=columns.found, expected=columns.expected
+                    ),
+                )
+            else:
+                yield row, {field: record[key] for field, key in columns.items()}
+    if row < 0:
+        raise SchemaError("the file is empty", file=path, expected="one JSON object a line")
+
+
+def _parquet_rows(path: Path) -> Rows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
+    with file:
+        names = file.schema_arrow.names
+        columns = {field: names[index] for field, index in choose_columns(names, path).items()}
+        labels = _class_labels(file.schema_arrow.metadata)
+        row = -1
+        # Only the columns that are used: the videos of a published dataset stay on the disk.
+        for batch in file.iter_batches(batch_size=PARQUET_BATCH, columns=list(columns.values())):
+            lists = []
+            for name in columns.values():
+                values = batch.column(batch.schema.get_field_index(name)).to_pylist()
+                if name in labels:
+                    values = [labels[name].get(value, value) for value in values]
+                lists.append(values)
+            for cells in zip(*lists, strict=True):
+                row += 1
+                yield row, dict(zip(columns, cells, strict=True))
+    if row < 0:
+        raise SchemaError("the file has no rows", file=path)
+
+
+def _class_labels(metadata: dict[bytes, bytes] | None) -> dict[str, dict[Any, str]]:
+    """Column -> {number: name} for the `ClassLabel` columns that `datasets` notes in a Parquet file."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: dict(enumerate(feature["names"]))
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
