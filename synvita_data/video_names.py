@@ -7,6 +7,7 @@ VideoCon's published CSVs hold paths (`k600/val/<key>_<start>_<end>.mp4`, `msr-v
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import SchemaError
 
@@ -47,6 +48,7 @@ class VideoName:
     youtube_key: str | None = None
 
 
+@lru_cache(maxsize=1024)
 def normal_source(name: str) -> str:
     """The source's published name: lower case, one spelling (`MSRVTT` and `msr-vtt` are one).
 

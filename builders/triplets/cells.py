@@ -4,6 +4,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
@@ -47,6 +48,11 @@ _BOOLEANS = {"true": True, "1": True, "1.0": True, "yes": True} | {
     "0": False,
     "0.0": False,
     "no": False,
+}
+_CHOICES: Mapping[str, Mapping[str, Any]] = {
+    "split": _SPLITS,
+    "misalignment": _MISALIGNMENTS,
+    "hard": _BOOLEANS,
 }
 _LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -100,8 +106,8 @@ def parse_triplet(
             youtube_key=_text(cells, "youtube_key") or name.youtube_key,
             video_url=url,
             nle=_long_text(cells, "nle"),
-            misalignment=_choice(cells, "misalignment", _MISALIGNMENTS),
-            hard=_choice(cells, "hard", _BOOLEANS),
+            misalignment=_choice(cells, "misalignment"),
+            hard=_choice(cells, "hard"),
             file=file,
             row=row,
         )
@@ -114,11 +120,15 @@ def parse_triplet(
 def _raw(cells: Mapping[str, Any], field: str) -> str | None:
     """A cell as stripped text; None where it is empty or the file has no such column."""
     value = cells.get(field)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value == "":
         return None
-    if not isinstance(value, str | int | float):
-        raise SchemaError(f"{field} is not a plain value", found=repr(value), expected="text or a number")
-    text = str(value).strip()
+    if not isinstance(value, str):
+        if isinstance(value, float) and math.isnan(value):
+            return None
+        if not isinstance(value, int | float):
+            raise SchemaError(f"{field} is not a plain value", found=repr(value), expected="text or a number")
+        value = str(value)
+    text = value.strip()
     return None if len(text) <= 4 and text.lower() in _MISSING else text
 
 
@@ -159,10 +169,14 @@ def _caption(value: Any, field: str) -> str:
     return text
 
 
-def _choice(cells: Mapping[str, Any], field: str, choices: Mapping[str, Any]) -> Any:
+def _choice(cells: Mapping[str, Any], field: str) -> Any:
     text = _raw(cells, field)
-    if text is None:
-        return None
+    return None if text is None else _meaning(field, text)
+
+
+@lru_cache(maxsize=1024)  # a few spellings, met in every row
+def _meaning(field: str, text: str) -> Any:
+    choices = _CHOICES[field]
     key = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
     if key not in choices:
         raise SchemaError(f"unknown {field}", found=repr(text), expected=f"one of {', '.join(choices)}")
@@ -170,7 +184,7 @@ def _choice(cells: Mapping[str, Any], field: str, choices: Mapping[str, Any]) ->
 
 
 def _split(cells: Mapping[str, Any], default: str | None) -> str:
-    found = _choice(cells, "split", _SPLITS)
+    found = _choice(cells, "split")
     if found is not None:
         return found
     if default is None and "split" in cells:
