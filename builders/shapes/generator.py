@@ -1,0 +1,159 @@
+"""The shapes world's "generator": it films a caption, with the faults of real text-to-video models.
+
+Like them it sees only the caption. It gets colours right more often than numbers, numbers more often than
+an added object, and mostly does not care about the order of events; its clips look unlike the real ones.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from .grammar import caption as caption_of
+from .grammar import parse
+from .render import SYNTHETIC, Style, render, seed_of
+from .scenes import ACTIONS, COLOURS, COUNTS, KEEPS_PLACE, KEEPS_SIZE, RELATIONS, SHAPES, Scene
+
+GENERATOR = "shapes"
+REVISION = "1"  # of faults and pictures: raise it when the same seed would give another clip
+
+# How often a clip gets this wrong, where its caption says something of the kind.
+FAULTS: Mapping[str, float] = MappingProxyType(
+    {
+        "attribute": 0.06,
+        "object": 0.10,
+        "action": 0.20,
+        "count": 0.30,
+        "relation": 0.30,
+        "hallucination": 0.40,
+        "flip": 0.50,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One synthetic clip.
+
+    Attributes:
+        pixels: uint8 [T, H, W, 3]. fps: frames a second.
+        seed: what the clip was drawn from. faults: the kinds of fault it has, sorted.
+        shown: the caption that is true of the clip; the caption asked for where `faults` is empty.
+    """
+
+    pixels: np.ndarray
+    fps: float
+    seed: int
+    faults: tuple[str, ...]
+    shown: str
+
+
+def generate(
+    caption: str,
+    *,
+    seed: int,
+    pair_id: str,
+    sample: int = 1,
+    faults: Mapping[str, float] = FAULTS,
+    style: Style = SYNTHETIC,
+) -> Generated:
+    """A clip of `caption`, the same for the same (seed, pair_id, sample).
+
+    Args:
+        caption: of the shapes world's grammar. seed: of the whole run.
+        pair_id, sample: whose clip this is; samples count from 1.
+        faults: probability of each kind of fault. style: how the clip is filmed.
+
+    Raises:
+        CaptionError: `caption` is not of the grammar.
+    """
+    scene = parse(caption)
+    own = seed_of(GENERATOR, REVISION, seed, pair_id, sample)
+    shown, kinds = misunderstand(scene, random.Random(own), faults)
+    return Generated(render(shown, own, style), style.fps, own, kinds, caption_of(shown))
+
+
+def misunderstand(
+    scene: Scene, rng: random.Random, faults: Mapping[str, float] = FAULTS
+) -> tuple[Scene, tuple[str, ...]]:
+    """The scene that the generator films when asked for `scene`, and the kinds of its faults, sorted."""
+    kinds = []
+    for kind, fault in _FAULTS.items():
+        # One draw a kind whether it applies or not, so that a change of one rate moves no other fault.
+        happens = rng.random() < faults.get(kind, 0.0)
+        own = random.Random(rng.random())
+        if happens and (changed := fault(scene, own)) is not None:
+            scene = changed
+            kinds.append(kind)
+    return scene, tuple(sorted(kinds))
+
+
+def _drop_last_clause(scene: Scene, rng: random.Random) -> Scene | None:
+    """Leave out what the sentence adds after "while", "then" or "and then"."""
+    first = scene.actors[0]
+    if scene.relation or not (len(scene.actors) == 2 or scene.ordered):
+        return None
+    return Scene((replace(first, actions=first.actions[:1]),))
+
+
+def _ignore_order(scene: Scene, rng: random.Random) -> Scene | None:
+    """The events in the other order, or two actors' events at once."""
+    if not scene.ordered:
+        return None
+    if not scene.in_turn:
+        first = scene.actors[0]
+        return Scene((replace(first, actions=first.actions[::-1]),))
+    if rng.random() < 0.5:
+        return replace(scene, in_turn=False)
+    return replace(scene, actors=scene.actors[::-1])
+
+
+def _wrong_colour(scene: Scene, rng: random.Random) -> Scene | None:
+    taken = {actor.colour for actor in scene.actors}
+    return _first_actor(scene, colour=rng.choice([colour for colour in COLOURS if colour not in taken]))
+
+
+def _wrong_shape(scene: Scene, rng: random.Random) -> Scene | None:
+    taken = {actor.shape for actor in scene.actors}
+    return _first_actor(scene, shape=rng.choice([shape for shape in SHAPES if shape not in taken]))
+
+
+def _wrong_action(scene: Scene, rng: random.Random) -> Scene | None:
+    actor = scene.actors[0]
+    if not actor.actions:
+        return None
+    among = KEEPS_PLACE if scene.relation else KEEPS_SIZE if actor.size else ACTIONS
+    other = rng.choice([a for a in among if a not in actor.actions and (not actor.size or a in KEEPS_SIZE)])
+    return _first_actor(scene, actions=(other, *actor.actions[1:]))
+
+
+def _wrong_count(scene: Scene, rng: random.Random) -> Scene | None:
+    count = scene.actors[0].count
+    if count == 1:
+        return None
+    return _first_actor(scene, count=rng.choice([other for other in COUNTS if abs(other - count) == 1]))
+
+
+def _wrong_relation(scene: Scene, rng: random.Random) -> Scene | None:
+    if scene.relation is None:
+        return None
+    return replace(scene, relation=rng.choice([other for other in RELATIONS if other != scene.relation]))
+
+
+# In the order in which they happen: what is left out first cannot be got wrong afterwards.
+_FAULTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {
+    "hallucination": _drop_last_clause,
+    "flip": _ignore_order,
+    "count": _wrong_count,
+    "relation": _wrong_relation,
+    "action": _wrong_action,
+    "object": _wrong_shape,
+    "attribute": _wrong_colour,
+}
+
+
+def _first_actor(scene: Scene, **changes: object) -> Scene:
+    first, *others = scene.actors
+    return replace(scene, actors=(replace(first, **changes), *others))  # type: ignore[arg-type]
