@@ -39,18 +39,26 @@ def default_config(names: Iterable[str]) -> str:
     return DEFAULT_CONFIG if DEFAULT_CONFIG in ordered else ordered[0]
 
 
-def render_card(report: Mapping[str, Any], repo: str = "OWNER/NAME") -> str:
+def render_card(
+    report: Mapping[str, Any],
+    repo: str = "OWNER/NAME",
+    *,
+    default: str | None = None,
+    version: str = "v0.1.0",
+) -> str:
     """README.md of a built dataset from its `build.json`.
 
     Args:
         report: `{"configs": {name: record}}` as `builders.build` writes it.
-        repo: name used in the example; the example with the local folder needs none.
+        repo, version: names used in the example; the example with the local folder needs none.
+        default: the default config; None for `default_config`'s choice.
     """
     configs = report["configs"]
-    metadata = yaml.safe_dump(_metadata(configs), sort_keys=False, allow_unicode=True, width=1000)
+    default = default or default_config(configs)
+    metadata = yaml.safe_dump(_metadata(configs, default), sort_keys=False, allow_unicode=True, width=1000)
     sections = [
         _introduction(configs),
-        _loading(configs, repo),
+        _loading(configs, repo, default, version),
         _contents(configs),
         *(_figure(name) for name, record in sorted(configs.items()) if record["coverage"]["vqascores"][0]),
         _columns(),
@@ -61,9 +69,8 @@ def render_card(report: Mapping[str, Any], repo: str = "OWNER/NAME") -> str:
     return f"---\n{metadata}---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _metadata(configs: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(configs: Mapping[str, Any], default: str) -> dict[str, Any]:
     rows = sum(record["rows"] for record in configs.values())
-    default = default_config(configs)
     entries = []
     for name, record in sorted(configs.items()):
         entry: dict[str, Any] = {"config_name": name}
@@ -74,7 +81,8 @@ def _metadata(configs: Mapping[str, Any]) -> dict[str, Any]:
         ]
         entries.append(entry)
     if len(configs) > 1:
-        entries.append({"config_name": ALL_CONFIG, "data_files": _union_files(configs)})
+        marked = {"default": True} if default == ALL_CONFIG else {}
+        entries.append({"config_name": ALL_CONFIG, **marked, "data_files": _union_files(configs)})
     infos = [_dataset_info(name, record["splits"]) for name, record in sorted(configs.items())]
     if len(configs) > 1:
         infos.append(_dataset_info(ALL_CONFIG, _union_splits(configs)))
@@ -161,19 +169,17 @@ def _introduction(configs: Mapping[str, Any]) -> str:
     )
 
 
-def _loading(configs: Mapping[str, Any], repo: str) -> str:
-    default = default_config(configs)
-    others = [name for name in sorted(configs) if name != default] + (
-        [ALL_CONFIG] if len(configs) > 1 else []
-    )
+def _loading(configs: Mapping[str, Any], repo: str, default: str, version: str) -> str:
+    names = sorted(configs) + ([ALL_CONFIG] if len(configs) > 1 else [])
+    others = [name for name in names if name != default]
     more = f'\nother = load_dataset("{repo}", "{others[0]}")  # also: {", ".join(others)}' if others else ""
     return (
         "## Load\n\n```python\nfrom datasets import load_dataset\n\n"
-        f'dataset = load_dataset("{repo}", revision="v0.1.0")  # config {default}{more}\n'
+        f'dataset = load_dataset("{repo}", revision="{version}")  # config {default}{more}\n'
         'row = dataset["train"][0]\nrow["synthetic_video"]["bytes"]  # an mp4 file, or None\n```\n\n'
         "Videos come undecoded, so nothing but `datasets` is needed. With `pip install synvita-data`, "
         "`load_triplets(name, real_root=…)` also finds the real videos you have."
-    ).replace('["train"]', f'["{_splits(configs[default])[0]}"]')
+    ).replace('["train"]', f'["{_splits(configs[default if default in configs else min(configs)])[0]}"]')
 
 
 def _contents(configs: Mapping[str, Any]) -> str:
