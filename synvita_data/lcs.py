@@ -170,9 +170,10 @@ def _shared_as_released(
     )
 
     def spans(text: str, offsets: list[Span], shared: list[bool]) -> list[Span]:
-        inside = [  # without the opening quote, up to the closing one
-            tuple(min(max(edge - 1, 0), len(text)) for edge in offset) for offset in offsets
-        ]
+        def place(edge: int) -> int:  # without the opening quote, up to the closing one
+            return min(max(edge - 1, 0), len(text))
+
+        inside = [(place(start), place(end)) for start, end in offsets]
         return _spans_of_runs(text, inside, _runs(shared))
 
     return (

@@ -116,7 +116,7 @@ def weight(
     """
     strategy = _strategy(weighting)
     neg_mean, cap_mean = mean_scores(scores, models=models)
-    return float(strategy(np.float64(neg_mean), np.float64(cap_mean)))
+    return float(strategy(np.asarray(neg_mean), np.asarray(cap_mean)))
 
 
 def mean_scores(
