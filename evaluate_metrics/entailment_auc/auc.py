@@ -127,7 +127,9 @@ class _Rows:
     scored: Bools
 
     def take(self, rows: Bools | Ints) -> "_Rows":
-        return _Rows(**{name: None if column is None else column[rows] for name, column in vars(self).items()})
+        return _Rows(
+            **{name: None if column is None else column[rows] for name, column in vars(self).items()}
+        )
 
 
 def _read(

@@ -120,12 +120,12 @@ def multiple_choice_accuracy(
     result: dict[str, Any] = {
         "accuracy": measure(np.ones(len(ids), bool)),
         "types": {
-            name: measure(np.isin(type_codes, members))
-            for name, members in _type_groups(type_names).items()
+            name: measure(np.isin(type_codes, members)) for name, members in _type_groups(type_names).items()
         },
         "chance": 100 * float((1 / np.sort(sizes[complete])).mean()),
         "options": {
-            str(size): int(times) for size, times in zip(*np.unique(sizes[complete], return_counts=True), strict=True)
+            str(size): int(times)
+            for size, times in zip(*np.unique(sizes[complete], return_counts=True), strict=True)
         },
         "bootstrap": {"unit": "question", **bootstrap},
     }
@@ -145,7 +145,12 @@ def multiple_choice_accuracy(
 
 
 def _check_options(
-    questions: Ints, ids: list[Any], options: Any, sizes: Ints, options_per_question: int | None, partial: bool
+    questions: Ints,
+    ids: list[Any],
+    options: Any,
+    sizes: Ints,
+    options_per_question: int | None,
+    partial: bool,
 ) -> Bools:
     """bool [questions]: which have all their options. Repeated options are always an error."""
     complete = sizes > 1
@@ -155,7 +160,9 @@ def _check_options(
         wrong = f"does not have {options_per_question} options"
         too_many = np.flatnonzero(sizes > options_per_question)
         if too_many.size:
-            raise _refuse(questions, ids, int(too_many[0]), f"has {sizes[too_many[0]]} options, more than allowed")
+            raise _refuse(
+                questions, ids, int(too_many[0]), f"has {sizes[too_many[0]]} options, more than allowed"
+            )
     if options is not None:
         codes, names = check_ids(options, "options", len(questions))
         keys = questions * len(names) + codes
@@ -167,7 +174,9 @@ def _check_options(
             raise InputError(f"question {ids[questions[position]]!r} has option {name!r} twice", position)
         if all(isinstance(name, int) for name in names):
             if names[0] < 0:
-                raise InputError(f"option {names[0]} is negative; options count from 0", int(np.argmin(codes)))
+                raise InputError(
+                    f"option {names[0]} is negative; options count from 0", int(np.argmin(codes))
+                )
             highest = np.zeros(len(ids), np.int64)
             np.maximum.at(highest, questions, np.array(names, dtype=np.int64)[codes])
             gaps = highest != sizes - 1
@@ -175,7 +184,9 @@ def _check_options(
                 wrong = "misses an option: its options do not count 0, 1, 2, …"
             complete &= ~gaps
     if not partial and not complete.all():
-        raise _refuse(questions, ids, int(np.argmin(complete)), f"{wrong}; it has {sizes[np.argmin(complete)]}")
+        raise _refuse(
+            questions, ids, int(np.argmin(complete)), f"{wrong}; it has {sizes[np.argmin(complete)]}"
+        )
     return complete
 
 

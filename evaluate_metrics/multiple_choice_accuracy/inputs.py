@@ -38,7 +38,9 @@ def check_scores(scores: Sequence[float] | npt.ArrayLike, scored: Bools | None =
     if array.dtype.kind not in "fiu":
         for position, value in enumerate(array):
             used = scored is None or bool(scored[position])
-            if used and (isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number)):
+            if used and (
+                isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number)
+            ):
                 raise InputError(f"the score is {value!r}; every score must be a number", position)
         array = np.array([np.nan if value is None else value for value in array], dtype=object)
     if scored is not None:

@@ -285,7 +285,12 @@ def _miss(block: Ints, hits: Ints, draws: Ints) -> Floats:
 def _mean(columns: tuple[Floats, Floats, Floats], coverage: dict[str, int], bootstrap: Any) -> Estimate:
     value, worst, best = columns
     return estimate(
-        value.mean(), mean_interval(value, **bootstrap), worst.mean(), best.mean(), k=coverage["k"], n=coverage["n"]
+        value.mean(),
+        mean_interval(value, **bootstrap),
+        worst.mean(),
+        best.mean(),
+        k=coverage["k"],
+        n=coverage["n"],
     )
 
 

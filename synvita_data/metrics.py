@@ -1,0 +1,54 @@
+"""The `evaluate` modules of this package, loaded from the installed copy, without a network.
+
+The pure functions behind them need NumPy only; import those from
+`synvita_data.evaluate_metrics.entailment_auc.auc`, `….retrieval_map.ranking` and
+`….multiple_choice_accuracy.choice`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import SynvitaError
+
+if TYPE_CHECKING:
+    import evaluate
+
+METRICS = ("entailment_auc", "retrieval_map", "multiple_choice_accuracy")
+
+
+def metric_folder(name: str) -> Path:
+    """The folder of a metric: a complete Space, ready to be published or given to `evaluate.load`.
+
+    Raises:
+        SynvitaError: no metric has this name.
+    """
+    if name not in METRICS:
+        raise SynvitaError(
+            "there is no such metric", found=repr(name), expected=f"one of {', '.join(METRICS)}"
+        )
+    from . import evaluate_metrics
+
+    return Path(evaluate_metrics.__path__[0]) / name
+
+
+def metric(name: str, config_name: str | None = None, **options: Any) -> "evaluate.EvaluationModule":
+    """`evaluate.load` of a metric of this package (imports `evaluate`, some 16 s).
+
+    Args:
+        name: `entailment_auc`, `retrieval_map` or `multiple_choice_accuracy`.
+        config_name: `videocon` for entailment_auc with its breakdown columns, `types` for
+            multiple_choice_accuracy with question types; None for the plain columns.
+        options: passed to `evaluate.load`, such as `num_process`, `process_id`, `experiment_id`.
+
+    Raises:
+        SynvitaError: no metric has this name, or `evaluate` is not installed.
+    """
+    folder = metric_folder(name)
+    try:
+        import evaluate
+    except ImportError as error:
+        raise SynvitaError(
+            "the `evaluate` library is not installed",
+            fix="Install synvita-data[metrics], or call the pure function (docs/metrics.md), which does not need it",
+        ) from error
+    return evaluate.load(str(folder), config_name, **options)
