@@ -1,7 +1,7 @@
 """`folder:DIR`: synthetic videos made before, found by their names or through a manifest."""
 
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from synvita_data.errors import SourceError, SynvitaError
@@ -91,30 +91,21 @@ class FolderSource:
                     found.quarantined.append(_rivals(self.root / file, rivals, pair_id, sample))
 
     def _follow(self, manifest: Path, files: list[str], index: TripletIndex, found: FoundVideos) -> None:
-        claims: dict[_Slot, int] = {}
-        made_from: dict[Path, tuple[str, int]] = {}  # file -> contrast caption, row
+        ledger = _Ledger()
         for line in read_manifest(manifest):
-            if isinstance(line, SourceError):
-                found.quarantined.append(line)
-                continue
             try:
-                self._take(line, manifest, index, claims, made_from, found)
+                if isinstance(line, SourceError):
+                    raise line
+                self._take(line, index, ledger, found)
             except SynvitaError as error:
-                found.quarantined.append(_located(error, manifest, line.row))
-        listed = {os.path.normpath(path) for path in made_from}
-        real_root = self.root.resolve()
-        found.unmatched += [file for file in files if os.path.realpath(real_root / file) not in listed]
+                row = error.row if isinstance(line, SourceError) else line.row
+                found.quarantined.append(_located(error, manifest, row))
+        root = self.root.resolve()
+        found.unmatched += [file for file in files if (root / file).resolve() not in ledger.listed]
 
-    def _take(
-        self,
-        line: ManifestRow,
-        manifest: Path,
-        index: TripletIndex,
-        claims: dict[_Slot, int],
-        made_from: dict[Path, tuple[str, int]],
-        found: FoundVideos,
-    ) -> None:
+    def _take(self, line: ManifestRow, index: TripletIndex, ledger: "_Ledger", found: FoundVideos) -> None:
         path = resolve_under(self.root, line.path)
+        ledger.listed.add(path)
         if not path.is_file():
             raise SourceError("the manifest lists a file that is not there", found=line.path)
         if not _is_mp4(line.path):
@@ -129,11 +120,11 @@ class FolderSource:
         sample = line.sample or match.sample or sample_in(PurePosixPath(line.path).stem) or 1
         match = Match(match.triplets, line.generator or match.generator, sample)
         neg_caption = match.triplets[0].neg_caption
-        other_caption, other_row = made_from.setdefault(path, (neg_caption, line.row))
+        other_caption, other_row = ledger.made_from.setdefault(path, (neg_caption, line.row))
         if other_caption != neg_caption:
             raise SourceError(f"row {other_row} gives this file to another contrast caption", found=line.path)
         for slot in self._slots(match):
-            first = claims.setdefault(slot, line.row)
+            first = ledger.claims.setdefault(slot, line.row)
             if first != line.row:
                 raise SourceError(
                     f"row {first} already lists this sample of the pair",
@@ -149,11 +140,20 @@ class FolderSource:
         return [(triplet.pair_id, generator, sample) for triplet in match.triplets]
 
 
+@dataclass
+class _Ledger:
+    """What the rows of a manifest have claimed so far; a row number stands for who came first."""
+
+    listed: set[Path] = field(default_factory=set)
+    made_from: dict[Path, tuple[str, int]] = field(default_factory=dict)  # file -> contrast caption, row
+    claims: dict[_Slot, int] = field(default_factory=dict)
+
+
 def _is_mp4(file: str) -> bool:
     return file.lower().endswith(".mp4")
 
 
-def _located(error: SynvitaError, file: Path, row: int | None = None) -> SynvitaError:
+def _located(error: SynvitaError, file: Path, row: int | str | None = None) -> SynvitaError:
     error.file, error.row = str(file), row
     error.args = (str(error),)
     return error
