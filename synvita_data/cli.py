@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands.push import push
 from .errors import SynvitaError
 
 app = typer.Typer(
@@ -32,6 +33,9 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(push)
 
 
 def main() -> None:

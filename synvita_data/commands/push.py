@@ -1,0 +1,111 @@
+"""`synvita push`: publish a built dataset as a version on the Hugging Face Hub."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..builders.publish import Push
+
+_FILES_SHOWN = 40
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder made by `synvita build`.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Dataset repository, OWNER/NAME.")],
+    tag: Annotated[str, typer.Option(help="The version, vX.Y.Z. A version that exists is never moved.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private; refuse a public one.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and show the plan; change nothing.")
+    ] = False,
+    delete_missing: Annotated[
+        bool,
+        typer.Option(
+            "--delete-missing", help="Remove configs that the Hub has and DIR has not. Default: keep."
+        ),
+    ] = False,
+    default_config: Annotated[
+        str | None,
+        typer.Option(help="Config that `load_dataset(REPO)` takes. Default: the one that has been so far."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HF_TOKEN",
+            show_envvar=True,
+            help="Access token with write rights. Default: the one of `hf auth login`.",
+        ),
+    ] = None,
+) -> None:
+    """Publish a built dataset as version TAG of REPO. The same command continues a broken upload."""
+    from ..builders.publish import push as publish
+
+    result = publish(
+        folder,
+        repo,
+        tag,
+        private=private,
+        dry_run=dry_run,
+        delete_missing=delete_missing,
+        default=default_config,
+        token=token or None,
+    )
+    for line in report(result, dry_run=dry_run):
+        typer.echo(line)
+
+
+def report(result: "Push", *, dry_run: bool) -> list[str]:
+    """What to print: the files, what happens to configs, notes, and how to load the version."""
+    release = result.release
+    lines = []
+    if not result.published:
+        upload = [f"  send    {file.path}  {_size(file.size)}" for file in release.upload]
+        unchanged = [f"  same    {file.path}  {_size(file.size)}" for file in release.unchanged]
+        delete = [f"  delete  {path}" for path in release.delete]
+        lines += [
+            f"{len(upload)} files to send ({_size(sum(file.size for file in release.upload))}), "
+            f"{len(unchanged)} unchanged, {len(delete)} to delete"
+            if dry_run
+            else f"{len(upload)} files sent ({_size(sum(file.size for file in release.upload))}), "
+            f"{len(unchanged)} unchanged, {len(delete)} deleted",
+            *_shortened(upload),
+            *_shortened(unchanged),
+            *_shortened(delete),
+        ]
+    for config in release.kept:
+        lines.append(f"Config {config!r} is not in the folder: it stays as it is on the Hub.")
+    for config in release.removed:
+        lines.append(f"Config {config!r} is not in the folder: {'would be' if dry_run else 'was'} removed.")
+    lines += [f"Note: {note}" for note in result.notes]
+    if result.published:
+        lines.append(f"{result.repo_id} {result.tag} is published already, with this content. Nothing to do.")
+    elif dry_run:
+        made = f"; the repository would be created ({_visibility(result)})" if result.created else ""
+        lines.append(f"Dry run of {result.repo_id} {result.tag}: nothing was changed{made}.")
+    else:
+        made = f" in a new {_visibility(result)} repository" if result.created else ""
+        lines.append(f"Published {result.repo_id} {result.tag}{made}, commit {(result.commit or '')[:10]}.")
+    first, *others = result.how_to_load()
+    lines += ["Load it with:", f"  {first}  # default config", *(f"  {line}" for line in others)]
+    return lines
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    if len(lines) <= _FILES_SHOWN:
+        return lines
+    return [*lines[: _FILES_SHOWN - 1], f"  … and {len(lines) - _FILES_SHOWN + 1} more"]
+
+
+def _visibility(result: "Push") -> str:
+    return "private" if result.private else "public"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
