@@ -1,0 +1,167 @@
+"""The page of a metric's Space: a table to edit or upload, options, and the estimates (gradio 6).
+
+The same file lies in every metric's folder, because each folder is a Space that stands alone; a test
+keeps the copies equal.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+MAX_ROWS = 200_000
+# How a cell becomes a value; a cell that is not one is named by its row and column.
+Columns = Mapping[str, Callable[[str], Any]]
+ESTIMATE = ("value", "low", "high", "worst_ties", "best_ties", "k", "n")
+
+
+def read_csv(path: str | Path, columns: Columns) -> list[list[str]]:
+    """The rows of a CSV file with a header that names all `columns` (others are left out), as text.
+
+    Raises:
+        ValueError: not UTF-8, a column is missing, a row is too short, or more than MAX_ROWS rows.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the file is not UTF-8 text ({error})") from None
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise ValueError(f"the header lacks {', '.join(missing)}; found {', '.join(header) or 'nothing'}")
+    places = [header.index(name) for name in columns]
+    rows = []
+    for number, row in enumerate(reader):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} cells, the header {len(header)}")
+        if len(rows) == MAX_ROWS:
+            raise ValueError(f"more than {MAX_ROWS} rows; use the metric in Python for files of this size")
+        rows.append([row[place] for place in places])
+    return rows
+
+
+def to_columns(rows: Sequence[Sequence[Any]], columns: Columns) -> dict[str, list[Any]]:
+    """Rows of cells as typed columns; rows that are wholly empty are left out.
+
+    Raises:
+        ValueError: there are no rows, or a cell does not convert.
+    """
+    filled = [row for row in rows if any(str("" if cell is None else cell).strip() for cell in row)]
+    if not filled:
+        raise ValueError("the table is empty")
+    result: dict[str, list[Any]] = {name: [] for name in columns}
+    for number, row in enumerate(filled):
+        for (name, convert), cell in zip(columns.items(), row, strict=True):
+            try:
+                result[name].append(convert(str("" if cell is None else cell).strip()))
+            except ValueError as error:
+                raise ValueError(f"row {number}, {name}: {error}") from None
+    return result
+
+
+def estimate_rows(result: Mapping[str, Any], path: str = "") -> list[list[Any]]:
+    """Every estimate and chance level inside a result, however deep, as [name, value, low, …, k, n], rounded."""
+    rows: list[list[Any]] = []
+    for key, inner in result.items():
+        name = f"{path} · {key}" if path else key
+        if isinstance(inner, Mapping) and set(ESTIMATE) <= set(inner):
+            numbers = [inner[column] for column in ESTIMATE]
+            rows.append([name, *(round(n, 2) if isinstance(n, float) else n for n in numbers)])
+        elif isinstance(inner, float) and "chance" in name:
+            rows.append([name, round(inner, 2), *[None] * (len(ESTIMATE) - 1)])
+        elif isinstance(inner, Mapping):
+            rows.extend(estimate_rows(inner, name))
+    return rows
+
+
+def build_page(
+    title: str,
+    summary: str,
+    columns: Columns,
+    example: Sequence[Sequence[Any]],
+    options: Mapping[str, Callable[[], Any]],
+    compute: Callable[..., dict[str, Any]],
+) -> gr.Blocks:
+    """The page; `options` makes one component for each keyword of `compute` beside the columns."""
+
+    def run(rows: list[list[Any]], *values: Any) -> tuple[list[list[Any]], dict[str, Any]]:
+        try:
+            result = compute(**to_columns(rows, columns), **dict(zip(options, values, strict=True)))
+        except ValueError as error:
+            raise gr.Error(str(error), title="The input cannot be used", print_exception=False) from error
+        return estimate_rows(result), result
+
+    def upload(path: str) -> list[list[str]]:
+        try:
+            return read_csv(path, columns)
+        except ValueError as error:
+            raise gr.Error(str(error), title="The file cannot be used", print_exception=False) from error
+
+    with gr.Blocks(title=title) as page:
+        gr.Markdown(f"# {title}\n\n{summary}")
+        with gr.Row():
+            with gr.Column(scale=2):
+                table = gr.Dataframe(
+                    value=[list(row) for row in example],
+                    headers=list(columns),
+                    datatype="str",
+                    type="array",
+                    column_count=(len(columns), "fixed"),
+                    interactive=True,
+                    label="Input: one row a score",
+                    max_height=380,
+                )
+                file = gr.UploadButton("Upload a CSV file with these columns", file_types=[".csv"])
+            with gr.Column(scale=1):
+                components = [make() for make in options.values()]
+                button = gr.Button("Compute", variant="primary")
+        estimates = gr.Dataframe(
+            headers=["in percent", *ESTIMATE],
+            column_count=(len(ESTIMATE) + 1, "fixed"),
+            interactive=False,
+            label="Estimates: interval (low, high), bounds under ties, k of n units used",
+            wrap=True,
+        )
+        with gr.Accordion("Full result (JSON)", open=False):
+            full = gr.JSON(show_label=False)
+        file.upload(upload, file, table, api_name=False)
+        button.click(run, [table, *components], [estimates, full], api_name="compute")
+        page.load(run, [table, *components], [estimates, full], api_name=False)
+    return page
+
+
+def number(cell: str) -> float:
+    """A score; NaN and infinity pass, so that the metric refuses them with its own words."""
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"{cell!r} is not a number") from None
+
+
+def label(cell: str) -> int:
+    """0 or 1, also written True, False, 1.0, …"""
+    known = {"1": 1, "0": 0, "true": 1, "false": 0, "1.0": 1, "0.0": 0}
+    if cell.lower() not in known:
+        raise ValueError(f"{cell!r} is not 0 or 1")
+    return known[cell.lower()]
+
+
+def whole(cell: str) -> int:
+    """A whole number such as an option's place."""
+    try:
+        return int(cell)
+    except ValueError:
+        raise ValueError(f"{cell!r} is not a whole number") from None
+
+
+def name(cell: str) -> str:
+    """An id, which may not be empty."""
+    if not cell:
+        raise ValueError("the cell is empty")
+    return cell
