@@ -49,13 +49,15 @@ def _translate(error: Exception, action: str, repo_id: str, has_token: bool, res
     cause = root_cause(error)
     problem, again = f"cannot {action}", "Run the same again: it continues where it stopped"
     settings = f"{constants.ENDPOINT}/settings/tokens"
+    # What huggingface_hub wrapped around the cause names the file at fault.
+    context = "" if error is cause else f"{str(error).strip().splitlines()[0]} " if str(error).strip() else ""
     if isinstance(cause, OfflineModeIsEnabled):
         return offline()
     if isinstance(cause, httpx2.TransportError):
         return HubUnreachableError(
             f"{problem}: no connection to {constants.ENDPOINT}, or it broke",
             file=repo_id,
-            found=str(cause) or type(cause).__name__,
+            found=context + (str(cause) or type(cause).__name__),
             fix=again if resumable else "Check the network (and HF_ENDPOINT, if it is set)",
         )
     if isinstance(cause, RevisionNotFoundError):
@@ -91,8 +93,11 @@ def _translate(error: Exception, action: str, repo_id: str, has_token: bool, res
             file=repo_id,
             fix="Look at what changed, then run the same again",
         )
-    advice = again if resumable else "Wait a little and try again" if status in (429, 502, 503, 504) else None
-    return HubError(f"{problem}: the Hub answered {status}", file=repo_id, found=_said(cause), fix=advice)
+    passing = status in (408, 429) or status >= 500
+    advice = (again if resumable else "Wait a little and try again") if passing else None
+    return HubError(
+        f"{problem}: the Hub answered {status}", file=repo_id, found=context + _said(cause), fix=advice
+    )
 
 
 def root_cause(error: BaseException | None) -> BaseException | None:
