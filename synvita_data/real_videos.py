@@ -1,0 +1,241 @@
+"""Find the real videos of triplets among a user's files, by the naming schemes of their sources.
+
+Real videos are not redistributed: rows name them, and whoever has the source datasets finds them
+here. A file is taken only when its name says which video it is; when several files could be one
+video, or a bare number could belong to any dataset, none is taken and the reason is noted.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from .errors import SourceError, SynvitaError
+from .schema import Triplet
+from .video_folder import walk_videos
+from .video_mapping import MappedVideo, read_mapping
+from .video_names import KINETICS_NAMED, VIDEO_SUFFIXES, flat_name, times_in_name, video_stem
+
+# A folder called like this (or with such a word in its name) holds videos of these sources.
+_FOLDERS: Mapping[str, re.Pattern[str]] = {
+    "msr-vtt": re.compile(r"msrvtt.*|(trainval|train|test)video"),
+    "vatex": re.compile(r"vatex|k[467]00|kinetics([467]00)?"),
+    "kinetics": re.compile(r"vatex|k[467]00|kinetics([467]00)?"),
+    "tempo": re.compile(r"tempo(hl)?|didemo"),
+    "activitynet": re.compile(r"activitynet|anet|annovideos"),
+    "ssv2": re.compile(r"ssv2|somethingsomething(v2)?"),
+    "next-qa": re.compile(r"nextqa|vidor"),
+}
+# Their videos are bare numbers, as are those of others: only a folder's name can tell them apart.
+_NUMBERED = frozenset({"tempo", "activitynet", "ssv2", "next-qa"})
+# Their videos are parts of YouTube videos, and their annotations do not say which.
+_CUT = frozenset({"msr-vtt"})
+
+
+@dataclass(frozen=True, slots=True)
+class RealVideo:
+    """A real video that was found.
+
+    Attributes:
+        path: absolute path of the file.
+        reference: its path relative to the root, POSIX-style.
+        times_apply: whether the row's `start` and `end` are still to be cut out of this file; False for
+            a clip that is already cut (`<key>_<start>_<end>.mp4`), whose whole length is meant.
+    """
+
+    path: Path
+    reference: str
+    times_apply: bool
+
+
+class RealVideos:
+    """The video files under one folder, looked up by what a row says of its real video.
+
+    The folder is read once. In this order, the first that gives a file decides:
+
+    1. `mapping`, by videopath or by `<source>_<video_id>`.
+    2. The videopath itself below `root`, with any suffix of a video.
+    3. A file anywhere below `root` named by the video id (`video3094`, `<key>_<start>_<end>`), by the
+       flattened videopath (`tempo_videos_1524`) or by `<source>_<video_id>`. A folder named after
+       another source is passed over, and a bare number needs a folder named after its own
+       (`tempo/`, `didemo/`, …).
+    4. The whole YouTube video, `<youtube_key>`; not for MSR-VTT, whose clips are unknown parts of it,
+       unless the row says which part.
+
+    Args:
+        root: folder of real videos; symlinks that leave it are not followed.
+        mapping: a mapping file or dictionary, see `video_mapping.read_mapping`.
+
+    Attributes:
+        problems: what kept a file from being used: symlinks out of the root, several files for one
+            video, empty files.
+
+    Raises:
+        SourceError: `root` is not a folder. SchemaError, UnsafePathError: the mapping is not usable.
+    """
+
+    def __init__(self, root: str | Path, mapping: str | Path | Mapping[str, str] | None = None) -> None:
+        self.root = Path(root).expanduser().resolve()
+        if not self.root.is_dir():
+            raise SourceError("no such folder of real videos", file=root)
+        self.problems: list[SynvitaError] = []
+        self._mapping = {} if mapping is None else read_mapping(mapping, self.root)
+        self._root_sources = frozenset().union(*(_sources_of(part) for part in self.root.parts[-2:]))
+        self._folder_sources: dict[str, frozenset[str]] = {}
+        self._reported: set[str] = set()
+
+    @cached_property
+    def _files(self) -> dict[str, list[str]]:
+        """Stem -> relative paths."""
+        files: dict[str, list[str]] = {}
+        for relative in walk_videos(self.root, self.problems.append):
+            files.setdefault(video_stem(relative), []).append(relative)
+        return files
+
+    def __len__(self) -> int:
+        """Number of video files under the root."""
+        return sum(map(len, self._files.values()))
+
+    def find_triplet(self, triplet: Triplet) -> RealVideo | None:
+        """The real video of a triplet, None where it is not there."""
+        return self.find(
+            triplet.source,
+            triplet.video_id,
+            videopath=triplet.videopath,
+            youtube_key=triplet.youtube_key,
+            start=triplet.start,
+            end=triplet.end,
+        )
+
+    def find(
+        self,
+        source: str,
+        video_id: str,
+        *,
+        videopath: str | None = None,
+        youtube_key: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> RealVideo | None:
+        """The file of one video, None where it is not there or cannot be told from others.
+
+        Args:
+            start, end: seconds in the source video, None where the caption is about all of it.
+        """
+        key = f"{source}_{video_id}"
+        mapped = self._mapping.get(videopath or key) or self._mapping.get(key)
+        if mapped is not None:
+            relative = mapped.path.relative_to(self.root).as_posix()
+        else:
+            clip = times_in_name(video_id) is not None and source in KINETICS_NAMED
+            whole = youtube_key or (video_id[: -len("_000000_000000")] if clip else None)
+            found = self._at_videopath(videopath, key) or self._named(source, video_id, videopath, key)
+            timed = start is not None or end is not None
+            if found is None and whole and (timed or source not in _CUT):
+                found = self._choose(source, self._files.get(whole, []), videopath, key)
+            if found is None:
+                return None
+            relative = found
+        return self._usable(relative, mapped, video_id, youtube_key, key)
+
+    def _at_videopath(self, videopath: str | None, key: str) -> str | None:
+        if videopath is None:
+            return None
+        path = PurePosixPath(videopath.replace("\\", "/"))
+        wanted = path.with_name(video_stem(path.name)).as_posix() if path.name else ""
+        same = [file for file in self._files.get(video_stem(path.name), ()) if _bare(file) == wanted]
+        return self._one_of(same, key)
+
+    def _named(self, source: str, video_id: str, videopath: str | None, key: str) -> str | None:
+        stems = [video_id, key]
+        if videopath is not None:
+            stems.insert(1, flat_name(videopath))
+        for stem in dict.fromkeys(stems):
+            if found := self._choose(source, self._files.get(stem, []), videopath, key):
+                return found
+        return None
+
+    def _choose(self, source: str, files: list[str], videopath: str | None, key: str) -> str | None:
+        """The one of `files` that is the video, by the folders they lie in."""
+        if not files:
+            return None
+        own = [file for file in files if source in self._sources_above(file)]
+        if not own and (source in self._root_sources or not _is_number(source, files[0])):
+            own = [file for file in files if not self._sources_above(file)]
+        if len(own) > 1 and videopath is not None:
+            ending = "/" + _bare(videopath)
+            own = [file for file in own if ("/" + _bare(file)).endswith(ending)] or own
+        return self._one_of(own, key)
+
+    def _one_of(self, files: list[str], key: str) -> str | None:
+        """The single file; among several formats of one name the first of VIDEO_SUFFIXES."""
+        if len(files) > 1:
+            files = list({os.path.realpath(self.root / file): file for file in files}.values())
+        if len(files) > 1 and len({_bare(file) for file in files}) == 1:
+            order = [suffix for suffix in VIDEO_SUFFIXES for file in files if file.lower().endswith(suffix)]
+            files = [file for file in files if file.lower().endswith(order[0])]
+        if len(files) > 1:
+            self._report(
+                key,
+                SourceError(
+                    "several files could be one real video, so none is taken",
+                    file=self.root,
+                    found=f"{', '.join(sorted(files))} for {key}",
+                    fix="Name the folder that holds the right one, or give a mapping file",
+                ),
+            )
+            return None
+        return files[0] if files else None
+
+    def _usable(
+        self, relative: str, mapped: MappedVideo | None, video_id: str, youtube_key: str | None, key: str
+    ) -> RealVideo | None:
+        path = self.root / relative
+        try:
+            size = path.stat().st_size
+        except OSError:  # a mapping may list what was never downloaded
+            return None
+        if size == 0:
+            self._report(key, SourceError("a real video is an empty file", file=path))
+            return None
+        return RealVideo(path, relative, _times_apply(relative, mapped, video_id, youtube_key))
+
+    def _sources_above(self, file: str) -> frozenset[str]:
+        """Sources that the folders between the root and `file` are named after."""
+        folder = file.rpartition("/")[0]
+        if folder not in self._folder_sources:
+            parts = folder.split("/")
+            self._folder_sources[folder] = frozenset().union(*(_sources_of(part) for part in parts))
+        return self._folder_sources[folder]
+
+    def _report(self, key: str, problem: SourceError) -> None:
+        if key not in self._reported:
+            self._reported.add(key)
+            self.problems.append(problem)
+
+
+def _sources_of(folder: str) -> frozenset[str]:
+    words = re.split(r"[^a-z0-9]+", folder.lower())
+    names = {*words, "".join(words)}
+    return frozenset(s for s, pattern in _FOLDERS.items() if any(map(pattern.fullmatch, names)))
+
+
+def _is_number(source: str, file: str) -> bool:
+    return source in _NUMBERED and video_stem(file).isdigit()
+
+
+def _bare(file: str) -> str:
+    """A path without the suffix of a video."""
+    folder, slash, name = file.replace("\\", "/").rpartition("/")
+    return f"{folder}{slash}{video_stem(name)}"
+
+
+def _times_apply(relative: str, mapped: MappedVideo | None, video_id: str, youtube_key: str | None) -> bool:
+    if mapped is not None and mapped.trimmed is not None:
+        return not mapped.trimmed
+    if times_in_name(video_id) is None:
+        return True  # the annotation gives times in this very file (or gives none)
+    # The id is that of a cut clip: any file but the whole YouTube video is the clip.
+    return video_stem(relative) in (youtube_key, video_id[: -len("_000000_000000")])
