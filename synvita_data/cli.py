@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands.build import build
+from .commands.inspect import inspect
 from .commands.push import push
 from .errors import SynvitaError
 
@@ -35,7 +37,8 @@ def _root(
     pass
 
 
-app.command()(push)
+for _command in (build, inspect, push):
+    app.command()(_command)
 
 
 def main() -> None:

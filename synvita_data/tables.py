@@ -113,6 +113,14 @@ def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str |
     return _parse_card(path_or_repo, text, root, filesystem)
 
 
+def local_config(folder: Path, config: str, splits: Sequence[str]) -> BuiltDataset:
+    """One config of a folder that has no card yet: the layout of `synvita build`, by its file names."""
+    import fsspec
+
+    patterns = {split: [f"{config}/{split}-*.parquet"] for split in splits}
+    return BuiltDataset(str(folder), str(folder), fsspec.filesystem("file"), {config: patterns}, config)
+
+
 def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, str, Any]:
     from huggingface_hub import HfFileSystem
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled

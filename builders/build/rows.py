@@ -37,7 +37,7 @@ class Row:
     """One row of the dataset before its videos are read.
 
     Attributes:
-        id: dataset row id. triplet: the annotation. generator: name of the config's generator.
+        id, pair_id: of the dataset. triplet: the annotation. generator: name of the config's generator.
         synthetic: the synthetic video, None where there is none.
         real: the real video, None where it was not found.
         scores: one entry a VQA model, empty where nothing was scored. weight: None without scores.
@@ -45,6 +45,7 @@ class Row:
     """
 
     id: str
+    pair_id: str
     triplet: Triplet
     generator: str | None
     synthetic: SyntheticVideo | None
@@ -60,7 +61,7 @@ class Row:
         triplet, video = self.triplet, self.synthetic
         return {
             "id": self.id,
-            "pair_id": triplet.pair_id,
+            "pair_id": self.pair_id,
             "source": triplet.source,
             "video_id": triplet.video_id,
             "videopath": triplet.videopath,
@@ -109,6 +110,7 @@ class Row:
 def make_rows(
     triplets: Sequence[Triplet],
     videos: Sequence[Sequence[SyntheticVideo]],
+    samples_made: Sequence[int],
     reals: Sequence[RealFile | None],
     scores: ScoreTable | None,
     *,
@@ -121,17 +123,15 @@ def make_rows(
     """One row a synthetic sample, or one without a video for a triplet that has none.
 
     Args:
-        triplets, videos, reals: aligned; `videos[i]` are the samples made from `triplets[i]`,
-            `reals[i]` its real video where it was found.
-        scores: looked up by row id, then pair id, then row number of the triplets file.
+        triplets, videos, samples_made, reals: aligned; `videos[i]` are the usable samples made from
+            `triplets[i]`, `samples_made[i]` how many there were, `reals[i]` its real video if found.
+        scores: looked up by row id, then pair id, then row number of the triplets file. Scores that do
+            not say which of several samples they are of cost their rows.
         spans: gives the shared spans of a caption and its contrast caption; `granularity` names it.
         quarantine: called with a row id and the error for a row that cannot be used.
-
-    Raises:
-        ScoreError: scores given by row number although a pair has several samples.
     """
     rows = []
-    for triplet, samples, real in zip(triplets, videos, reals, strict=True):
+    for triplet, samples, made, real in zip(triplets, videos, samples_made, reals, strict=True):
         pair_id = triplet.pair_id
         shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
         for video in samples or [None]:
@@ -141,8 +141,12 @@ def make_rows(
                 if scores is not None:
                     found = scores.for_row(
                         row_id,
-                        pair_id if len(samples) <= 1 else None,
-                        triplet.row if len(samples) <= 1 else None,
+                        pair_id,
+                        triplet.row,
+                        videopath=triplet.videopath,
+                        caption=triplet.caption,
+                        neg_caption=triplet.neg_caption,
+                        synthetic_videos=max(1, made),
                     )
                 value = weight(found, weighting) if found else None
             except ScoreError as error:
@@ -151,6 +155,7 @@ def make_rows(
             rows.append(
                 Row(
                     id=row_id,
+                    pair_id=pair_id,
                     triplet=triplet,
                     generator=generator,
                     synthetic=video,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import VideoError
-from synvita_data.files import atomic_path
 from synvita_data.schema import arrow_schema
 
 from .rows import Row
@@ -55,7 +54,7 @@ def plan_shards(rows: Sequence[Row], *, embed_real: bool, max_shard_bytes: int) 
 
 
 def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
-    """Write one shard under a temporary name and rename it to `path`.
+    """Write one shard to `path`, a place where nobody looks before the file is whole.
 
     Raises:
         VideoError: a video is gone, or its bytes are not those that were checked before.
@@ -67,9 +66,8 @@ def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
     chunking = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
     compressed, plain = _leaf_columns()
     with (
-        atomic_path(path) as temporary,
         pq.ParquetWriter(
-            temporary,
+            path,
             schema,
             # Compressing h264 costs time and saves nothing; its statistics and dictionary neither.
             compression=dict.fromkeys(compressed, "zstd") | dict.fromkeys(plain, "none"),

@@ -21,7 +21,10 @@ def inspect(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Tag, branch or commit of a Hub repository.")] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for the figures (PNG, SVG). Default: DIR/figures, or here for a repository.")
+        Path | None,
+        typer.Option(
+            help="Folder for the figures (PNG, SVG). Default: DIR/figures, or here for a repository."
+        ),
     ] = None,
     token: Annotated[str | None, typer.Option(help="Hub token; default: the one you logged in with.")] = None,
 ) -> None:
@@ -56,21 +59,13 @@ def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
     table = Table(
         title=f"{inspection.name} · config {inspection.config}{default} · {splits}",
         title_justify="left",
-        caption="difference: mean VQAScore of the contrast caption minus that of the real caption, "
-        "on the synthetic video",
+        caption="difference: mean VQAScore of the contrast caption minus that of the real caption on the "
+        "synthetic video; weight: mean; kept: share of the caption that both captions share",
         caption_justify="left",
     )
-    table.add_column("misalignment")
-    for heading in (
-        "rows",
-        "with video",
-        "with scores",
-        "mean difference",
-        "mean weight",
-        "weight 0",
-        "caption kept",
-    ):
-        table.add_column(heading, justify="right")
+    table.add_column("misalignment", no_wrap=True)
+    for heading in ("rows", "videos", "scored", "difference", "weight", "weight 0", "kept"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for summary in inspection.summaries:
         if summary.name == "all":
             table.add_section()

@@ -1,5 +1,5 @@
 """Scoring how well a video matches texts: the protocol every model follows, and baselines."""
 
-from .protocol import ItemScores, Scorer, ScoreKind, ScoringItem
+from .protocol import ItemScores, ScoreKind, Scorer, ScoringItem
 
 __all__ = ["ItemScores", "ScoreKind", "Scorer", "ScoringItem"]

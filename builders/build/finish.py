@@ -1,0 +1,109 @@
+"""The last step of a build: whole folders change places, then card, report and figures follow.
+
+A reader of OUT sees a config as it was before or as it is after. Builds of several configs may finish
+at the same moment: a claim on `OUT/.work/finish` makes them take turns.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from synvita_data.files import write_atomic
+from synvita_data.inspection import difference_figure, figure_name, inspect_dataset, save_figure
+from synvita_data.store import Store
+from synvita_data.tables import local_config
+
+from ..card import render_card
+from .report import (
+    QUARANTINE_NAME,
+    REPORT_NAME,
+    dump_json,
+    merge_quarantine,
+    merge_report,
+    read_report,
+)
+
+
+def finished_record(out: Path, config: str, key: str) -> dict[str, Any] | None:
+    """The config's entry in `build.json` if it was built from the same inputs and its files are whole."""
+    record: dict[str, Any] = ((read_report(out) or {}).get("configs") or {}).get(config) or {}
+    if record.get("key") != key or not (out / "README.md").is_file():
+        return None
+    for split in record["splits"].values():
+        for shard in split["shards"]:
+            path = out / config / shard["file"]
+            if not path.is_file() or path.stat().st_size != shard["bytes"]:
+                return None
+    return record
+
+
+def put_in_place(
+    out: Path,
+    config: str,
+    record: Mapping[str, Any],
+    quarantine: Sequence[Mapping[str, Any]],
+    files: Mapping[str, Path],
+) -> None:
+    """Make `files` the Parquet files of `OUT/config`, and renew card, report, quarantine and figure.
+
+    Args:
+        record: the config's entry of `build.json`.
+        files: shard name -> finished file somewhere in `OUT/.work`; it is linked, or copied where
+            the file system has no hard links.
+    """
+    work = out / ".work"
+    with _turn(work):
+        fresh = work / f"fresh-{token_hex(4)}"
+        fresh.mkdir()
+        for name, path in files.items():
+            _link(path, fresh / name)
+        # build.json names the files that count, so it goes last: a build killed before that finds its
+        # key missing, and puts everything in place again from the store.
+        _swap(fresh, out / config, work)
+        _draw(out, config, sorted(record["splits"]))
+        report = merge_report(read_report(out), config, record)
+        write_atomic(out / "README.md", render_card(report))
+        write_atomic(out / QUARANTINE_NAME, merge_quarantine(out, config, quarantine))
+        write_atomic(out / REPORT_NAME, dump_json(report))
+        for leftover in (*work.glob("fresh-*"), *work.glob("old-*"), *work.glob(f"shards/{config}-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def _turn(work: Path) -> Iterator[None]:
+    """Wait for this process's turn; a finisher that died is passed over."""
+    store = Store(work / "finish")
+    while (claim := store.claim("finish")) is None:
+        time.sleep(0.2)
+    with claim:  # never committed: leaving gives the turn to the next
+        yield
+
+
+def _swap(fresh: Path, final: Path, work: Path) -> None:
+    old = work / f"old-{token_hex(4)}"
+    if final.exists():
+        final.rename(old)
+    fresh.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _draw(out: Path, config: str, splits: Sequence[str]) -> None:
+    stem = out / "figures" / figure_name(config)
+    figure = difference_figure(inspect_dataset(local_config(out, config, splits), config))
+    if figure is not None:
+        save_figure(figure, stem)
+    else:
+        for suffix in (".png", ".svg"):
+            stem.with_suffix(suffix).unlink(missing_ok=True)

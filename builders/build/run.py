@@ -1,0 +1,242 @@
+"""`build_dataset`: from annotation file, videos and scores to a dataset folder.
+
+    read triplets → find videos → check videos → join → plan shards → write shards → put in place
+
+Every step before the last works in `OUT/.work/`, on stores that survive a kill; the last swaps whole
+folders. So a reader of OUT sees the dataset of before or that of after, and a killed build goes on where
+it stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from synvita_data.captions import Span
+from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.lcs import shared_spans
+from synvita_data.real_videos import RealVideos
+from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
+from synvita_data.store import Claim, Store
+from synvita_data.store.settle import settle
+from synvita_data.vqascores import read_scores
+
+from ..sources import FoundVideos, SyntheticVideo, open_source
+from ..triplets import TripletReader
+from .finish import finished_record, put_in_place
+from .options import BuildOptions
+from .report import config_record
+from .rows import RealFile, make_rows
+from .shards import Shard, plan_shards, shard_key_parts, write_shard
+from .videos import check_videos
+
+# Raise it when equal rows would be written as other bytes.
+WRITER_VERSION = 1
+# Called with a stage, how many more of its units are done, and how many there are.
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did.
+
+    Attributes:
+        out: the dataset folder. record: the config's entry of `build.json`.
+        quarantine: one record for each row left out, as in `quarantine.jsonl`.
+        was_up_to_date: nothing had to be written.
+    """
+
+    out: Path
+    config: str
+    record: dict[str, Any]
+    quarantine: list[dict[str, Any]]
+    was_up_to_date: bool
+
+
+def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) -> BuildResult:
+    """Build one config of the dataset in `options.out`, continuing where a killed build stopped.
+
+    Raises:
+        SynvitaError: a file as a whole is not usable, or no row is left; single bad rows are
+            quarantined instead.
+    """
+    progress = on_progress or (lambda stage, done, total: None)
+    work = options.out / ".work"
+    reader = TripletReader(options.triplets, split=options.split, source=options.source)
+    triplets = list(reader)
+    quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
+
+    def set_aside(stage: str, row_id: str | None, error: SynvitaError) -> None:
+        quarantine.append({"stage": stage, **({"id": row_id} if row_id else {}), **error.to_record()})
+
+    found = _find_videos(options, triplets, work)
+    for error in found.quarantined:
+        set_aside("videos", None, error)
+    reals = _find_reals(options, triplets, set_aside)
+    videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
+    scores = read_scores(options.vqascores, triplets) if options.vqascores else None
+    rows = make_rows(
+        [triplets[i] for i in kept],
+        [videos[i] for i in kept],
+        [len(found.of(triplets[i])) if found.videos else 0 for i in kept],
+        [reals[i] for i in kept],
+        scores,
+        generator=options.config if options.synthetic else None,
+        weighting=options.weighting,
+        spans=_spans(options),
+        granularity=options.granularity_name,
+        quarantine=partial(set_aside, "scores"),
+    )
+    if not rows:
+        raise SynvitaError(
+            "no row is left to build a dataset from",
+            file=options.triplets,
+            found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
+            fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
+        )
+    shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
+    key = _plan_key(options, shards, quarantine)
+    if (record := finished_record(options.out, options.config, key)) is not None:
+        return BuildResult(options.out, options.config, record, quarantine, was_up_to_date=True)
+
+    store = Store(work / "shards" / f"{options.config}-{key[:16]}")
+    files = _write_shards(options, shards, key, store, progress)
+    record = config_record(
+        key=key,
+        options=options.recorded(),
+        triplets={
+            "read": reader.report.rows,
+            "duplicates": len(reader.report.duplicates),
+            "quarantined": len(reader.report.quarantined),
+        },
+        shards=shards,
+        shard_files={name: {"bytes": path.size, "sha256": path.sha256} for name, path in files.items()},
+        quarantine=quarantine,
+        unmatched=found.unmatched,
+        unused_scores=len(scores.unused()) if scores else 0,
+        embed_real=options.embed_real,
+    )
+    put_in_place(
+        options.out, options.config, record, quarantine, {name: file.path for name, file in files.items()}
+    )
+    return BuildResult(options.out, options.config, record, quarantine, was_up_to_date=False)
+
+
+def _find_videos(options: BuildOptions, triplets: list[Triplet], work: Path) -> FoundVideos:
+    if options.synthetic is None:
+        return FoundVideos()
+    source = open_source(options.synthetic, generator=options.config, work=work / "sources" / options.config)
+    return source.find(triplets)
+
+
+def _find_reals(
+    options: BuildOptions, triplets: list[Triplet], set_aside: Callable[[str, str | None, SynvitaError], None]
+) -> list[RealFile | None]:
+    if options.real_root is None:
+        return [None] * len(triplets)
+    finder = RealVideos(options.real_root, options.real_mapping)
+    reals: list[RealFile | None] = []
+    for triplet in triplets:
+        hit = finder.find_triplet(triplet)
+        reals.append(
+            None if hit is None else RealFile(hit.path, hit.path.relative_to(finder.root).as_posix())
+        )
+    return reals
+
+
+def _check(
+    options: BuildOptions,
+    triplets: list[Triplet],
+    found: FoundVideos,
+    reals: list[RealFile | None],
+    store: Store,
+    progress: OnProgress,
+    set_aside: Callable[[str, str | None, SynvitaError], None],
+) -> tuple[list[list[SyntheticVideo]], list[RealFile | None], list[int]]:
+    """Videos and real files with their SHA-256, and the triplets that keep at least one row."""
+    paths = [video.path for samples in found.videos.values() for video in samples]
+    if options.embed_real:
+        paths += [real.path for real in reals if real is not None]
+    checked = check_videos(
+        paths,
+        store,
+        threads=options.workers,
+        on_checked=lambda more: progress("checking videos", more, len(set(paths))),
+    )
+    videos: list[list[SyntheticVideo]] = []
+    kept = []
+    for index, triplet in enumerate(triplets):
+        real = reals[index]
+        real_state = checked[real.path] if real is not None and options.embed_real else None
+        candidates = found.of(triplet) if found.videos else []
+        good = []
+        for video in candidates:
+            state = real_state if isinstance(real_state, SynvitaError) else _agree(video, checked[video.path])
+            if isinstance(state, SynvitaError):
+                set_aside("videos", make_row_id(triplet.pair_id, options.config, video.sample), state)
+            else:
+                good.append(replace(video, sha256=state))
+        if not candidates and isinstance(real_state, SynvitaError):
+            set_aside("videos", triplet.pair_id, real_state)
+        elif good or not candidates:
+            kept.append(index)
+        if real is not None and isinstance(real_state, str):
+            reals[index] = replace(real, sha256=real_state)
+        videos.append(good)
+    return videos, reals, kept
+
+
+def _agree(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:
+    """The checked SHA-256, unless the video's maker noted another one."""
+    if isinstance(state, str) and video.sha256 is not None and video.sha256 != state:
+        return VideoError(
+            "a video is not the one its manifest describes",
+            file=video.path,
+            found=f"sha256 {state}",
+            expected=f"sha256 {video.sha256}",
+            fix="Generate it again, or mend the manifest",
+        )
+    return state
+
+
+def _spans(options: BuildOptions) -> Callable[[str, str], tuple[list[Span], list[Span]]]:
+    tokenizer = None
+    if options.tokenizer is not None:
+        from ..tokenizer_file import load_tokenizer
+
+        tokenizer = load_tokenizer(options.tokenizer)
+    return partial(
+        shared_spans,
+        granularity=options.granularity,
+        ignore_case=options.ignore_case,
+        tokenizer=tokenizer,
+    )
+
+
+def _plan_key(options: BuildOptions, shards: list[Shard], quarantine: list[dict[str, Any]]) -> str:
+    """Digest of everything the published config depends on."""
+    digest = hashlib.sha256()
+    for part in (
+        [SCHEMA_VERSION, WRITER_VERSION, options.recorded(), quarantine],
+        *map(shard_key_parts, shards),
+    ):
+        digest.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def _write_shards(
+    options: BuildOptions, shards: list[Shard], key: str, store: Store, progress: OnProgress
+) -> dict[str, Any]:
+    """Shard name -> the store's file of it. What an earlier run wrote is not written again."""
+    by_name = {shard.name: shard for shard in shards}
+
+    def write(claim: Claim) -> None:
+        shard = by_name[claim.key]
+        write_shard(shard, claim.path(shard.name), embed_real=options.embed_real)
+        claim.commit()
+
+    settle(store, by_name, write, on_settled=lambda more: progress("writing shards", more, len(by_name)))
+    return {record.key: record.artefacts[record.key] for record in store.records(by_name)}

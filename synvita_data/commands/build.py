@@ -1,0 +1,128 @@
+"""`synvita build`: assemble a dataset folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from synvita_data.builders.build import BuildResult
+
+QUARANTINE_SHOWN = 5
+
+
+def build(
+    triplets: Annotated[
+        Path, typer.Option(metavar="FILE", help="Annotations: VideoCon's CSVs, or any CSV, JSONL, Parquet.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder; other configs in it are kept.")],
+    synthetic: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Synthetic videos: folder:DIR or shapes:")
+    ] = None,
+    vqascores: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Scores of VQA models, Parquet or long CSV.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Config, usually the generator. Default: the name of folder:DIR."),
+    ] = None,
+    weighting: Annotated[
+        str, typer.Option(help="difference (Eq. 4), fixed, match, product or indicator (Table 4).")
+    ] = "difference",
+    real_root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where your real videos lie; reported, not copied.")
+    ] = None,
+    real_mapping: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Which file is which real video (docs/dataset.md).")
+    ] = None,
+    embed_real: Annotated[
+        bool, typer.Option("--embed-real", help="Copy real videos into the Parquet. Private use only.")
+    ] = False,
+    granularity: Annotated[str, typer.Option(help="Of the masks: word, token or released.")] = "word",
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="tokenizer.json, its folder or Hub id, for masks that are not word-level."),
+    ] = None,
+    ignore_case: Annotated[
+        bool, typer.Option("--ignore-case", help="Word-level masks that compare case-folded words.")
+    ] = False,
+    split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
+    source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
+    max_shard_mb: Annotated[int, typer.Option(help="Largest Parquet file, in MB.", min=1)] = 500,
+    workers: Annotated[int, typer.Option(help="Threads that check videos.", min=1)] = 2,
+) -> None:
+    """Assemble triplets, synthetic videos and scores into a dataset that `load_dataset` reads.
+
+    Run it again after a kill and it continues; run it with another --config to add one.
+    """
+    import time
+
+    from rich.console import Console
+
+    from synvita_data.builders.build import BuildOptions, build_dataset
+
+    started = time.monotonic()
+    options = BuildOptions(
+        triplets=triplets,
+        out=out,
+        config=config or _config_name(synthetic),
+        synthetic=synthetic,
+        vqascores=vqascores,
+        real_root=real_root,
+        real_mapping=real_mapping,
+        embed_real=embed_real,
+        weighting=weighting,
+        granularity=granularity,
+        tokenizer=tokenizer,
+        ignore_case=ignore_case,
+        split=split,
+        source=source,
+        max_shard_bytes=max_shard_mb * 1_000_000,
+        workers=workers,
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    result = build_dataset(options)
+    print_result(console, result, time.monotonic() - started)
+
+
+def _config_name(synthetic: str | None) -> str:
+    if synthetic is None:
+        return "default"
+    scheme, _, argument = synthetic.partition(":")
+    return Path(argument).name if scheme == "folder" and Path(argument).name else scheme
+
+
+def print_result(console: "Console", result: "BuildResult", seconds: float) -> None:
+    """What was built, what was left out and why, and how to load it."""
+    record = result.record
+    dropped = record["triplets"]
+    covered = record["coverage"]
+    console.print(
+        f"[bold]{result.out}[/] · config {result.config} · {record['rows']:,} rows from {dropped['read']:,} "
+        f"triplets ({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
+    )
+    videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
+    console.print(
+        f"{videos:,} synthetic videos embedded · {scored:,} rows with VQAScores · {found:,} real videos found",
+    )
+    if record["unmatched_videos"]:
+        first = ", ".join(record["unmatched_videos_first"][:3])
+        console.print(
+            f"[yellow]{record['unmatched_videos']:,} video files belong to no triplet[/] ({first}, …)",
+        )
+    if record["unused_scores"]:
+        console.print(
+            f"{record['unused_scores']:,} entries of the score table belong to no row that was kept",
+        )
+    for entry in result.quarantine[:QUARANTINE_SHOWN]:
+        where = ", ".join(str(entry[k]) for k in ("file", "row") if entry.get(k) is not None)
+        console.print(
+            f"[yellow]quarantined[/] {entry['reason']}: {entry['problem']} ({where})",
+            soft_wrap=True,
+        )
+    if len(result.quarantine) > QUARANTINE_SHOWN:
+        console.print(f"… and {len(result.quarantine) - QUARANTINE_SHOWN:,} more in quarantine.jsonl")
+    state = "already up to date" if result.was_up_to_date else "built"
+    console.print(f'{state} in {seconds:.1f} s · load_dataset("{result.out}", "{result.config}")')
