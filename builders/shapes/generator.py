@@ -13,7 +13,7 @@ import numpy as np
 
 from .grammar import caption as caption_of
 from .grammar import parse
-from .render import SYNTHETIC, Style, render, seed_of
+from .pixels import SYNTHETIC, Style, render, seed_of
 from .scenes import ACTIONS, COLOURS, COUNTS, KEEPS_PLACE, KEEPS_SIZE, RELATIONS, SHAPES, Scene
 
 GENERATOR = "shapes"
@@ -70,9 +70,14 @@ def generate(
         CaptionError: `caption` is not of the grammar.
     """
     scene = parse(caption)
-    own = seed_of(GENERATOR, REVISION, seed, pair_id, sample)
+    own = clip_seed(seed, pair_id, sample)
     shown, kinds = misunderstand(scene, random.Random(own), faults)
     return Generated(render(shown, own, style), style.fps, own, kinds, caption_of(shown))
+
+
+def clip_seed(seed: int, pair_id: str, sample: int) -> int:
+    """The seed of one clip of a run with `seed`: of its faults, its places and its grain."""
+    return seed_of(GENERATOR, REVISION, seed, pair_id, sample)
 
 
 def misunderstand(

@@ -1,14 +1,15 @@
 """The captions of the shapes world: from a scene to its caption and back, and explanations of contrasts.
 
-    A small red circle moves left.                         one actor
-    Three blue stars blink.                                several alike
-    A red circle first moves left and then grows.          two events of one actor
-    First a red circle spins, then a blue star moves up.   two actors in turn
-    A red circle spins while a blue star moves up.         two actors together
-    A red circle blinks to the left of a blue star.        a relation ("is" for one at rest)
+A small red circle moves left.                         one actor
+Three blue stars blink.                                several alike
+A red circle first moves left and then grows.          two events of one actor
+First a red circle spins, then a blue star moves up.   two actors in turn
+A red circle spins while a blue star moves up.         two actors together
+A red circle blinks to the left of a blue star.        a relation ("is" for one at rest)
 """
 
 import re
+from collections.abc import Iterable
 
 from synvita_data.errors import CaptionError
 
@@ -50,11 +51,13 @@ def _verb(action: str, count: int) -> str:
 # -- parsing ----------------------------------------------------------------------------------------------
 
 
-def _one_of(words: object) -> str:
-    return "|".join(re.escape(str(word)) for word in words)  # type: ignore[attr-defined]
+def _one_of(words: Iterable[str]) -> str:
+    return "|".join(re.escape(word) for word in words)
 
 
-_NOUN = rf"((?:{_one_of(_COUNT_OF)}) (?:(?:{_one_of(SIZES)}) )?(?:{_one_of(COLOURS)}) (?:{_one_of(SHAPES)})s?)"
+_NOUN = (
+    rf"((?:{_one_of(_COUNT_OF)}) (?:(?:{_one_of(SIZES)}) )?(?:{_one_of(COLOURS)}) (?:{_one_of(SHAPES)})s?)"
+)
 _VERB = rf"({_one_of([*ACTIONS, *_SINGULAR_OF])})"
 _FORMS = {
     "solo": re.compile(rf"{_NOUN} {_VERB}"),
@@ -114,11 +117,15 @@ def explanation(shown: Scene, told: Scene, misalignment: str) -> str:
 
     `told` is `contrast(shown, misalignment, …)`.
     """
-    index = next((k for k, pair in enumerate(zip(shown.actors, told.actors, strict=False)) if pair[0] != pair[1]), 0)
+    index = next(
+        (k for k, pair in enumerate(zip(shown.actors, told.actors, strict=False)) if pair[0] != pair[1]), 0
+    )
     actor, other = shown.actors[index], told.actors[index]
     match misalignment:
         case "action":
-            done, said = next(pair for pair in zip(actor.actions, other.actions, strict=True) if pair[0] != pair[1])
+            done, said = next(
+                pair for pair in zip(actor.actions, other.actions, strict=True) if pair[0] != pair[1]
+            )
             return f"{_the(actor)} {_verb(done, actor.count)}, it is not true that {_it(actor, said)}."
         case "attribute":
             was, said = (

@@ -67,7 +67,7 @@ def lay_out(scene: Scene, frames: int, rng: random.Random) -> list[Track]:
     places = [(rng.random(), rng.random()) for _ in scene.actors]
     if scene.relation:  # side by side is at one height, above is straight above
         places[1] = places[0]
-    halves = (range(0, frames // 2), range(frames // 2, frames))
+    halves = (range(frames // 2), range(frames // 2, frames))
     tracks = []
     for k, actor in enumerate(scene.actors):
         phases = [(actor.actions[0], halves[k])] if scene.in_turn else _phases(actor, frames)
@@ -89,17 +89,15 @@ def _halves(scene: Scene, rng: random.Random) -> list[Cell]:
         case "below":
             return top_bottom[::-1]
     ways = [HEADINGS[action] for actor in scene.actors for action in actor.actions if action in HEADINGS]
-    if ways:
-        halves = top_bottom if ways[0][0] else left_right
-    else:
-        halves = rng.choice((left_right, top_bottom))
-    return rng.sample(halves, 2)
+    if not ways:
+        return rng.sample(rng.choice((left_right, top_bottom)), 2)
+    return rng.sample(top_bottom if ways[0][0] else left_right, 2)
 
 
 def _phases(actor: Actor, frames: int) -> list[tuple[str, range]]:
     if len(actor.actions) == 2:
         half = frames // 2
-        return [(actor.actions[0], range(0, half)), (actor.actions[1], range(half, frames))]
+        return [(actor.actions[0], range(half)), (actor.actions[1], range(half, frames))]
     return [(action, range(frames)) for action in actor.actions]
 
 

@@ -33,7 +33,7 @@ class Style:
         size: edge of the square frame in pixels, even (h264). frames, fps: length and rate.
         background: mean grey level. grain: standard deviation of the background's drifting texture and
             of its flicker, grey levels. saturation: of the shapes, 1 for the pure palette.
-        softness: width of a shape's edge in pixels. wobble: how much a shape's radius trembles.
+        softness: width of a shape's edge in pixels. wobble: how far a shape's radius trembles, as a share of it.
     """
 
     size: int = 96
@@ -48,9 +48,7 @@ class Style:
 
 REAL = Style()
 # What a generator makes: a dark grainy room, paler and softer shapes that tremble, another length and rate.
-SYNTHETIC = Style(
-    frames=20, fps=10.0, background=66.0, grain=7.0, saturation=0.8, softness=2.2, wobble=0.05
-)
+SYNTHETIC = Style(frames=20, fps=10.0, background=66.0, grain=7.0, saturation=0.8, softness=2.2, wobble=0.05)
 
 
 def seed_of(*parts: object) -> int:
@@ -66,9 +64,11 @@ def render(scene: Scene, seed: int, style: Style = REAL) -> np.ndarray:
     clip = _background(style, noise)
     for track in tracks:
         if style.wobble:
-            track = replace(track, radius=track.radius * (1 + style.wobble * noise.standard_normal(style.frames)))
+            tremble = 1 + style.wobble * noise.uniform(-1, 1, style.frames)
+            track = replace(track, radius=track.radius * tremble)
+        colour = _paint(track.colour, style.saturation)
         for frame in np.flatnonzero(track.visible):
-            _draw(clip[frame], track, int(frame), style)
+            _draw(clip[frame], track, int(frame), colour, style.softness)
     return np.clip(np.rint(clip), 0, 255).astype(np.uint8)
 
 
@@ -97,31 +97,35 @@ def _smooth_noise(size: int, noise: np.random.RandomState) -> np.ndarray:
     return (texture / texture.std()).astype(np.float32)
 
 
-def _draw(image: np.ndarray, track: Track, frame: int, style: Style) -> None:
-    """Blend one shape and its eye into `image`, float32 [H, W, 3]."""
-    size = style.size
+def _paint(colour: str, saturation: float) -> np.ndarray:
+    pure = np.array(PALETTE[colour], dtype=np.float32)
+    return pure.mean() + np.float32(saturation) * (pure - pure.mean())
+
+
+def _draw(image: np.ndarray, track: Track, frame: int, colour: np.ndarray, softness: float) -> None:
+    """Blend one shape of float32 `colour` and its eye into `image`, float32 [size, size, 3]."""
+    size = len(image)
     radius = track.radius[frame] * size
     x, y = track.centre[frame] * size
-    reach = 1.7 * radius + style.softness + 1
+    reach = 1.6 * radius + softness + 1
     left, right = max(int(x - reach), 0), min(int(x + reach) + 1, size)
     top, bottom = max(int(y - reach), 0), min(int(y + reach) + 1, size)
     patch = image[top:bottom, left:right]
-    dx = np.arange(left, right) + 0.5 - x
-    dy = (np.arange(top, bottom) + 0.5 - y)[:, None]
-    cos, sin = np.cos(track.angle[frame]), np.sin(track.angle[frame])
-    distance = _distance(track.shape, (cos * dx + sin * dy) / radius, (cos * dy - sin * dx) / radius) * radius
-    grey = np.mean(PALETTE[track.colour])
-    colour = grey + style.saturation * (np.array(PALETTE[track.colour]) - grey)
-    _blend(patch, distance, colour, style.softness)
-    eye_x, eye_y = track.eye[frame] * radius
-    eye = np.hypot(dx - eye_x, dy - eye_y) - EYE_RADIUS * radius
-    _blend(patch, eye, EYE_DARKNESS * colour, style.softness)
+    dx = (np.arange(left, right) + 0.5 - x).astype(np.float32)
+    dy = (np.arange(top, bottom) + 0.5 - y).astype(np.float32)[:, None]
+    cos, sin = np.float32(np.cos(track.angle[frame])), np.float32(np.sin(track.angle[frame]))
+    unit = np.float32(1.0 / radius)
+    distance = _distance(track.shape, (cos * dx + sin * dy) * unit, (cos * dy - sin * dx) * unit) / unit
+    _blend(patch, distance, colour, softness)
+    eye_x, eye_y = (track.eye[frame] * radius).astype(np.float32)
+    eye = np.hypot(dx - eye_x, dy - eye_y) - np.float32(EYE_RADIUS * radius)
+    _blend(patch, eye, np.float32(EYE_DARKNESS) * colour, softness)
 
 
 def _blend(patch: np.ndarray, distance: np.ndarray, colour: np.ndarray, softness: float) -> None:
     """Cover `patch` with `colour` where the signed `distance` in pixels is negative, edges in between."""
-    cover = np.clip(0.5 - distance / softness, 0.0, 1.0)[:, :, None]
-    patch += (cover * (colour - patch)).astype(np.float32)
+    cover = np.clip(np.float32(0.5) - distance / np.float32(softness), 0.0, 1.0)[:, :, None]
+    patch += cover * (colour - patch)
 
 
 # -- signed distances to the four shapes, each of the area of the unit circle ------------------------------
@@ -140,13 +144,20 @@ def _regular(corners: int, outer: float, inner: float | None = None) -> np.ndarr
 def _unit_area(polygon: np.ndarray) -> np.ndarray:
     x, y = polygon.T
     area = 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-    return polygon * np.sqrt(np.pi / area)
+    return (polygon * np.sqrt(np.pi / area)).astype(np.float32)
+
+
+def _edges(polygon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """float32 [n, 2] starts, [n, 2] vectors and [n, 1] squared lengths of a polygon's edges."""
+    start = _unit_area(polygon)
+    edge = np.roll(start, -1, axis=0) - start
+    return start, edge, (edge**2).sum(axis=1, keepdims=True)
 
 
 _POLYGONS = {
-    "square": _unit_area(np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])),
-    "triangle": _unit_area(_regular(3, 1.0)),
-    "star": _unit_area(_regular(5, 1.0, 0.5)),
+    "square": _edges(np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])),
+    "triangle": _edges(_regular(3, 1.0)),
+    "star": _edges(_regular(5, 1.0, 0.5)),
 }
 
 
@@ -154,16 +165,17 @@ def _distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance of points (broadcast x, y, in radii) to `shape`: negative inside."""
     if shape == "circle":
         return np.hypot(x, y) - 1.0
-    px, py = (np.broadcast_to(value, np.broadcast(x, y).shape).ravel() for value in (x, y))
-    start = _POLYGONS[shape]
-    edge = np.roll(start, -1, axis=0) - start
+    grid = np.broadcast_shapes(x.shape, y.shape)
+    px, py = np.broadcast_to(x, grid).ravel(), np.broadcast_to(y, grid).ravel()
+    start, edge, squared_length = _POLYGONS[shape]
     # One row an edge, one column a point.
     rx, ry = px - start[:, :1], py - start[:, 1:]
     ex, ey = edge[:, :1], edge[:, 1:]
-    along = np.clip((rx * ex + ry * ey) / (ex * ex + ey * ey), 0.0, 1.0)
+    along = np.clip((rx * ex + ry * ey) / squared_length, 0.0, 1.0)
     squared = np.min((rx - along * ex) ** 2 + (ry - along * ey) ** 2, axis=0)
     # A point is inside if a ray to its right crosses an odd number of edges.
-    level = (ry < 0) != (ry < ey)
-    crossed = level & (rx * ey < ry * ex) ^ (level & (ey < 0))
-    inside = crossed.sum(axis=0) % 2 == 1
-    return (np.where(inside, -1.0, 1.0) * np.sqrt(squared)).reshape(np.broadcast(x, y).shape)
+    upwards = ey < 0
+    crossed = ((ry < 0) != (ry < ey)) & ((rx * ey < ry * ex) ^ upwards)
+    inside = np.count_nonzero(crossed, axis=0) % 2 == 1
+    distance = np.sqrt(squared)
+    return np.where(inside, -distance, distance).reshape(grid)

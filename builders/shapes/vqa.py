@@ -1,0 +1,171 @@
+"""Three frame-level "VQA models" of the shapes world: the probability that a frame shows a caption.
+
+They look at pixels, one frame at a time, like the image models behind VQAScore. So they can see what
+there is, how many, where, and which way it looks, but nothing about the order of events: a caption and its
+flip ask them for the same facts, and differ by the models' noise only. Each has its own blind spots, bias,
+temperature and noise. VQAScore is the mean over four segment-midpoint frames, then over models.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synvita_data.errors import VideoError
+
+from .grammar import parse
+from .layout import HEADINGS
+from .pixels import seed_of
+from .scenes import Actor, Scene
+from .vision import Seen, find_shapes
+
+METHOD = "shapes-frame-yes"
+VQA_REVISION = "1"
+DIRECTIONS = {
+    "to the left of": (-1.0, 0.0),
+    "to the right of": (1.0, 0.0),
+    "above": (0.0, -1.0),
+    "below": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapesVQA:
+    """One scorer.
+
+    Attributes:
+        name: in score tables. attention: weight of each kind of fact; a low one is a blind spot.
+        gain: log-odds between all facts wrong (-gain) and all right (+gain). bias: log-odds added to
+            every answer. noise: standard deviation of the log-odds, drawn from pixels and caption.
+    """
+
+    name: str
+    attention: Mapping[str, float]
+    gain: float
+    bias: float
+    noise: float
+
+    def probability(self, seen: Sequence[Seen], scene: Scene, draw: int) -> float:
+        """P(yes) for one frame in which `seen` was found; `draw` seeds the noise."""
+        weighed = [(self.attention[kind], value) for kind, value in evidence(seen, scene)]
+        mean = sum(weight * value for weight, value in weighed) / sum(weight for weight, _ in weighed)
+        noise = np.random.RandomState(draw & 0xFFFFFFFF).standard_normal() * self.noise
+        return 1.0 / (1.0 + math.exp(-(self.gain * mean + self.bias + noise)))
+
+
+VQA_MODELS = (
+    ShapesVQA(
+        name="shapes-vqa-a",
+        attention={"colour": 1.0, "shape": 1.0, "size": 0.6, "count": 1.0, "relation": 1.0, "pose": 0.8},
+        gain=4.0,
+        bias=-0.8,
+        noise=0.35,
+    ),
+    ShapesVQA(  # says yes easily, hardly counts
+        name="shapes-vqa-b",
+        attention={"colour": 1.0, "shape": 0.7, "size": 0.2, "count": 0.2, "relation": 0.5, "pose": 0.4},
+        gain=2.5,
+        bias=0.4,
+        noise=0.5,
+    ),
+    ShapesVQA(  # strict and sure of itself
+        name="shapes-vqa-c",
+        attention={"colour": 0.8, "shape": 1.0, "size": 0.8, "count": 0.8, "relation": 0.7, "pose": 1.0},
+        gain=6.0,
+        bias=-2.0,
+        noise=0.6,
+    ),
+)
+
+
+def score_frames(
+    frames: np.ndarray, captions: Sequence[str], models: Sequence[ShapesVQA] = VQA_MODELS
+) -> np.ndarray:
+    """P(yes) of every model, frame and caption: float64 [models, T, captions].
+
+    Args:
+        frames: uint8 [T, H, W, 3]; for a VQAScore the four segment midpoints of a video.
+        captions: of the shapes world's grammar.
+
+    Raises:
+        CaptionError: a caption is not of the grammar. VideoError: `frames` is not uint8 [T, H, W, 3].
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
+        raise VideoError(
+            "frames are not of the form scorers take",
+            found=f"{frames.dtype} {list(frames.shape)}",
+            expected="uint8 [T, H, W, 3]",
+        )
+    scenes = [parse(caption) for caption in captions]
+    scores = np.empty((len(models), len(frames), len(captions)))
+    for t, frame in enumerate(frames):
+        seen = find_shapes(frame)
+        picture = hashlib.sha256(frame.tobytes()).hexdigest()
+        for m, model in enumerate(models):
+            for c, scene in enumerate(scenes):
+                draw = seed_of(model.name, VQA_REVISION, picture, captions[c])
+                scores[m, t, c] = model.probability(seen, scene, draw)
+    return scores
+
+
+# -- what a frame says of a scene -------------------------------------------------------------------------
+
+
+def evidence(seen: Sequence[Seen], scene: Scene) -> Iterator[tuple[str, float]]:
+    """(kind, value in [-1, 1]) for every fact of `scene` that one frame can support or contradict."""
+    found = [_best(seen, actor) for actor in scene.actors]
+    for actor, match in zip(scene.actors, found, strict=True):
+        alike = [shape for shape in seen if shape.colour == actor.colour]
+        yield "colour", 1.0 if alike else -1.0
+        yield "shape", 1.0 if match is not None and match.shape == actor.shape else -1.0
+        if actor.size:
+            yield "size", _size(match, actor.size)
+        if actor.count > 1:
+            yield "count", max(1.0 - 1.2 * abs(len(alike or seen) - actor.count), -1.0)
+        if actor.actions:
+            # Any of the actions may be going on in this frame, or none yet: the order plays no part.
+            yield "pose", max(_pose(match, action) for action in actor.actions)
+    if scene.relation:
+        yield "relation", _relation(found[0], found[1], scene.relation)
+
+
+def _best(seen: Sequence[Seen], actor: Actor) -> Seen | None:
+    """The shape most like `actor`, if any has its colour or its form."""
+    fitting = [shape for shape in seen if shape.colour == actor.colour or shape.shape == actor.shape]
+    # Colour first, then form, then size: the order in which `seen` comes.
+    return max(fitting, key=lambda s: (s.colour == actor.colour, s.shape == actor.shape), default=None)
+
+
+def _size(match: Seen | None, size: str) -> float:
+    if match is None:
+        return -1.0
+    step = (match.radius - 0.0925) / 0.0275  # -1 for a small shape, +1 for a large one
+    return float(np.clip(step if size == "large" else -step, -1.0, 1.0))
+
+
+def _pose(match: Seen | None, action: str) -> float:
+    """How well where a shape looks fits an action; an absent one could be blinking."""
+    if match is None:
+        return 0.5 if action == "blinks" else -1.0
+    x, y = match.gaze
+    turned = math.hypot(x, y)
+    if action in HEADINGS:
+        if turned < 0.2:
+            return -0.5
+        heading = HEADINGS[action]
+        return (x * heading[0] + y * heading[1]) / turned
+    if action == "spins":
+        if turned < 0.2:
+            return -0.5
+        return 1.0 if min(abs(x), abs(y)) > 0.25 * turned else 0.2  # looking askew, or along an axis
+    return 0.4 if turned < 0.2 else -0.7
+
+
+def _relation(first: Seen | None, second: Seen | None, relation: str) -> float:
+    if first is None or second is None or first is second:
+        return -1.0
+    x, y = first.x - second.x, first.y - second.y
+    direction = DIRECTIONS[relation]
+    return (x * direction[0] + y * direction[1]) / max(math.hypot(x, y), 1e-9)
