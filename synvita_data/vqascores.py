@@ -173,13 +173,13 @@ class ScoreTable:
                 )
 
     def _fill(self, rows: Iterable[Cells]) -> None:
-        seen: dict[tuple[Key, str, str | None, str | None, int | None], _Entry] = {}
         for line, cells in enumerate(rows):
             self.rows += 1
             key, entry = self._entry(line, cells)
-            before = seen.setdefault((key, *entry[1:5]), entry)
-            if before is entry:
-                self._entries.setdefault(key, []).append(entry)
+            entries = self._entries.setdefault(key, [])
+            before = next((e for e in entries if e[1:5] == entry[1:5]), None) if entries else None
+            if before is None:
+                entries.append(entry)
             elif before[5:] == entry[5:]:
                 self.duplicates += 1
             else:
@@ -206,29 +206,31 @@ class ScoreTable:
         }
 
     def _entry(self, line: int, cells: Cells) -> tuple[Key, _Entry]:
-        model = _text(cells.model)
-        key: Key | None = _text(cells.id)
+        own_id, row, model, revision, method, frame, neg_score, score, *texts = cells
+        model = _text(model)
+        key: Key | None = _text(own_id) if own_id else None
         if key is None:
-            key = self._whole_number(line, "row", cells.row)
+            key = self._whole_number(line, "row", row)
         if key is None or model is None:
             raise SchemaError(
                 "a score does not say whose it is",
                 file=self.file,
                 row=line,
-                found=f"id {cells.id!r}, row {cells.row!r}, model {cells.model!r}",
+                found=f"id {own_id!r}, row {row!r}, model {cells.model!r}",
                 expected="an id or a row number, and a model",
             )
+        videopath, caption, neg_caption = (_text(text) if text else None for text in texts)
         return key, _Entry(
             line,
             model,
-            _text(cells.revision),
-            _text(cells.method),
-            self._whole_number(line, "frame", cells.frame),
-            self._score(line, key, model, "neg_caption_score", cells.neg_caption_score),
-            self._score(line, key, model, "caption_score", cells.caption_score),
-            _text(cells.videopath),
-            _text(cells.caption),
-            _text(cells.neg_caption),
+            _text(revision) if revision else None,
+            _text(method) if method else None,
+            None if frame is None or frame == "" else self._whole_number(line, "frame", frame),
+            self._score(line, key, model, "neg_caption_score", neg_score),
+            self._score(line, key, model, "caption_score", score),
+            videopath,
+            caption,
+            neg_caption,
         )
 
     def _score(self, line: int, key: Key, model: str, column: str, cell: Any) -> float:
