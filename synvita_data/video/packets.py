@@ -1,0 +1,206 @@
+"""The packets of a video stream in order: which frame is the i-th shown, and what must be decoded to show it.
+
+Containers' frame counts and nominal rates are often wrong or missing, so frames are counted and ordered
+by their packets, without decoding: frame i is the one with the i-th smallest presentation timestamp.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+
+from .container import has_sample_table
+from .errors import CorruptVideoError, NoFramesError, TruncatedVideoError
+from .h264 import inspect_packet, length_size
+from .limits import Limits
+from .source import Source
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+# Compressed bytes kept in memory after indexing; a larger stream is read from the file a second time.
+KEPT_BYTES = 64 << 20
+# VP8 packets may hold a frame that is never shown, and nothing outside the packet says so.
+_HIDES_FRAMES = frozenset({"vp8"})
+# A jump to a later keyframe drains and restarts the decoder: worth it only past this many packets.
+_WORTH_A_JUMP = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When each frame of a video is shown.
+
+    Attributes:
+        timestamps: seconds after the first frame, ascending, one a frame.
+        start: the first frame's own timestamp in the file, seconds (0.0 where it has none).
+        duration: seconds from the first frame to the end of the last.
+    """
+
+    timestamps: Sequence[float]
+    start: float
+    duration: float
+
+    @property
+    def fps(self) -> float:
+        """Mean frame rate from first to last frame, frames a second; 0.0 for a single frame."""
+        span = self.timestamps[-1] - self.timestamps[0]
+        return (len(self.timestamps) - 1) / span if span > 0 else 0.0
+
+    @classmethod
+    def from_ticks(cls, ticks: Sequence[int], last_length: int, time_base: Fraction) -> "Timeline":
+        """From ascending timestamps in units of `time_base`; `last_length` 0 takes the mean interval."""
+        # Integers times one exact fraction: no error adds up over a long video.
+        unit, parts = time_base.numerator, time_base.denominator
+        span = ticks[-1] - ticks[0]
+        if last_length <= 0:
+            last_length = round(span / max(1, len(ticks) - 1))
+        timestamps = [(tick - ticks[0]) * unit / parts for tick in ticks]
+        return cls(timestamps, ticks[0] * unit / parts, (span + last_length) * unit / parts)
+
+
+@dataclass(slots=True)
+class PacketIndex:
+    """Packets in decoding order, and the frames they give in presentation order.
+
+    Attributes:
+        pts: presentation timestamps in the stream's time base. keys: keyframe flags.
+        spare: packets that no other packet refers to (H.264 only), in decoding order.
+        kept: the packets themselves, or None where they exceed `KEPT_BYTES`.
+        order: positions (in decoding order) of the shown frames, by presentation time.
+        timeline: when they are shown; None where packets do not tell and frames must be counted by decoding.
+        broken: position of the first packet whose inner lengths do not fit it, if any (H.264 only).
+    """
+
+    pts: list[int | None] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
+    spare: list[bool] = field(default_factory=list)
+    kept: "list[Packet] | None" = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    timeline: Timeline | None = None
+    broken: int | None = None
+
+    def runs(self, wanted: Sequence[int]) -> list[tuple[int, int]]:
+        """Half-open ranges of positions to decode, ascending, so that the `wanted` positions come out.
+
+        Each begins at a keyframe from which its first wanted frame is decodable: the last keyframe before
+        it in decoding order that is also shown no later. (A frame that is shown before the open-GOP
+        keyframe it follows needs the keyframe before that.)
+        """
+        keys = [position for position, is_key in enumerate(self.keys) if is_key]
+        runs: list[tuple[int, int]] = []
+        for target in sorted(set(wanted)):
+            shown_at = self.pts[target]
+            earlier = reversed(keys[: bisect_right(keys, target)])
+            start = next((key for key in earlier if _no_later(self.pts[key], shown_at)), 0)
+            if runs and start < runs[-1][1] + _WORTH_A_JUMP:
+                runs[-1] = (runs[-1][0], target + 1)
+            else:
+                runs.append((start, target + 1))
+        return runs
+
+
+def read_index(
+    container: "InputContainer", stream: "VideoStream", source: Source, limits: Limits
+) -> PacketIndex:
+    """Demux the whole stream once, decoding nothing.
+
+    Raises:
+        TruncatedVideoError: the sample table points beyond the end of the file, or a packet is cut.
+        NoFramesError: no packet at all, or none that is shown.
+        VideoTooLargeError: more frames or seconds than `limits` allow.
+    """
+    _check_sample_table(container, stream, source)
+    index, total = PacketIndex(), 0
+    shown: list[bool] = []
+    lengths: list[int] = []
+    h264 = stream.codec_context.name == "h264"
+    prefix = length_size(stream.codec_context.extradata) if h264 else None
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:  # the demuxer's end marker, or a frame that an AVI file left out
+                continue
+            if packet.is_corrupt:
+                raise _cut_packet(source, len(index.pts), None)
+            whole, spare = inspect_packet(memoryview(packet), prefix) if h264 else (True, False)
+            if not whole and index.broken is None:
+                index.broken = len(index.pts)
+            index.pts.append(packet.pts)
+            index.keys.append(packet.is_keyframe)
+            index.spare.append(spare)
+            shown.append(not packet.is_discard)  # an edit list hides some frames
+            lengths.append(packet.duration or 0)
+            limits.check("max_frames", len(index.pts), source.name, "frames")
+            total += packet.size
+            if index.kept is not None:
+                index.kept.append(packet)
+                if total > KEPT_BYTES:
+                    index.kept = None
+    except av.error.FFmpegError as error:
+        raise _cut_packet(source, len(index.pts), error) from error
+    index.order = [position for position, is_shown in enumerate(shown) if is_shown]
+    if not index.order:
+        raise NoFramesError(
+            "a video stream has no frames",
+            file=source.name,
+            found=f"{len(index.pts)} packets, none of them shown",
+            expected="at least one frame",
+        )
+    if _tells_time(index, stream):
+        pts = [pts or 0 for pts in index.pts]  # None only where not shown
+        index.order.sort(key=pts.__getitem__)
+        ticks = [pts[position] for position in index.order]
+        index.timeline = Timeline.from_ticks(ticks, lengths[index.order[-1]], _time_base(stream))
+        limits.check("max_seconds", index.timeline.duration, source.name, "seconds")
+    return index
+
+
+def _time_base(stream: "VideoStream") -> Fraction:
+    return stream.time_base or Fraction(1, 1_000_000)
+
+
+def _tells_time(index: PacketIndex, stream: "VideoStream") -> bool:
+    """Whether every shown packet gives one frame, at a time of its own.
+
+    Not so: packets without or with equal timestamps (AVI, raw streams, field pairs), VP8, and streams
+    cut so that they begin without a keyframe or with frames that refer to what lies before it.
+    """
+    times = [index.pts[position] for position in index.order]
+    first = index.pts[0]
+    if stream.codec_context.name in _HIDES_FRAMES or not index.keys[0] or first is None:
+        return False
+    return len(set(times)) == len(times) and all(time is not None and time >= first for time in times)
+
+
+def _check_sample_table(container: "InputContainer", stream: "VideoStream", source: Source) -> None:
+    """An MP4 says where each packet lies: the farthest must end within the file."""
+    if not has_sample_table(container):
+        return
+    ends = [entry.pos + entry.size for entry in stream.index_entries]
+    missing = sum(end > source.size for end in ends)
+    if missing:
+        raise TruncatedVideoError(
+            f"a video was cut off: {missing} of its {len(ends)} packets lie beyond the end of the file",
+            file=source.name,
+            found=f"{source.size:,} bytes",
+            expected=f"at least {max(ends):,} bytes",
+            fix="Copy or generate it again",
+        )
+
+
+def _cut_packet(source: Source, position: int, error: Exception | None) -> CorruptVideoError:
+    return CorruptVideoError(
+        f"packet {position} of a video cannot be read whole" + (f" ({error})" if error else ""),
+        file=source.name,
+        found=f"{source.size:,} bytes",
+        expected="packets up to the end of the stream",
+        fix="Copy or generate it again",
+    )
+
+
+def _no_later(key: int | None, target: int | None) -> bool:
+    return key is not None and target is not None and key <= target

@@ -1,0 +1,114 @@
+"""What a video is, and whether it is whole: `probe` and `check_video`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import CorruptVideoError
+from .limits import Limits
+from .source import Source, VideoSource, resolve
+
+if TYPE_CHECKING:
+    from .packets import PacketIndex
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """A video stream, measured rather than believed.
+
+    Attributes:
+        width, height: of the frames as `decode` returns them with size None (rotation applied), pixels.
+        frames: exact number of frames shown, counted by packets.
+        fps: mean frame rate from the first to the last frame, frames a second; 0.0 for one frame.
+        duration: seconds from the start of the first frame to the end of the last.
+        start_time: the first frame's own timestamp in the file, seconds; `decode` counts from there.
+        codec: FFmpeg's name of the codec (`h264`). pix_fmt: of its pixel format (`yuv420p`).
+        container: FFmpeg's name of the container format. size_bytes: size of the file.
+        has_audio: whether an audio stream lies beside the video.
+    """
+
+    width: int
+    height: int
+    frames: int
+    fps: float
+    duration: float
+    start_time: float
+    codec: str
+    pix_fmt: str
+    container: str
+    size_bytes: int
+    has_audio: bool
+
+
+def probe(source: VideoSource, limits: Limits = Limits()) -> VideoInfo:  # noqa: B008 (frozen)
+    """Size, frame count, rate and codec of a video; reads its packets and decodes its first frame.
+
+    Args:
+        source: a path, the file's bytes, or a dataset row's `{"bytes", "path"}`.
+
+    Raises:
+        MissingVideoError, NotAVideoError, NoVideoStreamError, NoFramesError, VideoTooLargeError.
+        TruncatedVideoError, CorruptVideoError: the container ends early, or the first frame does not decode.
+    """
+    return _inspect(resolve(source, limits), limits)[0]
+
+
+def check_video(
+    source: VideoSource,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    *,
+    decode_all: bool = False,
+) -> VideoInfo:
+    """`probe`, and an error if the video is damaged where that can be told cheaply.
+
+    Detects: a file cut anywhere (MP4, MOV, Matroska, WebM and AVI declare their length; MPEG-TS and raw
+    streams do not); packets that cannot be read; H.264 packets in MP4 or Matroska whose inner lengths do
+    not add up (blocks of zeros, data overwritten or shifted); a first frame that does not decode without
+    errors. Does not detect: changed bytes inside a packet that keep its lengths, unless they lie in the
+    first frame and break its decoding. With `decode_all` every frame is decoded, which finds most of these too.
+
+    Raises:
+        As `probe`; `CorruptVideoError` for damage inside packets.
+    """
+    resolved = resolve(source, limits)
+    info, index = _inspect(resolved, limits)
+    if index.broken is not None:
+        raise CorruptVideoError(
+            f"packet {index.broken} of a video is damaged",
+            file=resolved.name,
+            found="NAL unit lengths that do not add up to the packet's size",
+            expected="a whole H.264 access unit",
+            fix="Copy or generate it again",
+        )
+    if decode_all:
+        from .pyav_backend import count_frames
+
+        count_frames(resolved, limits)
+    return info
+
+
+def _inspect(source: Source, limits: Limits) -> "tuple[VideoInfo, PacketIndex]":
+    from .container import open_video
+    from .packets import read_index
+    from .pyav_backend import count_frames, first_frame
+
+    with open_video(source, limits) as (container, stream):
+        index = read_index(container, stream, source, limits)
+        frame = first_frame(stream, index, source, limits)
+        codec, name = stream.codec_context.name, container.format.name
+        has_audio = bool(container.streams.audio)
+    timeline = index.timeline or count_frames(source, limits)
+    quarter_turned = frame.rotation % 180 == 90
+    info = VideoInfo(
+        width=frame.height if quarter_turned else frame.width,
+        height=frame.width if quarter_turned else frame.height,
+        frames=len(timeline.timestamps),
+        fps=timeline.fps,
+        duration=timeline.duration,
+        start_time=timeline.start,
+        codec=codec,
+        pix_fmt=frame.format.name,
+        container=name,
+        size_bytes=source.size,
+        has_audio=has_audio,
+    )
+    return info, index

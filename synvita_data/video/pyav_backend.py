@@ -1,0 +1,302 @@
+"""The default decoder: PyAV, decoding only what the chosen frames need.
+
+The quick way orders frames by packets, starts at the keyframes it needs, leaves out non-reference H.264
+pictures that are not shown, and scales only the chosen frames, straight to their final size. Where
+anything is unusual (no timestamps, a frame that does not appear, an error), the careful way decodes the
+stream from its beginning and counts the frames that come out; its verdict is final.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from .container import open_video
+from .errors import CorruptVideoError, NoFramesError
+from .frames import Frames
+from .limits import Limits
+from .packets import PacketIndex, Timeline, read_index
+from .sampling import FramePolicy, select_frames
+from .source import Source
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# Bicubic, as CLIP's own preprocessing; swscale widens the filter when it shrinks, so there is no aliasing.
+# The two flags give the same pixels whatever the processor's vector instructions.
+_SCALED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+# At the stored size, swscale's plain YUV-to-RGB conversion, which decord and torchcodec use as well.
+_UNSCALED = Interpolation.BILINEAR
+_MAX_THREADS = 8
+
+
+class _Doubt(Exception):
+    """The quick way met something unusual; the careful way decides."""
+
+
+def read_frames(
+    source: Source,
+    policy: FramePolicy,
+    start: float | None,
+    end: float | None,
+    limits: Limits,
+    threads: int | None = None,
+) -> Frames:
+    """`decode` for backend `pyav`; same arguments, errors and result."""
+    try:
+        return _read_quickly(source, policy, start, end, limits, threads)
+    except _Doubt:
+        return _read_carefully(source, policy, start, end, limits, threads)
+
+
+def _read_quickly(
+    source: Source,
+    policy: FramePolicy,
+    start: float | None,
+    end: float | None,
+    limits: Limits,
+    threads: int | None,
+) -> Frames:
+    with open_video(source, limits) as (container, stream):
+        index = read_index(container, stream, source, limits)
+        if index.timeline is None:
+            raise _Doubt
+        timeline = index.timeline
+        chosen = _choose(policy, timeline, start, end, source)
+        positions = [index.order[i] for i in chosen]
+        canvas = _Canvas(positions, policy, source, limits)
+        if index.kept is not None:
+            for position, frame in _decode(stream, index, index.kept, positions, threads):
+                canvas.put(position, frame)
+    if index.kept is None:
+        with open_video(source, limits) as (container, stream):
+            packets = (packet for packet in container.demux(stream) if packet.size)
+            for position, frame in _decode(stream, index, packets, positions, threads):
+                canvas.put(position, frame)
+    return canvas.frames(chosen, timeline)
+
+
+def _decode(
+    stream: "VideoStream",
+    index: PacketIndex,
+    packets: "Iterable[Packet]",
+    positions: Sequence[int],
+    threads: int | None,
+) -> "Iterator[tuple[int, VideoFrame]]":
+    """Frames of the packets at `positions`, as (position, frame), in presentation order within each run."""
+    by_pts = {index.pts[position]: position for position in positions}
+    shown = set(positions)
+    context = stream.codec_context
+    _use_threads(stream, threads)
+    numbered = enumerate(packets)
+    found = 0
+    try:
+        for first, stop in index.runs(positions):
+            context.flush_buffers()
+            for position, packet in numbered:
+                if position < first or (index.spare[position] and position not in shown):
+                    continue
+                last = position == stop - 1
+                for frame in context.decode(packet) + (context.decode(None) if last else []):
+                    if frame.is_corrupt:
+                        raise _Doubt
+                    if frame.pts in by_pts:
+                        found += 1
+                        yield by_pts[frame.pts], frame
+                if last:
+                    break
+    except av.error.FFmpegError as error:
+        raise _Doubt from error
+    if found != len(by_pts):
+        raise _Doubt
+
+
+def _read_carefully(
+    source: Source,
+    policy: FramePolicy,
+    start: float | None,
+    end: float | None,
+    limits: Limits,
+    threads: int | None,
+) -> Frames:
+    timeline = count_frames(source, limits, threads)
+    chosen = _choose(policy, timeline, start, end, source)
+    canvas = _Canvas(chosen, policy, source, limits)
+    last = max(chosen)
+    for i, frame in enumerate(_every_frame(source, limits, threads)):
+        canvas.put(i, frame)
+        if i == last:
+            break
+    return canvas.frames(chosen, timeline)
+
+
+def count_frames(source: Source, limits: Limits, threads: int | None = None) -> Timeline:
+    """The timeline of a video by decoding all of it.
+
+    Raises:
+        CorruptVideoError: a packet does not decode without errors. NoFramesError: no frame came out.
+        VideoTooLargeError: beyond `limits`.
+    """
+    ticks: list[int] = []
+    timed, unit, rate = True, Fraction(1), Fraction(25)
+    for frame in _every_frame(source, limits, threads):
+        if frame.pts is None or (ticks and frame.pts <= ticks[-1]):
+            timed = False  # a raw stream: only the order of the frames is known
+        ticks.append(len(ticks) if frame.pts is None else frame.pts)
+        unit = Fraction(frame.time_base or 1)
+    if not ticks:
+        raise NoFramesError(
+            "no frame of a video can be decoded",
+            file=source.name,
+            found="0 frames",
+            expected="at least one",
+        )
+    if not timed:
+        with open_video(source, limits, lean=False) as (_, stream):
+            rate = stream.guessed_rate or stream.average_rate or rate
+        ticks, unit = list(range(len(ticks))), 1 / Fraction(rate)
+    timeline = Timeline.from_ticks(ticks, 0, unit)
+    limits.check("max_seconds", timeline.duration, source.name, "seconds")
+    return timeline
+
+
+def first_frame(stream: "VideoStream", index: PacketIndex, source: Source, limits: Limits) -> "VideoFrame":
+    """The first frame shown, decoded in this thread from as few packets as it needs.
+
+    Raises:
+        CorruptVideoError: it does not decode without errors. NoFramesError: nothing does.
+    """
+    if index.timeline is not None and index.kept is not None:
+        try:
+            return next(_decode(stream, index, index.kept, index.order[:1], threads=1))[1]
+        except (_Doubt, StopIteration):
+            pass
+    for frame in _every_frame(source, limits, threads=1):
+        return frame
+    raise NoFramesError(
+        "no frame of a video can be decoded", file=source.name, found="0 frames", expected="at least one"
+    )
+
+
+def _every_frame(source: Source, limits: Limits, threads: int | None) -> "Iterator[VideoFrame]":
+    """All frames in presentation order, none of them damaged."""
+    count, keyframe_seen = 0, False
+    with open_video(source, limits, lean=False) as (container, stream):
+        _use_threads(stream, threads)
+        try:
+            for number, packet in enumerate(container.demux(stream)):
+                keyframe_seen = keyframe_seen or packet.is_keyframe
+                try:
+                    frames = stream.codec_context.decode(packet if packet.size else None)
+                except av.error.EOFError:  # a second end marker
+                    break
+                except av.error.FFmpegError as error:
+                    if not keyframe_seen:  # the tail of a group of pictures whose head was cut away
+                        continue
+                    raise _damaged(source, f"packet {number} does not decode ({error})") from error
+                for frame in frames:
+                    if frame.is_corrupt:
+                        raise _damaged(source, f"frame {count} is damaged")
+                    yield frame
+                    count += 1
+                    limits.check("max_frames", count, source.name, "frames")
+        except av.error.FFmpegError as error:
+            raise _damaged(source, f"packets cannot be read after frame {count - 1} ({error})") from error
+
+
+class _Canvas:
+    """The output array; frames are scaled into it as they come, by one scaler."""
+
+    def __init__(self, keys: Sequence[int], policy: FramePolicy, source: Source, limits: Limits) -> None:
+        self._rows: dict[int, list[int]] = defaultdict(list)
+        for row, key in enumerate(keys):
+            self._rows[key].append(row)
+        self._missing = set(keys)
+        self._policy, self._source, self._limits = policy, source, limits
+        self._scaler = VideoReformatter()
+        self._pixels: NDArray[np.uint8] | None = None
+        self._count = len(keys)
+
+    def put(self, key: int, frame: "VideoFrame") -> None:
+        """Place `frame` in every row that asked for `key`."""
+        if key not in self._missing:
+            return
+        turns = frame.rotation // 90 % 4 if frame.rotation % 90 == 0 else 0  # counterclockwise
+        if self._pixels is None:
+            self._pixels = self._allocate(frame, turned=turns % 2 == 1)
+        height, width = self._pixels.shape[1:3]
+        if turns % 2:
+            height, width = width, height
+        same = (frame.height, frame.width) == (height, width)
+        picture = self._scaler.reformat(
+            frame, width, height, "rgb24", interpolation=_UNSCALED if same else _SCALED, threads=1
+        ).to_ndarray()
+        for row in self._rows[key]:
+            self._pixels[row] = np.rot90(picture, turns) if turns else picture
+        self._missing.discard(key)
+
+    def frames(self, chosen: Sequence[int], timeline: Timeline) -> Frames:
+        """The finished selection; `chosen` are the frame indices of the rows."""
+        if self._missing or self._pixels is None:
+            raise _damaged(self._source, f"{len(self._missing)} of the chosen frames did not come out")
+        return Frames(
+            pixels=self._pixels,
+            indices=tuple(chosen),
+            timestamps=tuple(timeline.timestamps[i] for i in chosen),
+            fps=timeline.fps,
+            source=self._source.name,
+            backend="pyav",
+        )
+
+    def _allocate(self, frame: "VideoFrame", turned: bool) -> NDArray[np.uint8]:
+        shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        height, width = self._policy.target_size(*shown)
+        check_output(self._count, height, width, self._source, self._limits)
+        return np.empty((self._count, height, width, 3), np.uint8)
+
+
+def check_output(count: int, height: int, width: int, source: Source, limits: Limits) -> None:
+    """Raise `VideoTooLargeError` if an RGB array of this shape exceeds `limits.max_output_bytes`."""
+    limits.check(
+        "max_output_bytes",
+        count * height * width * 3,
+        source.name,
+        f"bytes of RGB for {count} frames of {height}×{width}",
+        fix="Ask for fewer or smaller frames",
+    )
+
+
+def _choose(
+    policy: FramePolicy, timeline: Timeline, start: float | None, end: float | None, source: Source
+) -> list[int]:
+    return select_frames(
+        policy,
+        timeline.timestamps,
+        start=start,
+        end=end,
+        duration=timeline.duration,
+        file=source.name,
+    )
+
+
+def _use_threads(stream: "VideoStream", threads: int | None) -> None:
+    """Frame threads, one more than processors (the default) so that none waits for the scaler."""
+    if threads is None:
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = min(usable + 1, _MAX_THREADS)
+    stream.codec_context.thread_type = "FRAME" if threads > 1 else "NONE"
+    stream.codec_context.thread_count = threads
+
+
+def _damaged(source: Source, problem: str) -> CorruptVideoError:
+    return CorruptVideoError(
+        f"a video is damaged: {problem}", file=source.name, fix="Copy or generate it again"
+    )
