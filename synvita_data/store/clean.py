@@ -1,0 +1,72 @@
+"""Remove what killed workers left behind, beside workers that live."""
+# ruff: noqa: PTH106, PTH108, PTH208
+# Plain strings and system calls, as in the rest of the store.
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+
+from ..errors import StoreError
+from .names import CLAIM, OWNERS
+from .owner import Liveness, release
+from .records import load, parse
+from .scan import Found, every, looks_whole, token_in
+
+
+def clean(root: str, myself: str, stale_after: float, acquire: Callable[[str], str | None]) -> int:
+    """See `Store.clean_temporary`; `acquire` claims a digest and gives its token's path."""
+    liveness = Liveness(root, stale_after, myself)
+    removed = 0
+    for digest, found in every(root):
+        if found.claim:
+            removed += _clean_claim(f"{root}/{digest[:2]}/{digest}.{CLAIM}", liveness)
+        # Files come before their record, so files without one may be those of a commit under way:
+        # only who holds the claim may take them.
+        if found.artefacts and not (found.records and looks_whole(root, digest, found, sizes=False)):
+            token = acquire(digest)
+            if token is not None:
+                try:
+                    removed += _clean_files(root, digest, found)
+                finally:
+                    release(token)
+    # Last: a dead owner's folder tells how long it has been silent, which its claims are judged by.
+    for owner in _names(f"{root}/{OWNERS}"):
+        folder = f"{root}/{OWNERS}/{owner}"
+        if owner != myself and liveness.is_dead(owner, folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _clean_claim(claim: str, liveness: Liveness) -> int:
+    token = token_in(claim)
+    if token is None:  # its owner was killed between the two steps of a release
+        with contextlib.suppress(OSError):
+            os.rmdir(claim)
+            return 1
+    elif liveness.is_dead(token, f"{claim}/{token}"):
+        return int(release(f"{claim}/{token}"))
+    return 0
+
+
+def _clean_files(root: str, digest: str, found: Found) -> int:
+    loaded = load(root, digest)
+    kept: set[str] = set()
+    if loaded is not None:
+        with contextlib.suppress(StoreError):
+            kept = {artefact.path.name for artefact in parse(*loaded).artefacts.values()}
+    removed = 0
+    for entry in found.artefacts:
+        if entry.name not in kept:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)
+                removed += 1
+    return removed
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
