@@ -5,6 +5,7 @@ keeps the copies equal.
 """
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -35,17 +36,14 @@ def check_scores(scores: Sequence[float] | npt.ArrayLike, scored: Bools | None =
         InputError: empty, not one column, not numbers, or NaN or infinite where scored.
     """
     array = _column(scores, "scores")
-    if array.dtype.kind not in "fiu":
-        for position, value in enumerate(array):
-            used = scored is None or bool(scored[position])
-            if used and (
-                isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number)
-            ):
-                raise InputError(f"the score is {value!r}; every score must be a number", position)
-        array = np.array([np.nan if value is None else value for value in array], dtype=object)
-    if scored is not None:
-        array = np.where(scored, array, 0)
-    numbers = array.astype(np.float64)
+    if array.dtype.kind in "fiu":
+        numbers = array.astype(np.float64)
+        if scored is not None:
+            numbers[~scored] = 0
+    else:
+        numbers = np.zeros(len(array))
+        for position in range(len(array)) if scored is None else np.flatnonzero(scored):
+            numbers[position] = _as_number(array[position], int(position))
     if not np.isfinite(numbers).all():
         position = int(np.flatnonzero(~np.isfinite(numbers))[0])
         raise InputError(f"the score is {numbers[position]}; every score must be finite", position)
@@ -68,7 +66,7 @@ def check_labels(labels: Sequence[int] | npt.ArrayLike, count: int) -> Bools:
         wrong = np.array([i for i, v in enumerate(array) if isinstance(v, str | None) or v not in (0, 1)])
     if wrong.size:
         position = int(wrong[0])
-        raise InputError(f"the label is {array[position]!r}; every label must be 0 or 1", position)
+        raise InputError(f"the label is {array.tolist()[position]!r}; every label must be 0 or 1", position)
     return array.astype(bool)
 
 
@@ -126,6 +124,15 @@ def check_ids(
             raise InputError(f"`{name}` must be strings or integers, not {value!r}", values.index(value))
     code_of: dict[Any, int] = {value: code for code, value in enumerate(ordered)} | {None: -1}
     return np.fromiter(map(code_of.__getitem__, values), np.int64, count), ordered
+
+
+def _as_number(value: Any, position: int) -> float:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise InputError(f"the score is {value!r}; every score must be a number", position)
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError("the score is a number too large for a float", position) from None
 
 
 def _column(values: Any, name: str) -> npt.NDArray[Any]:
