@@ -356,7 +356,7 @@ def test_parquet_of_a_published_dataset_without_reading_its_videos(tmp_path):
         "caption": VATEX[2],
         "neg_caption": VATEX[3],
         "misalignment": MISALIGNMENTS.index("action"),
-        "synthetic_video": {"bytes": b"x" * (32 << 20), "path": "x.mp4"},
+        "synthetic_video": {"bytes": b"x" * (8 << 20), "path": "x.mp4"},
     }
     table = pa.Table.from_pylist([row, row | {"id": "p-lavie-001"}], schema=arrow_schema())
     pq.write_table(table, path)
@@ -364,7 +364,7 @@ def test_parquet_of_a_published_dataset_without_reading_its_videos(tmp_path):
     before = pa.total_allocated_bytes()
     pa.default_memory_pool().release_unused()
     (triplet,), report = read(path)
-    assert pa.total_allocated_bytes() - before < 8 << 20
+    assert pa.total_allocated_bytes() - before < 2 << 20
     assert triplet.pair_id == only(tmp_path, ENTAILMENT, VATEX).pair_id
     assert triplet.misalignment == "action"
     assert report.duplicates == [(1, 0)]
@@ -408,18 +408,18 @@ def test_reading_again_starts_a_new_report(tmp_path):
 
 
 def test_rows_are_streamed(tmp_path):
-    """20,000 rows are 12 MB of text; what stays is what finds duplicates."""
+    """3,000 rows are 9 MB of text; what stays is what finds duplicates."""
     path = tmp_path / "many.csv"
     with path.open("w") as handle:
         handle.write("caption,neg_caption,video\n")
-        for row in range(20_000):
-            handle.write(f"{row:0300d},{row:0299d}x,v{row}\n")
+        for row in range(3_000):
+            handle.write(f"{row:01500d},{row:01499d}x,v{row}\n")
     tracemalloc.start()
     count = sum(1 for _ in read_triplets(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 20_000
-    assert peak < path.stat().st_size * 0.75
+    assert count == 3_000
+    assert peak < path.stat().st_size / 4
 
 
 text = st.text(
