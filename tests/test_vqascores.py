@@ -1,0 +1,346 @@
+"""Score tables written by hand, by pandas-free means, and the real one."""
+
+import csv
+import math
+import random
+import statistics
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from synvita_data.errors import SchemaError, ScoreError, SynvitaError
+from synvita_data.schema import SCHEMA_VERSION, Triplet
+from synvita_data.vqascores import ScoreRow, read_scores, score_schema, write_scores
+from synvita_data.weights import ModelScore, weigh
+
+HEADER = "row,videopath,model,neg_caption_score,caption_score"
+LINES = ["0,v0,clip,0.75,0.5", "0,v0,llava,0.25,0.125", "1,v1,clip,0.5,0.5", "1,v1,llava,1,0"]
+
+
+def write(
+    folder: Path, *lines: str, name: str = "scores.csv", newline: str = "\n", bom: bool = False
+) -> Path:
+    path = folder / name
+    path.write_bytes(b"\xef\xbb\xbf" * bom + (newline.join(lines) + newline).encode())
+    return path
+
+
+def parquet(folder: Path, rows: list[dict], metadata: dict | None = None) -> Path:
+    path = folder / "scores.parquet"
+    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(metadata), path)
+    return path
+
+
+def row(number: int = 0, model: str = "clip", s: float = 0.5, r: float = 0.25, **more) -> dict:
+    return {"id": f"p{number}", "model": model, "neg_caption_score": s, "caption_score": r, **more}
+
+
+def test_long_csv(tmp_path):
+    table = read_scores(write(tmp_path, HEADER, *LINES))
+    assert (table.rows, len(table), table.duplicates) == (4, 2, 0)
+    assert table.models == ("clip", "llava")
+    assert table.for_row("any", None, 0) == (ModelScore("clip", 0.75, 0.5), ModelScore("llava", 0.25, 0.125))
+    assert table.for_row("any", "pair", 1) == (ModelScore("clip", 0.5, 0.5), ModelScore("llava", 1.0, 0.0))
+    assert table.for_row("any", "pair", 2) == ()
+    assert table.for_row("any") == ()
+    assert table.problems() == []
+
+
+@pytest.mark.parametrize("bom", [False, True])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_untidy_csv(tmp_path, bom, newline):
+    """BOM, CRLF, spaces and capitals in names, spaces in cells, other order, extra columns, blank lines."""
+    lines = [
+        ' Caption_Score ,MODEL, note ,neg_caption_score, row,"caption"',
+        f'0.5, clip ,"a, b{newline}c",0.75 ,0,"a man{newline}runs "',
+        "",
+        "0.125,llava,,2.5e-1, 0 ,",
+    ]
+    table = read_scores(write(tmp_path, *lines, newline=newline, bom=bom))
+    expected = (ModelScore("clip", 0.75, 0.5), ModelScore("llava", 0.25, 0.125))
+    assert table.for_row("x", None, 0, caption=f"a man{newline}runs") == expected
+    with pytest.raises(ScoreError, match=r"row 0: the score of model clip is of another caption"):
+        table.for_row("x", None, 0, caption="a man walks")
+
+
+def test_order_of_rows_does_not_matter(tmp_path):
+    orders = [LINES, LINES[::-1], [LINES[2], LINES[1], LINES[3], LINES[0]]]
+    tables = [read_scores(write(tmp_path, HEADER, *order, name=f"{i}.csv")) for i, order in enumerate(orders)]
+    assert len({tuple(table.for_row("x", None, i) for i in (0, 1)) for table in tables}) == 1
+
+
+def test_lookup_goes_from_row_id_to_pair_id_to_row_number(tmp_path):
+    lines = ["id,row,model,neg_caption_score,caption_score"]
+    lines += ["pair-gen-001,,m,0.1,0", "pair,,m,0.2,0", ",5,m,0.3,0", "unknown,5,m,0.4,0"]
+    table = read_scores(write(tmp_path, *lines))
+
+    def found(*keys) -> list[float]:
+        return [score.neg_caption_score for score in table.for_row(*keys)]
+
+    assert found("pair-gen-002", "other", 6) == []
+    assert table.unused() == ["pair-gen-001", "pair", 5, "unknown"]
+    assert found("pair-gen-001", "pair", 5) == [0.1]
+    assert table.unused() == ["pair", 5, "unknown"]
+    assert found("pair-gen-002", "pair", 5) == [0.2]
+    assert found("pair-gen-002", "other", 5) == [0.3]
+    assert table.unused() == ["unknown"]
+
+
+def test_scores_of_a_pair_with_several_synthetic_videos(tmp_path):
+    path = parquet(tmp_path, [row(0), {**row(1), "id": "p1-gen-002"}])
+    table = read_scores(path)
+    assert table.for_row("p1-gen-002", "p1", synthetic_videos=3)
+    assert table.for_row("p0-gen-001", "p0", synthetic_videos=1)
+    with pytest.raises(ScoreError, match="which of several synthetic videos"):
+        table.for_row("p0-gen-001", "p0", synthetic_videos=3)
+
+
+@pytest.mark.parametrize(
+    ("own", "column"),
+    [
+        ({"videopath": "v1"}, "videopath"),
+        ({"caption": "a dog"}, "caption"),
+        ({"neg_caption": "a cat"}, "neg_caption"),
+    ],
+)
+def test_scores_of_something_else(tmp_path, own, column):
+    said = {"videopath": "v0", "caption": " a cat", "neg_caption": "a dog"}
+    table = read_scores(parquet(tmp_path, [row(4, **said)]))
+    truth = {"videopath": "v0 ", "caption": "a cat", "neg_caption": "a dog"}
+    assert table.for_row("p4", **truth)
+    assert table.for_row("p4")
+    with pytest.raises(ScoreError, match=f"row 0: .* another {column}") as caught:
+        table.for_row("p4", **{**truth, **own})
+    assert caught.value.file == str(tmp_path / "scores.parquet")
+
+
+def test_reading_with_triplets_checks_them_at_once(tmp_path):
+    def triplet(number: int, name: str) -> Triplet:
+        return Triplet(source="s", video_id=name, caption="a", neg_caption="b", videopath=name, row=number)
+
+    path = write(tmp_path, HEADER, *LINES)
+    table = read_scores(path, [triplet(0, "v0"), triplet(1, "v1"), triplet(2, "v2")])
+    assert table.unused() == [0, 1]
+    with pytest.raises(ScoreError, match=r"row 2: .* another videopath"):
+        read_scores(path, [triplet(0, "v0"), triplet(1, "v0")])
+
+
+@pytest.mark.parametrize(
+    ("cell", "problem"),
+    [
+        ("nan", "is missing"),
+        ("", "is missing"),
+        ("1.5", r"is outside \[0, 1\]"),
+        ("-0.1", r"is outside \[0, 1\]"),
+        ("inf", r"is outside \[0, 1\]"),
+        ("high", "is not a number"),
+    ],
+)
+@pytest.mark.parametrize("column", ["neg_caption_score", "caption_score"])
+def test_a_bad_score_is_the_problem_of_its_row_only(tmp_path, cell, problem, column):
+    bad = "1,v1,llava," + (f"{cell},0.5" if column == "neg_caption_score" else f"0.5,{cell}")
+    path = write(tmp_path, HEADER, *LINES[:3], bad)
+    table = read_scores(path)
+    assert len(table.for_row("x", None, 0)) == 2
+    with pytest.raises(ScoreError, match=f"row 3: the {column} of model llava {problem}") as caught:
+        table.for_row("x", None, 1)
+    assert caught.value.file == str(path)
+    assert [str(error) for error in table.problems()] == [str(caught.value)]
+    assert table.unused() == []  # asked for, so it matched
+
+
+def test_null_and_nan_in_parquet(tmp_path):
+    table = read_scores(parquet(tmp_path, [row(0, s=None), row(1, r=math.nan), row(2)]))
+    for key in ("p0", "p1"):
+        with pytest.raises(ScoreError, match="is missing"):
+            table.for_row(key)
+    assert table.for_row("p2") == (ModelScore("clip", 0.5, 0.25),)
+
+
+def test_missing_model(tmp_path):
+    table = read_scores(write(tmp_path, HEADER, *LINES[:3]))
+    assert len(table.for_row("x", None, 0)) == 2
+    with pytest.raises(ScoreError, match=r"row 2: the score of llava is missing.*Expected: clip, llava"):
+        table.for_row("x", None, 1)
+
+
+def test_duplicates(tmp_path):
+    same = read_scores(write(tmp_path, HEADER, *LINES, LINES[0], LINES[0]))
+    assert (same.duplicates, same.rows) == (2, 6)
+    assert same.for_row("x", None, 0) == (ModelScore("clip", 0.75, 0.5), ModelScore("llava", 0.25, 0.125))
+    other = read_scores(write(tmp_path, HEADER, *LINES, "0,v0,clip,0.75,0.25"))
+    with pytest.raises(ScoreError, match="row 4: two rows contradict each other about model clip"):
+        other.for_row("x", None, 0)
+    assert len(other.for_row("x", None, 1)) == 2
+    revised = read_scores(parquet(tmp_path, [row(revision="a"), row(revision="b")]))
+    with pytest.raises(ScoreError, match="two revisions or methods"):
+        revised.for_row("p0")
+
+
+def test_frames_are_averaged(tmp_path):
+    values = [(0.1, 0.9), (0.2, 0.7), (0.4, 0.1), (0.7, 0.3)]
+    rows = [
+        row(0, "clip", s, r, frame=i, revision="r1", method="vqascore") for i, (s, r) in enumerate(values)
+    ]
+    rows += [row(0, "llava", 0.5, 0.25, frame=None, revision=None, method=None)]
+    random.Random(0).shuffle(rows)
+    clip, llava = read_scores(parquet(tmp_path, rows)).for_row("p0")
+    assert (clip.model, clip.revision, clip.method) == ("clip", "r1", "vqascore")
+    assert clip.neg_caption_score == pytest.approx(statistics.mean(s for s, _ in values), rel=1e-15)
+    assert clip.caption_score == pytest.approx(statistics.mean(r for _, r in values), rel=1e-15)
+    assert llava == ModelScore("llava", 0.5, 0.25)
+
+
+def test_a_missing_frame_and_a_mean_beside_frames(tmp_path):
+    rows = [row(n, frame=f) for n in range(3) for f in range(4) if (n, f) != (1, 2)]
+    rows.append(row(2, frame=None))
+    rows.append(row(3, frame=None))
+    table = read_scores(parquet(tmp_path, rows))
+    assert table.for_row("p0") == (ModelScore("clip", 0.5, 0.25),)
+    with pytest.raises(ScoreError, match="for 3 frames, where other rows have 4"):
+        table.for_row("p1")
+    with pytest.raises(ScoreError, match="both of single frames and as their mean"):
+        table.for_row("p2")
+    with pytest.raises(ScoreError, match="where other rows have 4"):
+        table.for_row("p3")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["row,model,caption_score", "0,m,0.5"], "lacks neg_caption_score"),
+        (["model,neg_caption_score,caption_score"], r"lacks id \(or row\)"),
+        ([""], "lacks"),
+        ([HEADER + ",model", "0,v,m,0.5,0.5,m"], "has two model"),
+        ([HEADER, LINES[0], "1,v,m,0.5"], "row 1: a row has another number of cells"),
+        ([HEADER, ",v,m,0.5,0.5"], "row 0: a score does not say whose"),
+        ([HEADER, "0,v, ,0.5,0.5"], "row 0: a score does not say whose"),
+        ([HEADER, "-1,v,m,0.5,0.5"], "row 0: a row number is not one"),
+        ([HEADER, "1.5,v,m,0.5,0.5"], "row 0: a row number is not one"),
+        ([HEADER, '0,v,"m,0.5,0.5'], "not readable as CSV"),
+    ],
+)
+def test_files_that_are_no_score_tables(tmp_path, lines, message):
+    path = write(tmp_path, *lines)
+    with pytest.raises(SchemaError, match=message) as caught:
+        read_scores(path)
+    assert caught.value.file == str(path)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ScoreError, match="no such score table"):
+        read_scores(tmp_path / "none.csv")
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(HEADER.encode() + "\n0,é,m,1,1\n".encode("latin-1"))
+    with pytest.raises(SchemaError, match="UTF-8"):
+        read_scores(latin)
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and no more")
+    with pytest.raises(SchemaError, match="not readable as Parquet"):
+        read_scores(broken)
+    with pytest.raises(SchemaError, match="schema version"):
+        read_scores(parquet(tmp_path, [row()], {"schema_version": "99.0"}))
+
+
+SCORE_ROWS = [
+    ScoreRow("p0", "clip", 0.1, 0.9, "r1", "vqascore", 0),
+    ScoreRow("p0", "clip", 0.3, 0.5, "r1", "vqascore", 1),
+    ScoreRow("p0", "llava", 0.0, 1.0),
+]
+
+
+def test_write_and_read_back(tmp_path):
+    path = tmp_path / "deep" / "scores.parquet"
+    assert write_scores(path, iter(SCORE_ROWS)) == 3
+    stored = pq.read_table(path)
+    assert stored.schema.metadata[b"schema_version"].decode() == SCHEMA_VERSION
+    assert stored.schema.equals(score_schema())
+    assert stored.column_names == [
+        "id",
+        "model",
+        "revision",
+        "method",
+        "frame",
+        "neg_caption_score",
+        "caption_score",
+    ]
+    assert stored.column("frame").to_pylist() == [0, 1, None]
+    clip, llava = read_scores(path).for_row("p0")
+    assert (clip.revision, clip.method) == ("r1", "vqascore")
+    assert clip.neg_caption_score == pytest.approx(0.2)
+    assert clip.caption_score == pytest.approx(0.7)
+    assert llava == ModelScore("llava", 0.0, 1.0)
+    again = tmp_path / "again.parquet"
+    write_scores(again, SCORE_ROWS)
+    assert again.read_bytes() == path.read_bytes()
+    empty = tmp_path / "empty.parquet"
+    assert write_scores(empty, []) == 0
+    assert len(read_scores(empty)) == 0
+
+
+def test_many_rows_pass_through_in_batches(tmp_path):
+    path = tmp_path / "scores.parquet"
+    count = 50_001
+    rows = (ScoreRow(f"p{i}", "m", i / count, 0.0) for i in range(count))
+    assert write_scores(path, rows) == count
+    table = read_scores(path)
+    assert len(table) == count
+    assert table.for_row("p50000")[0].neg_caption_score == 50_000 / count
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (ScoreRow("p1", "m", math.nan, 0.5), "row 1: the neg_caption_score of model m for p1 is missing"),
+        (ScoreRow("p1", "m", 0.5, 1.5), "row 1: the caption_score of model m for p1 is outside"),
+        (ScoreRow("", "m", 0.5, 0.5), "row 1: a score does not say whose"),
+        (ScoreRow("p1", "", 0.5, 0.5), "row 1: a score does not say whose"),
+        (ScoreRow("p1", "m", 0.5, 0.5, frame=-1), "row 1: a score does not say whose"),
+        (SCORE_ROWS[0], "two scores for one id"),
+    ],
+)
+def test_a_bad_row_leaves_the_old_file(tmp_path, bad, message):
+    path = tmp_path / "scores.parquet"
+    write_scores(path, SCORE_ROWS)
+    before = path.read_bytes()
+    with pytest.raises(ScoreError, match=message):
+        write_scores(path, [SCORE_ROWS[0], bad])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_errors_are_ours(tmp_path):
+    """So that the command line prints them without a traceback and a build can quarantine them."""
+    with pytest.raises(SynvitaError) as caught:
+        read_scores(write(tmp_path, HEADER, "0,v0,clip,2,0.5")).for_row("x", None, 0)
+    record = caught.value.to_record()
+    assert (record["reason"], record["row"], record["found"]) == ("ScoreError", 0, "2.0")
+
+
+def test_known_figures_of_the_real_scores(real_data):
+    """Means of the paper's own data, measured before: differences, weights, share of weight zero."""
+    folder = real_data / "videocon-16k"
+    table = read_scores(folder / "vqascores.csv")
+    assert table.models == ("clip-flant5-xxl", "instructblip-flant5-xxl", "llava-v1.5-13b")
+    assert (table.rows, len(table), table.duplicates, table.problems()) == (50_568, 16_856, 0, [])
+    with (folder / "triplets.csv").open(encoding="utf-8-sig", newline="") as handle:
+        triplets = list(csv.DictReader(handle))
+    means: dict[str, list[tuple[float, float]]] = {"action": [], "flip": []}
+    for number, triplet in enumerate(triplets):
+        scores = table.for_row("", None, number, videopath=triplet["videopath"])
+        means[triplet["misalignment"]].append(
+            (
+                sum(score.neg_caption_score for score in scores) / 3,
+                sum(score.caption_score for score in scores) / 3,
+            )
+        )
+    assert table.unused() == []
+    expected = {"action": (0.1011, 0.1325, 0.350), "flip": (-0.0413, 0.0165, 0.721)}
+    for misalignment, (difference, mean_weight, zero) in expected.items():
+        neg, cap = zip(*means[misalignment], strict=True)
+        weights = weigh(neg, cap)
+        assert statistics.fmean(s - r for s, r in means[misalignment]) == pytest.approx(difference, abs=5e-5)
+        assert weights.mean() == pytest.approx(mean_weight, abs=5e-5)
+        assert (weights == 0).mean() == pytest.approx(zero, abs=5e-4)
