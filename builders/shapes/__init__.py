@@ -9,7 +9,7 @@ from .grammar import caption, explanation, parse
 from .pairs import Pair, draw_pairs
 from .pixels import REAL, SYNTHETIC, Style, render, seed_of
 from .scenes import Actor, Scene, contrast, draw_scene
-from .source import ShapesSpec
+from .source import ShapesSpec, write_triplets
 from .vqa import VQA_MODELS, score_frames
 from .world import ShapesFolder, make_shapes
 
@@ -37,4 +37,5 @@ __all__ = [
     "render",
     "score_frames",
     "seed_of",
+    "write_triplets",
 ]

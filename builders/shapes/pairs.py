@@ -1,7 +1,9 @@
 """The annotations of the shapes world: triplets drawn from a seed, without any video yet."""
 
+import csv
+import io
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ SOURCE = "shapes"
 # Splits of ten rounds of the seven misalignments, over and over: a small set has all three soon, and a
 # pair keeps its split when more pairs are drawn.
 _SPLIT_OF_ROUND = ("train", "train", "validation", "train", "test", *["train"] * 5)
+# VideoCon's own columns, of the file that carries explanations.
+COLUMNS = ("videopath", "source", "caption", "neg_caption", "youtube_key", "split", "misalignment", "nle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +70,17 @@ def draw_pairs(count: int, seed: int = 0, *, file: Path | None = None) -> Iterat
             row=k,
         )
         yield Pair(triplet, scene, told)
+
+
+def triplets_csv(pairs: Iterable[Pair]) -> str:
+    """The pairs' annotations as VideoCon writes them (`videocon_llm_feedback.csv`)."""
+    return csv_text(COLUMNS, ([getattr(pair.triplet, column) for column in COLUMNS] for pair in pairs))
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A CSV file with a header and LF line ends; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import CaptionError, SourceError
-from synvita_data.files import sha256_file
+from synvita_data.files import sha256_file, write_atomic
 from synvita_data.schema import Triplet
 
 from ..sources.source import FoundVideos, SyntheticVideo
 from .generator import FAULTS, GENERATOR, REVISION, clip_seed, generate
+from .pairs import draw_pairs, triplets_csv
 from .pixels import SYNTHETIC, Style
 
 
@@ -53,6 +54,21 @@ class ShapesSpec:
                 )
             values[name] = int(value)
         return cls(**values)
+
+
+def write_triplets(argument: str, folder: Path) -> Path:
+    """The annotation file of `shapes:pairs=64,seed=0` (without the scheme), written below `folder`.
+
+    With it `--triplets shapes:…` needs no file; its contrast captions are what `--synthetic shapes:`
+    renders. `make_shapes` adds real clips and scores.
+
+    Raises:
+        SourceError: an option is not known or out of range.
+    """
+    spec = ShapesSpec.parse(argument)
+    path = folder / f"shapes-s{spec.seed}-{spec.pairs}.csv"
+    write_atomic(path, triplets_csv(draw_pairs(spec.pairs, spec.seed)))
+    return path
 
 
 def open_source(argument: str, *, generator: str | None, work: Path | None) -> "ShapesSource":

@@ -1,7 +1,5 @@
 """Write a whole shapes world to a folder: annotations, real clips, synthetic clips and VQAScores."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,22 +10,11 @@ from synvita_data.files import sha256_file, write_atomic
 from synvita_data.schema import Triplet, make_row_id
 
 from .generator import GENERATOR, REVISION, Generated, generate
-from .pairs import Pair, draw_pairs
+from .pairs import Pair, csv_text, draw_pairs, triplets_csv
 from .pixels import REAL, SYNTHETIC, Style, render
 from .source import generation_config
 from .vqa import VQA_MODELS, score_frames
 
-# VideoCon's own columns, of the file that carries explanations.
-TRIPLET_COLUMNS = (
-    "videopath",
-    "source",
-    "caption",
-    "neg_caption",
-    "youtube_key",
-    "split",
-    "misalignment",
-    "nle",
-)
 VQA_FRAMES = (4, "segment-midpoints")  # as SynViTA's f̄
 
 
@@ -108,12 +95,12 @@ def make_shapes(
             encode_mp4(made_clip.pixels, made_clip.fps, path)
             manifest.append(_manifest_line(triplet, sample, path, made_clip, synthetic))
             scores += _score(triplet, sample if samples > 1 else None, path)
-    write_atomic(made.triplets, _csv(TRIPLET_COLUMNS, (_triplet_row(pair.triplet) for pair in world)))
+    write_atomic(made.triplets, triplets_csv(world))
     key = "row" if samples == 1 else "id"
     columns = (key, "videopath", "model", "neg_caption_score", "caption_score")
     # Model by model, as published score tables are.
     order = {model.name: k for k, model in enumerate(VQA_MODELS)}
-    write_atomic(made.vqascores, _csv(columns, sorted(scores, key=lambda row: order[str(row[2])])))
+    write_atomic(made.vqascores, csv_text(columns, sorted(scores, key=lambda row: order[str(row[2])])))
     write_atomic(made.synthetic / "manifest.jsonl", "".join(manifest))
     return made
 
@@ -148,18 +135,6 @@ def _manifest_line(triplet: Triplet, sample: int, path: Path, clip: Generated, s
         "shown": clip.shown,
     }
     return json.dumps(line) + "\n"
-
-
-def _triplet_row(triplet: Triplet) -> tuple[object, ...]:
-    return tuple(getattr(triplet, column) for column in TRIPLET_COLUMNS)
-
-
-def _csv(columns: tuple[str, ...], rows: Iterator[tuple[object, ...]] | list[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
-    return text.getvalue()
 
 
 def _refuse_others(made: ShapesFolder, world: list[Pair]) -> None:

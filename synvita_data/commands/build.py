@@ -15,7 +15,7 @@ QUARANTINE_SHOWN = 5
 
 def build(
     triplets: Annotated[
-        Path, typer.Option(metavar="FILE", help="Annotations: VideoCon's CSVs, or any CSV, JSONL, Parquet.")
+        Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, any CSV, JSONL or Parquet, or shapes:")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder; other configs in it are kept.")],
     synthetic: Annotated[
@@ -64,6 +64,10 @@ def build(
     from synvita_data.builders.build import BuildOptions, build_dataset
 
     started = time.monotonic()
+    if str(triplets).startswith("shapes:"):  # the embedded default: a whole dataset from nothing
+        from synvita_data.builders.shapes import write_triplets
+
+        triplets = write_triplets(str(triplets).removeprefix("shapes:"), out / ".work" / "triplets")
     options = BuildOptions(
         triplets=triplets,
         out=out,
