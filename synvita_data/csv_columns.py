@@ -1,0 +1,268 @@
+"""Columns of CSV files, as codes into their distinct cells: a million rows in about a second.
+
+Pairs of videos and captions repeat both many times (18 captions with 216 videos), and a caption may come
+wrapped in a prompt of 250 characters. So a column is read as `Column(codes, values)`, and what costs time
+(taking a prompt off, finding a video, parsing a number) is done once a distinct cell.
+
+`pyarrow` reads the cells and forgives much; where it finds a fault, or quotes do not come in pairs, Python's
+own reader goes over the file in strict mode and names the row.
+"""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import SchemaError, SynvitaError
+
+Codes = npt.NDArray[np.int64]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: row i holds `values[codes[i]]`. Cells are text as it stands, quotes taken off.
+
+    Every value is held by a row. Values may repeat only where line ends made them differ in the file.
+    """
+
+    codes: Codes
+    values: list[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def cell(self, row: int) -> str:
+        return self.values[self.codes[row]]
+
+    def cells(self) -> list[str]:
+        return [self.values[code] for code in self.codes]
+
+    def first_rows(self) -> Codes:
+        """int64 [len(values)]: the first row of each value."""
+        first = np.empty(len(self.values), np.int64)
+        first[self.codes[::-1]] = np.arange(len(self.codes))[::-1]
+        return first
+
+    def try_convert(self, convert: Callable[[str], T]) -> tuple[list[T | None], dict[int, SynvitaError]]:
+        """`convert` of every distinct cell, None where it raised, and what it raised by code."""
+        values: list[T | None] = []
+        faults: dict[int, SynvitaError] = {}
+        for code, cell in enumerate(self.values):
+            try:
+                values.append(convert(cell))
+            except SynvitaError as error:
+                values.append(None)
+                faults[code] = error
+        return values, faults
+
+    def convert(self, convert: Callable[[str], T], file: Path) -> list[T]:
+        """`convert` of every distinct cell, in the order of `values`.
+
+        Raises:
+            SynvitaError: what `convert` raised for the first row that it refuses, with that row.
+        """
+        values, faults = self.try_convert(convert)
+        if faults:
+            rows = self.first_rows()
+            code = min(faults, key=lambda code: int(rows[code]))
+            raise placed(faults[code], file, int(rows[code]))
+        return values  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A CSV file whose first record has been looked at.
+
+    Attributes:
+        first: cells of the first record; it is a header or a row, as the caller decides.
+    """
+
+    path: Path
+    first: tuple[str, ...]
+
+    def header(self) -> tuple[str, ...]:
+        """`first` as column names: no white space around them, lower case."""
+        return tuple(cell.strip().lower() for cell in self.first)
+
+    def positions(self, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, int]:
+        """Where the named columns stand, `first` being the header.
+
+        Raises:
+            SchemaError: a required column is missing, or a named column is there twice.
+        """
+        header = self.header()
+        missing = [name for name in required if name not in header]
+        twice = [name for name in (*required, *optional) if header.count(name) > 1]
+        if missing or twice:
+            raise SchemaError(
+                f"no column {', '.join(missing)}" if missing else f"two columns are named {twice[0]}",
+                file=self.path,
+                found=", ".join(self.first),
+                expected="columns " + ", ".join(required),
+            )
+        return {name: header.index(name) for name in (*required, *optional) if name in header}
+
+    def read(self, positions: Mapping[str, int], *, has_header: bool) -> dict[str, Column]:
+        """The columns at these positions, by name.
+
+        Line ends inside quoted cells become `\\n`. Blank lines are not rows.
+
+        Raises:
+            SchemaError: not UTF-8, a row with another number of cells, a quote that is never closed.
+        """
+        import pyarrow as pa
+        import pyarrow.csv as pa_csv
+
+        if _odd_quotes(self.path):
+            self.check(has_header=has_header)
+        wanted = [str(index) for index in dict.fromkeys(positions.values())]
+        try:
+            table = pa_csv.read_csv(
+                self.path,
+                read_options=pa_csv.ReadOptions(
+                    column_names=[str(index) for index in range(len(self.first))],
+                    # The header is read as a row and dropped below: a quoted line break in it is then no trap.
+                    block_size=8 << 20,
+                ),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(wanted, pa.dictionary(pa.int32(), pa.string())),
+                    strings_can_be_null=False,
+                    include_columns=wanted,
+                ),
+            )
+        except pa.ArrowException as error:
+            self.check(has_header=has_header)
+            raise SchemaError("the CSV cannot be read", file=self.path, found=str(error)) from error
+        table = table.unify_dictionaries()
+        return {name: _column(table.column(str(index)), has_header) for name, index in positions.items()}
+
+    def check(self, *, has_header: bool) -> None:
+        """Go over the whole file with Python's strict reader: slow, and it says where a fault is.
+
+        Raises:
+            SchemaError: the first fault, with its row.
+        """
+        row = -2 if has_header else -1
+        lines_read = 0
+        try:
+            with self.path.open(encoding="utf-8-sig", newline="") as handle:
+                reader = csv.reader(handle, strict=True)
+                for cells in reader:
+                    lines_read = reader.line_num
+                    if not cells:
+                        continue
+                    row += 1
+                    if len(cells) != len(self.first):
+                        raise SchemaError(
+                            f"a row has {len(cells)} cells where the first has {len(self.first)}",
+                            file=self.path,
+                            row=row,
+                            found=", ".join(cells),
+                            fix=f"See line {lines_read}; if it is the last, the file was cut off: fetch or write it again",
+                        )
+        except csv.Error as error:
+            raise SchemaError(
+                f"the CSV cannot be split into rows ({error})",
+                file=self.path,
+                row=row + 1,
+                expected="cells with commas, quotes or line breaks in double quotes, quotes doubled",
+                fix=f"See line {lines_read + 1}: a quote is not closed, or the file was cut off there",
+            ) from error
+        except UnicodeDecodeError as error:
+            _not_utf8(self.path, error, row + 1)
+
+
+def open_csv(path: Path) -> CsvFile:
+    """Look at the first record of a CSV file (a byte-order mark and blank lines before it are skipped).
+
+    Raises:
+        SchemaError: no such file, empty, or not UTF-8.
+    """
+    if not path.is_file():
+        raise SchemaError("no such file", file=path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            first = next((cells for cells in csv.reader(handle) if cells), None)
+    except csv.Error as error:
+        raise SchemaError("the first row cannot be read", file=path, found=str(error)) from error
+    except UnicodeDecodeError as error:
+        _not_utf8(path, error, 0)
+    if first is None:
+        raise SchemaError("the file is empty", file=path)
+    return CsvFile(path, tuple(first))
+
+
+def placed(error: SynvitaError, file: Path, row: int) -> SynvitaError:
+    """The same error, saying where."""
+    return type(error)(
+        error.problem, file=file, row=row, found=error.found, expected=error.expected, fix=error.fix
+    )
+
+
+def parse_floats(column: Column, *, file: Path, what: str, skip: npt.NDArray[np.bool_] | None = None) -> Any:
+    """float64 [N] of a column of numbers; NaN and infinities pass. `skip` marks rows not looked at (NaN).
+
+    Raises:
+        SchemaError: a cell is not a number; the first such row is named.
+    """
+    bad: set[int] = set()
+    numbers = np.full(len(column.values), np.nan)
+    for code, value in enumerate(column.values):
+        try:
+            numbers[code] = float(value)
+        except ValueError:
+            bad.add(code)
+    if bad:
+        wrong = np.isin(column.codes, np.fromiter(bad, np.int64, len(bad)))
+        if skip is not None:
+            wrong &= ~skip
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise SchemaError(
+                f"{what} is not a number",
+                file=file,
+                row=row,
+                found=repr(column.cell(row)),
+                expected="a number",
+            )
+    return numbers[column.codes]
+
+
+def _column(chunked: Any, has_header: bool) -> Column:
+    chunks = chunked.chunks
+    values = chunks[0].dictionary.to_pylist() if chunks else []
+    codes = [chunk.indices.to_numpy() for chunk in chunks]
+    joined = np.concatenate(codes).astype(np.int64) if codes else np.zeros(0, np.int64)
+    if values and "\r" in "".join(values):
+        values = [value.replace("\r\n", "\n").replace("\r", "\n") for value in values]
+    if not has_header or not len(joined):
+        return Column(joined, values)
+    header, joined = int(joined[0]), joined[1:]
+    if not (joined == header).any():  # no row holds the name of the column: take it off the values
+        joined = joined - (joined > header)
+        del values[header]
+    return Column(joined, values)
+
+
+def _odd_quotes(path: Path) -> bool:
+    count = 0
+    with path.open("rb") as handle:
+        while block := handle.read(8 << 20):
+            count += block.count(b'"')
+    return count % 2 == 1
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError, row: int) -> NoReturn:
+    raise SchemaError(
+        "the file is not UTF-8 text",
+        file=path,
+        row=row,
+        found=f"bytes {error.object[error.start : error.start + 8]!r}",
+        fix="Save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)",
+    ) from error

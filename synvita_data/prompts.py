@@ -1,0 +1,162 @@
+"""The question a model is asked about a caption, by name; the one place that puts a caption into a prompt
+or takes it out of one.
+
+Annotations and score files hold clean captions, or captions inside one of these prompts, to the letter.
+Nothing is guessed: a text that is no known prompt is a caption.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .errors import CaptionError
+
+_LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt is `before + caption + after`.
+
+    Attributes:
+        before: ends right before the caption. `video` stands in it where the model's video tokens go.
+        video: the placeholder of the video; empty for a question without one, which a model family wraps in
+            its own chat template.
+        joiner: what the released code puts between the placeholders of the frames; they matter to the
+            tokenizer. None where there is one placeholder for the whole video.
+        origin: where the wording comes from.
+    """
+
+    name: str
+    before: str
+    after: str
+    video: str
+    origin: str
+    joiner: str | None = None
+
+    def wrap(self, caption: str) -> str:
+        """The prompt with this caption, taken literally: quotes, brackets and braces stay as they are."""
+        return f"{self.before}{caption}{self.after}"
+
+    def unwrap(self, text: str) -> str | None:
+        """The caption of which `text` is `wrap`; None if it is not."""
+        if len(text) < len(self.before) + len(self.after):
+            return None
+        if not (text.startswith(self.before) and text.endswith(self.after)):
+            return None
+        return text[len(self.before) : len(text) - len(self.after)]
+
+
+_QUESTION = 'Does this video entail the description: "'
+_OWL = (
+    "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the user's questions.\nHuman: <|video|>\nHuman: "
+)
+_VICUNA = (
+    "A chat between a curious {0} and an artificial intelligence assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the {0}'s questions. USER: <video>\n"
+)
+
+PROMPTS = {
+    prompt.name: prompt
+    for prompt in (
+        Prompt(
+            "question", _QUESTION, '"?', "", "the question alone; a family puts it into its chat template"
+        ),
+        Prompt(
+            "mplug-owl",
+            _OWL + _QUESTION,
+            '"?\nAI: ',
+            "<|video|>",
+            "VideoCon's scripts, training and evaluation; the space after `AI:` belongs to it",
+        ),
+        Prompt(
+            "video-llava",
+            "USER: <video>\n" + _QUESTION,
+            '"? ASSISTANT:',
+            "<video>",
+            "SynViTA's paper, with the quotes of its code",
+        ),
+        Prompt(
+            "video-llava-unquoted",
+            "USER: <video>\nDoes this video entail the description: ",
+            "? ASSISTANT:",
+            "<video>",
+            "the same without quotes",
+        ),
+        Prompt(
+            "video-llava-train",
+            _VICUNA.format("user") + _QUESTION,
+            '"? ASSISTANT:',
+            "<video>",
+            "SynViTA's released training code: Vicuna's system sentence with “curious user”",
+            joiner="",
+        ),
+        Prompt(
+            "video-llava-eval",
+            _VICUNA.format("human") + _QUESTION,
+            '"? ASSISTANT:',
+            "<video>",
+            "SynViTA's released evaluation code: “curious human”, frame tokens joined by spaces",
+            joiner=" ",
+        ),
+    )
+}
+# The longest template first: a text in quotes also fits the template without them.
+_MOST_SPECIFIC_FIRST = sorted(PROMPTS.values(), key=lambda prompt: -len(prompt.before + prompt.after))
+
+
+def get_prompt(name: str) -> Prompt:
+    """The prompt of this name.
+
+    Raises:
+        CaptionError: there is none.
+    """
+    if name not in PROMPTS:
+        raise CaptionError(
+            "there is no such prompt", found=repr(name), expected=f"one of {', '.join(PROMPTS)}"
+        )
+    return PROMPTS[name]
+
+
+def wrap(caption: str, prompt: str) -> str:
+    """`caption` inside the prompt of this name."""
+    return get_prompt(prompt).wrap(caption)
+
+
+def unwrap(text: str) -> str | None:
+    """The caption inside `text` if `text` is one of PROMPTS with a caption, to the letter; otherwise None."""
+    found = which_prompt(text)
+    return None if found is None else found.unwrap(text)
+
+
+def which_prompt(text: str) -> Prompt | None:
+    """The prompt that `text` is an instance of; of several (quotes or none) the one that says most."""
+    return next((prompt for prompt in _MOST_SPECIFIC_FIRST if prompt.unwrap(text) is not None), None)
+
+
+@lru_cache(maxsize=4096)
+def read_caption(text: str) -> str:
+    """The clean caption of a cell that holds it bare or inside a known prompt.
+
+    A line break and the space around it become one space, and space at both ends goes, as in the dataset's
+    own captions.
+
+    Raises:
+        CaptionError: empty, or a known prompt that breaks off, as in a file that was cut.
+    """
+    inner = unwrap(text)
+    if inner is None:
+        for prompt in _MOST_SPECIFIC_FIRST:
+            if prompt.video and text.startswith(prompt.before):
+                raise CaptionError(
+                    f"a text begins as the prompt {prompt.name!r} and does not end as it",
+                    found=repr(text[len(prompt.before) :]),
+                    expected=f"a caption and then {prompt.after!r}",
+                    fix="The file was cut or changed on the way: fetch or write it again",
+                )
+    caption = text if inner is None else inner
+    caption = (caption if caption.isprintable() else _LINE_BREAKS.sub(" ", caption)).strip()
+    if not caption:
+        raise CaptionError("a caption is empty")
+    return caption

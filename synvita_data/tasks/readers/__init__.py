@@ -1,0 +1,5 @@
+"""Read the annotation files of the tasks, as they were published or as `builders/annotations.py` packs them."""
+
+from .read import read_annotations
+
+__all__ = ["read_annotations"]

@@ -1,0 +1,181 @@
+"""VideoCon's CSVs: a row is a caption and a contrast caption of one video."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...csv_columns import Codes, Column, open_csv, placed
+from ...errors import SchemaError, SynvitaError
+from ...prompts import read_caption
+from ...schema import MISALIGNMENTS, make_pair_id
+from ...video_names import normal_source
+from ..annotations import AnnotationReport, Annotations, VideoRef, make_annotations
+from ..task import Task
+from .faults import no_rows
+from .videos import check_distinct, video_at, video_at_url
+
+_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+_BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": None}
+_OPTIONAL = ("videopath", "video_url", "source", "split", "misalignment", "hard")
+
+
+def read_entailment(task: Task, path: Path) -> Annotations:
+    """The pairs of `videocon_llm_entailment.csv`, `videocon_llm_feedback.csv` or `videocon_human.csv`.
+
+    Each gives two rows, (caption, 1) and (contrast caption, 0). A pair that repeats an earlier one is dropped
+    and counted. A text that several pairs of a video share stays in each of them, so that paired accuracy
+    can compare all pairs; `Annotations.first_of_text` says which rows the official AUC keeps. A text that is
+    both caption and contrast caption of a video keeps both labels, as in the official script, where its
+    two rows tie.
+
+    Rows that cannot be used are left out and reported: VideoCon's captions were written by a model, and one
+    bad row among 27,000 must not stop an evaluation, nor vanish.
+
+    Raises:
+        SchemaError: columns are missing, an unknown split, misalignment or `hard`, or the file is broken.
+    """
+    csv = open_csv(path)
+    positions = csv.positions(("caption", "neg_caption"), _OPTIONAL)
+    if not {"videopath", "video_url"} & positions.keys():
+        raise SchemaError("no column names the video", file=path, expected="videopath or video_url")
+    for needed in (*(["split"] if task.split else []), *(["hard"] if task.only_hard else [])):
+        if needed not in positions:
+            raise SchemaError(
+                f"no column {needed}", file=path, fix=f"Take the file of task {task.name}: {task.files[0]}"
+            )
+    columns = csv.read(positions, has_header=True)
+    count = len(columns["caption"])
+    report = AnnotationReport(files=(str(path),), rows=count)
+    rows = _wanted(task, columns, path, np.arange(count))
+    report.other_rows = count - len(rows)
+
+    captions, caption_code, neg_code, bad_caption = _captions(columns)
+    videos, video_code, bad_video = _videos(task, columns)
+    errors: dict[int, SynvitaError] = {}
+    for codes, faults in ((video_code, bad_video), (neg_code, bad_caption), (caption_code, bad_caption)):
+        if faults:
+            for row in rows[np.isin(codes[rows], list(faults))]:
+                errors[int(row)] = placed(faults[int(codes[row])], path, int(row))
+    report.left_out = [errors[row] for row in sorted(errors)]
+    rows = rows[~np.isin(rows, list(errors))]
+    if not len(rows):
+        raise no_rows(task, path, report)
+    check_distinct((videos[code] for code in np.unique(video_code[rows])), path)
+
+    misalignment = _category(
+        columns, "misalignment", {"": None} | {name: name for name in MISALIGNMENTS}, path, rows
+    )
+    hard = _category(columns, "hard", _BOOLEANS, path, rows)
+    # Videos by id, captions by text: two spellings of a path, or a bare and a prompted caption, are one.
+    video_key, caption_key = _same(videos, lambda video: video.video_id), _same(captions, str)
+    keys = np.stack(
+        [video_key[video_code[rows]], caption_key[caption_code[rows]], caption_key[neg_code[rows]]]
+    )
+    _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
+    tags = list(zip(misalignment, hard, strict=True))
+    report.duplicates = len(rows) - len(first)
+    report.contradictions = sum(tag != tags[earlier] for tag, earlier in zip(tags, first[group], strict=True))
+
+    kept = np.sort(first)
+    rows_kept, group_kept = rows[kept], group[kept]
+    groups = [""] * len(first)
+    for row, code in zip(rows_kept.tolist(), group_kept.tolist(), strict=True):
+        ref = videos[video_code[row]]
+        groups[code] = make_pair_id(
+            ref.source, ref.name, captions[caption_code[row]], captions[neg_code[row]]
+        )
+
+    def twice(values: Any) -> Any:
+        return [value for position in kept.tolist() for value in (values[position],) * 2]
+
+    return make_annotations(
+        task.name,
+        videos=videos,
+        captions=captions,
+        groups=groups,
+        video=np.repeat(video_code[rows_kept], 2),
+        text=np.stack([caption_code[rows_kept], neg_code[rows_kept]], axis=1).reshape(-1),
+        group=np.repeat(group_kept, 2),
+        label=np.tile(np.array([1, 0], np.int8), len(kept)),
+        misalignment=twice(misalignment),
+        hard=twice(hard),
+        row=np.repeat(rows_kept, 2),
+        report=report,
+    )
+
+
+def _wanted(task: Task, columns: dict[str, Column], path: Path, rows: Codes) -> Codes:
+    if task.split is not None:
+        splits = _category(columns, "split", _SPLITS, path, rows)
+        rows = rows[np.array([split == task.split for split in splits], bool)]
+    if task.only_hard:
+        hard = _category(columns, "hard", _BOOLEANS, path, rows)
+        rows = rows[np.array([value is True for value in hard], bool)]
+    return rows
+
+
+def _category(
+    columns: dict[str, Column], name: str, known: dict[str, Any], path: Path, rows: Codes
+) -> list[Any]:
+    """The values of a column in `rows`; all None where the file has no such column."""
+    if name not in columns:
+        return [None] * len(rows)
+    column = columns[name]
+    values = [known.get(cell.strip().lower(), ...) for cell in column.values]
+    found = [values[code] for code in column.codes[rows].tolist()]
+    if ... in found:
+        row = int(rows[found.index(...)])
+        raise SchemaError(
+            f"unknown {name}",
+            file=path,
+            row=row,
+            found=repr(column.cell(row)),
+            expected=f"one of {', '.join(cell for cell in known if cell)}",
+        )
+    return found
+
+
+def _captions(columns: dict[str, Column]) -> tuple[list[str], Codes, Codes, dict[int, SynvitaError]]:
+    """Clean captions of both columns in one list, the codes of each, and the faults by code."""
+    own, own_faults = columns["caption"].try_convert(read_caption)
+    contrast, contrast_faults = columns["neg_caption"].try_convert(read_caption)
+    offset = len(own)
+    faults = own_faults | {code + offset: error for code, error in contrast_faults.items()}
+    captions = [caption or "" for caption in (*own, *contrast)]
+    return captions, columns["caption"].codes, columns["neg_caption"].codes + offset, faults
+
+
+def _videos(task: Task, columns: dict[str, Column]) -> tuple[list[VideoRef], Codes, dict[int, SynvitaError]]:
+    """Distinct (source, path, address), the code of each row, and the faults by code."""
+    count = len(columns["caption"])
+    empty = Column(np.zeros(count, np.int64), [""])
+    parts = [columns.get(name, empty) for name in ("source", "videopath", "video_url")]
+    distinct, codes = np.unique(np.stack([part.codes for part in parts]), axis=1, return_inverse=True)
+    videos: list[VideoRef] = []
+    faults: dict[int, SynvitaError] = {}
+    for code, (source, path, url) in enumerate(distinct.T.tolist()):
+        try:
+            videos.append(_video(task, parts[0].values[source], parts[1].values[path], parts[2].values[url]))
+        except SynvitaError as error:
+            videos.append(VideoRef("", ""))
+            faults[code] = error
+    return videos, codes.reshape(-1).astype(np.int64), faults
+
+
+def _video(task: Task, source: str, path: str, url: str) -> VideoRef:
+    if not source.strip() and task.source is None:
+        raise SchemaError("source is empty", expected="msr-vtt, vatex or tempo")
+    source = normal_source(source.strip() or task.source or "")
+    if path.strip():
+        return video_at_url(source, path) if "://" in path else video_at(source, path)
+    if not url.strip():
+        raise SchemaError("the row names no video", expected="a videopath or video_url")
+    return video_at_url(source, url)
+
+
+def _same(values: list[Any], key: Any) -> Codes:
+    """int64 [len(values)]: equal where `key` is equal."""
+    codes: dict[str, int] = {}
+    return np.array([codes.setdefault(key(value), len(codes)) for value in values], np.int64)

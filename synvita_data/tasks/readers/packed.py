@@ -1,0 +1,192 @@
+"""Annotations in Parquet: one file a task, ids and captions, never videos. Written by `builders/annotations.py`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...csv_columns import Column
+from ...errors import SchemaError
+from ...files import atomic_path
+from ...schema import MISALIGNMENTS, SCHEMA_VERSION, check_schema_version
+from ..annotations import (
+    TYPES,
+    AnnotationReport,
+    Annotations,
+    VideoRef,
+    make_annotations,
+    make_text_id,
+)
+from ..task import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILE_NAME = "test-00000-of-00001.parquet"
+_VIDEO = ("source", "video_name", "videopath", "video_url", "youtube_key", "start", "end")
+
+
+def packed_schema() -> "pa.Schema":
+    """Columns of the Parquet form."""
+    import pyarrow as pa
+
+    text, integer = pa.string(), pa.int32()
+    return pa.schema(
+        [
+            pa.field("video_id", text, nullable=False),
+            pa.field("source", text, nullable=False),
+            pa.field("video_name", text, nullable=False),
+            pa.field("videopath", text),
+            pa.field("video_url", text),
+            pa.field("youtube_key", text),
+            pa.field("start", pa.float64()),
+            pa.field("end", pa.float64()),
+            pa.field("text_id", text, nullable=False),
+            pa.field("caption", text, nullable=False),
+            pa.field("label", pa.int8(), nullable=False),
+            pa.field("group", text, nullable=False),
+            pa.field("option", integer, nullable=False),
+            pa.field("misalignment", text),
+            pa.field("hard", pa.bool_()),
+            pa.field("type", text),
+            pa.field("row", integer, nullable=False),
+        ]
+    )
+
+
+def packed_file(task: Task, folder: Path) -> Path | None:
+    """The Parquet file of a task below a folder of packed annotations; None where there is none."""
+    for place in (folder / task.name / FILE_NAME, folder / FILE_NAME):
+        if place.is_file():
+            return place
+    return None
+
+
+def write_packed(annotations: Annotations, path: Path) -> None:
+    """Write annotations as Parquet; equal annotations give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = packed_schema().with_metadata(
+        {"schema_version": SCHEMA_VERSION, "task": annotations.task, "revision": annotations.revision}
+    )
+
+    def repeated(values: list[Any], codes: Any, kind: Any) -> Any:
+        return pa.array(values, kind).take(pa.array(codes))
+
+    videos = annotations.videos
+    columns = {
+        "video_id": repeated([v.video_id for v in videos], annotations.video, pa.string()),
+        "source": repeated([v.source for v in videos], annotations.video, pa.string()),
+        "video_name": repeated([v.name for v in videos], annotations.video, pa.string()),
+        "text_id": repeated(list(annotations.text_ids), annotations.text, pa.string()),
+        "caption": repeated(list(annotations.captions), annotations.text, pa.string()),
+        "group": repeated(list(annotations.groups), annotations.group_code, pa.string()),
+        "label": pa.array(annotations.label),
+        "option": pa.array(annotations.option.astype(np.int32)),
+        "row": pa.array(annotations.row.astype(np.int32)),
+        "misalignment": pa.array(annotations.misalignment, pa.string()),
+        "hard": pa.array(annotations.hard, pa.bool_()),
+        "type": pa.array(annotations.type, pa.string()),
+    }
+    for name in _VIDEO[2:]:
+        columns[name] = repeated(
+            [getattr(v, name) for v in videos], annotations.video, schema.field(name).type
+        )
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            pa.table([columns[name] for name in schema.names], schema=schema), temporary, compression="zstd"
+        )
+
+
+def read_packed(task: Task, path: Path) -> Annotations:
+    """Read what `write_packed` wrote.
+
+    Raises:
+        SchemaError: not readable, another schema version, another task, or cells that do not fit: a text id
+            that is not its caption's, a label other than 0 and 1.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
+    metadata = table.schema.metadata or {}
+    check_schema_version(metadata, file=str(path))
+    if (found := metadata.get(b"task", b"").decode()) != task.name:
+        raise SchemaError(
+            "annotations of another task", file=path, found=found or "no task", expected=task.name
+        )
+    missing = [name for name in packed_schema().names if name not in table.column_names]
+    if missing:
+        raise SchemaError(f"no column {', '.join(missing)}", file=path, found=", ".join(table.column_names))
+    table = table.select(packed_schema().names)
+    try:
+        table = table.cast(packed_schema())
+        for name in packed_schema().names:
+            if not packed_schema().field(name).nullable and table.column(name).null_count:
+                raise SchemaError(f"{name} is empty in some row", file=path)
+    except (pa.ArrowException, ValueError) as error:
+        raise SchemaError("a column has another type", file=path, found=str(error)) from error
+
+    caption, text_id, group = (_coded(table.column(name)) for name in ("caption", "text_id", "group"))
+    made = np.array([make_text_id(value) for value in caption.values], object)[caption.codes]
+    _check(
+        path, made == np.array(text_id.values, object)[text_id.codes], "a text id is not that of its caption"
+    )
+    label = table.column("label").to_numpy()
+    _check(path, np.isin(label, (0, 1)), "a label is not 0 or 1")
+    for name, known in (("misalignment", MISALIGNMENTS), ("type", TYPES)):
+        values = table.column(name).to_pylist()
+        _check(path, np.array([v is None or v in known for v in values], bool), f"unknown {name}")
+    video = _coded(table.column("video_id"))
+    first = table.select(_VIDEO).take(pa.array(video.first_rows())).to_pylist()
+    videos = [
+        VideoRef(**{("name" if key == "video_name" else key): value for key, value in cells.items()})
+        for cells in first
+    ]
+    _check(
+        path,
+        np.array([ref.video_id for ref in videos], object)[video.codes]
+        == np.array(video.values, object)[video.codes],
+        "a video id is not its source and name",
+    )
+    annotations = make_annotations(
+        task.name,
+        videos=videos,
+        captions=caption.values,
+        groups=group.values,
+        video=video.codes,
+        text=caption.codes,
+        group=group.codes,
+        label=label,
+        option=table.column("option").to_numpy().astype(np.int64),
+        misalignment=table.column("misalignment").to_pylist(),
+        hard=table.column("hard").to_pylist(),
+        type=table.column("type").to_pylist(),
+        row=table.column("row").to_numpy().astype(np.int64),
+        report=AnnotationReport(files=(str(path),), rows=table.num_rows),
+    )
+    recorded = metadata.get(b"revision", b"").decode()
+    if recorded != annotations.revision:
+        raise SchemaError(
+            "the rows are not those that were packed",
+            file=path,
+            found=f"revision {annotations.revision}",
+            expected=f"revision {recorded}",
+            fix="Fetch the file again, or pack the annotations again",
+        )
+    return annotations
+
+
+def _coded(column: Any) -> Column:
+    encoded = column.combine_chunks().dictionary_encode()
+    return Column(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
+
+
+def _check(path: Path, good: Any, problem: str) -> None:
+    wrong = np.flatnonzero(~good)
+    if wrong.size:
+        raise SchemaError(problem, file=path, row=int(wrong[0]))

@@ -1,0 +1,77 @@
+"""Pair CSVs of SSv2: `videopath, caption, match`, the caption bare or inside VideoCon's prompt."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ...csv_columns import open_csv
+from ...errors import SchemaError
+from ...prompts import read_caption
+from ..annotations import AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
+from ..task import Task
+from .videos import check_distinct, video_at
+
+_MATCH = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+
+
+def read_retrieval(task: Task, path: Path) -> Annotations:
+    """One row a (caption, video) pair; the group is the caption's text id. A pair that repeats an earlier one
+    is dropped and counted. Captions with different numbers of videos are kept (the official script drops
+    those of another size than it was told, in silence); the metric reports or refuses them.
+
+    Raises:
+        SchemaError: columns are missing, a caption or path is empty, `match` is not 0 or 1, or a pair
+            stands with both; the row is named.
+    """
+    csv = open_csv(path)
+    columns = csv.read(csv.positions(("videopath", "caption", "match")), has_header=True)
+    report = AnnotationReport(files=(str(path),), rows=len(columns["match"]))
+
+    def video(cell: str) -> VideoRef:
+        return video_at(task.source or "", cell)
+
+    videos = columns["videopath"].convert(video, path)
+    captions = columns["caption"].convert(read_caption, path)
+    match = columns["match"].convert(_match, path)
+    check_distinct(videos, path)
+
+    position = {name: code for code, name in enumerate(sorted({ref.video_id for ref in videos}))}
+    video_key = np.array([position[ref.video_id] for ref in videos], np.int64)[columns["videopath"].codes]
+    caption_code = {caption: code for code, caption in enumerate(sorted(set(captions)))}
+    text = np.array([caption_code[caption] for caption in captions], np.int64)[columns["caption"].codes]
+    label = np.array(match, np.int8)[columns["match"].codes]
+    _, first, inverse = np.unique(
+        video_key * len(caption_code) + text, return_index=True, return_inverse=True
+    )
+    earlier = first[inverse]
+    wrong = np.flatnonzero(label != label[earlier])
+    if wrong.size:
+        row = int(wrong[0])
+        raise SchemaError(
+            "a video and caption stand with match 0 and with match 1",
+            file=path,
+            row=row,
+            found=f"rows {int(earlier[row])} and {row}: {columns['videopath'].cell(row)}",
+        )
+    rows = np.sort(first)
+    report.duplicates = report.rows - len(rows)
+    distinct = sorted(caption_code)
+
+    return make_annotations(
+        task.name,
+        videos=videos,
+        captions=distinct,
+        groups=[make_text_id(caption) for caption in distinct],
+        video=columns["videopath"].codes[rows],
+        text=text[rows],
+        group=text[rows],
+        label=label[rows],
+        row=rows,
+        report=report,
+    )
+
+
+def _match(cell: str) -> int:
+    if cell.strip().lower() not in _MATCH:
+        raise SchemaError("match is not 0 or 1", found=repr(cell))
+    return _MATCH[cell.strip().lower()]
