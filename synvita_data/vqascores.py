@@ -7,8 +7,8 @@ neg_caption_score, caption_score`. The long CSV has `row` (of the triplets file,
 order; a BOM, CRLF, and white space or capitals in column names do no harm.
 
 What is wrong with a whole file is raised when it is read. What is wrong with one row of the dataset (a
-score missing, NaN, outside [0, 1] or given twice, a model that other rows have) is raised when that
-row asks for its scores, so that a build quarantines the row and goes on.
+score missing, NaN, outside [0, 1], given twice or for another caption, a model missing that other rows
+have) is raised when that row asks for its scores, so that a build quarantines the row and goes on.
 """
 
 import math
@@ -90,19 +90,16 @@ class ScoreTable:
             ScoreError: the scores are of another video or caption, of an unknown one of several
                 videos, incomplete, NaN, outside [0, 1], or contradict each other.
         """
-        key = next((k for k in (row_id, pair_id, source_row) if k is not None and k in self._entries), None)
+        key = self._find(row_id, pair_id, source_row)
         if key is None:
             return ()
         self._used.add(key)
-        entries = self._entries[key]
-        for name, own in (("videopath", videopath), ("caption", caption), ("neg_caption", neg_caption)):
-            if own is not None:
-                self._check_text(entries, name, own.strip())
+        self._check_texts(key, videopath=videopath, caption=caption, neg_caption=neg_caption)
         if synthetic_videos > 1 and key != row_id:
             raise ScoreError(
                 "scores do not say which of several synthetic videos they are of",
                 file=self.file,
-                row=entries[0].line,
+                row=self._entries[key][0].line,
                 found=f"scores of {key!r}, {synthetic_videos} synthetic videos",
                 expected=f"scores with id {row_id!r}",
                 fix="File scores under the ids of the dataset's rows",
@@ -159,18 +156,43 @@ class ScoreTable:
             method=first.method,
         )
 
-    def _check_text(self, entries: Sequence[_Entry], name: str, own: str) -> None:
-        for entry in entries:
-            said = getattr(entry, name)
-            if said is not None and said != own:
-                raise ScoreError(
-                    f"the score of model {entry.model} is of another {name}",
-                    file=self.file,
-                    row=entry.line,
-                    found=repr(said),
-                    expected=repr(own),
-                    fix="Use the score table of this triplets file: its `row` counts rows from 0",
+    def _find(self, *keys: Key | None) -> Key | None:
+        return next((key for key in keys if key is not None and key in self._entries), None)
+
+    def _check_texts(self, key: Key, **own: str | None) -> None:
+        for entry in self._entries[key]:
+            for name, text in own.items():
+                said = getattr(entry, name)
+                if text is not None and said is not None and said != text.strip():
+                    raise ScoreError(
+                        f"the score of model {entry.model} is of another {name}",
+                        file=self.file,
+                        row=entry.line,
+                        found=repr(said),
+                        expected=repr(text.strip()),
+                        fix="Use the score table of this triplets file: its `row` counts rows from 0",
+                    )
+
+    def _check_triplets(self, triplets: Iterable[Triplet]) -> None:
+        right, first_wrong = 0, None
+        for triplet in triplets:
+            # Ids of rows hold a digest of the captions: only pairs and row numbers can be mistaken.
+            key = self._find(triplet.pair_id, triplet.row)
+            if key is None:
+                continue
+            try:
+                self._check_texts(
+                    key,
+                    videopath=triplet.videopath,
+                    caption=triplet.caption,
+                    neg_caption=triplet.neg_caption,
                 )
+                right += 1
+            except ScoreError as error:
+                first_wrong = first_wrong or error
+                self._errors.setdefault(key, error)
+        if first_wrong and not right:
+            raise first_wrong
 
     def _fill(self, rows: Iterable[Cells]) -> None:
         for line, cells in enumerate(rows):
@@ -278,28 +300,20 @@ def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> 
     """Read a score table: `.parquet`, or else the long CSV.
 
     Args:
-        triplets: if given, each is looked up at once (by pair id and row number), so that a table that
-            does not belong to them is refused here. Those lookups do not count as use.
+        triplets: if given, what the table says of `videopath`, `caption` and `neg_caption` is compared
+            with each; for a row where they differ `ScoreTable.for_row` raises.
 
     Raises:
         SchemaError: not readable, a column missing, another schema version, a score without an id
             (or row) or a model.
-        ScoreError: no such file; with `triplets`, also what `ScoreTable.for_row` raises.
+        ScoreError: no such file, or it agrees with none of `triplets`: it belongs to another file.
     """
     path = Path(path)
     if not path.is_file():
         raise ScoreError("there is no such score table", file=path)
     table = ScoreTable(path)
     table._fill(read_cells(path))
-    for triplet in triplets or ():
-        table.for_row(
-            triplet.pair_id,
-            source_row=triplet.row,
-            videopath=triplet.videopath,
-            caption=triplet.caption,
-            neg_caption=triplet.neg_caption,
-        )
-    table._used.clear()
+    table._check_triplets(triplets or ())
     return table
 
 

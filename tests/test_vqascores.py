@@ -116,15 +116,28 @@ def test_scores_of_something_else(tmp_path, own, column):
     assert caught.value.file == str(tmp_path / "scores.parquet")
 
 
-def test_reading_with_triplets_checks_them_at_once(tmp_path):
-    def triplet(number: int, name: str) -> Triplet:
-        return Triplet(source="s", video_id=name, caption="a", neg_caption="b", videopath=name, row=number)
+def test_reading_with_triplets(tmp_path):
+    def triplet(number: int, name: str, caption: str = "a") -> Triplet:
+        return Triplet(
+            source="s", video_id=name, caption=caption, neg_caption="b", videopath=name, row=number
+        )
 
     path = write(tmp_path, HEADER, *LINES)
     table = read_scores(path, [triplet(0, "v0"), triplet(1, "v1"), triplet(2, "v2")])
+    assert table.problems() == []
     assert table.unused() == [0, 1]
+    # One row of another video is the problem of that row only.
+    table = read_scores(path, [triplet(0, "v0"), triplet(1, "v0")])
+    assert len(table.for_row("x", None, 0)) == 2
     with pytest.raises(ScoreError, match=r"row 2: .* another videopath"):
-        read_scores(path, [triplet(0, "v0"), triplet(1, "v0")])
+        table.for_row("x", None, 1)
+    # With all of them wrong, the file is.
+    with pytest.raises(ScoreError, match=r"row 0: .* another videopath"):
+        read_scores(path, [triplet(0, "v1"), triplet(1, "v0"), triplet(2, "v2")])
+    pair = triplet(7, "v7", "a cat")
+    path = parquet(tmp_path, [row(1), {**row(), "id": pair.pair_id, "caption": "a dog"}])
+    with pytest.raises(ScoreError, match=r"row 1: .* another caption"):
+        read_scores(path, [pair])
 
 
 @pytest.mark.parametrize(
