@@ -135,7 +135,7 @@ def test_reading_with_triplets(tmp_path):
     with pytest.raises(ScoreError, match=r"row 0: .* another videopath"):
         read_scores(path, [triplet(0, "v1"), triplet(1, "v0"), triplet(2, "v2")])
     pair = triplet(7, "v7", "a cat")
-    path = parquet(tmp_path, [row(1), {**row(), "id": pair.pair_id, "caption": "a dog"}])
+    path = parquet(tmp_path, [row(1, caption=None), {**row(caption="a dog"), "id": pair.pair_id}])
     with pytest.raises(ScoreError, match=r"row 1: .* another caption"):
         read_scores(path, [pair])
 
