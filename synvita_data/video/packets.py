@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 KEPT_BYTES = 64 << 20
 # VP8 packets may hold a frame that is never shown, and nothing outside the packet says so.
 _HIDES_FRAMES = frozenset({"vp8"})
+# Containers that store no presentation times; FFmpeg's guesses are wrong where there are B-frames.
+_UNTIMED = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
 # A jump to a later keyframe drains and restarts the decoder: worth it only past this many packets.
 _WORTH_A_JUMP = 6
 
@@ -150,7 +152,7 @@ def read_index(
             found=f"{len(index.pts)} packets, none of them shown",
             expected="at least one frame",
         )
-    if _tells_time(index, stream):
+    if container.format.name not in _UNTIMED and _tells_time(index, stream):
         pts = [pts or 0 for pts in index.pts]  # None only where not shown
         index.order.sort(key=pts.__getitem__)
         ticks = [pts[position] for position in index.order]
@@ -166,8 +168,8 @@ def _time_base(stream: "VideoStream") -> Fraction:
 def _tells_time(index: PacketIndex, stream: "VideoStream") -> bool:
     """Whether every shown packet gives one frame, at a time of its own.
 
-    Not so: packets without or with equal timestamps (AVI, raw streams, field pairs), VP8, and streams
-    cut so that they begin without a keyframe or with frames that refer to what lies before it.
+    Not so: packets without timestamps or with equal ones (field pairs), VP8, and streams cut so
+    that they begin without a keyframe or with frames that refer to what lies before it.
     """
     times = [index.pts[position] for position in index.order]
     first = index.pts[0]

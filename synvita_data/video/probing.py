@@ -94,7 +94,7 @@ def _inspect(source: Source, limits: Limits) -> "tuple[VideoInfo, PacketIndex]":
     with open_video(source, limits) as (container, stream):
         index = read_index(container, stream, source, limits)
         frame = first_frame(stream, index, source, limits)
-        codec, name = stream.codec_context.name, container.format.name
+        codec, name = stream.codec_context.codec.canonical_name, container.format.name
         has_audio = bool(container.streams.audio)
     timeline = index.timeline or count_frames(source, limits)
     quarter_turned = frame.rotation % 180 == 90

@@ -6,6 +6,7 @@ anything is unusual (no timestamps, a frame that does not appear, an error), the
 stream from its beginning and counts the frames that come out; its verdict is final.
 """
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from .sampling import FramePolicy, select_frames
 from .source import Source
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -131,38 +133,32 @@ def _read_carefully(
     chosen = _choose(policy, timeline, start, end, source)
     canvas = _Canvas(chosen, policy, source, limits)
     last = max(chosen)
-    for i, frame in enumerate(_every_frame(source, limits, threads)):
-        canvas.put(i, frame)
-        if i == last:
-            break
+    with open_video(source, limits, lean=False) as (container, stream):
+        for i, frame in enumerate(_every_frame(container, stream, source, limits, threads)):
+            canvas.put(i, frame)
+            if i == last:
+                break
     return canvas.frames(chosen, timeline)
 
 
 def count_frames(source: Source, limits: Limits, threads: int | None = None) -> Timeline:
     """The timeline of a video by decoding all of it.
 
+    Frames whose timestamps are missing or out of order (raw streams, AVI) are taken to be shown at the
+    container's rate, in the order the decoder gives them.
+
     Raises:
         CorruptVideoError: a packet does not decode without errors. NoFramesError: no frame came out.
         VideoTooLargeError: beyond `limits`.
     """
-    ticks: list[int] = []
-    timed, unit, rate = True, Fraction(1), Fraction(25)
-    for frame in _every_frame(source, limits, threads):
-        if frame.pts is None or (ticks and frame.pts <= ticks[-1]):
-            timed = False  # a raw stream: only the order of the frames is known
-        ticks.append(len(ticks) if frame.pts is None else frame.pts)
-        unit = Fraction(frame.time_base or 1)
+    with open_video(source, limits, lean=False) as (container, stream):
+        ticks = [frame.pts for frame in _every_frame(container, stream, source, limits, threads)]
+        unit = stream.time_base or Fraction(1, 1_000_000)
+        rate = stream.guessed_rate or stream.average_rate or Fraction(25)
     if not ticks:
-        raise NoFramesError(
-            "no frame of a video can be decoded",
-            file=source.name,
-            found="0 frames",
-            expected="at least one",
-        )
-    if not timed:
-        with open_video(source, limits, lean=False) as (_, stream):
-            rate = stream.guessed_rate or stream.average_rate or rate
-        ticks, unit = list(range(len(ticks))), 1 / Fraction(rate)
+        raise _no_frames(source)
+    if None in ticks or any(late <= early for early, late in itertools.pairwise(ticks)):
+        ticks, unit = list(range(len(ticks))), 1 / rate
     timeline = Timeline.from_ticks(ticks, 0, unit)
     limits.check("max_seconds", timeline.duration, source.name, "seconds")
     return timeline
@@ -179,37 +175,41 @@ def first_frame(stream: "VideoStream", index: PacketIndex, source: Source, limit
             return next(_decode(stream, index, index.kept, index.order[:1], threads=1))[1]
         except (_Doubt, StopIteration):
             pass
-    for frame in _every_frame(source, limits, threads=1):
-        return frame
-    raise NoFramesError(
-        "no frame of a video can be decoded", file=source.name, found="0 frames", expected="at least one"
-    )
+    with open_video(source, limits, lean=False) as (container, fresh):
+        for frame in _every_frame(container, fresh, source, limits, threads=1):
+            return frame
+    raise _no_frames(source)
 
 
-def _every_frame(source: Source, limits: Limits, threads: int | None) -> "Iterator[VideoFrame]":
+def _every_frame(
+    container: "InputContainer",
+    stream: "VideoStream",
+    source: Source,
+    limits: Limits,
+    threads: int | None,
+) -> "Iterator[VideoFrame]":
     """All frames in presentation order, none of them damaged."""
     count, keyframe_seen = 0, False
-    with open_video(source, limits, lean=False) as (container, stream):
-        _use_threads(stream, threads)
-        try:
-            for number, packet in enumerate(container.demux(stream)):
-                keyframe_seen = keyframe_seen or packet.is_keyframe
-                try:
-                    frames = stream.codec_context.decode(packet if packet.size else None)
-                except av.error.EOFError:  # a second end marker
-                    break
-                except av.error.FFmpegError as error:
-                    if not keyframe_seen:  # the tail of a group of pictures whose head was cut away
-                        continue
-                    raise _damaged(source, f"packet {number} does not decode ({error})") from error
-                for frame in frames:
-                    if frame.is_corrupt:
-                        raise _damaged(source, f"frame {count} is damaged")
-                    yield frame
-                    count += 1
-                    limits.check("max_frames", count, source.name, "frames")
-        except av.error.FFmpegError as error:
-            raise _damaged(source, f"packets cannot be read after frame {count - 1} ({error})") from error
+    _use_threads(stream, threads)
+    try:
+        for number, packet in enumerate(container.demux(stream)):
+            keyframe_seen = keyframe_seen or packet.is_keyframe
+            try:
+                frames = stream.codec_context.decode(packet if packet.size else None)
+            except av.error.EOFError:  # a second end marker
+                break
+            except av.error.FFmpegError as error:
+                if not keyframe_seen:  # the tail of a group of pictures whose head was cut away
+                    continue
+                raise _damaged(source, f"packet {number} that does not decode ({error})") from error
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise _damaged(source, f"frame {count} decoded with errors")
+                yield frame
+                count += 1
+                limits.check("max_frames", count, source.name, "frames")
+    except av.error.FFmpegError as error:
+        raise _damaged(source, f"packets that cannot be read after {count} frames ({error})") from error
 
 
 class _Canvas:
@@ -236,9 +236,14 @@ class _Canvas:
         if turns % 2:
             height, width = width, height
         same = (frame.height, frame.width) == (height, width)
-        picture = self._scaler.reformat(
-            frame, width, height, "rgb24", interpolation=_UNSCALED if same else _SCALED, threads=1
-        ).to_ndarray()
+        flags = _UNSCALED if same else _SCALED
+        try:
+            picture = self._scaler.reformat(
+                frame, width, height, "rgb24", interpolation=flags, threads=1
+            ).to_ndarray()
+        except av.error.FFmpegError as error:
+            found = f"pixel format {frame.format.name}, {frame.width}×{frame.height} ({error})"
+            raise _damaged(self._source, found) from error
         for row in self._rows[key]:
             self._pixels[row] = np.rot90(picture, turns) if turns else picture
         self._missing.discard(key)
@@ -246,7 +251,7 @@ class _Canvas:
     def frames(self, chosen: Sequence[int], timeline: Timeline) -> Frames:
         """The finished selection; `chosen` are the frame indices of the rows."""
         if self._missing or self._pixels is None:
-            raise _damaged(self._source, f"{len(self._missing)} of the chosen frames did not come out")
+            raise _damaged(self._source, f"{len(self._missing)} of the chosen frames missing")
         return Frames(
             pixels=self._pixels,
             indices=tuple(chosen),
@@ -296,7 +301,17 @@ def _use_threads(stream: "VideoStream", threads: int | None) -> None:
     stream.codec_context.thread_count = threads
 
 
-def _damaged(source: Source, problem: str) -> CorruptVideoError:
+def _damaged(source: Source, found: str) -> CorruptVideoError:
     return CorruptVideoError(
-        f"a video is damaged: {problem}", file=source.name, fix="Copy or generate it again"
+        "a video is damaged",
+        file=source.name,
+        found=found,
+        expected="packets that decode without errors",
+        fix="Copy or generate it again",
+    )
+
+
+def _no_frames(source: Source) -> NoFramesError:
+    return NoFramesError(
+        "no frame of a video can be decoded", file=source.name, found="0 frames", expected="at least one"
     )
