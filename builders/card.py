@@ -164,7 +164,7 @@ def _introduction(configs: Mapping[str, Any]) -> str:
         "video shows its caption, the sample `weight` that follows, and the parts the two captions share.\n\n"
         f"{sum(r['rows'] for r in configs.values()):,} rows in {len(configs)} config"
         f"{'s' if len(configs) > 1 else ''}, {videos:,} synthetic videos. "
-        "Built with [`synvita-data`](https://pypi.org/project/synvita-data/); `build.json` beside this card "
+        "Built with `synvita-data`; `build.json` beside this card "
         "holds every figure below, `quarantine.jsonl` every row that was left out and why."
     )
 
@@ -198,7 +198,7 @@ def _contents(configs: Mapping[str, Any]) -> str:
         lines.append(["**all**", *(f"**{record['splits'][s]['rows']:,}**" for s in splits)])
         coverage = _table(
             ["", "rows", "of"],
-            [[_COVERAGE[key], f"{k:,}", f"{n:,}"] for key, (k, n) in record["coverage"].items()],
+            [[text, *(f"{count:,}" for count in record["coverage"][key])] for key, text in _COVERAGE.items()],
         )
         dropped = record["triplets"]
         parts.append(

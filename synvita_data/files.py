@@ -28,6 +28,12 @@ def atomic_path(final: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers left in `folder` (not below it); nobody may be writing there now."""
+    for leftover in folder.glob(".part-*"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_atomic(final: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) so that a reader sees the old file or the new one, never a part."""
     data = content.encode() if isinstance(content, str) else content

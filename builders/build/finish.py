@@ -13,7 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from synvita_data.files import write_atomic
+from synvita_data.files import remove_temporaries, write_atomic
 from synvita_data.inspection import difference_figure, figure_name, inspect_dataset, save_figure
 from synvita_data.store import Store
 from synvita_data.tables import local_config
@@ -27,6 +27,9 @@ from .report import (
     merge_report,
     read_report,
 )
+
+# Shards of other inputs may belong to a build that is running now; after a day without a sign they do not.
+ABANDONED_AFTER = 24 * 3600.0
 
 
 def finished_record(out: Path, config: str, key: str) -> dict[str, Any] | None:
@@ -48,8 +51,11 @@ def put_in_place(
     record: Mapping[str, Any],
     quarantine: Sequence[Mapping[str, Any]],
     files: Mapping[str, Path],
-) -> None:
+) -> bool:
     """Make `files` the Parquet files of `OUT/config`, and renew card, report, quarantine and figure.
+
+    False when `files` are no longer there, because another build of equal inputs has put them in place
+    and tidied up.
 
     Args:
         record: the config's entry of `build.json`.
@@ -58,6 +64,8 @@ def put_in_place(
     """
     work = out / ".work"
     with _turn(work):
+        if not all(path.is_file() for path in files.values()):
+            return False
         fresh = work / f"fresh-{token_hex(4)}"
         fresh.mkdir()
         for name, path in files.items():
@@ -70,8 +78,21 @@ def put_in_place(
         write_atomic(out / "README.md", render_card(report))
         write_atomic(out / QUARANTINE_NAME, merge_quarantine(out, config, quarantine))
         write_atomic(out / REPORT_NAME, dump_json(report))
-        for leftover in (*work.glob("fresh-*"), *work.glob("old-*"), *work.glob(f"shards/{config}-*")):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _tidy(work, done=next(iter(files.values())))
+    return True
+
+
+def _tidy(work: Path, done: Path) -> None:
+    """Remove what this build no longer needs, and what builds that never came back left behind."""
+    yesterday = time.time() - ABANDONED_AFTER
+    for folder in (work / "shards").iterdir():
+        if done.is_relative_to(folder) or folder.stat().st_mtime < yesterday:
+            shutil.rmtree(folder, ignore_errors=True)
+    # Only who has the turn makes these.
+    for leftover in (*work.glob("fresh-*"), *work.glob("old-*")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for folder in (work.parent, work.parent / "figures"):
+        remove_temporaries(folder)
 
 
 @contextmanager

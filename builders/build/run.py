@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.captions import Span
-from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.errors import ScoreError, SynvitaError, VideoError
 from synvita_data.lcs import shared_spans
 from synvita_data.real_videos import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
-from synvita_data.store import Claim, Store
+from synvita_data.store import Artefact, Claim, Store
 from synvita_data.store.settle import settle
 from synvita_data.vqascores import read_scores
 
@@ -77,7 +77,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         set_aside("videos", None, error)
     reals = _find_reals(options, triplets, set_aside)
     videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
-    scores = read_scores(options.vqascores, triplets) if options.vqascores else None
+    scores = read_scores(options.vqascores) if options.vqascores else None
     rows = make_rows(
         [triplets[i] for i in kept],
         [videos[i] for i in kept],
@@ -97,32 +97,39 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
             fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
         )
+    if scores is not None and len(scores.unused()) == len(scores):
+        raise ScoreError(
+            "the score table belongs to other triplets: no row of the dataset found its scores there",
+            file=options.vqascores,
+            found=f"scores of {', '.join(map(repr, scores.unused()[:3]))}, …",
+            expected=f"scores of row ids such as {rows[0].id!r}, or of row numbers of {options.triplets.name}",
+        )
     shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
     key = _plan_key(options, shards, quarantine)
-    if (record := finished_record(options.out, options.config, key)) is not None:
-        return BuildResult(options.out, options.config, record, quarantine, was_up_to_date=True)
-
     store = Store(work / "shards" / f"{options.config}-{key[:16]}")
-    files = _write_shards(options, shards, key, store, progress)
-    record = config_record(
-        key=key,
-        options=options.recorded(),
-        triplets={
-            "read": reader.report.rows,
-            "duplicates": len(reader.report.duplicates),
-            "quarantined": len(reader.report.quarantined),
-        },
-        shards=shards,
-        shard_files={name: {"bytes": path.size, "sha256": path.sha256} for name, path in files.items()},
-        quarantine=quarantine,
-        unmatched=found.unmatched,
-        unused_scores=len(scores.unused()) if scores else 0,
-        embed_real=options.embed_real,
-    )
-    put_in_place(
-        options.out, options.config, record, quarantine, {name: file.path for name, file in files.items()}
-    )
-    return BuildResult(options.out, options.config, record, quarantine, was_up_to_date=False)
+    while (done := finished_record(options.out, options.config, key)) is None:
+        files = _write_shards(options, shards, store, progress)
+        if files is None:
+            continue  # another build of the same inputs has just finished and tidied up
+        record = config_record(
+            key=key,
+            options=options.recorded(),
+            triplets={
+                "read": reader.report.rows,
+                "duplicates": len(reader.report.duplicates),
+                "quarantined": len(reader.report.quarantined),
+            },
+            shards=shards,
+            shard_files={name: {"bytes": file.size, "sha256": file.sha256} for name, file in files.items()},
+            quarantine=quarantine,
+            unmatched=found.unmatched,
+            unused_scores=len(scores.unused()) if scores else 0,
+            embed_real=options.embed_real,
+        )
+        paths = {name: file.path for name, file in files.items()}
+        if put_in_place(options.out, options.config, record, quarantine, paths):
+            return BuildResult(options.out, options.config, record, quarantine, was_up_to_date=False)
+    return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
 def _find_videos(options: BuildOptions, triplets: list[Triplet], work: Path) -> FoundVideos:
@@ -228,9 +235,12 @@ def _plan_key(options: BuildOptions, shards: list[Shard], quarantine: list[dict[
 
 
 def _write_shards(
-    options: BuildOptions, shards: list[Shard], key: str, store: Store, progress: OnProgress
-) -> dict[str, Any]:
-    """Shard name -> the store's file of it. What an earlier run wrote is not written again."""
+    options: BuildOptions, shards: list[Shard], store: Store, progress: OnProgress
+) -> dict[str, Artefact] | None:
+    """Shard name -> the store's file of it; what an earlier run wrote is not written again.
+
+    None when the store was taken away after the last shard was done.
+    """
     by_name = {shard.name: shard for shard in shards}
 
     def write(claim: Claim) -> None:
@@ -239,4 +249,5 @@ def _write_shards(
         claim.commit()
 
     settle(store, by_name, write, on_settled=lambda more: progress("writing shards", more, len(by_name)))
-    return {record.key: record.artefacts[record.key] for record in store.records(by_name)}
+    files = {record.key: record.artefacts[record.key] for record in store.records(by_name)}
+    return files if len(files) == len(by_name) else None

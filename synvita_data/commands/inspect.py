@@ -52,6 +52,7 @@ def inspect(
 
 def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
     """One rich row a misalignment, then the total."""
+    from rich import box
     from rich.table import Table
 
     splits = ", ".join(f"{name} {rows:,}" for name, rows in inspection.splits.items())
@@ -59,6 +60,9 @@ def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
     table = Table(
         title=f"{inspection.name} · config {inspection.config}{default} · {splits}",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
         caption="difference: mean VQAScore of the contrast caption minus that of the real caption on the "
         "synthetic video; weight: mean; kept: share of the caption that both captions share",
         caption_justify="left",
