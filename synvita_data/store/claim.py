@@ -95,7 +95,8 @@ class Claim:
         if self.outcome == "committed":
             return True
         self._need_open("commit")
-        record_bytes(self.key, fields or {}, ())  # complain before anything moves
+        if self._names:
+            record_bytes(self.key, fields or {}, ())  # complain before any file moves
         with explained(f"cannot write the result of key {self.key!r}"):
             if not self.is_ours():
                 return self._finish("lost")

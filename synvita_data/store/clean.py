@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 from ..errors import StoreError
 from .names import CLAIM, OWNERS
-from .owner import Liveness, release
+from .owner import Liveness, Owner, release
 from .records import load, parse
 from .scan import Found, every, looks_whole, token_in
 
 
-def clean(root: str, myself: str, stale_after: float, acquire: Callable[[str], str | None]) -> int:
+def clean(owner: Owner, stale_after: float, acquire: Callable[[str], str | None]) -> int:
     """See `Store.clean_temporary`; `acquire` claims a digest and gives its token's path."""
+    root, myself = owner.root, owner.name
     liveness = Liveness(root, stale_after, myself)
     removed = 0
     for digest, found in every(root):
@@ -29,11 +30,11 @@ def clean(root: str, myself: str, stale_after: float, acquire: Callable[[str], s
                 try:
                     removed += _clean_files(root, digest, found)
                 finally:
-                    release(token)
+                    owner.give_back(token)
     # Last: a dead owner's folder tells how long it has been silent, which its claims are judged by.
-    for owner in _names(f"{root}/{OWNERS}"):
-        folder = f"{root}/{OWNERS}/{owner}"
-        if owner != myself and liveness.is_dead(owner, folder):
+    for name in _names(f"{root}/{OWNERS}"):
+        folder = f"{root}/{OWNERS}/{name}"
+        if liveness.is_dead(name, folder):
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed

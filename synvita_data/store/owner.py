@@ -148,7 +148,7 @@ class Owner:
         try:
             os.utime(token)
             os.rename(claim, slot)
-        except FileNotFoundError:  # taken over; or our own folder was cleaned away
+        except OSError:  # taken over; or our own folder was cleaned away
             release(token)
             return
         if os.path.exists(f"{slot}/{name}"):

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import StoreError
-from .names import CLAIM, DIGEST_DIGITS, FAILED, RECORD, RECORD_WITH_FILES, digest_of, parse_artefact_suffix
+from .names import (
+    CLAIM,
+    DIGEST_DIGITS,
+    FAILED,
+    PREFIXES,
+    RECORD,
+    RECORD_WITH_FILES,
+    digest_of,
+    parse_artefact_suffix,
+)
 from .owner import Liveness
 from .records import load, parse, verify
 
@@ -130,19 +139,22 @@ def looks_whole(root: str, digest: str, state: Found, *, sizes: bool) -> bool:
     if len(state.records) != 1:
         return False
     suffix = state.records[0]
-    if sizes and os.stat(f"{root}/{digest[:2]}/{digest}.{suffix}").st_size == 0:  # after a power cut
+    try:
+        if sizes and os.stat(f"{root}/{digest[:2]}/{digest}.{suffix}").st_size == 0:  # after a power cut
+            return False
+        if suffix == RECORD:
+            return True
+        places = set()
+        for entry in state.artefacts:
+            parsed = parse_artefact_suffix(entry.name[DIGEST_DIGITS + 1 :])
+            if parsed is None:
+                return False
+            index, count, size = parsed
+            if count != len(state.artefacts) or (sizes and entry.stat(follow_symlinks=False).st_size != size):
+                return False
+            places.add(index)
+    except FileNotFoundError:  # gone since the listing
         return False
-    if suffix == RECORD:
-        return True
-    places = set()
-    for entry in state.artefacts:
-        parsed = parse_artefact_suffix(entry.name[DIGEST_DIGITS + 1 :])
-        if parsed is None:
-            return False
-        index, count, size = parsed
-        if count != len(state.artefacts) or (sizes and entry.stat(follow_symlinks=False).st_size != size):
-            return False
-        places.add(index)
     return len(places) == len(state.artefacts) > 0
 
 
@@ -152,7 +164,7 @@ def token_in(claim: str) -> str | None:
         tokens = os.listdir(claim)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return next(iter(tokens), None)
+    return next((name for name in tokens if not name.startswith(".")), None)
 
 
 def is_held(claim: str, liveness: Liveness) -> bool:
@@ -164,7 +176,7 @@ def is_held(claim: str, liveness: Liveness) -> bool:
 def every(root: str) -> Iterator[tuple[str, Found]]:
     """All digests of the store with their files, in the order of digests."""
     try:
-        prefixes = sorted(name for name in os.listdir(root) if len(name) == 2)
+        prefixes = sorted(set(os.listdir(root)).intersection(PREFIXES))
     except FileNotFoundError:
         return
     for prefix in prefixes:

@@ -48,8 +48,8 @@ class Store:
         *,
         sync: Sync = "artefacts",
     ) -> None:
-        if not stale_after >= 0.1:
-            raise StoreError("stale_after is too short", found=stale_after, expected="seconds, at least 0.1")
+        if not 0.1 <= stale_after <= 1e7:
+            raise StoreError("stale_after is out of range", found=stale_after, expected="0.1 to 1e7 seconds")
         if sync not in ("never", "artefacts", "always"):
             raise StoreError("unknown sync", found=sync, expected="'never', 'artefacts' or 'always'")
         self._root = os.path.abspath(root)  # a worker may change its folder
@@ -70,9 +70,9 @@ class Store:
             StoreError: the folder cannot be written.
         """
         digest = digest_of(key)
-        if self._look(digest) == "settled":
-            return None
         with explained(f"cannot claim key {key!r}"):
+            if self._look(digest) == "settled":
+                return None
             token = self._acquire(digest)
             if token is None:
                 return None
@@ -180,7 +180,7 @@ class Store:
         What live workers hold is left alone, so it may run beside them. Returns how many things went.
         """
         with explained("cannot clean"):
-            return clean(self._root, self._owner.name, self.stale_after, self._acquire)
+            return clean(self._owner, self.stale_after, self._acquire)
 
     def close(self) -> None:
         """Release all open claims and stop the heartbeat; the store can be used again."""
@@ -224,7 +224,7 @@ class Store:
         name = f"{owner.name}.{next(owner.numbers)}"
         claim = f"{self._root}/{digest[:2]}/{digest}.{CLAIM}"
         token = f"{claim}/{name}"
-        while True:
+        for _ in range(1000):  # each turn but the last, somebody else got on
             slot = None
             holder = token_in(claim)
             try:
@@ -249,6 +249,7 @@ class Store:
             else:
                 owner.held.add(token)
                 return token
+        raise StoreError("a claim can be neither read nor taken", file=claim, fix="Remove what lies in it")
 
     def _liveness(self) -> Liveness:
         """A judge of the last fifth of a second: many held keys in a row ask after few owners."""
