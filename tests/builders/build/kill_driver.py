@@ -1,7 +1,7 @@
 """Run builds in forked children and kill them at random moments; prints what it did as JSON.
 
 A process of its own, because it forks: it imports everything first and starts no thread.
-Usage: kill_driver.py TRIPLETS SPEC SCORES FOLDER ROUNDS KILLS SEED
+Usage: kill_driver.py TRIPLETS SPEC SCORES FOLDER KILLS SEED
 """
 
 import json
@@ -20,6 +20,8 @@ import pyarrow.parquet  # noqa: F401
 
 import synvita_data.video  # noqa: F401
 from synvita_data.builders.build import BuildOptions, build_dataset
+
+KILLS_A_BUILD = 5
 
 
 def build(options: BuildOptions) -> None:
@@ -42,7 +44,7 @@ def start(options: BuildOptions) -> int:
     os._exit(0)
 
 
-def main(triplets: str, spec: str, scores: str, folder: str, rounds: str, kills: str, seed: str) -> None:
+def main(triplets: str, spec: str, scores: str, folder: str, kills: str, seed: str) -> None:
     rng = random.Random(int(seed))
 
     def options(out: str) -> BuildOptions:
@@ -58,16 +60,21 @@ def main(triplets: str, spec: str, scores: str, folder: str, rounds: str, kills:
     began = time.monotonic()
     build(options("undisturbed"))
     duration = time.monotonic() - began
-    killed = 0
-    for number in range(int(rounds)):
-        for _ in range(int(kills)):
-            pid = start(options(f"killed-{number}"))
-            time.sleep(rng.uniform(0, duration))
-            os.kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            killed += os.WIFSIGNALED(status)
-        build(options(f"killed-{number}"))
-    print(json.dumps({"killed": killed, "seconds": duration}))
+    killed, number, here = 0, 0, 0  # `here`: kills of the build in folder `number`
+    while killed < int(kills):
+        pid = start(options(f"killed-{number}"))
+        time.sleep(rng.uniform(0, duration))
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            killed, here = killed + 1, here + 1
+        else:
+            duration *= 0.9  # it finished first: the machine is less busy than it was
+        if here == KILLS_A_BUILD or not os.WIFSIGNALED(status):
+            build(options(f"killed-{number}"))
+            number, here = number + 1, 0
+    build(options(f"killed-{number}"))
+    print(json.dumps({"killed": killed, "builds": number + 1}))
 
 
 if __name__ == "__main__":
