@@ -348,3 +348,26 @@ def test_from_a_hub(built, loopback_hub, tmp_path):
     assert split.startswith("SchemaError")
     assert "train" in split
     assert missing.startswith("HubError")
+    cached = """
+        import sys
+        from synvita_data import load_triplets
+        arguments = {"revision": "v0.1.0", "split": "train", "real_root": sys.argv[1]}
+        train = load_triplets("synvita/videocon-syn", "cogvideox", **arguments)
+        print("OFFLINE", train["real_available"][:])
+        """
+    done = run_client(textwrap.dedent(cached), loopback_hub, str(root), home=tmp_path, HF_HUB_OFFLINE="1")
+    assert "OFFLINE [True, False]" in done.stdout.splitlines(), done.stderr
+
+
+def test_the_documentation_describes_every_column_and_accepted_name(repo_root):
+    from synvita_data.builders.triplets.columns import ALIASES
+
+    text = (repo_root / "docs" / "dataset.md").read_text()
+    described = text.split("## Columns")[1].split("## Real videos")[0]
+    first_cells = [line.split("|")[1] for line in described.splitlines() if line.startswith("| `")]
+    named = [name.strip(" `") for cell in first_cells for name in cell.split(",")]
+    assert named == arrow_schema().names
+    accepted = text.split("| field | names |")[1].split("\n\n")[0]
+    for field, names in ALIASES.items():
+        if field != "end":  # shares a line with start
+            assert all(name in accepted for name in names), field
