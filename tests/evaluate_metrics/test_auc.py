@@ -103,6 +103,7 @@ def test_agrees_with_scikit_learn(digits):
     assert found == pytest.approx(100 * roc_auc_score(labels, scores), abs=1e-10)
 
 
+@pytest.mark.slow
 def test_agrees_with_torchmetrics():
     functional = pytest.importorskip("torchmetrics.functional")
     import torch

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 from sklearn.metrics import average_precision_score
@@ -51,6 +51,7 @@ def columns_of(groups):
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+@settings(max_examples=40)
 @given(captions())
 def test_expectation_worst_and_best_over_all_orders(groups):
     result = retrieval_map(*columns_of(groups), candidates="own", ks=(1, 2, 5), resamples=0)
@@ -165,6 +166,7 @@ def test_without_ties_all_rules_agree_with_scikit_learn():
             assert result[name] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_agrees_with_torchmetrics():
     functional = pytest.importorskip("torchmetrics.functional.retrieval")
     import torch
