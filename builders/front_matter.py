@@ -50,9 +50,9 @@ def declared_rows(metadata: Mapping[str, Any], *, file: str) -> dict[str, dict[s
 
     `load_dataset` refuses a split whose rows are not as many as that.
     """
-    infos = metadata.get("dataset_info")
-    infos = [infos] if isinstance(infos, dict) else infos
     try:
+        listed = metadata["dataset_info"]
+        infos = [listed] if isinstance(listed, dict) else listed
         return {
             str(info["config_name"]): {
                 str(split["name"]): int(split["num_examples"]) for split in info["splits"]

@@ -134,7 +134,7 @@ class HubRepo:
         self.id, self.type = repo_id, repo_type
         self.endpoint = constants.ENDPOINT
         self.has_token = bool(token or get_token())
-        self._api = HfApi(endpoint=self.endpoint, token=token, library_name="synvita-data")
+        self._api = HfApi(endpoint=self.endpoint, token=token or None, library_name="synvita-data")
 
     def check_token(self) -> str:
         """The name of the account the token belongs to; an error without a valid token that may write.
@@ -240,7 +240,8 @@ class HubRepo:
         for batch in _batches(additions):
             with self._errors("upload files", resumable=True):
                 self._api.preupload_lfs_files(self.id, batch, repo_type=self.type, free_memory=False)
-        operations = [*additions, *(CommitOperationDelete(path, is_folder=False) for path in delete)]
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [*additions]
+        operations += [CommitOperationDelete(path, is_folder=False) for path in delete]
         head = parent
         for start in range(0, len(operations), COMMIT_FILES):
             part = f" (part {start // COMMIT_FILES + 1})" if len(operations) > COMMIT_FILES else ""

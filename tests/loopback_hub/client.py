@@ -27,6 +27,7 @@ def client_environment(hub: LoopbackHub | str, home: Path, token: str | None) ->
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": "127.0.0.1,localhost",
+        "USE_TORCH": "0",  # datasets imports torch to stream, where it is installed: 10 s for nothing
         "PYTHONPATH": str(ROOT),
         **({"HF_TOKEN": token} if token else {}),
     }
