@@ -8,6 +8,7 @@ from loopback_hub import run_client, run_synvita, start_client
 from small_dataset import fake_mp4, read_report, write_report, write_small_dataset
 
 from synvita_data.builders.publish import push
+from synvita_data.cli import main
 from synvita_data.errors import HubError, SchemaError
 
 REPO = "synvita/videocon-syn"
@@ -342,3 +343,13 @@ def test_a_dry_run_offline_checks_the_folder_alone(tmp_path):
     assert len(result.release.upload) == len([path for path in folder.rglob("*") if path.is_file()])
     assert any("nothing was compared with the Hub" in note for note in result.notes)
     assert result.commit is None
+
+
+def test_the_program_says_what_is_wrong_and_exits_with_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["synvita", "push", str(tmp_path), REPO, "--tag", "1.0"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "vX.Y.Z" in err
