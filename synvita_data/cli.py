@@ -8,6 +8,7 @@ import typer
 
 from . import __version__
 from .commands.build import build
+from .commands.demo import demo
 from .commands.inspect import inspect
 from .commands.push import push
 from .errors import SynvitaError
@@ -37,7 +38,7 @@ def _root(
     pass
 
 
-for _command in (build, inspect, push):
+for _command in (build, inspect, push, demo):
     app.command()(_command)
 
 

@@ -76,7 +76,7 @@ def inspect_dataset(
     """
     config = dataset.config_or_default(config)
     tables = {
-        split: dataset.read(config, split, _COLUMNS) for split in (splits or sorted(dataset.configs[config]))
+        split: dataset.read(config, split, _COLUMNS) for split in (splits or dataset.configs[config])
     }
     rows = [row for table in tables.values() for row in map(_measure, table.to_pylist())]
     groups: dict[str, list[_Measured]] = {}
