@@ -20,6 +20,7 @@ import numpy.typing as npt
 from .errors import SchemaError, SynvitaError
 
 Codes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 
@@ -75,6 +76,42 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbers:
+    """A column of numbers, still as text: `cells` is an Arrow array of strings."""
+
+    cells: Any
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def parse(self, rows: Codes, *, file: Path, what: str) -> Floats:
+        """float64 of the given rows; `nan` and `inf` pass.
+
+        Raises:
+            SchemaError: a cell is not a number; the first such row is named.
+        """
+        import pyarrow as pa
+
+        cells = self.cells if len(rows) == len(self.cells) else self.cells.take(from_numpy(rows))
+        try:
+            return as_numpy(cells.cast(pa.float64()))
+        except pa.ArrowInvalid:  # Python reads a little more: white space around a number
+            numbers = np.empty(len(rows))
+            for position, cell in enumerate(cells.to_pylist()):
+                try:
+                    numbers[position] = float(cell)
+                except ValueError as error:
+                    raise SchemaError(
+                        f"{what} is not a number",
+                        file=file,
+                        row=int(rows[position]),
+                        found=repr(cell),
+                        expected="a number",
+                    ) from error
+            return numbers
+
+
+@dataclass(frozen=True, slots=True)
 class CsvFile:
     """A CSV file whose first record has been looked at.
 
@@ -115,32 +152,41 @@ class CsvFile:
         Raises:
             SchemaError: not UTF-8, a row with another number of cells, a quote that is never closed.
         """
+        table = self._table(positions, (), has_header=has_header)
+        return {name: _column(table.column(str(at)), has_header) for name, at in positions.items()}
+
+    def read_scores(
+        self, positions: Mapping[str, int], score: int, *, has_header: bool
+    ) -> tuple[dict[str, Column], Numbers]:
+        """The same, and a column in which nearly every cell differs, as `Numbers`."""
+        table = self._table(positions, (score,), has_header=has_header)
+        columns = {name: _column(table.column(str(at)), has_header) for name, at in positions.items()}
+        return columns, Numbers(table.column(str(score)).combine_chunks()[int(has_header) :])
+
+    def _table(self, positions: Mapping[str, int], plain: Sequence[int], *, has_header: bool) -> Any:
         import pyarrow as pa
         import pyarrow.csv as pa_csv
 
         if _odd_quotes(self.path):
             self.check(has_header=has_header)
-        wanted = [str(index) for index in dict.fromkeys(positions.values())]
+        types = {str(at): pa.dictionary(pa.int32(), pa.string()) for at in positions.values()}
+        types |= {str(at): pa.string() for at in plain}
         try:
             table = pa_csv.read_csv(
                 self.path,
+                # The header is read as a row and taken off later: a line break in it is then no trap.
                 read_options=pa_csv.ReadOptions(
-                    column_names=[str(index) for index in range(len(self.first))],
-                    # The header is read as a row and dropped below: a quoted line break in it is then no trap.
-                    block_size=8 << 20,
+                    column_names=[str(at) for at in range(len(self.first))], block_size=8 << 20
                 ),
                 parse_options=pa_csv.ParseOptions(newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
-                    column_types=dict.fromkeys(wanted, pa.dictionary(pa.int32(), pa.string())),
-                    strings_can_be_null=False,
-                    include_columns=wanted,
+                    column_types=types, include_columns=list(types), strings_can_be_null=False
                 ),
             )
         except pa.ArrowException as error:
             self.check(has_header=has_header)
             raise SchemaError("the CSV cannot be read", file=self.path, found=str(error)) from error
-        table = table.unify_dictionaries()
-        return {name: _column(table.column(str(index)), has_header) for name, index in positions.items()}
+        return table.unify_dictionaries()
 
     def check(self, *, has_header: bool) -> None:
         """Go over the whole file with Python's strict reader: slow, and it says where a fault is.
@@ -205,39 +251,23 @@ def placed(error: SynvitaError, file: Path, row: int) -> SynvitaError:
     )
 
 
-def parse_floats(column: Column, *, file: Path, what: str, skip: npt.NDArray[np.bool_] | None = None) -> Any:
-    """float64 [N] of a column of numbers; NaN and infinities pass. `skip` marks rows not looked at (NaN).
+def as_numpy(array: Any) -> Any:
+    """An Arrow array of numbers without nulls, as NumPy. (Arrow's own `to_numpy` imports pandas: a second.)"""
+    return np.from_dlpack(array)
 
-    Raises:
-        SchemaError: a cell is not a number; the first such row is named.
-    """
-    bad: set[int] = set()
-    numbers = np.full(len(column.values), np.nan)
-    for code, value in enumerate(column.values):
-        try:
-            numbers[code] = float(value)
-        except ValueError:
-            bad.add(code)
-    if bad:
-        wrong = np.isin(column.codes, np.fromiter(bad, np.int64, len(bad)))
-        if skip is not None:
-            wrong &= ~skip
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise SchemaError(
-                f"{what} is not a number",
-                file=file,
-                row=row,
-                found=repr(column.cell(row)),
-                expected="a number",
-            )
-    return numbers[column.codes]
+
+def from_numpy(array: npt.NDArray[Any]) -> Any:
+    """A NumPy array of integers or floats as an Arrow array (`pyarrow.array` would import pandas)."""
+    import pyarrow as pa
+
+    kind = pa.from_numpy_dtype(array.dtype)
+    return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(np.ascontiguousarray(array))])
 
 
 def _column(chunked: Any, has_header: bool) -> Column:
     chunks = chunked.chunks
     values = chunks[0].dictionary.to_pylist() if chunks else []
-    codes = [chunk.indices.to_numpy() for chunk in chunks]
+    codes = [as_numpy(chunk.indices) for chunk in chunks]
     joined = np.concatenate(codes).astype(np.int64) if codes else np.zeros(0, np.int64)
     if values and "\r" in "".join(values):
         values = [value.replace("\r\n", "\n").replace("\r", "\n") for value in values]

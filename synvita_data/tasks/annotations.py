@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,10 +166,15 @@ class Annotations:
     def item_id_of(self, video: VideoRef) -> str:
         return f"{self.task}:{video.video_id}"
 
+    @property
+    def pair_key(self) -> Ints:
+        """int64 [N]: `video * len(captions) + text`, equal where video and text are."""
+        return self.video * len(self.captions) + self.text
+
     @cached_property
     def pair(self) -> Ints:
-        """int64 [N]: code of the (video, text); rows of equal code have one score. Codes ascend by video."""
-        return np.unique(self.video * len(self.captions) + self.text, return_inverse=True)[1].astype(np.int64)
+        """int64 [N]: rank of `pair_key`, from 0 without gaps; rows of equal rank have one score."""
+        return np.unique(self.pair_key, return_inverse=True)[1].astype(np.int64)
 
     @cached_property
     def first_of_text(self) -> npt.NDArray[np.bool_]:
@@ -208,7 +214,8 @@ class Annotations:
         digest = hashlib.sha256()
         names = [[video.video_id for video in self.videos], self.captions, self.groups]
         digest.update(json.dumps([_REVISION_FORMAT, self.task, *names]).encode())
-        for column in (self.video, self.text, self.group_code, self.label, self.option, *self._categories()):
+        columns: list[npt.NDArray[Any]] = [self.video, self.text, self.group_code, self.label, self.option]
+        for column in (*columns, *self._categories()):
             digest.update(column.astype("<i8").tobytes())
         return digest.hexdigest()[:16]
 
@@ -261,7 +268,7 @@ class Annotations:
     @cached_property
     def _rows_by_video(self) -> list[slice]:
         edges = np.searchsorted(self.video, np.arange(len(self.videos) + 1))
-        return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [slice(int(start), int(end)) for start, end in pairwise(edges)]
 
     @cached_property
     def _video_codes(self) -> dict[str, int]:
@@ -341,12 +348,12 @@ def _recoded(values: Sequence[Any], codes: Ints, key: Callable[[Any], str]) -> t
     used = np.zeros(len(values), bool)
     used[codes] = True
     first: dict[str, Any] = {}
-    for position in np.flatnonzero(used):
+    for position in np.flatnonzero(used).tolist():
         first.setdefault(key(values[position]), values[position])
     ordered = sorted(first)
     place = {name: code for code, name in enumerate(ordered)}
     new = np.full(len(values), -1, np.int64)
-    new[used] = [place[key(values[position])] for position in np.flatnonzero(used)]
+    new[used] = [place[key(values[position])] for position in np.flatnonzero(used).tolist()]
     return [first[name] for name in ordered], new[codes]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...csv_columns import Column
+from ...csv_columns import Column, as_numpy, from_numpy
 from ...errors import SchemaError
 from ...files import atomic_path
 from ...schema import MISALIGNMENTS, SCHEMA_VERSION, check_schema_version
@@ -72,7 +72,7 @@ def write_packed(annotations: Annotations, path: Path) -> None:
     )
 
     def repeated(values: list[Any], codes: Any, kind: Any) -> Any:
-        return pa.array(values, kind).take(pa.array(codes))
+        return pa.array(values, kind).take(from_numpy(codes))
 
     videos = annotations.videos
     columns = {
@@ -82,9 +82,9 @@ def write_packed(annotations: Annotations, path: Path) -> None:
         "text_id": repeated(list(annotations.text_ids), annotations.text, pa.string()),
         "caption": repeated(list(annotations.captions), annotations.text, pa.string()),
         "group": repeated(list(annotations.groups), annotations.group_code, pa.string()),
-        "label": pa.array(annotations.label),
-        "option": pa.array(annotations.option.astype(np.int32)),
-        "row": pa.array(annotations.row.astype(np.int32)),
+        "label": from_numpy(annotations.label),
+        "option": from_numpy(annotations.option.astype(np.int32)),
+        "row": from_numpy(annotations.row.astype(np.int32)),
         "misalignment": pa.array(annotations.misalignment, pa.string()),
         "hard": pa.array(annotations.hard, pa.bool_()),
         "type": pa.array(annotations.type, pa.string()),
@@ -136,13 +136,13 @@ def read_packed(task: Task, path: Path) -> Annotations:
     _check(
         path, made == np.array(text_id.values, object)[text_id.codes], "a text id is not that of its caption"
     )
-    label = table.column("label").to_numpy()
+    label = as_numpy(table.column("label").combine_chunks())
     _check(path, np.isin(label, (0, 1)), "a label is not 0 or 1")
     for name, known in (("misalignment", MISALIGNMENTS), ("type", TYPES)):
         values = table.column(name).to_pylist()
         _check(path, np.array([v is None or v in known for v in values], bool), f"unknown {name}")
     video = _coded(table.column("video_id"))
-    first = table.select(_VIDEO).take(pa.array(video.first_rows())).to_pylist()
+    first = table.select(_VIDEO).take(from_numpy(video.first_rows())).to_pylist()
     videos = [
         VideoRef(**{("name" if key == "video_name" else key): value for key, value in cells.items()})
         for cells in first
@@ -162,11 +162,11 @@ def read_packed(task: Task, path: Path) -> Annotations:
         text=caption.codes,
         group=group.codes,
         label=label,
-        option=table.column("option").to_numpy().astype(np.int64),
+        option=as_numpy(table.column("option").combine_chunks()).astype(np.int64),
         misalignment=table.column("misalignment").to_pylist(),
         hard=table.column("hard").to_pylist(),
         type=table.column("type").to_pylist(),
-        row=table.column("row").to_numpy().astype(np.int64),
+        row=as_numpy(table.column("row").combine_chunks()).astype(np.int64),
         report=AnnotationReport(files=(str(path),), rows=table.num_rows),
     )
     recorded = metadata.get(b"revision", b"").decode()
@@ -183,7 +183,7 @@ def read_packed(task: Task, path: Path) -> Annotations:
 
 def _coded(column: Any) -> Column:
     encoded = column.combine_chunks().dictionary_encode()
-    return Column(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
+    return Column(as_numpy(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist())
 
 
 def _check(path: Path, good: Any, problem: str) -> None:

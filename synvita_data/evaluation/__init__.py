@@ -1,0 +1,1 @@
+"""From scores to results: score files, the runner, result files, the leaderboard."""

@@ -1,0 +1,294 @@
+"""Score files of any origin, matched with a task's annotations: every score, or a reason.
+
+Three forms are read: our item scores (Parquet), VideoCon's CSV (videopath, full prompt, entailment, and then
+what it calls pos and neg) and SynViTA's (videopath, bare caption, entailment); the CSVs with or without a
+header. The official scripts join such files with the annotations and drop what does not match, in
+silence; here a row that matches nothing, and a text that has no score, is an error or is counted.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ScoreError
+from ..scoring.protocol import ScoreKind
+from ..tasks.annotations import Annotations, Ints
+from ..tasks.task import Task
+from .score_columns import ScoreColumns, read_score_columns
+from .video_match import match_videos
+
+Floats = npt.NDArray[np.float64]
+KINDS: tuple[ScoreKind, ...] = ("log_odds", "probability", "similarity")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionCounts:
+    """What a score file held, in its own rows and in texts of the task.
+
+    Attributes:
+        file, form: `parquet` or `csv`. header: whether the CSV has one.
+        rows: rows of the file. used: those that belong to the task.
+        unknown: rows of no video or text of the task. repeated: rows that repeat an earlier score.
+        scored, texts: k of n distinct (video, text) pairs of the task have a score.
+        distinct_scores: how many different values; few mean that ties decide rankings.
+        prompts: names of the prompts that captions stood in.
+        unended: the CSV does not end with a line end (the released ones do not either); the number in its
+            last row may have been cut, which nothing can show.
+    """
+
+    file: str
+    form: str
+    header: bool
+    rows: int
+    used: int
+    unknown: int
+    repeated: int
+    scored: int
+    texts: int
+    distinct_scores: int
+    prompts: tuple[str, ...]
+    unended: bool
+
+    @property
+    def missing(self) -> int:
+        """Texts without a score."""
+        return self.texts - self.scored
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Scores aligned with the rows of the annotations.
+
+    Attributes:
+        scores: float64 [N], NaN where missing. kind: what the numbers mean.
+        scored: bool [N], False where missing: the metrics' `scored`.
+        counts: for the result file.
+    """
+
+    scores: Floats
+    kind: ScoreKind
+    counts: PredictionCounts
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        return ~np.isnan(self.scores)
+
+    @property
+    def complete(self) -> bool:
+        """Every text of the task has a score."""
+        return self.counts.missing == 0
+
+
+def read_predictions(
+    path: str | Path,
+    annotations: Annotations,
+    task: Task | str | None = None,
+    *,
+    kind: ScoreKind | None = None,
+    allow_missing: bool = False,
+    allow_unknown: bool = False,
+) -> Predictions:
+    """Read a score file and match it with the annotations of its task.
+
+    A row belongs to the video whose path its own path ends with, or whose name it has, and to the text whose
+    caption it holds, bare or in a known prompt. A (video, text) that stands in several rows of the
+    annotations gives them all its score. A row that repeats an earlier one with the same score is counted.
+
+    Args:
+        path: .csv or .parquet.
+        task: checked against the annotations, if given.
+        kind: what the scores mean. None: what the Parquet file says; otherwise `probability`, as all
+            released scores are, if all lie in [0, 1], and an error if they do not.
+        allow_missing: texts without a score become NaN and are counted.
+        allow_unknown: rows of other videos or texts are passed over and counted.
+
+    Raises:
+        ScoreError: a score that is NaN, infinite or (for probabilities) outside [0, 1]; two different
+            scores for one text; an unknown video or caption; a missing text; another task. The file and the
+            row, counted from 0 without a header, are named.
+        SchemaError: the file itself is broken or in another form; a file that was cut off is one of these
+            or misses texts.
+    """
+    path = Path(path)
+    _check_task(task, annotations, path)
+    columns = read_score_columns(path, annotations)
+    video_of, unknown_video = match_videos(columns.video, annotations, path)
+    video = video_of[columns.video.codes]
+    text = columns.text_code[columns.text]
+    keys, first_row = np.unique(annotations.pair_key, return_index=True)
+    wanted = video * len(annotations.captions) + text
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    known = (video >= 0) & (text >= 0) & (keys[place] == wanted)
+    if not allow_unknown and not known.all():
+        raise _unknown(path, columns, annotations, unknown_video, video, text, ~known)
+    if not known.any():
+        raise ScoreError(
+            f"no row belongs to task {annotations.task}",
+            file=path,
+            found=f"{len(known):,} rows",
+            expected="the task's score file",
+        )
+    rows = np.flatnonzero(known)
+    scores = columns.scores(rows)
+    _check_finite(scores, rows, path)
+    value, repeated = _one_each(scores, rows, place[rows], len(keys), path, columns, annotations)
+    kind = _decide_kind(kind or columns.kind, scores, rows, path)
+
+    missing = np.flatnonzero(np.isnan(value))
+    if len(missing) and not allow_missing:
+        raise _missing(path, annotations, missing, first_row, columns)
+    counts = PredictionCounts(
+        file=str(path),
+        form=columns.form,
+        header=columns.header,
+        rows=len(known),
+        used=len(rows),
+        unknown=len(known) - len(rows),
+        repeated=repeated,
+        scored=len(keys) - len(missing),
+        texts=len(keys),
+        distinct_scores=len(np.unique(scores)),
+        prompts=columns.prompts,
+        unended=columns.unended,
+    )
+    return Predictions(value[annotations.pair], kind, counts)
+
+
+def _check_task(task: Task | str | None, annotations: Annotations, path: Path) -> None:
+    name = task.name if isinstance(task, Task) else task
+    if name is not None and name != annotations.task:
+        raise ScoreError(
+            "the annotations are of another task", file=path, found=annotations.task, expected=name
+        )
+
+
+def _check_finite(scores: Floats, rows: Ints, path: Path) -> None:
+    wrong = np.flatnonzero(~np.isfinite(scores))
+    if wrong.size:
+        raise ScoreError(
+            "a score is not a finite number",
+            file=path,
+            row=int(rows[wrong[0]]),
+            found=f"{scores[wrong[0]]} ({wrong.size:,} such rows)",
+            fix="Score these texts again; to leave a text out, leave its row out and allow missing scores",
+        )
+
+
+def _one_each(
+    scores: Floats,
+    rows: Ints,
+    place: Ints,
+    count: int,
+    path: Path,
+    columns: ScoreColumns,
+    annotations: Annotations,
+) -> tuple[Floats, int]:
+    """The score of each of `count` texts, NaN for none, and how many rows only repeat one."""
+    first = np.full(count, -1, np.int64)
+    first[place[::-1]] = np.arange(len(place))[::-1]
+    differs = np.flatnonzero(scores != scores[first[place]])
+    if differs.size:
+        later, earlier = int(differs[0]), int(first[place[differs[0]]])
+        raise ScoreError(
+            "one text of a video has two different scores",
+            file=path,
+            row=int(rows[later]),
+            found=f"{scores[earlier]!r} in row {rows[earlier]}, {scores[later]!r} in row {rows[later]}, for "
+            f"{columns.video.cell(int(rows[later]))}: {columns.describe(int(rows[later]))} "
+            f"({differs.size:,} such rows)",
+            expected="one score each",
+            fix="Remove the rows that do not count, or score the texts again",
+        )
+    value = np.full(count, np.nan)
+    value[place] = scores
+    return value, len(rows) - int((first >= 0).sum())
+
+
+def _decide_kind(kind: str | None, scores: Floats, rows: Ints, path: Path) -> ScoreKind:
+    if kind is not None and kind not in KINDS:
+        raise ScoreError(
+            "there is no such kind of score",
+            file=path,
+            found=repr(kind),
+            expected=f"one of {', '.join(KINDS)}",
+        )
+    outside = np.flatnonzero((scores < 0) | (scores > 1))
+    if kind in (None, "probability") and outside.size:
+        raise ScoreError(
+            "a score is not a probability",
+            file=path,
+            row=int(rows[outside[0]]),
+            found=f"{scores[outside[0]]} ({outside.size:,} such rows)",
+            expected="a number in [0, 1]",
+            fix=None if kind else "Say what the scores are: log_odds or similarity",
+        )
+    return kind or "probability"
+
+
+def _unknown(
+    path: Path,
+    columns: ScoreColumns,
+    annotations: Annotations,
+    unknown_video: dict[int, str],
+    video: Ints,
+    text: Ints,
+    wrong: npt.NDArray[np.bool_],
+) -> ScoreError:
+    columns.check_file()  # a broken row can look like an unknown caption: say the cause, not the symptom
+    row = int(np.flatnonzero(wrong)[0])
+    name, caption = columns.video.cell(row), columns.describe(row)
+    if video[row] < 0:
+        why = unknown_video[int(columns.video.codes[row])]
+        problem, found, expected = f"a row is of no video of the task ({why})", name, _example(annotations)
+    elif text[row] < 0:
+        problem, found = "a row's caption is none of the task's", f"{caption} for {name}"
+        expected = "a caption of the annotations, bare or in a known prompt, to the letter"
+    else:
+        problem, found = "a row's caption belongs to other videos of the task", f"{caption} for {name}"
+        expected = "one of the video's own texts"
+    return ScoreError(
+        problem,
+        file=path,
+        row=row,
+        found=f"{found} ({int(wrong.sum()):,} such rows of {len(wrong):,})",
+        expected=expected,
+        fix="Take the score file of this task, or allow unknown rows: they are passed over and counted",
+    )
+
+
+def _example(annotations: Annotations) -> str:
+    video = annotations.videos[0]
+    return f"a path that ends like {video.videopath!r}" if video.videopath else f"a file named {video.name!r}"
+
+
+def _missing(
+    path: Path, annotations: Annotations, missing: Ints, first_row: Ints, columns: ScoreColumns
+) -> ScoreError:
+    columns.check_file()
+    row = int(first_row[missing[0]])
+    video = annotations.videos[annotations.video[row]]
+    return ScoreError(
+        f"{len(missing):,} of {len(first_row):,} texts have no score",
+        file=path,
+        row=len(columns.text),
+        found=f"the file ends after {len(columns.text):,} rows; the first text without a score is "
+        f"{annotations.captions[annotations.text[row]]!r} of {video.videopath or video.video_id} "
+        f"(row {annotations.row[row]} of {annotations.report.files[0] if annotations.report.files else 'the annotations'})",
+        expected="a score for every text",
+        fix="Score what is missing, or allow missing scores: the result is then partial",
+    )
+
+
+def item_scores_table(annotations: Annotations, scores: Floats, kind: ScoreKind) -> Any:
+    """The rows that have a score as a `pyarrow.Table` of item scores: columns task, item_id, video_id, text_id,
+    caption, label, score; kind and revision of the annotations in the metadata. `read_predictions` reads it.
+
+    Args:
+        scores: float64 [N], aligned with the annotations; NaN where there is none.
+    """
+    from .score_columns import item_scores
+
+    return item_scores(annotations, scores, kind)
