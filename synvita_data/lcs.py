@@ -16,7 +16,8 @@ swaps the result, and neither a hash seed nor the machine has a say.
 """
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from itertools import chain, count
 from typing import Any
 
 from rapidfuzz.distance import LCSseq
@@ -104,13 +105,11 @@ def matching_blocks(one: Sequence[Any], other: Sequence[Any]) -> list[Block]:
     if swapped := (len(other), other) < (len(one), one):
         one, other = other, one
     # Small numbers in place of elements: rapidfuzz compares hashes, and those of strings may collide.
-    numbers: dict[Hashable, int] = {}
-    first = [numbers.setdefault(element, len(numbers)) for element in one]
-    second = [numbers.setdefault(element, len(numbers)) for element in other]
-    blocks = LCSseq.opcodes(first, second).as_matching_blocks()
+    number = dict(zip(chain(one, other), count())).__getitem__
+    blocks = LCSseq.opcodes(list(map(number, one)), list(map(number, other))).as_matching_blocks()
     if swapped:
         return [(b, a, size) for a, b, size in blocks if size]
-    return [(a, b, size) for a, b, size in blocks if size]
+    return [(a, b, size) for a, b, size in blocks if size]  # the last one is an empty end mark
 
 
 def released_shared_tokens(ids: Sequence[int], other_ids: Sequence[int]) -> list[bool]:
