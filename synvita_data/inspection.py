@@ -166,10 +166,11 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
     figure = Figure(figsize=(7.2, 1.5 + 0.72 * len(shown)), layout="constrained")
     axes = figure.subplots()
     reach = min(1.0, float(np.ceil(10 * max(np.abs(s.differences).max() for s in shown)) / 10) or 0.1)
-    edges = np.linspace(-reach, reach, 61)
+    rows = max(s.scored for s in shown)
+    edges = np.linspace(-reach, reach, 2 * int(np.clip(np.sqrt(rows), 10, 30)) + 1)
     for level, summary in enumerate(reversed(shown)):
         counts, _ = np.histogram(summary.differences, bins=edges)
-        heights = 0.78 * counts / counts.max()
+        heights = 0.7 * counts / counts.max()
         axes.stairs(level + heights, edges, baseline=level, fill=True, color=_FILL)
         axes.stairs(level + heights, edges, baseline=level, color=_FAINT, linewidth=0.8)
         colour = _NEGATIVE if summary.difference < 0 else _POSITIVE
