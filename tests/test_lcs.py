@@ -395,3 +395,11 @@ def test_real_pairs(real_data):
         kept = [word for a, b in spans for word in words_of(caption[a:b])]
         assert kept == [word for a, b in neg_spans for word in words_of(neg_caption[a:b])]
         assert len(kept) == lcs_length(words_of(caption), words_of(neg_caption))
+
+
+def test_benchmark_runs(repo_root):
+    command = [sys.executable, str(repo_root / "benchmarks" / "lcs.py"), "--small"]
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert "word-level shared spans: " in output
+    assert "goal <= 1" in output
+    assert "pylcs" in output
