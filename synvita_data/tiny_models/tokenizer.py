@@ -1,0 +1,109 @@
+"""Small tokenizers of the real classes, trained in a fraction of a second on `corpus.sentences`.
+
+Both kinds that matter for masks are here: Llama's (Metaspace, byte fallback, no rule between letters and
+spaces) and byte-level BPE (Qwen, CLIP), where an offset often includes the space before a word.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from .corpus import ANSWERS, sentences
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer, LlamaTokenizer, Qwen2Tokenizer
+
+VOCABULARY = 1536  # at most; the corpus gives fewer
+Merges = list[tuple[str, str]]
+
+
+def llama_tokenizer(special: Sequence[str] = ()) -> "LlamaTokenizer":
+    """A `LlamaTokenizer` with `<s>` in front, `<pad>` on the left, and the tokens `special` at the end."""
+    from transformers import LlamaTokenizer
+
+    vocabulary, merges = _trained("llama")
+    return LlamaTokenizer(
+        vocab=dict(vocabulary),
+        merges=list(merges),
+        pad_token="<pad>",
+        padding_side="left",
+        add_bos_token=True,
+        model_max_length=4096,
+        extra_special_tokens=list(special),
+    )
+
+
+def qwen_tokenizer(special: Sequence[str] = ()) -> "Qwen2Tokenizer":
+    """A `Qwen2Tokenizer` (byte-level) with `<|im_start|>`, `<|im_end|>`, and the tokens `special`."""
+    from transformers import Qwen2Tokenizer
+
+    vocabulary, merges = _trained("qwen")
+    return Qwen2Tokenizer(
+        vocab=dict(vocabulary),
+        merges=list(merges),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        padding_side="left",
+        model_max_length=4096,
+        extra_special_tokens=["<|im_start|>", *special],
+    )
+
+
+def clip_tokenizer() -> "CLIPTokenizer":
+    """A `CLIPTokenizer`: lower case, byte-level with `</w>` at the end of words, 77 positions."""
+    from transformers import CLIPTokenizer
+
+    vocabulary, merges = _trained("clip")
+    return CLIPTokenizer(vocab=dict(vocabulary), merges=list(merges), model_max_length=77)
+
+
+@lru_cache
+def _trained(kind: str) -> tuple[dict[str, int], Merges]:
+    """Vocabulary and merges of BPE on the corpus, split into words as tokenizers of this kind split."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    if kind == "llama":
+        special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+        tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+        # SentencePiece never merges over a space, nor letters with punctuation.
+        words = pre_tokenizers.Split(Regex(r"▁?\w+|▁?[^\w▁]+|▁"), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False), words]
+        )
+        trainer = trainers.BpeTrainer(
+            vocab_size=VOCABULARY, min_frequency=2, special_tokens=special, show_progress=False
+        )
+    else:
+        special = ["<|endoftext|>"]
+        suffix = "</w>" if kind == "clip" else ""
+        if suffix:
+            # All bytes that end a word, named here: the trainer would add those it meets, in hash order.
+            special += ["<|startoftext|>", *(f"{byte}{suffix}" for byte in sorted(alphabet))]
+        tokenizer = Tokenizer(models.BPE(end_of_word_suffix=suffix))
+        tokenizer.decoder = decoders.ByteLevel()
+        if kind == "clip":
+            tokenizer.normalizer = normalizers.Lowercase()
+            split = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"), "removed", invert=True)
+            byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+            tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+        else:
+            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=VOCABULARY,
+            min_frequency=2,
+            special_tokens=special,
+            initial_alphabet=alphabet,
+            show_progress=False,
+            **({"end_of_word_suffix": suffix} if suffix else {}),
+        )
+    tokenizer.train_from_iterator(sentences(), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["vocab"], [tuple(merge) for merge in model["merges"]]
+
+
+def answer_ids(tokenizer: object) -> dict[str, int]:
+    """The single token of each answer (Yes, No, yes, no) at the start of a text, for tests and examples."""
+    ids = {answer: tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in ANSWERS}  # type: ignore[operator]
+    return {answer: own[0] for answer, own in ids.items() if len(own) == 1}
