@@ -18,6 +18,7 @@ from .source import Source
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 # Demuxers that may run. Others are refused because a file named .mp4 can be a playlist that reads other
@@ -52,7 +53,9 @@ def open_video(
                 expected=f"at least {cut.least_bytes:,} bytes",
                 fix="Copy or generate it again",
             )
-        options = {"format_whitelist": _CONTAINERS, "max_pixels": str(limits.max_pixels)}
+        # FFmpeg counts its buffers' padding, so this only stops what is far too large; frames are checked again.
+        max_pixels = str(2 * limits.max_pixels + (1 << 16))
+        options = {"format_whitelist": _CONTAINERS, "max_pixels": max_pixels}
         if lean and is_iso(handle.read(8)):
             options |= {"skip_frame": "all", "probesize": "4096", "fpsprobesize": "0"}
         handle.seek(0)
@@ -71,8 +74,19 @@ def open_video(
                 if other is not stream:
                     other.discard = Discard.all
             limits.check("max_pixels", stream.width * stream.height, source.name, "pixels a frame")
-            stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+            stream.codec_context.options = {"max_pixels": max_pixels}
             yield container, stream
+
+
+def video_packets(container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet]":
+    """The stream's packets in decoding order, without the demuxer's empty end marker."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:  # an AVI file may leave a frame out, too
+                yield packet
+    except IndexError:
+        # PyAV 18 trips at the end of a file in which another stream appeared late (FLV); all packets are out.
+        return
 
 
 def has_sample_table(container: "InputContainer") -> bool:

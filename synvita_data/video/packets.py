@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from .container import has_sample_table
+from .container import has_sample_table, video_packets
 from .errors import CorruptVideoError, NoFramesError, TruncatedVideoError
 from .h264 import inspect_packet, length_size
 from .limits import Limits
@@ -123,9 +123,7 @@ def read_index(
     h264 = stream.codec_context.name == "h264"
     prefix = length_size(stream.codec_context.extradata) if h264 else None
     try:
-        for packet in container.demux(stream):
-            if packet.size == 0:  # the demuxer's end marker, or a frame that an AVI file left out
-                continue
+        for packet in video_packets(container, stream):
             if packet.is_corrupt:
                 raise _cut_packet(source, len(index.pts), None)
             whole, spare = inspect_packet(memoryview(packet), prefix) if h264 else (True, False)

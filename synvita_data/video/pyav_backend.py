@@ -18,7 +18,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from .container import open_video
+from .container import open_video, video_packets
 from .errors import CorruptVideoError, NoFramesError
 from .frames import Frames
 from .limits import Limits
@@ -80,7 +80,7 @@ def _read_quickly(
                 canvas.put(position, frame)
     if index.kept is None:
         with open_video(source, limits) as (container, stream):
-            packets = (packet for packet in container.demux(stream) if packet.size)
+            packets = video_packets(container, stream)
             for position, frame in _decode(stream, index, packets, positions, threads):
                 canvas.put(position, frame)
     return canvas.frames(chosen, timeline)
@@ -172,9 +172,12 @@ def first_frame(stream: "VideoStream", index: PacketIndex, source: Source, limit
     """
     if index.timeline is not None and index.kept is not None:
         try:
-            return next(_decode(stream, index, index.kept, index.order[:1], threads=1))[1]
+            frame = next(_decode(stream, index, index.kept, index.order[:1], threads=1))[1]
         except (_Doubt, StopIteration):
             pass
+        else:
+            limits.check("max_pixels", frame.width * frame.height, source.name, "pixels a frame")
+            return frame
     with open_video(source, limits, lean=False) as (container, fresh):
         for frame in _every_frame(container, fresh, source, limits, threads=1):
             return frame
@@ -192,12 +195,10 @@ def _every_frame(
     count, keyframe_seen = 0, False
     _use_threads(stream, threads)
     try:
-        for number, packet in enumerate(container.demux(stream)):
-            keyframe_seen = keyframe_seen or packet.is_keyframe
+        for number, packet in enumerate(itertools.chain(video_packets(container, stream), [None])):
+            keyframe_seen = keyframe_seen or packet is None or packet.is_keyframe
             try:
-                frames = stream.codec_context.decode(packet if packet.size else None)
-            except av.error.EOFError:  # a second end marker
-                break
+                frames = stream.codec_context.decode(packet)  # None: what the decoder still holds
             except av.error.FFmpegError as error:
                 if not keyframe_seen:  # the tail of a group of pictures whose head was cut away
                     continue
@@ -205,6 +206,7 @@ def _every_frame(
             for frame in frames:
                 if frame.is_corrupt:
                     raise _damaged(source, f"frame {count} decoded with errors")
+                limits.check("max_pixels", frame.width * frame.height, source.name, "pixels a frame")
                 yield frame
                 count += 1
                 limits.check("max_frames", count, source.name, "frames")
@@ -230,6 +232,7 @@ class _Canvas:
         if key not in self._missing:
             return
         turns = frame.rotation // 90 % 4 if frame.rotation % 90 == 0 else 0  # counterclockwise
+        self._limits.check("max_pixels", frame.width * frame.height, self._source.name, "pixels a frame")
         if self._pixels is None:
             self._pixels = self._allocate(frame, turned=turns % 2 == 1)
         height, width = self._pixels.shape[1:3]

@@ -1,0 +1,135 @@
+"""Decoding 8 frames at 224 × 224: the default backend against stock decord and torchcodec, in one run.
+
+    python benchmarks/decode.py [--small] [--rounds N]
+
+Inputs: the nine small clips of ../shared/data/synvita-samples together, and its 720p clip alone; where
+they are absent, or with --small, one clip made here. The others are called directly, as their users
+call them, each with one and with all processors; their best counts. Rounds are interleaved and the best
+of each is taken, because other work on the machine only ever adds time. Lines end with ok or short
+against the goal of a ratio of at least 1 (default at least as fast as the best other).
+"""
+
+import argparse
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from synvita_data.video import FramePolicy, decode, encode_mp4
+
+COUNT, SIZE = 8, 224
+SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "synvita-samples"
+Decoder = Callable[[Path], object]
+
+
+def midpoints(frames: int) -> list[int]:
+    return [int(frames / COUNT * (k + 0.5)) for k in range(COUNT)]
+
+
+def ours(path: Path) -> object:
+    return decode(path, FramePolicy(count=COUNT, size=(SIZE, SIZE))).pixels
+
+
+def stock_decord(threads: int) -> Decoder:
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+
+    def run(path: Path) -> object:
+        reader = decord.VideoReader(str(path), width=SIZE, height=SIZE, num_threads=threads)
+        return reader.get_batch(midpoints(len(reader))).asnumpy()
+
+    return run
+
+
+def stock_torchcodec(threads: int, seek_mode: str) -> Decoder:
+    from torchcodec.decoders import VideoDecoder
+    from torchcodec.transforms import Resize
+
+    def run(path: Path) -> object:
+        reader = VideoDecoder(
+            path, num_ffmpeg_threads=threads, seek_mode=seek_mode, transforms=[Resize((SIZE, SIZE))]
+        )
+        return reader.get_frames_at(midpoints(len(reader))).data.numpy()
+
+    return run
+
+
+def decoders(probe_clip: Path) -> dict[str, Decoder]:
+    """Every decoder that works here, ours first."""
+    processors = len(os.sched_getaffinity(0))
+    found: dict[str, Decoder] = {"pyav (default)": ours}
+    candidates: dict[str, Callable[[], Decoder]] = {}
+    for threads in sorted({1, processors}):
+        candidates[f"decord, {threads} threads"] = lambda threads=threads: stock_decord(threads)
+        for mode in ("exact", "approximate"):
+            candidates[f"torchcodec {mode}, {threads} threads"] = lambda threads=threads, mode=mode: (
+                stock_torchcodec(threads, mode)
+            )
+    for name, make in candidates.items():
+        try:
+            decoder = make()
+            decoder(probe_clip)
+        except (ImportError, OSError, RuntimeError) as error:
+            print(f"# left out: {name}: {str(error).strip().splitlines()[0][:100]}")
+        else:
+            found[name] = decoder
+    return found
+
+
+def best_times(found: dict[str, Decoder], clips: list[Path], rounds: int) -> dict[str, float]:
+    """Best wall time of each decoder over all `clips`, seconds; rounds interleaved, clip by clip."""
+    best = {name: [float("inf")] * len(clips) for name in found}
+    for _ in range(rounds):
+        for i, clip in enumerate(clips):
+            for name, decoder in found.items():
+                begin = time.perf_counter()
+                decoder(clip)
+                best[name][i] = min(best[name][i], time.perf_counter() - begin)
+    return {name: sum(times) for name, times in best.items()}
+
+
+def made_clip(folder: Path) -> Path:
+    """A noisy moving gradient, 256 × 256, 48 frames."""
+    noise = np.random.default_rng(0).integers(0, 24, (48, 256, 256, 3))
+    ramp = np.arange(256)[None, :, None, None] // 2 + np.arange(48)[:, None, None, None]
+    path = folder / "made.mp4"
+    encode_mp4((ramp + noise).astype(np.uint8), 8, path)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="one made clip, two rounds: does it run?")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        sets: dict[str, list[Path]] = {}
+        if SAMPLES.is_dir() and not options.small:
+            sets["nine small clips"] = sorted(SAMPLES.glob("*/*.mp4"))
+            sets["720p clip"] = sorted(SAMPLES.glob("*.mp4"))
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            sets["made clip"] = [made_clip(folder)]
+        rounds = 2 if options.small else options.rounds
+        found = decoders(next(iter(sets.values()))[0])
+        for title, clips in sets.items():
+            times = best_times(found, clips, rounds)
+            for name, seconds in times.items():
+                print(f"decode {title}, {name}: {seconds * 1000:.1f} ms")
+            mine = times.pop("pyav (default)")
+            if not times:
+                print(f"decode {title}, ratio to the best other: no other backend works here")
+                continue
+            rival = min(times, key=lambda name: times[name])
+            ratio = times[rival] / mine
+            verdict = "ok" if ratio >= 1 else "short"
+            print(f"decode {title}, ratio to the best other ({rival}): {ratio:.2f} x (goal >= 1) {verdict}")
+
+
+if __name__ == "__main__":
+    main()
