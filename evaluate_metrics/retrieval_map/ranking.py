@@ -107,8 +107,8 @@ def retrieval_map(
     if not rankable.any():
         raise InputError("no caption has a scored positive")
     kept &= rankable[caption_codes]
-    ranking = _rank(numbers[kept], truth[kept], caption_codes[kept], video_codes[kept])
-    del numbers, truth, caption_codes, video_codes  # a million pairs: these are no longer needed
+    tie_order = video_codes[kept] if ties == "official" else None
+    ranking = _rank(numbers[kept], truth[kept], caption_codes[kept], tie_order)
 
     coverage = {"k": pairs, "n": expected_pairs}
     table = {"map": ranking.average_precision(ties)}
@@ -188,7 +188,7 @@ def _check_positives(labels: Bools, captions: Ints, caption_ids: list[Any]) -> N
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Rows sorted by caption, then falling score, then video path. `start`, `size`, `positives` are per
+    """Rows sorted by caption, then falling score (then `tie_order`). `start`, `size`, `positives` are per
     caption; the rest is per row: `rank` (from 1) in the caption, and of the row's block of ties `place` (from 1),
     `block` and `hits` (the n and m of the docstring) and `hits_before` (Q)."""
 
@@ -248,8 +248,11 @@ class _Ranking:
         return np.add.reduceat(per_row, self.start) / self.positives
 
 
-def _rank(scores: Floats, labels: Bools, captions: Ints, videos: Ints) -> _Ranking:
-    order = np.lexsort((videos, -scores, captions))
+def _rank(scores: Floats, labels: Bools, captions: Ints, tie_order: Ints | None) -> _Ranking:
+    """The ranking of each caption; the order inside a block of ties is `tie_order`, or None where any will do."""
+    falling = np.argsort(-scores) if tie_order is None else np.lexsort((tie_order, -scores))
+    few = np.uint16 if int(captions.max()) < 1 << 16 else np.int64  # NumPy sorts 16 bits by radix
+    order = falling[np.argsort(captions[falling].astype(few), kind="stable")]
     label, caption, score = labels[order], captions[order], scores[order]
     row = np.arange(len(order))
     new_caption = np.diff(caption, prepend=-1) > 0
