@@ -33,7 +33,7 @@ class BuiltFolder:
     """A folder that passed every check.
 
     Attributes:
-        card: text of README.md. report: `build.json`. quarantine: text of `quarantine.jsonl`.
+        card: text of README.md. report: `build.json`. quarantine: text of `quarantine.jsonl`, if any.
         data: shard path -> file, all configs. extras: other files to publish (licence, figures).
         left_out: what lies in the folder and is not published (work in progress, hidden files).
         warnings: what the Hub's viewer, or a reader of the card, will not see.
@@ -42,7 +42,7 @@ class BuiltFolder:
     root: Path
     card: str
     report: dict[str, Any]
-    quarantine: str
+    quarantine: str | None
     data: dict[str, LocalFile]
     extras: tuple[LocalFile, ...]
     left_out: tuple[str, ...]
@@ -108,7 +108,7 @@ def read_built_folder(root: Path) -> BuiltFolder:
         root=root,
         card=card,
         report=report,
-        quarantine=_read(root, QUARANTINE) if QUARANTINE in names else "",
+        quarantine=_read(root, QUARANTINE) if QUARANTINE in names else None,
         data=data,
         extras=tuple(LocalFile(name, root / name) for name in extras),
         left_out=_summary(name for name in names if name not in published),

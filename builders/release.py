@@ -80,7 +80,7 @@ def plan_release(
                 fix="Use another repository, or remove them with --delete-missing",
             )
         report = _merged_report(folder.report, remote.report, kept)
-        quarantine = _merged_quarantine(folder.quarantine, remote.quarantine, kept)
+        quarantine = _merged_quarantine(folder.quarantine or "", remote.quarantine, kept)
         _check_kept_files(remote.snapshot, remote.report, kept, repo_id)
 
     names = [*sorted(report["configs"]), *([ALL_CONFIG] if len(report["configs"]) > 1 else [])]
@@ -88,7 +88,7 @@ def plan_release(
     card = _card(folder, report, repo_id=repo_id, tag=tag, default=chosen, kept=kept)
     check_card(card, report, file=CARD)
     files = [*folder.data.values(), *folder.extras]
-    if quarantine:
+    if quarantine is not None:
         files.append(LocalFile(QUARANTINE, quarantine.encode()))
     files.append(LocalFile(REPORT, _dump(report, folder).encode()))
     files.append(LocalFile(CARD, card.encode()))

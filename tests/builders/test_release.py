@@ -74,6 +74,15 @@ def test_a_first_version_sends_everything_the_card_last(folders):
     assert text_of(release, "build.json") == (folder / "build.json").read_text()
 
 
+def test_an_empty_quarantine_list_is_published_too(folders, tmp_path):
+    folder = shutil.copytree(folders["lavie",], tmp_path / "clean")
+    (folder / "quarantine.jsonl").write_text("")
+    release = plan(folder)
+    assert text_of(release, "quarantine.jsonl") == ""
+    again = plan(folder, on_hub(release))
+    assert (again.upload, again.delete) == ((), ())
+
+
 def test_the_same_content_again_changes_nothing(folders):
     first = plan(folders["cogvideox", "lavie"])
     again = plan(folders["cogvideox", "lavie"], on_hub(first))
