@@ -1,5 +1,6 @@
 """Load a dataset of triplets, and put the real videos a user has into its rows."""
 
+import json
 import logging
 import re
 import warnings
@@ -268,7 +269,7 @@ def _with_real_videos(dataset: "datasets.Dataset", videos: RealVideos) -> "datas
         info=datasets.DatasetInfo(features=datasets.Features(kept)),
         # By content, so that `map` finds its cache again for equal files and misses it for others; and
         # without `datasets` hashing the table itself, which may refer to embedded videos.
-        fingerprint=Hasher.hash(summary),
+        fingerprint=Hasher.hash(json.dumps(summary)),
     )
     rest = dataset.remove_columns(list(_FOUND_COLUMNS))
     joined = datasets.concatenate_datasets([rest, replaced], axis=1, info=dataset.info, split=dataset.split)
@@ -276,37 +277,34 @@ def _with_real_videos(dataset: "datasets.Dataset", videos: RealVideos) -> "datas
 
 
 def _replacements(data: Any, found: list[RealVideo | None]) -> tuple["pa.Table", list[Any]]:
-    """The four columns, chunked as `real_video` is, and what distinguishes them from those before."""
+    """The four columns, and what distinguishes them from those before."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    old = {name: data.column(name) for name in _FOUND_COLUMNS}
-    chunks: dict[str, list[pa.Array]] = {name: [] for name in _FOUND_COLUMNS}
-    summary: list[Any] = []
-    offset = 0
-    for real in old["real_video"].chunks:
-        here = slice(offset, offset + len(real))
-        offset += len(real)
-        times = [old[name].slice(here.start, len(real)).combine_chunks() for name in ("start", "end")]
-        fields = [real.type.field(index).name for index in range(real.type.num_fields)]
-        children = dict(zip(fields, real.flatten(), strict=True))  # views: no bytes are copied
-        embedded = children["bytes"].is_valid()
-        videos = [
-            None if inside else video for video, inside in zip(found[here], embedded.to_pylist(), strict=True)
-        ]
-        is_new = pa.array([video is not None for video in videos])
-        paths = pa.array([video and str(video.path) for video in videos], pa.string())
-        children["path"] = pc.if_else(is_new, paths, children["path"])
-        if not pc.any(embedded).as_py():
-            children["bytes"] = pa.nulls(len(real), children["bytes"].type)
-        absent = pc.invert(pc.or_(is_new, real.is_valid()))
-        chunks["real_video"].append(
-            pa.StructArray.from_arrays([children[name] for name in fields], names=fields, mask=absent)
-        )
-        chunks["real_available"].append(pc.or_(is_new, embedded))
-        cut = pa.array([video is not None and not video.times_apply for video in videos])
-        for name, values in zip(("start", "end"), times, strict=True):
-            chunks[name].append(pc.if_else(cut, pa.nulls(len(real), values.type), values))
-        summary += [video and (str(video.path), video.times_apply) for video in videos]
-    table = pa.table({name: pa.chunked_array(chunks[name], old[name].type) for name in _FOUND_COLUMNS})
-    return table, summary
+    old = data.column("real_video")
+    fields = [old.type.field(index).name for index in range(old.type.num_fields)]
+    children = dict(zip(fields, old.flatten(), strict=True))  # views: no bytes are copied
+    embedded = pc.is_valid(children["bytes"])
+    videos = [None if inside else video for video, inside in zip(found, embedded.to_pylist(), strict=True)]
+    is_new = pa.array([video is not None for video in videos], pa.bool_())
+    new_paths = pa.array([video and str(video.path) for video in videos], pa.string())
+    children["path"] = pc.if_else(is_new, new_paths, children["path"].combine_chunks())
+    if not pc.any(embedded).as_py():
+        children["bytes"] = pa.chunked_array([pa.nulls(len(videos), children["bytes"].type)])
+    absent = pc.invert(pc.or_(is_new, pc.is_valid(old).combine_chunks()))
+    pieces, offset = [], 0
+    for chunk in children["bytes"].chunks:
+        part = {"bytes": chunk, "path": children["path"].slice(offset, len(chunk))}
+        mask = absent.slice(offset, len(chunk))
+        offset += len(chunk)
+        pieces.append(pa.StructArray.from_arrays([part[name] for name in fields], names=fields, mask=mask))
+    cut = pa.array([video is not None and not video.times_apply for video in videos], pa.bool_())
+    columns = {
+        "real_video": pa.chunked_array(pieces, old.type),
+        "real_available": pc.or_(is_new, embedded.combine_chunks()),
+    }
+    for name in ("start", "end"):
+        times = data.column(name).combine_chunks()
+        columns[name] = pc.if_else(cut, pa.nulls(len(videos), times.type), times)
+    summary = [video and (str(video.path), video.times_apply) for video in videos]
+    return pa.table({name: columns[name] for name in _FOUND_COLUMNS}), summary

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .errors import SourceError, SynvitaError
 from .schema import Triplet
@@ -143,9 +143,8 @@ class RealVideos:
     def _at_videopath(self, videopath: str | None, key: str) -> str | None:
         if videopath is None:
             return None
-        path = PurePosixPath(videopath.replace("\\", "/"))
-        wanted = path.with_name(video_stem(path.name)).as_posix() if path.name else ""
-        same = [file for file in self._files.get(video_stem(path.name), ()) if _bare(file) == wanted]
+        wanted = _bare(videopath)
+        same = [file for file in self._files.get(wanted.rpartition("/")[2], ()) if _bare(file) == wanted]
         return self._one_of(same, key)
 
     def _named(self, source: str, video_id: str, videopath: str | None, key: str) -> str | None:

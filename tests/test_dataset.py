@@ -198,6 +198,13 @@ def test_slices_get_their_own_videos(tmp_path):
         assert (line["real_video"] and line["real_video"]["path"]) == wanted
 
 
+def test_no_rows_and_rows_of_two_splits(built, tmp_path):
+    root = put(tmp_path / "real", "activitynet/1303.mp4")
+    assert len(load(built, tmp_path, split="train[:0]", real_root=root)) == 0
+    both = load(built, tmp_path, split="train+test", real_root=root)
+    assert both["real_available"][:] == [False, False, True]
+
+
 def test_a_mapping_names_files_that_say_nothing(built, tmp_path):
     root = put(tmp_path / "real", "a/0001.mp4")
     mapping = {"msr-vtt_TrainValVideo_video3094": "a/0001.mp4"}
