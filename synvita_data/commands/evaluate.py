@@ -1,0 +1,219 @@
+"""`synvita evaluate`: score a model on benchmarks, or evaluate a file of scores."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..evaluation.results import Result
+    from ..tasks import Annotations, Task
+
+
+def evaluate(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="chance, or Hub id or folder of a CLIP or SigLIP; none with --predictions.",
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", metavar="NAME", help="Benchmark; repeat for several.")
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Annotation file of the task, or a folder that holds those of all."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of results.")] = Path("results"),
+    real_root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the benchmark's videos lie.")
+    ] = None,
+    real_mapping: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Which file is which video (docs/dataset.md).")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Scores made elsewhere: our Parquet or the released CSVs."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Model name for --predictions. Default: the file's name.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="What --predictions hold: log_odds, probability or similarity.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Go on when videos or scores are missing; never official.")
+    ] = False,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="Pass over --predictions of other videos and captions.")
+    ] = False,
+    revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames a video (segment midpoints).", min=1)] = None,
+    backend: Annotated[str, typer.Option(help="Decoder: pyav, decord or torchcodec.")] = "pyav",
+    device: Annotated[str | None, typer.Option(help="cuda:0, cpu, … Default: this process's GPU.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Of the bootstrap, and of chance.")] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for intervals.", min=0)] = 1000,
+    limit: Annotated[int | None, typer.Option(help="Only the first videos, for a trial.", min=1)] = None,
+    workers: Annotated[int, typer.Option(help="Threads that decode ahead.", min=1)] = 2,
+) -> None:
+    """Score a model on benchmarks and write one result file a task, or evaluate a file of scores.
+
+    Saves after every video and resumes. Under `accelerate launch` the processes share the videos.
+    """
+    from ..errors import SynvitaError
+    from ..tasks import get_task, read_annotations
+
+    if (model is None) == (predictions is None):
+        raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
+    if not task:
+        from ..tasks import TASKS
+
+        raise SynvitaError("no task is named", expected=f"--task {', '.join(TASKS)}")
+    if annotations is None:
+        raise SynvitaError(
+            "no annotations are given",
+            expected="--annotations FILE_OR_FOLDER",
+            fix="docs/tasks.md says where each benchmark's file is published",
+        )
+    if predictions is not None and len(task) > 1:
+        raise SynvitaError("a score file is of one task", found=task)
+    tasks = [get_task(each) for each in task]
+    read = [(each, read_annotations(each, annotations)) for each in tasks]  # complain before long work
+    options = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
+    if predictions is not None:
+        _from_file(*read[0], predictions, name or predictions.stem, kind, allow_unknown, out, options)
+        return
+    if real_root is None and model != "chance":
+        raise SynvitaError("no videos are given", expected="--real-root DIR")
+    assert model is not None
+    from ..scoring.registry import open_scorer
+    from ..video import FramePolicy
+
+    policy = None
+    if frames is not None or backend != "pyav":
+        policy = FramePolicy(count=frames or 8, backend=backend)
+    scorer = open_scorer(
+        model, revision=revision, device=device, dtype=dtype, seed=seed, frames=policy, workers=workers
+    )
+    for each, rows in read:
+        _run(scorer, each, rows, real_root, real_mapping, out, limit, options)
+
+
+def _from_file(
+    task: "Task",
+    rows: "Annotations",
+    path: Path,
+    name: str,
+    kind: str | None,
+    allow_unknown: bool,
+    out: Path,
+    options: dict[str, Any],
+) -> None:
+    import time
+    from dataclasses import asdict
+    from typing import cast
+
+    from ..evaluation.measure import measure
+    from ..evaluation.predictions import read_predictions
+    from ..evaluation.results import make_result, write_result
+    from ..files import sha256_file
+    from ..scoring.protocol import ScoreKind
+
+    started = time.monotonic()
+    found = read_predictions(
+        path,
+        rows,
+        task,
+        kind=cast(ScoreKind | None, kind),
+        allow_missing=options["partial"],
+        allow_unknown=allow_unknown,
+    )
+    metrics = measure(task, rows, found.scores, found.kind, **options)
+    counts = {**asdict(found.counts), "file": path.name}
+    result = make_result(
+        task=task,
+        annotations=rows,
+        metrics=metrics,
+        model={"name": name, "revision": sha256_file(path)[:16], "kind": found.kind, "prompt": None}
+        | {"settings": {"scores from": path.name}},
+        scores=found.scores,
+        frames=None,
+        run={"wall_seconds": round(time.monotonic() - started, 3)},
+        notes={"score_file": counts},
+    )
+    _report(result, write_result(out, result, rows, found.scores, found.kind))
+
+
+def _run(
+    scorer: Any,
+    task: "Task",
+    rows: "Annotations",
+    real_root: Path | None,
+    real_mapping: Path | None,
+    out: Path,
+    limit: int | None,
+    options: dict[str, Any],
+) -> None:
+    import time
+
+    from ..errors import SourceError
+    from ..evaluation.measure import measure
+    from ..evaluation.results import make_result, write_result
+    from ..evaluation.runner import process_rank, run_key, score_task
+    from ..progress import Progress
+    from ..real_videos import RealVideos
+
+    started = time.monotonic()
+    first = process_rank() == 0
+    # Chance looks at no video: every text gets a number, whether the videos are here or not.
+    resolve = RealVideos(real_root, real_mapping) if real_root is not None else (lambda video: b"")
+    with Progress(f"{scorer.name} on {task.name}", enabled=first) as progress:
+        found = score_task(
+            scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.at
+        )
+    if found is None:
+        return
+    bad = len(found.missing) + len(found.unreadable)
+    if bad and not options["partial"]:
+        raise SourceError(
+            f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
+            file=real_root,
+            found=", ".join([*found.missing, *found.unreadable][:3]) + (", …" if bad > 3 else ""),
+            fix="Complete the videos and run again (what is scored is kept), or pass --partial",
+        )
+    metrics = measure(task, rows, found.scores, scorer.kind, **options)
+    result = make_result(
+        task=task,
+        annotations=rows,
+        metrics=metrics,
+        model={"name": scorer.name, "revision": scorer.revision, "kind": scorer.kind}
+        | {"prompt": scorer.prompt, "settings": scorer.settings},
+        scores=found.scores,
+        frames=scorer.frames and {"policy": scorer.frames.to_dict(), "first_video": found.frames},
+        run={
+            "wall_seconds": round(time.monotonic() - started, 3),
+            "videos_reused": found.reused,
+            "key": run_key(scorer, task, rows),
+        },
+        notes=found.to_record(),
+    )
+    _report(result, write_result(out, result, rows, found.scores, scorer.kind))
+
+
+def _report(result: "Result", path: Path) -> None:
+    from rich.console import Console
+
+    from ..evaluation.leaderboard import estimate_text
+
+    console = Console(highlight=False, soft_wrap=True)
+    score = result.main_score
+    console.print(f"[bold]{result.task}[/] · {result.model} · {score['name']} {estimate_text(score)}")
+    if score["best_ties"] is not None and score["best_ties"] - score["worst_ties"] > 0.005:
+        console.print(f"ties: between {score['worst_ties']:.2f} and {score['best_ties']:.2f} by their order")
+    if not result.official:
+        console.print("[yellow]not official:[/] " + "; ".join(result.record["why_not_official"]))
+    console.print(str(path), style="dim")

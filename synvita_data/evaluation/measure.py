@@ -1,0 +1,102 @@
+"""Scores and annotations in, metrics out: one function a form of task, NumPy only."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ScoreError
+from ..scoring.protocol import ScoreKind
+from ..tasks import Annotations, Task
+
+Metrics = dict[str, Any]
+
+
+def measure(
+    task: Task,
+    annotations: Annotations,
+    scores: npt.NDArray[np.float64],
+    kind: ScoreKind,
+    *,
+    partial: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Metrics:
+    """The metrics of a task, each an estimate in percent with interval, tie bounds and coverage.
+
+    Args:
+        scores: float64 [N], aligned with the rows of `annotations`; NaN where a score is missing.
+        kind: what the scores mean; strict accuracy is left out for similarities.
+        partial: allow missing scores; every estimate says k of n.
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        What the pure function behind `task.metric` returns. Retrieval adds `map_official` and
+        `map_sklearn`, the two values of one sort order that are in the literature.
+
+    Raises:
+        ScoreError: the metric refuses the scores; the message says which row.
+    """
+    try:
+        return _FORMS[task.form](
+            annotations, scores, kind, {"partial": partial, "resamples": resamples, "seed": seed}
+        )
+    except ValueError as error:  # the metrics stand alone and know no SynvitaError
+        raise ScoreError(f"{task.metric} cannot be computed: {str(error).rstrip('.')}") from error
+
+
+def _entailment(a: Annotations, scores: npt.NDArray[np.float64], kind: str, options: Metrics) -> Metrics:
+    from ..evaluate_metrics.entailment_auc.auc import entailment_auc
+
+    groups = {
+        name: column
+        for name, column in (("misalignment", a.misalignment), ("hard", a.hard))
+        if any(value is not None for value in column)
+    }
+    return entailment_auc(
+        scores,
+        a.label,
+        a.video_id,
+        texts=a.text_id,
+        pairs=a.group,
+        groups=groups,
+        kind=kind,
+        scored=~np.isnan(scores),
+        **options,
+    )
+
+
+def _retrieval(a: Annotations, scores: npt.NDArray[np.float64], kind: str, options: Metrics) -> Metrics:
+    from ..evaluate_metrics.retrieval_map.ranking import retrieval_map
+
+    def ranked(**more: Any) -> Metrics:
+        scored = ~np.isnan(scores)
+        return retrieval_map(scores, a.label, a.group, a.videopath, scored=scored, **{**options, **more})
+
+    found = ranked()
+    for ties in ("official", "sklearn"):
+        found[f"map_{ties}"] = ranked(ties=ties, resamples=0)["map"]["value"]
+    return found
+
+
+def _choice(a: Annotations, scores: npt.NDArray[np.float64], kind: str, options: Metrics) -> Metrics:
+    from ..evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
+
+    types = a.type if any(value is not None for value in a.type) else None
+    return multiple_choice_accuracy(
+        scores,
+        a.label,
+        a.group,
+        options=a.option,
+        types=types,
+        scored=~np.isnan(scores),
+        **options,
+    )
+
+
+_FORMS: dict[str, Callable[..., Metrics]] = {
+    "entailment": _entailment,
+    "retrieval": _retrieval,
+    "choice": _choice,
+}

@@ -1,0 +1,158 @@
+"""Result files: `RESULTS/<model>/<task>.json` with the scores of every text in `<task>.parquet` beside it."""
+
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import __version__
+from ..errors import SchemaError
+from ..files import atomic_path, write_atomic
+from ..schema import SCHEMA_VERSION
+from ..scoring.protocol import ScoreKind
+from ..tasks import Annotations, Task
+from .predictions import item_scores_table
+
+# What can move a score or a metric; those that are installed are recorded.
+_RECORDED_PACKAGES = ("numpy", "av", "decord", "torchcodec", "torch", "transformers", "peft", "accelerate")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One task of one model, as it stands in the file.
+
+    Attributes:
+        model: name on the leaderboard. task: name of the task.
+        record: everything in the JSON file; `docs/evaluation.md` describes it.
+    """
+
+    model: str
+    task: str
+    record: dict[str, Any]
+
+    @property
+    def official(self) -> bool:
+        """Every text was scored, on the annotations the paper used."""
+        return bool(self.record["official"])
+
+    @property
+    def main_score(self) -> Mapping[str, Any]:
+        """`name` and the fields of the estimate: value, low, high, worst_ties, best_ties, k, n."""
+        score: Mapping[str, Any] = self.record["main_score"]
+        return score
+
+
+def make_result(
+    *,
+    task: Task,
+    annotations: Annotations,
+    metrics: Mapping[str, Any],
+    model: Mapping[str, Any],
+    scores: npt.NDArray[np.float64],
+    frames: Mapping[str, Any] | None,
+    run: Mapping[str, Any],
+    notes: Mapping[str, Any],
+) -> Result:
+    """Put a result together and decide whether it may be called official.
+
+    Args:
+        model: name, revision, kind, prompt, settings.
+        frames: policy and decoder, None where no video was looked at by this program.
+        run: wall time and the like; the only part that differs between two runs of the same thing.
+        notes: counts of the score file, or videos that could not be scored.
+    """
+    scored = ~np.isnan(scores)
+    pairs = annotations.counts()["pairs"]
+    k = len(np.unique(annotations.pair[scored]))
+    reasons = list(annotations.report.mismatches)
+    if k < pairs:
+        reasons.insert(0, f"{k:,} of {pairs:,} texts were scored")
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "task": {
+            "name": task.name,
+            "annotations": annotations.revision,
+            "hub_path": task.hub_path,
+            "hub_revision": task.hub_revision,
+            "counts": annotations.counts(),
+            "reading": annotations.report.to_record(),
+        },
+        "model": dict(model),
+        "frames": None if frames is None else dict(frames),
+        "main_score": {"name": task.main_score, **metrics[task.main_score]},
+        "metrics": dict(metrics),
+        "coverage": {"k": k, "n": pairs},
+        "partial": k < pairs,
+        "official": not reasons,
+        "why_not_official": reasons,
+        **notes,
+        "versions": versions(),
+        "run": dict(run),
+    }
+    return Result(str(model["name"]), task.name, record)
+
+
+def write_result(
+    folder: Path,
+    result: Result,
+    annotations: Annotations,
+    scores: npt.NDArray[np.float64],
+    kind: ScoreKind,
+) -> Path:
+    """Write both files, scores first; returns the path of the JSON file."""
+    import pyarrow.parquet as pq
+
+    place = folder / safe_name(result.model)
+    with atomic_path(place / f"{result.task}.parquet") as temporary:
+        pq.write_table(item_scores_table(annotations, scores, kind), temporary)
+    path = place / f"{result.task}.json"
+    write_atomic(path, json.dumps(result.record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read a result file.
+
+    Raises:
+        SchemaError: not a result file, or one of another schema version.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version, model, task = record["schema_version"], record["model"]["name"], record["task"]["name"]
+        if not {"main_score", "coverage", "official", "partial"} <= record.keys():
+            raise KeyError("main_score, coverage, official or partial")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SchemaError(
+            "not a result file",
+            file=path,
+            found=repr(error),
+            expected="the JSON that `synvita evaluate` writes",
+        ) from error
+    if str(version).split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise SchemaError(
+            "a result of another schema version", file=path, found=version, expected=SCHEMA_VERSION
+        )
+    return Result(model, task, record)
+
+
+def safe_name(model: str) -> str:
+    """A model's name as a folder: `LanguageBind/Video-LLaVA-7B-hf` becomes `LanguageBind--Video-LLaVA-7B-hf`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", model.strip("/").replace("/", "--")).lstrip(".") or "model"
+
+
+def versions() -> dict[str, str]:
+    """Python, this package and what is installed of the packages that can move a score."""
+    found = {"python": platform.python_version(), "synvita-data": __version__}
+    for name in _RECORDED_PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

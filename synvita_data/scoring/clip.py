@@ -1,0 +1,151 @@
+"""Frame–text cosine with any CLIP or SigLIP of transformers: the baseline of the VideoCLIP era.
+
+The score of a video and a text is the cosine similarity of the text's embedding with each frame's,
+averaged over frames. Only the order of such scores means something (`kind = "similarity"`).
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import SynvitaError, VideoError
+from ..video import FramePolicy, Frames, decode
+from .protocol import ItemScores, ScoreKind, ScoringItem
+from .weights_file import model_revision
+
+if TYPE_CHECKING:
+    pass
+
+MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
+_TEXTS_KEPT = 50_000
+
+
+class ClipScorer:
+    """Mean cosine of frame and text embeddings.
+
+    Frames of one video are embedded in one batch and each text alone, so that a score does not depend
+    on what else is scored, in which order, or by how many processes.
+
+    Args:
+        name: Hub id or folder of a model with `get_image_features` and `get_text_features`.
+        revision: commit, tag or branch on the Hub.
+        frames: default: eight segment midpoints at stored size; the model's processor resizes.
+        device: default: `cuda:LOCAL_RANK` where there is one, else `cpu`.
+        dtype: name of a torch dtype for the weights; similarities are computed in float32.
+        workers: threads that decode ahead.
+
+    Raises:
+        SynvitaError: no such model, or not one of this kind.
+    """
+
+    kind: ScoreKind = "similarity"
+    prompt = None
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        revision: str | None = None,
+        frames: FramePolicy | None = None,
+        device: str | None = None,
+        dtype: str = "float32",
+        workers: int = 2,
+    ) -> None:
+        import torch
+        from transformers import AutoModel, AutoProcessor
+
+        from .device import pick_device
+
+        self.name = name
+        self.frames = frames or FramePolicy(count=8, rule="segment-midpoints")
+        self._device = pick_device(device)
+        try:
+            self._model = AutoModel.from_pretrained(name, revision=revision, dtype=getattr(torch, dtype))
+            self._processor = AutoProcessor.from_pretrained(name, revision=revision)
+        except (OSError, ValueError) as error:
+            raise SynvitaError(
+                "cannot load the model", file=name, found=str(error).splitlines()[0], fix="Check the name"
+            ) from error
+        if not hasattr(self._model, "get_image_features") or not hasattr(self._model, "get_text_features"):
+            raise SynvitaError(
+                "not a model that embeds frames and texts",
+                file=name,
+                found=type(self._model).__name__,
+                expected="a CLIP or SigLIP of transformers",
+            )
+        self._model.eval().to(self._device)
+        self.revision = model_revision(name, self._model)
+        self.settings: dict[str, Any] = {"dtype": dtype, "pooling": "mean cosine over frames"}
+        self._workers = workers
+        self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
+        # SigLIP was trained on texts padded to its full length; CLIP masks padding.
+        self._padding = "max_length" if "siglip" in self._model.config.model_type else True
+
+    def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
+        with ThreadPoolExecutor(self._workers) as pool:
+            for item, frames in _decode_ahead(pool, items, self.frames, ahead=2 * self._workers):
+                if isinstance(frames, VideoError):
+                    yield ItemScores(item.item_id, None, error=frames)
+                    continue
+                images = self._embed_frames(frames)
+                texts = np.stack([self._embed_text(text.caption) for text in item.texts])
+                yield ItemScores(
+                    item.item_id,
+                    (texts.astype(np.float64) @ images.astype(np.float64).T).mean(axis=1),
+                    frame_indices=frames.indices,
+                    details={"backend": frames.backend},
+                )
+
+    def _embed_frames(self, frames: Frames) -> np.ndarray:
+        """float32 [T, D], each of length 1."""
+        inputs = self._processor(images=list(frames.pixels), return_tensors="pt")
+        return self._unit(self._model.get_image_features, inputs)
+
+    def _embed_text(self, caption: str) -> np.ndarray:
+        """float32 [D] of length 1; texts recur in many videos, so they are kept."""
+        if caption not in self._texts:
+            inputs = self._processor(
+                text=[caption], return_tensors="pt", padding=self._padding, truncation=True
+            )
+            self._texts[caption] = self._unit(self._model.get_text_features, inputs)[0]
+            if len(self._texts) > _TEXTS_KEPT:
+                self._texts.popitem(last=False)
+        return self._texts[caption]
+
+    def _unit(self, embed: Any, inputs: Any) -> np.ndarray:
+        import torch
+
+        moved = {
+            key: value.to(self._device, self._model.dtype if value.is_floating_point() else None)
+            for key, value in inputs.items()
+        }
+        with torch.inference_mode():
+            output = embed(**moved)
+            features: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
+            unit = torch.nn.functional.normalize(features.float(), dim=-1)
+        result: np.ndarray = unit.cpu().numpy()
+        return result
+
+
+def _decode_ahead(
+    pool: ThreadPoolExecutor, items: Iterable[ScoringItem], policy: FramePolicy, ahead: int
+) -> Iterator[tuple[ScoringItem, Frames | VideoError]]:
+    """Items in order with their frames, decoded in threads while the model works on those before."""
+
+    def read(item: ScoringItem) -> Frames | VideoError:
+        try:
+            return decode(item.video, policy, start=item.start, end=item.end)
+        except VideoError as error:
+            return error
+
+    waiting: list[tuple[ScoringItem, Any]] = []
+    for item in items:
+        waiting.append((item, pool.submit(read, item)))
+        if len(waiting) > ahead:
+            first, future = waiting.pop(0)
+            yield first, future.result()
+    for item, future in waiting:
+        yield item, future.result()
