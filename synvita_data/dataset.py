@@ -231,11 +231,12 @@ def _load(
         )
     except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
         kind = SchemaError if Path(name).is_dir() else HubError
+        damaged = kind is SchemaError and isinstance(error, datasets.exceptions.DatasetsError)
         raise kind(
             f"the dataset cannot be loaded ({type(error).__name__})",
             file=name if revision is None else f"{name}@{revision}",
             found=str(error),
-            fix="Build the dataset again, or fetch it whole" if kind is SchemaError else None,
+            fix="Build the dataset again, or fetch it whole" if damaged else None,
         ) from error
     expected = features()
     for part in loaded.values() if split is None else [loaded]:

@@ -198,9 +198,10 @@ def test_slices_get_their_own_videos(tmp_path):
         assert (line["real_video"] and line["real_video"]["path"]) == wanted
 
 
-def test_no_rows_and_rows_of_two_splits(built, tmp_path):
+def test_rows_of_two_splits_and_of_none(built, tmp_path):
     root = put(tmp_path / "real", "activitynet/1303.mp4")
-    assert len(load(built, tmp_path, split="train[:0]", real_root=root)) == 0
+    with pytest.raises(SchemaError, match="no data"):  # `datasets` has no empty slices
+        load(built, tmp_path, split="train[:0]", real_root=root)
     both = load(built, tmp_path, split="train+test", real_root=root)
     assert both["real_available"][:] == [False, False, True]
 
