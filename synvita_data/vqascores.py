@@ -228,7 +228,7 @@ class ScoreTable:
         }
 
     def _entry(self, line: int, cells: Cells) -> tuple[Key, _Entry]:
-        own_id, row, model, revision, method, frame, neg_score, score, *texts = cells
+        own_id, row, model, revision, method, frame, neg_score, score, videopath, caption, neg_caption = cells
         model = _text(model)
         key: Key | None = _text(own_id) if own_id else None
         if key is None:
@@ -241,7 +241,6 @@ class ScoreTable:
                 found=f"id {own_id!r}, row {row!r}, model {cells.model!r}",
                 expected="an id or a row number, and a model",
             )
-        videopath, caption, neg_caption = (_text(text) if text else None for text in texts)
         return key, _Entry(
             line,
             model,
@@ -250,9 +249,9 @@ class ScoreTable:
             None if frame is None or frame == "" else self._whole_number(line, "frame", frame),
             self._score(line, key, model, "neg_caption_score", neg_score),
             self._score(line, key, model, "caption_score", score),
-            videopath,
-            caption,
-            neg_caption,
+            _text(videopath) if videopath else None,
+            _text(caption) if caption else None,
+            _text(neg_caption) if neg_caption else None,
         )
 
     def _score(self, line: int, key: Key, model: str, column: str, cell: Any) -> float:
