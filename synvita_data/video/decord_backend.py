@@ -4,11 +4,12 @@ import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .errors import BackendError, CorruptVideoError, MissingBackendError
+from .errors import MissingBackendError
 from .frames import Frames
 from .limits import Limits
-from .other_backend import Plan, make_plan
+from .other_backend import Plan, check_count, make_plan, refused
 from .sampling import FramePolicy
 from .source import Source
 
@@ -25,7 +26,8 @@ def read_frames(
 
     Raises:
         MissingBackendError: decord is not installed.
-        BackendError: decord counts other frames than the packets give (edit lists, streams cut open).
+        BackendError: decord counts other frames than the packets give (edit lists, streams cut open), or
+            fails (it does at some widths below 80).
     """
     decord = _import_decord()
     plan = make_plan(source, policy, start, end, limits)
@@ -38,24 +40,22 @@ def read_frames(
             num_threads=threads or 0,
             **size,
         )
-        _check_count(len(reader), plan, source)
-        pixels = reader.get_batch(plan.chosen).asnumpy()
+        check_count(len(reader), plan, source, "decord")
+        pixels = _in_order(reader, plan) if plan.open_gop else reader.get_batch(plan.chosen).asnumpy()
     except decord.DECORDError as error:
-        raise CorruptVideoError(
-            "decord cannot decode a video", file=source.name, found=str(error).strip().splitlines()[0]
-        ) from error
+        raise refused("decord", source, error) from error
     return plan.frames(np.ascontiguousarray(pixels), source, "decord")
 
 
-def _check_count(found: int, plan: Plan, source: Source) -> None:
-    if found != len(plan.timeline.timestamps):
-        raise BackendError(
-            "decord counts frames that are not shown, or misses some",
-            file=source.name,
-            found=f"{found} frames",
-            expected=f"{len(plan.timeline.timestamps)} frames",
-            fix="Use backend 'pyav' for this file",
-        )
+def _in_order(reader: Any, plan: Plan) -> NDArray[np.uint8]:
+    """The chosen frames by reading from the beginning: decord's seeking is off by the frames an open GOP loses."""
+    pixels = np.empty((len(plan.chosen), plan.height, plan.width, 3), np.uint8)
+    for index in range(max(plan.chosen) + 1):
+        frame = reader.next()
+        for row, chosen in enumerate(plan.chosen):
+            if chosen == index:
+                pixels[row] = frame.asnumpy()
+    return pixels
 
 
 def _import_decord() -> Any:

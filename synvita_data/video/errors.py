@@ -36,7 +36,7 @@ class MissingBackendError(VideoError):
 
 
 class BackendError(VideoError):
-    """A backend other than the default counts the frames of a file differently from its packets."""
+    """An optional backend fails on a file that the default one opens, or counts its frames differently."""
 
 
 class FramePolicyError(VideoError):

@@ -18,12 +18,13 @@ from .source import Source
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Chosen frame indices and the size to return them at."""
+    """Chosen frame indices, the size to return them at, and whether frames are shown before "their" keyframe."""
 
     timeline: Timeline
     chosen: Sequence[int]
     height: int
     width: int
+    open_gop: bool
 
     def frames(self, pixels: NDArray[np.uint8], source: Source, backend: str) -> Frames:
         """`pixels` of the chosen frames with their record."""
@@ -35,6 +36,29 @@ class Plan:
             source=source.name,
             backend=backend,
         )
+
+
+def check_count(found: int, plan: Plan, source: Source, backend: str) -> None:
+    """Raise `BackendError` if a backend sees another number of frames than there are."""
+    if found != len(plan.timeline.timestamps):
+        raise BackendError(
+            f"{backend} counts frames that are not shown, or misses some",
+            file=source.name,
+            found=f"{found} frames",
+            expected=f"{len(plan.timeline.timestamps)} frames",
+            fix="Use backend 'pyav' for this file",
+        )
+
+
+def refused(backend: str, source: Source, error: Exception) -> BackendError:
+    """`BackendError` for a file that the default backend opens and `backend` does not decode."""
+    return BackendError(
+        f"{backend} does not decode a video",
+        file=source.name,
+        found=str(error).strip().splitlines()[0],
+        expected="frames",
+        fix="Use backend 'pyav' for this file",
+    )
 
 
 def make_plan(
@@ -68,4 +92,4 @@ def make_plan(
     shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
     height, width = policy.target_size(*shown)
     check_output(len(chosen), height, width, source, limits)
-    return Plan(index.timeline, chosen, height, width)
+    return Plan(index.timeline, chosen, height, width, index.open_gop)

@@ -105,6 +105,17 @@ class PacketIndex:
                 runs.append((start, target + 1))
         return runs
 
+    @property
+    def open_gop(self) -> bool:
+        """Whether some frame follows a keyframe in the file but is shown before it."""
+        keyframe: int | None = None
+        for pts, is_key in zip(self.pts, self.keys, strict=True):
+            if is_key:
+                keyframe = pts
+            elif pts is not None and keyframe is not None and pts < keyframe:
+                return True
+        return False
+
 
 def read_index(
     container: "InputContainer", stream: "VideoStream", source: Source, limits: Limits
@@ -157,6 +168,13 @@ def read_index(
         index.timeline = Timeline.from_ticks(ticks, lengths[index.order[-1]], _time_base(stream))
         limits.check("max_seconds", index.timeline.duration, source.name, "seconds")
     return index
+
+
+def is_whole(packet: "Packet", stream: "VideoStream") -> bool:
+    """Whether the inner lengths of an H.264 packet fit it; True where there are none."""
+    if stream.codec_context.name != "h264":
+        return True
+    return inspect_packet(memoryview(packet), length_size(stream.codec_context.extradata))[0]
 
 
 def _time_base(stream: "VideoStream") -> Fraction:

@@ -18,11 +18,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from .container import open_video, video_packets
+from .container import has_sample_table, open_video, video_packets
 from .errors import CorruptVideoError, NoFramesError
 from .frames import Frames
 from .limits import Limits
-from .packets import PacketIndex, Timeline, read_index
+from .packets import PacketIndex, Timeline, is_whole, read_index
 from .sampling import FramePolicy, select_frames
 from .source import Source
 
@@ -192,7 +192,7 @@ def _every_frame(
     threads: int | None,
 ) -> "Iterator[VideoFrame]":
     """All frames in presentation order, none of them damaged."""
-    count, keyframe_seen = 0, False
+    count, keyframe_seen = 0, has_sample_table(container)
     _use_threads(stream, threads)
     try:
         for number, packet in enumerate(itertools.chain(video_packets(container, stream), [None])):
@@ -200,7 +200,8 @@ def _every_frame(
             try:
                 frames = stream.codec_context.decode(packet)  # None: what the decoder still holds
             except av.error.FFmpegError as error:
-                if not keyframe_seen:  # the tail of a group of pictures whose head was cut away
+                # The tail of a group of pictures whose head was cut away (a recording that was joined late).
+                if not keyframe_seen and is_whole(packet, stream):
                     continue
                 raise _damaged(source, f"packet {number} that does not decode ({error})") from error
             for frame in frames:

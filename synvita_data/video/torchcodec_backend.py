@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from .errors import BackendError, CorruptVideoError, MissingBackendError
+from .errors import MissingBackendError
 from .frames import Frames
 from .limits import Limits
-from .other_backend import make_plan
+from .other_backend import check_count, make_plan, refused
 from .sampling import FramePolicy
 from .source import Source
 
@@ -33,29 +33,28 @@ def read_frames(
             num_ffmpeg_threads=threads or 0,
             transforms=[] if policy.size is None else [transforms.Resize((plan.height, plan.width))],
         )
-        if len(decoder) != len(plan.timeline.timestamps):
-            raise BackendError(
-                "torchcodec counts frames that are not shown, or misses some",
-                file=source.name,
-                found=f"{len(decoder)} frames",
-                expected=f"{len(plan.timeline.timestamps)} frames",
-                fix="Use backend 'pyav' for this file",
-            )
+        check_count(len(decoder), plan, source, "torchcodec")
         pixels = decoder.get_frames_at(plan.chosen).data.numpy()
     except (RuntimeError, ValueError) as error:
-        raise CorruptVideoError(
-            "torchcodec cannot decode a video", file=source.name, found=str(error).strip().splitlines()[0]
-        ) from error
+        raise refused("torchcodec", source, error) from error
     return plan.frames(pixels, source, "torchcodec")
 
 
 def _import_torchcodec() -> tuple[Any, Any]:
     try:
+        import torchcodec
         from torchcodec import decoders, transforms
     except (ImportError, OSError, RuntimeError) as error:
-        raise MissingBackendError(
-            "backend 'torchcodec' is not installed, or finds no FFmpeg",
-            found=str(error).strip().splitlines()[0],
-            fix="Install synvita-data[decoders] and FFmpeg 4 to 8 with shared libraries, or use backend 'pyav'",
-        ) from error
+        raise _missing(str(error).strip().splitlines()[0]) from error
+    if getattr(torchcodec, "ffmpeg_major_version", 0) is None:  # later versions import without FFmpeg
+        raise _missing("torchcodec without FFmpeg")
     return decoders, transforms
+
+
+def _missing(found: str) -> MissingBackendError:
+    return MissingBackendError(
+        "backend 'torchcodec' is not installed, or finds no FFmpeg",
+        found=found,
+        expected="torchcodec 0.10 or later, and FFmpeg 4 to 8 with shared libraries",
+        fix="Install synvita-data[decoders] and FFmpeg, or use backend 'pyav'",
+    )
