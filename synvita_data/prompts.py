@@ -143,16 +143,17 @@ def read_caption(text: str) -> str:
     own captions.
 
     Raises:
-        CaptionError: empty, or a known prompt that breaks off, as in a file that was cut.
+        CaptionError: empty, or a text that begins as a known prompt and breaks off or asks something else.
     """
     inner = unwrap(text)
     if inner is None:
         for prompt in _MOST_SPECIFIC_FIRST:
-            if prompt.video and text.startswith(prompt.before):
+            # What stands before the video is long enough to be no caption's own words.
+            if prompt.video and text.startswith(prompt.before.partition(prompt.video)[0]):
                 raise CaptionError(
-                    f"a text begins as the prompt {prompt.name!r} and does not end as it",
-                    found=repr(text[len(prompt.before) :]),
-                    expected=f"a caption and then {prompt.after!r}",
+                    f"a text begins as the prompt {prompt.name!r} and is not it",
+                    found=f"…{text[-60:]!r}",
+                    expected=f"…{prompt.before[-50:]!r}, a caption, and {prompt.after!r}",
                     fix="The file was cut or changed on the way: fetch or write it again",
                 )
     caption = text if inner is None else inner

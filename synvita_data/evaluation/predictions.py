@@ -196,7 +196,7 @@ def _one_each(
             "one text of a video has two different scores",
             file=path,
             row=int(rows[later]),
-            found=f"{scores[earlier]!r} in row {rows[earlier]}, {scores[later]!r} in row {rows[later]}, for "
+            found=f"{scores[earlier]} in row {rows[earlier]}, {scores[later]} in row {rows[later]}, for "
             f"{columns.video.cell(int(rows[later]))}: {columns.describe(int(rows[later]))} "
             f"({differs.size:,} such rows)",
             expected="one score each",

@@ -91,6 +91,7 @@ class AnnotationReport:
             **vars(self),
             "files": list(self.files),
             "left_out": [error.to_record() for error in self.left_out],
+            "mismatches": list(self.mismatches),
         }
 
 

@@ -1,0 +1,104 @@
+"""CSV columns: what Python's own reader gives, and faults with their row."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synvita_data.csv_columns import as_numpy, from_numpy, open_csv
+from synvita_data.errors import SchemaError
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
+
+
+def written(path, rows, line_end="\n", bom=False):
+    with path.open("w", encoding="utf-8-sig" if bom else "utf-8", newline="") as handle:
+        csv.writer(handle, lineterminator=line_end).writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("csv")
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_cells_are_those_that_were_written(folder, rows, line_end, bom, has_header):
+    path = written(folder / "any.csv", rows, line_end, bom)
+    columns = open_csv(path).read({"a": 0, "b": 1, "c": 2}, has_header=has_header)
+    expected = rows[1:] if has_header else rows
+    assert [columns[name].cells() for name in "abc"] == [[row[at] for row in expected] for at in range(3)]
+    for column in columns.values():
+        assert sorted(set(column.codes.tolist())) == list(range(len(column.values)))
+
+
+def test_line_breaks_inside_cells_become_newlines(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbfvideopath,caption\r\nv1,"one\r\ntwo"\r\n\r\nv2,"three\nfour"\r\n')
+    columns = open_csv(path).read({"caption": 1}, has_header=True)
+    assert columns["caption"].cells() == ["one\ntwo", "three\nfour"]
+
+
+def test_numbers_and_the_first_row_that_is_none(tmp_path):
+    path = written(tmp_path / "a.csv", [["v", "s"], ["a", "0.25"], ["b", " 1e-3"], ["c", "nan"], ["d", "x1"]])
+    _, numbers = open_csv(path).read_scores({"v": 0}, 1, has_header=True)
+    assert numbers.parse(np.array([0, 1]), file=path, what="a score").tolist() == [0.25, 0.001]
+    with pytest.raises(SchemaError, match=r"row 3: a score is not a number.*'x1'"):
+        numbers.parse(np.arange(4), file=path, what="a score")
+
+
+@pytest.mark.parametrize("has_header", [False, True])
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (b"v3\n", "1 cells"),
+        (b"v3,c,0.5,9\n", "4 cells"),
+        (b'v3,"cut of', "unexpected end"),
+        (b'v3,"cut "', "2 cells"),
+    ],
+)
+def test_faults_name_their_row(tmp_path, has_header, bad, words):
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        (b"video,caption,score\n" if has_header else b"") + b'v1,"a ""b""",0.5\n\nv2,"x\ny",0.1\n' + bad
+    )
+    with pytest.raises(SchemaError, match=f"row 2: .*{words}"):
+        open_csv(path).read({"video": 0}, has_header=has_header)
+
+
+def test_a_quote_inside_a_bare_cell_is_a_quote(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'v1,a 5" pipe\nv2,plain\n')
+    assert open_csv(path).read({"c": 1}, has_header=False)["c"].cells() == ['a 5" pipe', "plain"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "empty"), (b"\n\n", "empty"), (b"a,\xff\xfe\n", "not UTF-8")]
+)
+def test_files_that_cannot_be_read(tmp_path, content, words):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(SchemaError, match=words):
+        open_csv(path).read({"a": 0}, has_header=False)
+
+
+def test_columns_by_name(tmp_path):
+    csv_file = open_csv(written(tmp_path / "a.csv", [[" Match ", "CAPTION", "videopath"], ["1", "c", "v"]]))
+    assert csv_file.positions(("videopath", "match"), ("split",)) == {"videopath": 2, "match": 0}
+    with pytest.raises(SchemaError, match="no column label"):
+        csv_file.positions(("label",))
+    twice = open_csv(written(tmp_path / "b.csv", [["a", "A"], ["1", "2"]]))
+    with pytest.raises(SchemaError, match="two columns are named a"):
+        twice.positions(("a",))
+
+
+@pytest.mark.parametrize("array", [np.arange(5), np.array([0.5, -1.0]), np.zeros(0, np.int8)])
+def test_arrays_to_arrow_and_back(array):
+    assert as_numpy(from_numpy(array)).tolist() == array.tolist()
