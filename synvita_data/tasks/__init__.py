@@ -2,7 +2,7 @@
 
 from ..errors import SchemaError
 from . import atp_hard, ssv2_events, ssv2_temporal, videocon_human, videocon_human_hard, videocon_llm
-from .annotations import AnnotationReport, Annotations, VideoRef, make_text_id
+from .annotations import AnnotationReport, Annotations, Resolver, VideoRef, make_text_id
 from .published import PublishedResult, published_results
 from .readers import read_annotations
 from .task import Expected, Task
@@ -19,6 +19,7 @@ __all__ = [
     "Annotations",
     "Expected",
     "PublishedResult",
+    "Resolver",
     "Task",
     "VideoRef",
     "get_task",
