@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data import __version__
+from synvita_data.errors import SynvitaError
 from synvita_data.schema import SCHEMA_VERSION
 
 from ..card import VIEWER_ROW_BYTES
@@ -31,6 +32,7 @@ def config_record(
     quarantine: Sequence[Mapping[str, Any]],
     unmatched: Sequence[str],
     unused_scores: int,
+    real_problems: Sequence[SynvitaError],
     embed_real: bool,
 ) -> dict[str, Any]:
     """Everything the card, `inspect` and `push` need to know of one config.
@@ -39,6 +41,7 @@ def config_record(
         key: digest of all inputs; a build with the same key has nothing to do.
         shard_files: shard name -> `{"bytes", "sha256"}` of the file as written.
         quarantine: the rows left out; unmatched: files of synthetic videos that belong to no triplet.
+        real_problems: why files of real videos were refused; their rows stay, without them.
     """
     rows = [row for shard in shards for row in shard.rows]
     weights = [row.weight for row in rows if row.weight is not None]
@@ -70,6 +73,8 @@ def config_record(
         "unused_scores": unused_scores,
         "unmatched_videos": len(unmatched),
         "unmatched_videos_first": sorted(unmatched)[:UNMATCHED_SHOWN],
+        "real_videos_refused": len(real_problems),
+        "real_videos_refused_first": [error.to_record() for error in real_problems[:UNMATCHED_SHOWN]],
         "largest_row_bytes": max(sizes, default=0),
         "rows_over_viewer_limit": sum(size > VIEWER_ROW_BYTES for size in sizes),
     }

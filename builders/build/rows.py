@@ -22,13 +22,18 @@ Quarantine = Callable[[str, SynvitaError], None]
 
 @dataclass(frozen=True, slots=True)
 class RealFile:
-    """The file of a real video; `reference` is its path relative to the real root.
+    """The file of a real video.
 
-    `sha256` is known where the video was checked because it is going to be embedded.
+    Attributes:
+        path: the file. reference: its path relative to the real root.
+        times_apply: whether the triplet's `start` and `end` are seconds of this file; not so for a clip
+            that was cut already.
+        sha256: known where the video was checked because it is going to be embedded.
     """
 
     path: Path
     reference: str
+    times_apply: bool
     sha256: str | None = None
 
 
@@ -59,14 +64,16 @@ class Row:
     def columns(self) -> dict[str, Any]:
         """All columns but the two videos, in the types of `schema.features()`."""
         triplet, video = self.triplet, self.synthetic
+        # An embedded clip that was cut already must not be cut again by whoever decodes it.
+        cut = self.real is not None and self.real.sha256 is not None and not self.real.times_apply
         return {
             "id": self.id,
             "pair_id": self.pair_id,
             "source": triplet.source,
             "video_id": triplet.video_id,
             "videopath": triplet.videopath,
-            "start": triplet.start,
-            "end": triplet.end,
+            "start": None if cut else triplet.start,
+            "end": None if cut else triplet.end,
             "youtube_key": triplet.youtube_key,
             "video_url": triplet.video_url,
             "caption": triplet.caption,
@@ -135,7 +142,11 @@ def make_rows(
         pair_id = triplet.pair_id
         shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
         for video in samples or [None]:
-            row_id = make_row_id(pair_id, generator, video.sample if video else None)
+            row_id = (
+                make_row_id(pair_id, video.generator or generator, video.sample)
+                if video
+                else make_row_id(pair_id, generator, None)
+            )
             try:
                 found: tuple[ModelScore, ...] = ()
                 if scores is not None:

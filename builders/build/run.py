@@ -75,7 +75,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     found = _find_videos(options, triplets, work)
     for error in found.quarantined:
         set_aside("videos", None, error)
-    reals = _find_reals(options, triplets, set_aside)
+    reals, real_problems = _find_reals(options, triplets)
     videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
     scores = read_scores(options.vqascores) if options.vqascores else None
     rows = make_rows(
@@ -124,6 +124,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             quarantine=quarantine,
             unmatched=found.unmatched,
             unused_scores=len(scores.unused()) if scores else 0,
+            real_problems=real_problems,
             embed_real=options.embed_real,
         )
         paths = {name: file.path for name, file in files.items()}
@@ -140,18 +141,15 @@ def _find_videos(options: BuildOptions, triplets: list[Triplet], work: Path) -> 
 
 
 def _find_reals(
-    options: BuildOptions, triplets: list[Triplet], set_aside: Callable[[str, str | None, SynvitaError], None]
-) -> list[RealFile | None]:
+    options: BuildOptions, triplets: list[Triplet]
+) -> tuple[list[RealFile | None], list[SynvitaError]]:
+    """Each triplet's real video where it is found, and what kept others from being found."""
     if options.real_root is None:
-        return [None] * len(triplets)
+        return [None] * len(triplets), []
     finder = RealVideos(options.real_root, options.real_mapping)
-    reals: list[RealFile | None] = []
-    for triplet in triplets:
-        hit = finder.find_triplet(triplet)
-        reals.append(
-            None if hit is None else RealFile(hit.path, hit.path.relative_to(finder.root).as_posix())
-        )
-    return reals
+    hits = [finder.find_triplet(triplet) for triplet in triplets]
+    reals = [hit and RealFile(hit.path, hit.reference, hit.times_apply) for hit in hits]
+    return reals, list(finder.problems)
 
 
 def _check(
@@ -183,7 +181,8 @@ def _check(
         for video in candidates:
             state = real_state if isinstance(real_state, SynvitaError) else _agree(video, checked[video.path])
             if isinstance(state, SynvitaError):
-                set_aside("videos", make_row_id(triplet.pair_id, options.config, video.sample), state)
+                row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)
+                set_aside("videos", row_id, state)
             else:
                 good.append(replace(video, sha256=state))
         if not candidates and isinstance(real_state, SynvitaError):

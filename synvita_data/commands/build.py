@@ -116,6 +116,11 @@ def print_result(console: "Console", result: "BuildResult", seconds: float) -> N
         console.print(
             f"[yellow]{record['unmatched_videos']:,} video files belong to no triplet[/] ({first}, …)",
         )
+    if record["real_videos_refused"]:
+        first = record["real_videos_refused_first"][0]
+        console.print(
+            f"[yellow]{record['real_videos_refused']:,} real videos were refused[/], first: {first['problem']}"
+        )
     if record["unused_scores"]:
         console.print(
             f"{record['unused_scores']:,} entries of the score table belong to no row that was kept",
