@@ -127,8 +127,10 @@ def test_twenty_sigkills_lose_nothing_and_show_no_half_file(tmp_path):
     for _ in range(20):
         goal = len(lines(log)) + chance.randint(0, 3)
         pids = [fork(work), fork(work)]
-        while len(lines(log)) < goal:
+        deadline = time.monotonic() + 60
+        while len(lines(log)) < goal and time.monotonic() < deadline:
             time.sleep(0.001)
+        assert len(lines(log)) >= goal, "the workers get nowhere"
         time.sleep(chance.uniform(0, 0.01))
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,138 @@
+"""The store's scan before any heavy import, and what a claim and its record cost beside a bare file.
+
+    python benchmarks/store_scan.py            # 100,000 keys, 99,990 of them done
+    python benchmarks/store_scan.py --small    # 1,000 keys, for function only
+
+The finished stores are written straight in the store's layout (by its own `record_bytes` and names, which
+is checked on a sample), because 200,000 commits would take minutes. Scans run in a fresh interpreter;
+time is from the import of the store to the list of pending keys, memory the process's peak (VmHWM).
+Small work is measured against writing the same JSON to a temporary name and renaming it: the two
+alternate in one run, the best of several counts.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from synvita_data.store import Store
+from synvita_data.store.names import PREFIXES, artefact_suffix, digest_of
+from synvita_data.store.records import Artefact, record_bytes
+
+SCAN = """
+import json, sys, time
+keys = [f"row {number}" for number in range(int(sys.argv[2]))]
+began = time.perf_counter()
+from synvita_data.store import Store
+pending = Store(sys.argv[1]).scan(keys, sys.argv[3]).pending
+seconds = time.perf_counter() - began
+heavy = sorted(sys.modules.keys() & {"numpy", "pyarrow", "datasets", "torch", "av", "pandas", "transformers"})
+peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(json.dumps({"pending": pending, "seconds": seconds, "megabytes": int(peak[0]) / 1024, "heavy": heavy}))
+"""
+CONTENT = b"0123456789" * 10
+
+
+def fill(root: Path, count: int, missing: set[int], *, with_file: bool) -> None:
+    """Write finished results of keys `row 0` … but for `missing`."""
+    for prefix in PREFIXES:
+        (root / prefix).mkdir(parents=True)
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    suffix = artefact_suffix(1, 1, len(CONTENT), sha256, "video.mp4")
+    for number in range(count):
+        if number in missing:
+            continue
+        key = f"row {number}"
+        digest = digest_of(key)
+        stem = root / digest[:2] / digest
+        artefacts = []
+        if with_file:
+            artefacts = [Artefact("video.mp4", Path(f"{stem}.{suffix}"), len(CONTENT), sha256)]
+            artefacts[0].path.write_bytes(CONTENT)
+        record = Path(f"{stem}.{'files' if with_file else 'done'}.json")
+        record.write_bytes(record_bytes(key, {"seed": number, "frames": 49}, artefacts))
+    store = Store(root)
+    for number in sorted(set(range(0, count, max(1, count // 50))) - missing):
+        store.validate(f"row {number}", deep=True)
+
+
+def scan(root: Path, count: int, check: str, missing: set[int], repeats: int) -> tuple[float, float]:
+    """Best time in seconds and greatest peak in MB; refuses a wrong answer or a heavy import."""
+    runs = []
+    for _ in range(repeats):
+        command = [sys.executable, "-c", SCAN, str(root), str(count), check]
+        runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        expected = [f"row {number}" for number in sorted(missing)]
+        if runs[-1]["pending"] != expected or runs[-1]["heavy"]:
+            raise SystemExit(f"wrong scan: {runs[-1]}")
+    return min(run["seconds"] for run in runs), max(run["megabytes"] for run in runs)
+
+
+def store_rate(folder: Path, count: int) -> float:
+    """Claims and JSON-only commits a second, the scan included."""
+    with Store(folder) as store:
+        began = time.perf_counter()
+        for claim in store.claims(f"row {number}" for number in range(count)):
+            with claim:
+                claim.commit({"width": 320, "height": 240, "frames": 49})
+        return count / (time.perf_counter() - began)
+
+
+def bare_rate(folder: Path, count: int) -> float:
+    """The same JSON written to a temporary name and renamed, a second."""
+    for prefix in PREFIXES:
+        (folder / prefix).mkdir(parents=True)
+    began = time.perf_counter()
+    for number in range(count):
+        temporary, final = f"{folder}/{number}.part", f"{folder}/{number % 256:02x}/{number}.json"
+        with open(temporary, "wb", buffering=0) as handle:  # noqa: PTH123 - as the store does
+            handle.write(json.dumps({"key": number, "width": 320, "height": 240, "frames": 49}).encode())
+        os.rename(temporary, final)  # noqa: PTH104
+    return count / (time.perf_counter() - began)
+
+
+def report(name: str, value: float, unit: str, goal: float, *, at_most: bool = False) -> None:
+    good = value <= goal if at_most else value >= goal
+    print(
+        f"{name}: {value:,.2f} {unit} (goal {'<=' if at_most else '>='} {goal:g}) {'ok' if good else 'short'}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
+    parser.add_argument("--folder", type=Path, help="where to work (default: the temporary folder)")
+    arguments = parser.parse_args()
+    count, commits, repeats = (1000, 300, 1) if arguments.small else (100_000, 5000, 3)
+    missing = {count * part // 10 + 7 for part in range(10)}
+    work = Path(tempfile.mkdtemp(prefix="store-scan-", dir=arguments.folder))
+    try:
+        for with_file in (False, True):
+            kind = "files" if with_file else "json"
+            root = work / kind
+            fill(root, count, missing, with_file=with_file)
+            for check in ("names", "sizes"):
+                seconds, megabytes = scan(root, count, check, missing, repeats)
+                report(f"scan {kind} {check}, {count:,} keys", seconds, "s", 5, at_most=True)
+                report(f"scan {kind} {check}, peak memory", megabytes, "MB", 300, at_most=True)
+        ours, bare = [], []
+        for repeat in range(repeats + 2):
+            bare.append(bare_rate(work / f"bare-{repeat}", commits))
+            ours.append(store_rate(work / f"store-{repeat}", commits))
+        report("claim and commit, JSON only", max(ours), "keys/s", 2000)
+        print(f"bare write and rename: {max(bare):,.2f} files/s")
+        report("claim and commit over bare write and rename", max(ours) / max(bare), "x", 0.2)
+    finally:
+        shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
