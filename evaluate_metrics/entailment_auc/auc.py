@@ -1,30 +1,39 @@
 """ROC-AUC of entailment scores, paired and strict accuracy: a pure function of NumPy columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .inputs import Bools, Floats, InputError, Ints, check_ids, check_labels, check_scored, check_scores
-from .intervals import check_bootstrap, estimate, no_estimate, percentile_interval
+from .inputs import (
+    Bools,
+    Column,
+    Floats,
+    InputError,
+    Ints,
+    check_ids,
+    check_labels,
+    check_scored,
+    check_scores,
+)
+from .intervals import Estimate, check_bootstrap, estimate, no_estimate, percentile_interval
 
 # Kind of score -> the threshold between "no" and "yes"; a similarity has none.
 THRESHOLDS = {"probability": 0.5, "log_odds": 0.0, "similarity": None}
 
 
 def entailment_auc(
-    scores: Sequence[float] | npt.ArrayLike,
-    labels: Sequence[int] | npt.ArrayLike,
-    videos: Sequence[Any] | npt.ArrayLike,
+    scores: Column,
+    labels: Column,
+    videos: Column,
     *,
-    texts: Sequence[Any] | npt.ArrayLike | None = None,
-    pairs: Sequence[Any] | npt.ArrayLike | None = None,
-    groups: Mapping[str, Sequence[Any] | npt.ArrayLike] | None = None,
+    texts: Column | None = None,
+    pairs: Column | None = None,
+    groups: Mapping[str, Column] | None = None,
     kind: str = "probability",
     strict: bool | None = None,
-    scored: Sequence[bool] | npt.ArrayLike | None = None,
+    scored: Column | None = None,
     partial: bool = False,
     resamples: int = 1000,
     level: float = 0.95,
@@ -95,7 +104,7 @@ def entailment_auc(
             f"all {len(used)} labels are {int(used[0])}; an AUC needs both captions (1) and contrast captions (0)"
         )
     repeated, contradictory = _repeats(rows.texts)
-    options = {"strict": strict, "resamples": resamples, "level": level, "seed": seed}
+    options: dict[str, Any] = {"strict": strict, "resamples": resamples, "level": level, "seed": seed}
     return {
         **_measure(rows, **options),
         "groups": {
@@ -127,9 +136,10 @@ class _Rows:
     scored: Bools
 
     def take(self, rows: Bools | Ints) -> "_Rows":
-        return _Rows(
-            **{name: None if column is None else column[rows] for name, column in vars(self).items()}
-        )
+        kept: dict[str, Any] = {
+            name: None if column is None else column[rows] for name, column in vars(self).items()
+        }
+        return _Rows(**kept)
 
 
 def _read(
@@ -251,11 +261,19 @@ def _both_labels(rows: _Rows, count: int) -> Bools:
 
 def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: int) -> dict[str, Any]:
     """The three estimates of these rows, all from the same resamples of their videos."""
+    texts = len(rows.labels) if rows.texts is None else _count_distinct(rows.texts)
+    pairs = _count_distinct(rows.pairs)
     scored = rows if rows.scored.all() else rows.take(rows.scored)
-    auc = _Auc(scored if rows.texts is None else scored.take(np.unique(scored.texts, return_index=True)[1]))
+    if not len(scored.labels):
+        none = no_estimate(k=0, n=pairs)
+        return {
+            "auc": no_estimate(k=0, n=texts),
+            "paired_accuracy": none,
+            "strict_accuracy": none if strict else None,
+        }
+    auc = _Auc(scored if scored.texts is None else scored.take(np.unique(scored.texts, return_index=True)[1]))
     paired = _Paired(scored)
     covered = int(_both_labels(scored, int(rows.pairs.max()) + 1).sum())
-    pairs = _count_distinct(rows.pairs)
 
     resampled = np.full((3, resamples), np.nan)
     videos = np.flatnonzero(np.bincount(scored.videos))
@@ -266,25 +284,23 @@ def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: i
             weights = np.bincount(generator.integers(0, len(videos), len(videos)), minlength=len(videos))
             resampled[0, resample] = auc_at.weighted(weights)
             resampled[1:, resample] = paired_at.weighted(weights)
-    intervals = [percentile_interval(values, level) for values in resampled]
 
-    texts = len(rows.labels) if rows.texts is None else _count_distinct(rows.texts)
-    no_pairs = no_estimate(k=covered, n=pairs)
+    def finish(values: Values | None, row: int, k: int, n: int) -> Estimate:
+        if values is None:
+            return no_estimate(k=k, n=n)
+        value, worst, best = values
+        return estimate(value, percentile_interval(resampled[row], level), worst, best, k=k, n=n)
+
     return {
-        "auc": estimate(*auc.value(intervals[0]), k=auc.count, n=texts)
-        if auc.comparisons
-        else no_estimate(k=auc.count, n=texts),
-        "paired_accuracy": estimate(*paired.value(intervals[1]), k=covered, n=pairs) if covered else no_pairs,
-        "strict_accuracy": None
-        if not strict
-        else estimate(*paired.strict_value(intervals[2]), k=covered, n=pairs)
-        if covered
-        else no_pairs,
+        "auc": finish(auc.values() if auc.comparisons else None, 0, auc.count, texts),
+        "paired_accuracy": finish(paired.values() if covered else None, 1, covered, pairs),
+        "strict_accuracy": finish(paired.strict_values() if covered else None, 2, covered, pairs)
+        if strict
+        else None,
     }
 
 
-Interval = tuple[float, float] | None
-Values = tuple[float, Interval, float, float]
+Values = tuple[float, float, float]  # by the rule, and in the worst and the best order of ties
 
 
 class _Auc:
@@ -303,10 +319,10 @@ class _Auc:
         self.captions, self.contrasts = rows.videos[rows.labels], rows.videos[~rows.labels]
         self.comparisons = len(self.captions) * len(self.contrasts)
 
-    def value(self, interval: Interval) -> Values:
+    def values(self) -> Values:
         wins, at_least = int(self.below.sum()), int(self.up_to.sum())
         total = self.comparisons
-        return (wins + at_least) / (2 * total), interval, wins / total, at_least / total
+        return (wins + at_least) / (2 * total), wins / total, at_least / total
 
     def located(self, videos: Ints) -> "_Auc":
         self.captions = np.searchsorted(videos, self.captions)
@@ -344,13 +360,13 @@ class _Paired:
         self.videos = captions.videos
         self.counts = np.stack([won + not_lost, 2 * right, 2 * all_, won, not_lost])
 
-    def value(self, interval: Interval) -> Values:
+    def values(self) -> Values:
         halves, _, doubled, won, not_lost = self.counts.sum(axis=1)
-        return halves / doubled, interval, 2 * won / doubled, 2 * not_lost / doubled
+        return halves / doubled, 2 * won / doubled, 2 * not_lost / doubled
 
-    def strict_value(self, interval: Interval) -> Values:
+    def strict_values(self) -> Values:
         right, doubled = self.counts[1].sum(), self.counts[2].sum()
-        return right / doubled, interval, right / doubled, right / doubled
+        return (float(right / doubled),) * 3
 
     def located(self, videos: Ints) -> "_Paired":
         at = np.searchsorted(videos, self.videos)

@@ -34,7 +34,7 @@ def read_csv(path: str | Path, columns: Columns) -> list[list[str]]:
     if missing:
         raise ValueError(f"the header lacks {', '.join(missing)}; found {', '.join(header) or 'nothing'}")
     places = [header.index(name) for name in columns]
-    rows = []
+    rows: list[list[str]] = []
     for number, row in enumerate(reader):
         if not row:
             continue
@@ -50,13 +50,15 @@ def to_columns(rows: Sequence[Sequence[Any]], columns: Columns) -> dict[str, lis
     """Rows of cells as typed columns; rows that are wholly empty are left out.
 
     Raises:
-        ValueError: there are no rows, or a cell does not convert.
+        ValueError: there are no rows, a row has another number of cells, or a cell does not convert.
     """
     filled = [row for row in rows if any(str("" if cell is None else cell).strip() for cell in row)]
     if not filled:
         raise ValueError("the table is empty")
     result: dict[str, list[Any]] = {name: [] for name in columns}
     for number, row in enumerate(filled):
+        if len(row) != len(columns):
+            raise ValueError(f"row {number} has {len(row)} cells; expected {', '.join(columns)}")
         for (name, convert), cell in zip(columns.items(), row, strict=True):
             try:
                 result[name].append(convert(str("" if cell is None else cell).strip()))
@@ -112,7 +114,7 @@ def build_page(
                     headers=list(columns),
                     datatype="str",
                     type="array",
-                    column_count=(len(columns), "fixed"),
+                    column_count=len(columns),
                     interactive=True,
                     label="Input: one row a score",
                     max_height=380,
@@ -123,16 +125,16 @@ def build_page(
                 button = gr.Button("Compute", variant="primary")
         estimates = gr.Dataframe(
             headers=["in percent", *ESTIMATE],
-            column_count=(len(ESTIMATE) + 1, "fixed"),
+            column_count=len(ESTIMATE) + 1,
             interactive=False,
             label="Estimates: interval (low, high), bounds under ties, k of n units used",
             wrap=True,
         )
         with gr.Accordion("Full result (JSON)", open=False):
             full = gr.JSON(show_label=False)
-        file.upload(upload, file, table, api_name=False)
+        file.upload(upload, file, table, api_visibility="private")
         button.click(run, [table, *components], [estimates, full], api_name="compute")
-        page.load(run, [table, *components], [estimates, full], api_name=False)
+        page.load(run, [table, *components], [estimates, full], api_visibility="private")
     return page
 
 

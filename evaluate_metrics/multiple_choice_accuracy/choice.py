@@ -1,12 +1,10 @@
 """Accuracy of choosing the best-scored option, exact under ties: a pure function of NumPy columns."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .inputs import Bools, InputError, Ints, check_ids, check_labels, check_scored, check_scores
+from .inputs import Bools, Column, InputError, Ints, check_ids, check_labels, check_scored, check_scores
 from .intervals import Estimate, check_bootstrap, estimate, mean_interval, no_estimate
 
 # NExT-QA's codes: the coarse type of each subtype, in the order results are listed.
@@ -23,15 +21,15 @@ COARSE_TYPES = {
 
 
 def multiple_choice_accuracy(
-    scores: Sequence[float] | npt.ArrayLike,
-    labels: Sequence[int] | npt.ArrayLike,
-    questions: Sequence[Any] | npt.ArrayLike,
+    scores: Column,
+    labels: Column,
+    questions: Column,
     *,
-    options: Sequence[Any] | npt.ArrayLike | None = None,
-    types: Sequence[str | None] | npt.ArrayLike | None = None,
+    options: Column | None = None,
+    types: Column | None = None,
     options_per_question: int | None = None,
     per_question: bool = False,
-    scored: Sequence[bool] | npt.ArrayLike | None = None,
+    scored: Column | None = None,
     partial: bool = False,
     resamples: int = 1000,
     level: float = 0.95,
@@ -105,7 +103,7 @@ def multiple_choice_accuracy(
     expected = reached / tied
     worst = reached & (tied == 1)
 
-    bootstrap = {"resamples": resamples, "level": level, "seed": seed}
+    bootstrap: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
 
     def measure(chosen: Bools) -> Estimate:
         kept = chosen & complete

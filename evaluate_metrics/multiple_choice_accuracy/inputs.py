@@ -14,6 +14,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Column = Sequence[Any] | npt.NDArray[Any]
 
 
 class InputError(ValueError):
@@ -29,7 +30,7 @@ class InputError(ValueError):
         super().__init__(problem if position is None else f"position {position} (from 0): {problem}")
 
 
-def check_scores(scores: Sequence[float] | npt.ArrayLike, scored: Bools | None = None) -> Floats:
+def check_scores(scores: Column, scored: Bools | None = None) -> Floats:
     """`scores` as float64 [N]; entries where `scored` is False are not looked at and become 0.
 
     Raises:
@@ -50,7 +51,7 @@ def check_scores(scores: Sequence[float] | npt.ArrayLike, scored: Bools | None =
     return numbers
 
 
-def check_labels(labels: Sequence[int] | npt.ArrayLike, count: int) -> Bools:
+def check_labels(labels: Column, count: int) -> Bools:
     """`labels` as bool [N]: 1 (or True) is a match, 0 (or False) is not.
 
     Raises:
@@ -70,7 +71,7 @@ def check_labels(labels: Sequence[int] | npt.ArrayLike, count: int) -> Bools:
     return array.astype(bool)
 
 
-def check_scored(scored: Sequence[bool] | npt.ArrayLike | None, count: int, partial: bool) -> Bools | None:
+def check_scored(scored: Column | None, count: int, partial: bool) -> Bools | None:
     """Which entries have a score, as bool [N]; None when all have.
 
     Raises:
@@ -97,9 +98,7 @@ def check_scored(scored: Sequence[bool] | npt.ArrayLike | None, count: int, part
     return array
 
 
-def check_ids(
-    ids: Sequence[Any] | npt.ArrayLike, name: str, count: int, optional: bool = False
-) -> tuple[Ints, list[Any]]:
+def check_ids(ids: Column, name: str, count: int, optional: bool = False) -> tuple[Ints, list[Any]]:
     """Codes 0…U−1 of `ids` (int64 [N]) and the U distinct ids in sorted order.
 
     Sorted order makes every result independent of the order of the rows, and is the "path order" of
@@ -109,7 +108,7 @@ def check_ids(
     Raises:
         InputError: another length than the scores, a missing id, or ids that cannot be sorted together.
     """
-    values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)  # type: ignore[arg-type]
+    values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     _same_length(name, len(values), count)
     try:
         distinct = dict.fromkeys(values)

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .inputs import Bools, Floats, InputError, Ints, check_ids, check_labels, check_scored, check_scores
+from .inputs import (
+    Bools,
+    Column,
+    Floats,
+    InputError,
+    Ints,
+    check_ids,
+    check_labels,
+    check_scored,
+    check_scores,
+)
 from .intervals import Estimate, check_bootstrap, estimate, mean_interval
 
 TIES = ("expected", "official", "sklearn")
@@ -15,16 +24,16 @@ CANDIDATES = ("shared", "own")
 
 
 def retrieval_map(
-    scores: Sequence[float] | npt.ArrayLike,
-    labels: Sequence[int] | npt.ArrayLike,
-    captions: Sequence[Any] | npt.ArrayLike,
-    videos: Sequence[Any] | npt.ArrayLike,
+    scores: Column,
+    labels: Column,
+    captions: Column,
+    videos: Column,
     *,
     ties: str = "expected",
     candidates: str = "shared",
     ks: Sequence[int] = (1, 5, 10),
     per_caption: bool = False,
-    scored: Sequence[bool] | npt.ArrayLike | None = None,
+    scored: Column | None = None,
     partial: bool = False,
     resamples: int = 1000,
     level: float = 0.95,
@@ -210,7 +219,7 @@ class _Ranking:
         )
         best = np.where(self.place <= self.hits, (self.hits_before + self.place) / self.rank, 0.0)
         if ties == "official":
-            hits_so_far = np.cumsum(self.label)
+            hits_so_far = np.cumsum(self.label, dtype=np.int64)
             hits_so_far -= np.repeat((hits_so_far - self.label)[self.start], self.size)
             value = np.where(self.label, hits_so_far / self.rank, 0.0)
         elif ties == "sklearn":

@@ -237,6 +237,21 @@ def test_missing_scores_are_counted_when_allowed():
     assert result["paired_accuracy"]["value"] == 75.0
 
 
+def test_a_group_without_any_score_is_reported_with_k_zero():
+    result = entailment_auc(
+        [0.9, 0.2, 0.0, 0.0],
+        [1, 0, 1, 0],
+        ["a", "a", "b", "b"],
+        groups={"g": ["x", "x", "y", "y"]},
+        scored=[True, True, False, False],
+        partial=True,
+    )
+    empty = result["groups"]["g"]["y"]
+    for name, n in (("auc", 2), ("paired_accuracy", 1), ("strict_accuracy", 1)):
+        assert (empty[name]["value"], empty[name]["k"], empty[name]["n"]) == (None, 0, n)
+    assert (result["auc"]["value"], result["auc"]["k"], result["auc"]["n"]) == (100.0, 2, 4)
+
+
 @pytest.mark.parametrize(
     ("change", "message", "position"),
     [
