@@ -9,7 +9,9 @@ import typer
 from . import __version__
 from .commands.build import build
 from .commands.demo import demo
+from .commands.evaluate import evaluate
 from .commands.inspect import inspect
+from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .errors import SynvitaError
 
@@ -38,7 +40,7 @@ def _root(
     pass
 
 
-for _command in (build, inspect, push, demo):
+for _command in (build, inspect, push, demo, evaluate, leaderboard):
     app.command()(_command)
 
 

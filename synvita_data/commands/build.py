@@ -63,6 +63,8 @@ def build(
 
     from synvita_data.builders.build import BuildOptions, build_dataset
 
+    from ..progress import Progress
+
     started = time.monotonic()
     if str(triplets).startswith("shapes:"):  # the embedded default: a whole dataset from nothing
         from synvita_data.builders.shapes import write_triplets
@@ -87,7 +89,14 @@ def build(
         workers=workers,
     )
     console = Console(highlight=False, soft_wrap=True)
-    result = build_dataset(options)
+    with Progress("building") as progress:
+        counted: dict[str, int] = {}
+
+        def advance(stage: str, more: int, total: int) -> None:
+            counted[stage] = counted.get(stage, 0) + more
+            progress.at(counted[stage], total, stage)
+
+        result = build_dataset(options, advance)
     print_result(console, result, time.monotonic() - started)
 
 
