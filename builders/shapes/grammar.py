@@ -128,27 +128,26 @@ def explanation(shown: Scene, told: Scene, misalignment: str) -> str:
             )
             return f"{_the(actor)} {_verb(done, actor.count)}, it is not true that {_it(actor, said)}."
         case "attribute":
-            was, said = (
-                (actor.colour, other.colour) if actor.colour != other.colour else (actor.size, other.size)
-            )
+            by_colour = actor.colour != other.colour
+            was, told_as = (actor.colour, other.colour) if by_colour else (actor.size, other.size)
             shape = actor.shape if actor.count == 1 else f"{actor.shape}s"
-            return f"The {shape} {'is' if actor.count == 1 else 'are'} {was}, not {said}."
+            return f"The {shape} {'is' if actor.count == 1 else 'are'} {was}, not {told_as}."
         case "count":
             return f"There are {_NUMBERS[actor.count]} {actor.colour} {actor.shape}s, not {_NUMBERS[other.count]}."
         case "flip":
-            first, second = _events(shown)
-            return f"{first} before {second}, not after."
+            earlier, later = _events(shown)
+            return f"{earlier} before {later}, not after."
         case "hallucination":
             if len(told.actors) > len(shown.actors):
                 return f"There is no {' '.join(told.actors[1].noun)} in the video."
-            return f"The video does not show that {_it(actor, other.actions[1])}."
+            return f"The video does not show that {_the(actor).lower()} {other.actions[1]}."
         case "object":
             if actor.count > 1:
                 return f"The {actor.colour} shapes are {actor.shape}s, not {other.shape}s."
             return f"The {actor.colour} shape is a {actor.shape}, not a {other.shape}."
         case "relation":
-            first, second = shown.actors
-            return f"{_the(first)} is {shown.relation} {_the(second).lower()}, not {told.relation} it."
+            subject, reference = shown.actors
+            return f"{_the(subject)} is {shown.relation} {_the(reference).lower()}, not {told.relation} it."
     raise CaptionError("not a misalignment", found=misalignment)
 
 

@@ -99,8 +99,9 @@ def make_shapes(
     key = "row" if samples == 1 else "id"
     columns = (key, "videopath", "model", "neg_caption_score", "caption_score")
     # Model by model, as published score tables are.
-    order = {model.name: k for k, model in enumerate(VQA_MODELS)}
-    write_atomic(made.vqascores, csv_text(columns, sorted(scores, key=lambda row: order[str(row[2])])))
+    order = [model.name for model in VQA_MODELS]
+    by_model = sorted(scores, key=lambda row: order.index(str(row[2])))
+    write_atomic(made.vqascores, csv_text(columns, by_model))
     write_atomic(made.synthetic / "manifest.jsonl", "".join(manifest))
     return made
 

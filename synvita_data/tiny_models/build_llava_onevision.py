@@ -1,6 +1,6 @@
 """LLaVA-OneVision: SigLIP per frame, its patches pooled by two, a Qwen2."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .build_qwen2_5_vl import chat_template
 from .sizes import Sizes
@@ -24,7 +24,7 @@ def build(sizes: Sizes) -> tuple["LlavaOnevisionForConditionalGeneration", "Llav
 
     image, patch = sizes.frame(28, 14)
     tokenizer = qwen_tokenizer(["<image>", "<video>"])
-    ids = tokenizer.convert_tokens_to_ids
+    ids: Any = tokenizer.convert_tokens_to_ids
     size = {"height": image, "width": image}
     pinpoints = [[image, image], [image, 2 * image]]
     processor = LlavaOnevisionProcessor(

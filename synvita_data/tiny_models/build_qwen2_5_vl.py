@@ -58,8 +58,8 @@ def build(sizes: Sizes) -> tuple["Qwen2_5_VLForConditionalGeneration", "Qwen2_5_
 
     image, patch = sizes.frame(56, 14)
     tokenizer = qwen_tokenizer(SPECIAL)
-    ids = tokenizer.convert_tokens_to_ids
-    pixels = {
+    ids: Any = tokenizer.convert_tokens_to_ids
+    pixels: dict[str, Any] = {
         "patch_size": patch,
         "temporal_patch_size": 2,
         "merge_size": 2,

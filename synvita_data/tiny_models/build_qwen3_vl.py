@@ -1,6 +1,6 @@
 """Qwen3-VL: features of early vision layers join the language model, and frames carry timestamps as text."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .build_qwen2_5_vl import QWEN_CHAT_TEMPLATE, SPECIAL, rotary
 from .sizes import Sizes
@@ -25,8 +25,8 @@ def build(sizes: Sizes) -> tuple["Qwen3VLForConditionalGeneration", "Qwen3VLProc
 
     image, patch = sizes.frame(64, 16)
     tokenizer = qwen_tokenizer(SPECIAL)
-    ids = tokenizer.convert_tokens_to_ids
-    common = {"patch_size": patch, "temporal_patch_size": 2, "merge_size": 2}
+    ids: Any = tokenizer.convert_tokens_to_ids
+    common: dict[str, Any] = {"patch_size": patch, "temporal_patch_size": 2, "merge_size": 2}
     # The video's limits count the pixels of all its frames together.
     video_size = {"shortest_edge": image**2, "longest_edge": 64 * image**2}
     processor = Qwen3VLProcessor(

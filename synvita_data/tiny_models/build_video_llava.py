@@ -1,6 +1,6 @@
 """Video-LLaVA: CLIP's vision tower per frame, a Llama, and `<video>` tokens with CLS in front of each frame."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .sizes import Sizes
 from .tokenizer import llama_tokenizer
@@ -32,8 +32,11 @@ def build(sizes: Sizes) -> tuple["VideoLlavaForConditionalGeneration", "VideoLla
 
     image, patch = sizes.frame(28, 14)
     tokenizer = llama_tokenizer(["<image>", "<video>"])
-    ids = tokenizer.convert_tokens_to_ids
-    pixels = {"size": {"shortest_edge": image}, "crop_size": {"height": image, "width": image}}
+    ids: Any = tokenizer.convert_tokens_to_ids
+    pixels: dict[str, Any] = {
+        "size": {"shortest_edge": image},
+        "crop_size": {"height": image, "width": image},
+    }
     processor = VideoLlavaProcessor(
         image_processor=VideoLlavaImageProcessor(**pixels),
         video_processor=VideoLlavaVideoProcessor(**pixels),

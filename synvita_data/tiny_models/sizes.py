@@ -1,6 +1,7 @@
 """How small a tiny model is."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..errors import SynvitaError
 
@@ -70,7 +71,7 @@ class Sizes:
             )
         return image, patch
 
-    def language_model(self) -> dict[str, int]:
+    def language_model(self) -> dict[str, Any]:
         """Keyword arguments that the configs of Llama and Qwen share."""
         return {
             "hidden_size": self.hidden_size,
@@ -80,7 +81,7 @@ class Sizes:
             "max_position_embeddings": self.positions,
         }
 
-    def vision_model(self) -> dict[str, int]:
+    def vision_model(self) -> dict[str, Any]:
         """Keyword arguments that the configs of CLIP and SigLIP share."""
         return {
             "hidden_size": self.vision_hidden_size,

@@ -7,7 +7,7 @@ spaces) and byte-level BPE (Qwen, CLIP), where an offset often includes the spac
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .corpus import ANSWERS, sentences
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer, LlamaTokenizer, Qwen2Tokenizer
 
 VOCABULARY = 1536  # at most; the corpus gives fewer
-Merges = list[tuple[str, str]]
 
 
 def llama_tokenizer(special: Sequence[str] = ()) -> "LlamaTokenizer":
@@ -59,8 +58,8 @@ def clip_tokenizer() -> "CLIPTokenizer":
 
 
 @lru_cache
-def _trained(kind: str) -> tuple[dict[str, int], Merges]:
-    """Vocabulary and merges of BPE on the corpus, split into words as tokenizers of this kind split."""
+def _trained(kind: str) -> tuple[dict[str, int], list[Any]]:
+    """Vocabulary and merges (pairs of strings) of BPE on the corpus, split into words as this kind does."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -90,20 +89,21 @@ def _trained(kind: str) -> tuple[dict[str, int], Merges]:
             tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
         else:
             tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        ending: dict[str, Any] = {"end_of_word_suffix": suffix} if suffix else {}
         trainer = trainers.BpeTrainer(
             vocab_size=VOCABULARY,
             min_frequency=2,
             special_tokens=special,
             initial_alphabet=alphabet,
             show_progress=False,
-            **({"end_of_word_suffix": suffix} if suffix else {}),
+            **ending,
         )
     tokenizer.train_from_iterator(sentences(), trainer)
     model = json.loads(tokenizer.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
 
-def answer_ids(tokenizer: object) -> dict[str, int]:
-    """The single token of each answer (Yes, No, yes, no) at the start of a text, for tests and examples."""
-    ids = {answer: tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in ANSWERS}  # type: ignore[operator]
+def answer_ids(tokenizer: Any) -> dict[str, int]:
+    """The token of each answer (Yes, No, yes, no) that is a single one at the start of a text."""
+    ids = {answer: tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in ANSWERS}
     return {answer: own[0] for answer, own in ids.items() if len(own) == 1}
