@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands.annotations import annotations
 from .commands.build import build
 from .commands.demo import demo
 from .commands.evaluate import evaluate
@@ -40,7 +41,7 @@ def _root(
     pass
 
 
-for _command in (build, inspect, push, demo, evaluate, leaderboard):
+for _command in (build, inspect, push, demo, evaluate, leaderboard, annotations):
     app.command()(_command)
 
 

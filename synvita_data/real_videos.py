@@ -25,8 +25,8 @@ _FOLDERS: Mapping[str, re.Pattern[str]] = {
     "kinetics": re.compile(r"vatex|k[467]00|kinetics([467]00)?"),
     "tempo": re.compile(r"tempo(hl)?|didemo"),
     "activitynet": re.compile(r"activitynet|anet|annovideos"),
-    "ssv2": re.compile(r"ssv2|somethingsomething(v2)?"),
-    "next-qa": re.compile(r"nextqa|vidor"),
+    "ssv2": re.compile(r"ssv2|(20bn)?somethingsomething(v2)?"),
+    "next-qa": re.compile(r"nextqa|nextvideo|vidor"),
 }
 # Their videos are bare numbers, as are those of others: only a folder's name can tell them apart.
 _NUMBERED = frozenset({"tempo", "activitynet", "ssv2", "next-qa"})
@@ -66,6 +66,8 @@ class RealVideos:
 
     Args:
         root: folder of real videos; symlinks that leave it are not followed.
+        source: the dataset that `root` is known to hold, as if it were named after it: folders below it
+            that are named after no dataset are taken for its own.
         mapping: a mapping file or dictionary, see `video_mapping.read_mapping`.
 
     Attributes:
@@ -76,13 +78,21 @@ class RealVideos:
         SourceError: `root` is not a folder. SchemaError, UnsafePathError: the mapping is not usable.
     """
 
-    def __init__(self, root: str | Path, mapping: str | Path | Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        mapping: str | Path | Mapping[str, str] | None = None,
+        *,
+        source: str | None = None,
+    ) -> None:
         self.root = Path(root).expanduser().resolve()
         if not self.root.is_dir():
             raise SourceError("no such folder of real videos", file=root)
         self.problems: list[SynvitaError] = []
         self._mapping = {} if mapping is None else read_mapping(mapping, self.root)
         self._root_sources = frozenset().union(*(_sources_of(part) for part in self.root.parts[-2:]))
+        if source is not None:
+            self._root_sources |= {source}
         self._folder_sources: dict[str, frozenset[str]] = {}
         self._reported: set[str] = set()
 

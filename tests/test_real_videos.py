@@ -242,3 +242,14 @@ def test_a_triplet_is_looked_up_by_what_it_says(tmp_path):
 def test_the_root_must_be_a_folder(tmp_path):
     with pytest.raises(SourceError):
         RealVideos(tmp_path / "nothing")
+
+
+def test_a_root_said_to_hold_one_source_needs_no_folder_of_its_name(tmp_path):
+    for name in ("videos/104599.webm", "tempo/7.mp4", "8.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    plain, told = RealVideos(tmp_path), RealVideos(tmp_path, source="ssv2")
+    assert plain.find("ssv2", "8") is None
+    assert told.find("ssv2", "8").reference == "8.mp4"
+    assert told.find("ssv2", "104599", videopath="clips/104599.avi").reference == "videos/104599.webm"
+    assert told.find("ssv2", "7") is None  # that folder says whose it is

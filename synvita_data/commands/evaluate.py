@@ -170,7 +170,11 @@ def _run(
     started = time.monotonic()
     first = process_rank() == 0
     # Chance looks at no video: every text gets a number, whether the videos are here or not.
-    resolve = RealVideos(real_root, real_mapping) if real_root is not None else (lambda video: b"")
+    resolve = (
+        RealVideos(real_root, real_mapping, source=task.source)
+        if real_root is not None
+        else (lambda video: b"")
+    )
     with Progress(f"{scorer.name} on {task.name}", enabled=first) as progress:
         found = score_task(
             scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.at

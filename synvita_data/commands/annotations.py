@@ -1,0 +1,28 @@
+"""`synvita annotations`: pack benchmark annotations into a dataset folder of ids and captions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def annotations(
+    task: Annotated[list[str], typer.Option("--task", metavar="NAME", help="Benchmark; repeat for several.")],
+    files: Annotated[
+        Path,
+        typer.Option("--annotations", metavar="PATH", help="Published file, or a folder with all of them."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder: Parquet, card, eval.yaml.")],
+) -> None:
+    """Make a Hub dataset of benchmark annotations: ids, captions and labels, never videos."""
+    from rich.console import Console
+
+    from synvita_data.builders.annotations import build_annotations
+
+    console = Console(highlight=False, soft_wrap=True)
+    for name, record in build_annotations(dict.fromkeys(task, files), out).items():
+        counts = record["counts"]
+        console.print(f"[bold]{name}[/] · {counts['pairs']:,} texts of {counts['videos']:,} videos")
+        for mismatch in record["report"]["mismatches"]:
+            console.print(f"  [yellow]not as published:[/] {mismatch}")
+    console.print(f"{out} · evaluate with --annotations {out}", style="dim")
