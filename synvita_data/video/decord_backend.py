@@ -1,6 +1,5 @@
 """Decoding with decord 0.6, as VideoCon's and many models' own scripts do."""
 
-import io
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ def read_frames(
     try:
         # A reader that outlives this call would deadlock in a forked process.
         reader = decord.VideoReader(
-            io.BytesIO(source.data) if source.data is not None else source.name,
+            source.open() if isinstance(source.content, bytes) else str(source.content),
             ctx=decord.cpu(0),
             num_threads=threads or 0,
             **size,

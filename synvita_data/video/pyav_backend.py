@@ -152,13 +152,14 @@ def count_frames(source: Source, limits: Limits, threads: int | None = None) -> 
         VideoTooLargeError: beyond `limits`.
     """
     with open_video(source, limits, lean=False) as (container, stream):
-        ticks = [frame.pts for frame in _every_frame(container, stream, source, limits, threads)]
+        times = [frame.pts for frame in _every_frame(container, stream, source, limits, threads)]
         unit = stream.time_base or Fraction(1, 1_000_000)
         rate = stream.guessed_rate or stream.average_rate or Fraction(25)
-    if not ticks:
+    if not times:
         raise _no_frames(source)
-    if None in ticks or any(late <= early for early, late in itertools.pairwise(ticks)):
-        ticks, unit = list(range(len(ticks))), 1 / rate
+    ticks = [time for time in times if time is not None]
+    if len(ticks) < len(times) or any(late <= early for early, late in itertools.pairwise(ticks)):
+        ticks, unit = list(range(len(times))), 1 / rate
     timeline = Timeline.from_ticks(ticks, 0, unit)
     limits.check("max_seconds", timeline.duration, source.name, "seconds")
     return timeline
@@ -201,7 +202,7 @@ def _every_frame(
                 frames = stream.codec_context.decode(packet)  # None: what the decoder still holds
             except av.error.FFmpegError as error:
                 # The tail of a group of pictures whose head was cut away (a recording that was joined late).
-                if not keyframe_seen and is_whole(packet, stream):
+                if packet is not None and not keyframe_seen and is_whole(packet, stream):
                     continue
                 raise _damaged(source, f"packet {number} that does not decode ({error})") from error
             for frame in frames:

@@ -145,8 +145,7 @@ class FramePolicy:
                 found=", ".join(sorted(unknown)),
                 expected=", ".join(cls.__dataclass_fields__),
             )
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        return cls(**values)
+        return cls(**record)  # lists, as JSON has them, become tuples
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the returned frames for frames shown at `height` × `width`."""

@@ -33,17 +33,15 @@ class Source:
     """One video to read; `name` is what messages and `Frames.source` call it."""
 
     name: str
-    path: Path | None
-    data: bytes | None
+    content: Path | bytes
     size: int
 
     def open(self) -> BinaryIO:
         """A fresh handle on the bytes: never shared between calls, threads or forked processes."""
-        if self.data is not None:
-            return io.BytesIO(self.data)  # shares the memory of `bytes`, copies nothing
-        assert self.path is not None
+        if isinstance(self.content, bytes):
+            return io.BytesIO(self.content)  # shares the memory of `bytes`, copies nothing
         try:
-            return self.path.open("rb")
+            return self.content.open("rb")
         except OSError as error:
             raise MissingVideoError("a video cannot be opened", file=self.name, found=str(error)) from error
 
@@ -67,16 +65,16 @@ def resolve(source: VideoSource, limits: Limits) -> Source:
     """
     if isinstance(source, Mapping):
         data, path = source.get("bytes"), source.get("path")
-        if data is None and not path:
+        if data is None and path:
+            return resolve(path, limits)
+        if data is None:
             raise MissingVideoError(
                 "a dataset row holds no video", found="bytes and path both null", expected="one of them"
             )
-        if data is None:
-            return resolve(path, limits)
-        resolved = Source(str(path or f"<{len(data)} bytes>"), None, bytes(data), len(data))
+        resolved = Source(str(path or f"<{len(data)} bytes>"), bytes(data), len(data))
     elif isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
-        resolved = Source(f"<{len(data)} bytes>", None, data, len(data))
+        resolved = Source(f"<{len(data)} bytes>", data, len(data))
     elif isinstance(source, str | os.PathLike):
         resolved = _resolve_path(Path(source))
     else:
@@ -101,4 +99,4 @@ def _resolve_path(path: Path) -> Source:
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise NotAVideoError("a video path is no file", file=path, found=kind, expected="a video file")
-    return Source(str(path), path, None, status.st_size)
+    return Source(str(path), path, status.st_size)

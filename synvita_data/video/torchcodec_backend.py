@@ -28,7 +28,7 @@ def read_frames(
     plan = make_plan(source, policy, start, end, limits)
     try:
         decoder = decoders.VideoDecoder(
-            source.data if source.data is not None else source.name,
+            source.content,
             dimension_order="NHWC",
             num_ffmpeg_threads=threads or 0,
             transforms=[] if policy.size is None else [transforms.Resize((plan.height, plan.width))],

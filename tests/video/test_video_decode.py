@@ -106,6 +106,8 @@ def test_any_structure_of_references_and_any_timing(
     tmp_path_factory, data, frames, keyint, bframes, pyramid, open_gop, container
 ) -> None:
     """Random groups of pictures, random instants, random choices; timestamps against what was written."""
+    if container == "mpegts":
+        frames += 20  # FFmpeg does not recognise a transport stream of a few packets
     path = tmp_path_factory.mktemp("random") / "clip"
     steps = data.draw(st.lists(st.integers(2, 400), min_size=frames, max_size=frames))
     ticks = np.cumsum(steps).tolist()
