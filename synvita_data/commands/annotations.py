@@ -23,6 +23,6 @@ def annotations(
     for name, record in build_annotations(dict.fromkeys(task, files), out).items():
         counts = record["counts"]
         console.print(f"[bold]{name}[/] · {counts['pairs']:,} texts of {counts['videos']:,} videos")
-        for mismatch in record["report"]["mismatches"]:
+        for mismatch in record["read"]["mismatches"]:
             console.print(f"  [yellow]not as published:[/] {mismatch}")
     console.print(f"{out} · evaluate with --annotations {out}", style="dim")
