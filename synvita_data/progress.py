@@ -1,44 +1,63 @@
-"""Progress of a long job: a bar on a terminal, an occasional line elsewhere, silence when told so."""
+"""Progress of a long job: a bar on a terminal, an occasional line elsewhere, silence when told so.
+
+A log file gets lines such as
+
+    generate: 1,200 of 16,856, 3 quarantined, 97 reused, 0.52/s, 8 h 22 min left
+"""
 
 import sys
+import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
+WINDOW = 300.0  # seconds the rate is taken over: what was slow an hour ago says nothing about the rest
 
 
 class Progress:
     """How far a job is, its rate and the time left, on standard error.
 
-    The rate is that of this run: what an earlier run had done already counts as done, not as fast.
+    The rate is that of this run over the last five minutes: what an earlier run had done, which the
+    first call of `at` tells, counts as done, not as fast. Threads may share one.
 
     Args:
         title: what is being done. enabled: False shows nothing (all processes but the first).
         stream: default standard error, so that output can be piped.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, title: str, *, enabled: bool = True, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        *,
+        enabled: bool = True,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._title = title
         self._enabled = enabled
         self._stream = stream or sys.stderr
+        self._clock = clock
+        self._lock = threading.Lock()
         self._bar: Any = None
         self._task: Any = None
-        self._first: tuple[float, int] | None = None  # when and where this run began to count
-        self._said = 0.0
+        self._began = self._said = clock()
+        self._samples: deque[tuple[float, int]] = deque()  # (time, done), a second apart or more
 
     def __enter__(self) -> "Progress":
         if self._enabled and self._stream.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[status]}", markup=False),
                 console=Console(file=self._stream),
                 transient=True,
             )
@@ -51,30 +70,68 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def at(self, done: int, total: int, title: str | None = None) -> None:
-        """`done` of `total` units are done; another `title` begins another count."""
+    def at(
+        self, done: int, total: int, title: str | None = None, *, quarantined: int = 0, reused: int = 0
+    ) -> None:
+        """`done` of `total` units need no more work; another `title` begins another count.
+
+        Args:
+            quarantined, reused: how many of `done` failed, and how many an earlier run had done; shown
+                where they are not 0.
+        """
         if not self._enabled:
             return
-        now = time.monotonic()
-        if title is not None and title != self._title:
-            self._title, self._task, self._first = title, None, None
-        if self._first is None:
-            self._first = (now, done)
-        began, already = self._first
-        rate = (done - already) / (now - began) if now > began and done > already else 0.0
-        if self._bar is not None:
-            if self._task is None:
-                self._task = self._bar.add_task(self._title, total=total, rate="")
-            self._bar.update(self._task, completed=done, total=total, rate=f"{rate:.1f}/s" if rate else "")
-        elif now - self._said >= LINE_EVERY and now - began >= LINE_EVERY:
-            self._said = now
-            left = f", {duration((total - done) / rate)} left" if rate else ""
-            print(f"{self._title}: {done:,} of {total:,}, {rate:.1f}/s{left}", file=self._stream, flush=True)
+        with self._lock:
+            now = self._clock()
+            if title is not None and title != self._title:
+                self._title, self._task = title, None
+                self._samples.clear()
+            if not self._samples:
+                self._began = now
+            rate = self._rate(now, done)
+            parts = [
+                f"{quarantined:,} quarantined" if quarantined else "",
+                f"{reused:,} reused" if reused else "",
+                readable_rate(rate) if rate else "",
+                f"{duration((total - done) / rate)} left" if rate else "",
+            ]
+            status = ", ".join(part for part in parts if part)
+            if self._bar is not None:
+                if self._task is None:
+                    self._task = self._bar.add_task(self._title, total=total, status="")
+                self._bar.update(self._task, completed=done, total=total, status=status)
+            elif now - max(self._said, self._began) >= LINE_EVERY:
+                self._said = now
+                counted = f"{self._title}: {done:,} of {total:,}"
+                print(", ".join([counted, *([status] if status else [])]), file=self._stream, flush=True)
+
+    def _rate(self, now: float, done: int) -> float:
+        """Units a second since the oldest sample of the window; 0.0 before there is any progress."""
+        if not self._samples or now - self._samples[-1][0] >= 1:
+            self._samples.append((now, done))
+            while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW:
+                self._samples.popleft()
+        then, before = self._samples[0]
+        return (done - before) / (now - then) if now > then and done > before else 0.0
+
+
+def readable_rate(rate: float) -> str:
+    """`1,234/s`, `12.3/s`, `0.52/s`; below one in ten seconds `3.1/min`, below one a minute `14/h`."""
+    if rate >= 100:
+        return f"{rate:,.0f}/s"
+    if rate >= 0.1:
+        return f"{rate:.3g}/s"
+    return f"{rate * 60:.2g}/min" if rate * 60 >= 1 else f"{rate * 3600:.2g}/h"
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
+    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"

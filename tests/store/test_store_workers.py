@@ -185,12 +185,17 @@ def test_only_one_of_many_takers_gets_each_claim_of_the_dead(tmp_path):
             store = Store(tmp_path / "store")
             os.read(start, 1)
             for key in keys:
-                if store.claim(key) is not None:  # and never given back while the others try
+                if store.claim(key) is not None:
                     append(tmp_path / "won", key)
+            append(tmp_path / "finished", "x")
+            deadline = time.monotonic() + 60
+            while len(lines(tmp_path / "finished")) < 4:  # give nothing back while the others try
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
 
         os.kill(victim, signal.SIGKILL)
         os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)
-        takers = [fork(lambda: (work(), time.sleep(1))) for _ in range(4)]
+        takers = [fork(work) for _ in range(4)]
         os.close(start)
         os.close(go)
         assert join(takers) == [0] * 4
