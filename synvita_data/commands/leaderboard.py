@@ -1,0 +1,127 @@
+"""`synvita leaderboard`: results and the paper's numbers in one table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ..evaluation.leaderboard import Column, Leaderboard
+
+# The least a model's name gets, with the space behind it.
+_NAME = 16
+
+
+def leaderboard(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Folder of results, as synvita evaluate --out wrote it.")
+    ],
+    markdown: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the table as Markdown; - prints only that.")
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - prints only that.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published/--no-published", help="With the rows of the paper's Table 3.")
+    ] = True,
+) -> None:
+    """Show all results in one table, beside the paper's. What cannot be told apart is not ranked."""
+    import json
+
+    from rich.console import Console
+
+    from ..errors import SynvitaError
+    from ..evaluation.leaderboard import make_leaderboard, read_results
+    from ..evaluation.leaderboard_text import to_markdown
+    from ..files import write_atomic
+
+    if markdown == json_file == "-":
+        raise SynvitaError("only one of --markdown and --json can be printed", fix="Give the other a file")
+    problems: list[SynvitaError] = []
+    found = read_results(results, on_broken=problems.append)
+    board = make_leaderboard(found, published=published, problems=problems)
+    outputs = []
+    if markdown is not None:
+        outputs.append((markdown, to_markdown(board)))
+    if json_file is not None:
+        record = json.dumps(board.to_record(), indent=1, ensure_ascii=False, allow_nan=False)
+        outputs.append((json_file, record + "\n"))
+    for problem in board.problems:
+        typer.secho(f"left out: {problem}", fg=typer.colors.YELLOW, err=True)
+    for place, text in outputs:
+        if place == "-":
+            typer.echo(text, nl=False)
+        else:
+            write_atomic(Path(place), text)
+    if "-" not in (markdown, json_file):
+        console = Console(highlight=False)
+        for part in render(board, console.width):
+            console.print(part)
+    for place, _ in outputs:
+        if place != "-":
+            typer.echo(f"written: {place}", err=True)
+
+
+def render(board: "Leaderboard", width: int) -> "list[RenderableType]":
+    """The table for a terminal of `width` columns, in several parts where the benchmarks do not fit side by
+    side, then legend and notes."""
+    from rich.text import Text
+
+    from ..evaluation.leaderboard_text import legend
+
+    parts: list[RenderableType] = []
+    for columns in _side_by_side(board, width):
+        parts += [_table(board, columns), Text()]
+    meanings = (f"{mark}  {meaning}" for mark, meaning in legend(board))
+    parts.append(Text("\n".join(["All numbers in percent.", *meanings]), style="dim"))
+    parts += [Text(f"- {note}", style="yellow") for note in board.notes]
+    return parts
+
+
+def _side_by_side(board: "Leaderboard", width: int) -> "list[dict[Column, int]]":
+    """Columns and their widths, as many to a part as fit beside the models' names."""
+    from ..evaluation.leaderboard_text import cell_parts, metric_name
+
+    parts: list[dict[Column, int]] = []
+    for column in board.columns:
+        cells = (row.cells[column.task] for row in board.rows if column.task in row.cells)
+        words = [*column.title.split(), metric_name(column)]
+        wide = max(map(len, [*words, *(part for cell in cells for part in cell_parts(cell))]))
+        if not parts or _NAME + sum(parts[-1].values()) + len(parts[-1]) + wide > width:
+            parts.append({})
+        parts[-1][column] = wide
+    return parts
+
+
+def _table(board: "Leaderboard", columns: "dict[Column, int]") -> "RenderableType":
+    """The rows that have a number in one of `columns`."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..evaluation.leaderboard_text import cell_parts, metric_name, row_marks
+
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"
+    )
+    table.add_column("model", overflow="fold")
+    for column, wide in columns.items():
+        table.add_column(Text(f"{column.title}\n{metric_name(column)}"), overflow="fold", width=wide)
+    kind = None
+    for row in board.rows:
+        cells = [row.cells.get(column.task) for column in columns]
+        if not any(cells):
+            continue
+        if kind is not None and (row.kind == "ours" or row.kind != kind):
+            table.add_section()
+        kind = row.kind
+        texts = []
+        for cell in cells:
+            value, *rest = cell_parts(cell) if cell is not None else [""]
+            style = "bold green" if cell is not None and cell.standing else ""
+            texts.append(Text.assemble((value, style), *((f"\n{part}", "dim") for part in rest)))
+        table.add_row(Text(row.label + row_marks(row)), *texts)
+    return table
