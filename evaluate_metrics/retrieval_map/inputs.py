@@ -4,6 +4,8 @@ The same file lies in every metric's folder, because each folder is a Space that
 keeps the copies equal.
 """
 
+import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -110,19 +112,20 @@ def check_ids(ids: Column, name: str, count: int, optional: bool = False) -> tup
     """
     values = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     _same_length(name, len(values), count)
+    first_come: defaultdict[Any, int] = defaultdict(itertools.count().__next__)  # one pass, all in C
     try:
-        distinct = dict.fromkeys(values)
-        if not optional and None in distinct:
+        codes = np.fromiter(map(first_come.__getitem__, values), np.int64, count)
+        if not optional and None in first_come:
             raise InputError(f"`{name}` is missing here; every entry needs one", values.index(None))
-        distinct.pop(None, None)
-        ordered = sorted(distinct)
+        ordered = sorted(value for value in first_come if value is not None)
     except TypeError:
         raise InputError(f"`{name}` must be all strings or all integers, not a mixture or lists") from None
     for value in ordered:
         if isinstance(value, float):
             raise InputError(f"`{name}` must be strings or integers, not {value!r}", values.index(value))
-    code_of: dict[Any, int] = {value: code for code, value in enumerate(ordered)} | {None: -1}
-    return np.fromiter(map(code_of.__getitem__, values), np.int64, count), ordered
+    place = np.full(len(first_come), -1)
+    place[[first_come[value] for value in ordered]] = np.arange(len(ordered))
+    return place[codes], ordered
 
 
 def _as_number(value: Any, position: int) -> float:
