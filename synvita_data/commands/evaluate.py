@@ -51,8 +51,12 @@ def evaluate(
         bool, typer.Option("--allow-unknown", help="Pass over --predictions of other videos and captions.")
     ] = False,
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames a video (segment midpoints).", min=1)] = None,
-    backend: Annotated[str, typer.Option(help="Decoder: pyav, decord or torchcodec.")] = "pyav",
+    frames: Annotated[
+        int | None, typer.Option(help="Frames a video. Default: the model's own number.", min=1)
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Decoder: pyav (default), decord or torchcodec.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cuda:0, cpu, … Default: this process's GPU.")] = None,
     dtype: Annotated[str, typer.Option(help="Of the weights.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of the bootstrap, and of chance.")] = 0,
@@ -91,13 +95,16 @@ def evaluate(
         raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
     from ..scoring.registry import open_scorer
-    from ..video import FramePolicy
 
-    policy = None
-    if frames is not None or backend != "pyav":
-        policy = FramePolicy(count=frames or 8, backend=backend)
+    asked = {"count": frames, "backend": backend}
     scorer = open_scorer(
-        model, revision=revision, device=device, dtype=dtype, seed=seed, frames=policy, workers=workers
+        model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        seed=seed,
+        frames={name: value for name, value in asked.items() if value is not None},
+        workers=workers,
     )
     for each, rows in read:
         _run(scorer, each, rows, real_root, real_mapping, out, limit, options)

@@ -7,19 +7,17 @@ averaged over frames. Only the order of such scores means something (`kind = "si
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import SynvitaError, VideoError
-from ..video import FramePolicy, Frames, decode
+from ..video import FramePolicy, Frames, MissingBackendError, decode
 from .protocol import ItemScores, ScoreKind, ScoringItem
 from .weights_file import model_revision
 
-if TYPE_CHECKING:
-    pass
-
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
+DEFAULT_FRAMES = FramePolicy(count=8, rule="segment-midpoints")  # at stored size; the processor resizes
 _TEXTS_KEPT = 50_000
 
 
@@ -60,7 +58,7 @@ class ClipScorer:
         from .device import pick_device
 
         self.name = name
-        self.frames = frames or FramePolicy(count=8, rule="segment-midpoints")
+        self.frames = frames or DEFAULT_FRAMES
         self._device = pick_device(device)
         try:
             self._model = AutoModel.from_pretrained(name, revision=revision, dtype=getattr(torch, dtype))
@@ -138,6 +136,8 @@ def _decode_ahead(
     def read(item: ScoringItem) -> Frames | VideoError:
         try:
             return decode(item.video, policy, start=item.start, end=item.end)
+        except MissingBackendError:  # the machine's fault, not the video's
+            raise
         except VideoError as error:
             return error
 

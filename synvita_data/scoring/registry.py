@@ -1,6 +1,8 @@
 """From the MODEL of a command to a scorer."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,22 @@ def open_scorer(
     device: str | None = None,
     dtype: str = "float32",
     seed: int = 0,
-    frames: Any = None,
+    frames: Mapping[str, Any] | None = None,
     workers: int = 2,
 ) -> Scorer:
     """The scorer of a model.
 
     Args:
         model: `chance`, or the Hub id or folder of a CLIP or SigLIP of transformers.
-        frames: a `FramePolicy`, None for the model's own.
+        frames: fields of `FramePolicy` to replace in the model's own, such as `{"count": 4}`.
 
     Raises:
-        SynvitaError: no such model, or one of a kind that cannot be scored with.
+        SynvitaError: no such model, or one of a kind that cannot be scored with; frames of an impossible kind.
     """
     if model == "chance":
         return ChanceScorer(seed)
     kind = _model_type(model, revision)
-    from .clip import MODEL_TYPES, ClipScorer
+    from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
 
     if kind not in MODEL_TYPES:
         raise SynvitaError(
@@ -41,7 +43,14 @@ def open_scorer(
             expected=f"chance, or a model of type {', '.join(MODEL_TYPES)}",
             fix="Score it elsewhere and evaluate the file with --predictions",
         )
-    return ClipScorer(model, revision=revision, frames=frames, device=device, dtype=dtype, workers=workers)
+    return ClipScorer(
+        model,
+        revision=revision,
+        frames=replace(DEFAULT_FRAMES, **(frames or {})),
+        device=device,
+        dtype=dtype,
+        workers=workers,
+    )
 
 
 def _model_type(model: str, revision: str | None) -> str:
