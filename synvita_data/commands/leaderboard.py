@@ -102,7 +102,7 @@ def _table(board: "Leaderboard", columns: "dict[Column, int]") -> "RenderableTyp
     from rich.table import Table
     from rich.text import Text
 
-    from ..evaluation.leaderboard_text import cell_parts, metric_name, row_marks
+    from ..evaluation.leaderboard_text import cell_parts, is_bold, metric_name, row_marks
 
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"
@@ -121,7 +121,7 @@ def _table(board: "Leaderboard", columns: "dict[Column, int]") -> "RenderableTyp
         texts = []
         for cell in cells:
             value, *rest = cell_parts(cell) if cell is not None else [""]
-            style = "bold green" if cell is not None and cell.standing else ""
+            style = "bold green" if cell is not None and is_bold(cell) else ""
             texts.append(Text.assemble((value, style), *((f"\n{part}", "dim") for part in rest)))
         table.add_row(Text(row.label + row_marks(row)), *texts)
     return table

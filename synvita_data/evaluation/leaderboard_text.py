@@ -48,6 +48,11 @@ def cell_parts(cell: Cell) -> list[str]:
     return parts
 
 
+def is_bold(cell: Cell) -> bool:
+    """Best, or not told apart from the highest. A lead of unknown width (`highest`) is not shown as a win."""
+    return cell.standing in ("best", "shared")
+
+
 def legend(board: Leaderboard) -> list[tuple[str, str]]:
     """The marks that occur in the table, with what they mean."""
     cells = [cell for row in board.rows for cell in row.cells.values()]
@@ -83,7 +88,7 @@ def _cell(cell: Cell | None) -> str:
     if cell is None:
         return ""
     value, *rest = cell_parts(cell)
-    if cell.standing:
+    if is_bold(cell):
         number, _, marks = value.partition(" ")
         value = f"**{number}** {marks}"
     return " ".join([value, *map(_escape, rest)])
