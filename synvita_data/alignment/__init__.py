@@ -1,0 +1,29 @@
+"""Alignment of videos and texts by any Video LLM: one interface for training, evaluation and demos.
+
+    model = AlignmentModel(AutoModelForImageTextToText.from_pretrained(name), AutoProcessor.from_pretrained(name))
+    model([frames], [[Text("a dog runs"), Text("a cat runs")]]).log_odds  # fp32 [2]
+
+Importing this package imports torch and transformers, and nothing that decodes videos or reads datasets.
+docs/alignment.md explains the ways, the families and how to write one.
+"""
+
+from .families import FAMILIES, get_family
+from .families.family import Family, Features, PreparedVideo, PromptFrame
+from .model import AlignmentModel, AlignmentOutput, choose_way
+from .prompting import ContextError
+from .ways import WAYS, EncodedVideo
+
+__all__ = [
+    "FAMILIES",
+    "WAYS",
+    "AlignmentModel",
+    "AlignmentOutput",
+    "ContextError",
+    "EncodedVideo",
+    "Family",
+    "Features",
+    "PreparedVideo",
+    "PromptFrame",
+    "choose_way",
+    "get_family",
+]

@@ -1,0 +1,32 @@
+"""Families of Video LLMs by the `model_type` of their `config.json`; one file each, imported when asked for."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ...errors import SynvitaError
+
+if TYPE_CHECKING:
+    from .family import Family
+
+# model_type -> (module of this package, class).
+FAMILIES: dict[str, tuple[str, str]] = {
+    "video_llava": ("video_llava", "VideoLlava"),
+}
+
+
+def get_family(model_type: str) -> type["Family"]:
+    """The class of a family; imports torch and transformers.
+
+    Raises:
+        SynvitaError: no such family.
+    """
+    if model_type not in FAMILIES:
+        raise SynvitaError(
+            "there is no adapter for this family of Video LLMs",
+            found=f"model_type {model_type!r}",
+            expected=f"one of {', '.join(FAMILIES)}",
+            fix="docs/alignment.md shows how to write one",
+        )
+    module, name = FAMILIES[model_type]
+    family: type[Family] = getattr(import_module(f"{__name__}.{module}"), name)
+    return family

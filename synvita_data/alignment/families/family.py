@@ -1,0 +1,181 @@
+"""What differs between families of Video LLMs, and nothing else: the contract of one file a family.
+
+`docs/alignment.md` shows how to write one. A family says how frames become the tower's inputs, where the
+video stands in a prompt, which positions its tokens have, and how the tower's output enters the language
+model. Tokens, masks, packing, caching and the answer's log-odds are shared.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...errors import TokenizerError
+from ...prompts import Prompt
+from ...video.frames import Frames
+from ...video.sampling import FramePolicy
+
+_CAPTION_MARK = "CAPTION-STANDS-HERE"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedVideo:
+    """A video as a family's processor leaves it, on the CPU.
+
+    Attributes:
+        inputs: keyword arguments of the stock model's forward that carry the video (pixel values, grids),
+            each with a batch of one. They are what the plain way passes.
+        placeholder: the text that takes the place of `Family.placeholder` in a prompt, with **one** video
+            token for each run of them (Qwen3-VL: one run a frame, timestamps between them).
+        runs: how many features stand behind each of those tokens, in order.
+    """
+
+    inputs: Mapping[str, Tensor]
+    placeholder: str
+    runs: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Number of video tokens in a prompt."""
+        return sum(self.runs)
+
+
+# What the vision tower makes of one video: named tensors without a batch dimension, all a feature cache keeps.
+Features = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFrame:
+    """The text around a caption: `before` holds `Family.placeholder` exactly once, where the video goes."""
+
+    before: str
+    after: str
+
+
+class Family(ABC):
+    """One family of Video LLMs around one loaded model.
+
+    Args:
+        model: the stock model, without a PEFT wrapper (its layers may hold adapters).
+        processor: its processor, with a fast tokenizer.
+
+    Attributes of the class:
+        model_type: `model_type` of its `config.json`.
+        model_class: name of its class in `transformers`.
+        default_prompt: of `synvita_data.prompts.PROMPTS`.
+        answers: Yes and No as text that continues the prompt, each one token. Llama's tokenizers carry the
+            space in the token; after a chat template's line break there is none.
+        lora_targets: regular expression of the language model's modules that adapters train.
+        cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
+            positions need them (grids).
+    """
+
+    model_type: ClassVar[str]
+    model_class: ClassVar[str]
+    default_prompt: ClassVar[str] = "question"
+    answers: ClassVar[tuple[str, str]] = ("Yes", "No")
+    lora_targets: ClassVar[str] = (
+        r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    )
+    cache_inputs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.model = model
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.video_token_id = int(model.config.video_token_id)
+
+    @property
+    def backbone(self) -> Any:
+        """The stock model without its head: token ids in, last hidden states out."""
+        return self.model.model
+
+    @property
+    def context(self) -> int:
+        """The most tokens a sequence may have."""
+        return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
+
+    @property
+    @abstractmethod
+    def video_token(self) -> str:
+        """The token whose features come from the video."""
+
+    @property
+    def placeholder(self) -> str:
+        """What the chat template writes for a video: the video token and what always stands around it."""
+        return self.video_token
+
+    @abstractmethod
+    def default_frames(self) -> FramePolicy:
+        """The frames the released model was trained on."""
+
+    @abstractmethod
+    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        """Processor's work on the CPU for one video; called from threads, so it must not use the model.
+
+        Args:
+            frames: uint8 [T, H, W, 3] with timestamps and fps.
+            prompt: because released wordings join the frames' placeholders in different ways.
+        """
+
+    @abstractmethod
+    def tower(self, video: PreparedVideo) -> Features:
+        """The frozen part: the vision tower's output for one video, on the model's device."""
+
+    @abstractmethod
+    def outputs(self, features: Sequence[Features]) -> Any:
+        """What the stock forward takes as `mm_encoder_outputs["video"]` for these videos as a batch, in order."""
+
+    def positions(self, ids: Tensor, video: PreparedVideo) -> Tensor:
+        """Position ids of one whole sequence as the stock model counts them when nothing is hidden.
+
+        Args:
+            ids: int64 [n], on the CPU.
+
+        Returns:
+            int64 [n], or [k, n] for rotary positions in k parts. Tokens after the video count up by one.
+        """
+        return torch.arange(len(ids))
+
+    def frame_prompt(self, prompt: Prompt) -> PromptFrame:
+        """The prompt around the caption; a question without a video goes into the chat template."""
+        if prompt.video:
+            return PromptFrame(prompt.before.replace(prompt.video, self.placeholder), prompt.after)
+        return chat_prompt(self.processor, prompt, self.placeholder)
+
+
+def chat_prompt(processor: Any, prompt: Prompt, video: str) -> PromptFrame:
+    """A question inside the processor's chat template, after the video.
+
+    Raises:
+        TokenizerError: no chat template, one that shows the caption before the video (nothing could be
+            shared between the captions of a video), or one that changes the question.
+    """
+    question = prompt.wrap(_CAPTION_MARK)
+    message = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}
+    try:
+        text = processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+    except ValueError as error:
+        raise TokenizerError(
+            "the processor has no usable chat template",
+            found=str(error).splitlines()[0],
+            fix="Name a prompt that has its own wording for this family",
+        ) from error
+    if text.count(video) != 1 or text.count(question) != 1:
+        raise TokenizerError(
+            "the chat template does not show one video and the question as they are",
+            found=repr(text),
+            expected=f"{video} once and {question!r} once",
+        )
+    before, after = text.split(_CAPTION_MARK)
+    if video not in before:
+        raise TokenizerError(
+            "the chat template puts the text before the video",
+            found=repr(text),
+            expected="the video first, so that its texts share everything up to their own words",
+            fix="Give the processor a template that keeps the order of the message's parts",
+        )
+    return PromptFrame(before, after)

@@ -1,0 +1,203 @@
+"""`AlignmentModel`: videos and texts in, log-odds of Yes out, for training and evaluation alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..captions import Text
+from ..errors import SynvitaError
+from ..prompts import Prompt, get_prompt
+from ..video.frames import Frames
+from . import ways
+from .attention import SPLIT, set_attention
+from .families import get_family
+from .families.family import PreparedVideo
+from .prompting import Prompter
+from .ways import WAYS, EncodedVideo
+
+ATTENTION = ("split", "sdpa", "eager")
+# From how many texts of a video on the cache is faster than one packed row (benchmarks/scoring.py).
+CACHED_FROM = 12
+
+Video = Frames | PreparedVideo | EncodedVideo
+
+
+@dataclass
+class AlignmentOutput:
+    """What a model says of videos and texts; N texts in all, video by video.
+
+    Attributes:
+        log_odds: fp32 [N], m = logit(Yes) − logit(No) at the answer position; f = sigmoid(m).
+        counts: texts of each video.
+        way: which of WAYS made it.
+        vocabulary_logits: [N, k, V] in the model's dtype at the answer position (k = 1), and at the one
+            behind the answer (k = 2); None unless they were asked for.
+    """
+
+    log_odds: Tensor
+    counts: tuple[int, ...]
+    way: str
+    vocabulary_logits: Tensor | None = None
+
+    def by_video(self) -> tuple[Tensor, ...]:
+        """Log-odds of each video's texts."""
+        return self.log_odds.split(list(self.counts))
+
+
+class AlignmentModel(nn.Module):
+    """Alignment f(V, t) = P(Yes) / (P(Yes) + P(No)) of a Video LLM, as log-odds.
+
+    Args:
+        model: a loaded Video LLM of transformers, of a family in `families.FAMILIES`, or a PEFT model of one.
+        processor: its processor.
+        prompt: name in `synvita_data.prompts.PROMPTS`; None for the family's.
+        attention: of the language model: `split` (fastest), `sdpa` or `eager`. It stays set on the model;
+            `split` is `sdpa` for whatever else the model does.
+
+    Raises:
+        SynvitaError: no such family, prompt or attention; Yes or No is not one token.
+
+    Example:
+        >>> model = AlignmentModel(video_llava, processor)        # doctest: +SKIP
+        >>> model([frames], [[Text("a dog runs"), Text("a cat runs")]]).log_odds.sigmoid()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, *, prompt: str | None = None, attention: str = "split"
+    ) -> None:
+        super().__init__()
+        if attention not in ATTENTION:
+            raise SynvitaError(
+                "texts of a video cannot be packed with this attention",
+                found=attention,
+                expected=f"one of {', '.join(ATTENTION)}",
+                fix="`split` runs the video's tokens through the fastest kernel of torch",
+            )
+        stock = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.model = model
+        self.family = get_family(stock.config.model_type)(stock, processor)
+        self.prompt: Prompt = get_prompt(prompt or self.family.default_prompt)
+        self.prompter = Prompter(self.family, self.prompt)
+        set_attention(stock, SPLIT if attention == "split" else attention)
+
+    def prepare(self, frames: Frames) -> PreparedVideo:
+        """The processor's work on the CPU; safe in threads, while the model works on another video."""
+        return self.family.prepare(frames, self.prompt)
+
+    def encode(self, video: Frames | PreparedVideo) -> EncodedVideo:
+        """The vision tower's work, to be used for any number of texts."""
+        prepared = self.prepare(video) if isinstance(video, Frames) else video
+        return EncodedVideo(prepared, self.family.tower(prepared))
+
+    def forward(
+        self,
+        videos: Sequence[Video],
+        texts: Sequence[Sequence[Text]],
+        *,
+        way: str | None = None,
+        vocabulary: int = 0,
+        answers: Sequence[Sequence[bool]] | None = None,
+        plain_batch: int = 1,
+        branch_tokens: int = 4096,
+    ) -> AlignmentOutput:
+        """Score every text against its video.
+
+        Args:
+            videos: frames, or what `prepare` or `encode` made of them.
+            texts: for each video at least one text, with what attention hides of it.
+            way: one of WAYS; None for the fastest (`choose_way`).
+            vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where Yes or
+                No is predicted) or 2 (also where the token after the answer is).
+            answers: for `vocabulary=2`: Yes (true) or No for each text, appended to its prompt. Log-odds
+                do not see it.
+            plain_batch: pairs at once in the plain way. branch_tokens: tokens of texts in one row of the
+                cached way.
+
+        Raises:
+            SynvitaError: arguments that do not fit together, a text beyond the model's context.
+        """
+        _check(videos, texts, way, vocabulary, answers)
+        counts = tuple(len(own) for own in texts)
+        if way is None:
+            way = choose_way(counts, gradients=torch.is_grad_enabled())
+        encoded = [
+            video
+            if isinstance(video, EncodedVideo)
+            else EncodedVideo(self.prepare(video) if isinstance(video, Frames) else video)
+            for video in videos
+        ]
+        prompts = [
+            [
+                self.prompter.tokens(text, video.prepared, None if own_answers is None else own_answers[i])
+                for i, text in enumerate(own)
+            ]
+            for video, own, own_answers in zip(encoded, texts, answers or [None] * len(texts), strict=True)
+        ]
+        if way == "plain":
+            states = ways.plain(self.family, encoded, prompts, plain_batch)
+        else:
+            encoded = [
+                video if video.features is not None else self.encode(video.prepared) for video in encoded
+            ]
+            if way == "packed":
+                states = ways.packed(self.family, encoded, prompts)
+            else:
+                states = ways.cached(self.family, encoded, prompts, branch_tokens)
+        logits = self.family.model.get_output_embeddings()(states[:, :vocabulary]) if vocabulary else None
+        return AlignmentOutput(self._log_odds(states[:, 0]), counts, way, logits)
+
+    def _log_odds(self, states: Tensor) -> Tensor:
+        """fp32 [N] from hidden states [N, D]: two rows of the head, never a softmax in the model's dtype,
+        whose few distinct values would tie scores that differ."""
+        head = self.family.model.get_output_embeddings()
+        rows = list(self.prompter.answer_ids)
+        answers = states.to(head.weight.device).float() @ head.weight[rows].float().T
+        if getattr(head, "bias", None) is not None:
+            answers = answers + head.bias[rows].float()
+        return answers[:, 0] - answers[:, 1]
+
+
+def choose_way(counts: Sequence[int], *, gradients: bool) -> str:
+    """The fastest way for this many texts a video.
+
+    With gradients texts are packed (gradient checkpointing drops a cache). Without them a lone text has
+    nothing to share, few texts are packed, and many go behind a cache.
+    """
+    most = max(counts)
+    if most == 1:
+        return "plain"
+    return "packed" if gradients or most < CACHED_FROM else "cached"
+
+
+def _check(
+    videos: Sequence[Video],
+    texts: Sequence[Sequence[Text]],
+    way: str | None,
+    vocabulary: int,
+    answers: Sequence[Sequence[bool]] | None,
+) -> None:
+    if way is not None and way not in WAYS:
+        raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
+    if not len(videos) or len(videos) != len(texts) or not all(len(own) for own in texts):
+        raise SynvitaError(
+            "each video needs its texts",
+            found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
+            expected="as many lists as videos, none of them empty",
+        )
+    if vocabulary not in (0, 1, 2):
+        raise SynvitaError("no such number of positions", found=vocabulary, expected="0, 1 or 2")
+    if (answers is not None) != (vocabulary == 2):
+        raise SynvitaError(
+            "the token after an answer needs the answer",
+            found=f"vocabulary={vocabulary}, {'no answers' if answers is None else 'answers'}",
+            expected="answers with vocabulary=2 and with nothing else",
+        )
+    if answers is not None and [len(own) for own in answers] != [len(own) for own in texts]:
+        raise SynvitaError(
+            "each text needs its answer",
+            found=[len(own) for own in answers],
+            expected=[len(own) for own in texts],
+        )

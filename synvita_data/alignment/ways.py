@@ -1,0 +1,218 @@
+"""Three ways to the hidden states at the answer positions; the numbers are the same.
+
+- `plain`: one sequence a pair, through the stock model with its own mask: the reference.
+- `packed`: one sequence a video, its texts as branches behind what they share. It trains: gradients and
+  gradient checkpointing work.
+- `cached`: the shared prefix once into a key-value cache, then all texts packed in one row against it. No
+  gradients through gradient checkpointing (it drops the cache).
+
+All take videos with the prompts of their texts and give [texts, k, D], video by video, on the device of the
+last layer. `facts/prefix_sharing.md` of the project measured them against each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from .attention import SPLIT, as_additive
+from .families.family import Family, Features, PreparedVideo
+from .packing import PackedTexts, branch_mask, common_prefix, pack
+from .prompting import PromptTokens
+
+WAYS = ("plain", "packed", "cached")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedVideo:
+    """A video ready for the language model: what its processor made of it, and the tower's features if they
+    are known already (the plain way then does not run the tower)."""
+
+    prepared: PreparedVideo
+    features: Features | None = None
+
+
+def plain(
+    family: Family, videos: Sequence[EncodedVideo], prompts: Sequence[Sequence[PromptTokens]], batch: int = 1
+) -> Tensor:
+    """One sequence a pair, `batch` of them at once, padded on the right; the vision tower runs for every pair
+    of a video without features."""
+    pairs = [(v, prompt) for v, own in zip(videos, prompts, strict=True) for prompt in own]
+    states = []
+    for start in range(0, len(pairs), batch):
+        chunk = pairs[start : start + batch]
+        length = max(len(prompt.ids) for _, prompt in chunk)
+        ids = torch.zeros(len(chunk), length, dtype=torch.long)
+        mask = torch.zeros(len(chunk), length, dtype=torch.long)
+        positions = []
+        for row, (video, prompt) in enumerate(chunk):
+            own = torch.from_numpy(prompt.ids)
+            ids[row, : len(own)] = own
+            mask[row, : len(own)] = torch.from_numpy(~prompt.hidden).long()
+            positions.append(_padded(family.positions(own, video.prepared), length))
+        output = family.backbone(
+            input_ids=_on(family, ids),
+            attention_mask=_on(family, mask),
+            position_ids=_on(family, torch.stack(positions, dim=-2)),
+            use_cache=False,
+            **_video_inputs(family, [video for video, _ in chunk]),
+        )
+        reads = torch.tensor([prompt.reads for _, prompt in chunk])
+        states.append(_read(output.last_hidden_state, reads))
+    return torch.cat(states)
+
+
+def packed(
+    family: Family, videos: Sequence[EncodedVideo], prompts: Sequence[Sequence[PromptTokens]]
+) -> Tensor:
+    """One row a video, its texts as branches; rows are padded on the right."""
+    packs = [pack(own) for own in prompts]
+    length, prefix = max(map(len, packs)), min(each.prefix for each in packs)
+    ids = torch.zeros(len(packs), length, dtype=torch.long)
+    # Padding belongs to a branch of its own, so that no row of the mask is empty (that would give NaN).
+    branch = torch.full((len(packs), length), max(len(own) for own in prompts))
+    positions = []
+    for row, (video, own, each) in enumerate(zip(videos, prompts, packs, strict=True)):
+        ids[row, : len(each)] = torch.from_numpy(each.ids)
+        branch[row, : len(each)] = torch.from_numpy(each.branch)
+        positions.append(_padded(_gathered(family, video, own, each), length))
+    split = _attention(family) == SPLIT
+    branch = _on(family, branch)
+    mask = torch.stack([branch_mask(row, prefix if split else 0) for row in branch])[:, None]
+    output = family.backbone(
+        input_ids=_on(family, ids),
+        attention_mask=_mask(family, mask),
+        position_ids=_on(family, torch.stack(positions, dim=-2)),
+        use_cache=False,
+        **_video_inputs(family, videos),
+        **({"prefix_length": prefix} if split else {}),
+    )
+    return torch.cat(
+        [
+            _read(
+                output.last_hidden_state[row : row + 1].expand(len(each.reads), -1, -1),
+                torch.from_numpy(each.reads),
+            )
+            for row, each in enumerate(packs)
+        ]
+    )
+
+
+def cached(
+    family: Family,
+    videos: Sequence[EncodedVideo],
+    prompts: Sequence[Sequence[PromptTokens]],
+    branch_tokens: int = 4096,
+) -> Tensor:
+    """A cache a video, its texts packed in rows of at most `branch_tokens` (a longer text has its own row)."""
+    states = []
+    for video, own in zip(videos, prompts, strict=True):
+        prefix = common_prefix(own)
+        cache = _prefill(family, video, own[0], prefix)
+        for chunk in chunks(own, prefix, branch_tokens):
+            states.append(_behind(family, video, chunk, cache, prefix))
+    return torch.cat(states)
+
+
+def chunks(prompts: Sequence[PromptTokens], prefix: int, branch_tokens: int) -> list[Sequence[PromptTokens]]:
+    """Prompts in order, in groups whose tokens behind the prefix are at most `branch_tokens` together."""
+    groups: list[list[PromptTokens]] = []
+    total = 0
+    for prompt in prompts:
+        own = len(prompt.ids) - prefix
+        if not groups or total + own > branch_tokens:
+            groups.append([])
+            total = 0
+        groups[-1].append(prompt)
+        total += own
+    return list(groups)
+
+
+def _prefill(family: Family, video: EncodedVideo, prompt: PromptTokens, prefix: int) -> DynamicCache:
+    ids = torch.from_numpy(prompt.ids)
+    cache = DynamicCache(config=family.model.config)
+    family.backbone(
+        input_ids=_on(family, ids[None, :prefix]),
+        position_ids=_on(family, family.positions(ids, video.prepared)[..., None, :prefix]),
+        past_key_values=cache,
+        use_cache=True,
+        **_video_inputs(family, [video]),
+    )
+    return cache
+
+
+def _behind(
+    family: Family, video: EncodedVideo, prompts: Sequence[PromptTokens], cache: DynamicCache, prefix: int
+) -> Tensor:
+    """[texts, k, D] of texts behind a cached prefix, which stays as it was."""
+    each = pack(prompts, prefix)
+    mask = branch_mask(_on(family, torch.from_numpy(each.branch)), prefix)[None, None]
+    output = family.backbone(
+        input_ids=_on(family, torch.from_numpy(each.ids[None, prefix:])),
+        attention_mask=_mask(family, mask),
+        position_ids=_on(family, _gathered(family, video, prompts, each)[..., None, prefix:]),
+        past_key_values=_view(cache),
+        use_cache=True,
+    )
+    reads = torch.from_numpy(each.reads - prefix)
+    return _read(output.last_hidden_state.expand(len(reads), -1, -1), reads)
+
+
+def _view(cache: DynamicCache) -> DynamicCache:
+    """A cache with the same keys and values; what is appended to it does not reach the first."""
+    view = DynamicCache()
+    for layer in cache.layers:
+        own = type(layer)()
+        own.lazy_initialization(layer.keys, layer.values)
+        own.keys, own.values = layer.keys, layer.values
+        view.layers.append(own)
+    return view
+
+
+def _gathered(
+    family: Family, video: EncodedVideo, prompts: Sequence[PromptTokens], packed_texts: PackedTexts
+) -> Tensor:
+    """Positions of packed tokens: those of the plain sequence, which are the same for every text of a video
+    up to its length, because text counts up by one."""
+    longest = max(prompts, key=lambda prompt: len(prompt.ids))
+    positions = family.positions(torch.from_numpy(longest.ids), video.prepared)
+    return positions[..., torch.from_numpy(packed_texts.slots)]
+
+
+def _video_inputs(family: Family, videos: Sequence[EncodedVideo]) -> dict[str, Any]:
+    """The videos as the stock forward takes them: features where they are known, else pixels."""
+    if all(video.features is not None for video in videos):
+        features = [video.features for video in videos if video.features is not None]
+        return {"mm_encoder_outputs": {"video": family.outputs(features)}}
+    dtype = family.model.dtype
+    inputs = {}
+    for name in videos[0].prepared.inputs:
+        value = _on(family, torch.cat([video.prepared.inputs[name] for video in videos]))
+        inputs[name] = value.to(dtype) if value.is_floating_point() else value
+    return inputs
+
+
+def _attention(family: Family) -> str:
+    return str(family.model.config.get_text_config(decoder=True)._attn_implementation)
+
+
+def _mask(family: Family, mask: Tensor) -> Tensor:
+    return as_additive(mask, family.model.dtype) if _attention(family) == "eager" else mask
+
+
+def _read(states: Tensor, reads: Tensor) -> Tensor:
+    """[n, S, D] and positions [n, k] -> [n, k, D]."""
+    rows = torch.arange(len(reads), device=states.device)[:, None]
+    return states[rows, reads.to(states.device)]
+
+
+def _padded(positions: Tensor, length: int) -> Tensor:
+    """[..., n] -> [..., length]; what padding says does not matter."""
+    return torch.nn.functional.pad(positions, (0, length - positions.shape[-1]))
+
+
+def _on(family: Family, value: Tensor) -> Tensor:
+    return value.to(family.model.get_input_embeddings().weight.device)
