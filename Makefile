@@ -32,9 +32,10 @@ test-all: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf .mypy_cache/installed
+	rm -rf .mypy_cache/installed build
 	.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --target .mypy_cache/installed .
 	cd .mypy_cache/installed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../cache -p synvita_data
+	rm -rf build
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

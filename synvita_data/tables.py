@@ -141,7 +141,8 @@ def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, 
 def _parse_card(name: str, text: str, root: str, filesystem: Any) -> BuiltDataset:
     parts = text.split("---\n", 2)
     try:
-        metadata = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+        has_yaml = len(parts) == 3 and not parts[0].strip()
+        metadata: dict[str, Any] = yaml.safe_load(parts[1]) if has_yaml else {}
         entries = {entry["config_name"]: entry for entry in metadata["configs"]}
         configs = {
             config: {

@@ -141,7 +141,8 @@ def make_rows(
     for triplet, samples, made, real in zip(triplets, videos, samples_made, reals, strict=True):
         pair_id = triplet.pair_id
         shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
-        for video in samples or [None]:
+        each: Sequence[SyntheticVideo | None] = samples or [None]
+        for video in each:
             row_id = (
                 make_row_id(pair_id, video.generator or generator, video.sample)
                 if video

@@ -148,7 +148,7 @@ def _find_reals(
         return [None] * len(triplets), []
     finder = RealVideos(options.real_root, options.real_mapping)
     hits = [finder.find_triplet(triplet) for triplet in triplets]
-    reals = [hit and RealFile(hit.path, hit.reference, hit.times_apply) for hit in hits]
+    reals = [None if hit is None else RealFile(hit.path, hit.reference, hit.times_apply) for hit in hits]
     return reals, list(finder.problems)
 
 

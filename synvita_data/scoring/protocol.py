@@ -74,9 +74,14 @@ class Scorer(Protocol):
 
     name: str
     revision: str
-    frames: "FramePolicy | None"
     kind: ScoreKind
-    prompt: str | None
     settings: dict[str, Any]
+
+    # Read-only, so that a scorer may narrow them.
+    @property
+    def frames(self) -> "FramePolicy | None": ...
+
+    @property
+    def prompt(self) -> str | None: ...
 
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]: ...
