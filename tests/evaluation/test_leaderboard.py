@@ -69,6 +69,9 @@ def test_estimate_text(score, text):
         ([cell(80, 78, 82), cell(76, 74, 78), cell(75, 73, 77.9)], ["shared", "shared", None]),
         # A low value with a wide interval reaches the top as well.
         ([cell(80, 78, 82), cell(60, 30, 90)], ["shared", "shared"]),
+        # Of two equal values the wider interval decides, whichever comes first.
+        ([cell(80, 79, 81), cell(80, 70, 90), cell(75, 73, 77)], ["shared"] * 3),
+        ([cell(80, 70, 90), cell(80, 79, 81), cell(75, 73, 77)], ["shared"] * 3),
         # No value, or not official: not compared.
         (
             [cell(20.1), cell(99, 98, 100, official=False), cell(None), cell(19)],
@@ -301,6 +304,8 @@ MANY = [
     result("m", "ssv2-temporal", 9.7, 8.0, 10.0, revision="2"),
     result("M", "ssv2-temporal", 40.0, 30.0, 50.0, k=7, annotations="b" * 16),
     result("q", "atp-hard", 33.0, score_file={}),
+    result("b", "atp-hard", 31.0, revision="1"),
+    result("b", "atp-hard", 32.0, revision="1"),
     result("q", "nowhere", 33.0),
     result("q", "elsewhere", 33.0),
 ]
