@@ -1,9 +1,10 @@
 """Result files: `RESULTS/<model>/<task>.json` with the scores of every text in `<task>.parquet` beside it."""
 
+import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..errors import SchemaError
+from ..errors import SchemaError, StoreError
 from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring.protocol import ScoreKind
@@ -66,7 +67,7 @@ def make_result(
         model: name, revision, kind, prompt, settings.
         frames: policy and decoder, None where no video was looked at by this program.
         run: wall time and the like; the only part that differs between two runs of the same thing.
-        notes: counts of the score file, or videos that could not be scored.
+        notes: further entries: counts of the score file, videos that could not be scored, the bootstrap.
     """
     scored = ~np.isnan(scores)
     pairs = annotations.counts()["pairs"]
@@ -105,16 +106,64 @@ def write_result(
     annotations: Annotations,
     scores: npt.NDArray[np.float64],
     kind: ScoreKind,
+    frames: Mapping[str, Sequence[int]] | None = None,
 ) -> Path:
-    """Write both files, scores first; returns the path of the JSON file."""
+    """Write both files, scores first; returns the path of the JSON file.
+
+    Args:
+        frames: video id -> indices of the frames that were looked at; a column `frame_indices` of the table.
+
+    Raises:
+        SchemaError: the earlier result there is of another model, or is official and this one is not.
+        StoreError: the files cannot be written.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     place = folder / safe_name(result.model)
-    with atomic_path(place / f"{result.task}.parquet") as temporary:
-        pq.write_table(item_scores_table(annotations, scores, kind), temporary)
     path = place / f"{result.task}.json"
-    write_atomic(path, json.dumps(result.record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    _check_replaced(path, result)
+    table = item_scores_table(annotations, scores, kind)
+    if frames:
+        indices = [list(frames[video]) for video in table["video_id"].to_pylist()]
+        table = table.append_column("frame_indices", pa.array(indices, pa.list_(pa.int64())))
+    text = json.dumps(result.record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        with atomic_path(place / f"{result.task}.parquet") as temporary:
+            pq.write_table(table, temporary)
+        write_atomic(path, text)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the result: {error.strerror or error}",
+            file=error.filename or path,
+            fix="Free space or name another folder, and run again; what is scored is kept",
+        ) from error
     return path
+
+
+def _check_replaced(path: Path, result: Result) -> None:
+    """A newer result replaces an older one, but a trial never a whole one, and no model another."""
+    if not path.exists():
+        return
+    try:
+        earlier = read_result(path)
+    except SchemaError:  # nothing that could be lost
+        return
+    if earlier.model != result.model:
+        raise SchemaError(
+            "the place of this result is taken by another model",
+            file=path,
+            found=earlier.model,
+            expected=result.model,
+            fix="Name another folder with --out, or the model with --name",
+        )
+    if earlier.official and not result.official:
+        raise SchemaError(
+            "a result that is not official would replace an official one",
+            file=path,
+            found="; ".join(result.record["why_not_official"]),
+            fix="Name another folder with --out, or remove the official result",
+        )
 
 
 def read_result(path: Path) -> Result:
@@ -124,10 +173,12 @@ def read_result(path: Path) -> Result:
         SchemaError: not a result file, or one of another schema version.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         version, model, task = record["schema_version"], record["model"]["name"], record["task"]["name"]
-        if not {"main_score", "coverage", "official", "partial"} <= record.keys():
-            raise KeyError("main_score, coverage, official or partial")
+        if not isinstance(model, str) or not isinstance(task, str):
+            raise TypeError("the name of the model or task is not a string")
+        if lacking := {"main_score", "coverage", "official", "partial"} - record.keys():
+            raise KeyError(*sorted(lacking))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SchemaError(
             "not a result file",
@@ -143,8 +194,19 @@ def read_result(path: Path) -> Result:
 
 
 def safe_name(model: str) -> str:
-    """A model's name as a folder: `LanguageBind/Video-LLaVA-7B-hf` becomes `LanguageBind--Video-LLaVA-7B-hf`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", model.strip("/").replace("/", "--")).lstrip(".") or "model"
+    """A model's name as a folder: `LanguageBind/Video-LLaVA-7B-hf` becomes `LanguageBind--Video-LLaVA-7B-hf`.
+
+    A name that would not come back unchanged (other characters, `--`, over 150) gets 8 digits of its
+    SHA-256 behind it, so that no two names share a folder.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", model.strip("/").replace("/", "--")).lstrip(".")[:150]
+    if name and name.replace("--", "/") == model:
+        return name
+    return f"{name or 'model'}-{hashlib.sha256(model.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
 
 
 def versions() -> dict[str, str]:

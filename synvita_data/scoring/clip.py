@@ -13,8 +13,9 @@ import numpy as np
 
 from ..errors import SynvitaError, VideoError
 from ..video import FramePolicy, Frames, MissingBackendError, decode
+from .device import one_cpu_thread, pick_device, torch_dtype
 from .protocol import ItemScores, ScoreKind, ScoringItem
-from .weights_file import model_revision
+from .weights_file import check_complete, model_revision
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
 DEFAULT_FRAMES = FramePolicy(count=8, rule="segment-midpoints")  # at stored size; the processor resizes
@@ -24,8 +25,9 @@ _TEXTS_KEPT = 50_000
 class ClipScorer:
     """Mean cosine of frame and text embeddings.
 
-    Frames of one video are embedded in one batch and each text alone, so that a score does not depend
-    on what else is scored, in which order, or by how many processes.
+    Frames of one video are embedded in one batch and each text alone, on a CPU by one thread, so that a
+    score does not depend on what else is scored, in which order, or by how many processes. A text longer
+    than the model takes is cut, and counted in `details["texts_cut"]`.
 
     Args:
         name: Hub id or folder of a model with `get_image_features` and `get_text_features`.
@@ -36,7 +38,7 @@ class ClipScorer:
         workers: threads that decode ahead.
 
     Raises:
-        SynvitaError: no such model, or not one of this kind.
+        SynvitaError: no such model, device or dtype; not a model of this kind; weights that are missing.
     """
 
     kind: ScoreKind = "similarity"
@@ -52,20 +54,23 @@ class ClipScorer:
         dtype: str = "float32",
         workers: int = 2,
     ) -> None:
-        import torch
         from transformers import AutoModel, AutoProcessor
-
-        from .device import pick_device
 
         self.name = name
         self.frames = frames or DEFAULT_FRAMES
         self._device = pick_device(device)
+        weights = torch_dtype(dtype)
         try:
-            self._model = AutoModel.from_pretrained(name, revision=revision, dtype=getattr(torch, dtype))
+            self._model, loading = AutoModel.from_pretrained(
+                name, revision=revision, dtype=weights, output_loading_info=True
+            )
             self._processor = AutoProcessor.from_pretrained(name, revision=revision)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
             raise SynvitaError(
-                "cannot load the model", file=name, found=str(error).splitlines()[0], fix="Check the name"
+                "cannot load the model",
+                file=name,
+                found=(str(error).strip() or type(error).__name__).splitlines()[0],
+                fix="Check the name, and that all files of the model are whole",
             ) from error
         if not hasattr(self._model, "get_image_features") or not hasattr(self._model, "get_text_features"):
             raise SynvitaError(
@@ -74,13 +79,19 @@ class ClipScorer:
                 found=type(self._model).__name__,
                 expected="a CLIP or SigLIP of transformers",
             )
+        check_complete(name, loading)
         self._model.eval().to(self._device)
         self.revision = model_revision(name, self._model)
         self.settings: dict[str, Any] = {"dtype": dtype, "pooling": "mean cosine over frames"}
         self._workers = workers
-        self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._texts: OrderedDict[str, tuple[np.ndarray, bool]] = OrderedDict()
         # SigLIP was trained on texts padded to its full length; CLIP masks padding.
         self._padding = "max_length" if "siglip" in self._model.config.model_type else True
+        # Some tokenizers do not know how long a text the model takes.
+        self._max_length = min(
+            self._processor.tokenizer.model_max_length,
+            self._model.config.text_config.max_position_embeddings,
+        )
 
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
         with ThreadPoolExecutor(self._workers) as pool:
@@ -89,12 +100,13 @@ class ClipScorer:
                     yield ItemScores(item.item_id, None, error=frames)
                     continue
                 images = self._embed_frames(frames)
-                texts = np.stack([self._embed_text(text.caption) for text in item.texts])
+                embedded = [self._embed_text(text.caption) for text in item.texts]
+                texts = np.stack([text for text, _ in embedded])
                 yield ItemScores(
                     item.item_id,
                     (texts.astype(np.float64) @ images.astype(np.float64).T).mean(axis=1),
                     frame_indices=frames.indices,
-                    details={"backend": frames.backend},
+                    details={"backend": frames.backend, "texts_cut": sum(cut for _, cut in embedded)},
                 )
 
     def _embed_frames(self, frames: Frames) -> np.ndarray:
@@ -102,25 +114,34 @@ class ClipScorer:
         inputs = self._processor(images=list(frames.pixels), return_tensors="pt")
         return self._unit(self._model.get_image_features, inputs)
 
-    def _embed_text(self, caption: str) -> np.ndarray:
-        """float32 [D] of length 1; texts recur in many videos, so they are kept."""
+    def _embed_text(self, caption: str) -> tuple[np.ndarray, bool]:
+        """float32 [D] of length 1, and whether the text was cut; texts recur in many videos, so they are kept."""
         if caption not in self._texts:
             inputs = self._processor(
-                text=[caption], return_tensors="pt", padding=self._padding, truncation=True
+                text=[caption],
+                return_tensors="pt",
+                padding=self._padding,
+                truncation=True,
+                max_length=self._max_length,
             )
-            self._texts[caption] = self._unit(self._model.get_text_features, inputs)[0]
+            whole = self._processor.tokenizer(caption, verbose=False)["input_ids"]
+            self._texts[caption] = (
+                self._unit(self._model.get_text_features, inputs)[0],
+                len(whole) > self._max_length,
+            )
             if len(self._texts) > _TEXTS_KEPT:
                 self._texts.popitem(last=False)
         return self._texts[caption]
 
     def _unit(self, embed: Any, inputs: Any) -> np.ndarray:
+        """float32 [rows, D], each of length 1."""
         import torch
 
         moved = {
             key: value.to(self._device, self._model.dtype if value.is_floating_point() else None)
             for key, value in inputs.items()
         }
-        with torch.inference_mode():
+        with torch.inference_mode(), one_cpu_thread(self._device):
             output = embed(**moved)
             features: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
             unit = torch.nn.functional.normalize(features.float(), dim=-1)

@@ -1,6 +1,7 @@
-"""The revision of a model: what must change whenever its scores may change."""
+"""What a checkpoint is: its revision, which changes whenever its scores may change, and that it is whole."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ from ..files import sha256_file
 
 
 def model_revision(name: str, model: Any) -> str:
-    """The Hub's commit of a model that came from there, else a digest of its folder's files.
+    """The Hub's commit of a model that came from there, else a digest (16 hex digits) of its folder's files.
+
+    The digest is over names and contents of all files of the folder itself and of
+    `additional_chat_templates`, but for Markdown and hidden ones: checkpoints of a trainer, which lie in
+    folders below, do not count.
 
     Raises:
         SynvitaError: neither is known.
@@ -17,11 +22,30 @@ def model_revision(name: str, model: Any) -> str:
     folder = Path(name)
     if folder.is_dir():
         digest = hashlib.sha256()
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix in (".safetensors", ".bin", ".json", ".model", ".txt"):
-                digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
+        for path in sorted([*folder.iterdir(), *folder.glob("additional_chat_templates/*")]):
+            if path.is_file() and not path.name.startswith(".") and path.suffix != ".md":
+                digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
         return digest.hexdigest()[:16]
     commit = getattr(model.config, "_commit_hash", None)
     if not commit:
         raise SynvitaError("the model's revision is not known", file=name, fix="Pass --revision")
     return str(commit)
+
+
+def check_complete(name: str, loading: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that lacks weights: transformers would fill them with random numbers.
+
+    Args:
+        loading: what `from_pretrained(…, output_loading_info=True)` says.
+
+    Raises:
+        SynvitaError: a weight is missing or has another shape.
+    """
+    for what in ("missing_keys", "mismatched_keys", "error_msgs"):
+        if wrong := sorted(map(str, loading.get(what) or ())):
+            raise SynvitaError(
+                "the checkpoint does not hold all weights of its model",
+                file=name,
+                found=f"{what.replace('_', ' ')}: {', '.join(wrong[:3])}{', …' if len(wrong) > 3 else ''}",
+                fix="Save or download the model again",
+            )
