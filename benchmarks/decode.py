@@ -12,6 +12,8 @@ against the goal of a ratio of at least 1 (default at least as fast as the best 
 import argparse
 import contextlib
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -64,7 +66,7 @@ def decoders(probe_clip: Path) -> dict[str, Decoder]:
     processors = len(os.sched_getaffinity(0))
     found: dict[str, Decoder] = {"pyav (default)": ours}
     candidates: dict[str, Callable[[], Decoder]] = {}
-    for threads in sorted({1, processors}):
+    for threads in sorted({1, processors, processors + 1}):
         candidates[f"decord, {threads} threads"] = lambda threads=threads: stock_decord(threads)
         for mode in ("exact", "approximate"):
             candidates[f"torchcodec {mode}, {threads} threads"] = lambda threads=threads, mode=mode: (
@@ -93,6 +95,37 @@ def best_times(found: dict[str, Decoder], clips: list[Path], rounds: int) -> dic
     return {name: sum(times) for name, times in best.items()}
 
 
+def link_ffmpeg(folder: Path) -> Path | None:
+    """Links in `folder` that give PyAV's bundled FFmpeg its usual names; the bundle, or None without one."""
+    import av
+
+    bundle = Path(av.__file__).parents[1] / "av.libs"
+    for library in bundle.glob("lib*-*.so.*"):
+        stem, version = library.name.split("-", 1)
+        if stem.startswith(("libav", "libsw")):
+            major = version.split(".so.")[1].split(".")[0]
+            (folder / f"{stem}.so.{major}").symlink_to(library)
+    return bundle if any(folder.iterdir()) else None
+
+
+def run_with_ffmpeg() -> bool:
+    """Run this program again where torchcodec finds PyAV's FFmpeg, if it finds none; False if not needed."""
+    try:
+        import torchcodec
+    except (ImportError, OSError, RuntimeError):
+        return False
+    if os.environ.get("SYNVITA_BENCH_FFMPEG") or torchcodec.ffmpeg_major_version is not None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = link_ffmpeg(Path(folder))
+        if bundle is None:
+            return False
+        path = f"{folder}:{bundle}:{os.environ.get('LD_LIBRARY_PATH', '')}"
+        environment = {**os.environ, "LD_LIBRARY_PATH": path, "SYNVITA_BENCH_FFMPEG": "1"}
+        subprocess.run([sys.executable, *sys.argv], env=environment, check=True)
+    return True
+
+
 def made_clip(folder: Path) -> Path:
     """A noisy moving gradient, 256 × 256, 48 frames."""
     noise = np.random.default_rng(0).integers(0, 24, (48, 256, 256, 3))
@@ -107,6 +140,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="one made clip, two rounds: does it run?")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    if not options.small and run_with_ffmpeg():
+        return
     with contextlib.ExitStack() as stack:
         sets: dict[str, list[Path]] = {}
         if SAMPLES.is_dir() and not options.small:

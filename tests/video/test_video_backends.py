@@ -64,6 +64,17 @@ def test_same_frames_at_the_stored_size(clip, backend: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("backend", OTHERS, indirect=True)
+@pytest.mark.parametrize("angle", [90, 180, -90])
+def test_rotated_clips_are_turned_alike(tmp_path, backend: str, angle: int) -> None:
+    path = write_clip(tmp_path / "turned.mp4", 8, rotation=angle)
+    for size in (None, 32):
+        ours = decode(path, FramePolicy(count=2, size=size)).pixels
+        theirs = decode(path, FramePolicy(count=2, size=size, backend=backend)).pixels
+        assert ours.shape == theirs.shape
+        assert np.abs(ours.astype(int) - theirs).mean() < (4 if size else 1e-9)
+
+
+@pytest.mark.parametrize("backend", OTHERS, indirect=True)
 def test_chosen_frames_windows_and_bytes(clip, backend: str) -> None:
     data = clip("open-gop.mp4").read_bytes()
     frames = decode({"bytes": data, "path": "x.mp4"}, FramePolicy(count=3, backend=backend), 1.0, 3.0)

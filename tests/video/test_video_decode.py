@@ -220,6 +220,28 @@ def test_grey_levels_survive_the_colour_conversion(clip) -> None:
     assert np.abs(frame - picture(7)).mean() < 4  # ringing at block edges aside
 
 
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize(("matrix", "name"), [(1, "ITU709"), (6, "ITU601")])
+def test_colour_tags_of_a_file_are_honoured(tmp_path, matrix: int, name: str, full_range: bool) -> None:
+    """Flat colours stored by either matrix and range, tagged so, come back as they were."""
+    colours = np.array([[220, 30, 40], [20, 200, 60], [40, 50, 230], [128, 128, 128]], np.uint8)
+    with av.open(str(tmp_path / "tagged.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.colorspace = matrix
+        stream.codec_context.color_range = 2 if full_range else 1
+        for colour in colours:
+            flat = np.broadcast_to(colour, (32, 32, 3)).copy()
+            frame = av.VideoFrame.from_ndarray(flat, format="rgb24").reformat(
+                format="yuv420p", dst_colorspace=name, dst_color_range="JPEG" if full_range else "MPEG"
+            )
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for size in (None, (24, 24)):
+        found = decode(tmp_path / "tagged.mp4", FramePolicy(rule="all", size=size)).pixels.astype(int)
+        assert np.abs(found - colours[:, None, None]).max() <= 5
+
+
 def test_paths_bytes_and_dataset_structs_give_the_same(clip) -> None:
     path = clip("open-gop.mp4")
     data, policy = path.read_bytes(), FramePolicy(count=3)
