@@ -39,7 +39,7 @@ def evaluate(
         typer.Option(metavar="FILE", help="Scores made elsewhere: our Parquet or the released CSVs."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Model name for --predictions. Default: the file's name.")
+        str | None, typer.Option(help="Model name in results. Default: MODEL, or the file's name.")
     ] = None,
     kind: Annotated[
         str | None, typer.Option(help="What --predictions hold: log_odds, probability or similarity.")
@@ -73,6 +73,8 @@ def evaluate(
 
     if (model is None) == (predictions is None):
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
+    if predictions is not None and limit is not None:
+        raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
     if not task:
         from ..tasks import TASKS
 
@@ -83,10 +85,11 @@ def evaluate(
             expected="--annotations FILE_OR_FOLDER",
             fix="docs/tasks.md says where each benchmark's file is published",
         )
-    if predictions is not None and len(task) > 1:
-        raise SynvitaError("a score file is of one task", found=task)
-    tasks = [get_task(each) for each in task]
+    if predictions is not None and len(set(task)) > 1:
+        raise SynvitaError("a score file is of one task", found=", ".join(task), expected="one --task")
+    tasks = [get_task(each) for each in dict.fromkeys(task)]
     read = [(each, read_annotations(each, annotations)) for each in tasks]  # complain before long work
+    _check_writable(out)
     options = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
     if predictions is not None:
         _from_file(*read[0], predictions, name or predictions.stem, kind, allow_unknown, out, options)
@@ -107,7 +110,7 @@ def evaluate(
         workers=workers,
     )
     for each, rows in read:
-        _run(scorer, each, rows, real_root, real_mapping, out, limit, options)
+        _run(scorer, name or scorer.name, each, rows, real_root, real_mapping, out, limit, options)
 
 
 def _from_file(
@@ -149,14 +152,15 @@ def _from_file(
         | {"settings": {"scores from": path.name}},
         scores=found.scores,
         frames=None,
-        run={"wall_seconds": round(time.monotonic() - started, 3)},
-        notes={"score_file": counts},
+        run={"wall_seconds": round(time.monotonic() - started, 3), "finished": _now()},
+        notes={"score_file": counts, "bootstrap": _bootstrap(options)},
     )
     _report(result, write_result(out, result, rows, found.scores, found.kind))
 
 
 def _run(
     scorer: Any,
+    name: str,
     task: "Task",
     rows: "Annotations",
     real_root: Path | None,
@@ -170,7 +174,7 @@ def _run(
     from ..errors import SourceError
     from ..evaluation.measure import measure
     from ..evaluation.results import make_result, write_result
-    from ..evaluation.runner import process_rank, run_key, score_task
+    from ..evaluation.runner import process_count, process_rank, run_key, score_task
     from ..progress import Progress
     from ..real_videos import RealVideos
 
@@ -182,18 +186,20 @@ def _run(
         if real_root is not None
         else (lambda video: b"")
     )
-    with Progress(f"{scorer.name} on {task.name}", enabled=first) as progress:
+    with Progress(f"{name} on {task.name}", enabled=first) as progress:
         found = score_task(
             scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.at
         )
     if found is None:
         return
+    problems = [error.to_record() for error in getattr(resolve, "problems", ())]
     bad = len(found.missing) + len(found.unreadable)
     if bad and not options["partial"]:
+        reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
         raise SourceError(
             f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
             file=real_root,
-            found=", ".join([*found.missing, *found.unreadable][:3]) + (", …" if bad > 3 else ""),
+            found=", ".join([*reasons, *found.missing][:3]) + (", …" if bad > 3 else ""),
             fix="Complete the videos and run again (what is scored is kept), or pass --partial",
         )
     metrics = measure(task, rows, found.scores, scorer.kind, **options)
@@ -201,30 +207,65 @@ def _run(
         task=task,
         annotations=rows,
         metrics=metrics,
-        model={"name": scorer.name, "revision": scorer.revision, "kind": scorer.kind}
+        model={"name": name, "revision": scorer.revision, "kind": scorer.kind}
         | {"prompt": scorer.prompt, "settings": scorer.settings},
         scores=found.scores,
-        frames=scorer.frames and {"policy": scorer.frames.to_dict(), "first_video": found.frames},
+        frames=scorer.frames
+        and {
+            "policy": scorer.frames.to_dict(),
+            "first_video": {"indices": list(next(iter(found.frames.values()), ())), **found.details},
+        },
         run={
             "wall_seconds": round(time.monotonic() - started, 3),
+            "finished": _now(),
+            "processes": process_count(),
             "videos_reused": found.reused,
             "key": run_key(scorer, task, rows),
         },
-        notes=found.to_record(),
+        notes={**found.to_record(), "problems": problems, "bootstrap": _bootstrap(options)},
     )
-    _report(result, write_result(out, result, rows, found.scores, scorer.kind))
+    frames = found.frames if scorer.frames else None
+    _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
+
+
+def _check_writable(out: Path) -> None:
+    """Complain before long work."""
+    from ..errors import StoreError
+    from ..files import atomic_path
+
+    try:
+        with atomic_path(out / ".writable") as temporary:
+            temporary.touch()
+        (out / ".writable").unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder of results cannot be written: {error.strerror or error}",
+            file=out,
+            fix="Name another folder with --out",
+        ) from error
+
+
+def _bootstrap(options: dict[str, Any]) -> dict[str, Any]:
+    return {"seed": options["seed"], "resamples": options["resamples"]}
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _report(result: "Result", path: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from ..evaluation.leaderboard import estimate_text
 
     console = Console(highlight=False, soft_wrap=True)
-    score = result.main_score
-    console.print(f"[bold]{result.task}[/] · {result.model} · {score['name']} {estimate_text(score)}")
+    score, name = result.main_score, escape(result.model)
+    console.print(f"[bold]{result.task}[/] · {name} · {score['name']} {escape(estimate_text(score))}")
     if score["best_ties"] is not None and score["best_ties"] - score["worst_ties"] > 0.005:
         console.print(f"ties: between {score['worst_ties']:.2f} and {score['best_ties']:.2f} by their order")
     if not result.official:
-        console.print("[yellow]not official:[/] " + "; ".join(result.record["why_not_official"]))
-    console.print(str(path), style="dim")
+        console.print("[yellow]not official:[/] " + escape("; ".join(result.record["why_not_official"])))
+    console.print(escape(str(path)), style="dim")

@@ -154,6 +154,11 @@ def process_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def process_count() -> int:
+    """Number of processes as those launchers set it; 1 alone."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _score_free(scorer: Scorer, store: Store, keys: dict[str, ScoringItem]) -> Iterator[None]:
     """Score those of `keys` that no other process holds. The scorer may run ahead: its claims wait in line."""
     held: deque[Claim] = deque()
