@@ -14,7 +14,7 @@ setup: $(STAMP)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
 
 $(STAMP): .uv/bin/uv requirements.lock pyproject.toml
-	test -x $(BIN)/python || .uv/bin/uv venv --quiet --python $(PYTHON) .venv
+	test -x $(BIN)/python || .uv/bin/uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
 	.uv/bin/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
 	.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
