@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SynvitaError
+from ..errors import StoreError, SynvitaError
 from ..scoring.protocol import ItemScores, Scorer, ScoringItem
 from ..store import CLAIMED, DONE, QUARANTINED, Claim, Scan, Store, work_key
 from ..tasks import Annotations, Resolver, Task
@@ -113,7 +113,7 @@ def score_task(
     missing: list[VideoRef] = []
     there = list(annotations.items(resolve, on_missing=missing.append))
     keys = {_item_key(item): item for item in there[:limit]}
-    with Store(work / run_key(scorer, task, annotations)[:24]) as store:
+    with _open_store(work / run_key(scorer, task, annotations)[:24]) as store:
         if wait:  # what could not be read may have been the disk's fault, or have been mended in place
             store.retry_failed(keys)
         reused = store.scan(keys).counts[DONE]
@@ -157,6 +157,18 @@ def process_rank() -> int:
 def process_count() -> int:
     """Number of processes as those launchers set it; 1 alone."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _open_store(folder: Path) -> Store:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"no folder can be made to keep scores in: {error.strerror or error}",
+            file=folder,
+            fix="Name another folder with --out",
+        ) from error
+    return Store(folder)
 
 
 def _score_free(scorer: Scorer, store: Store, keys: dict[str, ScoringItem]) -> Iterator[None]:
