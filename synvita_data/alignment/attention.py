@@ -47,7 +47,9 @@ def split_attention(
         )
     groups = query.shape[1] // key.shape[1]
     prefix = scaled_dot_product_attention(
-        *(states[:, :, :prefix_length] for states in (query, key, value)),
+        query[:, :, :prefix_length],
+        key[:, :, :prefix_length],
+        value[:, :, :prefix_length],
         is_causal=True,
         dropout_p=dropout,
         scale=scaling,

@@ -129,12 +129,10 @@ class AlignmentModel(nn.Module):
             else EncodedVideo(self.prepare(video) if isinstance(video, Frames) else video)
             for video in videos
         ]
+        said: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
         prompts = [
-            [
-                self.prompter.tokens(text, video.prepared, None if own_answers is None else own_answers[i])
-                for i, text in enumerate(own)
-            ]
-            for video, own, own_answers in zip(encoded, texts, answers or [None] * len(texts), strict=True)
+            [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_said, strict=True)]
+            for video, own, own_said in zip(encoded, texts, said, strict=True)
         ]
         if way == "plain":
             states = ways.plain(self.family, encoded, prompts, plain_batch)

@@ -52,7 +52,7 @@ class Prompter:
         self._special = np.array(sorted({*special, family.video_token_id}), dtype=np.int64)
         self._short = lru_cache(maxsize=1 << 16)(self._tokenise)
 
-    def tokens(self, text: Text, video: PreparedVideo, answer: bool | None = None) -> PromptTokens:
+    def tokens(self, text: Text, answer: bool | None, video: PreparedVideo) -> PromptTokens:
         """The whole prompt of a text and a video.
 
         Args:

@@ -164,7 +164,8 @@ def _behind(
 def _view(cache: DynamicCache) -> DynamicCache:
     """A cache with the same keys and values; what is appended to it does not reach the first."""
     view = DynamicCache()
-    for layer in cache.layers:
+    layers: list[Any] = cache.layers
+    for layer in layers:
         own = type(layer)()
         own.lazy_initialization(layer.keys, layer.values)
         own.keys, own.values = layer.keys, layer.values
