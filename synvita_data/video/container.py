@@ -6,7 +6,7 @@ between two calls, and threads never share a decoder.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.stream import Discard, Disposition
@@ -60,7 +60,7 @@ def open_video(
             options |= {"skip_frame": "all", "probesize": "4096", "fpsprobesize": "0"}
         handle.seek(0)
         try:
-            container = av.open(handle, mode="r", options=options, metadata_errors="replace")
+            container = av.open(handle, mode="r", options=options, **_metadata_option(av.__version__))
         except av.error.FFmpegError as error:
             raise NotAVideoError(
                 f"this is not a video that can be read ({error.strerror})",
@@ -105,3 +105,8 @@ def _video_stream(container: "InputContainer", source: Source) -> "VideoStream":
         found=f"{container.format.name} with " + (", ".join(kinds) or "no streams"),
         expected="a video stream",
     )
+
+
+def _metadata_option(version: str) -> dict[str, Any]:
+    """Titles in another encoding must not make a file unreadable: PyAV up to 18 needs to be told so."""
+    return {"metadata_errors": "replace"} if int(version.partition(".")[0]) < 19 else {}
