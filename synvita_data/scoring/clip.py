@@ -6,13 +6,13 @@ averaged over frames. Only the order of such scores means something (`kind = "si
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from ..errors import SynvitaError, VideoError
-from ..video import FramePolicy, Frames, MissingBackendError, decode
+from ..video import FramePolicy, Frames
+from .decode_ahead import decode_ahead
 from .device import one_cpu_thread, pick_device, torch_dtype
 from .protocol import ItemScores, ScoreKind, ScoringItem
 from .weights_file import check_complete, model_revision
@@ -94,20 +94,19 @@ class ClipScorer:
         )
 
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
-        with ThreadPoolExecutor(self._workers) as pool:
-            for item, frames in _decode_ahead(pool, items, self.frames, ahead=2 * self._workers):
-                if isinstance(frames, VideoError):
-                    yield ItemScores(item.item_id, None, error=frames)
-                    continue
-                images = self._embed_frames(frames)
-                embedded = [self._embed_text(text.caption) for text in item.texts]
-                texts = np.stack([text for text, _ in embedded])
-                yield ItemScores(
-                    item.item_id,
-                    (texts.astype(np.float64) @ images.astype(np.float64).T).mean(axis=1),
-                    frame_indices=frames.indices,
-                    details={"backend": frames.backend, "texts_cut": sum(cut for _, cut in embedded)},
-                )
+        for item, frames in decode_ahead(items, self.frames, self._workers):
+            if isinstance(frames, VideoError):
+                yield ItemScores(item.item_id, None, error=frames)
+                continue
+            images = self._embed_frames(frames)
+            embedded = [self._embed_text(text.caption) for text in item.texts]
+            texts = np.stack([text for text, _ in embedded])
+            yield ItemScores(
+                item.item_id,
+                (texts.astype(np.float64) @ images.astype(np.float64).T).mean(axis=1),
+                frame_indices=frames.indices,
+                details={"backend": frames.backend, "texts_cut": sum(cut for _, cut in embedded)},
+            )
 
     def _embed_frames(self, frames: Frames) -> np.ndarray:
         """float32 [T, D], each of length 1."""
@@ -147,26 +146,3 @@ class ClipScorer:
             unit = torch.nn.functional.normalize(features.float(), dim=-1)
         result: np.ndarray = unit.cpu().numpy()
         return result
-
-
-def _decode_ahead(
-    pool: ThreadPoolExecutor, items: Iterable[ScoringItem], policy: FramePolicy, ahead: int
-) -> Iterator[tuple[ScoringItem, Frames | VideoError]]:
-    """Items in order with their frames, decoded in threads while the model works on those before."""
-
-    def read(item: ScoringItem) -> Frames | VideoError:
-        try:
-            return decode(item.video, policy, start=item.start, end=item.end)
-        except MissingBackendError:  # the machine's fault, not the video's
-            raise
-        except VideoError as error:
-            return error
-
-    waiting: list[tuple[ScoringItem, Any]] = []
-    for item in items:
-        waiting.append((item, pool.submit(read, item)))
-        if len(waiting) > ahead:
-            first, future = waiting.pop(0)
-            yield first, future.result()
-    for item, future in waiting:
-        yield item, future.result()
