@@ -15,7 +15,7 @@ def evaluate(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="chance, or Hub id or folder of a CLIP or SigLIP; none with --predictions.",
+            help="chance, or Hub id or folder of a Video LLM, its adapter, CLIP or SigLIP; none with --predictions.",
         ),
     ] = None,
     task: Annotated[
@@ -63,11 +63,30 @@ def evaluate(
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for intervals.", min=0)] = 1000,
     limit: Annotated[int | None, typer.Option(help="Only the first videos, for a trial.", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode ahead.", min=1)] = 2,
+    prompt: Annotated[
+        str | None, typer.Option(help="Wording by name (docs/tasks.md). Default: the Video LLM's own.")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(metavar="DIR_OR_REPO", help="Adapter of PEFT for MODEL.")
+    ] = None,
+    adapter_revision: Annotated[str | None, typer.Option(help="Revision of a Hub adapter.")] = None,
+    device_map: Annotated[
+        str | None, typer.Option(help="Spread one Video LLM over devices: auto, balanced, …")
+    ] = None,
+    attention: Annotated[str | None, typer.Option(help="split (default), sdpa or eager.")] = None,
+    way: Annotated[
+        str | None, typer.Option(help="plain, packed or cached: the same scores. Default: the fastest.")
+    ] = None,
+    feature_cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the videos' features here for the next run.")
+    ] = None,
+    feature_cache_gib: Annotated[float, typer.Option(help="Bound of --feature-cache.", min=0)] = 100,
 ) -> None:
     """Score a model on benchmarks and write one result file a task, or evaluate a file of scores.
 
     Saves after every video and resumes. Under `accelerate launch` the processes share the videos.
     """
+    from ..captions import Text
     from ..errors import SynvitaError
     from ..tasks import get_task, read_annotations
 
@@ -100,6 +119,16 @@ def evaluate(
     from ..scoring.registry import open_scorer
 
     asked = {"count": frames, "backend": backend}
+    for_video_llms: dict[str, Any] = {
+        "prompt": prompt,
+        "adapter": adapter,
+        "adapter_revision": adapter_revision,
+        "device_map": device_map,
+        "attention": attention,
+        "way": way,
+        "cache": feature_cache,
+        "cache_bytes": None if feature_cache is None else int(feature_cache_gib * (1 << 30)),
+    }
     scorer = open_scorer(
         model,
         revision=revision,
@@ -108,7 +137,11 @@ def evaluate(
         seed=seed,
         frames={name: value for name, value in asked.items() if value is not None},
         workers=workers,
+        video_llm={name: value for name, value in for_video_llms.items() if value is not None},
     )
+    check_texts = getattr(scorer, "check_texts", None)
+    if check_texts is not None:  # before long work
+        check_texts(Text(caption) for _, rows in read for caption in rows.captions)
     for each, rows in read:
         _run(scorer, name or scorer.name, each, rows, real_root, real_mapping, out, limit, options)
 

@@ -10,6 +10,9 @@ from ..errors import SynvitaError
 from .chance import ChanceScorer
 from .protocol import Scorer
 
+ADAPTER = "adapter"
+ADAPTER_CONFIG = "adapter_config.json"
+
 
 def open_scorer(
     model: str,
@@ -20,29 +23,47 @@ def open_scorer(
     seed: int = 0,
     frames: Mapping[str, Any] | None = None,
     workers: int = 2,
+    video_llm: Mapping[str, Any] | None = None,
 ) -> Scorer:
     """The scorer of a model.
 
     Args:
-        model: `chance`, or the Hub id or folder of a CLIP or SigLIP of transformers.
+        model: `chance`, or the Hub id or folder of a CLIP, SigLIP or Video LLM of transformers, or of an
+            adapter of PEFT for a Video LLM.
         frames: fields of `FramePolicy` to replace in the model's own, such as `{"count": 4}`.
+        video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `way`, `cache`.
 
     Raises:
         SynvitaError: no such model, or one of a kind that cannot be scored with; frames of an impossible kind.
     """
     if model == "chance":
+        _refuse(model, video_llm)
         return ChanceScorer(seed)
     kind = _model_type(model, revision)
     from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
 
     if kind not in MODEL_TYPES:
+        from ..alignment import FAMILIES
+        from ..alignment.scorer import AlignmentScorer
+
+        if kind in FAMILIES or kind == ADAPTER:
+            return AlignmentScorer.open(
+                model,
+                revision=revision,
+                frames=frames,
+                device=device,
+                dtype=dtype,
+                workers=workers,
+                **(video_llm or {}),
+            )
         raise SynvitaError(
             "this kind of model cannot be scored with",
             file=model,
             found=f"model_type {kind!r}",
-            expected=f"chance, or a model of type {', '.join(MODEL_TYPES)}",
+            expected=f"chance, or a model of type {', '.join([*FAMILIES, *MODEL_TYPES])}",
             fix="Score it elsewhere and evaluate the file with --predictions",
         )
+    _refuse(model, video_llm)
     return ClipScorer(
         model,
         revision=revision,
@@ -53,19 +74,34 @@ def open_scorer(
     )
 
 
-def _model_type(model: str, revision: str | None) -> str:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def _refuse(model: str, options: Mapping[str, Any] | None) -> None:
+    if options:
+        raise SynvitaError(
+            "these options are for Video LLMs", file=model, found=", ".join(options), fix="Leave them out"
+        )
 
-    path = Path(model) / "config.json"
+
+def _model_type(model: str, revision: str | None) -> str:
+    """`model_type` of the model's `config.json`; ADAPTER where there is an adapter's settings in its place."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    def find(file: str) -> Path:
+        if Path(model).is_dir():
+            return Path(model) / file
+        return Path(hf_hub_download(model, file, revision=revision))
+
     try:
-        if not Path(model).is_dir():
-            path = Path(hf_hub_download(model, "config.json", revision=revision))
-        return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
-    except (OSError, ValueError, KeyError, HfHubHTTPError, HFValidationError) as error:
+        try:
+            return str(json.loads(find("config.json").read_text(encoding="utf-8"))["model_type"])
+        except (FileNotFoundError, EntryNotFoundError):
+            if find(ADAPTER_CONFIG).is_file():
+                return ADAPTER
+            raise
+    except (OSError, ValueError, KeyError, TypeError, HfHubHTTPError, HFValidationError) as error:
         raise SynvitaError(
             "no such model",
             file=model,
             found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected="chance, a folder with a config.json, or a model of the Hub",
+            expected="chance, a folder with a config.json, a model of the Hub, or an adapter",
         ) from error

@@ -1,0 +1,210 @@
+"""`AlignmentScorer`: N videos times M texts with an alignment model, for `synvita evaluate` and whoever asks."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..captions import Text
+from ..errors import SynvitaError, VideoError
+from ..scoring.decode_ahead import read_ahead
+from ..scoring.device import one_cpu_thread
+from ..scoring.protocol import ItemScores, ScoreKind, ScoringItem
+from ..video import FramePolicy, Frames, decode
+from .feature_cache import FeatureCache, KnownVideo, tower_identity
+from .loading import find_checkpoint, load_alignment_model
+from .model import AlignmentModel, choose_way
+from .prompting import ContextError
+from .ways import WAYS, EncodedVideo
+
+_LEAST_BRANCH_TOKENS = 128
+
+
+class AlignmentScorer:
+    """Log-odds of Yes by a Video LLM. Make one with `open`.
+
+    Each video is decoded and encoded once for all its texts, in threads ahead of the model, and scored by
+    itself, on a CPU by one thread: a score does not depend on what else is scored, in which order, or by how
+    many processes.
+
+    Args:
+        model: in evaluation mode, on its device. name, revision: of the checkpoint.
+        frames: None for the family's policy.
+        settings: recorded in results; way and attention are added.
+        way: one of `WAYS`, None for the fastest. workers: threads that decode ahead.
+        cache: where features are kept, None for nowhere.
+        branch_tokens: tokens of texts in one row; halved as often as a GPU's memory asks for it.
+    """
+
+    kind: ScoreKind = "log_odds"
+
+    def __init__(
+        self,
+        model: AlignmentModel,
+        name: str,
+        revision: str,
+        *,
+        frames: FramePolicy | None = None,
+        settings: Mapping[str, Any] | None = None,
+        way: str | None = None,
+        workers: int = 2,
+        cache: FeatureCache | None = None,
+        branch_tokens: int = 4096,
+    ) -> None:
+        if way is not None and way not in WAYS:
+            raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
+        self.model = model
+        self.name = name
+        self.revision = revision
+        self.frames = frames or model.family.default_frames()
+        self.settings: dict[str, Any] = {**(settings or {}), "way": way or "by counts"}
+        self._way = way
+        self._workers = workers
+        self._cache = cache
+        self._branch_tokens = branch_tokens
+        self._device = str(model.family.model.device)
+
+    @property
+    def prompt(self) -> str:
+        return self.model.prompt.name
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        adapter: str | None = None,
+        adapter_revision: str | None = None,
+        prompt: str | None = None,
+        frames: Mapping[str, Any] | None = None,
+        dtype: str = "float32",
+        device: str | None = None,
+        device_map: str | None = None,
+        attention: str = "split",
+        way: str | None = None,
+        workers: int = 2,
+        cache: Path | None = None,
+        cache_bytes: int = 100 << 30,
+    ) -> "AlignmentScorer":
+        """Load a checkpoint to score with; see `loading` for its arguments.
+
+        Args:
+            name: Hub id or folder of a model, or of an adapter that names its base.
+            frames: fields of `FramePolicy` to replace in the family's own.
+            cache: folder of a feature cache. cache_bytes: its bound.
+
+        Raises:
+            SynvitaError: whatever can be known to be wrong without a video, before weights are read.
+        """
+        checkpoint = find_checkpoint(
+            name, revision=revision, adapter=adapter, adapter_revision=adapter_revision
+        )
+        model, version = load_alignment_model(
+            checkpoint, prompt=prompt, dtype=dtype, device=device, device_map=device_map, attention=attention
+        )
+        policy = replace(model.family.default_frames(), **(frames or {}))
+        settings = {"family": checkpoint.model_type, "dtype": dtype, "attention": attention}
+        if checkpoint.adapter_name is not None:
+            settings |= {"base": checkpoint.base, "adapter": checkpoint.adapter_name}
+        if device_map is not None:
+            settings["device_map"] = device_map
+        kept = None
+        if cache is not None:
+            # An adapter of the language model leaves the tower as it was: its base's features serve it.
+            tower = version if _adapts_tower(model) else version.partition("+")[0]
+            identity = tower_identity(
+                tower, checkpoint.model_type, model.family.model.dtype, policy, model.prompt.joiner
+            )
+            kept = FeatureCache(cache, identity, model.family.cache_inputs, cache_bytes)
+        shown = name if adapter is None else f"{name}+{adapter}"
+        return cls(
+            model, shown, version, frames=policy, settings=settings, way=way, workers=workers, cache=kept
+        )
+
+    def check_texts(self, texts: Iterable[Text]) -> None:
+        """Complain before long work about texts that cannot be scored with any video.
+
+        Raises:
+            CaptionError: a caption with a special token. ContextError: a prompt that is too long even with
+                the smallest video (exact where a family's videos have one size, as Video-LLaVA's).
+        """
+        count = self.frames.count or 1
+        pixels = np.zeros((count, 224, 224, 3), dtype=np.uint8)
+        times = tuple(i / 2 for i in range(count))
+        video = self.model.prepare(Frames(pixels, tuple(range(count)), times, 2.0, "a black clip", "none"))
+        for text in dict.fromkeys(texts):
+            self.model.prompter.tokens(text, None, video)
+
+    def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
+        """Scores of each item, in order.
+
+        Raises:
+            CaptionError: a text that cannot be scored with any video (`check_texts` finds it before). What is
+                wrong with one video only is an answer with `error`.
+        """
+        for item, read in read_ahead(items, self._read, self._workers):
+            if isinstance(read, VideoError):
+                yield ItemScores(item.item_id, None, error=read)
+                continue
+            key, known = read
+            try:
+                with torch.inference_mode(), one_cpu_thread(self._device):
+                    if key is not None or (self._way != "plain" and known.video.features is None):
+                        known = replace(known, video=self.model.encode(known.video.prepared))
+                    scores = self._log_odds(known.video, item.texts)
+            except ContextError as error:  # too many tokens with this video
+                yield ItemScores(item.item_id, None, error=error)
+                continue
+            if key is not None and self._cache is not None:
+                self._cache.put(key, known)
+            details = {name: known.frames[name] for name in ("backend", "timestamps")}
+            yield ItemScores(item.item_id, scores, tuple(known.frames["indices"]), details)
+
+    def _log_odds(self, video: EncodedVideo, texts: tuple[Text, ...]) -> np.ndarray:
+        """float32 [texts]; in smaller rows when a GPU has no memory for these."""
+        while True:
+            try:
+                output = self.model(
+                    [video],
+                    [texts],
+                    way=self._way or choose_way([len(texts)], gradients=False),
+                    branch_tokens=self._branch_tokens,
+                )
+                scores: np.ndarray = output.log_odds.cpu().numpy()
+                return scores
+            except torch.OutOfMemoryError:
+                if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._way in ("plain", "packed"):
+                    raise
+                self._branch_tokens //= 2
+                self._way = "cached"  # its rows can be short; a single packed row cannot
+                torch.cuda.empty_cache()
+
+    def _read(self, item: ScoringItem) -> tuple[str | None, KnownVideo]:
+        """A video ready for the model, from the cache or decoded; runs in a thread."""
+        key = None
+        if self._cache is not None:
+            try:
+                key = self._cache.key(item)
+            except OSError:
+                pass  # the decoder says what is wrong with the file
+            else:
+                if (known := self._cache.get(key)) is not None:
+                    return None, known
+        frames = decode(item.video, self.frames, start=item.start, end=item.end)
+        try:
+            prepared = self.model.prepare(frames)
+        except ValueError as error:
+            raise VideoError(
+                "the model's processor refuses the frames", file=frames.source, found=str(error)
+            ) from error
+        record = {name: value for name, value in frames.record().items() if name != "source"}
+        return key, KnownVideo(EncodedVideo(prepared), record)
+
+
+def _adapts_tower(model: AlignmentModel) -> bool:
+    """Whether an adapter reaches beyond the language model."""
+    return any("lora_" in name and "language_model" not in name for name, _ in model.named_parameters())
