@@ -98,12 +98,13 @@ class ClipScorer:
             if isinstance(frames, VideoError):
                 yield ItemScores(item.item_id, None, error=frames)
                 continue
-            images = self._embed_frames(frames)
+            images = self._embed_frames(frames).astype(np.float64)
             embedded = [self._embed_text(text.caption) for text in item.texts]
-            texts = np.stack([text for text, _ in embedded])
+            # Not one matrix product: its last bits depend on how many texts there are.
+            scores = [(images * text).sum(axis=1, dtype=np.float64).mean() for text, _ in embedded]
             yield ItemScores(
                 item.item_id,
-                (texts.astype(np.float64) @ images.astype(np.float64).T).mean(axis=1),
+                np.array(scores),
                 frame_indices=frames.indices,
                 details={"backend": frames.backend, "texts_cut": sum(cut for _, cut in embedded)},
             )
