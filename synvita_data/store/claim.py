@@ -16,6 +16,7 @@ from ..errors import StoreError
 from ..files import sha256_file
 from .names import FAILED, RECORD, RECORD_WITH_FILES, artefact_suffix, check_artefact_name
 from .records import Artefact, failure_bytes, record_bytes
+from .scan import remove_results
 
 if TYPE_CHECKING:
     from .store import Store
@@ -41,7 +42,7 @@ class Claim:
         self._store = store
         self._digest = digest
         self._token = token  # path of the claim's token; the last part is unique for ever
-        self._replaces = replaces  # a damaged result is there
+        self._replaces = replaces  # a damaged result, or files of a killed worker, may be there
         self._pid = os.getpid()
         self._number = token.rpartition(".")[2]
         self._folder = f"{store._owner.folder}/{self._number}"
@@ -173,11 +174,11 @@ class Claim:
         sync = self._store.sync == "always" or (self._store.sync == "artefacts" and bool(files))
         if sync and files:
             _flush(os.path.dirname(self._stem))  # the files' names, before the record that vouches for them
-        this, other = (RECORD_WITH_FILES, RECORD) if files else (RECORD, RECORD_WITH_FILES)
-        self._write(content, this, sync=sync)
+        suffix = RECORD_WITH_FILES if files else RECORD
+        self._write(content, suffix, sync=sync)
         if self._replaces:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._stem}.{other}")
+            kept = {f"{self._digest}.{suffix}", *(artefact.path.name for _, artefact in files)}
+            remove_results(self._store._root, self._digest, kept)
 
     def _broken_promise(self, name: str) -> StoreError:
         return StoreError(

@@ -1,5 +1,5 @@
 """Remove what killed workers left behind, beside workers that live."""
-# ruff: noqa: PTH106, PTH108, PTH208
+# ruff: noqa: PTH106, PTH208
 # Plain strings and system calls, as in the rest of the store.
 
 import contextlib
@@ -11,10 +11,10 @@ from ..errors import StoreError
 from .names import CLAIM, OWNERS
 from .owner import Liveness, Owner, release
 from .records import load, parse
-from .scan import Found, every, looks_whole, token_in
+from .scan import every, looks_whole, remove_results, token_in
 
 
-def clean(owner: Owner, stale_after: float, acquire: Callable[[str], str | None]) -> int:
+def clean(owner: Owner, stale_after: float, acquire: Callable[[str], tuple[str, bool] | None]) -> int:
     """See `Store.clean_temporary`; `acquire` claims a digest and gives its token's path."""
     root, myself = owner.root, owner.name
     liveness = Liveness(root, stale_after, myself)
@@ -24,13 +24,12 @@ def clean(owner: Owner, stale_after: float, acquire: Callable[[str], str | None]
             removed += _clean_claim(f"{root}/{digest[:2]}/{digest}.{CLAIM}", liveness)
         # Files come before their record, so files without one may be those of a commit under way:
         # only who holds the claim may take them.
-        if found.artefacts and not (found.records and looks_whole(root, digest, found, sizes=False)):
-            token = acquire(digest)
-            if token is not None:
-                try:
-                    removed += _clean_files(root, digest, found)
-                finally:
-                    owner.give_back(token)
+        whole = not found.artefacts or looks_whole(root, digest, found, sizes=False)
+        if not whole and (taken := acquire(digest)) is not None:
+            try:
+                removed += _clean_files(root, digest)
+            finally:
+                owner.give_back(taken[0])
     # Last: a dead owner's folder tells how long it has been silent, which its claims are judged by.
     for name in _names(f"{root}/{OWNERS}"):
         folder = f"{root}/{OWNERS}/{name}"
@@ -51,19 +50,13 @@ def _clean_claim(claim: str, liveness: Liveness) -> int:
     return 0
 
 
-def _clean_files(root: str, digest: str, found: Found) -> int:
-    loaded = load(root, digest)
+def _clean_files(root: str, digest: str) -> int:
     kept: set[str] = set()
-    if loaded is not None:
+    if (loaded := load(root, digest)) is not None:
+        kept.add(loaded[0].rpartition("/")[2])  # even a damaged record says why its key is to be done again
         with contextlib.suppress(StoreError):
-            kept = {artefact.path.name for artefact in parse(*loaded).artefacts.values()}
-    removed = 0
-    for entry in found.artefacts:
-        if entry.name not in kept:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(entry.path)
-                removed += 1
-    return removed
+            kept |= {artefact.path.name for artefact in parse(*loaded).artefacts.values()}
+    return remove_results(root, digest, kept)
 
 
 def _names(folder: str) -> list[str]:

@@ -88,7 +88,6 @@ class Owner:
         _OWNERS.add(self)
 
     def _begin(self) -> None:
-        self.pid = os.getpid()
         self.identity = Identity.of_this_process(self.label, self.stale_after)
         self.name = str(self.identity)
         self.folder = f"{self.root}/{OWNERS}/{self.name}"
@@ -112,7 +111,7 @@ class Owner:
                 )
                 thread.start()
                 # Runs on close(), when the store is dropped, and when the interpreter ends.
-                self._end = weakref.finalize(self, _end, self.folder, stop, self.held, self.pid)
+                self._end = weakref.finalize(self, _end, self.folder, stop, self.held)
 
     def close(self) -> None:
         """Release every open claim, stop the heartbeat, remove the folder. A later claim starts anew."""
@@ -248,9 +247,7 @@ def _beat(folder: str, interval: float, stop: threading.Event) -> None:
                 os.makedirs(folder, exist_ok=True)
 
 
-def _end(folder: str, stop: threading.Event, held: set[str], pid: int) -> None:
-    if os.getpid() != pid:  # a forked child that exits
-        return
+def _end(folder: str, stop: threading.Event, held: set[str]) -> None:
     stop.set()
     for token in list(held):
         release(token)
@@ -272,7 +269,7 @@ def _forget_parent() -> None:
     machine_id.cache_clear()  # the child may be the first process of a new PID namespace
     for owner in list(_OWNERS):
         if owner._end is not None:
-            owner._end.detach()
+            owner._end.detach()  # else the child's exit would end its parent's claims
         owner._begin()
 
 

@@ -1,7 +1,8 @@
 """The state of many keys from one listing of at most 256 folders."""
-# ruff: noqa: PTH116, PTH208
+# ruff: noqa: PTH108, PTH116, PTH208
 # Plain strings and system calls: 100,000 keys must take seconds.
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -156,6 +157,22 @@ def looks_whole(root: str, digest: str, state: Found, *, sizes: bool) -> bool:
     except FileNotFoundError:  # gone since the listing
         return False
     return len(places) == len(state.artefacts) > 0
+
+
+def remove_results(root: str, digest: str, kept: set[str]) -> int:
+    """Remove records and artefacts of a digest whose names are not among `kept`; how many there were.
+
+    They mislead a scan by names: a file of an earlier try can stand in for a missing one of the last.
+    """
+    removed = 0
+    found = listing(root, digest[:2]).get(digest, Found())
+    names = [f"{digest}.{suffix}" for suffix in found.records] + [entry.name for entry in found.artefacts]
+    for name in names:
+        if name not in kept:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{root}/{digest[:2]}/{name}")
+                removed += 1
+    return removed
 
 
 def token_in(claim: str) -> str | None:

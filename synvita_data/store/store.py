@@ -14,7 +14,7 @@ from ..errors import StoreError
 from .claim import Claim, explained
 from .clean import clean
 from .names import CLAIM, FAILED, digest_of
-from .owner import Liveness, Owner
+from .owner import Identity, Liveness, Owner
 from .records import Failure, Record, load, parse, read_failure, verify
 from .scan import Check, Scan, every, scan, token_in
 
@@ -73,9 +73,10 @@ class Store:
         with explained(f"cannot claim key {key!r}"):
             if self._look(digest) == "settled":
                 return None
-            token = self._acquire(digest)
-            if token is None:
+            taken = self._acquire(digest)
+            if taken is None:
                 return None
+            token, from_the_gone = taken
             # Another worker may have finished between the look and the claim. This look is the one that
             # counts: no live worker can finish the key from here on, and on NFS the claim has made this
             # machine forget what it thought it knew of the folder.
@@ -83,7 +84,7 @@ class Store:
             if seen == "settled":
                 self._owner.give_back(token)
                 return None
-            return Claim(self, key, digest, token, replaces=seen == "damaged")
+            return Claim(self, key, digest, token, replaces=seen == "damaged" or from_the_gone)
 
     def claims(self, keys: Iterable[str]) -> Iterator[Claim]:
         """Claim the pending ones of `keys` one after the other; a worker's main loop.
@@ -208,8 +209,11 @@ class Store:
             return "settled"
         return "free" if loaded is None else "damaged"
 
-    def _acquire(self, digest: str) -> str | None:
+    def _acquire(self, digest: str) -> tuple[str, bool] | None:
         """Path of a new token in the digest's claim, None when a live worker holds it.
+
+        The second value says that the claim was taken from a process that is certainly gone, which may
+        have left files of a commit it did not finish.
 
         A claim is a folder with one token in it, and changes hands by renames that fail for all but one:
 
@@ -248,7 +252,8 @@ class Store:
                     owner.keep_slot(slot, name)
             else:
                 owner.held.add(token)
-                return token
+                before = None if holder is None else Identity.parse(holder)
+                return token, before is not None and before.process_is_gone()
         raise StoreError("a claim can be neither read nor taken", file=claim, fix="Remove what lies in it")
 
     def _liveness(self) -> Liveness:

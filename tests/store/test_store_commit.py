@@ -106,6 +106,7 @@ def test_a_file_over_the_limit_of_the_disk_is_named_and_nothing_half_is_left(tmp
             assert caught.value.file.endswith(".files.json")
             assert "space" in caught.value.fix
             assert claim.outcome == "open"
+            assert not list((tmp_path / "store" / "owners").rglob("*.json"))
             assert claim.commit({"text": "short"})  # the cause was mended
         with store.claim("lost") as claim, pytest.raises(StoreError, match="File too large"):
             claim.commit({"text": "x" * 10_000})

@@ -154,8 +154,18 @@ def test_a_damaged_result_is_made_again(store):
     put(store, "k", {"try": 2}, video_mp4=b"second")
     assert store.record("k").fields == {"try": 2}
     assert store.scan(["k"], "contents").states == {"k": DONE}
-    assert store.clean_temporary() == 1  # the shortened file
+    assert [path.read_bytes() for path in store.root.glob("??/*.mp4")] == [b"second"]
+    assert store.clean_temporary() == 0
     assert store.scan(["k"], "contents").states == {"k": DONE}
+
+
+@pytest.mark.parametrize("check", ["names", "sizes", "contents"])
+def test_a_file_of_an_earlier_try_does_not_stand_in_for_a_missing_one(store, check):
+    put(store, "k", {}, a_bin=b"1", b_bin=b"2")
+    store.record("k").path("b.bin").unlink()
+    put(store, "k", {}, a_bin=b"3", b_bin=b"4")
+    store.record("k").path("a.bin").unlink()
+    assert store.scan(["k"], check).pending == ["k"]
 
 
 def test_a_result_may_lose_or_gain_its_files_when_made_again(store):

@@ -67,12 +67,12 @@ def other_process(root: Path, keys: list[str], **settings: float):
         signal.pause()
 
     pid = fork(work)
+    os.close(told)  # so that a child that fails ends the wait
     try:
         assert os.read(ready, 1) == b"x"
         yield pid
     finally:
         os.close(ready)
-        os.close(told)
         for number in (signal.SIGKILL, signal.SIGCONT):
             os.kill(pid, number)
         os.waitpid(pid, 0)
@@ -175,6 +175,24 @@ def test_claims_of_a_killed_process_are_free_at_once(tmp_path):
     assert store.scan(["a", "b"]).states == {"a": DONE, "b": PENDING}
 
 
+def test_files_of_a_killed_commit_do_not_stand_in_for_those_of_the_next(tmp_path):
+    def work() -> None:
+        claim = Store(tmp_path).claim("k")
+        claim.path("video.bin").write_bytes(b"of the killed")
+        claim._place_files(claim._measure())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert join([fork(work)]) == [-signal.SIGKILL]
+    with Store(tmp_path) as store:
+        assert store.pending(["k"]) == ["k"]
+        with store.claim("k") as claim:
+            claim.path("video.bin").write_bytes(b"of the next")
+            assert claim.commit({})
+        assert [path.read_bytes() for path in tmp_path.glob("??/*.bin")] == [b"of the next"]
+        store.record("k").path("video.bin").unlink()
+        assert store.scan(["k"], "names").pending == ["k"]
+
+
 def test_only_one_of_many_takers_gets_each_claim_of_the_dead(tmp_path):
     keys = [str(number) for number in range(60)]
     with other_process(tmp_path / "store", keys, stale_after=3600) as victim:
@@ -207,19 +225,22 @@ def test_a_stopped_process_loses_its_claim_after_stale_after_and_notices(tmp_pat
     ready, told = os.pipe()
 
     def work() -> None:
-        with Store(tmp_path / "store", stale_after=0.3).claim("k") as claim:
+        with Store(tmp_path / "store", stale_after=1).claim("k") as claim:
             claim.path("video.bin").write_bytes(b"from the slow worker")
             os.write(told, b"x")
-            while not (tmp_path / "go").exists():
+            deadline = time.monotonic() + 60
+            while not (tmp_path / "go").exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             answer.write_text(f"{claim.is_ours()} {claim.commit({'by': 'slow'})} {claim.outcome}")
 
     pid = fork(work)
-    os.read(ready, 1)
-    time.sleep(0.5)  # heartbeats keep the claim for longer than stale_after
-    assert Store(tmp_path / "store", stale_after=0.3).claim("k") is None
+    os.close(told)
+    assert os.read(ready, 1) == b"x"
+    os.close(ready)
+    time.sleep(1.5)  # heartbeats keep the claim for longer than stale_after
+    assert Store(tmp_path / "store", stale_after=1).claim("k") is None
     os.kill(pid, signal.SIGSTOP)
-    store = Store(tmp_path / "store", stale_after=0.3)
+    store = Store(tmp_path / "store", stale_after=1)
     deadline = time.monotonic() + 20
     while (claim := store.claim("k")) is None:
         assert time.monotonic() < deadline
@@ -282,7 +303,7 @@ def test_a_claim_whose_owner_has_no_folder_is_judged_by_its_token(tmp_path):
     with other_process(tmp_path, ["k"], stale_after=600):
         (owner,) = (tmp_path / "owners").iterdir()
         owner.rmdir()
-        (token,) = tmp_path.glob("??/*.claim/*")
+        (token,) = tmp_path.glob("??/*.claim/*")  # its heartbeat would make the folder anew after 100 s
         assert Store(tmp_path).claim("k") is None
         now = token.stat().st_mtime
         os.utime(token, (now, now - 700))
@@ -290,14 +311,15 @@ def test_a_claim_whose_owner_has_no_folder_is_judged_by_its_token(tmp_path):
 
 
 def test_the_clock_of_this_machine_does_not_matter(tmp_path, monkeypatch):
+    real = time.time
     with other_process(tmp_path, ["k"], stale_after=60):
         for skew in (-1e6, 1e6):
-            monkeypatch.setattr(time, "time", lambda skew=skew: time.monotonic() + skew)
+            monkeypatch.setattr(time, "time", lambda skew=skew: real() + skew)
             assert Store(tmp_path, stale_after=60).claim("k") is None
 
 
 def test_a_forked_child_has_claims_of_its_own_and_leaves_its_parents_alone(tmp_path):
-    store = Store(tmp_path / "store", stale_after=0.6)
+    store = Store(tmp_path / "store", stale_after=1)
     claim = store.claim("parent's")
     claim.path("video.bin").write_bytes(b"abc")
 
@@ -308,12 +330,12 @@ def test_a_forked_child_has_claims_of_its_own_and_leaves_its_parents_alone(tmp_p
         assert store.claim("parent's") is None
         with store.claim("child's") as mine, claim:  # leaving `with claim` must not release it
             assert mine.commit({})
-        store.close()
+        assert store.claim("left by the child") is not None
 
     assert join([fork(work)]) == [0]
-    assert join([fork(lambda: time.sleep(0))]) == [0]
-    time.sleep(1)  # the parent's heartbeat goes on
-    assert Store(tmp_path / "store", stale_after=0.6).claim("parent's") is None
+    assert Store(tmp_path / "store").claim("left by the child") is not None, "taken for the parent's"
+    time.sleep(1.5)  # the parent's heartbeat goes on
+    assert Store(tmp_path / "store", stale_after=1).claim("parent's") is None
     assert claim.commit({})
     assert store.scan(["parent's", "child's"]).counts == {DONE: 2}
     store.close()
