@@ -80,6 +80,8 @@ def test_no_text_is_unknown(tokenizers, kind, text):
     import unicodedata
 
     text = unicodedata.normalize("NFC", text)  # Qwen's tokenizer does
+    if kind == "llama":
+        text = "a" + text  # Llama's decoder drops a leading space, its own or the text's
     tokenizer = tokenizers[kind]
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
