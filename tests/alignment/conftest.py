@@ -5,7 +5,10 @@ import pytest
 # Family -> how its stock processor is asked the default prompt about a caption.
 STOCK_PROMPTS = {
     "video_llava": 'USER: <video>\nDoes this video entail the description: "{}"? ASSISTANT:',
+    "qwen2_5_vl": "<|im_start|>user\n<|vision_start|><|video_pad|><|vision_end|>Does this video entail the "
+    'description: "{}"?<|im_end|>\n<|im_start|>assistant\n',
 }
+FAST = "video_llava"  # each other family has a quick test of its own, test_family_<name>.py
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +26,9 @@ def checkpoint_of(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=STOCK_PROMPTS)
+@pytest.fixture(
+    params=[pytest.param(name, marks=() if name == FAST else pytest.mark.slow) for name in STOCK_PROMPTS]
+)
 def family(request):
     return request.param
 

@@ -21,15 +21,16 @@ def load(folder: Path):
     return model.eval(), AutoProcessor.from_pretrained(folder)
 
 
-def clip(seed: int, frames: int = 4, height: int = 48, width: int = 64) -> Frames:
-    """Noise, four frames a second."""
+def clip(seed: int, frames: int = 4, height: int = 48, width: int = 64, step: int = 1) -> Frames:
+    """Noise: every `step`-th frame of a file of four frames a second."""
     pixels = np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
-    times = tuple(i / 4 for i in range(frames))
-    return Frames(pixels, tuple(range(frames)), times, 4.0, f"noise {seed}", "none")
+    indices = tuple(range(0, frames * step, step))
+    return Frames(pixels, indices, tuple(i / 4 for i in indices), 4.0, f"noise {seed}", "none")
 
 
 def stock_inputs(processor, frames: Frames, prompt: str):
-    """What the processor makes of a prompt string and frames."""
+    """What the processor makes of a prompt string and frames of `clip`."""
+    total = len(frames) * (frames.indices[1] if len(frames) > 1 else 1)
     return processor(
         text=[prompt],
         videos=[frames.pixels],
@@ -37,8 +38,8 @@ def stock_inputs(processor, frames: Frames, prompt: str):
         video_metadata=[
             {
                 "fps": frames.fps,
-                "total_num_frames": len(frames),
-                "duration": len(frames) / frames.fps,
+                "total_num_frames": total,
+                "duration": total / frames.fps,
                 "frames_indices": list(frames.indices),
             }
         ],

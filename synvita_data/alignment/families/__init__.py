@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # model_type -> (module of this package, class).
 FAMILIES: dict[str, tuple[str, str]] = {
     "video_llava": ("video_llava", "VideoLlava"),
+    "qwen2_5_vl": ("qwen2_5_vl", "Qwen2_5VL"),
 }
 
 

@@ -5,6 +5,7 @@ video stands in a prompt, which positions its tokens have, and how the tower's o
 model. Tokens, masks, packing, caching and the answer's log-odds are shared.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,19 @@ class Family(ABC):
         if prompt.video:
             return PromptFrame(prompt.before.replace(prompt.video, self.placeholder), prompt.after)
         return chat_prompt(self.processor, prompt, self.placeholder)
+
+
+def written_video(processor: Any, placeholder: str, video: Any) -> tuple[str, tuple[int, ...]]:
+    """`PreparedVideo.placeholder` and `.runs` from what the stock processor writes in place of its video token.
+
+    Args:
+        placeholder: `Family.placeholder`. video: the video processor's output for one video.
+    """
+    written = processor.replace_video_token(video, 0)
+    (text,), _ = processor.get_text_with_replacements([placeholder], videos_replacements=[written])
+    token = processor.video_token
+    runs = re.compile(f"(?:{re.escape(token)})+")
+    return runs.sub(token, text), tuple(len(run) // len(token) for run in runs.findall(text))
 
 
 def chat_prompt(processor: Any, prompt: Prompt, video: str) -> PromptFrame:

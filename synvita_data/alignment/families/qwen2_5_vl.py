@@ -1,0 +1,105 @@
+"""Qwen2.5-VL (arXiv:2502.13923): frames in pairs at their own resolution; rotary positions of time, height, width."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from ...prompts import Prompt
+from ...video.frames import Frames
+from ...video.sampling import FramePolicy
+from .family import Family, Features, PreparedVideo, written_video
+
+_STOCK_FPS = 24.0  # what the stock processor takes where nothing is known
+
+
+class Qwen2_5VL(Family):
+    """One run of `t × (h / merge) × (w / merge)` tokens for a grid (t, h, w) of patches, t of two frames each.
+
+    Time is in positions: consecutive pairs of frames stand `tokens_per_second × seconds between them` apart.
+    The seconds are those between the chosen frames, from their timestamps, so frames from a policy of few
+    frames for the whole video are as far apart as they were shot.
+    """
+
+    model_type = "qwen2_5_vl"
+    model_class = "Qwen2_5_VLForConditionalGeneration"
+    cache_inputs = ("video_grid_thw", "second_per_grid_ts")
+
+    @property
+    def video_token(self) -> str:
+        return str(self.processor.video_token)
+
+    @property
+    def placeholder(self) -> str:
+        return f"<|vision_start|>{self.video_token}<|vision_end|>"
+
+    def default_frames(self) -> FramePolicy:
+        """Two frames a second, the default of the released code."""
+        return FramePolicy(fps=2.0)
+
+    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        video = self.video_inputs(frames)
+        temporal_patch = self.processor.video_processor.temporal_patch_size
+        inputs = {
+            "pixel_values_videos": video["pixel_values_videos"],
+            "video_grid_thw": video["video_grid_thw"],
+            "second_per_grid_ts": torch.tensor([temporal_patch / sampled_fps(frames)], dtype=torch.float32),
+        }
+        return PreparedVideo(inputs, *written_video(self.processor, self.placeholder, video))
+
+    def video_inputs(self, frames: Frames) -> Any:
+        """What the video processor makes of these frames, all of them."""
+        pixels = torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)
+        indices = list(frames.indices)
+        if len(indices) == 1:  # a lone frame is doubled, as the processor does with the last of an odd number
+            pixels, indices = pixels.expand(2, -1, -1, -1), indices * 2
+        metadata = {
+            "fps": frames.fps or _STOCK_FPS,
+            "total_num_frames": max(indices) + 1,
+            "frames_indices": indices,
+        }
+        return self.processor.video_processor(
+            videos=[pixels],
+            video_metadata=[metadata],
+            do_sample_frames=False,
+            return_metadata=True,
+            return_tensors="pt",
+        )
+
+    def tower(self, video: PreparedVideo) -> Features:
+        """`tokens`: [video tokens, language model's hidden size]; the tower ends with its own projector."""
+        return {"tokens": self.vision(video).pooler_output}
+
+    def vision(self, video: PreparedVideo) -> Any:
+        """The vision tower's own output for one video."""
+        parameter = next(self.backbone.visual.parameters())
+        return self.backbone.visual(
+            video.inputs["pixel_values_videos"].to(parameter.device, parameter.dtype),
+            grid_thw=video.inputs["video_grid_thw"].to(parameter.device),
+            return_dict=True,
+        )
+
+    def outputs(self, features: Sequence[Features]) -> Any:
+        return BaseModelOutputWithPooling(pooler_output=tuple(each["tokens"] for each in features))
+
+    def positions(self, ids: Tensor, video: PreparedVideo) -> Tensor:
+        """[3, n]: time, height and width; behind the video all three count up by one from the largest of them.
+
+        Always passed to the model, which would otherwise go by the `rope_deltas` of its last generation.
+        """
+        positions, _ = self.backbone.get_rope_index(
+            ids[None],
+            mm_token_type_ids=2 * (ids[None] == self.video_token_id).int(),  # 0 text, 1 image, 2 video
+            **{name: value for name, value in video.inputs.items() if name in self.cache_inputs},
+        )
+        return torch.as_tensor(positions[:, 0])
+
+
+def sampled_fps(frames: Frames) -> float:
+    """Frames a second of the chosen frames (not of the file), from the first to the last of them."""
+    seconds = frames.timestamps[-1] - frames.timestamps[0]
+    if seconds > 0:
+        return (len(frames.timestamps) - 1) / seconds
+    return frames.fps or _STOCK_FPS
