@@ -7,6 +7,8 @@ STOCK_PROMPTS = {
     "video_llava": 'USER: <video>\nDoes this video entail the description: "{}"? ASSISTANT:',
     "qwen2_5_vl": "<|im_start|>user\n<|vision_start|><|video_pad|><|vision_end|>Does this video entail the "
     'description: "{}"?<|im_end|>\n<|im_start|>assistant\n',
+    "qwen3_vl": "<|im_start|>user\n<|vision_start|><|video_pad|><|vision_end|>Does this video entail the "
+    'description: "{}"?<|im_end|>\n<|im_start|>assistant\n',
 }
 FAST = "video_llava"  # each other family has a quick test of its own, test_family_<name>.py
 

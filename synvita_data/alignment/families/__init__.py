@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, tuple[str, str]] = {
     "video_llava": ("video_llava", "VideoLlava"),
     "qwen2_5_vl": ("qwen2_5_vl", "Qwen2_5VL"),
+    "qwen3_vl": ("qwen3_vl", "Qwen3VL"),
 }
 
 
