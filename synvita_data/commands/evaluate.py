@@ -227,13 +227,14 @@ def _run(
         return
     problems = [error.to_record() for error in getattr(resolve, "problems", ())]
     bad = len(found.missing) + len(found.unreadable)
-    if bad and not options["partial"]:
+    if bad and (not options["partial"] or not found.frames):
         reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
         raise SourceError(
             f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
             file=real_root,
             found=", ".join([*reasons, *found.missing][:3]) + (", …" if bad > 3 else ""),
-            fix="Complete the videos and run again (what is scored is kept), or pass --partial",
+            fix="Complete the videos and run again (what is scored is kept)"
+            + (", or pass --partial" if found.frames else ""),
         )
     metrics = measure(task, rows, found.scores, scorer.kind, **options)
     result = make_result(
