@@ -16,7 +16,7 @@ from .clean import clean
 from .names import CLAIM, FAILED, digest_of
 from .owner import Identity, Liveness, Owner
 from .records import Failure, Record, load, parse, read_failure, verify
-from .scan import Check, Scan, every, scan, token_in
+from .scan import Check, Scan, damage, every, scan, token_in
 
 Sync = Literal["never", "artefacts", "always"]
 
@@ -155,7 +155,7 @@ class Store:
     def quarantined(self) -> Iterator[Failure]:
         """Every key in quarantine with its reason, in the order of digests."""
         for digest, found in every(self._root):
-            if found.failed and not found.records:
+            if found.failed and not (found.records and damage(self._root, digest, deep=False) is None):
                 with contextlib.suppress(FileNotFoundError):  # retried meanwhile
                     yield read_failure(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
 

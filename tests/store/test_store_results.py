@@ -228,6 +228,18 @@ def test_quarantine_keeps_the_reason_until_a_retry(store):
     assert store.pending(["bad video", "bug", "own"]) == ["bad video", "own"]
 
 
+def test_a_damaged_result_that_cannot_be_made_again_is_in_quarantine(store):
+    put(store, "k", {}, video_mp4=b"abc")
+    shorten(store.record("k").path("video.mp4"))
+    assert store.claim("k").quarantine(ValueError("no longer"))
+    assert store.scan(["k"]).states == {"k": QUARANTINED}
+    assert [failure.error["problem"] for failure in store.quarantined()] == ["no longer"]
+    assert store.claim("k") is None
+    assert store.retry_failed() == 1
+    put(store, "k", {}, video_mp4=b"abc")
+    assert list(store.quarantined()) == []
+
+
 def test_leaving_a_claim_unfinished_gives_the_key_back_and_leaves_no_file(store):
     claim = store.claim("k")
     path = claim.path("video.mp4")
