@@ -150,13 +150,17 @@ def score_task(
 
 
 def process_rank() -> int:
-    """Rank of this process as `accelerate launch` and `torchrun` set it; 0 alone."""
-    return int(os.environ.get("RANK", "0"))
+    """Rank of this process as `accelerate launch`, `torchrun` and MPI launchers set it; 0 alone."""
+    return _from_launcher(("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"), 0)
 
 
 def process_count() -> int:
     """Number of processes as those launchers set it; 1 alone."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _from_launcher(("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"), 1)
+
+
+def _from_launcher(names: tuple[str, ...], alone: int) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name)), alone)
 
 
 def _open_store(folder: Path) -> Store:
@@ -171,7 +175,7 @@ def _open_store(folder: Path) -> Store:
     return Store(folder)
 
 
-def _score_free(scorer: Scorer, store: Store, keys: dict[str, ScoringItem]) -> Iterator[None]:
+def _score_free(scorer: Scorer, store: Store, keys: dict[str, ScoringItem]) -> Generator[None, None, None]:
     """Score those of `keys` that no other process holds. The scorer may run ahead: its claims wait in line."""
     held: deque[Claim] = deque()
 

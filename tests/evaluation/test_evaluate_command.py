@@ -398,9 +398,10 @@ class TestClip:
 
     @pytest.mark.slow
     def test_accelerate_launch_gives_the_same_bits(self, clip, annotations, root, tmp_path):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        environment.pop("RANK", None)
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+        environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "HF_HUB_OFFLINE": "1"}
+        environment.pop("OMP_NUM_THREADS", None)  # accelerate gives two processes one thread each, one all
+        # `--cpu --num_processes 2` would start one process where there is no MPI.
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
         launch += ["--main_process_port", "0", "-m", "synvita_data.cli"]
         results = {}
         for name, program in (("one", [sys.executable, "-m", "synvita_data.cli"]), ("two", launch)):

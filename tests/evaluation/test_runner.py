@@ -15,7 +15,7 @@ from file_scorer import BROKEN, FileScorer, expected_score
 from small_annotations import VIDEOCON_HEADER, VIDEOCON_ROWS, ssv2_pairs, write_csv, write_ssv2
 
 from synvita_data.errors import SynvitaError
-from synvita_data.evaluation.runner import run_key, score_task
+from synvita_data.evaluation.runner import process_count, process_rank, run_key, score_task
 from synvita_data.real_videos import RealVideos
 from synvita_data.scoring import ItemScores
 from synvita_data.scoring.chance import ChanceScorer
@@ -399,3 +399,20 @@ def test_a_store_that_cannot_be_written_is_an_error_that_names_it(setup):
     (setup.folder / "taken").write_text("a file")
     with pytest.raises(SynvitaError, match="taken"):
         setup.run(work="taken")
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "count"),
+    [
+        ({}, 0, 1),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, 1, 2),  # accelerate launch, torchrun
+        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, 2, 3),  # Open MPI
+        ({"PMI_RANK": "1", "PMI_SIZE": "4"}, 1, 4),  # MPICH, Intel MPI
+    ],
+)
+def test_rank_as_launchers_set_it(monkeypatch, environment, rank, count):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (process_rank(), process_count()) == (rank, count)

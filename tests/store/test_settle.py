@@ -96,7 +96,7 @@ def test_no_keys_at_all(store):
 
 def settle_slowly(root, log, die):
     def work(claim):
-        with open(log, "a") as handle:
+        with log.open("a") as handle:
             handle.write(f"{claim.key}\n")
         time.sleep(0.1)
         if die:
