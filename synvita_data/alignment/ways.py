@@ -38,12 +38,11 @@ class EncodedVideo:
 def plain(
     family: Family, videos: Sequence[EncodedVideo], prompts: Sequence[Sequence[PromptTokens]], batch: int = 1
 ) -> Tensor:
-    """One sequence a pair, `batch` of them at once, padded on the right; the vision tower runs for every pair
-    of a video without features."""
+    """One sequence a pair, at most `batch` of them at once, padded on the right; the vision tower runs for every
+    pair of a video without features."""
     pairs = [(v, prompt) for v, own in zip(videos, prompts, strict=True) for prompt in own]
     states = []
-    for start in range(0, len(pairs), batch):
-        chunk = pairs[start : start + batch]
+    for chunk in _batches(pairs, batch):
         length = max(len(prompt.ids) for _, prompt in chunk)
         ids = torch.zeros(len(chunk), length, dtype=torch.long)
         mask = torch.zeros(len(chunk), length, dtype=torch.long)
@@ -129,6 +128,21 @@ def chunks(prompts: Sequence[PromptTokens], prefix: int, branch_tokens: int) -> 
         groups[-1].append(prompt)
         total += own
     return list(groups)
+
+
+def _batches(
+    pairs: Sequence[tuple[EncodedVideo, PromptTokens]], batch: int
+) -> list[list[tuple[EncodedVideo, PromptTokens]]]:
+    """Pairs in order, at most `batch` together and only videos that stack: LLaVA's want equally many frames."""
+    groups: list[list[tuple[EncodedVideo, PromptTokens]]] = []
+    before = None
+    for video, prompt in pairs:
+        shapes = {name: value.shape[1:] for name, value in video.prepared.inputs.items()}
+        if not groups or len(groups[-1]) == batch or shapes != before:
+            groups.append([])
+        groups[-1].append((video, prompt))
+        before = shapes
+    return groups
 
 
 def _prefill(family: Family, video: EncodedVideo, prompt: PromptTokens, prefix: int) -> DynamicCache:

@@ -9,6 +9,8 @@ STOCK_PROMPTS = {
     'description: "{}"?<|im_end|>\n<|im_start|>assistant\n',
     "qwen3_vl": "<|im_start|>user\n<|vision_start|><|video_pad|><|vision_end|>Does this video entail the "
     'description: "{}"?<|im_end|>\n<|im_start|>assistant\n',
+    "llava_onevision": '<|im_start|>user\n<video>Does this video entail the description: "{}"?<|im_end|>\n'
+    "<|im_start|>assistant\n",
 }
 FAST = "video_llava"  # each other family has a quick test of its own, test_family_<name>.py
 

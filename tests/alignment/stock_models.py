@@ -8,6 +8,8 @@ import torch
 
 from synvita_data.video import Frames
 
+BEFORE_CAPTION = 'description: "'
+
 
 def load(folder: Path):
     """(model, processor) of a checkpoint folder, in fp32 and evaluation mode."""
@@ -54,7 +56,9 @@ def stock_ids(processor, frames: Frames, prompt: str) -> list[int]:
 def hidden_positions(tokenizer, ids: list[int], prompt: str, caption: str, spans) -> list[int]:
     """Positions of `ids` (video tokens repeated) that overlap a hidden character that is not white, by brute
     force over characters; the end of the prompt has the same tokens with and without the video."""
-    start = prompt.rindex(caption)
+    # Not by the caption itself: a short one is also in "assistant".
+    start = prompt.index(BEFORE_CAPTION) + len(BEFORE_CAPTION)
+    assert prompt.startswith(caption, start)
     dark = {start + i for a, b in spans for i in range(a, b) if not caption[i].isspace()}
     tokens = tokenizer(prompt, return_offsets_mapping=True)
     behind = len(ids) - len(tokens["input_ids"])

@@ -10,7 +10,6 @@ from stock_models import clip, stock_ids, stock_inputs, stock_log_odds, stock_po
 from synvita_data.alignment import WAYS, AlignmentModel
 from synvita_data.captions import Text
 
-
 PROMPT = "a dog runs"
 
 
