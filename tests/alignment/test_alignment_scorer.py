@@ -277,3 +277,40 @@ def test_a_device_map_gives_the_same(checkpoint, items):
     one = AlignmentScorer.open(str(checkpoint), device="cpu")
     pair = [by_item(each, items[:1])["item0"].scores.tolist() for each in (spread, one)]
     assert pair[0] == pair[1]
+
+
+@pytest.mark.slow
+def test_a_machine_with_torch_and_transformers_only_can_import_and_score(checkpoint):
+    """GPU benchmarks on synthetic frames run where nothing decodes videos or reads data sets."""
+    import subprocess
+    import sys
+
+    absent = [
+        "datasets",
+        "av",
+        "decord",
+        "torchcodec",
+        "diffusers",
+        "evaluate",
+        "rapidfuzz",
+        "peft",
+        "pyarrow",
+    ]
+    script = f"""
+import sys
+for name in {absent!r}:
+    sys.modules[name] = None
+import numpy as np
+from transformers import AutoModelForImageTextToText, AutoProcessor
+import synvita_data.alignment.scorer
+from synvita_data.alignment import AlignmentModel
+from synvita_data.captions import Text
+from synvita_data.video.frames import Frames
+folder = {str(checkpoint)!r}
+model = AutoModelForImageTextToText.from_pretrained(folder)
+video = Frames(np.zeros((2, 28, 28, 3), np.uint8), (0, 1), (0.0, 1.0), 1.0, "black", "none")
+print(AlignmentModel(model, AutoProcessor.from_pretrained(folder))([video], [[Text("a")]]).log_odds.item())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert np.isfinite(float(done.stdout.split()[-1]))
