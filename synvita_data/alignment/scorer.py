@@ -94,7 +94,7 @@ class AlignmentScorer:
 
         Args:
             name: Hub id or folder of a model, or of an adapter that names its base.
-            frames: fields of `FramePolicy` to replace in the family's own.
+            frames: fields of `FramePolicy` to replace in the family's own; `count` makes `linspace` of a rate.
             cache: folder of a feature cache. cache_bytes: its bound.
 
         Raises:
@@ -106,7 +106,7 @@ class AlignmentScorer:
         model, version = load_alignment_model(
             checkpoint, prompt=prompt, dtype=dtype, device=device, device_map=device_map, attention=attention
         )
-        policy = replace(model.family.default_frames(), **(frames or {}))
+        policy = _changed(model.family.default_frames(), frames or {})
         settings = {"family": checkpoint.model_type, "dtype": dtype, "attention": attention}
         if checkpoint.adapter_name is not None:
             settings |= {"base": checkpoint.base, "adapter": checkpoint.adapter_name}
@@ -203,6 +203,13 @@ class AlignmentScorer:
             ) from error
         record = {name: value for name, value in frames.record().items() if name != "source"}
         return key, KnownVideo(EncodedVideo(prepared), record)
+
+
+def _changed(policy: FramePolicy, changes: Mapping[str, Any]) -> FramePolicy:
+    """A family's frame policy with the fields a user asks for; a count takes the place of a rate."""
+    if policy.fps is not None and changes.get("count") is not None:
+        policy = replace(policy, fps=None, rule="linspace")
+    return replace(policy, **changes)
 
 
 def _adapts_tower(model: AlignmentModel) -> bool:

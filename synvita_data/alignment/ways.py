@@ -200,7 +200,11 @@ def _gathered(
 def _video_inputs(family: Family, videos: Sequence[EncodedVideo]) -> dict[str, Any]:
     """The videos as the stock forward takes them: features where they are known, else pixels."""
     if all(video.features is not None for video in videos):
-        features = [video.features for video in videos if video.features is not None]
+        features = [  # a feature cache gives them on the CPU
+            {name: _on(family, value) for name, value in video.features.items()}
+            for video in videos
+            if video.features is not None
+        ]
         return {"mm_encoder_outputs": {"video": family.outputs(features)}}
     dtype = family.model.dtype
     inputs = {}

@@ -158,3 +158,36 @@ def test_one_frame_and_a_still_picture(stock, wording):
 def test_the_default_frames_are_the_released_codes(stock):
     policy = AlignmentModel(*stock).family.default_frames()
     assert (policy.rule, policy.fps) == ("fps", 2.0)
+
+
+def test_a_file_is_scored_at_two_frames_a_second_or_as_many_as_asked(stock, checkpoint_of, wording, tmp_path):
+    """Through the scorer, decoder and all: what the stock model says of the frames that should be looked at."""
+    from synvita_data.alignment.scorer import AlignmentScorer
+    from synvita_data.scoring.protocol import ScoringItem
+    from synvita_data.video import FramePolicy, decode, encode_mp4
+
+    path = tmp_path / "clip.mp4"
+    encode_mp4(clip(6, 24, 56, 84).pixels, 8.0, path)
+    whole = decode(path, FramePolicy(rule="all"))
+    item = ScoringItem("0", "clip", path, (Text(PROMPT), Text("a cat")), ("0", "1"))
+    for asked, indices in ((None, range(0, 24, 4)), ({"count": 3}, (0, 11, 23))):
+        scorer = AlignmentScorer.open(str(checkpoint_of("qwen2_5_vl")), frames=asked, device="cpu")
+        (scored,) = scorer.score([item])
+        assert scored.frame_indices == tuple(indices)
+        frames = type(whole)(
+            whole.pixels[list(indices)],
+            tuple(indices),
+            tuple(whole.timestamps[i] for i in indices),
+            whole.fps,
+            whole.source,
+            whole.backend,
+        )
+        ours = AlignmentModel(*stock)([frames], [[Text(PROMPT)]], way="plain").log_odds.detach()
+        assert abs(float(scored.scores[0]) - float(ours)) < TOLERANCE
+        if asked is None:
+            stocks = type(frames)(
+                frames.pixels, tuple(range(0, 12, 2)), frames.timestamps, 4.0, "half a second apart", "none"
+            )
+            assert (
+                abs(stock_log_odds(*stock, stocks, wording.format(PROMPT), PROMPT) - float(ours)) < TOLERANCE
+            )

@@ -1,7 +1,7 @@
 """Qwen2.5-VL (arXiv:2502.13923): frames in pairs at their own resolution; rotary positions of time, height, width."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class Qwen2_5VL(Family):
 
     model_type = "qwen2_5_vl"
     model_class = "Qwen2_5_VLForConditionalGeneration"
-    cache_inputs = ("video_grid_thw", "second_per_grid_ts")
+    cache_inputs: ClassVar[tuple[str, ...]] = ("video_grid_thw", "second_per_grid_ts")
 
     @property
     def video_token(self) -> str:
@@ -82,7 +82,8 @@ class Qwen2_5VL(Family):
         )
 
     def outputs(self, features: Sequence[Features]) -> Any:
-        return BaseModelOutputWithPooling(pooler_output=tuple(each["tokens"] for each in features))
+        tokens: Any = tuple(each["tokens"] for each in features)  # the stock model wants them apart
+        return BaseModelOutputWithPooling(pooler_output=tokens)
 
     def positions(self, ids: Tensor, video: PreparedVideo) -> Tensor:
         """[3, n]: time, height and width; behind the video all three count up by one from the largest of them.

@@ -36,8 +36,6 @@ class Qwen3VL(Qwen2_5VL):
         return {"tokens": output.pooler_output, "deepstack": torch.stack(output.deepstack_features)}
 
     def outputs(self, features: Sequence[Features]) -> Any:
-        deepstack = [each["deepstack"] for each in features]
-        return BaseModelOutputWithDeepstackFeatures(
-            pooler_output=tuple(each["tokens"] for each in features),
-            deepstack_features=[list(layer) for layer in zip(*deepstack, strict=True)],
-        )
+        tokens: Any = tuple(each["tokens"] for each in features)  # the stock model wants videos apart
+        deepstack: Any = list(zip(*(each["deepstack"] for each in features), strict=True))
+        return BaseModelOutputWithDeepstackFeatures(pooler_output=tokens, deepstack_features=deepstack)
