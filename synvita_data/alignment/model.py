@@ -19,8 +19,9 @@ from .prompting import Prompter
 from .ways import WAYS, EncodedVideo
 
 ATTENTION = ("split", "sdpa", "eager")
-# From how many texts of a video on the cache is faster than one packed row (benchmarks/scoring.py).
-CACHED_FROM = 12
+# From how many texts of a video on the cache is at least as fast as one packed row, in less memory
+# (benchmarks/scoring.py: at 18 packed is faster by a little, at 49 the cache).
+CACHED_FROM = 24
 
 Video = Frames | PreparedVideo | EncodedVideo
 
@@ -148,14 +149,16 @@ class AlignmentModel(nn.Module):
         return AlignmentOutput(self._log_odds(states[:, 0]), counts, way, logits)
 
     def _log_odds(self, states: Tensor) -> Tensor:
-        """fp32 [N] from hidden states [N, D]: two rows of the head, never a softmax in the model's dtype,
-        whose few distinct values would tie scores that differ."""
+        """fp32 [N] from hidden states [N, D]: two rows of the head, never a softmax in the model's dtype or
+        in autocast's, whose few distinct values would tie scores that differ."""
         head = self.family.model.get_output_embeddings()
         rows = list(self.prompter.answer_ids)
-        answers = states.to(head.weight.device).float() @ head.weight[rows].float().T
-        if getattr(head, "bias", None) is not None:
-            answers = answers + head.bias[rows].float()
-        return answers[:, 0] - answers[:, 1]
+        states = states.to(head.weight.device)
+        with torch.autocast(states.device.type, enabled=False):
+            answers = states.float() @ head.weight[rows].float().T
+            if getattr(head, "bias", None) is not None:
+                answers = answers + head.bias[rows].float()
+            return answers[:, 0] - answers[:, 1]
 
 
 def choose_way(counts: Sequence[int], *, gradients: bool) -> str:

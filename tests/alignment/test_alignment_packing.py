@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synvita_data.alignment import choose_way
 from synvita_data.alignment.packing import branch_mask, common_prefix, pack
 from synvita_data.alignment.prompting import PromptTokens
 from synvita_data.alignment.ways import chunks
@@ -74,3 +75,11 @@ def test_chunks_keep_order_and_limit(made, limit):
     assert [p for group in groups for p in group] == made
     for group in groups:
         assert len(group) == 1 or sum(len(p.ids) - prefix for p in group) <= limit
+
+
+def test_the_way_follows_from_counts_and_gradients():
+    assert choose_way([1, 1], gradients=False) == "plain"
+    assert choose_way([2, 4], gradients=True) == "packed"
+    assert choose_way([2, 4], gradients=False) == "packed"
+    assert choose_way([100], gradients=True) == "packed"
+    assert choose_way([1, 49], gradients=False) == "cached"

@@ -157,13 +157,16 @@ def test_bf16_keeps_as_many_scores_apart_as_fp32(stock):
     network, processor = stock
     with torch.no_grad():
         exact = AlignmentModel(network, processor)(VIDEOS[:1], [texts]).log_odds
+        with torch.autocast("cpu", torch.bfloat16):  # as trainers run fp32 weights
+            cast = AlignmentModel(network, processor)(VIDEOS[:1], [texts]).log_odds
         network.to(torch.bfloat16)
         output = AlignmentModel(network, processor)(VIDEOS[:1], [texts], vocabulary=1)
     model = AlignmentModel(network, processor)
     yes, no = model.prompter.answer_ids
     rounded = output.vocabulary_logits[:, 0].softmax(-1)[:, [yes, no]]
     rounded = rounded[:, 0] / rounded.sum(1)
-    assert exact.unique().numel() == len(texts)
+    assert cast.dtype == torch.float32
+    assert exact.unique().numel() == cast.unique().numel() == len(texts)
     assert output.log_odds.unique().numel() == len(texts)
     assert rounded.unique().numel() < len(texts)  # the softmax in the model's dtype ties some
 
