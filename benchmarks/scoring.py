@@ -226,9 +226,8 @@ def on_gpu(videos: int, rounds: int) -> None:
         )
         seconds = best["shared"] / videos
         plain = best["plain"] / 6 * count
-        print(
-            f"{total} x {count} grid: {seconds * total:.1f} s, packed {best['packed'] / videos * total:.1f} s, "
-        )
+        figure(f"{total} x {count} grid", seconds * total, "s")
+        figure(f"{total} x {count} grid, packed", best["packed"] / videos * total, "s")
         figure(f"{total} x {count} grid, plain", plain * total, "s")
         figure(f"{total} x {count} grid, faster than plain", plain / seconds, "x")
         goal = 45.0 if count == 49 else None
