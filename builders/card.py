@@ -15,6 +15,8 @@ from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
 from .catalog import GENERATORS, SOURCES
 
 ALL_CONFIG = "all"
+# Words that every card of ours holds: what a build may replace.
+CARD_MARK = "Built with `synvita-data`"
 VIEWER_ROW_BYTES = 2_000_000
 
 _CITATION = """```bibtex

@@ -54,6 +54,12 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:  # `synvita inspect … | head`
         sys.exit(141)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A full disk, a folder that may not be written: the user's to mend, and nothing is half-written.
+        typer.secho(f"error: {error.filename}: {error.strerror}.", fg=typer.colors.RED, err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

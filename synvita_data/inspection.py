@@ -75,9 +75,7 @@ def inspect_dataset(
         SchemaError: an unknown config or split, or files that are missing or of another schema version.
     """
     config = dataset.config_or_default(config)
-    tables = {
-        split: dataset.read(config, split, _COLUMNS) for split in (splits or dataset.configs[config])
-    }
+    tables = {split: dataset.read(config, split, _COLUMNS) for split in (splits or dataset.configs[config])}
     rows = [row for table in tables.values() for row in map(_measure, table.to_pylist())]
     groups: dict[str, list[_Measured]] = {}
     for row in rows:
@@ -198,7 +196,8 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
         r"$\bar f(V^s, t^s) - \bar f(V^s, t^r)$   (synthetic video: contrast caption minus real caption)"
     )
     axes.set_title(
-        f"{_short_name(inspection.name)}, config {inspection.config}: mean VQAScore difference",
+        # Not the dataset's name: equal rows in another folder must give an equal figure.
+        f"config {inspection.config}: mean VQAScore difference",
         loc="left",
         fontsize=10,
         color=_INK,
@@ -224,7 +223,3 @@ def save_figure(figure: "Figure", stem: Path) -> tuple[Path, Path]:
         with atomic_path(svg) as temporary:
             figure.savefig(temporary, metadata={"Date": None, "Creator": None})
     return png, svg
-
-
-def _short_name(name: str) -> str:
-    return Path(name).resolve().name if Path(name).is_dir() else name

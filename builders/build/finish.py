@@ -5,6 +5,7 @@ at the same moment: a claim on `OUT/.work/finish` makes them take turns.
 """
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +14,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from synvita_data.files import remove_temporaries, write_atomic
+from synvita_data.errors import SynvitaError
+from synvita_data.files import remove_temporaries, sha256_file, write_atomic
 from synvita_data.inspection import difference_figure, figure_name, inspect_dataset, save_figure
 from synvita_data.store import Store
 from synvita_data.tables import local_config
 
-from ..card import render_card
+from ..card import CARD_MARK, render_card
 from .report import (
     QUARANTINE_NAME,
     REPORT_NAME,
@@ -28,6 +30,7 @@ from .report import (
     read_report,
 )
 
+_SHARD_NAME = re.compile(r"[a-z]+-\d{5}-of-\d{5}\.parquet")
 # Shards of other inputs may belong to a build that is running now; after a day without a sign they do not.
 ABANDONED_AFTER = 24 * 3600.0
 
@@ -37,12 +40,49 @@ def finished_record(out: Path, config: str, key: str) -> dict[str, Any] | None:
     record: dict[str, Any] = ((read_report(out) or {}).get("configs") or {}).get(config) or {}
     if record.get("key") != key or not (out / "README.md").is_file():
         return None
+    written = (out / REPORT_NAME).stat().st_mtime_ns
     for split in record["splits"].values():
         for shard in split["shards"]:
             path = out / config / shard["file"]
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 return None
+            # Reading gigabytes to learn that nothing happened is for files that somebody touched since.
+            if path.stat().st_mtime_ns > written and sha256_file(path) != shard["sha256"]:
+                return None
     return record
+
+
+def check_place(out: Path, config: str) -> None:
+    """Refuse an `out` whose files are not a dataset's: what a build puts in place replaces whole folders.
+
+    Raises:
+        SynvitaError: `out` is no folder or cannot be written; `out/config` holds anything but shards; the
+            card or the report is somebody else's.
+    """
+    if out.exists() and not out.is_dir():
+        raise SynvitaError("--out is not a folder", file=out, fix="Name another --out")
+    try:
+        (out / ".work").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
+    place = out / config
+    foreign = [] if not place.exists() else [place] if not place.is_dir() else sorted(place.iterdir())
+    foreign = [path for path in foreign if path.is_dir() or not _SHARD_NAME.fullmatch(path.name)]
+    if foreign:
+        raise SynvitaError(
+            "the folder of the config holds files that are not shards, and would be replaced",
+            file=place,
+            found=", ".join(path.name for path in foreign[:3]) + (", …" if len(foreign) > 3 else ""),
+            expected="no such folder, or one that `synvita build` wrote",
+            fix="Name another --out or another --config",
+        )
+    card = out / "README.md"
+    if read_report(out) is None and card.is_file() and CARD_MARK not in card.read_text(errors="replace"):
+        raise SynvitaError(
+            "the folder holds a README.md that is not a dataset card, and would be replaced",
+            file=card,
+            fix="Name another --out, or move the file",
+        )
 
 
 def put_in_place(
@@ -64,6 +104,7 @@ def put_in_place(
     """
     work = out / ".work"
     with _turn(work):
+        check_place(out, config)
         if not all(path.is_file() for path in files.values()):
             return False
         fresh = work / f"fresh-{token_hex(4)}"

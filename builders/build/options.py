@@ -11,6 +11,11 @@ from synvita_data.weights import WEIGHTINGS
 from ..card import ALL_CONFIG
 
 GRANULARITIES = ("word", "token", "released")
+# A config is a folder of the dataset: it must not be another thing of that folder, on any file system.
+RESERVED = frozenset(
+    {ALL_CONFIG, "figures", "data", "readme.md", "build.json", "quarantine.jsonl"}
+    | {"license", "notice", "citation.cff", "eval.yaml"}
+)
 MAX_SHARD_BYTES = 500_000_000
 
 
@@ -58,11 +63,13 @@ class BuildOptions:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.config) or self.config == ALL_CONFIG:
+        usable = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", self.config)
+        if not usable or self.config.lower() in RESERVED:
             raise SynvitaError(
                 "not usable as a config name",
                 found=self.config,
-                expected=f"letters, digits, '_', '.', '-', and not {ALL_CONFIG!r}, which gathers all configs",
+                expected=f"letters, digits, '_', '.', '-', and none of {', '.join(sorted(RESERVED))}",
+                fix="Name it with --config",
             )
         if self.weighting not in WEIGHTINGS:
             raise SynvitaError(
@@ -77,8 +84,10 @@ class BuildOptions:
                 "word-level masks need no tokenizer, the others need one",
                 found=f"granularity {self.granularity!r}, tokenizer {self.tokenizer!r}",
             )
-        if self.embed_real and self.real_root is None:
-            raise SynvitaError("--embed-real needs --real-root", fix="Say where the real videos lie")
+        if (self.embed_real or self.real_mapping is not None) and self.real_root is None:
+            raise SynvitaError(
+                "--embed-real and --real-mapping need --real-root", fix="Say where the real videos lie"
+            )
         if self.max_shard_bytes < 1 or self.workers < 1:
             raise SynvitaError(
                 "sizes and counts must be positive",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data import __version__
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.schema import SCHEMA_VERSION
 
 from ..card import VIEWER_ROW_BYTES
@@ -96,7 +96,21 @@ def merge_report(
 def read_report(out: Path) -> dict[str, Any] | None:
     """`OUT/build.json`, None where there is none yet."""
     path = out / REPORT_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(report["configs"], dict):
+            raise TypeError("configs is no object")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SchemaError(
+            "not a build report",
+            file=path,
+            found=repr(error),
+            expected="the build.json that `synvita build` writes",
+            fix="Name another --out, or remove the file to build all configs again",
+        ) from error
+    return report
 
 
 def dump_json(value: Any) -> str:
@@ -110,8 +124,15 @@ def merge_quarantine(out: Path, config: str, records: Iterable[Mapping[str, Any]
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if json.loads(line)["config"] != config]
-    added = [json.dumps({"config": config, **record}, ensure_ascii=False) for record in records]
+    added = [json.dumps({"config": config, **_published(record)}, ensure_ascii=False) for record in records]
     return "".join(line + "\n" for line in sorted(kept) + added)
+
+
+def _published(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record for the published list: of a path only the last folder and the name, not the user's home."""
+    if "file" not in record:
+        return dict(record)
+    return {**record, "file": "/".join(Path(record["file"]).parts[-2:])}
 
 
 def _split_record(shards: Sequence[Shard], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ it stopped.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,11 +23,11 @@ from synvita_data.real_videos import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
 from synvita_data.store import Artefact, Claim, Store
 from synvita_data.store.settle import settle
-from synvita_data.vqascores import read_scores
+from synvita_data.vqascores import ScoreTable, read_scores
 
 from ..sources import FoundVideos, SyntheticVideo, open_source
 from ..triplets import TripletReader
-from .finish import finished_record, put_in_place
+from .finish import check_place, finished_record, put_in_place
 from .options import BuildOptions
 from .report import config_record
 from .rows import RealFile, make_rows
@@ -64,6 +65,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             quarantined instead.
     """
     progress = on_progress or (lambda stage, done, total: None)
+    check_place(options.out, options.config)
     work = options.out / ".work"
     reader = TripletReader(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
@@ -77,7 +79,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         set_aside("videos", None, error)
     reals, real_problems = _find_reals(options, triplets)
     videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
-    scores = read_scores(options.vqascores) if options.vqascores else None
+    scores = read_scores(options.vqascores, triplets) if options.vqascores else None
     rows = make_rows(
         [triplets[i] for i in kept],
         [videos[i] for i in kept],
@@ -90,19 +92,14 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         granularity=options.granularity_name,
         quarantine=partial(set_aside, "scores"),
     )
+    if scores is not None:
+        _check_scores(options, scores, reader.report.rows, len(kept), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",
             file=options.triplets,
             found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
             fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
-        )
-    if scores is not None and len(scores.unused()) == len(scores):
-        raise ScoreError(
-            "the score table belongs to other triplets: no row of the dataset found its scores there",
-            file=options.vqascores,
-            found=f"scores of {', '.join(map(repr, scores.unused()[:3]))}, …",
-            expected=f"scores of row ids such as {rows[0].id!r}, or of row numbers of {options.triplets.name}",
         )
     shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
     key = _plan_key(options, shards, quarantine)
@@ -193,6 +190,29 @@ def _check(
             reals[index] = replace(real, sha256=real_state)
         videos.append(good)
     return videos, reals, kept
+
+
+def _check_scores(
+    options: BuildOptions, scores: ScoreTable, rows: int, asked: int, quarantine: list[dict[str, Any]]
+) -> None:
+    """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside."""
+    refused = [entry for entry in quarantine if entry["stage"] == "scores"]
+    problem = None
+    if len(scores.unused()) == len(scores):
+        problem, found = "no row of the dataset found its scores there", list(scores.unused()[:3])
+    elif beyond := [key for key in scores.unused() if isinstance(key, int) and key >= rows]:
+        problem, found = f"{options.triplets.name} has {rows} rows", [f"row {key}" for key in beyond[:3]]
+    elif 2 * len(refused) > asked:
+        reasons = Counter(entry["problem"] for entry in refused).most_common(3)
+        problem = f"{len(refused)} of {asked} rows cannot use theirs"
+        found = [f"{reason} ({count} rows)" for reason, count in reasons]
+    if problem is not None:
+        raise ScoreError(
+            f"the score table does not belong to these triplets: {problem}",
+            file=options.vqascores,
+            found="; ".join(map(str, found)) or "no scores",
+            expected=f"scores under row ids of the dataset, or row numbers of {options.triplets.name} from 0",
+        )
 
 
 def _agree(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:

@@ -4,13 +4,14 @@ The same rows give the same bytes, whoever writes a shard and however often it w
 """
 
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import VideoError
+from synvita_data.errors import StoreError, VideoError
 from synvita_data.schema import arrow_schema
 
 from .rows import Row
@@ -58,6 +59,7 @@ def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
 
     Raises:
         VideoError: a video is gone, or its bytes are not those that were checked before.
+        StoreError: the disk is full, or cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -65,9 +67,11 @@ def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
     schema = arrow_schema()
     chunking = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
     compressed, plain = _leaf_columns()
+    sink = _Sink(path)
     with (
+        sink,
         pq.ParquetWriter(
-            path,
+            sink,
             schema,
             # Compressing h264 costs time and saves nothing; its statistics and dictionary neither.
             compression=dict.fromkeys(compressed, "zstd") | dict.fromkeys(plain, "none"),
@@ -82,6 +86,52 @@ def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
             table = pa.Table.from_pylist([_with_videos(row, embed_real) for row in group], schema=schema)
             writer.write_table(table, row_group_size=len(group))
             del table
+            sink.check()
+    sink.check()
+
+
+class _Sink(io.RawIOBase):
+    """A file that keeps its error for `check`: Arrow aborts the process when a sink fails under it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._file = path.open("wb")
+        self._position = 0
+        self._error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        self._position += size
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._file.close()
+            except OSError as error:
+                self._error = self._error or error
+        super().close()
+
+    def check(self) -> None:
+        """Raise `StoreError` if any write so far has failed."""
+        if self._error is not None:
+            raise StoreError(
+                f"a shard cannot be written: {self._error.strerror}",
+                file=self._path,
+                fix="Free space and run the build again: it goes on where it stopped",
+            ) from self._error
 
 
 def video_bytes(row: Row, *, embed_real: bool) -> int:
@@ -142,7 +192,7 @@ def _read_checked(path: Path, sha256: str | None, row_id: str) -> bytes:
             row=row_id,
             found=f"sha256 {hashlib.sha256(data).hexdigest()}",
             expected=f"sha256 {sha256}",
-            fix="Run the build again when nothing writes to that folder",
+            fix="Delete OUT/.work/videos and run the build again, when nothing writes to that folder",
         )
     return data
 

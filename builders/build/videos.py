@@ -14,7 +14,7 @@ from synvita_data.store import Claim, Store, work_key
 from synvita_data.store.settle import settle
 
 # Raise it when the check changes its mind about files it has already seen.
-CHECK_VERSION = 1
+CHECK_VERSION = 2
 
 
 def check_videos(
@@ -32,7 +32,7 @@ def check_videos(
         paths: files that exist; duplicates are checked once.
         on_checked: called with how many more are checked.
     """
-    keys: dict[str, Path] = {}
+    keys: dict[str, list[Path]] = {}  # several paths where symlinks lead to one file
     results: dict[Path, str | SynvitaError] = {}
     for path in dict.fromkeys(paths):
         try:
@@ -40,28 +40,37 @@ def check_videos(
         except OSError as error:
             results[path] = VideoError("a video cannot be read", file=path, found=error.strerror)
             continue
-        keys[
-            work_key(
-                file=str(path.resolve()),
-                size=status.st_size,
-                modified=status.st_mtime_ns,
-                version=CHECK_VERSION,
-            )
-        ] = path
+        key = work_key(
+            file=str(path.resolve()),
+            size=status.st_size,
+            modified=status.st_mtime_ns,
+            version=CHECK_VERSION,
+        )
+        keys.setdefault(key, []).append(path)
 
     def check(claim: Claim) -> None:
         from synvita_data.video import check_video  # PyAV: only where there are videos
 
-        path = keys[claim.key]
+        path = keys[claim.key][0]
         try:
             info = check_video(path)
+            if path.suffix.lower() == ".mp4" and "mp4" not in info.container.split(","):
+                raise VideoError(
+                    "a video is not in the format its name says",
+                    file=path,
+                    found=f"{info.container} with {info.codec}",
+                    expected="mp4",
+                    fix="Name it rightly, or convert it",
+                )
             claim.commit({"sha256": sha256_file(path), "frames": info.frames})
         except VideoError as error:  # the file's own fault: it will not get better by trying again
             claim.commit({"error": error.to_record()})
 
     settle(store, keys, check, threads=threads, on_settled=on_checked)
-    for key, path in keys.items():
-        results[path] = _outcome(store.validate(key).fields, path)
+    for key, same in keys.items():
+        fields = store.validate(key).fields
+        for path in same:
+            results[path] = _outcome(fields, path)
     return results
 
 

@@ -22,6 +22,9 @@ Rows = Iterator[tuple[int, Cells | SchemaError]]
 # Excel writes `;` where the comma is the decimal mark; tabs come from spreadsheets' "text" export.
 DELIMITERS = (",", "\t", ";")
 PARQUET_BATCH = 4096
+# Python's limit of 131,072 characters a cell would refuse a whole file for one long cell, in a column that may
+# not even be read. Captions have their own limit, and cost their row only.
+csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
 
 
 def read_rows(path: Path) -> Rows:
@@ -45,6 +48,8 @@ def read_rows(path: Path) -> Rows:
             found=f"suffix {path.suffix!r}",
             expected=".csv, .tsv, .jsonl (one JSON object a line) or .parquet",
         )
+    if path.is_dir():
+        raise SchemaError("a folder, not a file", file=path)
     if not path.is_file():
         raise SchemaError("no such file", file=path)
     try:

@@ -210,7 +210,7 @@ def test_a_score_table_of_other_triplets_is_an_error(inputs, tmp_path):
         for i, line in enumerate(text)
     ]
     inputs.scores.write_text("\n".join(moved) + "\n")
-    with pytest.raises(SynvitaError, match="belongs to other triplets"):
+    with pytest.raises(SynvitaError, match="does not belong to these triplets"):
         build_dataset(options(inputs, tmp_path / "out"))
 
 
