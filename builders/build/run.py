@@ -92,7 +92,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         granularity=options.granularity_name,
         quarantine=partial(set_aside, "scores"),
     )
-    if scores is not None:
+    if scores is not None and kept:
         _check_scores(options, scores, reader.report.rows, len(kept), quarantine)
     if not rows:
         raise SynvitaError(
