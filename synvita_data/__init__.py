@@ -23,7 +23,6 @@ _EXPORTS = {
     "Triplet": "synvita_data.schema",
     "load_triplets": "synvita_data.dataset",
     "metric": "synvita_data.metrics",
-    "metric": "synvita_data.metrics",
     "shared_spans": "synvita_data.lcs",
 }
 __all__ = [*_EXPORTS, "__version__"]

@@ -87,7 +87,9 @@ def test_read_caption_cleans_and_refuses():
     with pytest.raises(CaptionError, match="and is not it"):
         read_caption(OWL.format("A man runs")[:-9])
     with pytest.raises(CaptionError, match="and is not it"):  # VideoCon's other question
-        read_caption(OWL.format("A man runs").replace("Does this video entail", "What is the misalignment of"))
+        read_caption(
+            OWL.format("A man runs").replace("Does this video entail", "What is the misalignment of")
+        )
 
 
 def test_an_unknown_name_lists_the_known_ones():
