@@ -13,7 +13,7 @@ CONFIG = "shapes"
 
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for clips and dataset.")] = Path("demo"),
-    pairs: Annotated[int, typer.Option(help="Pairs of captions to render.", min=7)] = 140,
+    pairs: Annotated[int, typer.Option(help="Pairs of captions to render.", min=35)] = 70,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
 ) -> None:
     """Render clips of moving shapes, build a dataset from them, load it and look at it. Needs nothing."""
