@@ -10,14 +10,17 @@ All take videos with the prompts of their texts and give [texts, k, D], video by
 last layer. `facts/prefix_sharing.md` of the project measured them against each other.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from ..errors import SynvitaError
 from .attention import SPLIT, as_additive
 from .families.family import Family, Features, PreparedVideo
 from .packing import PackedTexts, branch_mask, common_prefix, pack
@@ -52,15 +55,15 @@ def plain(
             ids[row, : len(own)] = own
             mask[row, : len(own)] = torch.from_numpy(~prompt.hidden).long()
             positions.append(_padded(family.positions(own, video.prepared), length))
-        output = family.backbone(
-            input_ids=_on(family, ids),
+        last = _last_states(
+            family,
+            ids,
+            [video for video, _ in chunk],
             attention_mask=_on(family, mask),
             position_ids=_on(family, torch.stack(positions, dim=-2)),
             use_cache=False,
-            **_video_inputs(family, [video for video, _ in chunk]),
         )
-        reads = torch.tensor([prompt.reads for _, prompt in chunk])
-        states.append(_read(output.last_hidden_state, reads))
+        states.append(_read(last, torch.tensor([prompt.reads for _, prompt in chunk])))
     return torch.cat(states)
 
 
@@ -81,20 +84,18 @@ def packed(
     split = _attention(family) == SPLIT
     branch = _on(family, branch)
     mask = torch.stack([branch_mask(row, prefix if split else 0) for row in branch])[:, None]
-    output = family.backbone(
-        input_ids=_on(family, ids),
+    last = _last_states(
+        family,
+        ids,
+        videos,
         attention_mask=_mask(family, mask),
         position_ids=_on(family, torch.stack(positions, dim=-2)),
         use_cache=False,
-        **_video_inputs(family, videos),
         **({"prefix_length": prefix} if split else {}),
     )
     return torch.cat(
         [
-            _read(
-                output.last_hidden_state[row : row + 1].expand(len(each.reads), -1, -1),
-                torch.from_numpy(each.reads),
-            )
+            _read(last[row : row + 1].expand(len(each.reads), -1, -1), torch.from_numpy(each.reads))
             for row, each in enumerate(packs)
         ]
     )
@@ -148,12 +149,13 @@ def _batches(
 def _prefill(family: Family, video: EncodedVideo, prompt: PromptTokens, prefix: int) -> DynamicCache:
     ids = torch.from_numpy(prompt.ids)
     cache = DynamicCache(config=family.model.config)
-    family.backbone(
-        input_ids=_on(family, ids[None, :prefix]),
+    _last_states(
+        family,
+        ids[None, :prefix],
+        [video],
         position_ids=_on(family, family.positions(ids, video.prepared)[..., None, :prefix]),
         past_key_values=cache,
         use_cache=True,
-        **_video_inputs(family, [video]),
     )
     return cache
 
@@ -164,15 +166,17 @@ def _behind(
     """[texts, k, D] of texts behind a cached prefix, which stays as it was."""
     each = pack(prompts, prefix)
     mask = branch_mask(_on(family, torch.from_numpy(each.branch)), prefix)[None, None]
-    output = family.backbone(
-        input_ids=_on(family, torch.from_numpy(each.ids[None, prefix:])),
+    last = _last_states(
+        family,
+        torch.from_numpy(each.ids[None, prefix:]),
+        [],
         attention_mask=_mask(family, mask),
         position_ids=_on(family, _gathered(family, video, prompts, each)[..., None, prefix:]),
         past_key_values=_view(cache),
         use_cache=True,
     )
     reads = torch.from_numpy(each.reads - prefix)
-    return _read(output.last_hidden_state.expand(len(reads), -1, -1), reads)
+    return _read(last.expand(len(reads), -1, -1), reads)
 
 
 def _view(cache: DynamicCache) -> DynamicCache:
@@ -197,15 +201,64 @@ def _gathered(
     return positions[..., torch.from_numpy(packed_texts.slots)]
 
 
-def _video_inputs(family: Family, videos: Sequence[EncodedVideo]) -> dict[str, Any]:
-    """The videos as the stock forward takes them: features where they are known, else pixels."""
-    if all(video.features is not None for video in videos):
+def _last_states(family: Family, ids: Tensor, videos: Sequence[EncodedVideo], **inputs: Any) -> Tensor:
+    """Last hidden states [B, S, D] of token ids (int64 [B, S], on the CPU) and the videos among them, in order.
+
+    Pixels go into the stock forward. Features are put at the video tokens here, as that forward does: not all
+    of its releases take them, and one that does not would drop them and go on without the video.
+    """
+    if any(video.features is None for video in videos):
+        pixels = _pixel_inputs(family, videos)
+        _check_named(family.backbone, pixels)
+        output = family.backbone(input_ids=_on(family, ids), **pixels, **inputs)
+        return cast(Tensor, output.last_hidden_state)
+    embedded = family.model.get_input_embeddings()(_on(family, ids))
+    if videos:
         features = [  # a feature cache gives them on the CPU
             {name: _on(family, value) for name, value in video.features.items()}
             for video in videos
             if video.features is not None
         ]
-        return {"mm_encoder_outputs": {"video": family.outputs(features)}}
+        at_video = ids == family.video_token_id
+        tokens = family.tokens(features)
+        if tokens.shape != (int(at_video.sum()), embedded.shape[-1]):
+            raise SynvitaError(
+                "the features of videos do not fit their tokens",
+                found=f"features {list(tokens.shape)}",
+                expected=[int(at_video.sum()), embedded.shape[-1]],
+                fix="Features of another model or of other frames? Encode the videos again",
+            )
+        at_video = at_video.to(embedded.device)
+        embedded = embedded.masked_scatter(at_video[..., None], tokens.to(embedded))
+        inputs |= family.beside_tokens(features, at_video)
+    _check_named(family.language_model, inputs.keys() - {"prefix_length"})  # which `split_attention` takes
+    output = family.language_model(inputs_embeds=embedded, **inputs)
+    return cast(Tensor, output.last_hidden_state)
+
+
+def _check_named(module: Any, names: Collection[str]) -> None:
+    """A stock forward swallows an argument that it does not know, and would answer without it.
+
+    Raises:
+        SynvitaError: the forward has no parameter of such a name.
+    """
+    unknown = set(names) - _parameters(type(module))
+    if unknown:
+        raise SynvitaError(
+            "this release of transformers would not see all of the input",
+            found=f"{type(module).__name__}.forward has no parameter {', '.join(sorted(unknown))}",
+            fix="Releases 5.17 to 5.23 of transformers are known to work",
+        )
+
+
+@cache
+def _parameters(kind: Hashable) -> frozenset[str]:
+    """Of a module class's forward; of the class, because hooks of device maps replace it on modules."""
+    return frozenset(inspect.signature(kind.forward).parameters)  # type: ignore[attr-defined]
+
+
+def _pixel_inputs(family: Family, videos: Sequence[EncodedVideo]) -> dict[str, Tensor]:
+    """The videos as the stock forward takes them, as one batch."""
     dtype = family.model.dtype
     inputs = {}
     for name in videos[0].prepared.inputs:

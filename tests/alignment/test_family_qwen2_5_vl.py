@@ -50,17 +50,20 @@ def test_ids_and_positions_are_the_stock_ones(stock, wording):
 
 
 def test_positions_by_hand(stock):
-    """Rows of time, height and width for a grid, then text from the largest position on."""
+    """Rows of time, height and width for a grid, then text from the largest position on.
+
+    Whole seconds between pairs: transformers 5.17 cuts fractions off, 5.23 multiplies first, and we follow each.
+    """
     network, processor = stock
     network.config.vision_config.tokens_per_second = 2
     model = AlignmentModel(network, processor)
-    video = clip(0, 6, 84, 112, step=3)  # 3 pairs of frames, 3 × 4 tokens; pairs are 1.5 s apart
+    video = clip(0, 6, 84, 112, step=4)  # 3 pairs of frames, 3 × 4 tokens; pairs are 2 s apart
     prepared = model.prepare(video)
     assert prepared.runs == (36,)
-    assert prepared.inputs["second_per_grid_ts"].tolist() == [1.5]
+    assert prepared.inputs["second_per_grid_ts"].tolist() == [2.0]
     ids = model.prompter.tokens(Text(PROMPT), None, prepared).ids.tolist()
     start = ids.index(model.family.video_token_id)
-    seen = [(start + 3 * t, start + h, start + w) for t in range(3) for h in range(3) for w in range(4)]
+    seen = [(start + 4 * t, start + h, start + w) for t in range(3) for h in range(3) for w in range(4)]
     text = start + 4  # the stock model goes on behind the longer side, wherever time has got to
     behind = [(i, i, i) for i in range(text, text + len(ids) - start - 36)]
     before = [(i, i, i) for i in range(start)]

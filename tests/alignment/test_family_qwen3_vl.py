@@ -124,22 +124,22 @@ def test_missing_deepstack_features_are_noticed(stock, wording, monkeypatch, way
     """Layer by layer: without them, and with those of one video given to another."""
     reference = expected(stock, wording, VIDEOS, TEXTS)
     model = AlignmentModel(*stock)
-    whole = model.family.outputs
+    whole = model.family.beside_tokens
     layers = len(stock[0].config.vision_config.deepstack_visual_indexes)
     assert layers > 1
 
     def without(layer):
-        def outputs(features):
+        def beside_tokens(features, at_video):
             changed = [{**each, "deepstack": each["deepstack"].clone()} for each in features]
             for each in changed:
                 each["deepstack"][layer] = 0
-            return whole(changed)
+            return whole(changed, at_video)
 
-        return outputs
+        return beside_tokens
 
     with torch.no_grad():
         for layer in range(layers):
-            monkeypatch.setattr(model.family, "outputs", without(layer))
+            monkeypatch.setattr(model.family, "beside_tokens", without(layer))
             off = worst(model(VIDEOS, TEXTS, way=way), reference)
             # The last decoder layer's addition at the video's tokens is read by nothing behind it.
             last = layer == stock[0].config.text_config.num_hidden_layers - 1

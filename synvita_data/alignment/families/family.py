@@ -95,6 +95,11 @@ class Family(ABC):
         return self.model.model
 
     @property
+    def language_model(self) -> Any:
+        """The stock decoder inside it: embeddings in, last hidden states out."""
+        return self.backbone.language_model
+
+    @property
     def context(self) -> int:
         """The most tokens a sequence may have."""
         return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
@@ -127,8 +132,16 @@ class Family(ABC):
         """The frozen part: the vision tower's output for one video, on the model's device."""
 
     @abstractmethod
-    def outputs(self, features: Sequence[Features]) -> Any:
-        """What the stock forward takes as `mm_encoder_outputs["video"]` for these videos as a batch, in order."""
+    def tokens(self, features: Sequence[Features]) -> Tensor:
+        """What stands at the video tokens of these videos, in order: [all their tokens, language model's D]."""
+
+    def beside_tokens(self, features: Sequence[Features], at_video: Tensor) -> dict[str, Any]:
+        """What else the language model takes of these videos, as keyword arguments of its forward.
+
+        Args:
+            at_video: bool [B, S], where the video tokens stand.
+        """
+        return {}
 
     def positions(self, ids: Tensor, video: PreparedVideo) -> Tensor:
         """Position ids of one whole sequence as the stock model counts them when nothing is hidden.

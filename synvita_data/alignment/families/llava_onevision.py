@@ -1,10 +1,9 @@
 """LLaVA-OneVision (arXiv:2408.03326): SigLIP on each frame, its patches pooled to half a side, a Qwen2."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from torch import Tensor
 
 from ...prompts import Prompt
 from ...video.frames import Frames
@@ -49,10 +48,9 @@ class LlavaOnevision(Family):
         patches = torch.cat([states[layer] for layer in chosen], dim=-1)
         return {"patches": patches[:, 1:] if config.vision_feature_select_strategy == "default" else patches}
 
-    def outputs(self, features: Sequence[Features]) -> Any:
-        """All videos in one row, [1, their tokens together, D], so that they may have different lengths."""
+    def tokens(self, features: Sequence[Features]) -> Tensor:
         tokens = []
         for each in features:
             pooled = self.backbone.apply_pooling(self.backbone.multi_modal_projector(each["patches"]))
             tokens += [pooled.flatten(0, 1), self.backbone.image_newline[None].to(pooled)]
-        return BaseModelOutputWithPooling(pooler_output=torch.cat(tokens)[None])
+        return torch.cat(tokens)

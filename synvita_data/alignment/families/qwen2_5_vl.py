@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ...prompts import Prompt
 from ...video.frames import Frames
@@ -81,9 +80,8 @@ class Qwen2_5VL(Family):
             return_dict=True,
         )
 
-    def outputs(self, features: Sequence[Features]) -> Any:
-        tokens: Any = tuple(each["tokens"] for each in features)  # the stock model wants them apart
-        return BaseModelOutputWithPooling(pooler_output=tokens)
+    def tokens(self, features: Sequence[Features]) -> Tensor:
+        return torch.cat([each["tokens"] for each in features])
 
     def positions(self, ids: Tensor, video: PreparedVideo) -> Tensor:
         """[3, n]: time, height and width; behind the video all three count up by one from the largest of them.

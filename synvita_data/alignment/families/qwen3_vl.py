@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
+from torch import Tensor
 
 from ...prompts import Prompt
 from ...video.frames import Frames
@@ -35,7 +35,6 @@ class Qwen3VL(Qwen2_5VL):
         output = self.vision(video)
         return {"tokens": output.pooler_output, "deepstack": torch.stack(output.deepstack_features)}
 
-    def outputs(self, features: Sequence[Features]) -> Any:
-        tokens: Any = tuple(each["tokens"] for each in features)  # the stock model wants videos apart
-        deepstack: Any = list(zip(*(each["deepstack"] for each in features), strict=True))
-        return BaseModelOutputWithDeepstackFeatures(pooler_output=tokens, deepstack_features=deepstack)
+    def beside_tokens(self, features: Sequence[Features], at_video: Tensor) -> dict[str, Any]:
+        deepstack = torch.cat([each["deepstack"] for each in features], dim=1)
+        return {"visual_pos_masks": at_video, "deepstack_visual_embeds": list(deepstack)}

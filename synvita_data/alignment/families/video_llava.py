@@ -1,10 +1,10 @@
 """Video-LLaVA (arXiv:2311.10122): a CLIP-like tower on each frame, a Vicuna; `LanguageBind/Video-LLaVA-7B-hf`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import torch
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from torch import Tensor
 
 from ...prompts import Prompt
 from ...video.frames import Frames
@@ -51,6 +51,6 @@ class VideoLlava(Family):
         chosen = [layers] if isinstance(layers, int) else layers
         return {"patches": torch.cat([states[layer] for layer in chosen], dim=-1)}
 
-    def outputs(self, features: Sequence[Features]) -> Any:
+    def tokens(self, features: Sequence[Features]) -> Tensor:
         patches = torch.cat([each["patches"] for each in features])
-        return BaseModelOutputWithPooling(pooler_output=self.backbone.multi_modal_projector(patches))
+        return cast(Tensor, self.backbone.multi_modal_projector(patches).flatten(0, 1))
