@@ -11,9 +11,8 @@ last layer. `facts/prefix_sharing.md` of the project measured them against each 
 """
 
 import inspect
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -242,19 +241,14 @@ def _check_named(module: Any, names: Collection[str]) -> None:
     Raises:
         SynvitaError: the forward has no parameter of such a name.
     """
-    unknown = set(names) - _parameters(type(module))
+    # Of the class: hooks of device maps replace it on modules.
+    unknown = set(names) - inspect.signature(type(module).forward).parameters.keys()
     if unknown:
         raise SynvitaError(
             "this release of transformers would not see all of the input",
             found=f"{type(module).__name__}.forward has no parameter {', '.join(sorted(unknown))}",
             fix="Releases 5.17 to 5.23 of transformers are known to work",
         )
-
-
-@cache
-def _parameters(kind: Hashable) -> frozenset[str]:
-    """Of a module class's forward; of the class, because hooks of device maps replace it on modules."""
-    return frozenset(inspect.signature(kind.forward).parameters)  # type: ignore[attr-defined]
 
 
 def _pixel_inputs(family: Family, videos: Sequence[EncodedVideo]) -> dict[str, Tensor]:
