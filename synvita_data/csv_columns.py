@@ -99,6 +99,8 @@ class Numbers:
             numbers = np.empty(len(rows))
             for position, cell in enumerate(cells.to_pylist()):
                 try:
+                    if "_" in cell:
+                        raise ValueError("Python reads 0_1 as 1")
                     numbers[position] = float(cell)
                 except ValueError as error:
                     raise SchemaError(

@@ -181,29 +181,37 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
     Raises:
         SynvitaError: a layer that the base does not have, or of another size.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     assert checkpoint.adapter is not None
     layers = dict(model.named_modules())
-    with safe_open(checkpoint.adapter / ADAPTER_WEIGHTS, framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118 - not a mapping
-            path, _, part = key.removeprefix("base_model.model.").partition(".lora_")
-            side = {"A": "in_features", "B": "out_features"}.get(part[:1])
-            if side is None:
-                continue  # modules saved whole, magnitudes: PEFT checks those itself
-            shape = file.get_slice(key).get_shape()
-            size = shape[1] if side == "in_features" else shape[0]
-            expected = getattr(layers.get(path), side, None)
-            if expected != size:
-                raise SynvitaError(
-                    "an adapter is for another base model",
-                    file=checkpoint.adapter_name,
-                    found=f"{path} with {side} {size}",
-                    expected="no such layer"
-                    if expected is None
-                    else f"{side} {expected} of {checkpoint.base}",
-                    fix="Name the adapter alone: it knows its base",
-                )
+    path = checkpoint.adapter / ADAPTER_WEIGHTS
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise SynvitaError(
+            "an adapter's weights cannot be read",
+            file=path,
+            found=str(error),
+            expected="a whole safetensors file",
+            fix="It may have been cut off: fetch or save it again",
+        ) from error
+    for key, shape in shapes.items():
+        layer, _, part = key.removeprefix("base_model.model.").partition(".lora_")
+        side = {"A": "in_features", "B": "out_features"}.get(part[:1])
+        if side is None:
+            continue  # modules saved whole, magnitudes: PEFT checks those itself
+        size = shape[1] if side == "in_features" else shape[0]
+        expected = getattr(layers.get(layer), side, None)
+        if expected != size:
+            raise SynvitaError(
+                "an adapter is for another base model",
+                file=checkpoint.adapter_name,
+                found=f"{layer} with {side} {size}",
+                expected="no such layer" if expected is None else f"{side} {expected} of {checkpoint.base}",
+                fix="Name the adapter alone: it knows its base",
+            )
 
 
 def _read_json(name: str, file: str, revision: str | None) -> dict[str, Any] | None:

@@ -188,6 +188,13 @@ def _check(
             found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
             expected="as many lists as videos, none of them empty",
         )
+    for video in videos:
+        if not isinstance(video, Frames | PreparedVideo | EncodedVideo):
+            raise SynvitaError(
+                "not a video that can be scored",
+                found=type(video).__name__,
+                expected="the Frames that synvita_data.video.decode gives, or what prepare or encode made of them",
+            )
     if vocabulary not in (0, 1, 2):
         raise SynvitaError("no such number of positions", found=vocabulary, expected="0, 1 or 2")
     if (answers is not None) != (vocabulary == 2):

@@ -139,9 +139,13 @@ def evaluate(
         workers=workers,
         video_llm={name: value for name, value in for_video_llms.items() if value is not None},
     )
+    from ..evaluation.measure import check_measurable
+
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:  # before long work
         check_texts(Text(caption) for _, rows in read for caption in rows.captions)
+    for each, rows in read:
+        check_measurable(each, rows, partial=options["partial"])
     for each, rows in read:
         _run(scorer, name or scorer.name, each, rows, real_root, real_mapping, out, limit, options)
 
@@ -187,6 +191,9 @@ def _from_file(
         frames=None,
         run={"wall_seconds": round(time.monotonic() - started, 3), "finished": _now()},
         notes={"score_file": counts, "bootstrap": _bootstrap(options)},
+        doubts=["the score file breaks off without a line end, so its last score may be cut: end it with one"]
+        if found.counts.unended and found.counts.score_last
+        else [],
     )
     _report(result, write_result(out, result, rows, found.scores, found.kind))
 

@@ -43,7 +43,17 @@ def measure(
             annotations, scores, kind, {"partial": partial, "resamples": resamples, "seed": seed}
         )
     except ValueError as error:  # the metrics stand alone and know no SynvitaError
-        raise ScoreError(f"{task.metric} cannot be computed: {str(error).rstrip('.')}") from error
+        raise ScoreError(
+            f"{task.metric} cannot be computed: {str(error).rstrip('.')}",
+            fix="On the command line, --partial measures what is there",
+        ) from error
+
+
+def check_measurable(task: Task, annotations: Annotations, *, partial: bool = False) -> None:
+    """Raise now what `measure` would raise of these annotations whatever the scores: a grid with holes, a
+    caption without a positive video, a question without an answer. Costs a second, scoring costs hours.
+    """
+    measure(task, annotations, np.full(len(annotations), 0.5), "probability", partial=partial, resamples=0)
 
 
 def _entailment(a: Annotations, scores: npt.NDArray[np.float64], kind: str, options: Metrics) -> Metrics:
@@ -72,7 +82,7 @@ def _retrieval(a: Annotations, scores: npt.NDArray[np.float64], kind: str, optio
 
     def ranked(**more: Any) -> Metrics:
         scored = ~np.isnan(scores)
-        return retrieval_map(scores, a.label, a.group, a.videopath, scored=scored, **{**options, **more})
+        return retrieval_map(scores, a.label, a.caption, a.videopath, scored=scored, **{**options, **more})
 
     found = ranked()
     for ties in ("official", "sklearn"):

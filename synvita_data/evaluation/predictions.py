@@ -37,6 +37,7 @@ class PredictionCounts:
         prompts: names of the prompts that captions stood in.
         unended: the CSV does not end with a line end (the released ones do not either); the number in its
             last row may have been cut, which nothing can show.
+        score_last: that number is a score.
     """
 
     file: str
@@ -51,6 +52,7 @@ class PredictionCounts:
     distinct_scores: int
     prompts: tuple[str, ...]
     unended: bool
+    score_last: bool
 
     @property
     def missing(self) -> int:
@@ -153,6 +155,7 @@ def read_predictions(
         distinct_scores=len(np.unique(scores)),
         prompts=columns.prompts,
         unended=columns.unended,
+        score_last=columns.score_last,
     )
     return Predictions(value[annotations.pair], kind, counts)
 

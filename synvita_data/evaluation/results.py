@@ -60,6 +60,7 @@ def make_result(
     frames: Mapping[str, Any] | None,
     run: Mapping[str, Any],
     notes: Mapping[str, Any],
+    doubts: Sequence[str] = (),
 ) -> Result:
     """Put a result together and decide whether it may be called official.
 
@@ -68,11 +69,12 @@ def make_result(
         frames: policy and decoder, None where no video was looked at by this program.
         run: wall time and the like; the only part that differs between two runs of the same thing.
         notes: further entries: counts of the score file, videos that could not be scored, the bootstrap.
+        doubts: further reasons why the result may not be called official.
     """
     scored = ~np.isnan(scores)
     pairs = annotations.counts()["pairs"]
     k = len(np.unique(annotations.pair[scored]))
-    reasons = list(annotations.report.mismatches)
+    reasons = [*annotations.report.mismatches, *doubts]
     if k < pairs:
         reasons.insert(0, f"{k:,} of {pairs:,} texts were scored")
     record = {

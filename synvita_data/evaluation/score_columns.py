@@ -37,7 +37,7 @@ class ScoreColumns:
         text_code: int64, for each distinct text its code in `Annotations.captions`, -1 for none.
         scores: float64 numbers of the given rows (int64). describe: the text of a row, for messages.
         check_file: raises if the file is broken in a way that fast reading forgave.
-        form, header, prompts, kind, unended: see `PredictionCounts`; kind is None where the file does not say.
+        form, header, prompts, kind, unended, score_last: see `PredictionCounts`; kind is None where the file does not say.
     """
 
     video: Column
@@ -50,6 +50,7 @@ class ScoreColumns:
     prompts: tuple[str, ...] = ()
     kind: str | None = None
     unended: bool = False
+    score_last: bool = False
     check_file: Callable[[], None] = field(default=lambda: None)
 
 
@@ -116,6 +117,8 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
         header=has_header,
         prompts=tuple(sorted(used)),
         unended=not _ends_with_line(path),
+        # Only a score that is the last cell of its row can be cut and still be a number in a whole row.
+        score_last=score == len(csv.first) - 1,
         check_file=lambda: csv.check(has_header=has_header),
     )
 

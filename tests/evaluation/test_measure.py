@@ -217,3 +217,21 @@ def test_the_published_scores(real_data):
     assert found["r_at_1"]["value"] == pytest.approx(16.358, abs=1e-3)
     assert found["map_official"] == pytest.approx(15.500598, abs=1e-6)
     assert found["map_sklearn"] == pytest.approx(13.566, abs=1e-3)
+
+
+def test_annotations_that_no_score_can_save_are_refused_before_scoring(tmp_path):
+    from synvita_data.errors import ScoreError
+    from synvita_data.evaluation.measure import check_measurable
+    from synvita_data.tasks import get_task, read_annotations
+
+    def annotations(lines):
+        path = tmp_path / "eval_ssv2_temporal.csv"
+        path.write_text("videopath,caption,match\n" + "\n".join(lines) + "\n")
+        return read_annotations("ssv2-temporal", path)
+
+    whole = ["1.avi,Turning,1", "2.avi,Turning,0", "1.avi,Pushing,0", "2.avi,Pushing,1"]
+    task = get_task("ssv2-temporal")
+    check_measurable(task, annotations(whole))
+    for broken, caption in ((whole[:3], "Pushing"), ([*whole[:3], "2.avi,Pushing,0"], "Pushing")):
+        with pytest.raises(ScoreError, match=rf"{caption}.*--partial"):
+            check_measurable(task, annotations(broken))

@@ -183,9 +183,11 @@ def chat_prompt(processor: Any, prompt: Prompt, video: str) -> PromptFrame:
     """
     question = prompt.wrap(_CAPTION_MARK)
     message = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}
+    from jinja2 import TemplateError
+
     try:
         text = processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
-    except ValueError as error:
+    except (ValueError, TemplateError) as error:
         raise TokenizerError(
             "the processor has no usable chat template",
             found=str(error).splitlines()[0],
