@@ -145,7 +145,7 @@ def evaluate(
     if check_texts is not None:  # before long work
         check_texts(Text(caption) for _, rows in read for caption in rows.captions)
     for each, rows in read:
-        check_measurable(each, rows, partial=options["partial"])
+        check_measurable(each, rows, partial=bool(options["partial"]))
     for each, rows in read:
         _run(scorer, name or scorer.name, each, rows, real_root, real_mapping, out, limit, options)
 
