@@ -83,7 +83,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     rows = make_rows(
         [triplets[i] for i in kept],
         [videos[i] for i in kept],
-        [len(found.of(triplets[i])) if found.videos else 0 for i in kept],
+        [len(found.of(triplets[i])) for i in kept],
         [reals[i] for i in kept],
         scores,
         generator=options.config if options.synthetic else None,
@@ -173,7 +173,7 @@ def _check(
     for index, triplet in enumerate(triplets):
         real = reals[index]
         real_state = checked[real.path] if real is not None and options.embed_real else None
-        candidates = found.of(triplet) if found.videos else []
+        candidates = found.of(triplet)
         good = []
         for video in candidates:
             state = real_state if isinstance(real_state, SynvitaError) else _agree(video, checked[video.path])

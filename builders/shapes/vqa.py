@@ -21,7 +21,6 @@ from .pixels import seed_of
 from .scenes import Actor, Scene
 from .vision import Seen, find_shapes
 
-METHOD = "shapes-frame-yes"
 VQA_REVISION = "1"
 DIRECTIONS = {
     "to the left of": (-1.0, 0.0),

@@ -48,6 +48,8 @@ class FoundVideos:
 
     def of(self, triplet: Triplet) -> list[SyntheticVideo]:
         """The videos made from this triplet's contrast caption, in order; may be empty."""
+        if not self.videos:  # a pair id costs a digest
+            return []
         return self.videos.get(triplet.pair_id, [])
 
 

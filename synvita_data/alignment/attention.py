@@ -5,8 +5,6 @@ the mask has a row for each branch token only. Without `prefix_length` this is `
 for everything it does (gradient checkpointing computes again long after the forward has returned).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,17 +68,6 @@ AttentionMaskInterface.register(SPLIT, sdpa_mask)
 def set_attention(model: Any, name: str) -> None:
     """Give the language model this attention; the vision tower keeps its own."""
     model.set_attn_implementation({"text_config": name})
-
-
-@contextmanager
-def attention_of(model: Any, name: str) -> Iterator[None]:
-    """The same for a while; not for a forward that gradient checkpointing will repeat."""
-    before = model.config.get_text_config(decoder=True)._attn_implementation
-    set_attention(model, name)
-    try:
-        yield
-    finally:
-        set_attention(model, before)
 
 
 def as_additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
