@@ -44,8 +44,8 @@ format: $(STAMP)
 bench: $(STAMP)
 	for script in benchmarks/*.py; do HF_HUB_OFFLINE=1 $(BIN)/python $$script || exit 1; done
 
-# `bench` (needs a compiler) and `ray` (half a gigabyte) are not pinned.
-LOCKED_EXTRAS := decoders metrics score generate train leaderboard dev
+# `bench` needs a compiler and is not pinned.
+LOCKED_EXTRAS := decoders metrics score generate train ray leaderboard dev
 # Pins for Python 3.11 to 3.13, without index addresses.
 lock: .uv/bin/uv
 	.uv/bin/uv pip compile pyproject.toml $(addprefix --extra ,$(LOCKED_EXTRAS)) --universal --python-version 3.11 --upgrade \
