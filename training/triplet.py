@@ -23,6 +23,8 @@ class TrainingTriplet:
         weight: ω in [0, 1]; 0 where `synthetic` is None.
         takes_real: whether this row takes L_real. Rows that share a pair take it once; never without `real`.
         explanation: the answer to the NLE question about `neg_caption` and the real video, None for none.
+        zero_weight: there is a synthetic video, and `synthetic` is None because its weight is 0. It costs no
+            time; `released` normalisation counts its answers, as the released code does.
     """
 
     row_id: str
@@ -33,3 +35,4 @@ class TrainingTriplet:
     weight: float
     takes_real: bool
     explanation: str | None = None
+    zero_weight: bool = False
