@@ -92,6 +92,10 @@ class StoreError(SynvitaError):
     """The store of a long job is damaged or used in a way it cannot honour."""
 
 
+class EngineError(SynvitaError):
+    """The workers of a long job cannot be started as asked, or one of them broke."""
+
+
 class SourceError(SynvitaError):
     """A SPEC of synthetic videos, or what it points to, is not usable."""
 
