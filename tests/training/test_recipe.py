@@ -1,0 +1,201 @@
+"""Recipes: files, inheritance, overrides, types, and errors before anything heavy is imported."""
+
+import subprocess
+import sys
+from typing import Literal, get_type_hints
+
+import pytest
+import yaml
+
+from synvita_data.training.recipe import (
+    RECIPES,
+    RecipeError,
+    RunOptions,
+    accumulation_steps,
+    find_recipe,
+    own_recipes,
+    read_recipe,
+)
+
+TYPES = {
+    "margin": float,
+    "scr_weight": float,
+    "num_train_epochs": float,
+    "seed": int,
+    "bf16": bool,
+    "weighting": str | None,
+    "answer_loss": Literal["two-way", "token"],
+    "output_dir": str | None,
+    "report_to": str | list[str] | None,
+    "fsdp_config": dict | str | None,
+}
+HEAD = "model: m\ndata: d\n"
+
+
+def read(tmp_path, text, *overrides, name="r.yaml"):
+    (tmp_path / name).write_text(text)
+    return read_recipe(tmp_path / name, overrides, training_types=TYPES)
+
+
+def test_keys_go_to_the_run_or_to_the_training_with_their_types(tmp_path):
+    recipe = read(
+        tmp_path,
+        HEAD + "margin: 5e-5\nseed: 3\nbf16: true\nweighting: null\nreport_to: [wandb]\nbatch: 6\n"
+        "num_train_epochs: 2\nanswer_loss: token\nconfig: 2024\n",
+    )
+    assert recipe.run == RunOptions(model="m", data="d", batch=6, config="2024")
+    # YAML 1.1 reads 5e-5 as text; the field is a number.
+    assert recipe.training == {
+        "margin": 5e-5,
+        "seed": 3,
+        "bf16": True,
+        "weighting": None,
+        "report_to": ["wandb"],
+        "num_train_epochs": 2.0,
+        "answer_loss": "token",
+    }
+    assert isinstance(recipe.training["num_train_epochs"], float)
+    assert recipe.name == "r"
+
+
+def test_a_recipe_extends_another_and_the_command_line_wins(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "base.yaml").write_text(HEAD + "about: base\nmargin: 0.2\nseed: 1\n")
+    (tmp_path / "deep" / "middle.yaml").write_text("extends: ../base.yaml\nseed: 2\nscr_weight: 1\n")
+    recipe = read(
+        tmp_path, "extends: deep/middle.yaml\nseed: 4\n", "scr_weight=.5", "data=out/x=y", "bf16=false"
+    )
+    assert recipe.training == {"margin": 0.2, "seed": 4, "scr_weight": 0.5, "bf16": False}
+    assert (recipe.run.data, recipe.run.about) == ("out/x=y", None)
+    assert recipe.to_dict() == {"model": "m", "data": "out/x=y", **recipe.training}
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "said"),
+    [
+        (HEAD + "margins: 0.2\n", (), "Did you mean margin?"),
+        (HEAD, ("scr-weight=1",), "Did you mean scr_weight?"),
+        (HEAD + "margin: much\n", (), "margin is of another type"),
+        (HEAD + "seed: 1.5\n", (), "seed is of another type"),
+        (HEAD + "seed: true\n", (), "seed is of another type"),
+        (HEAD + "bf16: 1\n", (), "bf16 is of another type"),
+        (HEAD + "margin: null\n", (), "margin is of another type"),
+        (HEAD + "margin: [1]\n", (), "margin is of another type"),
+        (HEAD, ("margin",), "not an override"),
+        (HEAD, ("=1",), "not an override"),
+        (HEAD, ("margin={",), "not YAML"),
+        (HEAD + "margin: 1\nmargin: 2\n", (), "margin comes twice"),
+        ("- a\n", (), "not a mapping"),
+        ("data: d\n", (), "does not say its model"),
+        ("model: m\n", ("data=",), "does not say its data"),
+        ("extends: r.yaml\n", (), "in a circle"),
+        ("extends: nowhere.yaml\n", (), "no such recipe"),
+        ("a: !!python/object/apply:os.system [ls]\n", (), "not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, overrides, said):
+    with pytest.raises(RecipeError, match=said.replace("?", r"\?")):
+        read(tmp_path, text, *overrides)
+
+
+def test_a_recipe_of_the_package_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe("video-llava/synvita") == find_recipe("video-llava/synvita.yaml")
+    for name in ("synvita", "../recipes/video-llava/synvita", "accelerate/ddp", "/etc/hosts.yaml"):
+        with pytest.raises(RecipeError, match="synvita train --list"):
+            find_recipe(name)
+    with pytest.raises(RecipeError, match="such as video-llava/weight-product"):
+        find_recipe("video-llava/weights-product")
+
+
+@pytest.mark.parametrize(
+    ("batch", "per_device", "processes", "steps"), [(6, 1, 1, 6), (12, 2, 3, 2), (8, 8, 1, 1)]
+)
+def test_a_step_sees_the_batch_the_recipe_says(batch, per_device, processes, steps):
+    assert accumulation_steps(batch, per_device, processes) == steps
+
+
+@pytest.mark.parametrize(("batch", "per_device", "processes"), [(6, 1, 4), (5, 2, 1), (0, 1, 1)])
+def test_a_batch_that_does_not_divide_is_refused(batch, per_device, processes):
+    with pytest.raises(RecipeError, match=f"multiple of {per_device * processes}"):
+        accumulation_steps(batch, per_device, processes)
+
+
+RECIPE_FILES = sorted(own_recipes().values())
+
+
+@pytest.fixture(scope="module")
+def training_types():
+    from synvita_data.training.config import SynViTAConfig
+
+    return get_type_hints(SynViTAConfig)
+
+
+def test_every_recipe_of_the_package_makes_a_configuration(training_types, tmp_path):
+    from synvita_data.training.config import SynViTAConfig
+
+    assert len(RECIPE_FILES) >= 30
+    folders = set()
+    for path in RECIPE_FILES:
+        recipe = read_recipe(path, training_types=training_types)
+        folders.add(recipe.training["output_dir"])
+        values = {**recipe.training, "output_dir": str(tmp_path / "out"), "bf16": False, "use_cpu": True}
+        config = SynViTAConfig(**values)
+        assert config.margin == 0.2, path
+        assert recipe.run.about, path
+        assert accumulation_steps(recipe.run.batch, config.per_device_train_batch_size, 1) >= 1
+    assert len(folders) == len(RECIPE_FILES), "two recipes write to one folder"
+
+
+def test_the_papers_settings(training_types):
+    """Read in the paper and the released scripts (see the files' heads), written down once more here."""
+
+    def values(name):
+        recipe = read_recipe(name, training_types=training_types)
+        return {**vars(recipe.run), **recipe.training}
+
+    llava, owl = values("video-llava/synvita"), values("mplug-owl/synvita")
+    common = {
+        "margin": 0.2,
+        "warmup_steps": 200,
+        "num_train_epochs": 1,
+        "weight_decay": 1e-4,
+        "config": "cogvideox",
+    }
+    assert common.items() <= llava.items()
+    assert common.items() <= owl.items()
+    assert {
+        "learning_rate": 5e-5,
+        "lr_scheduler_type": "cosine",
+        "scr_weight": 1.0,
+        "weighting": "product",
+    }.items() <= llava.items()
+    assert {"learning_rate": 1e-4, "scr_weight": 0.01, "weighting": "difference"}.items() <= owl.items()
+    for model in ("video-llava", "mplug-owl"):
+        assert values(f"{model}/videocon")["use_synthetic"] is False
+        assert values(f"{model}/without-scr")["scr_weight"] == 0
+        for weighting in ("fixed", "match", "product", "indicator", "difference"):
+            assert values(f"{model}/weight-{weighting}")["weighting"] == weighting
+        plain = values(f"{model}/plain-lavie")
+        assert (plain["config"], plain["weighting"], plain["scr_weight"]) == ("lavie", "fixed", 0)
+        assert values(f"{model}/all-generators")["config"] == "all"
+        released = values(f"{model}/synvita-released")
+        assert (released["normalisation"], released["answer_loss"]) == ("released", "token-and-end")
+
+
+def test_launch_configurations_are_ones_that_accelerate_reads():
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    for path in sorted((RECIPES / "accelerate").glob("*.yaml")):
+        kind = yaml.safe_load(path.read_text())["distributed_type"]
+        assert load_config_from_file(str(path)).distributed_type == kind
+
+
+def test_reading_a_recipe_imports_nothing_heavy():
+    code = (
+        "import sys; from synvita_data.training.recipe import find_recipe, read_recipe; "
+        "find_recipe('video-llava/synvita'); "
+        "print([m for m in ('torch', 'transformers', 'datasets', 'peft') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,117 @@
+"""The model card of a fine-tune, made from its run record alone: nothing in it is typed by hand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+_CITATION = """```bibtex
+@inproceedings{zanella2025synvita,
+  title     = {Can Text-to-Video Generation help Video-Language Alignment?},
+  author    = {Zanella, Luca and Mancini, Massimiliano and Menapace, Willi and Tulyakov, Sergey and Wang, Yiming and Ricci, Elisa},
+  booktitle = {CVPR},
+  year      = {2025}
+}
+```"""
+# What a reader of the card looks for first; the whole recipe stands in training_run.json.
+_SHOWN = (
+    "weighting",
+    "scr_weight",
+    "margin",
+    "normalisation",
+    "answer_loss",
+    "use_synthetic",
+    "nle_share",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "num_train_epochs",
+    "max_steps",
+    "batch",
+    "seed",
+)
+
+
+def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, adapter: bool = True) -> str:
+    """README.md of an output folder.
+
+    Args:
+        record: of `run_record.make_run_record`. repo: `OWNER/NAME` it is published as; None for the folder.
+        adapter: the folder holds a PEFT adapter and not a whole model.
+    """
+    recipe, base, data = record["recipe"], record["model"], record["data"]
+    on_hub = "/" in str(base["name"]) and not str(base["name"]).startswith(("/", ".", "~"))
+    metadata: dict[str, Any] = {
+        "library_name": "peft" if adapter else "transformers",
+        **({"base_model": base["name"]} if on_hub else {}),
+        **({"datasets": [data["path"]]} if "commit" in data else {}),
+        "pipeline_tag": "video-text-to-text",
+        "tags": ["video-language-alignment", "synvita", *(["lora"] if adapter else [])],
+    }
+    name = repo or "OUTPUT_DIR"
+    sections = [
+        f"# {(repo or recipe['name']).rpartition('/')[2]}",
+        f"{recipe.get('about') or recipe['name']}. Fine-tuned from `{base['name']}` with `synvita train` on "
+        f"triplets of real and synthetic videos: it says how well a text describes a video, "
+        "f(V, t) = P(Yes) / (P(Yes) + P(No)).",
+        _use(name, base),
+        _data(data),
+        _settings(recipe, record["processes"]),
+        _results(record),
+        _versions(record),
+        "## Citation\n\n" + _CITATION,
+    ]
+    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
+    return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _use(name: str, base: Mapping[str, Any]) -> str:
+    return (
+        "## Use\n\n```bash\n"
+        f"synvita evaluate {name} --task ssv2-temporal --annotations FILE --real-root DIR\n```\n\n"
+        f"Family `{base['family']}`, prompt `{base['prompt']}`, frames `{base['frames']}`. Scores depend on all three."
+    )
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    version = {k: v for k, v in data.items() if k != "counts" and v is not None}
+    lines = ["## Data", "", *(f"- {key}: `{value}`" for key, value in version.items()), ""]
+    lines += ["| rows | |", "|---|---|"]
+    lines += [f"| {key.replace('_', ' ')} | {value:,} |" for key, value in data["counts"].items()]
+    return "\n".join(lines)
+
+
+def _settings(recipe: Mapping[str, Any], processes: int) -> str:
+    rows = [f"| `{key}` | {recipe[key]} |" for key in _SHOWN if recipe.get(key) is not None]
+    return "\n".join(
+        [
+            "## Training",
+            "",
+            f"Recipe `{recipe['name']}`, {processes} process{'es' if processes > 1 else ''}. What is not listed is "
+            "in `training_run.json`.",
+            "",
+            "| setting | value |",
+            "|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _results(record: Mapping[str, Any]) -> str:
+    evaluations = record["evaluations"]
+    if not evaluations:
+        return "## Results\n\nNo held-out rows were evaluated during training."
+    names = sorted(
+        {key for entry in evaluations for key in entry if key.startswith("eval_") and "auc" in key}
+    )
+    lines = ["## Results", "", "On the held-out split during training, as they came.", ""]
+    lines += [f"| step | {' | '.join(name.removeprefix('eval_') for name in names)} |"]
+    lines += ["|---|" + "---|" * len(names)]
+    for entry in evaluations:
+        cells = [f"{entry[name]:.2f}" if isinstance(entry.get(name), int | float) else "" for name in names]
+        lines.append(f"| {entry.get('step', '')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _versions(record: Mapping[str, Any]) -> str:
+    return "## Versions\n\n" + ", ".join(f"{name} {version}" for name, version in record["versions"].items())

@@ -1,0 +1,61 @@
+"""Publish a fine-tune on the Hub: adapter or model, processor, model card and run record, in one commit."""
+
+from pathlib import Path
+
+from synvita_data.errors import HubError
+from synvita_data.hub import HubRepo, LocalFile
+
+from .card import render_model_card
+from .run_record import read_run_record
+
+ADAPTER = "adapter_model.safetensors"
+# State to resume from and what only this machine needs stay here.
+_KEPT_HERE = ("checkpoint-", "runs", "merged", "README.md", "training_args.bin", ".")
+
+
+def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+    """Publish the output folder of a finished `synvita train`; returns the commit.
+
+    The repository is made if it does not exist. Files that are there already are not sent again; nothing is
+    deleted.
+
+    Raises:
+        SchemaError: not the output of a finished run. HubError: no token, no network, or the repository is
+            public and a private one was asked for.
+    """
+    record = read_run_record(folder)
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file()
+        and not path.name.startswith(_KEPT_HERE)
+        and path.suffix not in (".pt", ".bin", ".pth")
+    )
+    adapter = any(path.name == ADAPTER for path in files)
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise HubError("no weights to publish", file=folder, expected=f"{ADAPTER} or model.safetensors")
+    card = render_model_card(record, repo_id, adapter=adapter)
+    upload = [LocalFile("README.md", card.encode()), *(LocalFile(path.name, path) for path in files)]
+    hub = HubRepo(repo_id, repo_type="model", token=token)
+    hub.check_token()
+    state = hub.state()
+    if state is None:
+        hub.create(private=private)
+        state = hub.state()
+        assert state is not None
+    elif private and not state.private:
+        raise HubError(
+            "the repository is public",
+            file=repo_id,
+            expected="a private one",
+            fix="Make it private on the Hub, or leave push_private out",
+        )
+    there = hub.snapshot("main").files
+    changed = [file for file in upload if not file.equals(there.get(file.path))]
+    if not changed:
+        return state.head
+    done = hub.commit(
+        changed, [], message=f"Fine-tune {record['recipe']['name']} with synvita-data", parent=state.head
+    )
+    return done.commit
+

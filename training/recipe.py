@@ -1,0 +1,288 @@
+"""Recipes: one YAML file holds a whole training run, `key=value` on the command line changes it.
+
+A recipe is a flat mapping. Its keys are those of `RunOptions` (which model, which data, where the result goes) and the
+fields of `SynViTAConfig` (how it is trained). `extends: other.yaml` takes another recipe's values first. Reading a
+recipe imports neither torch nor transformers, so that a wrong key is found at once.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from synvita_data.errors import SynvitaError
+
+RECIPES = Path(__file__).parent / "recipes"
+_DEEPEST = 8  # recipes that extend one another
+
+
+class RecipeError(SynvitaError):
+    """A recipe cannot be used as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a recipe says beside the fields of `SynViTAConfig`.
+
+    Attributes are documented by their `help`, which `synvita train --keys` prints.
+    """
+
+    about: str | None = field(default=None, metadata={"help": "One line that says what the recipe is."})
+    model: str = field(
+        metadata={"help": "Video LLM to fine-tune: Hub id, folder, or an adapter to go on with."}
+    )
+    model_revision: str | None = field(
+        default=None, metadata={"help": "Its commit, tag or branch on the Hub."}
+    )
+    dtype: str = field(
+        default="bfloat16", metadata={"help": "Of the frozen weights: float32, bfloat16 or float16."}
+    )
+    data: str = field(
+        metadata={"help": "Dataset of triplets: Hub id, or a folder that `synvita build` wrote."}
+    )
+    config: str | None = field(
+        default=None,
+        metadata={
+            "help": "Config of the dataset, one a generator; `all` is every one. Default: its own default."
+        },
+    )
+    data_revision: str | None = field(
+        default=None,
+        metadata={"help": "Version of the dataset on the Hub: a tag such as v0.1.0, or a commit."},
+    )
+    split: str = field(default="train", metadata={"help": "Rows to train on, as load_dataset names them."})
+    eval_split: str | None = field(
+        default=None, metadata={"help": "Held-out rows for the AUC during training; none without."}
+    )
+    real_root: str | None = field(default=None, metadata={"help": "Where your real videos lie."})
+    real_mapping: str | None = field(
+        default=None, metadata={"help": "Which file is which real video (docs/dataset.md)."}
+    )
+    batch: int | None = field(
+        default=None,
+        metadata={
+            "help": "Triplets an optimizer step, over all processes; sets gradient_accumulation_steps from it and "
+            "per_device_train_batch_size. Default: what those two say."
+        },
+    )
+    merge: bool = field(
+        default=False, metadata={"help": "Also save the model with its adapter merged, in OUTPUT_DIR/merged."}
+    )
+    push_to: str | None = field(
+        default=None,
+        metadata={"help": "Repository of the Hub for adapter and model card, when training ends."},
+    )
+    push_private: bool = field(default=False, metadata={"help": "Make that repository a private one."})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe that has been read and checked.
+
+    Attributes:
+        name: of its file, without ending; with its family's folder for a recipe of the package.
+        run: model, data and result. training: arguments of `SynViTAConfig`, of the right types.
+    """
+
+    name: str
+    run: RunOptions
+    training: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that the recipe says, as it goes into the model card; defaults are left out."""
+        defaults = {f.name: f.default for f in fields(RunOptions)}
+        run = {k: v for k, v in vars(self.run).items() if defaults[k] is MISSING or v != defaults[k]}
+        return {**run, **self.training}
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of one that comes with the package (`video-llava/synvita`).
+
+    Raises:
+        RecipeError: no such file; the message names the nearest of the package.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    # A name never leaves the package's folder.
+    known = own_recipes()
+    wanted = str(name).removesuffix(".yaml").removesuffix(".yml")
+    if wanted not in known:
+        near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.3) or list(known)[:2]
+        raise RecipeError(
+            "no such recipe",
+            found=str(name),
+            expected=f"a YAML file, or a recipe of the package such as {' or '.join(near)}",
+            fix=f"`synvita train --list` shows all {len(known)}",
+        )
+    return known[wanted]
+
+
+def own_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with the package."""
+    files = [path for path in RECIPES.rglob("*.yaml") if path.parent.name != "accelerate"]
+    return {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in sorted(files)}
+
+
+def read_recipe(
+    path: str | Path, overrides: Sequence[str] = (), *, training_types: Mapping[str, Any]
+) -> Recipe:
+    """Read a recipe, change it, check every key and type.
+
+    Args:
+        path: file, or name of a recipe of the package. overrides: `key=value`, as on the command line; values
+            are YAML.
+        training_types: field name -> type of the training configuration (`typing.get_type_hints`).
+
+    Raises:
+        RecipeError: an unknown key (with the nearest known one), a value of another type, no model or data.
+    """
+    file = find_recipe(path)
+    values = _read(file)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError("not an override", found=override, expected="key=value, for example margin=0.1")
+        values[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
+    run_types = get_type_hints(RunOptions)
+    known = {**training_types, **run_types}
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
+            raise RecipeError(
+                "a recipe has an unknown key",
+                file=file,
+                found=key,
+                expected=f"a key of a recipe; `synvita train --keys` lists all {len(known)}",
+                fix=f"Did you mean {near[0]}?" if near else None,
+            )
+    for f in fields(RunOptions):
+        if f.default is MISSING and not values.get(f.name):
+            raise RecipeError(
+                f"a recipe does not say its {f.name}",
+                file=file,
+                expected=f"{f.name}: {f.metadata['help']}",
+                fix=f"Add {f.name}=… to the command, or a line to the file",
+            )
+    typed = {key: _typed(key, value, known[key], file) for key, value in values.items()}
+    run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
+    training = {key: value for key, value in typed.items() if key not in run_types}
+    own = RECIPES in file.parents
+    name = file.relative_to(RECIPES).with_suffix("").as_posix() if own else file.stem
+    return Recipe(name, run, training)
+
+
+def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
+    """Batches between two optimizer steps, so that a step sees `batch` triplets in all.
+
+    Raises:
+        RecipeError: `batch` is not a multiple of what all processes take at once.
+    """
+    at_once = per_device * processes
+    if batch < 1 or batch % at_once:
+        raise RecipeError(
+            "the batch cannot be divided over the processes",
+            found=f"batch={batch} with {processes} processes of per_device_train_batch_size={per_device}",
+            expected=f"a multiple of {at_once}",
+            fix="Change batch, per_device_train_batch_size or the number of processes",
+        )
+    return batch // at_once
+
+
+def _read(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if file.resolve() in seen or len(seen) > _DEEPEST:
+        raise RecipeError("recipes extend each other in a circle", file=file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError("a recipe cannot be read", file=file, found=str(error)) from error
+    content = _yaml(text, str(file))
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise RecipeError(
+            "a recipe is not a mapping",
+            file=file,
+            found=type(content).__name__,
+            expected="lines of key: value",
+        )
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    other = file.parent / str(base)
+    if not other.is_file():
+        other = find_recipe(str(base))
+    merged = _read(other, (*seen, file.resolve()))
+    merged.pop("about", None)
+    return {**merged, **content}
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A key that comes twice is a mistake, not a choice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{', '.join(map(str, twice))} comes twice")
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        # A subclass of the safe loader: plain values only, never objects.
+        return yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise RecipeError("not YAML", file=where, found=" ".join(str(error).split())) from error
+
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def _typed(key: str, value: Any, wanted: Any, file: Path) -> Any:
+    """The value as its field wants it; YAML 1.1 reads `5e-5` as text, which a number field means as a number."""
+    allowed = _plain_types(wanted)
+    if value is None and type(None) in allowed:
+        return None
+    if isinstance(value, bool):
+        if bool in allowed:
+            return value
+    elif isinstance(value, int | float):
+        if int in allowed and isinstance(value, int):
+            return value
+        if float in allowed:
+            return float(value)
+        if int in allowed and float(value).is_integer():
+            return int(value)
+    elif isinstance(value, str):
+        if float in allowed and _NUMBER.fullmatch(value):
+            return float(value)
+        if str in allowed or not allowed & {bool, int, float, dict, list}:
+            return value
+    elif (isinstance(value, dict) and dict in allowed) or (isinstance(value, list) and list in allowed):
+        return value
+    # Only text was asked for, and YAML read a number or a date out of it ("1", "2026-01-01").
+    if str in allowed and not isinstance(value, dict | list | bool):
+        return str(value)
+    names = sorted(kind.__name__ for kind in allowed if kind is not type(None))
+    raise RecipeError(
+        f"{key} is of another type",
+        file=file,
+        found=f"{value!r} ({type(value).__name__})",
+        expected=" or ".join(names) or str(wanted),
+    )
+
+
+def _plain_types(wanted: Any) -> set[type]:
+    """The types inside a union, containers without what they hold."""
+    if get_origin(wanted) in (Union, UnionType):
+        return set().union(*(_plain_types(part) for part in get_args(wanted)))
+    origin = get_origin(wanted) or wanted
+    if origin in (Mapping, dict):
+        return {dict}
+    if origin in (list, tuple, Sequence, Iterable):
+        return {list}
+    return {origin} if isinstance(origin, type) else {str}

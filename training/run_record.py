@@ -1,0 +1,89 @@
+"""`training_run.json`: what a fine-tune was made from, how, and what came out; the model card is made from it alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synvita_data.errors import SchemaError
+from synvita_data.evaluation.results import versions
+from synvita_data.files import sha256_file, write_atomic
+from synvita_data.schema import SCHEMA_VERSION
+
+from .recipe import Recipe
+
+FILE = "training_run.json"
+
+
+def dataset_version(name: str, revision: str | None = None) -> dict[str, Any]:
+    """Which version of a dataset was trained on.
+
+    Returns:
+        `path`; for a folder `build`, the SHA-256 of its `build.json` (which holds those of all Parquet files); for
+        the Hub `revision` as asked for and the `commit` it stands for (None offline: what `datasets` has cached).
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        report = folder / "build.json"
+        return {"path": folder.name, "build": sha256_file(report) if report.is_file() else None}
+    from huggingface_hub import constants
+
+    from synvita_data.hub import HubRepo
+
+    commit = None if constants.is_offline_mode() else HubRepo(name).resolve(revision or "main")
+    return {"path": name, "revision": revision, "commit": commit}
+
+
+def make_run_record(
+    recipe: Recipe,
+    *,
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    counts: Mapping[str, int],
+    processes: int,
+    summary: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The record of one run, JSON-ready.
+
+    Args:
+        model: `name`, `revision`, `family`, `prompt`, `frames` (of the base).
+        data: `dataset_version`, with config and split. counts: rows and what they lack (`TripletData.counts`).
+        summary: what `Trainer.train` returned as metrics. history: `TrainerState.log_history`.
+    """
+    evaluations = [dict(entry) for entry in history if any(key.startswith("eval_") for key in entry)]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": {"name": recipe.name, **recipe.to_dict()},
+        "model": dict(model),
+        "data": {**data, "counts": dict(counts)},
+        "processes": processes,
+        "summary": dict(summary),
+        "evaluations": evaluations,
+        "versions": versions(),
+    }
+
+
+def write_run_record(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Put the record into the output folder, whole or not at all."""
+    path = folder / FILE
+    write_atomic(path, json.dumps(record, indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n")
+    return path
+
+
+def read_run_record(folder: Path) -> dict[str, Any]:
+    """The record of a finished run.
+
+    Raises:
+        SchemaError: there is none, or it cannot be read.
+    """
+    path = folder / FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SchemaError(
+            "not the output of a finished `synvita train`", file=path, found=str(error), expected=FILE
+        ) from error
+    if not isinstance(record, dict) or "recipe" not in record:
+        raise SchemaError("not a record of a training run", file=path, expected="a recipe in it")
+    return record
