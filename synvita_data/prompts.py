@@ -6,7 +6,7 @@ Nothing is guessed: a text that is no known prompt is a caption.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .errors import CaptionError
@@ -48,6 +48,7 @@ class Prompt:
 
 
 _QUESTION = 'Does this video entail the description: "'
+_EXPLAIN = 'What is the misalignment between this video and the description: "'
 _OWL = (
     "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "
     "detailed, and polite answers to the user's questions.\nHuman: <|video|>\nHuman: "
@@ -117,6 +118,34 @@ def get_prompt(name: str) -> Prompt:
             "there is no such prompt", found=repr(name), expected=f"one of {', '.join(PROMPTS)}"
         )
     return PROMPTS[name]
+
+
+def explanation_prompt(prompt: Prompt) -> Prompt:
+    """The question of VideoCon's second task (natural-language explanation) in the wording of `prompt`.
+
+    It takes a contrast caption, always in quotes, and is answered by what is wrong with it for the video.
+
+    Raises:
+        CaptionError: a wording of one's own that does not ask the entailment question.
+
+    Example:
+        >>> explanation_prompt(get_prompt("video-llava-unquoted")).wrap("a cat")
+        'USER: <video>\\nWhat is the misalignment between this video and the description: "a cat"? ASSISTANT:'
+    """
+    before, asked, _ = prompt.before.rpartition(_QUESTION.removesuffix('"'))
+    if not asked:
+        raise CaptionError(
+            f"the prompt {prompt.name!r} does not say how to ask for an explanation",
+            found=f"…{prompt.before[-50:]!r}",
+            expected=f"…{_QUESTION!r}",
+        )
+    return replace(
+        prompt,
+        name=f"{prompt.name}-explanation",
+        before=before + _EXPLAIN,
+        after=prompt.after if prompt.after.startswith('"') else f'"{prompt.after}',
+        origin="VideoCon's explanation task",
+    )
 
 
 def wrap(caption: str, prompt: str) -> str:

@@ -10,7 +10,7 @@ docs/alignment.md explains the ways, the families and how to write one.
 from .families import FAMILIES, get_family
 from .families.family import Family, Features, PreparedVideo, PromptFrame
 from .model import AlignmentModel, AlignmentOutput, choose_way
-from .prompting import ContextError
+from .prompting import ContextError, Explanation
 from .ways import WAYS, EncodedVideo
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "AlignmentOutput",
     "ContextError",
     "EncodedVideo",
+    "Explanation",
     "Family",
     "Features",
     "PreparedVideo",

@@ -15,7 +15,7 @@ from . import ways
 from .attention import SPLIT, set_attention
 from .families import get_family
 from .families.family import PreparedVideo
-from .prompting import Prompter
+from .prompting import Explanation, Prompter, PromptTokens
 from .ways import WAYS, EncodedVideo
 
 ATTENTION = ("split", "sdpa", "eager")
@@ -36,11 +36,17 @@ class AlignmentOutput:
         way: which of WAYS made it.
         vocabulary_logits: [N, k, V] in the model's dtype at the answer position (k = 1), and at the one
             behind the answer (k = 2); None unless they were asked for.
+        explanation_loss: fp32 [videos], the sum of the cross-entropies of the tokens of each video's
+            explanation and of the token that ends it (a language model's own loss, not averaged); 0 where a
+            video has none.
+        explanation_tokens: how many tokens each of these sums has.
     """
 
     log_odds: Tensor
     counts: tuple[int, ...]
     way: str
+    explanation_loss: Tensor
+    explanation_tokens: tuple[int, ...]
     vocabulary_logits: Tensor | None = None
 
     def by_video(self) -> tuple[Tensor, ...]:
@@ -91,7 +97,10 @@ class AlignmentModel(nn.Module):
     def encode(self, video: Frames | PreparedVideo) -> EncodedVideo:
         """The vision tower's work, to be used for any number of texts."""
         prepared = self.prepare(video) if isinstance(video, Frames) else video
-        return EncodedVideo(prepared, self.family.tower(prepared))
+        # A frozen tower keeps nothing for a backward pass, even where a hook lets its inputs ask for gradients
+        # (`enable_input_require_grads`, for reentrant checkpointing).
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_tower()):
+            return EncodedVideo(prepared, self.family.tower(prepared))
 
     def forward(
         self,
@@ -101,6 +110,7 @@ class AlignmentModel(nn.Module):
         way: str | None = None,
         vocabulary: int = 0,
         answers: Sequence[Sequence[bool]] | None = None,
+        explanations: Sequence[Explanation | None] | None = None,
         plain_batch: int = 1,
         branch_tokens: int = 4096,
     ) -> AlignmentOutput:
@@ -114,16 +124,21 @@ class AlignmentModel(nn.Module):
                 No is predicted) or 2 (also where the token after the answer is).
             answers: for `vocabulary=2`: Yes (true) or No for each text, appended to its prompt. Log-odds
                 do not see it.
+            explanations: for each video, what is wrong with a caption of it, or None: the loss of saying so,
+                with the video shared. Log-odds do not see it.
             plain_batch: pairs at once in the plain way. branch_tokens: tokens of texts in one row of the
                 cached way.
 
         Raises:
-            SynvitaError: arguments that do not fit together, a text beyond the model's context.
+            SynvitaError: arguments that do not fit together, a text or explanation beyond the model's context
+                or with special tokens.
         """
-        _check(videos, texts, way, vocabulary, answers)
+        _check(videos, texts, way, vocabulary, answers, explanations)
+        told = explanations or [None] * len(videos)
         counts = tuple(len(own) for own in texts)
         if way is None:
-            way = choose_way(counts, gradients=torch.is_grad_enabled())
+            branches = [count + (each is not None) for count, each in zip(counts, told, strict=True)]
+            way = choose_way(branches, gradients=torch.is_grad_enabled())
         encoded = [
             video
             if isinstance(video, EncodedVideo)
@@ -135,6 +150,9 @@ class AlignmentModel(nn.Module):
             [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_said, strict=True)]
             for video, own, own_said in zip(encoded, texts, said, strict=True)
         ]
+        for video, own_prompts, each in zip(encoded, prompts, told, strict=True):
+            if each is not None:
+                own_prompts.append(self.prompter.explanation(each, video.prepared))
         if way == "plain":
             states = ways.plain(self.family, encoded, prompts, plain_batch)
         else:
@@ -145,8 +163,18 @@ class AlignmentModel(nn.Module):
                 states = ways.packed(self.family, encoded, prompts)
             else:
                 states = ways.cached(self.family, encoded, prompts, branch_tokens)
-        logits = self.family.model.get_output_embeddings()(states[:, :vocabulary]) if vocabulary else None
-        return AlignmentOutput(self._log_odds(states[:, 0]), counts, way, logits)
+        explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
+        of_explanation = torch.tensor(explains, device=states.device)
+        of_texts = states[~of_explanation].view(sum(counts), -1, states.shape[-1])
+        logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
+        return AlignmentOutput(
+            self._log_odds(of_texts[:, 0]),
+            counts,
+            way,
+            self._explanation_loss(states[of_explanation], prompts),
+            tuple(sum(len(prompt.targets) for prompt in own) for own in prompts),
+            logits,
+        )
 
     def _log_odds(self, states: Tensor) -> Tensor:
         """fp32 [N] from hidden states [N, D]: two rows of the head, never a softmax in the model's dtype or
@@ -159,6 +187,28 @@ class AlignmentModel(nn.Module):
             if getattr(head, "bias", None) is not None:
                 answers = answers + head.bias[rows].float()
             return answers[:, 0] - answers[:, 1]
+
+    def _explanation_loss(self, states: Tensor, prompts: Sequence[Sequence[PromptTokens]]) -> Tensor:
+        """fp32 [videos] from the states [T, D] that predict the T targets of all explanations, in order."""
+        head = self.family.model.get_output_embeddings()
+        targets = [torch.tensor([t for prompt in own for t in prompt.targets]) for own in prompts]
+        if not len(states):
+            return states.new_zeros(len(targets), dtype=torch.float32)
+        logits = head(states).float()
+        losses = torch.nn.functional.cross_entropy(
+            logits, torch.cat(targets).long().to(logits.device), reduction="none"
+        )
+        return torch.stack([own.sum() for own in losses.split([len(own) for own in targets])])
+
+    def _trains_tower(self) -> bool:
+        """Whether anything that features are made by may be trained: all but language model and head."""
+        stock = self.family.model
+        known = {
+            id(p)
+            for part in (self.family.language_model, stock.get_output_embeddings())
+            for p in part.parameters()
+        }
+        return any(p.requires_grad and id(p) not in known for p in stock.parameters())
 
 
 def choose_way(counts: Sequence[int], *, gradients: bool) -> str:
@@ -179,6 +229,7 @@ def _check(
     way: str | None,
     vocabulary: int,
     answers: Sequence[Sequence[bool]] | None,
+    explanations: Sequence[Explanation | None] | None,
 ) -> None:
     if way is not None and way not in WAYS:
         raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
@@ -187,6 +238,12 @@ def _check(
             "each video needs its texts",
             found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
             expected="as many lists as videos, none of them empty",
+        )
+    if explanations is not None and len(explanations) != len(videos):
+        raise SynvitaError(
+            "each video has one explanation, or None",
+            found=f"{len(explanations)} explanations",
+            expected=f"as many as videos, {len(videos)}",
         )
     for video in videos:
         if not isinstance(video, Frames | PreparedVideo | EncodedVideo):

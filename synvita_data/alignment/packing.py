@@ -25,14 +25,14 @@ class PackedTexts:
     Attributes:
         ids: int64 [S]. slots: int64 [S], where each token stands in its own plain sequence.
         branch: int64 [S], which text a token belongs to; PREFIX for the shared ones.
-        reads: int64 [texts, k], where to read each text's answer.
+        reads: for each text int64 [k], where to read its answer.
         prefix: S0.
     """
 
     ids: NDArray[np.int64]
     slots: NDArray[np.int64]
     branch: NDArray[np.int64]
-    reads: NDArray[np.int64]
+    reads: tuple[NDArray[np.int64], ...]
     prefix: int
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ def pack(prompts: Sequence[PromptTokens], prefix: int | None = None) -> PackedTe
     """Pack the prompts of one video.
 
     Args:
-        prompts: at least one, with equally many reads.
+        prompts: at least one.
         prefix: share this many tokens; None for as many as possible.
     """
     shared = common_prefix(prompts) if prefix is None else prefix
@@ -69,13 +69,13 @@ def pack(prompts: Sequence[PromptTokens], prefix: int | None = None) -> PackedTe
         ids.append(prompt.ids[kept])
         slots.append(kept)
         branch.append(np.full(len(kept), number))
-        reads.append(length + np.searchsorted(kept, prompt.reads))
+        reads.append((length + np.searchsorted(kept, prompt.reads)).astype(np.int64))
         length += len(kept)
     return PackedTexts(
         ids=np.concatenate(ids),
         slots=np.concatenate(slots).astype(np.int64),
         branch=np.concatenate(branch).astype(np.int64),
-        reads=np.stack(reads).astype(np.int64),
+        reads=tuple(reads),
         prefix=shared,
     )
 

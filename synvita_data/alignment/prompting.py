@@ -1,20 +1,33 @@
-"""From a caption to the token ids of its whole prompt, the tokens hidden from attention, and Yes and No."""
+"""From a caption to the token ids of its whole prompt, the tokens hidden from attention, and what may follow:
+Yes or No, or an explanation of what is wrong."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..captions import Text
 from ..errors import CaptionError, SynvitaError, TokenizerError
-from ..masking import mask_prompt
-from ..prompts import Prompt
+from ..masking import MaskedPrompt
+from ..prompts import Prompt, explanation_prompt
 from .families.family import Family, PreparedVideo
 
 
 class ContextError(SynvitaError):
     """A prompt has more tokens than the model's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is wrong with a caption for a video: VideoCon's second task, natural-language explanation (NLE).
+
+    Attributes:
+        neg_caption: the caption that the question is about. answer: the explanation (`nle`).
+    """
+
+    neg_caption: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,11 +38,14 @@ class PromptTokens:
         ids: int64 [n], of the whole prompt with its video tokens, and the answer where one was asked for.
         hidden: bool [n], keys that attention must not see; their slots and positions stay.
         reads: positions whose next token is asked for: the prompt's last, then the answer's.
+        targets: of an explanation, the token that follows each of `reads`, the last one ends the turn; empty
+            for a text.
     """
 
     ids: NDArray[np.int64]
     hidden: NDArray[np.bool_]
     reads: tuple[int, ...]
+    targets: tuple[int, ...] = ()
 
 
 class Prompter:
@@ -46,6 +62,7 @@ class Prompter:
         self.family = family
         self.prompt = prompt
         self._frame = family.frame_prompt(prompt)
+        self._explained = family.frame_prompt(explanation_prompt(prompt))
         yes, no = (self._answer_id(answer) for answer in family.answers)
         self.answer_ids = (yes, no)
         special = {int(number) for number in family.tokenizer.added_tokens_decoder}
@@ -63,7 +80,66 @@ class Prompter:
             CaptionError: the caption holds one of the tokenizer's special tokens.
             ContextError: more tokens than the model's context.
         """
-        ids, hidden = self._short(text, video.placeholder)
+        ids, hidden = self._with_video(*self._short(text, video.placeholder), video)
+        reads: tuple[int, ...] = (len(ids) - 1,)
+        if answer is not None:
+            ids = np.append(ids, self.answer_ids[0 if answer else 1])
+            hidden = np.append(hidden, False)
+            reads = (*reads, len(ids) - 1)
+        self._check_context(len(ids), video, text.caption)
+        return PromptTokens(ids, hidden, reads)
+
+    def explanation(self, explanation: Explanation, video: PreparedVideo) -> PromptTokens:
+        """The question what is wrong, its answer, and the token that ends the turn as the last target.
+
+        The answer's tokens are those that the tokenizer gives the whole text. The end token is predicted and
+        not read, so it is no part of `ids`.
+
+        Raises:
+            CaptionError: caption or answer holds a special token, or the answer is empty.
+            TokenizerError: a token is half question and half answer.
+            ContextError: more tokens than the model's context.
+        """
+        before = self._explained.before.replace(self.family.placeholder, video.placeholder)
+        answer = explanation.answer.strip()
+        if not answer:
+            raise CaptionError("an explanation is empty", found=f"about {explanation.neg_caption!r}")
+        gap = self.family.answers[0][: -len(self.family.answers[0].lstrip())]  # Llama's answers carry a space
+        text = Text(explanation.neg_caption)
+        masked = self.family.tokenise(before, text, self._explained.after + gap + answer)
+        start = len(before) + len(text.caption) + len(self._explained.after)
+        self._check_words(masked, len(before), len(before) + len(text.caption), "a caption")
+        self._check_words(masked, start, len(masked.prompt), "an explanation")
+        own = masked.offsets[:, 1] > start
+        if (masked.offsets[own, 0] < start).any():
+            raise TokenizerError(
+                "a token is half question and half answer",
+                found=self.family.tokenizer.convert_ids_to_tokens(masked.input_ids[own][:1].tolist()),
+                expected=f"a new token after {self._explained.after!r}",
+                fix="Begin the explanation with a word",
+            )
+        targets = (*masked.input_ids[own].tolist(), self.end_id)
+        ids, hidden = self._with_video(masked.input_ids, masked.hidden, video)
+        self._check_context(len(ids) + 1, video, explanation.answer)
+        return PromptTokens(ids, hidden, tuple(range(len(ids) - len(targets), len(ids))), targets)
+
+    @cached_property
+    def end_id(self) -> int:
+        """The token that ends an answer.
+
+        Raises:
+            TokenizerError: the tokenizer has none.
+        """
+        token = self.family.end_token or self.family.tokenizer.eos_token
+        number = self.family.tokenizer.get_vocab().get(token)
+        if number is None:
+            raise TokenizerError("the tokenizer has no token that ends an answer", found=repr(token))
+        return int(number)
+
+    def _with_video(
+        self, ids: NDArray[np.int64], hidden: NDArray[np.bool_], video: PreparedVideo
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Each video token as often as there are features behind it."""
         is_video = ids == self.family.video_token_id
         if int(is_video.sum()) != len(video.runs):
             raise TokenizerError(
@@ -73,47 +149,46 @@ class Prompter:
             )
         repeats = np.ones(len(ids), dtype=np.int64)
         repeats[is_video] = video.runs
-        ids, hidden = np.repeat(ids, repeats), np.repeat(hidden, repeats)
-        reads: tuple[int, ...] = (len(ids) - 1,)
-        if answer is not None:
-            ids = np.append(ids, self.answer_ids[0 if answer else 1])
-            hidden = np.append(hidden, False)
-            reads = (*reads, len(ids) - 1)
-        if len(ids) > self.family.context:
+        return np.repeat(ids, repeats), np.repeat(hidden, repeats)
+
+    def _check_context(self, length: int, video: PreparedVideo, words: str) -> None:
+        if length > self.family.context:
             raise ContextError(
                 "a prompt does not fit the model's context",
-                found=f"{len(ids):,} tokens, {video.tokens:,} of the video, for {text.caption!r}",
+                found=f"{length:,} tokens, {video.tokens:,} of the video, for {words!r}",
                 expected=f"at most {self.family.context:,}",
-                fix="Take fewer or smaller frames, or shorten the caption",
+                fix="Take fewer or smaller frames, or shorten the caption or explanation",
             )
-        return PromptTokens(ids, hidden, reads)
 
     def _tokenise(self, text: Text, placeholder: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Ids and hidden tokens with one token for each run of video tokens; the repeats come later, since
         a special token always parts its neighbours, whatever its number."""
         before = self._frame.before.replace(self.family.placeholder, placeholder)
-        masked = mask_prompt(self.family.tokenizer, before, text, self._frame.after)
-        start, end = masked.caption_start, masked.caption_start + len(text.caption)
+        masked = self.family.tokenise(before, text, self._frame.after)
+        self._check_words(masked, len(before), len(before) + len(text.caption), "a caption")
+        return masked.input_ids, masked.hidden
+
+    def _check_words(self, masked: MaskedPrompt, start: int, end: int, what: str) -> None:
+        """No special token among these characters of the prompt."""
         inside = (masked.offsets[:, 0] < end) & (masked.offsets[:, 1] > start)
         strange = masked.input_ids[inside & np.isin(masked.input_ids, self._special)]
         if len(strange):
             token = self.family.tokenizer.convert_ids_to_tokens(int(strange[0]))
             raise CaptionError(
-                "a caption holds a special token of the model",
-                found=f"{token} in {text.caption!r}",
+                f"{what} holds a special token of the model",
+                found=f"{token} in {masked.prompt[start:end]!r}",
                 expected="plain words",
-                fix="Clean the caption",
+                fix=f"Clean {what.removeprefix('an ').removeprefix('a ')}s",
             )
-        return masked.input_ids, masked.hidden
 
     def _answer_id(self, answer: str) -> int:
         """The one token that follows the prompt when it is answered so."""
-        tail = self._frame.before.partition(self.family.placeholder)[2] + "a" + self._frame.after
+        before = self._frame.before.partition(self.family.placeholder)[2]
 
-        def ids(text: str) -> list[int]:
-            return list(self.family.tokenizer(text, add_special_tokens=False)["input_ids"])
+        def ids(after: str) -> list[int]:
+            return self.family.tokenise(before, Text("a"), after).input_ids.tolist()
 
-        plain, answered = ids(tail), ids(tail + answer)
+        plain, answered = ids(self._frame.after), ids(self._frame.after + answer)
         if answered[:-1] != plain:
             raise TokenizerError(
                 f"{answer.strip()!r} is not one token after the prompt {self.prompt.name!r}",

@@ -6,12 +6,13 @@
 - `cached`: the shared prefix once into a key-value cache, then all texts packed in one row against it. No
   gradients through gradient checkpointing (it drops the cache).
 
-All take videos with the prompts of their texts and give [texts, k, D], video by video, on the device of the
-last layer. `facts/prefix_sharing.md` of the project measured them against each other.
+All take videos with the prompts of their texts and give [reads, D]: the states at every prompt's reads, prompt
+by prompt and video by video, on the device of the last layer. `facts/prefix_sharing.md` of the project
+measured them against each other.
 """
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,7 +63,7 @@ def plain(
             position_ids=_on(family, torch.stack(positions, dim=-2)),
             use_cache=False,
         )
-        states.append(_read(last, torch.tensor([prompt.reads for _, prompt in chunk])))
+        states.append(_read(last, [(row, prompt.reads) for row, (_, prompt) in enumerate(chunk)]))
     return torch.cat(states)
 
 
@@ -92,12 +93,7 @@ def packed(
         use_cache=False,
         **({"prefix_length": prefix} if split else {}),
     )
-    return torch.cat(
-        [
-            _read(last[row : row + 1].expand(len(each.reads), -1, -1), torch.from_numpy(each.reads))
-            for row, each in enumerate(packs)
-        ]
-    )
+    return _read(last, [(row, reads) for row, each in enumerate(packs) for reads in each.reads])
 
 
 def cached(
@@ -162,7 +158,7 @@ def _prefill(family: Family, video: EncodedVideo, prompt: PromptTokens, prefix: 
 def _behind(
     family: Family, video: EncodedVideo, prompts: Sequence[PromptTokens], cache: DynamicCache, prefix: int
 ) -> Tensor:
-    """[texts, k, D] of texts behind a cached prefix, which stays as it was."""
+    """[reads, D] of texts behind a cached prefix, which stays as it was."""
     each = pack(prompts, prefix)
     mask = branch_mask(_on(family, torch.from_numpy(each.branch)), prefix)[None, None]
     last = _last_states(
@@ -174,8 +170,7 @@ def _behind(
         past_key_values=_view(cache),
         use_cache=True,
     )
-    reads = torch.from_numpy(each.reads - prefix)
-    return _read(last.expand(len(reads), -1, -1), reads)
+    return _read(last, [(0, reads - prefix) for reads in each.reads])
 
 
 def _view(cache: DynamicCache) -> DynamicCache:
@@ -211,7 +206,8 @@ def _last_states(family: Family, ids: Tensor, videos: Sequence[EncodedVideo], **
         _check_named(family.backbone, pixels)
         output = family.backbone(input_ids=_on(family, ids), **pixels, **inputs)
         return cast(Tensor, output.last_hidden_state)
-    embedded = family.model.get_input_embeddings()(_on(family, ids))
+    # A video token outside the vocabulary (mPLUG-Owl's -2) has no row; the features take its place.
+    embedded = family.model.get_input_embeddings()(_on(family, ids.clamp(min=0)))
     if videos:
         features = [  # a feature cache gives them on the CPU
             {name: _on(family, value) for name, value in video.features.items()}
@@ -269,10 +265,11 @@ def _mask(family: Family, mask: Tensor) -> Tensor:
     return as_additive(mask, family.model.dtype) if _attention(family) == "eager" else mask
 
 
-def _read(states: Tensor, reads: Tensor) -> Tensor:
-    """[n, S, D] and positions [n, k] -> [n, k, D]."""
-    rows = torch.arange(len(reads), device=states.device)[:, None]
-    return states[rows, reads.to(states.device)]
+def _read(states: Tensor, reads: Iterable[tuple[int, Iterable[int]]]) -> Tensor:
+    """[n, S, D] and pairs of a row and positions in it -> [positions in all, D]."""
+    places = [(row, int(position)) for row, positions in reads for position in positions]
+    rows, columns = torch.tensor(places, device=states.device).T
+    return states[rows, columns]
 
 
 def _padded(positions: Tensor, length: int) -> Tensor:

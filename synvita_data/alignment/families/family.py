@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ...captions import Text
 from ...errors import TokenizerError
+from ...masking import MaskedPrompt, mask_prompt
 from ...prompts import Prompt
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
@@ -69,6 +71,7 @@ class Family(ABC):
         default_prompt: of `synvita_data.prompts.PROMPTS`.
         answers: Yes and No as text that continues the prompt, each one token. Llama's tokenizers carry the
             space in the token; after a chat template's line break there is none.
+        end_token: what ends a turn of the assistant in the family's chat; None for the tokenizer's `eos_token`.
         lora_targets: regular expression of the language model's modules that adapters train.
         cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
             positions need them (grids).
@@ -78,6 +81,7 @@ class Family(ABC):
     model_class: ClassVar[str]
     default_prompt: ClassVar[str] = "question"
     answers: ClassVar[tuple[str, str]] = ("Yes", "No")
+    end_token: ClassVar[str | None] = None
     lora_targets: ClassVar[str] = (
         r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
@@ -88,6 +92,13 @@ class Family(ABC):
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.video_token_id = int(model.config.video_token_id)
+
+    @classmethod
+    def network_class(cls) -> Any:
+        """The class of the stock model: of transformers, unless a family brings its own."""
+        import transformers
+
+        return getattr(transformers, cls.model_class)
 
     @property
     def backbone(self) -> Any:
@@ -153,6 +164,18 @@ class Family(ABC):
             int64 [n], or [k, n] for rotary positions in k parts. Tokens after the video count up by one.
         """
         return torch.arange(len(ids))
+
+    def tokenise(self, before: str, text: Text, after: str) -> MaskedPrompt:
+        """Tokens of a whole prompt as the released model reads it, and which of them are hidden.
+
+        Args:
+            before: with one video token for each run of them; `after`: the rest of the prompt, and the answer
+                or explanation where there is one.
+
+        Raises:
+            TokenizerError: the tokenizer has no offsets, or truncates.
+        """
+        return mask_prompt(self.tokenizer, before, text, after)
 
     def frame_prompt(self, prompt: Prompt) -> PromptFrame:
         """The prompt around the caption; a question without a video goes into the chat template."""

@@ -19,6 +19,7 @@ class LlavaOnevision(Family):
 
     model_type = "llava_onevision"
     model_class = "LlavaOnevisionForConditionalGeneration"
+    end_token = "<|im_end|>"
 
     @property
     def video_token(self) -> str:

@@ -24,6 +24,7 @@ class Qwen2_5VL(Family):
 
     model_type = "qwen2_5_vl"
     model_class = "Qwen2_5_VLForConditionalGeneration"
+    end_token = "<|im_end|>"
     cache_inputs: ClassVar[tuple[str, ...]] = ("video_grid_thw", "second_per_grid_ts")
 
     @property
