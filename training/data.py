@@ -1,0 +1,171 @@
+"""`TripletData`: a dataset of triplets as a map-style torch `Dataset` of `TrainingTriplet`."""
+
+import json
+import logging
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from synvita_data.alignment import AlignmentModel, EncodedVideo, PreparedVideo
+from synvita_data.alignment.feature_cache import FeatureCache
+from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.video import FramePolicyError, MissingBackendError
+
+from .plan import DataOptions, PlannedTriplet, TrainingRows
+from .rows import VideoColumn, describe
+from .text_check import check_texts
+from .triplet import VIDEOS, TrainingTriplet
+from .videos import VideoPreparer
+
+logger = logging.getLogger(__name__)
+
+_FEW = 8  # unreadable videos that are never too many
+_LONGEST_WALK = 32  # rows without any readable video in a row
+
+
+class TripletData(Dataset[TrainingTriplet]):
+    """Triplets of a dataset, decoded and prepared when asked for; for `DataLoader` workers by fork or spawn.
+
+    All rows are checked when it is made, and no video is opened. The model is not kept: workers get its processor
+    and configuration (`VideoPreparer`).
+
+    A video that cannot be read during training is set aside: a warning says why, `counts` counts it, and the
+    triplet trains with what is left of it. Where nothing is left, the next triplet that can be read takes its
+    place, so that no batch is smaller than it should be and no process waits for another. `check_videos` finds most of
+    them before training.
+
+    Args:
+        rows: one split of `load_triplets`, or a sequence of rows with the published columns.
+        model: whose family, processor and prompt; or a `VideoPreparer`, which then says the frames and the cache.
+        options: what is trained.
+        cache: features of videos (`feature_cache_of`, `fill_feature_cache`).
+        quarantine: JSON Lines file that gets a line for each unreadable video: row, id, video and reason.
+        name: of the dataset, for messages.
+
+    Raises:
+        SynvitaError: whatever is wrong with the dataset; the message says where, what was found and what to do.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        model: AlignmentModel | VideoPreparer,
+        options: DataOptions | None = None,
+        *,
+        cache: FeatureCache | None = None,
+        quarantine: str | Path | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.options = options or DataOptions()
+        if isinstance(model, AlignmentModel):
+            model = VideoPreparer.of(model, frames=self.options.frames, cache=cache)
+        elif cache is not None or self.options.frames not in (None, model.frames):
+            raise SynvitaError("a VideoPreparer says frames and cache by itself", fix="Give it both")
+        self.preparer = model
+        self.name = name or describe(rows)
+        self._rows = TrainingRows(rows, self.options, model.family.tokenizer, self.name)
+        check_texts(self._rows, model, self.name)
+        self._videos = {kind: VideoColumn(rows, f"{kind}_video") for kind in VIDEOS}
+        self._triplets, self._counts = self._rows.plan()
+        self._quarantine = None if quarantine is None else Path(quarantine)
+        # Shared with the workers: for each row of the dataset, bit k for an unreadable video k of VIDEOS, and
+        # bit 2 where another triplet took its place.
+        self._marks = torch.zeros(len(self._rows.rows), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self._triplets)
+
+    def __getitem__(self, index: int) -> TrainingTriplet:
+        """A triplet with at least one video.
+
+        Raises:
+            IndexError: no such triplet. VideoError: more videos are unreadable than options allow.
+        """
+        first = range(len(self))[operator.index(index)]
+        for step in range(min(len(self), _LONGEST_WALK)):
+            planned = self._triplets[(first + step) % len(self)]
+            triplet = self._read(planned)
+            if triplet is not None:
+                return triplet
+            self._marks[planned.number] |= 4
+        raise self._too_many("no video of many triplets one after the other can be read")
+
+    @property
+    def triplets(self) -> list[PlannedTriplet]:
+        """What each index trains, without videos."""
+        return self._triplets
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Plain numbers for logs and model cards; the last three grow during training (of this process and its
+        workers; each row counts once)."""
+        return {
+            **self._counts,
+            "unreadable_real": int((self._marks & 1).bool().sum()),
+            "unreadable_synthetic": int((self._marks & 2).bool().sum()),
+            "replaced": int((self._marks & 4).bool().sum()),
+        }
+
+    def _read(self, planned: PlannedTriplet) -> TrainingTriplet | None:
+        real = self._video(planned, 0) if planned.real else None
+        synthetic = self._video(planned, 1) if planned.synthetic else None
+        takes_real = planned.takes_real and real is not None
+        if synthetic is None and not takes_real:
+            return None
+        return TrainingTriplet(
+            row_id=planned.row_id,
+            pair_id=planned.pair_id,
+            texts=planned.texts,
+            real=real,
+            synthetic=synthetic,
+            weight=planned.weight if synthetic is not None else 0.0,
+            takes_real=takes_real,
+            explanation=planned.explanation if takes_real else None,
+        )
+
+    def _video(self, planned: PlannedTriplet, kind: int) -> PreparedVideo | EncodedVideo | None:
+        times = (planned.start, planned.end) if VIDEOS[kind] == "real" else (None, None)
+        try:
+            return self.preparer.read(self._videos[VIDEOS[kind]][planned.number], *times)
+        except (MissingBackendError, FramePolicyError):
+            raise  # the machine's fault or the user's, not the video's
+        except VideoError as error:
+            self._set_aside(planned, kind, error)
+            return None
+
+    def _set_aside(self, planned: PlannedTriplet, kind: int, error: VideoError) -> None:
+        bit = 1 << kind
+        if self._marks[planned.number] & bit:
+            return
+        self._marks[planned.number] |= bit
+        logger.warning("row %d, %s video set aside: %s", planned.number, VIDEOS[kind], error)
+        if self._quarantine is not None:
+            line = {"dataset": self.name, "dataset_row": planned.number, "id": planned.row_id}
+            _append(self._quarantine, {**line, "video": VIDEOS[kind], **error.to_record()})
+        unreadable = int((self._marks & 1).bool().sum() + (self._marks & 2).bool().sum())
+        videos = self._counts["videos"]
+        if unreadable > max(_FEW, self.options.max_unreadable * videos):
+            raise self._too_many(f"{unreadable:,} of {videos:,} videos cannot be read") from error
+
+    def _too_many(self, problem: str) -> VideoError:
+        return VideoError(
+            problem,
+            file=self.name,
+            expected=f"at most {self.options.max_unreadable:.0%} of them",
+            fix="See the warnings before: a folder may have gone away; check_videos() names each one",
+        )
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    """One line in one write, which processes may do at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(handle, line)
+    finally:
+        os.close(handle)

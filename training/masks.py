@@ -1,0 +1,103 @@
+"""The masked texts t′ of a row: what each caption shares with the other, shown by hiding or by removing the rest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from synvita_data.captions import Span, Text, check_spans, hidden_spans
+from synvita_data.errors import CaptionError, SchemaError, SynvitaError
+
+from .rows import Row
+
+MASKED_TEXT = ("hide", "remove")
+
+
+def masked_text(caption: str, shared: Sequence[Span], mode: str) -> Text:
+    """t′ of one caption.
+
+    Args:
+        shared: half-open character spans that the other caption shares.
+        mode: `hide` (the paper): the whole caption, attention does not see the rest. `remove`: a caption of
+            the shared words alone, a space where something was left out; empty where nothing is shared.
+
+    Raises:
+        CaptionError: the spans do not fit the caption.
+
+    Example:
+        >>> masked_text("a red cat, asleep", [(0, 1), (6, 10)], "hide").hidden
+        ((2, 5), (11, 17))
+        >>> masked_text("a red cat, asleep", [(0, 1), (6, 9), (9, 10)], "remove").caption
+        'a cat,'
+    """
+    if mode == "hide":
+        return Text(caption, hidden_spans(caption, shared))
+    check_spans(caption, shared)
+    words, end_before = "", 0
+    for start, end in shared:
+        words += (" " if words and start > end_before else "") + caption[start:end]
+        end_before = end
+    return Text(words)
+
+
+def shared_of(row: Row, name: str) -> tuple[list[Span], list[Span]]:
+    """The published spans of a row's two captions.
+
+    Raises:
+        SchemaError: null, or not of the column's form. CaptionError: spans that do not fit their caption.
+    """
+    found = []
+    for column, caption in (("caption", row.caption), ("neg_caption", row.neg_caption)):
+        try:
+            spans = [(start, end) for start, end in row.shared[column]]
+            whole = all(type(edge) is int for span in spans for edge in span)
+        except (TypeError, KeyError, ValueError):
+            whole = False
+        if not whole:
+            raise SchemaError(
+                "shared is not what it should be",
+                file=name,
+                row=row.number,
+                found=repr(row.shared),
+                expected=f"a list of [start, end] whole numbers for {column}",
+                fix="Build the dataset again, or train with granularity='word', which needs no such column",
+            )
+        try:
+            check_spans(caption, spans)
+        except CaptionError as error:
+            raise CaptionError(
+                f"the shared spans of {column} do not fit it",
+                file=name,
+                row=row.number,
+                found=error.found,
+                expected=error.expected,
+                fix="Build the dataset again, or train with granularity='word', which finds them anew",
+            ) from error
+        found.append(spans)
+    return found[0], found[1]
+
+
+def shared_of_all(
+    rows: Sequence[Row], granularity: str | None, tokenizer: Any, name: str
+) -> list[tuple[list[Span], list[Span]]]:
+    """The shared spans of each row: published ones, or found anew, once a pair of captions.
+
+    Args:
+        granularity: None for the dataset's own; one of `lcs.GRANULARITIES`.
+        tokenizer: the model's, for `token` and `released`.
+
+    Raises:
+        SynvitaError: no such granularity, or spans that are missing or do not fit.
+    """
+    if granularity is None:
+        return [shared_of(row, name) for row in rows]
+    from synvita_data.lcs import GRANULARITIES, shared_spans
+
+    if granularity not in GRANULARITIES:
+        raise SynvitaError("no such granularity", found=granularity, expected=" or ".join(GRANULARITIES))
+    known: dict[tuple[str, str], tuple[list[Span], list[Span]]] = {}
+    for row in rows:
+        pair = (row.caption, row.neg_caption)
+        if pair not in known:
+            known[pair] = shared_spans(
+                *pair, granularity=granularity, tokenizer=None if granularity == "word" else tokenizer
+            )
+    return [known[row.caption, row.neg_caption] for row in rows]

@@ -1,0 +1,259 @@
+"""The rows of a dataset as training sees them: checked columns, and whether each video is there, never its bytes."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
+
+from synvita_data.errors import SchemaError
+
+if TYPE_CHECKING:
+    import datasets
+
+_TEXTS = ("id", "pair_id", "caption", "neg_caption")
+_VIDEOS = ("real_video", "synthetic_video")
+_ALWAYS = (*_TEXTS, "start", "end", "real_available", "real_video")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one row says, without its videos.
+
+    Attributes:
+        number: in the dataset, from 0. row_id, pair_id: of the dataset.
+        start, end: seconds of the real video's file, None for all of it.
+        has_real, has_synthetic: whether the video is there (bytes or a path; nothing is opened).
+        nle, weight, vqascores, shared: the columns of these names as they are; None where the column is null
+            or was not asked for.
+    """
+
+    number: int
+    row_id: str
+    pair_id: str
+    caption: str
+    neg_caption: str
+    start: float | None
+    end: float | None
+    has_real: bool
+    has_synthetic: bool
+    nle: str | None = None
+    weight: Any = None
+    vqascores: Any = None
+    shared: Any = None
+
+
+def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the dataset") -> list[Row]:
+    """Read and check every row, column by column.
+
+    Args:
+        rows: a `datasets.Dataset` or a sequence of mappings.
+        optional: which of `nle`, `synthetic_video`, `weight`, `vqascores`, `shared` are needed too.
+        name: of the dataset, for messages.
+
+    Raises:
+        SchemaError: no rows, a DatasetDict or a stream, missing columns, or a cell of the wrong type; the message
+            names dataset and row.
+    """
+    wanted = (*_ALWAYS, *optional)
+    columns = _columns(rows, wanted, name)
+    _check(columns, name)
+    real_there = columns["real_video"]
+    for number, (available, there) in enumerate(zip(columns["real_available"], real_there, strict=True)):
+        if available and not there:
+            raise SchemaError(
+                "a row says that its real video is available, and has none",
+                file=name,
+                row=number,
+                found="real_available true, real_video without bytes and path",
+                expected="bytes or a path",
+                fix="Load the dataset with load_triplets(…, real_root=DIR)",
+            )
+    nothing: list[Any] = [None] * len(real_there)
+    read = [
+        Row(number, *cells)
+        for number, cells in enumerate(
+            zip(
+                columns["id"],
+                columns["pair_id"],
+                columns["caption"],
+                columns["neg_caption"],
+                columns["start"],
+                columns["end"],
+                (bool(a and b) for a, b in zip(columns["real_available"], real_there, strict=True)),
+                columns.get("synthetic_video", [False] * len(nothing)),
+                columns.get("nle", nothing),
+                columns.get("weight", nothing),
+                columns.get("vqascores", nothing),
+                columns.get("shared", nothing),
+                strict=True,
+            )
+        )
+    ]
+    _check_pairs(read, name)
+    return read
+
+
+def describe(rows: Any) -> str:
+    """A name for messages: the dataset's own and its split, where it has them."""
+    info = getattr(rows, "info", None)
+    parts = [getattr(info, "dataset_name", None) or "the dataset", getattr(info, "config_name", None)]
+    split = getattr(rows, "split", None)
+    shown = ", ".join(str(part) for part in (parts[1], split) if part)
+    return f"{parts[0]} ({shown})" if shown else str(parts[0])
+
+
+class VideoColumn:
+    """One of the two columns of videos, read a row at a time; pickles as the dataset does."""
+
+    def __init__(self, rows: Any, name: str) -> None:
+        self._name = name
+        # In Arrow's form: no feature decodes, and no other column (another video) is read.
+        self._rows = rows.select_columns([name]).with_format("arrow") if _is_dataset(rows) else rows
+
+    def __getitem__(self, number: int) -> Any:
+        """`{"bytes", "path"}` of a row, or what stands in its place."""
+        if _is_dataset(self._rows):
+            return self._rows[number].column(0)[0].as_py()
+        return self._rows[number][self._name]
+
+
+def _is_dataset(rows: Any) -> bool:
+    """Looked at by its methods, so that `datasets` is not imported here."""
+    return hasattr(rows, "select_columns") and hasattr(rows, "with_format") and hasattr(rows, "data")
+
+
+def _columns(rows: Any, wanted: Sequence[str], name: str) -> dict[str, list[Any]]:
+    """Cells by column; of a column of videos whether one is there."""
+    if isinstance(rows, Mapping):
+        raise SchemaError(
+            "training takes one split of a dataset",
+            file=name,
+            found=f"{type(rows).__name__} with {', '.join(map(str, rows))}",
+            expected="a Dataset",
+            fix="Give split= to load_triplets, or take one of them by its name",
+        )
+    if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__") or isinstance(rows, str | bytes):
+        raise SchemaError(
+            "these are no rows to train on",
+            file=name,
+            found=type(rows).__name__,
+            expected="a datasets.Dataset or a sequence of its rows; a stream has no row numbers",
+            fix="Load without streaming",
+        )
+    if not len(rows):
+        raise SchemaError("the dataset is empty", file=name, found="0 rows", expected="at least one row")
+    if _is_dataset(rows):
+        _check_names(rows.column_names, wanted, name)
+        plain = [column for column in wanted if column not in _VIDEOS]
+        table = rows.select_columns(plain).with_format("arrow")[:]
+        columns = {column: table.column(column).to_pylist() for column in plain}
+        return columns | {c: _videos_there(rows, c, name) for c in wanted if c in _VIDEOS}
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise SchemaError("a row is no mapping", file=name, row=number, found=type(row).__name__)
+        _check_names(row, wanted, name, number)
+    columns = {column: [row[column] for row in rows] for column in wanted}
+    for column in set(wanted) & set(_VIDEOS):
+        columns[column] = [_is_video(v, column, name, n) for n, v in enumerate(columns[column])]
+    return columns
+
+
+def _check_names(found: Iterable[str], wanted: Sequence[str], name: str, row: int | None = None) -> None:
+    if missing := [column for column in wanted if column not in found]:
+        raise SchemaError(
+            "the dataset lacks columns that training needs",
+            file=name,
+            row=row,
+            found=f"columns {', '.join(found)}",
+            expected=f"also {', '.join(missing)}",
+            fix="Load it with load_triplets; docs/dataset.md lists the columns",
+        )
+
+
+def _videos_there(dataset: "datasets.Dataset", column: str, name: str) -> list[bool]:
+    """Which rows hold a video, from Arrow's validity bitmaps: reading the cells would read every video."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells = dataset.data.column(column)
+    if pa.types.is_null(cells.type):
+        return [False] * len(dataset)
+    if not pa.types.is_struct(cells.type) or not {"bytes", "path"} <= {field.name for field in cells.type}:
+        raise SchemaError(
+            "a column of videos is of another type",
+            file=name,
+            found=f"{column}: {cells.type}",
+            expected="a struct of bytes and path, the storage of datasets.Video",
+        )
+    there = pc.or_(*(pc.is_valid(pc.struct_field(cells, part)) for part in ("bytes", "path")))
+    indices = dataset._indices  # a selection or shuffle; there is no public way that leaves the videos alone
+    if indices is not None:
+        there = there.take(indices.column(0))
+    return cast(list[bool], there.to_pylist())
+
+
+def _is_video(value: Any, column: str, name: str, row: int) -> bool:
+    if value is None:
+        return False
+    if isinstance(value, Mapping):
+        return value.get("bytes") is not None or value.get("path") is not None
+    if isinstance(value, str | bytes | PathLike):
+        return True
+    raise SchemaError(
+        f"{column} is no video",
+        file=name,
+        row=row,
+        found=type(value).__name__,
+        expected="a mapping with bytes and path, a path, bytes, or null",
+        fix="Load the dataset with Video(decode=False)",
+    )
+
+
+def _check(columns: Mapping[str, list[Any]], name: str) -> None:
+    def wrong(column: str, row: int, expected: str) -> SchemaError:
+        return SchemaError(
+            f"{column} is of the wrong type or empty",
+            file=name,
+            row=row,
+            found=repr(columns[column][row]),
+            expected=expected,
+        )
+
+    for column in _TEXTS:
+        for row, value in enumerate(columns[column]):
+            if not isinstance(value, str) or not value.strip():
+                raise wrong(column, row, "text")
+    for row, value in enumerate(columns.get("nle", ())):
+        if value is not None and not isinstance(value, str):
+            raise wrong("nle", row, "text or null")
+    for row, value in enumerate(columns["real_available"]):
+        if not isinstance(value, bool):
+            raise wrong("real_available", row, "true or false")
+    for column in ("start", "end"):
+        for row, value in enumerate(columns[column]):
+            if value is not None and (not is_number(value) or not math.isfinite(value) or value < 0):
+                raise wrong(column, row, "seconds from 0 on, or null")
+    for row, (start, end) in enumerate(zip(columns["start"], columns["end"], strict=True)):
+        if start is not None and end is not None and start >= end:
+            raise SchemaError("a clip ends before it starts", file=name, row=row, found=f"{start} to {end} s")
+
+
+def is_number(value: Any) -> bool:
+    """A Python number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_pairs(rows: Sequence[Row], name: str) -> None:
+    """Rows of one pair have one pair of captions: L_real is taken from the first of them."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        other = first.setdefault(row.pair_id, row)
+        if (row.caption, row.neg_caption) != (other.caption, other.neg_caption):
+            raise SchemaError(
+                f"two rows of pair {row.pair_id} have different captions",
+                file=name,
+                row=row.number,
+                found=f"{row.caption!r} / {row.neg_caption!r}",
+                expected=f"{other.caption!r} / {other.neg_caption!r}, as in row {other.number}",
+            )
