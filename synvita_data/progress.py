@@ -11,7 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from .engine import Standing
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 WINDOW = 300.0  # seconds the rate is taken over: what was slow an hour ago says nothing about the rest
@@ -104,6 +107,23 @@ class Progress:
                 self._said = now
                 counted = f"{self._title}: {done:,} of {total:,}"
                 print(", ".join([counted, *([status] if status else [])]), file=self._stream, flush=True)
+
+    def follow(self, standing: "Standing") -> None:
+        """`run_job`'s `on_progress`: its standing as of `at`, its news by `say`."""
+        for line in standing.news:
+            self.say(f"{standing.title}: {line}")
+        settled = standing.done + standing.failed
+        self.at(settled, standing.total, standing.title, quarantined=standing.failed, reused=standing.found)
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar where there is one."""
+        if not self._enabled:
+            return
+        with self._lock:
+            if self._bar is not None:
+                self._bar.console.print(line, markup=False, highlight=False)
+            else:
+                print(line, file=self._stream, flush=True)
 
     def _rate(self, now: float, done: int) -> float:
         """Units a second since the oldest sample of the window; 0.0 before there is any progress."""

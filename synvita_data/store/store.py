@@ -16,7 +16,7 @@ from .clean import clean
 from .names import CLAIM, FAILED, digest_of
 from .owner import Identity, Liveness, Owner
 from .records import Failure, Record, load, parse, read_failure, verify
-from .scan import Check, Scan, damage, every, scan, token_in
+from .scan import Check, Scan, damage, every, remove_results, scan, token_in
 
 Sync = Literal["never", "artefacts", "always"]
 
@@ -152,6 +152,14 @@ class Store:
                 with contextlib.suppress(StoreError):
                     yield verify(parse(*loaded))
 
+    def failure(self, key: str) -> Failure | None:
+        """Why `key` is in quarantine, None if it is not."""
+        digest = digest_of(key)
+        try:
+            return read_failure(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
+        except FileNotFoundError:
+            return None
+
     def quarantined(self) -> Iterator[Failure]:
         """Every key in quarantine with its reason, in the order of digests."""
         for digest, found in every(self._root):
@@ -174,6 +182,23 @@ class Store:
                 os.unlink(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
                 count += 1
         return count
+
+    def discard(self, key: str) -> bool:
+        """Remove the result of `key`, so that it is pending; False when a live worker holds the key.
+
+        For a result that whoever looked into it found to be no good. The record goes first, so that no
+        reader ever sees a part of the result as done.
+        """
+        digest = digest_of(key)
+        with explained(f"cannot discard the result of key {key!r}"):
+            taken = self._acquire(digest)
+            if taken is None:
+                return False
+            try:
+                remove_results(self._root, digest, set())
+            finally:
+                self._owner.give_back(taken[0])
+        return True
 
     def clean_temporary(self) -> int:
         """Remove what the dead left: their claims and temporary files, and files of no result.
