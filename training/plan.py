@@ -63,6 +63,7 @@ class PlannedTriplet:
         number: of the row in the dataset.
         real, synthetic: whether the video is trained on.
         start, end: seconds of the real video's file, None for all of it.
+        zero_weight: there is a synthetic video, left out because its weight is 0.
     """
 
     number: int
@@ -76,6 +77,7 @@ class PlannedTriplet:
     synthetic: bool
     start: float | None
     end: float | None
+    zero_weight: bool = False
 
 
 class TrainingRows:
@@ -182,6 +184,7 @@ class TrainingRows:
                     synthetic,
                     row.start,
                     row.end,
+                    has_synthetic and weight == 0.0,
                 )
             )
         counts["triplets"] = len(planned)
