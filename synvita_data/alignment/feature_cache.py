@@ -62,6 +62,10 @@ class FeatureCache:
             content = sha256_file(item.video)
         return work_key(video=content, start=item.start, end=item.end, tower=self._tower)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether a video's features are kept, whole by their size; reads none of them."""
+        return self._store.record(key) is not None
+
     def get(self, key: str) -> KnownVideo | None:
         """What is kept of a video; tensors are on the CPU."""
         record = self._store.record(key)
