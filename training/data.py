@@ -4,20 +4,22 @@ import json
 import logging
 import operator
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo, PreparedVideo
+from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 from synvita_data.alignment.feature_cache import FeatureCache
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.video import FramePolicyError, MissingBackendError
 
+from .distinct_videos import DistinctVideo, UnreadableVideo, distinct_videos, probe_videos
 from .plan import DataOptions, PlannedTriplet, TrainingRows
 from .rows import VideoColumn, describe
-from .text_check import check_texts
+from .text_check import TextCheck
 from .triplet import VIDEOS, TrainingTriplet
 from .videos import VideoPreparer
 
@@ -68,9 +70,17 @@ class TripletData(Dataset[TrainingTriplet]):
         self.preparer = model
         self.name = name or describe(rows)
         self._rows = TrainingRows(rows, self.options, model.family.tokenizer, self.name)
-        check_texts(self._rows, model, self.name)
-        self._videos = {kind: VideoColumn(rows, f"{kind}_video") for kind in VIDEOS}
         self._triplets, self._counts = self._rows.plan()
+        check = TextCheck(model, self.name)
+        check.captions([(text.caption, t.number) for t in self._triplets for text in t.texts])
+        check.explanations(
+            [
+                (Explanation(t.texts[1].caption, t.explanation), t.number)
+                for t in self._triplets
+                if t.explanation
+            ]
+        )
+        self._videos = {kind: VideoColumn(rows, f"{kind}_video") for kind in VIDEOS}
         self._quarantine = None if quarantine is None else Path(quarantine)
         # Shared with the workers: for each row of the dataset, bit k for an unreadable video k of VIDEOS, and
         # bit 2 where another triplet took its place.
@@ -93,6 +103,51 @@ class TripletData(Dataset[TrainingTriplet]):
                 return triplet
             self._marks[planned.number] |= 4
         raise self._too_many("no video of many triplets one after the other can be read")
+
+    def check_videos(
+        self,
+        *,
+        workers: int = 2,
+        decode_all: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[UnreadableVideo]:
+        """Look into every video that would be trained on, and set aside those that cannot be read, as if they
+        were not there: another row of a pair may take its L_real, a row that trains nothing any more goes.
+
+        Call it before a loader is made, for the length may change. Some ten milliseconds a video and thread.
+
+        Args:
+            workers: threads. decode_all: decode every frame, which finds damage inside packets too.
+            on_progress: called with videos done and in all.
+
+        Returns:
+            The unreadable videos, with rows and reasons; `counts` has them as `set_aside_…`.
+
+        Raises:
+            SchemaError: nothing is left to train on.
+        """
+        found: list[UnreadableVideo] = []
+        bad: dict[str, set[int]] = {kind: set() for kind in VIDEOS}
+        looked_at: set[tuple[str, int]] = set()
+        while True:  # a pair whose first row lost its real video may turn to another file
+            videos = [
+                video
+                for video in self.distinct_videos()
+                if not looked_at.issuperset((video.kind, row) for row in video.rows)
+            ]
+            looked_at.update((video.kind, row) for video in videos for row in video.rows)
+            new = probe_videos(videos, workers=workers, decode_all=decode_all, on_progress=on_progress)
+            if not new:
+                return found
+            found += new
+            for each in new:
+                bad[each.kind].update(each.rows)
+                logger.warning("rows %s, %s video set aside: %s", list(each.rows), each.kind, each.error)
+            self._triplets, self._counts = self._rows.plan(bad["real"], bad["synthetic"])
+
+    def distinct_videos(self) -> list[DistinctVideo]:
+        """Every video that is trained on, each file once."""
+        return distinct_videos(self._triplets, self._videos)
 
     @property
     def triplets(self) -> list[PlannedTriplet]:
@@ -125,6 +180,7 @@ class TripletData(Dataset[TrainingTriplet]):
             weight=planned.weight if synthetic is not None else 0.0,
             takes_real=takes_real,
             explanation=planned.explanation if takes_real else None,
+            zero_weight=planned.zero_weight,
         )
 
     def _video(self, planned: PlannedTriplet, kind: int) -> PreparedVideo | EncodedVideo | None:

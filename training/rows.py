@@ -117,6 +117,19 @@ class VideoColumn:
             return self._rows[number].column(0)[0].as_py()
         return self._rows[number][self._name]
 
+    def path(self, number: int) -> str | None:
+        """The file of a row's video; None where its bytes are in the dataset, which are not read."""
+        if _is_dataset(self._rows):
+            cell = self._rows[number].column(0)[0]
+            path = None if cell["bytes"].is_valid else cell["path"].as_py()
+        else:
+            cell = self._rows[number][self._name]
+            inside = (
+                cell is None or isinstance(cell, bytes) or (isinstance(cell, Mapping) and cell.get("bytes"))
+            )
+            path = None if inside else cell["path"] if isinstance(cell, Mapping) else cell
+        return None if path is None else str(path)
+
 
 def _is_dataset(rows: Any) -> bool:
     """Looked at by its methods, so that `datasets` is not imported here."""

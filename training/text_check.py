@@ -1,69 +1,110 @@
 """Are all texts of a dataset fit for the model? Found before training, in seconds, without a video."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from synvita_data.alignment import PreparedVideo
+from synvita_data.alignment import Explanation, Family, PreparedVideo, PromptFrame
 from synvita_data.alignment.prompting import Prompter
 from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.prompts import explanation_prompt
 from synvita_data.video import Frames
 
-from .plan import TrainingRows
 from .videos import VideoPreparer
 
-_AT_ONCE = 4096  # texts given to the tokenizer together
+_Item = TypeVar("_Item")
+_AT_ONCE = 4096  # prompts given to the tokenizer together
 
 
-def check_texts(rows: TrainingRows, preparer: VideoPreparer, name: str) -> None:
-    """Complain about captions and explanations that the model cannot be trained on with any video.
+class TextCheck:
+    """Finds captions and explanations that the model cannot be trained on with any video.
 
     The tokenizer takes thousands of prompts in one call, to find those that hold special tokens or are too long;
     what is wrong with such a one is then said by the very code that makes prompts in training.
 
-    Raises:
-        CaptionError: a caption or explanation holds a special token of the model.
-        ContextError: a prompt that is too long even with the smallest video (exact where a family's videos have
-            one size, as Video-LLaVA's).
+    Args:
+        preparer: of the model. name: of the dataset, for messages.
     """
-    first: dict[str, int] = {}
-    for row, own, masked in zip(rows.rows, rows.texts, rows.masked, strict=True):
-        for text in (*own, *masked):
-            first.setdefault(text.caption, row.number)  # what attention hides has its tokens all the same
-    prompter = Prompter(preparer.family, preparer.prompt)
-    video = smallest_video(preparer)
-    for caption in suspicious(list(first), preparer, video):
-        try:
-            prompter.tokens(Text(caption), None, video)
-        except SynvitaError as error:
-            raise at_row(error, name, first[caption]) from error
 
+    def __init__(self, preparer: VideoPreparer, name: str) -> None:
+        self._family, self._prompt, self._name = preparer.family, preparer.prompt, name
+        self._prompter = Prompter(preparer.family, preparer.prompt)
+        self._video = smallest_video(preparer)
 
-def suspicious(captions: Sequence[str], preparer: VideoPreparer, video: PreparedVideo) -> list[str]:
-    """Captions whose prompt has another number of special tokens than an ordinary one, or too many tokens."""
-    family = preparer.family
-    frame = family.frame_prompt(preparer.prompt)
-    before = frame.before.replace(family.placeholder, video.placeholder)
-    special = np.array(sorted({*map(int, family.tokenizer.added_tokens_decoder), family.video_token_id}))
-    most = family.context - video.tokens + len(video.runs)
+    def captions(self, captions: Sequence[tuple[str, int]]) -> None:
+        """Check captions, each with the row it is of; what attention hides of them makes no difference.
 
-    def tokens(texts: Sequence[str]) -> list[list[int]]:
-        prompts = [f"{before}{text}{frame.after}" for text in texts]
-        found: list[list[int]] = family.tokenizer(prompts, return_attention_mask=False)["input_ids"]
+        Raises:
+            CaptionError: one holds a special token of the model.
+            ContextError: its prompt and answer are too long even with the smallest video (exact where a family's
+                videos have one size, as Video-LLaVA's).
+        """
+        rows: dict[str, int] = {}
+        for caption, row in captions:
+            rows.setdefault(caption, row)
+        distinct = list(rows)
+        frame = self._family.frame_prompt(self._prompt)
+        for caption in self._suspicious(distinct, distinct, frame):
+            try:
+                self._prompter.tokens(Text(caption), True, self._video)
+            except SynvitaError as error:
+                raise at_row(error, self._name, rows[caption]) from error
+
+    def explanations(self, explanations: Sequence[tuple[Explanation, int]]) -> None:
+        """Check explanations, each with the row it is of.
+
+        Raises:
+            CaptionError, ContextError: as `captions`. TokenizerError: it does not begin with a token of its own.
+        """
+        rows: dict[Explanation, int] = {}
+        for explanation, row in explanations:
+            rows.setdefault(explanation, row)
+        distinct = list(rows)
+        frame = self._family.frame_prompt(explanation_prompt(self._prompt))
+        texts = [f"{each.neg_caption}{frame.after} {each.answer}" for each in distinct]
+        around = PromptFrame(frame.before, "")
+        suspicious = {*self._suspicious(distinct, texts, around, ordinary=f"a{frame.after} a")}
+        # Only a first character that is no letter or digit could melt with the question's last token.
+        suspicious |= {each for each in distinct if not each.answer[:1].isalnum()}
+        for explanation in sorted(suspicious, key=rows.__getitem__):
+            try:
+                self._prompter.explanation(explanation, self._video)
+            except SynvitaError as error:
+                raise at_row(error, self._name, rows[explanation]) from error
+
+    def _suspicious(
+        self, items: Sequence[_Item], texts: Sequence[str], frame: PromptFrame, ordinary: str = "a"
+    ) -> list[_Item]:
+        """Items whose text, inside `frame`, has more special tokens than an ordinary one or may be too long.
+
+        Args:
+            ordinary: a text like them without special tokens of its own. All items come back where a family has its own
+                way to tokenise.
+        """
+        if type(self._family).tokenise is not Family.tokenise:
+            return list(items)
+        tokenizer = self._family.tokenizer
+        before = frame.before.replace(self._family.placeholder, self._video.placeholder)
+        special = np.array(sorted({*map(int, tokenizer.added_tokens_decoder), self._family.video_token_id}))
+        # The answer, or the token that ends an explanation, and the space before it.
+        most = self._family.context - (self._video.tokens - len(self._video.runs)) - 2
+
+        def tokens(texts: Sequence[str]) -> list[list[int]]:
+            prompts = [f"{before}{text}{frame.after}" for text in texts]
+            found: list[list[int]] = tokenizer(prompts, return_attention_mask=False)["input_ids"]
+            return found
+
+        usual = int(np.isin(tokens([ordinary])[0], special).sum())
+        found: list[_Item] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            ids = tokens(texts[start : start + _AT_ONCE])
+            lengths = np.array([len(own) for own in ids])
+            first = np.append(0, np.cumsum(lengths)[:-1])
+            specials = np.add.reduceat(np.isin(np.concatenate(ids), special), first)
+            found += [items[start + i] for i in np.flatnonzero((specials != usual) | (lengths > most))]
         return found
-
-    usual = int(np.isin(tokens(["a"])[0], special).sum())
-    found = []
-    for start in range(0, len(captions), _AT_ONCE):
-        chunk = captions[start : start + _AT_ONCE]
-        ids = tokens(chunk)
-        lengths = np.array([len(own) for own in ids])
-        ends = np.cumsum(lengths)
-        specials = np.add.reduceat(np.isin(np.concatenate(ids), special), np.append(0, ends[:-1]))
-        strange = np.flatnonzero((specials != usual) | (lengths > most))
-        found += [chunk[position] for position in strange]
-    return found
 
 
 def smallest_video(preparer: VideoPreparer) -> PreparedVideo:

@@ -89,7 +89,7 @@ class VideoPreparer:
 
 
 def as_item(video: Any, start: float | None, end: float | None) -> ScoringItem:
-    """A video as the feature cache and the decoder take it; bytes win over the path.
+    """A video as the decoder, the feature cache and `read_ahead` take it; bytes win over the path.
 
     Raises:
         VideoError: neither is there.

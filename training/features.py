@@ -1,0 +1,132 @@
+"""Features of videos from the frozen vision tower, kept from one epoch, run or evaluation to the next."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from synvita_data.alignment import AlignmentModel, EncodedVideo
+from synvita_data.alignment.feature_cache import FeatureCache, KnownVideo, tower_identity
+from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.scoring.decode_ahead import read_ahead
+from synvita_data.scoring.device import one_cpu_thread
+from synvita_data.scoring.protocol import ScoringItem
+from synvita_data.video import FramePolicy, decode
+
+from .data import TripletData
+
+# Parts of models that come behind the tower's features: training them leaves features as they are.
+_BEHIND = ("language_model", "lm_head", "multi_modal_projector", "image_newline")
+
+
+def feature_cache_of(
+    model: AlignmentModel,
+    revision: str,
+    root: str | Path,
+    *,
+    frames: FramePolicy | None = None,
+    max_bytes: int = 100 << 30,
+) -> FeatureCache:
+    """The cache of a model's features, the same as `synvita evaluate --cache` keeps for it.
+
+    Args:
+        revision: of the model, as `load_alignment_model` gives it.
+        root: folder. frames: None for the family's own. max_bytes: when to stop adding.
+
+    Raises:
+        SynvitaError: the tower is trained or adapted, so its features would not stay the same. Freeze it first.
+    """
+    moving = [
+        name
+        for name, parameter in model.named_parameters()
+        if (parameter.requires_grad or "lora_" in name) and not any(part in name for part in _BEHIND)
+    ]
+    if moving:
+        raise SynvitaError(
+            "features of a vision tower that is trained cannot be kept",
+            found=f"{len(moving)} trained tensors of it, first {moving[0]}",
+            expected="a frozen tower, as in the paper",
+            fix="Freeze the tower (tune='lora'), or train without a feature cache",
+        )
+    stock = model.family.model
+    identity = tower_identity(
+        revision.partition("+")[0],
+        stock.config.model_type,
+        stock.dtype,
+        frames or model.family.default_frames(),
+        model.prompt.joiner,
+    )
+    return FeatureCache(Path(root), identity, model.family.cache_inputs, max_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class FillReport:
+    """What `fill_feature_cache` did.
+
+    Attributes:
+        videos: distinct videos of this shard. found: that were there already. made: added.
+        not_kept: for which the cache had no room left. unreadable: that cannot be decoded.
+    """
+
+    videos: int
+    found: int
+    made: int
+    not_kept: int
+    unreadable: int
+
+
+def fill_feature_cache(
+    data: TripletData,
+    model: AlignmentModel,
+    *,
+    workers: int = 2,
+    shard: tuple[int, int] = (0, 1),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> FillReport:
+    """Encode every video that will be trained on and keep its features; a run that was killed goes on.
+
+    Args:
+        data: made with the cache.
+        model: whose tower runs, on its device.
+        workers: threads that decode ahead of it.
+        shard: (i, n) takes every n-th video from the i-th on; processes may also work on the same ones.
+        on_progress: called with videos done and in all.
+
+    Raises:
+        SynvitaError: `data` has no cache. StoreError: the cache's folder cannot be written.
+    """
+    preparer = data.preparer
+    cache = preparer.cache
+    if cache is None:
+        raise SynvitaError("the data has no feature cache to fill", fix="Give cache= to TripletData")
+    videos = data.distinct_videos()[shard[0] :: shard[1]]
+    count = dict.fromkeys(("found", "made", "not_kept", "unreadable"), 0)
+
+    def read(item: ScoringItem) -> tuple[str, KnownVideo | None]:
+        try:
+            key = cache.key(item)
+        except OSError as error:
+            raise VideoError("a video cannot be opened", file=str(item.video), found=str(error)) from error
+        if key in cache:
+            return key, None
+        frames = decode(item.video, preparer.frames, item.start, item.end)
+        record = {name: value for name, value in frames.record().items() if name != "source"}
+        return key, KnownVideo(EncodedVideo(preparer.prepare(frames)), record)
+
+    device = str(model.family.model.device)
+    for done, (_, found) in enumerate(read_ahead((each.item() for each in videos), read, workers), 1):
+        if isinstance(found, VideoError):
+            count["unreadable"] += 1  # training sets it aside, with its reason
+        elif found[1] is None:
+            count["found"] += 1
+        else:
+            key, known = found
+            # As the scorer does it, so that either finds the bits it would have made.
+            with torch.inference_mode(), one_cpu_thread(device):
+                features = model.encode(known.video.prepared)
+            kept = cache.put(key, KnownVideo(features, known.frames))
+            count["made" if kept else "found" if key in cache else "not_kept"] += 1
+        if on_progress is not None:
+            on_progress(done, len(videos))
+    return FillReport(len(videos), **count)
