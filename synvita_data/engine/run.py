@@ -45,7 +45,7 @@ def run_job(
     The store is looked at first: where nothing is to be done, this returns without importing anything
     heavy or starting any worker. Any number of runs may work on one folder, on one machine or several; they
     share the work, and each returns when all of it is settled. A worker that is lost is started again, and
-    its keys are done by whoever is free; a key that two workers were lost with, the second time alone, is
+    its keys are done by whoever is free; a key that three workers were lost with, the last time alone, is
     quarantined.
 
     Args:

@@ -13,6 +13,7 @@ from .shift import Event
 from .survey import Survey
 
 DEATHS_IN_A_ROW = 5  # of one worker without a result in between; then it is given up
+DEATHS_OF_A_KEY = 3  # workers lost with it in hand, the last with it alone; then it is quarantined
 IDLE_ROUNDS = 3  # times that workers may find nothing to take although something seems free
 POLL = 0.5  # seconds between looks at the workers
 LOOK_EVERY = 10.0  # seconds between looks at the store, for what other runs do; more where a look takes long
@@ -176,7 +177,7 @@ class Supervisor:
         post.given_up = event.kind == "cannot open" or post.deaths_in_a_row >= DEATHS_IN_A_ROW
         for key in keys:
             self._killed[key] += 1
-        if len(keys) == 1 and self._killed[keys[0]] >= 2:
+        if len(keys) == 1 and self._killed[keys[0]] >= DEATHS_OF_A_KEY:
             self._condemned[keys[0]] = said
             self._quarantine_condemned()
         if keys:
