@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 VOCABULARY = 1536  # at most; the corpus gives fewer
 
 
-def llama_tokenizer(special: Sequence[str] = ()) -> "LlamaTokenizer":
-    """A `LlamaTokenizer` with `<s>` in front, `<pad>` on the left, and the tokens `special` at the end."""
+def llama_tokenizer(
+    special: Sequence[str] = (), corpus: tuple[str, ...] | None = None, size: int = VOCABULARY
+) -> "LlamaTokenizer":
+    """A `LlamaTokenizer` with `<s>` in front, `<pad>` on the left, and the tokens `special` at the end.
+
+    Args:
+        corpus: sentences to train it on, None for `corpus.sentences`. size: of the vocabulary, at most; with
+            real captions and several thousand tokens its captions are about as long as a real model's.
+    """
     from transformers import LlamaTokenizer
 
-    vocabulary, merges = _trained("llama")
+    vocabulary, merges = _trained("llama", corpus, size)
     return LlamaTokenizer(
         vocab=dict(vocabulary),
         merges=list(merges),
@@ -58,7 +65,9 @@ def clip_tokenizer() -> "CLIPTokenizer":
 
 
 @lru_cache
-def _trained(kind: str) -> tuple[dict[str, int], list[Any]]:
+def _trained(
+    kind: str, corpus: tuple[str, ...] | None = None, size: int = VOCABULARY
+) -> tuple[dict[str, int], list[Any]]:
     """Vocabulary and merges (pairs of strings) of BPE on the corpus, split into words as this kind does."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -72,7 +81,7 @@ def _trained(kind: str) -> tuple[dict[str, int], list[Any]]:
             [pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False), words]
         )
         trainer = trainers.BpeTrainer(
-            vocab_size=VOCABULARY, min_frequency=2, special_tokens=special, show_progress=False
+            vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False
         )
     else:
         special = ["<|endoftext|>"]
@@ -91,14 +100,14 @@ def _trained(kind: str) -> tuple[dict[str, int], list[Any]]:
             tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         ending: dict[str, Any] = {"end_of_word_suffix": suffix} if suffix else {}
         trainer = trainers.BpeTrainer(
-            vocab_size=VOCABULARY,
+            vocab_size=size,
             min_frequency=2,
             special_tokens=special,
             initial_alphabet=alphabet,
             show_progress=False,
             **ending,
         )
-    tokenizer.train_from_iterator(sentences(), trainer)
+    tokenizer.train_from_iterator(sentences() if corpus is None else corpus, trainer)
     model = json.loads(tokenizer.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
