@@ -1,0 +1,248 @@
+"""The whole computation of a batch as one `nn.Module`, so that DDP and FSDP see every parameter's use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
+from synvita_data.captions import Text
+from synvita_data.errors import SynvitaError
+
+from .objective import ANSWER_LOSSES, RIGHT_ANSWERS, Supervision, right_answers, token_losses, two_way_losses
+from .triplet import TEXTS, VIDEOS, TrainingTriplet
+
+# Yes or No behind each text, for losses that read what follows it; a masked text says what its caption says.
+_ANSWERS = tuple(own + own for own in RIGHT_ANSWERS)
+
+
+@dataclass
+class TripletScores:
+    """What a model says of N triplets; all on one device, fp32 unless said otherwise.
+
+    Attributes:
+        log_odds: [N, 2, 4] in the order VIDEOS x TEXTS, 0 where there is no score.
+        scored: bool [N, 2, 4], which of them the objective reads and were computed.
+        answer_losses: [N, 2, 2] for the unmasked texts, 0 where there is no score.
+        explanation_loss: [N], sum over the tokens of an explanation and its end token; 0 where there is none.
+        supervision: what these triplets train.
+    """
+
+    log_odds: Tensor
+    scored: Tensor
+    answer_losses: Tensor
+    explanation_loss: Tensor
+    supervision: Supervision
+
+
+class TripletModule(nn.Module):
+    """An alignment model that takes triplets.
+
+    A video that is not trained on is not encoded, and a text that no term reads is not scored: where L_scr is not
+    taken (λ = 0, or no weight) the masked texts cost nothing.
+
+    Args:
+        alignment: the model, its adapters in place.
+        answer_loss: of ANSWER_LOSSES. way: `packed` or `plain`.
+        consistency: whether L_scr is taken. explains: whether explanations are trained on.
+
+    Raises:
+        TokenizerError: `token-and-end` with a tokenizer that has no end token.
+    """
+
+    # Of transformers 5.17, where the trainer would divide the loss of a window once more without it.
+    accepts_loss_kwargs = True
+    main_input_name = "triplets"
+
+    def __init__(
+        self,
+        alignment: AlignmentModel,
+        *,
+        answer_loss: str = "two-way",
+        way: str = "packed",
+        consistency: bool = True,
+        explains: bool = True,
+    ) -> None:
+        super().__init__()
+        self.alignment = alignment
+        self.answer_loss = answer_loss
+        self.way = way
+        self.consistency = consistency
+        self.explains = explains
+        if answer_loss == "token-and-end":
+            _ = alignment.prompter.end_id
+
+    @property
+    def network(self) -> Any:
+        """The PEFT model, or the stock model where there is none: what is saved."""
+        return self.alignment.model
+
+    @property
+    def config(self) -> Any:
+        """Of the stock model."""
+        return self.alignment.family.model.config
+
+    def explanation_tokens(self, triplet: TrainingTriplet) -> int:
+        """How many tokens a triplet's explanation has, its end token included."""
+        assert triplet.explanation is not None
+        assert triplet.real is not None
+        told = Explanation(triplet.texts[1].caption, triplet.explanation)
+        return len(self.alignment.prompter.explanation(told, _prepared(triplet.real)).targets)
+
+    def forward(
+        self,
+        triplets: Sequence[TrainingTriplet] | None = None,
+        videos: Sequence[tuple[PreparedVideo | EncodedVideo, Sequence[Text]]] | None = None,
+    ) -> TripletScores | tuple[Tensor, ...]:
+        """Score a batch of triplets, or, for evaluation, of videos with any texts.
+
+        Both come through here because wrappers (FSDP, autocast) act on a call of the module.
+
+        Returns:
+            `TripletScores`; of videos the log-odds of each one's texts, fp32.
+
+        Raises:
+            SynvitaError: a triplet without any video, a text beyond the model's context.
+        """
+        if triplets is None:
+            assert videos is not None
+            output = self.alignment([v for v, _ in videos], [own for _, own in videos], way=self.way)
+            return tuple(output.by_video())
+        scored = Supervision.of(triplets).needed(consistency=self.consistency)
+        asked = _Asked.of(triplets, scored, self.explains)
+        output = self.alignment(
+            [video for video, _ in asked.videos],
+            [texts for _, texts in asked.videos],
+            way=self.way,
+            vocabulary=ANSWER_LOSSES[self.answer_loss] if self.answer_loss != "two-way" else 0,
+            answers=asked.answers if self.answer_loss == "token-and-end" else None,
+            explanations=asked.explanations,
+        )
+        device = output.log_odds.device
+        count = len(triplets)
+        slots = torch.tensor(asked.slots, device=device)
+        # What was asked only so that something is computed gets no place (a score and its gradient of 0).
+        kept = scored.flatten().to(device)[slots]
+        log_odds = _placed(torch.where(kept, output.log_odds, 0.0), slots, count * 8).view(count, 2, 4)
+        if self.answer_loss == "two-way":
+            answer_losses = torch.where(scored[..., :2].to(device), two_way_losses(log_odds), 0.0)
+        else:
+            answer_losses = self._token_losses(output.vocabulary_logits, slots, kept, count)
+        owners = torch.tensor(asked.owners, device=device)
+        explanation_loss = _placed(output.explanation_loss.to(device), owners, count)
+        return TripletScores(
+            log_odds, scored.to(device), answer_losses, explanation_loss, Supervision.of(triplets, device)
+        )
+
+    def _token_losses(self, logits: Tensor | None, slots: Tensor, kept: Tensor, count: int) -> Tensor:
+        """[N, 2, 2] from the vocabulary's logits [texts, k, V]."""
+        assert logits is not None
+        yes, no = self.alignment.prompter.answer_ids
+        unmasked = slots % 4 < 2
+        pairs = slots[unmasked] // 4 * 2 + slots[unmasked] % 4
+        losses = token_losses(
+            logits[unmasked],
+            right_answers(slots.device).flatten()[pairs % 4],
+            yes=yes,
+            no=no,
+            end=self.alignment.prompter.end_id if self.answer_loss == "token-and-end" else None,
+        )
+        losses = torch.where(kept[unmasked], losses, 0.0)
+        return _placed(losses, pairs, count * 4).view(count, 2, 2)
+
+    def train(self, mode: bool = True) -> "TripletModule":
+        """Training mode for what is trained; a frozen part (vision tower, projector) stays in evaluation mode."""
+        super().train(mode)
+        if mode:
+            family = self.alignment.family
+            for child in family.backbone.children():
+                if child is not family.language_model and not any(
+                    p.requires_grad for p in child.parameters()
+                ):
+                    child.eval()
+        return self
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        """As the trainer of transformers 5.17 calls it; by default without re-entry, which DDP can follow."""
+        options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        stock = self.alignment.family.model
+        stock.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options, **more)
+        if options["use_reentrant"]:  # which finds no gradient to compute behind frozen embeddings
+            stock.enable_input_require_grads()
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        """As later releases call it."""
+        options = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
+        stock = self.alignment.family.model
+        stock.activation_checkpointing_enable(activation_checkpointing_kwargs=options, **more)
+        if options["use_reentrant"]:
+            stock.enable_input_require_grads()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A batch as the alignment model takes it.
+
+    Attributes:
+        videos: each with the texts it is scored with, at least one.
+        answers, explanations: for each of them. owners: the triplet of each.
+        slots: for each text its place in [N, 2, 4], counted through.
+    """
+
+    videos: list[tuple[PreparedVideo | EncodedVideo, list[Text]]]
+    answers: list[list[bool]]
+    explanations: list[Explanation | None]
+    owners: list[int]
+    slots: list[int]
+
+    @classmethod
+    def of(cls, triplets: Sequence[TrainingTriplet], scored: Tensor, explains: bool) -> "_Asked":
+        asked = cls([], [], [], [], [])
+        for number, (triplet, needs) in enumerate(zip(triplets, scored.tolist(), strict=True)):
+            if triplet.real is None and triplet.synthetic is None:
+                raise SynvitaError("a triplet has neither of its videos", row=triplet.row_id)
+            for which, needed in enumerate(needs):
+                video = getattr(triplet, VIDEOS[which])
+                told = None
+                if explains and which == 0 and video is not None and triplet.explanation is not None:
+                    told = Explanation(triplet.texts[1].caption, triplet.explanation)
+                texts = [k for k in range(len(TEXTS)) if needed[k]]
+                if texts or told:
+                    asked._add(number, which, video, triplet, texts or [0], told)
+        if (
+            not asked.videos
+        ):  # nothing here trains anything, but other processes wait for this one's gradients
+            first = triplets[0]
+            which = 0 if first.real is not None else 1
+            asked._add(0, which, getattr(first, VIDEOS[which]), first, [0], None)
+        return asked
+
+    def _add(
+        self,
+        number: int,
+        which: int,
+        video: PreparedVideo | EncodedVideo,
+        triplet: TrainingTriplet,
+        texts: list[int],
+        told: Explanation | None,
+    ) -> None:
+        self.videos.append((video, [triplet.texts[k] for k in texts]))
+        self.answers.append([_ANSWERS[which][k] for k in texts])
+        self.explanations.append(told)
+        self.owners.append(number)
+        self.slots.extend((number * 2 + which) * 4 + k for k in texts)
+
+
+def _prepared(video: PreparedVideo | EncodedVideo) -> PreparedVideo:
+    return video.prepared if isinstance(video, EncodedVideo) else video
+
+
+def _placed(values: Tensor, places: Tensor, size: int) -> Tensor:
+    """Values at their places among `size`, zeros elsewhere; two at one place are added."""
+    return values.new_zeros(size).index_add(0, places, values)

@@ -1,0 +1,95 @@
+"""Which process sees which triplet when: every triplet once an epoch, also where they do not divide evenly.
+
+Samplers that fill the last batch up with triplets of the first (accelerate's do) would train these twice.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+
+class TripletOrder(Sampler[list[int]]):
+    """Batches of indices for one process of several; all of them have equally many.
+
+    Triplets are dealt out in rounds of `batch` a process; what is left for the last round is dealt one by one, so
+    that no process has two more than another. A process that then has none gets a *filler*: index `-1 - k`, which
+    means triplet k, to be computed with a weight of 0, because the others wait for its gradients.
+
+    The order depends on seed and epoch alone: a run that is resumed goes on with it, and any number of
+    processes and accumulation steps sees the same triplets in an optimizer step of the same size.
+
+    Args:
+        length: triplets. batch: of one process. rank, processes: which one of how many.
+        shuffle: anew each epoch; else as they come. drop_last: leave out a last round that is not full.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch: int,
+        *,
+        rank: int = 0,
+        processes: int = 1,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+    ) -> None:
+        self.length = length
+        self.batch = batch
+        self.rank = rank
+        self.processes = processes
+        self.seed = seed
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        at_once = self.batch * self.processes
+        return self.length // at_once if self.drop_last else -(-self.length // at_once)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(range(self.length))
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            order = torch.randperm(self.length, generator=generator).tolist()
+        at_once = self.batch * self.processes
+        for start in range(0, len(self) * at_once, at_once):
+            everyone = order[start : start + at_once]
+            yield everyone[self.rank :: self.processes] or [-1 - everyone[0]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filler:
+    """A row that counts for nothing."""
+
+    row: Any
+
+
+class Rows(Dataset[Any]):
+    """A dataset with fillers at its negative indices, as `TripletOrder` asks for them."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index] if index >= 0 else Filler(self.dataset[-1 - index])
+
+
+class CollateRows:
+    """A collator around another; the batch says whether it is a filler (`batch["filler"]`)."""
+
+    def __init__(self, collate: Callable[[Sequence[Any]], dict[str, Any]]) -> None:
+        self.collate = collate
+
+    def __call__(self, rows: Sequence[Any]) -> dict[str, Any]:
+        filler = isinstance(rows[0], Filler)
+        return {**self.collate([row.row for row in rows] if filler else rows), "filler": filler}

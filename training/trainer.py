@@ -1,0 +1,362 @@
+"""`SynViTATrainer`: a Hugging Face Trainer whose loss is exact whatever the batches, windows and processes.
+
+The Trainer's own averaging counts labels, of which there are none here. So each term is a sum, divided by its own
+count over the whole accumulation window and all processes (`get_batch_samples`), and nothing is averaged afterwards.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import rotate_checkpoints, speed_metrics
+
+from synvita_data.errors import SynvitaError
+
+from .checkpoints import load_model_files, replace_folder, save_model_files
+from .collator import PackedCollator
+from .config import SynViTAConfig
+from .held_out import measure_held_out
+from .module import TripletModule, TripletScores
+from .objective import Counts, Terms, combine, counts_of, terms_of
+from .order import CollateRows, Rows, TripletOrder
+from .tally import Tally
+from .triplet import TrainingTriplet
+from .tuning import make_trainable, trains_only_language
+
+ARGUMENTS = "training_args.json"
+UNFINISHED = ".unfinished"  # in OUTPUT_DIR: the checkpoint that is being written
+
+
+class SynViTATrainer(Trainer):
+    """Fine-tune a Video LLM with the SynViTA objective.
+
+    Args:
+        model: a stock Video LLM of transformers, of a family in `synvita_data.alignment.FAMILIES`, changed in place
+            (adapters, frozen parts); or a PEFT model of one, whose adapter goes on being trained.
+        processor: of the model. args: what and how to train.
+        train_dataset: `TripletData`, or any sequence of `TrainingTriplet`.
+        eval_dataset: `EvaluationPairs` for the entailment AUC, triplets for the loss on them, or a dict of several.
+        data_collator: of triplets; `PackedCollator` by default.
+        callbacks, optimizers: as in `Trainer`.
+
+    Raises:
+        SynvitaError: whatever is wrong with arguments, model, prompt or data; before the first step.
+
+    Example:
+        >>> config = SynViTAConfig(output_dir="out", bf16=True)  # doctest: +SKIP
+        >>> data = TripletData(rows, AlignmentModel(model, processor), config.data_options(...))  # doctest: +SKIP
+        >>> SynViTATrainer(model, processor, config, data).train()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        args: SynViTAConfig,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        *,
+        data_collator: Callable[..., dict[str, Any]] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+    ) -> None:
+        if not isinstance(args, SynViTAConfig):
+            raise SynvitaError(
+                "the trainer has arguments of its own", found=type(args).__name__, expected="SynViTAConfig"
+            )
+        if args.n_gpu > 1:
+            raise SynvitaError(
+                "nn.DataParallel would average losses that are no averages",
+                found=f"{args.n_gpu} GPUs in one process",
+                expected="one process a GPU",
+                fix="Start with `accelerate launch` or torchrun, or show one GPU (CUDA_VISIBLE_DEVICES=0)",
+            )
+        _check_rows(train_dataset, "train_dataset")
+        torch.manual_seed(args.seed)  # all processes start from the same adapter
+        alignment = make_trainable(model, processor, args)
+        if args.ddp_find_unused_parameters is None and trains_only_language(alignment):
+            args.ddp_find_unused_parameters = False
+        module = TripletModule(
+            alignment,
+            answer_loss=args.answer_loss,
+            way=args.way,
+            consistency=args.consistency,
+            explains=args.explains,
+        )
+        keeps_cache = module.config.use_cache if hasattr(module.config, "use_cache") else None
+        self._tally = Tally()
+        self._tallied = 0
+        self._staging = False
+        super().__init__(
+            model=module,
+            args=args,
+            data_collator=data_collator or PackedCollator(),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processor,
+            callbacks=[*(callbacks or []), _Progress(self)],
+            optimizers=optimizers,
+        )
+        if keeps_cache is not None:
+            module.config.use_cache = keeps_cache  # the Trainer sets it, and it would be saved with the model
+        self.module = module
+        # Losses come out of `compute_loss` as parts of a window's, not as means to be averaged.
+        self.loss_is_scaled_for_ga = True
+        self.model_accepts_loss_kwargs = True
+
+    @property
+    def alignment(self) -> Any:
+        """The `AlignmentModel` that is trained."""
+        return self.module.alignment
+
+    # Data
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        if self.train_dataset is None:
+            raise SynvitaError("there is nothing to train on", expected="a train_dataset")
+        return self.loader(
+            self.train_dataset,
+            self._train_batch_size,
+            shuffle=self.args.train_sampling_strategy == "random",
+            drop_last=self.args.dataloader_drop_last,
+        )
+
+    def loader(
+        self, dataset: Any, batch: int, *, shuffle: bool = False, drop_last: bool = False, collate: Any = None
+    ) -> DataLoader[Any]:
+        """This process's share of a dataset. Not prepared by accelerate: it is dealt out already, and the model moves
+        what it needs to its device."""
+        args = self.args
+        order = TripletOrder(
+            len(dataset),
+            batch,
+            rank=args.process_index,
+            processes=args.world_size,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+        )
+        if not len(order):
+            raise SynvitaError(
+                "fewer triplets than one step of all processes takes",
+                found=f"{len(dataset)} triplets",
+                expected=f"at least {batch * args.world_size} with dataloader_drop_last",
+            )
+        return DataLoader(
+            Rows(dataset),
+            batch_sampler=order,
+            collate_fn=CollateRows(collate or self.data_collator),
+            num_workers=args.dataloader_num_workers,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Any]:
+        """The batches of a window, and what its terms are divided by: counts over them and over all processes."""
+        batches = list(islice(epoch_iterator, num_batches))
+        counts = sum((self.counts(batch) for batch in batches), Counts())
+        return batches, Counts.from_tensor(self.summed(counts.tensor(device)))
+
+    def counts(self, batch: Mapping[str, Any]) -> Counts:
+        if batch["filler"]:
+            return Counts()
+        return counts_of(
+            batch["triplets"],
+            answer_loss=self.args.answer_loss,
+            explanation_tokens=self.module.explanation_tokens if self.args.explains else None,
+        )
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum over processes."""
+        if self.args.world_size == 1:
+            return values
+        total: Tensor = self.accelerator.reduce(values, reduction="sum")
+        return total
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """This batch's part of the window's loss, times the number of processes, whose gradients are averaged.
+
+        Args:
+            num_items_in_batch: `Counts` of the window; None for this batch's own, outside of training.
+        """
+        scores: TripletScores = model(triplets=inputs["triplets"])
+        counts = self.counts(inputs) if num_items_in_batch is None else num_items_in_batch
+        loss, parts = combine(
+            self.terms(scores),
+            counts,
+            normalisation=self.args.normalisation,
+            scr_weight=self.args.scr_weight,
+            nle_weight=self.args.nle_weight if self.args.explains else 0.0,
+        )
+        if inputs["filler"]:
+            loss = loss * 0.0
+        elif num_items_in_batch is not None:
+            self._tally.add(inputs["triplets"], parts, scores.log_odds, scores.scored)
+        if num_items_in_batch is not None:
+            loss = loss * self.args.world_size
+        return (loss, scores) if return_outputs else loss
+
+    def terms(self, scores: TripletScores) -> Terms:
+        """The terms of a batch as sums, as `args` ask for them."""
+        return terms_of(
+            scores.answer_losses,
+            scores.log_odds,
+            scores.supervision,
+            margin=self.args.margin,
+            consistency=self.args.consistency,
+            explanation_loss=scores.explanation_loss,
+        )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the terms, scores and counts since the last line; all processes come here together."""
+        if "loss" in logs:
+            steps = max(self.state.global_step - self._tallied, 1)
+            logs.update(self._tally.take(self.summed, steps, self.args.device))
+            self._tallied = self.state.global_step
+        super().log(logs, start_time)
+
+    def begin_logs(self, step: int) -> None:
+        """Logs count from this optimizer step on."""
+        self._tally, self._tallied = Tally(), step
+
+    # Evaluation
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Measures of held-out data, logged and returned: see `held_out`."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(dataset, str):
+            dataset = self.eval_dataset[dataset]
+        if isinstance(dataset, Mapping):
+            found: dict[str, float] = {}
+            for name, own in dataset.items():
+                found |= self.evaluate(own, ignore_keys, f"{metric_key_prefix}_{name}")
+            return found
+        if dataset is None:
+            raise SynvitaError("there is nothing to evaluate on", expected="an eval_dataset")
+        start = time.time()
+        measures = measure_held_out(self, dataset)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
+        metrics |= speed_metrics(metric_key_prefix, start, num_samples=len(dataset))
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    # Checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not self.args.should_save:
+            return
+        if state_dict is not None:  # gathered from shards, with this module's names
+            state_dict = {name.removeprefix("alignment.model."): value for name, value in state_dict.items()}
+        save_model_files(
+            self.module.network,
+            self.processing_class,
+            Path(output_dir or str(self.args.output_dir)),
+            state=state_dict,
+            more={ARGUMENTS: json.dumps(self.args.to_dict(), indent=2, sort_keys=True, default=str) + "\n"},
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        load_model_files(self.module.network, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+            return
+        load_model_files(self.module.network, Path(str(self.state.best_model_checkpoint)))
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return str(Path(folder) / UNFINISHED) if self._staging else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """A checkpoint is written aside and gets its name when it is complete: what a killed run leaves behind is
+        never taken for one."""
+        folder = Path(self._get_output_dir(trial))
+        staging = folder / UNFINISHED
+        if self.args.should_save:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._staging = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._staging = False
+        name = f"checkpoint-{self.state.global_step}"
+        best = self.state.best_model_checkpoint
+        if best is not None and Path(best).parent == staging:
+            self.state.best_model_checkpoint = str(folder / Path(best).name)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            self.state.save_to_json(str(staging / name / "trainer_state.json"))
+            replace_folder(staging / name, folder / name)
+            shutil.rmtree(staging, ignore_errors=True)
+            rotate_checkpoints(
+                output_dir=str(folder),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        self.accelerator.wait_for_everyone()
+
+
+class _Progress(TrainerCallback):
+    """Tells the trainer's parts where training begins, and each epoch of it, a resumed one included."""
+
+    def __init__(self, trainer: SynViTATrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._trainer.begin_logs(state.global_step)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Made for each call of `train`; a resumed epoch's loader skips batches of this very sampler.
+        self._trainer.callback_handler.train_dataloader.batch_sampler.set_epoch(int(state.epoch or 0))
+
+
+def _check_rows(dataset: Any, name: str) -> None:
+    """A clear word now instead of an odd one in the first step."""
+    if dataset is None:
+        return
+    if hasattr(dataset, "column_names"):
+        raise SynvitaError(
+            f"{name} is a table of rows, not of triplets",
+            found=type(dataset).__name__,
+            expected="TripletData(rows, model, config.data_options(…))",
+        )
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise SynvitaError(
+            f"{name} has no length or no order",
+            found=type(dataset).__name__,
+            expected="a sequence of TrainingTriplet, such as TripletData",
+        )
+    if isinstance(dataset, list | tuple) and not all(isinstance(row, TrainingTriplet) for row in dataset):
+        raise SynvitaError(f"{name} holds something else than triplets", expected="TrainingTriplet")
+    if not len(dataset):
+        raise SynvitaError(f"{name} is empty")

@@ -1,0 +1,109 @@
+"""What of a model is trained: adapters of PEFT on the language model, the language model itself, or everything."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from synvita_data.alignment import AlignmentModel
+from synvita_data.errors import SynvitaError
+
+from .config import SynViTAConfig
+
+
+def make_trainable(model: Any, processor: Any, config: SynViTAConfig) -> AlignmentModel:
+    """The model with what `config.tune` names switched on and all else frozen; changed in place.
+
+    Args:
+        model: a stock Video LLM of a known family, or a PEFT model of one whose adapter goes on being trained.
+        processor: of the model.
+
+    Raises:
+        SynvitaError: no such family or prompt; an adapter that is frozen or whose base could not be found again;
+            `lora_targets` that fit no module.
+    """
+    alignment = AlignmentModel(model, processor, prompt=config.prompt, attention=config.attention)
+    if config.tune == "lora":
+        network = model if model is not alignment.family.model else _adapted(alignment, config)
+        _check_adapter(network)
+        return AlignmentModel(network, processor, prompt=config.prompt, attention=config.attention)
+    if model is not alignment.family.model:
+        raise SynvitaError(
+            "a model with an adapter can only train its adapter",
+            found=f"tune={config.tune!r} with a {type(model).__name__}",
+            fix="Use tune='lora', or merge the adapter first (merge_adapter)",
+        )
+    model.requires_grad_(config.tune == "all")
+    for part in trained_parts(alignment):
+        part.requires_grad_(True)
+    return alignment
+
+
+def trained_parts(alignment: AlignmentModel) -> tuple[nn.Module, nn.Module]:
+    """The language model and its head."""
+    return alignment.family.language_model, alignment.family.model.get_output_embeddings()
+
+
+def trains_only_language(alignment: AlignmentModel) -> bool:
+    """Whether every trained parameter belongs to the language model or its head: each batch then uses all of them."""
+    known = {id(p) for part in trained_parts(alignment) for p in part.parameters()}
+    return all(id(p) in known for p in alignment.parameters() if p.requires_grad)
+
+
+def _adapted(alignment: AlignmentModel, config: SynViTAConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    stock = alignment.family.model
+    base, revision = _origin(stock)
+    targets = config.lora_targets or alignment.family.lora_targets
+    try:
+        fits = any(
+            isinstance(module, nn.Linear) and re.fullmatch(targets, name)
+            for name, module in stock.named_modules()
+        )
+    except re.error as error:
+        raise SynvitaError("lora_targets is no regular expression", found=f"{targets}: {error}") from error
+    if not fits:
+        raise SynvitaError(
+            "no module of the model is adapted",
+            found=f"lora_targets {targets}",
+            expected="a regular expression that matches whole names of linear layers",
+            fix=f"The family's own: {alignment.family.lora_targets}",
+        )
+    network = get_peft_model(
+        stock,
+        LoraConfig(
+            r=config.lora_r,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=targets,
+        ),
+    )
+    settings = network.peft_config[network.active_adapter]
+    settings.base_model_name_or_path, settings.revision = base, revision
+    return network
+
+
+def _origin(stock: Any) -> tuple[str, str | None]:
+    """Where a loaded model came from, so that its adapter finds it again: (folder or Hub id, commit)."""
+    name = str(getattr(stock, "name_or_path", "") or "")
+    if not name:
+        raise SynvitaError(
+            "an adapter of this model could not be used later: nobody knows where the model is",
+            found="a model without name_or_path",
+            expected="a model from from_pretrained",
+            fix="Save the model (save_pretrained) and load it from there",
+        )
+    if Path(name).is_dir():
+        return str(Path(name).resolve()), None
+    return name, getattr(stock.config, "_commit_hash", None)
+
+
+def _check_adapter(network: Any) -> None:
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise SynvitaError(
+            "an adapter was loaded to be used, not to be trained",
+            found="no parameter that asks for gradients",
+            fix="PeftModel.from_pretrained(model, adapter, is_trainable=True)",
+        )
