@@ -14,6 +14,7 @@ from .commands.evaluate import evaluate
 from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
+from .commands.train import train
 from .errors import SynvitaError
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ def _root(
     pass
 
 
-for _command in (build, inspect, push, demo, evaluate, leaderboard, annotations):
+for _command in (build, inspect, push, demo, train, evaluate, leaderboard, annotations):
     app.command()(_command)
 
 

@@ -1,0 +1,122 @@
+"""`synvita train`: fine-tune a Video LLM by a recipe."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE.yaml", help="A recipe, or the name of one that comes with the package."
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes of the package.")] = False,
+    list_keys: Annotated[bool, typer.Option("--keys", help="List the keys of a recipe, with help.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Load and check model and data, say what would be trained.")
+    ] = False,
+) -> None:
+    """Fine-tune a Video LLM with real and synthetic videos, as a recipe says.
+
+    A run that was killed goes on at its last checkpoint when it is started again. Start it with
+    `accelerate launch` or `torchrun` to use several GPUs (docs/training.md).
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if list_recipes:
+        _print_recipes(console)
+        return
+    if list_keys:
+        _print_keys(console)
+        return
+    if recipe is None:
+        raise typer.BadParameter("name a recipe; --list shows those of the package")
+    from synvita_data.training.recipe import find_recipe
+
+    path = find_recipe(recipe)  # a wrong name is said at once, before torch is imported
+    from synvita_data.training.run import open_recipe, prepare
+    from synvita_data.training.run import train as run_training
+
+    read = open_recipe(path, list(changes or ()))
+    run = prepare(read, _say(console))
+    if dry_run:
+        _print_plan(console, run)
+        return
+    record = run_training(run, _say(console))
+    if run.trainer.is_world_process_zero():
+        _print_result(console, run.folder, record)
+
+
+def _say(console: "Console") -> Any:
+    """Prints on the first process only."""
+    import os
+
+    def say(line: str) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            console.print(line, markup=False)
+
+    return say
+
+
+def _print_recipes(console: "Console") -> None:
+    import yaml
+
+    from synvita_data.training.recipe import own_recipes
+
+    for name, path in own_recipes().items():
+        console.print(
+            f"  {name:<34}{yaml.safe_load(path.read_text(encoding='utf-8'))['about']}", markup=False
+        )
+
+
+def _print_keys(console: "Console") -> None:
+    from dataclasses import fields
+
+    from synvita_data.training.config import SynViTAConfig
+    from synvita_data.training.recipe import RunOptions
+
+    inherited = {f.name for f in fields(SynViTAConfig.__mro__[1])}
+    own = [
+        f for f in fields(SynViTAConfig) if f.name not in inherited or "Paper" in f.metadata.get("help", "")
+    ]
+    for title, group in (("Model, data and result", fields(RunOptions)), ("Training", own)):
+        console.print(f"\n[bold]{title}[/]")
+        for f in group:
+            choices = f.metadata.get("choices")
+            line = f.metadata["help"] + (f" One of {', '.join(choices)}." if choices else "")
+            console.print(f"  {f.name:<24}{line}", markup=False)
+    console.print(
+        "\nAnd every argument of transformers.TrainingArguments, such as per_device_train_batch_size, bf16, "
+        "gradient_checkpointing, eval_steps, save_steps, max_steps, report_to."
+    )
+
+
+def _print_plan(console: "Console", run: Any) -> None:
+    config = run.config
+    a_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
+    epochs = -(-len(run.triplets) // a_step)
+    steps = config.max_steps if config.max_steps > 0 else round(epochs * config.num_train_epochs)
+    console.print(f"{a_step} triplets a step, {steps:,} steps, result in {run.folder}", markup=False)
+    console.print("Dry run: nothing was trained and nothing was written.")
+
+
+def _print_result(console: "Console", folder: Path, record: dict[str, Any]) -> None:
+    first, last = (record["evaluations"] or [{}])[0], (record["evaluations"] or [{}])[-1]
+    measures = [key for key in last if key.startswith("eval_") and "auc" in key]
+    for key in measures:
+        before = f"{first[key]:.2f} → " if first is not last and key in first else ""
+        console.print(f"{key.removeprefix('eval_')} on held-out rows: {before}{last[key]:.2f}", markup=False)
+    seconds = record["summary"].get("train_runtime", 0.0)
+    console.print(
+        f"Saved in {folder} after {seconds:,.0f} s · synvita evaluate {folder} --task …", markup=False
+    )
