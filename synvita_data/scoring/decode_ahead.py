@@ -9,6 +9,7 @@ from ..errors import VideoError
 from ..video import FramePolicy, Frames, MissingBackendError, decode
 from .protocol import ScoringItem
 
+Item = TypeVar("Item")
 Read = TypeVar("Read")
 
 
@@ -20,8 +21,8 @@ def decode_ahead(
 
 
 def read_ahead(
-    items: Iterable[ScoringItem], read: Callable[[ScoringItem], Read], workers: int
-) -> Iterator[tuple[ScoringItem, Read | VideoError]]:
+    items: Iterable[Item], read: Callable[[Item], Read], workers: int
+) -> Iterator[tuple[Item, Read | VideoError]]:
     """Items in order with what `read` makes of them, at most `2 * workers` ahead of the one in hand.
 
     Args:
@@ -29,7 +30,7 @@ def read_ahead(
             missing, which is the machine's fault and not the video's; other exceptions end the stream.
     """
 
-    def attempt(item: ScoringItem) -> Read | VideoError:
+    def attempt(item: Item) -> Read | VideoError:
         try:
             return read(item)
         except MissingBackendError:
@@ -37,7 +38,7 @@ def read_ahead(
         except VideoError as error:
             return error
 
-    waiting: deque[tuple[ScoringItem, Future[Read | VideoError]]] = deque()
+    waiting: deque[tuple[Item, Future[Read | VideoError]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for item in items:

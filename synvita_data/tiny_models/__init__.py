@@ -20,8 +20,11 @@ FAMILIES = {
     "llava_onevision": "AutoModelForImageTextToText",
     "qwen2_5_vl": "AutoModelForImageTextToText",
     "qwen3_vl": "AutoModelForImageTextToText",
+    "mplug-owl": "AutoModelForImageTextToText",
     "clip": "AutoModel",
 }
+# Models of VQAScore, for `synvita_data.builders.vqascore`; CLIP-FlanT5 has no class in transformers.
+VQA_MODELS = ("clip_flant5", "instructblip", "llava")
 
 
 def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: int) -> Path:
@@ -30,7 +33,7 @@ def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: 
     The same arguments give the same files. torch's own random state is left as it was.
 
     Args:
-        family: of FAMILIES. folder: made if it is not there; files of an earlier model are overwritten.
+        family: of FAMILIES or VQA_MODELS. folder: made if it is not there; files of an earlier model are overwritten.
         seed: of the weights. size_overrides: see `sizes.Sizes`.
 
     Raises:
@@ -38,14 +41,16 @@ def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: 
     """
     from .sizes import Sizes
 
-    if family not in FAMILIES:
+    if family not in (*FAMILIES, *VQA_MODELS):
         raise SynvitaError(
-            "no tiny model of this family", found=family, expected=f"one of {', '.join(FAMILIES)}"
+            "no tiny model of this family",
+            found=family,
+            expected=f"one of {', '.join((*FAMILIES, *VQA_MODELS))}",
         )
     sizes = Sizes.of(**size_overrides)
     from .random_weights import construct
 
-    model, processor = construct(import_module(f"{__name__}.build_{family}").build, sizes, seed)
+    model, processor = construct(import_module(f"{__name__}.build_{family.replace('-', '_')}").build, sizes, seed)
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(path)
@@ -57,4 +62,5 @@ video_llava = partial(make_tiny, "video_llava")
 llava_onevision = partial(make_tiny, "llava_onevision")
 qwen2_5_vl = partial(make_tiny, "qwen2_5_vl")
 qwen3_vl = partial(make_tiny, "qwen3_vl")
+mplug_owl = partial(make_tiny, "mplug-owl")
 clip = partial(make_tiny, "clip")

@@ -1,0 +1,27 @@
+"""VQAScore: how well VQA models find that a synthetic video shows its captions; `docs/vqascore.md`.
+
+    models = [find_model(name) for name in ("clip-flant5-xxl", "instructblip-flan-t5-xxl", "llava-1.5-13b")]
+    report = score_videos(triplets, "folder:videos", models, Path("scores.parquet"))
+
+Importing this imports neither torch nor transformers: workers do, when there is something to score.
+"""
+
+from .job import VqaRow, VqaScoreJob, VqaSettings
+from .models import ALIASES, VqaModel, find_model
+from .questions import SCORES, score_of
+from .score import VqaScoreReport, score_videos
+from .table import Coverage
+
+__all__ = [
+    "ALIASES",
+    "SCORES",
+    "Coverage",
+    "VqaModel",
+    "VqaRow",
+    "VqaScoreJob",
+    "VqaScoreReport",
+    "VqaSettings",
+    "find_model",
+    "score_of",
+    "score_videos",
+]

@@ -1,0 +1,129 @@
+"""The work of one VQA model on a run's rows: one key a synthetic video with its two captions."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from synvita_data.engine import Worker
+from synvita_data.errors import SynvitaError
+from synvita_data.scoring.device import DTYPES
+from synvita_data.store import work_key
+from synvita_data.video import FramePolicy
+
+from .models import VqaModel
+from .questions import SCORES
+
+# Raise it when equal inputs would give other log-probabilities.
+SCORER_VERSION = 1
+
+
+class VqaRow(NamedTuple):
+    """One row to be scored.
+
+    Attributes:
+        id: of the dataset's row. video: the file. sha256: of its bytes, 64 hex digits, when it was checked.
+        caption: t^r. neg_caption: t^s, which the video was made from.
+    """
+
+    id: str
+    video: str
+    sha256: str
+    caption: str
+    neg_caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class VqaSettings:
+    """How a model looks at videos.
+
+    Attributes:
+        frames: which frames. preprocessing: `reference` (the released scorer's) or `hf`. dtype: of the weights.
+        batch_rows: videos in one batch; from 2 on scores differ in rounding with what stands beside a video.
+        threads: that read and decode ahead.
+    """
+
+    frames: FramePolicy = field(default_factory=lambda: FramePolicy(count=4, rule="segment-midpoints"))
+    preprocessing: str = "reference"
+    dtype: str = "float32"
+    batch_rows: int = 1
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise SynvitaError("weights cannot have this dtype", found=self.dtype, expected=", ".join(DTYPES))
+        if self.batch_rows < 1 or self.threads < 1:
+            raise SynvitaError(
+                "numbers of rows and threads start at 1",
+                found=f"batch_rows {self.batch_rows}, threads {self.threads}",
+            )
+
+
+@dataclass(frozen=True)
+class VqaScoreJob:
+    """Plain data: what engines send to workers.
+
+    Attributes:
+        root: the store, which may hold the results of many models. model, settings, rows: the work.
+    """
+
+    root: Path
+    model: VqaModel
+    settings: VqaSettings
+    rows: tuple[VqaRow, ...]
+
+    @property
+    def title(self) -> str:
+        return f"scoring with {self.model.label}"
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The key of each row, aligned with `rows`; rows with equal videos and captions share one.
+
+        The number of rows in a batch is no part of it, nor is the kind of score: log-probabilities are kept,
+        which both kinds are made from.
+        """
+        settings = self.settings
+        common = {
+            "version": SCORER_VERSION,
+            "kind": self.model.kind,
+            "revision": self.model.revision,
+            "frames": settings.frames.to_dict(),
+            "preprocessing": self.model.shape(settings.preprocessing),
+            "dtype": settings.dtype,
+        }
+        return tuple(
+            work_key(video=row.sha256, captions=[row.neg_caption, row.caption], **common) for row in self.rows
+        )
+
+    def needs(self) -> dict[str, VqaRow]:
+        """Key -> the first row that has it."""
+        needs: dict[str, VqaRow] = {}
+        for key, row in zip(self.keys, self.rows, strict=True):
+            needs.setdefault(key, row)
+        return needs
+
+    def open_worker(self, device: str | None) -> Worker:
+        from .worker import VqaScoreWorker
+
+        return VqaScoreWorker(self.model, self.settings, device)
+
+    def method(self, score: str) -> str:
+        """How scores came about, for the `method` column: equal text means comparable scores.
+
+        Raises:
+            SynvitaError: no such score.
+        """
+        if score not in SCORES:
+            raise SynvitaError("no such score", found=score, expected=f"one of {', '.join(SCORES)}")
+        policy, shape = self.settings.frames, self.model.shape(self.settings.preprocessing)
+        count = "" if policy.count is None else f"{policy.count} "
+        frames = f"{policy.fps:g} fps" if policy.fps is not None else f"{count}{policy.rule}"
+        size = "" if policy.size is None else f" at {policy.size}"
+        return (
+            f"{score} score; {self.model.question} prompt; {shape} preprocessing; {frames} frames{size}, "
+            f"{policy.backend}; {self.settings.dtype}"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:  # workers count their keys themselves
+        return {name: value for name, value in self.__dict__.items() if name != "keys"}

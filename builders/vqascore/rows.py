@@ -1,0 +1,90 @@
+"""Which rows are to be scored: triplets joined with their synthetic videos, each video checked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.schema import Triplet, make_row_id
+from synvita_data.store import Store
+
+from ..build.videos import check_videos
+from ..sources import FoundVideos, SyntheticVideo
+from .job import VqaRow
+
+
+@dataclass
+class PlannedRows:
+    """What there is to score.
+
+    Attributes:
+        rows: in the order of triplets, then generator and sample.
+        without_video: triplets that have no synthetic video.
+        quarantined: a record for each row, or file, that cannot be scored, as in `quarantine.jsonl`.
+        unmatched: video files that belong to no triplet.
+    """
+
+    rows: list[VqaRow] = field(default_factory=list)
+    without_video: int = 0
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+
+    def set_aside(self, error: SynvitaError, row_id: str | None = None) -> None:
+        self.quarantined.append(
+            {"stage": "videos", **({"id": row_id} if row_id else {}), **error.to_record()}
+        )
+
+
+def plan_rows(
+    triplets: Sequence[Triplet],
+    found: FoundVideos,
+    generator: str,
+    store: Store,
+    *,
+    threads: int = 2,
+    on_checked: Callable[[int, int], None] | None = None,
+) -> PlannedRows:
+    """Row ids as `synvita build` makes them, with the SHA-256 of each video's bytes.
+
+    Args:
+        generator: name in row ids of videos that do not say which model made them.
+        store: remembers videos that were checked; the build's own `videos` serves.
+        on_checked: called with how many more videos are checked, and how many there are.
+    """
+    plan = PlannedRows(unmatched=list(found.unmatched))
+    for error in found.quarantined:
+        plan.set_aside(error)
+    paths = list(dict.fromkeys(video.path for videos in found.videos.values() for video in videos))
+    checked = check_videos(
+        paths,
+        store,
+        threads=threads,
+        on_checked=None if on_checked is None else lambda more: on_checked(more, len(paths)),
+    )
+    seen: set[str] = set()
+    for triplet in triplets:
+        videos = found.of(triplet)
+        plan.without_video += not videos
+        for video in videos:
+            row_id = make_row_id(triplet.pair_id, video.generator or generator, video.sample)
+            if row_id in seen:  # a pair that the annotations have twice
+                continue
+            seen.add(row_id)
+            state = _agreed(video, checked[video.path])
+            if isinstance(state, SynvitaError):
+                plan.set_aside(state, row_id)
+            else:
+                plan.rows.append(VqaRow(row_id, str(video.path), state, triplet.caption, triplet.neg_caption))
+    return plan
+
+
+def _agreed(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:
+    if isinstance(state, str) and video.sha256 is not None and video.sha256 != state:
+        return VideoError(
+            "a video is not the one its manifest describes",
+            file=video.path,
+            found=f"sha256 {state}",
+            expected=f"sha256 {video.sha256}",
+            fix="Generate it again, or mend the manifest",
+        )
+    return state
