@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from synvita_data.errors import SynvitaError
@@ -50,19 +50,19 @@ def batches(draw):
     return torch.tensor(np.array(odds)), supervision(*rows)
 
 
-def equations(log_odds, given, margin):
+def equations(log_odds, trained, margin):
     """(L_real, L_syn, L_scr) summed over rows: Eqs. 2, 5 and 6, term by term in NumPy."""
     f = 1 / (1 + np.exp(-np.asarray(log_odds, dtype=np.float64)))
     real = synthetic = scr = 0.0
     for n in range(len(f)):
-        w = float(given.weight[n])
-        if given.takes_real[n]:
+        w = float(trained.weight[n])
+        if trained.takes_real[n]:
             real -= np.log(f[n, R, OWN]) + np.log(1 - f[n, R, CONTRAST])
-        if given.present[n, S]:
+        if trained.present[n, S]:
             synthetic -= w * (np.log(f[n, S, CONTRAST]) + np.log(1 - f[n, S, OWN]))
             scr += w * max(0, margin + f[n, S, CONTRAST_MASKED] - f[n, S, CONTRAST])
             scr += w * max(0, margin + f[n, S, OWN] - f[n, S, OWN_MASKED])
-            if given.present[n, R]:
+            if trained.present[n, R]:
                 scr += w * max(0, margin + f[n, R, OWN_MASKED] - f[n, R, OWN])
                 scr += w * max(0, margin + f[n, R, CONTRAST] - f[n, R, CONTRAST_MASKED])
     return real, synthetic, scr
@@ -75,18 +75,19 @@ def hinges(log_odds, margin):
     return margin + sign * (f[..., 2:] - f[..., :2])
 
 
-def loss_of(log_odds, given, counts, **options):
-    terms = terms_of(two_way_losses(log_odds), log_odds, given, margin=options.pop("margin", 0.2))
+def loss_of(log_odds, trained, counts, **options):
+    terms = terms_of(two_way_losses(log_odds), log_odds, trained, margin=options.pop("margin", 0.2))
     return combine(terms, counts, **options)[0]
 
 
+@settings(max_examples=50)
 @given(batches(), st.floats(0, 1), st.floats(0, 2))
 def test_terms_and_loss_are_the_papers_equations(batch, margin, lam):
-    log_odds, given = batch
-    expected = equations(log_odds, given, margin)
+    log_odds, trained = batch
+    expected = equations(log_odds, trained, margin)
     for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-5)):
         odds = log_odds.to(dtype)
-        terms = terms_of(two_way_losses(odds), odds, given, margin=margin)
+        terms = terms_of(two_way_losses(odds), odds, trained, margin=margin)
         found = (terms.real, terms.synthetic, terms.consistency)
         assert all(term.dtype == dtype and term.ndim == 0 for term in found)
         assert [float(term) for term in found] == pytest.approx(expected, rel=tolerance, abs=tolerance)
@@ -101,19 +102,20 @@ def test_terms_and_loss_are_the_papers_equations(batch, margin, lam):
         )
 
 
+@settings(max_examples=20)
 @given(batches(), st.floats(0, 2))
 def test_gradients_are_finite_differences(batch, lam):
-    log_odds, given = batch
+    log_odds, trained = batch
     assume(float(hinges(log_odds, 0.2).abs().min()) > 1e-4)
     counts = Counts(triplets=len(log_odds))
     odds = log_odds.clone().requires_grad_()
-    loss_of(odds, given, counts, scr_weight=lam).backward()
+    loss_of(odds, trained, counts, scr_weight=lam).backward()
     step = 1e-5
     for place in np.ndindex(*log_odds.shape):
         moved = log_odds.repeat(2, 1, 1, 1)
         moved[0][place] += step
         moved[1][place] -= step
-        up, down = (float(loss_of(each, given, counts, scr_weight=lam)) for each in moved)
+        up, down = (float(loss_of(each, trained, counts, scr_weight=lam)) for each in moved)
         assert float(odds.grad[place]) == pytest.approx((up - down) / (2 * step), abs=1e-7)
 
 
@@ -124,8 +126,8 @@ def test_log_odds_of_80_are_finite_and_right(dtype, m):
     both = supervision((True, True, 1.0, True))
     terms = terms_of(two_way_losses(odds), odds, both)
     # Of each video one answer is certain and right, and one certain and wrong: 0 + 80 nats.
-    assert [float(terms.real), float(terms.synthetic)] == pytest.approx([80.0, 80.0])
-    assert float(terms.consistency) == pytest.approx(4 * 0.2)  # all f equal: four margins
+    assert [terms.real.item(), terms.synthetic.item()] == pytest.approx([80.0, 80.0])
+    assert terms.consistency.item() == pytest.approx(4 * 0.2)  # all f equal: four margins
     loss, _ = combine(terms, Counts(triplets=1))
     assert loss.dtype == torch.float32
     loss.backward()
@@ -140,33 +142,35 @@ def test_log_odds_of_80_are_finite_and_right(dtype, m):
 
 def test_bf16_log_odds_are_reduced_in_fp32():
     rounded = torch.randn(64, 2, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
-    given = supervision(*[(True, True, 0.5, True)] * 64)
-    expected = equations(rounded.double(), given, 0.2)
-    terms = terms_of(two_way_losses(rounded), rounded, given)
+    trained = supervision(*[(True, True, 0.5, True)] * 64)
+    expected = equations(rounded.double(), trained, 0.2)
+    terms = terms_of(two_way_losses(rounded), rounded, trained)
     assert [float(t) for t in (terms.real, terms.synthetic, terms.consistency)] == pytest.approx(
         expected, rel=1e-6
     )
 
 
+@settings(max_examples=30)
 @given(batches())
 def test_weight_one_everywhere_is_equation_3(batch):
-    log_odds, given = batch
-    ones = Supervision(given.present, torch.ones(len(log_odds)), given.takes_real, given.has_synthetic)
+    log_odds, trained = batch
+    ones = Supervision(trained.present, torch.ones(len(log_odds)), trained.takes_real, trained.has_synthetic)
     pairs = [
-        (log_odds[n, S, OWN], log_odds[n, S, CONTRAST]) for n in range(len(log_odds)) if given.present[n, S]
+        (log_odds[n, S, OWN], log_odds[n, S, CONTRAST]) for n in range(len(log_odds)) if trained.present[n, S]
     ]
     expected = sum(-math.log(1 / (1 + math.exp(-c))) - math.log(1 / (1 + math.exp(o))) for o, c in pairs)
     assert float(synthetic_term(two_way_losses(log_odds), ones)) == pytest.approx(expected, abs=1e-9)
 
 
+@settings(max_examples=30)
 @given(batches())
 def test_without_lambda_and_weights_the_loss_is_videocons(batch):
-    log_odds, given = batch
+    log_odds, trained = batch
     none = Supervision(
-        given.present, torch.zeros(len(log_odds)), given.takes_real, torch.zeros_like(given.takes_real)
+        trained.present, torch.zeros(len(log_odds)), trained.takes_real, torch.zeros_like(trained.takes_real)
     )
     # VideoCon: cross-entropy of Yes for the caption and No for the contrast, of real videos only.
-    rows = log_odds[given.takes_real][:, R, :2].reshape(-1)
+    rows = log_odds[trained.takes_real][:, R, :2].reshape(-1)
     classes = torch.stack([rows, torch.zeros_like(rows)], dim=-1)
     targets = torch.tensor([0, 1]).repeat(len(rows) // 2)
     expected = torch.nn.functional.cross_entropy(classes, targets, reduction="sum") / len(log_odds)
@@ -215,18 +219,22 @@ def test_both_normalisations_of_a_batch_worked_by_hand():
     assert float(parts.explanation) == pytest.approx(3.5 / 11)
 
 
+@settings(max_examples=30)
 @given(batches(), st.data())
 def test_a_window_cut_in_any_way_gives_the_same_loss(batch, data):
-    log_odds, given = batch
+    log_odds, trained = batch
     counts = Counts(len(log_odds), data.draw(st.integers(1, 99)), data.draw(st.integers(1, 99)), 0)
     cut = data.draw(st.integers(0, len(log_odds)))
     for normalisation in ("paper", "released"):
-        whole = loss_of(log_odds, given, counts, normalisation=normalisation, scr_weight=0.3)
+        whole = loss_of(log_odds, trained, counts, normalisation=normalisation, scr_weight=0.3)
         parts = [
             loss_of(
                 log_odds[own],
                 Supervision(
-                    given.present[own], given.weight[own], given.takes_real[own], given.has_synthetic[own]
+                    trained.present[own],
+                    trained.weight[own],
+                    trained.takes_real[own],
+                    trained.has_synthetic[own],
                 ),
                 counts,
                 normalisation=normalisation,
@@ -251,7 +259,7 @@ def test_token_losses_are_cross_entropies(end, dtype):
         expected = torch.nn.functional.cross_entropy(own[:1], torch.tensor([target]))
         if end is not None:
             expected = expected + torch.nn.functional.cross_entropy(own[1:], torch.tensor([end]))
-        assert float(found[n, v, t]) == pytest.approx(float(expected), rel=1e-6)
+        assert found[n, v, t].item() == pytest.approx(float(expected), rel=1e-6)
     found.sum().backward()
     assert bool(logits.grad[..., 1, :].any()) == (end is not None)
 
@@ -266,22 +274,23 @@ def test_token_losses_of_80_are_finite():
     assert logits.grad.float()[1, 0].tolist() == pytest.approx([-1.0, 1.0, 0.0])
 
 
+@settings(max_examples=20)
 @given(batches())
 def test_needed_scores_are_those_that_change_the_loss(batch):
-    log_odds, given = batch
+    log_odds, trained = batch
     counts = Counts(triplets=len(log_odds))
     # A positive weight that a loss cannot feel in fp64 is not what this is about.
-    weight = torch.where(given.weight > 0, given.weight.clamp(min=0.1), 0.0)
-    given = Supervision(given.present, weight, given.takes_real, given.has_synthetic)
+    weight = torch.where(trained.weight > 0, trained.weight.clamp(min=0.1), 0.0)
+    trained = Supervision(trained.present, weight, trained.takes_real, trained.has_synthetic)
     # Every hinge is open on both sides when all f are 1/2.
     flat = torch.zeros_like(log_odds)
     for consistency in (True, False):
-        needed = given.needed(consistency=consistency)
-        base = loss_of(flat, given, counts, scr_weight=float(consistency))
+        needed = trained.needed(consistency=consistency)
+        base = loss_of(flat, trained, counts, scr_weight=float(consistency))
         for place in np.ndindex(*flat.shape):
             moved = flat.clone()
             moved[place] = 0.1
-            changed = abs(float(loss_of(moved, given, counts, scr_weight=float(consistency)) - base)) > 1e-9
+            changed = abs(float(loss_of(moved, trained, counts, scr_weight=float(consistency)) - base)) > 1e-9
             assert changed == bool(needed[place]), place
 
 
