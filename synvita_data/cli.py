@@ -11,10 +11,12 @@ from .commands.annotations import annotations
 from .commands.build import build
 from .commands.demo import demo
 from .commands.evaluate import evaluate
+from .commands.generate import generate
 from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.train import train
+from .commands.vqascore import vqascore
 from .errors import SynvitaError
 
 app = typer.Typer(
@@ -42,7 +44,7 @@ def _root(
     pass
 
 
-for _command in (build, inspect, push, demo, train, evaluate, leaderboard, annotations):
+for _command in (build, generate, vqascore, inspect, push, demo, train, evaluate, leaderboard, annotations):
     app.command()(_command)
 
 

@@ -1,0 +1,84 @@
+"""`generate_videos`: from triplets and a SPEC to a folder of videos."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from synvita_data.engine import JobReport, Shard, Standing, run_job
+from synvita_data.errors import SourceError
+from synvita_data.schema import Triplet
+from synvita_data.store import Store
+
+from ..triplets import TripletReader
+from .job import GenerateJob
+from .output import STORE, bind, check_free, publish
+from .recipe import make_requests
+from .registry import open_generator
+
+
+def generate_videos(
+    triplets: Path | str | Sequence[Triplet],
+    spec: str,
+    out: Path | str,
+    *,
+    samples: int = 1,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    name: str | None = None,
+    split: str | None = None,
+    source: str | None = None,
+    engine: Literal["local", "ray"] = "local",
+    workers: int = 1,
+    address: str | None = None,
+    shard: Shard | str | None = None,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    verify: Literal["sizes", "contents"] = "sizes",
+    on_progress: Callable[[Standing], None] | None = None,
+    devices: Sequence[str] | None = None,
+) -> JobReport:
+    """One mp4 a contrast caption and sample in `out`, with a manifest; continues where a run stopped.
+
+    The folder can be given to `synvita build --synthetic folder:OUT`. It holds videos of one generator with
+    one set of settings; more triplets, or more samples, may be added by later runs.
+
+    Args:
+        triplets: annotation file, or triplets that are read already. split, source: for files that do not say.
+        spec, overrides, name: see `open_generator`.
+        samples: videos a contrast caption.
+        engine, workers, address, shard, limit, retry_failed, verify, on_progress, devices: see `run_job`.
+
+    Returns:
+        What the run came to; requests that failed are in it and in `OUT/quarantine.jsonl`, not raised.
+
+    Raises:
+        SourceError: no such generator, a setting it cannot use, or a folder with other things in it.
+        SynvitaError: the annotation file as a whole cannot be read. What `run_job` raises.
+    """
+    if samples < 1:
+        raise SourceError("a caption needs a sample", found=f"samples={samples}", expected="1 or more")
+    out = Path(out).expanduser()
+    if isinstance(triplets, (str, Path)):
+        triplets = list(TripletReader(Path(triplets), split=split, source=source))
+    cache = out / ".work" / "weights.json" if out.is_dir() or not out.exists() else None
+    generator = open_generator(spec, overrides, name=name, cache=cache)
+    bind(out, generator.recipe)
+    job = GenerateJob(generator, tuple(make_requests(triplets, samples)), out.resolve())
+    needs = job.needs()
+    store = Store(job.root)
+    check_free(out, store, {key: [request.name for request in need] for key, need in needs.items()})
+    try:
+        return run_job(
+            job,
+            engine=engine,
+            workers=workers,
+            address=address,
+            shard=shard,
+            limit=limit,
+            retry_failed=retry_failed,
+            verify=verify,
+            on_progress=on_progress,
+            devices=devices,
+        )
+    finally:  # also of a run that was stopped
+        if (out / STORE).is_dir():
+            publish(out, store)

@@ -1,0 +1,246 @@
+"""The output folder: finished videos under readable names, and the manifest that says what they are.
+
+    OUT/<pair_id>_<NNN>.mp4     a video (the store's own file under a second name, where links work)
+    OUT/manifest.jsonl          one line a video, sorted by path; rebuilt from the store's records
+    OUT/quarantine.jsonl        one line a request that failed, with its reason
+    OUT/.work/generate/         the store: what is done, claimed, failed
+    OUT/.work/recipe.json       what this folder holds videos of
+
+The store is the truth: whatever else is missing or broken is put back from it.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from synvita_data.errors import SourceError, StoreError, SynvitaError
+from synvita_data.files import atomic_path, sha256_file, write_atomic
+from synvita_data.store import Record, Store
+
+from ..sources.manifest import NAME as MANIFEST
+from .recipe import Recipe
+
+QUARANTINE = "quarantine.jsonl"
+STORE = ".work/generate"
+BOUND_TO = ".work/recipe.json"
+PART = ".part-"
+# Another run may be about to rename its file; after a day it is not.
+ABANDONED_AFTER = 24 * 3600.0
+
+
+def bind(out: Path, recipe: Recipe) -> None:
+    """Make `out` the folder of this recipe's videos, or refuse.
+
+    Raises:
+        SourceError: it holds videos of another recipe, or a manifest that somebody else wrote.
+        SynvitaError: it cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise SynvitaError("--out is not a folder", file=out, fix="Name another --out")
+    mark = out / BOUND_TO
+    if not mark.exists() and (out / MANIFEST).exists():
+        raise SourceError(
+            "the folder holds a manifest of videos that were not generated here, and it would be replaced",
+            file=out / MANIFEST,
+            fix="Name another --out",
+        )
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
+    wanted = json.dumps(recipe.to_json(), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    _create_once(mark, wanted)
+    try:
+        found = json.loads(mark.read_bytes())
+    except ValueError as error:
+        raise SourceError("the folder's mark cannot be read", file=mark, found=str(error)) from error
+    if found != (expected := json.loads(wanted)):
+        raise SourceError(
+            "the folder holds videos that were made in another way",
+            file=mark,
+            found=_differences(found, expected),
+            fix="Name another --out: videos of two generators, or of two settings, do not mix",
+        )
+
+
+def place_videos(out: Path, record: Record) -> None:
+    """Give every video of a result its name in `out`; what is there already and right is left alone.
+
+    What else lies under that name is replaced: `check_free` has refused files of others before any work, so
+    it is an older result that was damaged, or a copy.
+    """
+    for name, fields in record.fields["videos"].items():
+        artefact = record.artefacts[name]
+        target = out / fields["path"]
+        try:
+            there = target.lstat()
+        except FileNotFoundError:
+            _link(out, artefact.path, target)
+            continue
+        if os.path.samestat(there, artefact.path.stat()):
+            continue
+        copied = stat.S_ISREG(there.st_mode) and there.st_size == artefact.size
+        if not copied or sha256_file(target) != artefact.sha256:
+            _link(out, artefact.path, target)
+
+
+def check_free(out: Path, store: Store, names: Mapping[str, Iterable[str]]) -> None:
+    """Refuse before any work if a file that is not ours has the name of a video to be made.
+
+    Args:
+        names: key -> file names of its videos.
+    """
+    if not out.is_dir():
+        return
+    present = {entry.name for entry in os.scandir(out) if entry.name.endswith(".mp4")}
+    if not present:
+        return
+    listed = _manifest_paths(out)
+    for key, wanted in names.items():
+        for name in wanted:
+            if name in present and name not in listed and store.record(key) is None:
+                target = out / name
+                # A second link is the store's: a video that was damaged before any manifest was written.
+                if target.is_symlink() or not target.is_file() or target.stat().st_nlink == 1:
+                    raise SourceError(
+                        "a file with the name of a video to be made is there, and was not made here",
+                        file=target,
+                        fix="Move it away, or name another --out",
+                    )
+
+
+def publish(out: Path, store: Store) -> int:
+    """Put every finished video in its place and write manifest and quarantine anew; how many there are.
+
+    Runs that end at the same moment take turns, so that the last one sees all.
+    """
+    with _turn(out / ".work"):
+        _tidy(out)
+        lines: dict[str, str] = {}
+        for record in store.records():
+            place_videos(out, record)
+            for name, fields in record.fields["videos"].items():
+                row = {**fields, "sha256": record.artefacts[name].sha256}
+                lines[fields["path"]] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+        failures = [
+            json.dumps(f.error, ensure_ascii=False, sort_keys=True) + "\n" for f in store.quarantined()
+        ]
+        write_atomic(out / MANIFEST, "".join(lines[path] for path in sorted(lines)))
+        if failures:
+            write_atomic(out / QUARANTINE, "".join(sorted(failures)))
+        else:
+            (out / QUARANTINE).unlink(missing_ok=True)
+    return len(lines)
+
+
+@contextmanager
+def _turn(work: Path) -> Iterator[None]:
+    with Store(work / "publish") as store:
+        while (claim := store.claim("publish")) is None:
+            time.sleep(0.1)
+        with claim:  # never committed: leaving gives the turn to the next
+            yield
+
+
+def _create_once(path: Path, content: str) -> None:
+    """Write `path` if nobody has; whole or not at all."""
+    aside = path.with_name(f"{PART}{token_hex(4)}-{path.name}")
+    aside.write_text(content, encoding="utf-8")
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except OSError:  # no links here
+        if not path.exists():
+            aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _link(out: Path, source: Path, target: Path) -> None:
+    aside = out / ".work" / f"{PART}{token_hex(4)}-{target.name}"
+    try:
+        os.link(source, aside)
+        aside.replace(target)
+    except FileNotFoundError as error:
+        raise StoreError("a finished video has gone", file=source, fix="Run again") from error
+    except OSError:  # a file system without links
+        with atomic_path(target) as copy:
+            shutil.copyfile(source, copy)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _tidy(out: Path) -> None:
+    """Remove what killed runs left: second names that never got to their place, and halves of our tables."""
+    yesterday = time.time() - ABANDONED_AFTER
+    for leftover in (out / ".work").glob(f"{PART}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if leftover.lstat().st_mtime < yesterday:
+                leftover.unlink()
+    for table in (MANIFEST, QUARANTINE):  # only who has the turn writes these
+        for leftover in out.glob(f"{PART}*-{table}"):
+            leftover.unlink(missing_ok=True)
+
+
+def _manifest_paths(out: Path) -> set[str]:
+    """The paths in a manifest of our own writing (`bind` has refused any other)."""
+    try:
+        text = (out / MANIFEST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return set()
+    paths = set()
+    for line in text.splitlines():
+        try:
+            paths.add(json.loads(line)["path"])
+        except (ValueError, KeyError, TypeError):
+            continue  # it is about to be written anew
+    return paths
+
+
+def _differences(found: Any, expected: Mapping[str, Any]) -> str:
+    if not isinstance(found, dict):
+        return "not a recipe"
+    told = []
+    for key in sorted({*found, *expected} - {"settings"}):
+        if found.get(key) != expected.get(key):
+            told.append(f"{key} {found.get(key)!r}, now {expected.get(key)!r}")
+    old, new = found.get("settings") or {}, expected["settings"]
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            told.append(f"{key} {old.get(key)!r}, now {new.get(key)!r}")
+    return "; ".join(told)
+
+
+def read_failures(out: Path) -> Iterator[tuple[set[str], SynvitaError]]:
+    """Pair ids and error of each line of the quarantine file."""
+    try:
+        text = (out / QUARANTINE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        record = json.loads(line)
+        names = record.get("videos") or [f"{record.get('id')}_001.mp4"]
+        ids = {name.rpartition("_")[0] for name in names}
+        yield ids, FailedRequest(record)
+
+
+class FailedRequest(SynvitaError):
+    """A request's failure as it was written down."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        known = {key: record.get(key) for key in ("file", "row", "found", "expected", "fix")}
+        super().__init__(str(record.get("problem", "the video could not be made")), **known)
+        self.reason = str(record.get("reason", "Error"))
+
+    def to_record(self) -> dict[str, Any]:
+        """As it was, with the name of the first error's class."""
+        return {**super().to_record(), "reason": self.reason}

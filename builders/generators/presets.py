@@ -1,0 +1,284 @@
+"""The settings that the authors of text-to-video models recommend, one preset a released model.
+
+Sources: the model cards and sampling scripts of the authors, and the defaults of diffusers' own pipelines;
+`docs/generating.md` says which value is from where. Everything here can be replaced by `--set`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# The prompt that Wan's own sampling script guides away from.
+WAN_NEGATIVE = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
+    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
+    "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+LTX_NEGATIVE = "worst quality, inconsistent motion, blurry, jittery, distorted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Settings of one released model.
+
+    Attributes:
+        name: for `--set preset=NAME`. pipeline: class name in diffusers.
+        when: `component.key` -> value in the model's JSON files (`model_index.key` for the pipeline's own);
+            the model is this preset's if all agree. Empty: every model of the class.
+        names: parts of a Hub id or folder name (lower case) that mean this model too.
+        frames, height, width, fps, steps, guidance: None leaves it to the pipeline.
+        scheduler: class name in diffusers, None keeps the checkpoint's; scheduler_options: replace its values.
+        dtype: of all weights; vae_dtype: of the VAE, None as the others.
+        offload: none, model (whole models wait in main memory) or sequential (single layers; slow).
+        vae_tiling, vae_slicing: decode in tiles, or one video at a time.
+        call: further arguments of the pipeline's call.
+    """
+
+    name: str
+    pipeline: str
+    when: Mapping[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    fps: float | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    scheduler: str | None = None
+    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "bfloat16"
+    vae_dtype: str | None = None
+    offload: str = "none"
+    vae_tiling: bool = False
+    vae_slicing: bool = False
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+
+_COGVIDEOX: dict[str, Any] = {
+    "pipeline": "CogVideoXPipeline",
+    "steps": 50,
+    "guidance": 6.0,
+    "vae_tiling": True,
+    "vae_slicing": True,
+    "scheduler_options": {"timestep_spacing": "trailing"},
+}
+_COGVIDEOX_DPM: dict[str, Any] = {"scheduler": "CogVideoXDPMScheduler", "call": {"use_dynamic_cfg": True}}
+_WAN: dict[str, Any] = {
+    "pipeline": "WanPipeline",
+    "vae_dtype": "float32",
+    "negative_prompt": WAN_NEGATIVE,
+}
+_WAN_480P: dict[str, Any] = {
+    "height": 480,
+    "width": 832,
+    "frames": 81,
+    "fps": 16,
+    "steps": 50,
+    "guidance": 5.0,
+    "scheduler": "UniPCMultistepScheduler",
+    "scheduler_options": {"flow_shift": 3.0},
+}
+_LTX: dict[str, Any] = {
+    "pipeline": "LTXPipeline",
+    "height": 512,
+    "width": 704,
+    "frames": 161,
+    "fps": 24,
+    "steps": 50,
+    "guidance": 3.0,
+    "negative_prompt": LTX_NEGATIVE,
+    "vae_tiling": True,
+}
+
+PRESETS: tuple[Preset, ...] = (
+    Preset(
+        name="cogvideox-2b",
+        names=("cogvideox-2b",),
+        when={"transformer.num_layers": 30, "transformer.num_attention_heads": 30},
+        **_COGVIDEOX,
+        height=480,
+        width=720,
+        frames=49,
+        fps=8,
+        scheduler="CogVideoXDDIMScheduler",
+        dtype="float16",
+    ),
+    Preset(
+        name="cogvideox-5b",
+        names=("cogvideox-5b",),
+        when={
+            "transformer.num_layers": 42,
+            "transformer.num_attention_heads": 48,
+            "transformer.patch_size_t": None,
+        },
+        **_COGVIDEOX,
+        **_COGVIDEOX_DPM,
+        height=480,
+        width=720,
+        frames=49,
+        fps=8,
+    ),
+    Preset(
+        name="cogvideox-1.5-5b",
+        names=("cogvideox1.5-5b", "cogvideox-1.5-5b"),
+        when={
+            "transformer.num_layers": 42,
+            "transformer.num_attention_heads": 48,
+            "transformer.patch_size_t": 2,
+        },
+        **_COGVIDEOX,
+        **_COGVIDEOX_DPM,
+        height=768,
+        width=1360,
+        frames=81,
+        fps=16,
+        offload="model",
+    ),
+    Preset(
+        name="wan2.1-1.3b",
+        names=("wan2.1-t2v-1.3b",),
+        when={"transformer.num_layers": 30, "transformer.num_attention_heads": 12},
+        **_WAN,
+        **_WAN_480P,
+    ),
+    Preset(
+        name="wan2.1-14b",
+        names=("wan2.1-t2v-14b",),
+        when={
+            "transformer.num_layers": 40,
+            "transformer.num_attention_heads": 40,
+            "model_index.boundary_ratio": None,
+        },
+        **_WAN,
+        **_WAN_480P,
+        offload="model",
+    ),
+    Preset(
+        name="wan2.2-a14b",
+        names=("wan2.2-t2v-a14b",),
+        when={
+            "transformer.num_layers": 40,
+            "transformer.num_attention_heads": 40,
+            "model_index.boundary_ratio": 0.875,
+        },
+        **_WAN,
+        height=720,
+        width=1280,
+        frames=81,
+        fps=16,
+        steps=40,
+        guidance=4.0,
+        call={"guidance_scale_2": 3.0},
+        offload="model",
+    ),
+    Preset(
+        name="wan2.2-ti2v-5b",
+        names=("wan2.2-ti2v-5b",),
+        when={"transformer.num_layers": 30, "model_index.expand_timesteps": True},
+        **_WAN,
+        height=704,
+        width=1280,
+        frames=121,
+        fps=24,
+        steps=50,
+        guidance=5.0,
+    ),
+    # From 0.9.1 on the VAE takes a time step, at which the authors decode.
+    Preset(
+        name="ltx-video-0.9.1",
+        names=("ltx-video-0.9.",),
+        when={"vae.timestep_conditioning": True},
+        **_LTX,
+        call={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
+    ),
+    Preset(name="ltx-video", names=("ltx-video",), **_LTX),
+    Preset(
+        name="ltx-2",
+        names=("ltx-2",),
+        pipeline="LTX2Pipeline",
+        height=512,
+        width=768,
+        frames=121,
+        fps=24,
+        steps=30,
+        guidance=3.0,
+        negative_prompt=LTX_NEGATIVE,
+        offload="model",
+        vae_tiling=True,
+    ),
+    Preset(
+        name="hunyuan-video",
+        names=("hunyuanvideo",),
+        pipeline="HunyuanVideoPipeline",
+        height=720,
+        width=1280,
+        frames=129,
+        fps=24,
+        steps=50,
+        guidance=6.0,
+        vae_dtype="float16",
+        offload="model",
+        vae_tiling=True,
+    ),
+    Preset(
+        name="mochi-1",
+        names=("mochi-1",),
+        pipeline="MochiPipeline",
+        height=480,
+        width=848,
+        frames=163,  # the call's own default is 19
+        fps=30,
+        steps=64,
+        guidance=4.5,
+        offload="model",
+        vae_tiling=True,
+    ),
+)
+
+# Class -> (N, multiple): frames must be N·k + 1, height and width multiples. Some pipelines would round
+# another value without an error, and the record would say what was not made.
+FRAME_STEPS: dict[str, int] = {
+    "CogVideoXPipeline": 8,
+    "WanPipeline": 4,
+    "LTXPipeline": 8,
+    "LTX2Pipeline": 8,
+    "HunyuanVideoPipeline": 4,
+    "MochiPipeline": 6,
+}
+SIZE_STEPS: dict[str, int] = {
+    "CogVideoXPipeline": 16,
+    "WanPipeline": 16,
+    "LTXPipeline": 32,
+    "LTX2Pipeline": 32,
+    "HunyuanVideoPipeline": 16,
+    "MochiPipeline": 16,
+}
+
+
+def find_preset(pipeline: str, configs: Mapping[str, Mapping[str, Any]], name: str) -> Preset | None:
+    """The preset of a model, by its configuration, else by its name; None if it is none of these.
+
+    Args:
+        configs: component -> its config.json, with the pipeline's own under `model_index`.
+        name: Hub id or folder name.
+    """
+    same_class = [preset for preset in PRESETS if preset.pipeline == pipeline]
+    for preset in same_class:
+        if preset.when and all(_lookup(configs, key) == value for key, value in preset.when.items()):
+            return preset
+    low = name.lower()
+    for preset in same_class:
+        if any(part in low for part in preset.names):
+            return preset
+    return next((preset for preset in same_class if not preset.when), None)
+
+
+def preset_by_name(name: str) -> Preset | None:
+    """The preset called `name`, None if there is none."""
+    return next((preset for preset in PRESETS if preset.name == name), None)
+
+
+def _lookup(configs: Mapping[str, Mapping[str, Any]], key: str) -> Any:
+    component, _, entry = key.partition(".")
+    return configs.get(component, {}).get(entry)

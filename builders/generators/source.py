@@ -1,0 +1,84 @@
+"""The sources `diffusers:`, `lavie:`, `videocrafter2:` and `command:`: videos are made, then found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synvita_data.engine import JobReport
+from synvita_data.errors import SourceError, SynvitaError
+from synvita_data.schema import Triplet
+
+from ..sources.folder import FolderSource
+from ..sources.source import FoundVideos
+from .generate import generate_videos
+from .output import read_failures
+from .registry import open_generator
+
+
+def open_source(
+    argument: str, *, scheme: str, generator: str | None, work: Path | None, making: Mapping[str, Any]
+) -> "GeneratedSource":
+    """The source `scheme:argument`; videos are kept in `work/generated/`.
+
+    Args:
+        generator: of a build; not used, because a generator has a name of its own (`making["name"]` sets
+            another): the same videos must not depend on which config they go into.
+        making: keyword arguments of `generate_videos`.
+
+    Raises:
+        SourceError: no folder to work in, no such model, or a setting that it cannot use.
+    """
+    if work is None:
+        raise SourceError(f"{scheme}: makes videos and needs a folder to keep them in")
+    spec = f"{scheme}:{argument}"
+    opened = open_generator(
+        spec, making.get("overrides", ()), name=making.get("name"), cache=work / "weights.json"
+    )
+    # A build with other settings takes another folder; the videos of this one stay for when it comes back.
+    return GeneratedSource(
+        spec, work / "generated" / opened.recipe.digest[:16], opened.recipe.name, dict(making)
+    )
+
+
+@dataclass
+class GeneratedSource:
+    """Makes what is missing when it is asked, and finds it as `folder:` does.
+
+    Attributes:
+        spec, making: for `generate_videos`. folder: where the videos are. generator: recorded name.
+        report: of the last run, None before.
+    """
+
+    spec: str
+    folder: Path
+    generator: str
+    making: dict[str, Any] = field(default_factory=dict)
+    report: JobReport | None = None
+
+    def find(self, triplets: Sequence[Triplet]) -> FoundVideos:
+        """The videos of `triplets`; a request that fails is quarantined with its reason.
+
+        Raises:
+            SynvitaError: what `generate_videos` raises, or a run that a limit or lost workers left unfinished:
+                a dataset must not silently lack videos.
+        """
+        self.report = generate_videos(triplets, self.spec, self.folder, **self.making)
+        if self.report.held_back or self.report.unfinished:
+            raise SynvitaError(
+                "not all videos are made yet",
+                file=self.folder,
+                found="; ".join(self.report.lines()),
+                fix="Run again; what is done stays",
+            )
+        wanted = {triplet.pair_id for triplet in triplets}
+        found = FolderSource(self.folder, self.generator).find(triplets)
+        samples = int(self.making.get("samples", 1))
+        for pair_id, videos in found.videos.items():  # of an earlier run with more samples
+            found.videos[pair_id] = [video for video in videos if video.sample <= samples]
+        # The folder may hold videos and failures of other triplets, of an earlier build.
+        found.unmatched.clear()
+        found.quarantined = [error for error in found.quarantined if "of no triplet" not in error.problem] + [
+            error for ids, error in read_failures(self.folder) if ids & wanted
+        ]
+        return found
