@@ -56,7 +56,8 @@ class ThisProcess:
     def wait(self, tell: Tell, seconds: float) -> None:
         task, self._task = self._task, None
         if task is not None:
-            work_shift(task, self._orders, lambda event: tell(0, event), self._needs)
+            with task.open_store() as store:
+                work_shift(task, store, self._orders, lambda event: tell(0, event), self._needs)
 
     def order_alone(self, keys: frozenset[str]) -> None:
         self._orders.alone = keys

@@ -58,14 +58,14 @@ class Processes:
 
     def start(self, number: int, todo: tuple[str, ...], alone: frozenset[str]) -> None:
         self._remove(number)
-        device, environment = self._placing(number)
+        device, changes = self._placing(number)
         task = Task(self._job, todo, f"{self._label}{number}", device, alone)
         events, tells = self._context.Pipe(duplex=False)
         hears, orders = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_main, args=(task, tells, hears, os.getpid()), name=f"synvita-worker-{number}"
         )
-        with _environment(environment):  # the child's own: it must be there before its first import
+        with environment(changes):  # the child's own: it must be there before its first import
             process.start()
         tells.close()
         hears.close()
@@ -186,7 +186,8 @@ def _main(task: Task, tells: Connection, hears: Connection, parent: int) -> None
         signal.signal(signal.SIGTERM, stop)
         orders = Orders(task.alone)
         threading.Thread(target=_listen, args=(hears, orders, parent), daemon=True, name="orders").start()
-        work_shift(task, orders, tell)
+        with task.open_store() as store:
+            work_shift(task, store, orders, tell)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be stopped
 
 
@@ -220,7 +221,8 @@ def _cause_of_death(exitcode: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
+def environment(changes: dict[str, str]) -> Iterator[None]:
+    """What is started within has these variables; afterwards they are as before."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

@@ -68,9 +68,14 @@ class Task:
     device: str | None = None
     alone: frozenset[str] = frozenset()
 
+    def open_store(self) -> Store:
+        """The job's store with claims of this worker's own; to be closed by a `with`."""
+        return Store(self.job.root, owner=self.label)
+
 
 def work_shift(
     task: Task,
+    store: Store,
     orders: Orders,
     tell: Callable[[Event], None],
     needs: dict[str, Any] | None = None,
@@ -80,31 +85,31 @@ def work_shift(
     A `BaseException` that is no `Exception` (an interrupt) gives all claims back and goes on.
 
     Args:
+        store: the task's own (`Task.open_store`), closed by the caller.
         needs: the job's, where they are at hand.
     """
-    with Store(task.job.root, owner=task.label) as store:
-        try:
-            needs = task.job.needs() if needs is None else needs
-            worker = task.job.open_worker(task.device)
-        except Exception as error:
-            tell(Event("cannot open", error=as_engine_error(error, "a worker cannot be opened")))
-            return
-        shift = Shift(worker, store, needs, task.todo, orders, tell)
-        try:
-            tell(Event("opened"))
-            shift.work()
-        except Exception as error:
-            full = no_room(error)
-            if full is not None:
-                last = Event("no room", error=disk_error(error, full, store.root))
-            else:
-                last = Event("broke", error=EngineError(one_line(error)))
+    try:
+        needs = task.job.needs() if needs is None else needs
+        worker = task.job.open_worker(task.device)
+    except Exception as error:
+        tell(Event("cannot open", error=as_engine_error(error, "a worker cannot be opened")))
+        return
+    shift = Shift(worker, store, needs, task.todo, orders, tell)
+    try:
+        tell(Event("opened"))
+        shift.work()
+    except Exception as error:
+        full = no_room(error)
+        if full is not None:
+            last = Event("no room", error=disk_error(error, full, store.root))
         else:
-            last = Event("finished")
-        finally:
-            with contextlib.suppress(Exception):  # a broken worker may break in closing too
-                worker.close()
-        tell(last)
+            last = Event("broke", error=EngineError(one_line(error)))
+    else:
+        last = Event("finished")
+    finally:
+        with contextlib.suppress(Exception):  # a broken worker may break in closing too
+            worker.close()
+    tell(last)
 
 
 class Shift:

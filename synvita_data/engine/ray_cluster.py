@@ -1,0 +1,262 @@
+"""Workers that Ray places: on the cluster at an address, or on one of this machine that lives as long as the run.
+
+Ray starts actors, says when one died, and carries orders and events; all that must survive stands in the store.
+Every machine needs this package, the job's models, and the store's folder under the same path.
+"""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import EngineError
+from .crew import Tell
+from .faults import one_line
+from .job import Job
+from .processes import environment, usable_cpus
+from .shift import Event, Orders, Task, work_shift
+
+GRACE = 5.0  # seconds an actor has to end what it does before its claims are given back for it
+ANSWER = 60.0  # seconds in which a living ledger answers
+OBJECT_STORE = 100 * 2**20  # bytes; nothing but tasks and events goes through Ray
+
+
+class Ledger:
+    """An actor beside the engine that keeps what workers tell until it is asked.
+
+    A worker waits until its event is here: what a killed worker had in hand is always known.
+    """
+
+    def __init__(self) -> None:
+        self._events: list[tuple[int, Event]] = []
+
+    def tell(self, number: int, event: Event) -> None:
+        self._events.append((number, event))
+
+    def drain(self) -> list[tuple[int, Event]]:
+        events, self._events = self._events, []
+        return events
+
+
+class Hand:
+    """One worker's actor. `work` runs in one thread of it, orders come in another."""
+
+    def __init__(self, task: Task, tell: Callable[[Event], None]) -> None:
+        self._task = task
+        self._tell = tell
+        self._orders = Orders(task.alone)
+        self._store = task.open_store()
+        self._ended = threading.Event()
+
+    def work(self) -> None:
+        try:
+            with self._store:
+                work_shift(self._task, self._store, self._orders, self._tell)
+        finally:
+            self._ended.set()
+
+    def order_alone(self, keys: frozenset[str]) -> None:
+        self._orders.alone = keys
+
+    def stop(self, seconds: float) -> None:
+        """Give all claims back: by ending what is in hand if that is quick, else by dropping it."""
+        self._orders.stop()
+        if not self._ended.wait(seconds):
+            self._store.close()  # what is committed from now on is lost to the next worker's result
+
+
+class RayActors:
+    """A crew of actors, with a GPU each where the cluster has GPUs, else with a CPU each.
+
+    Args:
+        label: of the workers' claims; their numbers follow.
+        address: of a running cluster ("auto", "host:port", "ray://…"); None starts one on this machine.
+
+    Raises:
+        EngineError: Ray is not installed, or the cluster does not answer.
+    """
+
+    def __init__(self, job: Job, workers: int, label: str, address: str | None = None) -> None:
+        self.size = workers
+        self._job = job
+        self._label = label
+        self._address = address
+        self._ray: Any = _import_ray(local=address is None)
+        self._ours = False  # whether the connection, and the local cluster, are ours to end
+        self._folder: str | None = None
+        self._on_gpu = False
+        self._ledger: Any = None
+        self._actors: dict[int, Any] = {}
+        self._shifts: dict[Any, int] = {}  # reference to a shift's end -> worker
+        self._ended: set[int] = set()  # workers whose last event has come
+
+    def __enter__(self) -> "RayActors":
+        if not self._ray.is_initialized():
+            self._connect()
+        self._on_gpu = self._ray.cluster_resources().get("GPU", 0) > 0
+        here = self._ray.get_runtime_context().get_node_id()
+        near = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
+        self._ledger = self._ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=near).remote()
+        return self
+
+    def start(self, number: int, todo: tuple[str, ...], alone: frozenset[str]) -> None:
+        self._remove(number)
+        task = Task(self._job, todo, f"{self._label}{number}", "cuda:0" if self._on_gpu else None, alone)
+        resources = {"num_cpus": 1, "num_gpus": 1} if self._on_gpu else {"num_cpus": 1}
+        make = self._ray.remote(Hand).options(max_concurrency=3, max_restarts=0, **resources)
+        actor = make.remote(task, _Teller(self._ledger, number))
+        self._actors[number] = actor
+        self._shifts[actor.work.remote()] = number
+
+    def wait(self, tell: Tell, seconds: float) -> None:
+        ray = self._ray
+        ready, _ = ray.wait(list(self._shifts), num_returns=1, timeout=seconds) if self._shifts else ([], [])
+        events = self._drained()  # after the look at the shifts: then nothing of a dead worker is missing
+        for number, event in events:
+            if event.kind in ("finished", "cannot open", "no room", "broke"):
+                self._ended.add(number)
+            tell(number, event)
+        for shift in ready:
+            number = self._shifts.pop(shift, None)
+            if number is None:
+                continue  # started again meanwhile
+            try:
+                ray.get(shift)
+                died = None if number in self._ended else "its Ray actor ended without a word"
+            except ray.exceptions.RayError as error:
+                died = f"its Ray actor died: {_first_sentence(error)}"
+            if died is not None and number not in self._ended:
+                self._ended.add(number)
+                tell(number, Event("died", error=EngineError(died)))
+
+    def order_alone(self, keys: frozenset[str]) -> None:
+        for actor in self._actors.values():
+            actor.order_alone.remote(keys)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ray = self._ray
+        try:
+            stopping = [self._actors[n].stop.remote(GRACE) for n in self._shifts.values()]
+            if stopping:
+                ray.wait(stopping, num_returns=len(stopping), timeout=GRACE + 5)
+        finally:
+            for number in list(self._actors):
+                self._remove(number)
+            if self._ledger is not None:
+                ray.kill(self._ledger)
+            self._disconnect()
+
+    def _remove(self, number: int) -> None:
+        actor = self._actors.pop(number, None)
+        if actor is None:
+            return
+        shifts = [shift for shift, of in self._shifts.items() if of == number]
+        if number in self._ended and shifts:  # it is closing its store
+            self._ray.wait(shifts, timeout=GRACE)
+        for shift in shifts:
+            del self._shifts[shift]
+        self._ended.discard(number)
+        self._ray.kill(actor)
+
+    def _drained(self) -> list[tuple[int, Event]]:
+        try:
+            return self._ray.get(self._ledger.drain.remote(), timeout=ANSWER)
+        except self._ray.exceptions.RayError as error:
+            raise EngineError(
+                f"the connection to Ray is lost: {_first_sentence(error)}",
+                fix="Run again when the cluster is well; what was done is in the store",
+            ) from error
+
+    def _connect(self) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            if self._address is None:
+                self._folder = tempfile.mkdtemp(prefix="synvita-ray-", dir=_short_temporary_folder())
+                # What this process can import, its workers can: also from a checkout.
+                with environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+                    self._ray.init(
+                        address="local",
+                        num_cpus=max(self.size, usable_cpus()),
+                        object_store_memory=OBJECT_STORE,
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        logging_level="error",
+                        _temp_dir=self._folder,
+                    )
+            else:
+                self._ray.init(address=self._address, log_to_driver=False, logging_level="error")
+            self._ours = True
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            self._disconnect()
+            raise EngineError(
+                f"Ray cannot be reached: {one_line(error)}",
+                found=self._address or "a new cluster on this machine",
+                fix="Give the address that 'ray start --head' printed, or none for a cluster on this machine",
+            ) from error
+        except BaseException:
+            self._disconnect()
+            raise
+        finally:
+            if threading.current_thread() is threading.main_thread() and handler is not None:
+                signal.signal(
+                    signal.SIGTERM, handler
+                )  # Ray sets its own, which would end us with another status
+
+    def _disconnect(self) -> None:
+        if self._ours or self._folder is not None:
+            self._ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._ours, self._folder = False, None
+
+
+class _Teller:
+    """Sends a worker's events to the ledger and waits until they are there."""
+
+    def __init__(self, ledger: Any, number: int) -> None:
+        self._ledger = ledger
+        self._number = number
+
+    def __call__(self, event: Event) -> None:
+        import ray
+
+        ray.get(self._ledger.tell.remote(self._number, event))
+
+
+def _import_ray(*, local: bool) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if local:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home folder
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "ray":
+            raise
+        raise EngineError(
+            "the engine 'ray' needs Ray, which is not installed", fix="pip install 'synvita-data[ray]'"
+        ) from None
+    return ray
+
+
+def _short_temporary_folder() -> str:
+    """Ray's sockets lie some 65 characters below it, and a socket's path may have 107."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= 20 or not Path("/tmp").is_dir() else "/tmp"
+
+
+def _first_sentence(error: BaseException) -> str:
+    """The first line of Ray's page-long text, with the kind of exit it tells of."""
+    text = str(error).strip() or type(error).__name__
+    kind = re.search(r"exit type: (\w+)", text)
+    first = text.splitlines()[0].strip()[:300]
+    return f"{first} ({kind[1]})" if kind else first
