@@ -76,6 +76,10 @@ class TokenizerError(SynvitaError):
     """A tokenizer has no character offsets, or cuts what it is given."""
 
 
+class ContextError(SynvitaError):
+    """A prompt has more tokens than the model's context."""
+
+
 class ScoreError(SynvitaError):
     """A score is missing, not a number, out of range, or belongs to another caption."""
 

@@ -105,7 +105,7 @@ def load_alignment_model(
     family = get_family(checkpoint.model_type)
     weights = torch_dtype(dtype)
     place = None if device_map else pick_device(device)
-    kind = getattr(transformers, family.model_class)
+    kind = family.network_class()
     name, revision = checkpoint.base, checkpoint.revision
     with _explained(name):
         processor = transformers.AutoProcessor.from_pretrained(name, revision=revision)

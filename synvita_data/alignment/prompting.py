@@ -8,14 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..captions import Text
-from ..errors import CaptionError, SynvitaError, TokenizerError
+from ..errors import CaptionError, ContextError, TokenizerError
 from ..masking import MaskedPrompt
 from ..prompts import Prompt, explanation_prompt
 from .families.family import Family, PreparedVideo
-
-
-class ContextError(SynvitaError):
-    """A prompt has more tokens than the model's context."""
 
 
 @dataclass(frozen=True, slots=True)
