@@ -18,9 +18,12 @@ VOCABULARY = 1536  # at most; the corpus gives fewer
 
 
 def llama_tokenizer(
-    special: Sequence[str] = (), corpus: tuple[str, ...] | None = None, size: int = VOCABULARY
+    special: Sequence[str] = (),
+    corpus: tuple[str, ...] | None = None,
+    size: int = VOCABULARY,
+    pad: str = "<pad>",
 ) -> "LlamaTokenizer":
-    """A `LlamaTokenizer` with `<s>` in front, `<pad>` on the left, and the tokens `special` at the end.
+    """A `LlamaTokenizer` with `<s>` in front, `pad` on the left, and the tokens `special` at the end.
 
     Args:
         corpus: sentences to train it on, None for `corpus.sentences`. size: of the vocabulary, at most; with
@@ -32,7 +35,7 @@ def llama_tokenizer(
     return LlamaTokenizer(
         vocab=dict(vocabulary),
         merges=list(merges),
-        pad_token="<pad>",
+        pad_token=pad,
         padding_side="left",
         add_bos_token=True,
         model_max_length=4096,

@@ -12,6 +12,12 @@ STOCK_PROMPTS = {
     "llava_onevision": '<|im_start|>user\n<video>Does this video entail the description: "{}"?<|im_end|>\n'
     "<|im_start|>assistant\n",
 }
+# tests/mplug_owl/ has a reference of its own for it; here are its pieces put together.
+STOCK_PROMPTS["mplug-owl"] = (
+    "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the user's questions.\nHuman: <|video|>\nHuman: Does this video entail "
+    'the description: "{}"?\nAI: '
+)
 FAST = "video_llava"  # each other family has a quick test of its own, test_family_<name>.py
 
 

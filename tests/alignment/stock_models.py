@@ -59,9 +59,14 @@ def hidden_positions(tokenizer, ids: list[int], prompt: str, caption: str, spans
     # Not by the caption itself: a short one is also in "assistant".
     start = prompt.index(BEFORE_CAPTION) + len(BEFORE_CAPTION)
     assert prompt.startswith(caption, start)
+    after = 0
+    if "<|video|>" in prompt:  # mPLUG-Owl reads a prompt in pieces; the caption's ends before the last
+        first, last = prompt.index("\nHuman: Does") + len("\nHuman: "), prompt.rindex("AI: ")
+        after = len(tokenizer(prompt[last:], add_special_tokens=False)["input_ids"])
+        prompt, start = prompt[first:last], start - first
     dark = {start + i for a, b in spans for i in range(a, b) if not caption[i].isspace()}
-    tokens = tokenizer(prompt, return_offsets_mapping=True)
-    behind = len(ids) - len(tokens["input_ids"])
+    tokens = tokenizer(prompt, return_offsets_mapping=True, add_special_tokens=not after)
+    behind = len(ids) - len(tokens["input_ids"]) - after
     found = []
     for position, (a, b) in enumerate(tokens["offset_mapping"]):
         if dark & set(range(a, b)):
@@ -95,7 +100,7 @@ def answer_id(tokenizer, answer: str) -> int:
 
 def stock_positions(model, inputs):
     """Positions of the sequence with nothing hidden, by the stock model's own count."""
-    if hasattr(model.model, "get_rope_index"):
+    if hasattr(getattr(model, "model", None), "get_rope_index"):
         return model.model.get_rope_index(
             inputs["input_ids"],
             mm_token_type_ids=inputs["mm_token_type_ids"],

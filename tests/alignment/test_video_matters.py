@@ -55,6 +55,8 @@ def test_gradients_reach_what_the_tower_made(stock):
         assert float(values[0] - values[1]) == pytest.approx(2e-2 * float(gradient.norm()), rel=0.05)
 
 
+# mPLUG-Owl's tower is read by an abstractor: 65 tokens, whatever the features are.
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "mplug-owl"])
 def test_features_that_do_not_fit_are_refused(stock):
     model = AlignmentModel(*stock)
     long, short = (model.encode(clip(0, frames, 64, 96)) for frames in (6, 4))
@@ -69,7 +71,7 @@ def test_an_argument_that_the_stock_forward_does_not_name_is_refused(stock, monk
     video = clip(0, 4, 64, 96)
     prepared = model.prepare(video)
     renamed = type(prepared)(
-        {"pixels_of_video" if name.startswith("pixel") else name: t for name, t in prepared.inputs.items()},
+        {"pixels_of_video" if "pixel" in name else name: t for name, t in prepared.inputs.items()},
         prepared.placeholder,
         prepared.runs,
     )

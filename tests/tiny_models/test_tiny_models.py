@@ -22,6 +22,7 @@ CLASSES = {
     ),
     "qwen2_5_vl": ("Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLProcessor", "Qwen2Tokenizer"),
     "qwen3_vl": ("Qwen3VLForConditionalGeneration", "Qwen3VLProcessor", "Qwen2Tokenizer"),
+    "mplug-owl": ("MplugOwlForConditionalGeneration", "MplugOwlProcessor", "LlamaTokenizer"),
 }
 FAST = {"video_llava", "clip"}
 every_family = pytest.mark.parametrize(

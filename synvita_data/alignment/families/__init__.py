@@ -14,6 +14,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "qwen2_5_vl": ("qwen2_5_vl", "Qwen2_5VL"),
     "qwen3_vl": ("qwen3_vl", "Qwen3VL"),
     "llava_onevision": ("llava_onevision", "LlavaOnevision"),
+    "mplug-owl": ("mplug_owl", "MplugOwl"),
 }
 
 
