@@ -61,6 +61,11 @@ def rows(number: int) -> list[dict]:
     return made
 
 
+def triplets_of(data: list[dict], collator) -> list[TrainingTriplet]:
+    prepare = collator.preparer().prepare
+    return [as_triplet(row, number, prepare) for number, row in enumerate(data)]
+
+
 def as_triplet(row: dict, number: int, prepare) -> TrainingTriplet:
     real, synthetic = (None if row[side] is None else prepare(row[side]) for side in ("real", "synthetic"))
     triplet = TrainingTriplet(
@@ -172,9 +177,28 @@ def difference(one, two) -> float:
     return float(gap / sum(value.square().sum() for value in two.values()).sqrt())
 
 
-def trained_gradients(model, data, collator, loss, folder, *, batch: int, accumulation: int):
-    """(gradients, loss) of one optimiser step of a stock Trainer over all of `data`, in its order."""
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+def training_arguments(folder, **changes):
+    from transformers import TrainingArguments
+
+    arguments = {
+        "per_device_train_batch_size": 1,
+        "num_train_epochs": 1,
+        "learning_rate": 0.0,
+        "max_grad_norm": 0.0,
+        "train_sampling_strategy": "sequential",
+        "remove_unused_columns": False,
+        "save_strategy": "no",
+        "report_to": [],
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+    }
+    return TrainingArguments(str(folder), **{**arguments, **changes})
+
+
+def trained_gradients(model, data, collator, loss, folder, *, batch: int, accumulation: int, **changes):
+    """(gradients, logged loss) of one optimiser step of a stock Trainer over all of `data`, in its order."""
+    from transformers import Trainer, TrainerCallback
 
     seen = {}
 
@@ -182,25 +206,12 @@ def trained_gradients(model, data, collator, loss, folder, *, batch: int, accumu
         def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
             seen.setdefault("gradients", gradients(model))
 
-    arguments = TrainingArguments(
-        str(folder),
-        per_device_train_batch_size=batch,
-        gradient_accumulation_steps=accumulation,
-        num_train_epochs=1,
-        learning_rate=0.0,
-        max_grad_norm=0.0,
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
-        logging_steps=1,
-    )
     model.zero_grad(set_to_none=True)
     trainer = Trainer(
         model,
-        arguments,
+        training_arguments(
+            folder, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation, **changes
+        ),
         train_dataset=data,
         data_collator=collator,
         compute_loss_func=loss,

@@ -1,0 +1,221 @@
+"""`SynViTALoss` in a stock Trainer: its gradients are those of the paper's loss, pair by pair, however a step is cut."""
+
+import re
+
+import pytest
+import torch
+from stock_pairs import (
+    adapted,
+    difference,
+    gradients,
+    reference_loss,
+    rows,
+    trained_gradients,
+    training_arguments,
+    triplets_of,
+)
+
+from synvita_data.errors import SynvitaError
+from synvita_data.training.loss import SynViTALoss
+from synvita_data.training.stock_collator import StockCollator
+
+# Video-LLaVA's forward takes loss arguments, Qwen2.5-VL's does not: a Trainer scales their losses differently.
+FAMILIES = ("video_llava", "qwen2_5_vl")
+ROWS = rows(8)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    from synvita_data.tiny_models import make_tiny
+
+    made = {}
+
+    def get(family):
+        if family not in made:
+            made[family] = adapted(make_tiny(family, tmp_path_factory.mktemp(family)))
+        return made[family]
+
+    return get
+
+
+def expected_of(model, processor, family, data, answer_loss="two-way", lam=1.0):
+    """(gradients, loss) pair by pair."""
+    model.train()
+    model.zero_grad(set_to_none=True)
+    loss = reference_loss(model.get_base_model(), processor, family, data, answer_loss, lam)
+    loss.backward()
+    return gradients(model), loss.item()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_cut_in_any_way_has_the_gradients_of_the_papers_loss(models, family, tmp_path):
+    model, processor = models(family)
+    reference, loss = expected_of(model, processor, family, ROWS)
+    collator = StockCollator(model, processor)
+    data = triplets_of(ROWS, collator)
+    # All at once; one by one; ragged, the last batch smaller.
+    for batch, accumulation in ((8, 1), (1, 8), (3, 3)):
+        found, logged = trained_gradients(
+            model, data, collator, SynViTALoss(), tmp_path, batch=batch, accumulation=accumulation
+        )
+        assert difference(found, reference) < 1e-5, (batch, accumulation)
+        assert logged == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "answer_loss"),
+    [
+        ("video_llava", "token-and-end"),
+        pytest.param("video_llava", "token", marks=pytest.mark.slow),
+        pytest.param("qwen2_5_vl", "token-and-end", marks=pytest.mark.slow),
+    ],
+)
+def test_losses_of_tokens(models, family, answer_loss, tmp_path):
+    model, processor = models(family)
+    few = ROWS[:3]
+    reference, loss = expected_of(model, processor, family, few, answer_loss)
+    for keep in (True, False):
+        collator = StockCollator(model, processor, answer_loss=answer_loss, logits_to_keep=keep)
+        found, logged = trained_gradients(
+            model,
+            triplets_of(few, collator),
+            collator,
+            SynViTALoss(answer_loss=answer_loss),
+            tmp_path,
+            batch=2,
+            accumulation=2,
+        )
+        assert difference(found, reference) < 1e-5
+        assert logged == pytest.approx(loss, rel=1e-5)
+
+
+def test_without_regularisation_no_masked_text_is_scored(models, tmp_path):
+    model, processor = models("video_llava")
+    few = ROWS[2:6]
+    reference, loss = expected_of(model, processor, "video_llava", few, lam=0.0)
+    collator = StockCollator(model, processor, consistency=False)
+    data = triplets_of(few, collator)
+    # Two texts of each video that takes its L_real, or has a weight.
+    assert len(collator(data)["input_ids"]) == 2 * (2 + 3)
+    found, logged = trained_gradients(
+        model, data, collator, SynViTALoss(scr_weight=0.0), tmp_path, batch=4, accumulation=1
+    )
+    assert difference(found, reference) < 1e-5
+    assert logged == pytest.approx(loss, rel=1e-5)
+    with pytest.raises(SynvitaError, match=r"another loss.*consistency=False.*scr_weight is 1"):
+        trained_gradients(model, data, collator, SynViTALoss(), tmp_path, batch=8, accumulation=1)
+    other = SynViTALoss(scr_weight=0.0, answer_loss="token-and-end")
+    with pytest.raises(SynvitaError, match=r"another loss.*answers not appended"):
+        trained_gradients(model, data, collator, other, tmp_path, batch=8, accumulation=1)
+
+
+def stock_trainer(model, collator, loss, folder, data=None, **changes):
+    from transformers import Trainer
+
+    return Trainer(
+        model,
+        training_arguments(folder, **changes),
+        train_dataset=data,
+        eval_dataset=data,
+        data_collator=collator,
+        compute_loss_func=loss,
+        callbacks=[loss],
+    )
+
+
+def test_evaluation_is_the_mean_over_triplets(models, tmp_path):
+    model, processor = models("video_llava")
+    few = ROWS[:4]
+    with torch.no_grad():
+        loss = reference_loss(model.get_base_model(), processor, "video_llava", few, "two-way", 1.0).item()
+    collator = StockCollator(model, processor)
+    trainer = stock_trainer(
+        model,
+        collator,
+        SynViTALoss(),
+        tmp_path,
+        triplets_of(few, collator),
+        per_device_eval_batch_size=3,
+        prediction_loss_only=True,
+    )
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_releases_evaluation_without_a_count_takes_the_batchs_own(models):
+    """transformers 5.17 gives no count in evaluation."""
+    model, processor = models("video_llava")
+    collator = StockCollator(model, processor)
+    batch = collator(triplets_of(ROWS[:3], collator))
+    labels = batch.pop("labels")
+    with torch.no_grad():
+        outputs = model(**batch)
+        expected = reference_loss(model.get_base_model(), processor, "video_llava", ROWS[:3], "two-way", 1.0)
+    assert SynViTALoss()(outputs, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert SynViTALoss()(outputs.to_tuple(), labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_wrong_arguments_are_refused_when_the_trainer_is_made(models, tmp_path):
+    model, processor = models("video_llava")
+    collator = StockCollator(model, processor)
+    with pytest.raises(SynvitaError, match="remove_unused_columns=True"):
+        stock_trainer(model, collator, SynViTALoss(), tmp_path, remove_unused_columns=True)
+    loss = SynViTALoss()
+    alone = training_arguments(tmp_path)
+    with pytest.raises(SynvitaError, match="DataParallel"):
+        loss.on_init_end(alone, None, None, model=torch.nn.DataParallel(torch.nn.Linear(1, 1)))
+    with pytest.raises(SynvitaError, match=r"`released`"):
+        SynViTALoss(normalisation="released")
+    with pytest.raises(SynvitaError, match="not negative"):
+        SynViTALoss(margin=-0.1)
+    with pytest.raises(SynvitaError, match="no such answer loss"):
+        SynViTALoss(answer_loss="mse")
+
+
+def test_wrong_batches_are_refused_before_the_first_step(models):
+    model, processor = models("video_llava")
+    collator = StockCollator(model, processor)
+    batch = collator(triplets_of(ROWS[:2], collator))
+    labels = batch.pop("labels")
+    with torch.no_grad():
+        outputs = model(**batch)
+    loss = SynViTALoss()
+    for foreign in (None, batch["input_ids"], labels[:, 1:], labels + 1, labels[:0], labels.float()):
+        with pytest.raises(SynvitaError, match="not made by StockCollator"):
+            loss(outputs, foreign, 1)
+    with pytest.raises(SynvitaError, match=r"multiple of 34"):
+        loss(outputs, labels, 69)
+    # One number a GPU is what a Trainer with nn.DataParallel passes.
+    with pytest.raises(SynvitaError, match="DataParallel"):
+        loss(outputs, labels, torch.tensor([[68.0], [68.0]]))
+    with pytest.raises(SynvitaError, match="not those of the batch"):
+        loss({"logits": outputs.logits[:-1]}, labels, 68)
+    with pytest.raises(SynvitaError, match="no logits"):
+        loss({"logits": None}, labels, 68)
+
+
+def test_the_lines_of_the_documentation_train(repo_root, tmp_path, monkeypatch):
+    """Every Python block of README and guides that shows `SynViTALoss` runs as it stands, on a tiny model."""
+    from small_triplets import dataset, row
+
+    import synvita_data.dataset
+    from synvita_data.tiny_models import make_tiny
+
+    guides = [repo_root / "README.md", *sorted((repo_root / "docs").glob("training*.md"))]
+    blocks = [
+        block
+        for guide in guides
+        for block in re.findall(r"```python\n(.*?)```", guide.read_text(), flags=re.DOTALL)
+        if "compute_loss_func=" in block
+    ]
+    assert blocks
+    folder = make_tiny("video_llava", tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    built = dataset([row(video) for video in range(3)], tmp_path)
+    monkeypatch.setattr(synvita_data.dataset, "load_triplets", lambda *args, **kwargs: built)
+    for block in blocks:
+        code = block.replace("LanguageBind/Video-LLaVA-7B-hf", str(folder))
+        names = {}
+        exec(compile(code, "documentation", "exec"), names)
+        state = names["trainer"].state
+        assert state.global_step >= 1
+        assert all(torch.isfinite(torch.tensor(log["loss"])) for log in state.log_history if "loss" in log)
