@@ -157,7 +157,7 @@ def survive_kills(
 
 
 def fork(run: Callable[[], JobReport], start: str = "fork") -> int:
-    """`run` in a child, whose exit status is the report's."""
+    """`run` in a child, whose exit status is the report's (70: an exception; a SystemExit's own)."""
     pid = os.fork()
     if pid:
         return pid
@@ -165,6 +165,8 @@ def fork(run: Callable[[], JobReport], start: str = "fork") -> int:
     try:
         processes.START_METHOD = start
         status = run().exit_status
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 70
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

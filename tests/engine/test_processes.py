@@ -1,0 +1,155 @@
+"""`run_job` with local processes: who works where, and what becomes of those that die."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from engine.kill_harness import fork, join, lives
+from engine.number_jobs import Squares, assert_whole, lines, made, workers_of
+
+from synvita_data.engine import processes, run_job
+from synvita_data.engine.processes import visible_gpus
+from synvita_data.errors import EngineError
+from synvita_data.store import Store
+
+
+@pytest.fixture(autouse=True)
+def cheap_start(monkeypatch):
+    monkeypatch.setattr(processes, "START_METHOD", "fork")
+
+
+def squares(tmp_path: Path, **settings) -> Squares:
+    return Squares(tmp_path / "store", tmp_path / "log", **settings)
+
+
+def opened(job: Squares) -> list[list[str]]:
+    """PID, device and CUDA_VISIBLE_DEVICES of each worker that was opened."""
+    return [line.split() for line in lines(job.log.with_name("opened"))]
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_fresh_processes_share_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "START_METHOD", "spawn")
+    job = squares(tmp_path, count=30, seconds=0.05)
+    report = run_job(job, workers=2)
+    assert (report.done, report.made, report.deaths, report.exit_status) == (30, 30, (), 0)
+    assert len(opened(job)) == len(lines(tmp_path / "closed")) == 2
+    assert str(os.getpid()) not in workers_of(job)
+    assert max(made(job).values()) == 1
+    assert_whole(job)
+
+
+def test_no_more_processes_than_keys(tmp_path):
+    job = squares(tmp_path, count=2, seconds=0.1)
+    assert run_job(job, workers=5).made == 2
+    assert len(opened(job)) <= 2
+
+
+def test_each_worker_sees_a_gpu_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    job = squares(tmp_path, count=40, seconds=0.05)
+    run_job(job, workers=2)
+    assert {(device, gpu) for _, device, gpu in opened(job)} == {("cuda:0", "3"), ("cuda:0", "5")}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_named_devices_are_given_in_turn(tmp_path):
+    job = squares(tmp_path, count=40, seconds=0.05)
+    run_job(job, workers=3, devices=["cpu", "cuda:1"])
+    assert sorted(device for _, device, _ in opened(job)) == ["cpu", "cpu", "cuda:1"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "gpus"), [("0,1", ["0", "1"]), ("", []), ("-1", []), (" GPU-ab , 2", ["GPU-ab", "2"])]
+)
+def test_visible_gpus_follow_the_variable(monkeypatch, variable, gpus):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_gpus() == gpus
+
+
+def test_a_killed_worker_is_replaced_and_told(tmp_path):
+    job = squares(tmp_path, count=30, seconds=0.02, kills=(7,), together=2)
+    told: list[str] = []
+    report = run_job(job, workers=2, on_progress=lambda standing: told.extend(standing.news))
+    assert (report.done, report.made, report.exit_status) == (30, 30, 0)
+    (death,) = report.deaths
+    assert "SIGKILL" in death.reason
+    assert job.key(7) in death.keys
+    assert len(told) == 1
+    assert "is started again" in told[0]
+    assert len(opened(job)) == 3
+    assert_whole(job)
+
+
+def test_a_key_that_kills_every_worker_is_set_aside(tmp_path):
+    job = squares(tmp_path, count=20, seconds=0.02, kills=(7,), together=3, once=False)
+    report = run_job(job, workers=2)
+    assert (report.done, report.failed, report.lost_workers) == (19, 1, 0)
+    assert report.failures[0].key == job.key(7)
+    assert "SIGKILL" in report.failures[0].error["problem"]
+    assert_whole(job, without=(7,))
+
+
+def test_no_worker_can_be_opened(tmp_path):
+    job = squares(tmp_path, missing=True)
+    with pytest.raises(EngineError, match="there is no such model") as raised:
+        run_job(job, workers=2)
+    assert raised.value.fix == "Download it"
+
+
+def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
+    job = squares(tmp_path, count=40, seconds=1.0, together=2)
+    for workers in (1, 2):
+        before = len(made(job))
+        pid = fork(lambda workers=workers: run_job(job, workers=workers))
+        wait_until(lambda before=before: len(made(job)) > before)
+        os.kill(pid, signal.SIGTERM)
+        assert join(pid) == 143
+        states = Store(job.root).scan(job.needs()).counts
+        assert states["claimed"] == 0
+        assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
+        assert not any(lives(int(worker)) for worker, *_ in opened(job) if int(worker) != os.getpid())
+    done = set(made(job))
+    quick = squares(tmp_path, count=40)
+    assert run_job(quick).found == len(done)
+    assert max(made(job).values()) == 1
+    assert_whole(quick)
+
+
+def test_an_interrupt_of_the_terminal_reaches_everyone_and_ends_orderly(tmp_path):
+    job = squares(tmp_path, count=40, seconds=1.0)
+
+    def run():
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return run_job(job, workers=2)
+        except KeyboardInterrupt:
+            os._exit(130)
+
+    pid = fork(run)
+    wait_until(lambda: made(job))
+    os.killpg(pid, signal.SIGINT)
+    assert join(pid) == 130
+    assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    job = squares(tmp_path, count=400, seconds=0.2)
+    pid = fork(lambda: run_job(job, workers=2))
+    wait_until(lambda: len(workers_of(job)) == 2)
+    os.kill(pid, signal.SIGKILL)
+    join(pid)
+    wait_until(lambda: not any(lives(int(worker)) for worker, *_ in opened(job)))
+    assert len(made(job)) < 400
+    assert list(job.root.glob("??/*.claim")) == []

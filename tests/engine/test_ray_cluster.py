@@ -1,0 +1,167 @@
+"""`run_job` on Ray. Each run is a process of its own: Ray's threads do not survive the forks of other tests."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from engine.kill_harness import lives, survive_kills
+from engine.number_jobs import Squares, assert_whole, lines, made, workers_of
+
+from synvita_data.engine import run_job
+from synvita_data.engine.ray_cluster import _first_sentence
+from synvita_data.errors import EngineError
+
+HAS_RAY = subprocess.run([sys.executable, "-c", "import importlib.util as u; exit(not u.find_spec('ray'))"])
+needs_ray = pytest.mark.skipif(HAS_RAY.returncode != 0, reason="Ray is not installed")
+
+RUN = """
+import dataclasses, json, os, sys
+from pathlib import Path
+from engine.number_jobs import Squares
+from synvita_data.engine import run_job
+settings = json.loads(sys.argv[1])
+job = Squares(Path(settings.pop("root")), Path(settings.pop("log")), **settings.pop("job"))
+report = run_job(job, engine="ray", **settings)
+print(json.dumps([report.done, report.made, report.exit_status, [death.reason for death in report.deaths]]))
+"""
+
+
+def program(root: Path, log: Path, job: dict, **settings) -> list[str]:
+    return [
+        sys.executable,
+        "-c",
+        RUN,
+        json.dumps({"root": str(root), "log": str(log), "job": job} | settings),
+    ]
+
+
+def environment(repo_root: Path, home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return kept | {"PYTHONPATH": f"{repo_root}/tests:{repo_root}", "HOME": str(home), "TMPDIR": "/tmp"}
+
+
+@needs_ray
+def test_two_actors_one_of_which_is_killed(tmp_path, repo_root):
+    """A cluster of its own: started, used, ended, and nothing of it left."""
+    before = set(Path("/tmp").glob("synvita-ray-*"))
+    settings = {"count": 24, "seconds": 0.05, "together": 2, "kills": [5]}
+    done = subprocess.run(
+        program(tmp_path / "store", tmp_path / "log", settings, workers=2),
+        env=environment(repo_root, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report[:3] == [24, 24, 0]
+    (reason,) = report[3]
+    assert "actor died" in reason
+    job = Squares(tmp_path / "store", tmp_path / "log", 24)
+    assert_whole(job)
+    assert max(made(job).values()) == 1
+    assert len(workers_of(job)) >= 2
+    assert len(lines(tmp_path / "opened")) == 3
+    assert set(Path("/tmp").glob("synvita-ray-*")) <= before
+    assert not (tmp_path / ".ray").exists(), "Ray wrote a token into the home folder"
+    assert not any(lives(int(pid)) for pid in workers_of(job))
+    # The same results as one process makes.
+    plain = Squares(tmp_path / "plain", tmp_path / "plain-log", 24)
+    run_job(plain)
+    assert {path.name for path in plain.root.glob("??/*")} == {path.name for path in job.root.glob("??/*")}
+
+
+def test_without_ray_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EngineError, match=r"synvita-data\[ray\]"):
+        run_job(Squares(tmp_path / "store", tmp_path / "log", 1), engine="ray")
+
+
+def test_rays_long_texts_become_a_line():
+    text = "The actor died unexpectedly.\n\tclass_name: Hand\nWorker exit type: SYSTEM_ERROR Worker exit detail: x"
+    assert _first_sentence(RuntimeError(text)) == "The actor died unexpectedly. (SYSTEM_ERROR)"
+    assert _first_sentence(RuntimeError("")) == "RuntimeError"
+
+
+@pytest.fixture(scope="module")
+def cluster(repo_root, tmp_path_factory):
+    """Address of a cluster that outlives the runs on it."""
+    script = """
+    import sys, tempfile, time
+    import ray
+    with tempfile.TemporaryDirectory(prefix="synvita-test-ray-", dir="/tmp") as folder:
+        ray.init(address="local", num_cpus=3, include_dashboard=False, object_store_memory=10**8, _temp_dir=folder)
+        print("address", ray.get_runtime_context().gcs_address, flush=True)
+        sys.stdin.read()
+        ray.shutdown()
+    """
+    home = tmp_path_factory.mktemp("home")
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=environment(repo_root, home) | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("address "):
+            yield line.split()[1]
+            break
+    process.stdin.close()
+    process.wait(60)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_an_unknown_address_is_an_error(tmp_path, repo_root):
+    done = subprocess.run(
+        program(tmp_path / "store", tmp_path / "log", {"count": 1}, address="127.0.0.1:1"),
+        env=environment(repo_root, tmp_path) | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "Ray cannot be reached" in done.stderr
+
+
+@needs_ray
+@pytest.mark.slow
+def test_sigterm_gives_claims_back_at_once(tmp_path, repo_root, cluster):
+    process = subprocess.Popen(
+        program(
+            tmp_path / "store", tmp_path / "log", {"count": 20, "seconds": 60.0}, workers=2, address=cluster
+        ),
+        env=environment(repo_root, tmp_path) | {"RAY_AUTH_MODE": "disabled"},
+    )
+    job = Squares(tmp_path / "store", tmp_path / "log", 20)
+    deadline = time.monotonic() + 120
+    while len(list(job.root.glob("??/*.claim/*"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert list(job.root.glob("??/*.claim")) == []
+    assert list((job.root / "owners").iterdir()) == []
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["parent", "worker"])
+def test_thirty_kills_on_ray(tmp_path, monkeypatch, repo_root, cluster, victim):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("PYTHONPATH", f"{repo_root}/tests:{repo_root}")
+
+    def make_job(root: Path) -> Squares:
+        return Squares(root, tmp_path / "log", 120, seconds=0.05, together=2)
+
+    kills = 30 if victim == "worker" else 10
+    survive_kills(
+        make_job, tmp_path, kills=kills, workers=2, victim=victim, engine="ray", address=cluster, seed=3
+    )
