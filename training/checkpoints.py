@@ -123,7 +123,7 @@ def _load_adapter(network: Any, folder: Path) -> None:
     path = folder / ADAPTER_WEIGHTS
     try:
         weights = load_file(path)
-        result = set_peft_model_state_dict(network, weights, adapter_name=network.active_adapter)
+        result: Any = set_peft_model_state_dict(network, weights, adapter_name=network.active_adapter)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise SynvitaError(
             "an adapter cannot be read into this model",

@@ -6,13 +6,11 @@ set) and the entailment AUC of their real videos; `EvaluationPairs` give the AUC
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from synvita_data.alignment import EncodedVideo, PreparedVideo
-from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 
 from .objective import Counts, Terms, combine, mean_scores, pair_sums
@@ -20,19 +18,6 @@ from .triplet import TrainingTriplet
 
 if TYPE_CHECKING:
     from .trainer import SynViTATrainer
-
-
-class VideoWithTexts(Protocol):
-    """What an item of `EvaluationPairs` has: one video, its texts, and which of them are true of it."""
-
-    @property
-    def video_id(self) -> str: ...
-    @property
-    def video(self) -> PreparedVideo | EncodedVideo: ...
-    @property
-    def texts(self) -> Sequence[Text]: ...
-    @property
-    def labels(self) -> Sequence[int]: ...
 
 
 @dataclass(slots=True)
@@ -58,7 +43,7 @@ def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float
         `loss/…` and `f/…` as in training's logs.
 
     Raises:
-        SynvitaError: `EvaluationPairs` without both true and false texts.
+        SynvitaError: of `EvaluationPairs` no video could be read.
     """
     model: Any = trainer.model
     training = model.training
@@ -70,12 +55,15 @@ def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float
     triplets = False
     try:
         for batch in loader:
-            items = batch["items"]
-            triplets = isinstance(items[0], TrainingTriplet)
+            triplets = isinstance(batch["items"][0], TrainingTriplet)
+            items = [item for item in batch["items"] if triplets or item.video is not None]
+            if not items:
+                continue
             with trainer.accelerator.autocast():
-                output = (
-                    model(triplets=items) if triplets else model(videos=[(i.video, i.texts) for i in items])
-                )
+                if triplets:
+                    output = model(triplets=items)
+                else:
+                    output = model(videos=[(item.video, item.texts) for item in items])
             if batch["filler"]:
                 continue
             if triplets:
@@ -89,7 +77,7 @@ def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float
                         scores.add(log_odds, (1, 0), item.pair_id)
             else:
                 for item, log_odds in zip(items, output, strict=True):
-                    scores.add(log_odds, item.labels, item.video_id)
+                    scores.add(log_odds, item.labels, f"{item.row_id} {item.kind}")
     finally:
         model.train(training)
     measures: dict[str, float] = {}

@@ -56,6 +56,11 @@ class SynViTATrainer(Trainer):
         >>> SynViTATrainer(model, processor, config, data).train()  # doctest: +SKIP
     """
 
+    args: SynViTAConfig
+    train_dataset: Any
+    eval_dataset: Any
+    data_collator: Any
+
     def __init__(
         self,
         model: Any,
@@ -337,7 +342,8 @@ class _Progress(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Made for each call of `train`; a resumed epoch's loader skips batches of this very sampler.
-        self._trainer.callback_handler.train_dataloader.batch_sampler.set_epoch(int(state.epoch or 0))
+        loader: Any = self._trainer.callback_handler.train_dataloader
+        loader.batch_sampler.set_epoch(int(state.epoch or 0))
 
 
 def _check_rows(dataset: Any, name: str) -> None:
