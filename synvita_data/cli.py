@@ -9,6 +9,7 @@ import typer
 from . import __version__
 from .commands.annotations import annotations
 from .commands.build import build
+from .commands.convert import convert
 from .commands.demo import demo
 from .commands.evaluate import evaluate
 from .commands.generate import generate
@@ -44,7 +45,19 @@ def _root(
     pass
 
 
-for _command in (build, generate, vqascore, inspect, push, demo, train, evaluate, leaderboard, annotations):
+for _command in (
+    build,
+    generate,
+    vqascore,
+    inspect,
+    push,
+    demo,
+    train,
+    evaluate,
+    leaderboard,
+    annotations,
+    convert,
+):
     app.command()(_command)
 
 

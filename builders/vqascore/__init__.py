@@ -6,7 +6,7 @@
 Importing this imports neither torch nor transformers: workers do, when there is something to score.
 """
 
-from .job import VqaRow, VqaScoreJob, VqaSettings
+from .job import VqaRow, VqaScoreJob, VqaSettings, default_dtype
 from .models import ALIASES, VqaModel, find_model
 from .questions import SCORES, score_of
 from .score import VqaScoreReport, score_videos
@@ -21,6 +21,7 @@ __all__ = [
     "VqaScoreJob",
     "VqaScoreReport",
     "VqaSettings",
+    "default_dtype",
     "find_model",
     "score_of",
     "score_videos",

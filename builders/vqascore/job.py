@@ -1,11 +1,13 @@
 """The work of one VQA model on a run's rows: one key a synthetic video with its two captions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from synvita_data.engine import Worker
+from synvita_data.engine.processes import visible_gpus
 from synvita_data.errors import SynvitaError
 from synvita_data.scoring.device import DTYPES
 from synvita_data.store import work_key
@@ -57,6 +59,17 @@ class VqaSettings:
                 "numbers of rows and threads start at 1",
                 found=f"batch_rows {self.batch_rows}, threads {self.threads}",
             )
+
+
+def default_dtype(devices: Sequence[str] | None = None, address: str | None = None) -> str:
+    """bfloat16 where workers will have GPUs, float32 on CPUs; without importing torch.
+
+    Args:
+        devices: that were asked for. address: of a Ray cluster, which is taken to have GPUs.
+    """
+    if devices:
+        return "float32" if any(device.startswith("cpu") for device in devices) else "bfloat16"
+    return "bfloat16" if address is not None or visible_gpus() else "float32"
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class VqaModel:
         return _SHAPES.get(self.kind, {}).get(preprocessing, "processor")
 
 
-def find_model(name: str, *, revision: str | None = None, whole_video: bool = False) -> VqaModel:
+def find_model(name: str, revision: str | None = None, *, whole_video: bool = False) -> VqaModel:
     """What an alias, a Hub id or a folder stands for; reads its `config.json` only (and a folder's files, for a digest).
 
     Args:

@@ -6,12 +6,13 @@ Each video with its captions is a key of each model in one store below the work 
 stopped.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.engine import JobReport, Standing, run_job
+from synvita_data.engine import Engine, JobReport, Standing, run_job
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
 from synvita_data.schema import Triplet
@@ -88,7 +89,7 @@ def score_videos(
     settings: VqaSettings = VqaSettings(),  # noqa: B008 (frozen)
     score: str | None = None,
     generator: str | None = None,
-    engine: str = "local",
+    engine: Engine = "local",
     workers: int = 1,
     address: str | None = None,
     shard: str | None = None,
@@ -146,7 +147,7 @@ def score_videos(
     reports = [
         run_job(
             job,
-            engine=engine,  # type: ignore[arg-type]
+            engine=engine,
             workers=workers,
             address=address,
             shard=shard,
@@ -187,8 +188,6 @@ def _write(
 
 def _failures(jobs: Sequence[VqaScoreJob], plan: PlannedRows) -> list[str]:
     """JSON lines: rows that cannot be scored, and those that a model could not score, by row id."""
-    import json
-
     records: list[dict[str, Any]] = list(plan.quarantined)
     errors = {failure.key: failure.error for failure in Store(jobs[0].root).quarantined()}
     for job in jobs:

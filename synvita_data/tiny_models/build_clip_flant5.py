@@ -34,6 +34,7 @@ class Parts(nn.Module):
 
         image, patch = sizes.frame(28, 14)
         self.t5 = T5ForConditionalGeneration(T5Config(vocab_size=vocabulary, **t5_settings(sizes)))
+        untie_head(self.t5)
         self.vision = CLIPVisionModel(
             CLIPVisionConfig(image_size=image, patch_size=patch, **sizes.vision_model())
         )
@@ -99,6 +100,11 @@ def t5_settings(sizes: Sizes) -> dict[str, Any]:
         "pad_token_id": 0,
         "eos_token_id": 1,
     }
+
+
+def untie_head(t5: Any) -> None:
+    """Give a T5 a head of its own, as Flan-T5 has: transformers ties it as it is constructed, whatever its settings."""
+    t5.lm_head.weight = nn.Parameter(torch.empty_like(t5.shared.weight))
 
 
 def _released(key: str) -> str:

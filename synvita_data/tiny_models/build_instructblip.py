@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .build_clip_flant5 import t5_settings
+from .build_clip_flant5 import t5_settings, untie_head
 from .sizes import Sizes
 from .vqa_tokenizers import bert_tokenizer, t5_tokenizer
 
@@ -43,4 +43,6 @@ def build(sizes: Sizes) -> tuple["InstructBlipForConditionalGeneration", "Instru
         num_query_tokens=QUERIES,
         image_token_index=image_token,
     )
-    return InstructBlipForConditionalGeneration(config), processor
+    model = InstructBlipForConditionalGeneration(config)
+    untie_head(model.language_model)
+    return model, processor

@@ -1,0 +1,153 @@
+"""`synvita vqascore`: score synthetic videos with VQA models."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .generate import EngineName
+
+
+class ScoreName(StrEnum):
+    """Which score the table holds."""
+
+    reference = "reference"
+    first_token = "first-token"
+
+
+class Preprocessing(StrEnum):
+    """How a frame becomes a square."""
+
+    reference = "reference"
+    hf = "hf"
+
+
+def vqascore(
+    triplets: Annotated[
+        Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet.")
+    ],
+    synthetic: Annotated[
+        str, typer.Option(metavar="SPEC", help="Synthetic videos: folder:DIR, as for synvita build.")
+    ],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="clip-flant5-xxl|xl, instructblip-flan-t5-xxl|xl, llava-1.5-13b|7b, a Hub id or a folder, "
+            "NAME@REVISION; repeat for an ensemble.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Score table, .parquet.")],
+    frames: Annotated[int, typer.Option(help="Frames a video.", min=1)] = 4,
+    rule: Annotated[str, typer.Option(help="Which frames (docs/video.md).")] = "segment-midpoints",
+    backend: Annotated[str, typer.Option(help="Decoder: pyav, decord or torchcodec.")] = "pyav",
+    score: Annotated[
+        ScoreName | None,
+        typer.Option(help="Default: reference for the paper's three, first-token for chat models."),
+    ] = None,
+    preprocess: Annotated[
+        Preprocessing, typer.Option(help="The released scorers' own, or that of transformers.")
+    ] = Preprocessing.reference,
+    whole_video: Annotated[
+        bool, typer.Option("--whole-video", help="Show video chat models all frames at once.")
+    ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="As of synvita build: the generator in row ids, where videos do not say."
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Work in progress. Default: beside FILE, in .work.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the weights. Default: bfloat16 on GPUs, float32 on CPUs.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="cuda:0, cpu, …; repeat for workers in turn. Default: all GPUs.")
+    ] = None,
+    batch_rows: Annotated[
+        int, typer.Option(help="Videos in one batch; from 2 on, scores differ in rounding.", min=1)
+    ] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of each worker that decode ahead.", min=1)] = 2,
+    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
+    workers: Annotated[int, typer.Option(help="Processes, one a GPU; 1 is this process.", min=1)] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; without one, Ray starts here.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only this part: 0/8 to 7/8, for job arrays.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many videos a model that are not done yet.", min=1)
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do what is in quarantine again.")
+    ] = False,
+    split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
+    source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
+) -> None:
+    """Score each synthetic video with its contrast caption and its real caption, frame by frame, by each model.
+
+    Run it again after a kill and it continues; run it in several places on one folder and they share the work.
+    """
+    from rich.console import Console
+
+    from synvita_data.builders.triplets import TripletReader
+    from synvita_data.builders.vqascore import VqaSettings, default_dtype, find_model, score_videos
+
+    from ..progress import Progress
+    from ..video import FramePolicy
+
+    settings = VqaSettings(
+        frames=FramePolicy(count=frames, rule=rule, backend=backend),
+        preprocessing=preprocess.value,
+        dtype=dtype or default_dtype(device, address),
+        batch_rows=batch_rows,
+        threads=threads,
+    )
+    models = [find_model(*_parted(name), whole_video=whole_video) for name in model]
+    reader = TripletReader(triplets, split=split, source=source)
+    rows = list(reader)
+    console = Console(highlight=False, soft_wrap=True)
+    with Progress("checking videos") as progress:
+        checked = 0
+
+        def advance(more: int, total: int) -> None:
+            nonlocal checked
+            checked += more
+            progress.at(checked, total, "checking videos")
+
+        report = score_videos(
+            rows,
+            synthetic,
+            models,
+            out,
+            work=work,
+            settings=settings,
+            score=None if score is None else score.value,
+            generator=config,
+            engine="ray" if engine is EngineName.ray else "local",
+            workers=workers,
+            address=address,
+            shard=shard,
+            limit=limit,
+            retry_failed=retry_failed,
+            devices=device,
+            on_checked=advance,
+            on_progress=progress.follow,
+        )
+    if reader.report.quarantined:
+        console.print(f"{len(reader.report.quarantined):,} rows of {triplets} cannot be read", markup=False)
+    for line in report.lines():
+        console.print(line, markup=False)
+    if report.complete:
+        console.print(f"synvita build --synthetic {synthetic} --vqascores {out}", markup=False)
+    raise typer.Exit(report.exit_status)
+
+
+def _parted(name: str) -> tuple[str, str | None]:
+    """(name, revision) of NAME@REVISION; a folder may have an @ in its name."""
+    before, _, after = name.rpartition("@")
+    return (before, after) if before and not Path(name).expanduser().is_dir() else (name, None)
