@@ -80,7 +80,8 @@ class TripletData(Dataset[TrainingTriplet]):
                 if t.explanation
             ]
         )
-        self._videos = {kind: VideoColumn(rows, f"{kind}_video") for kind in VIDEOS}
+        kinds = VIDEOS if self.options.use_synthetic else VIDEOS[:1]
+        self._videos = {kind: VideoColumn(rows, f"{kind}_video") for kind in kinds}
         self._quarantine = None if quarantine is None else Path(quarantine)
         # Shared with the workers: for each row of the dataset, bit k for an unreadable video k of VIDEOS, and
         # bit 2 where another triplet took its place.

@@ -1,6 +1,7 @@
 """Are all texts of a dataset fit for the model? Found before training, in seconds, without a video."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -15,14 +16,16 @@ from synvita_data.video import Frames
 from .videos import VideoPreparer
 
 _Item = TypeVar("_Item")
-_AT_ONCE = 4096  # prompts given to the tokenizer together
+_AT_ONCE = 4096  # texts given to the tokenizer together
+# Tokens that a text may have more inside its prompt than alone, the answer's or the end token among them.
+_SLACK = 16
 
 
 class TextCheck:
     """Finds captions and explanations that the model cannot be trained on with any video.
 
-    The tokenizer takes thousands of prompts in one call, to find those that hold special tokens or are too long;
-    what is wrong with such a one is then said by the very code that makes prompts in training.
+    The tokenizer takes thousands of texts in one call, to find those that hold special tokens or could be too
+    long; the very code that makes prompts in training then has the word about these.
 
     Args:
         preparer: of the model. name: of the dataset, for messages.
@@ -63,9 +66,8 @@ class TextCheck:
             rows.setdefault(explanation, row)
         distinct = list(rows)
         frame = self._family.frame_prompt(explanation_prompt(self._prompt))
-        texts = [f"{each.neg_caption}{frame.after} {each.answer}" for each in distinct]
-        around = PromptFrame(frame.before, "")
-        suspicious = {*self._suspicious(distinct, texts, around, ordinary=f"a{frame.after} a")}
+        texts = [f"{each.neg_caption} {each.answer}" for each in distinct]
+        suspicious = {*self._suspicious(distinct, texts, frame)}
         # Only a first character that is no letter or digit could melt with the question's last token.
         suspicious |= {each for each in distinct if not each.answer[:1].isalnum()}
         for explanation in sorted(suspicious, key=rows.__getitem__):
@@ -74,36 +76,25 @@ class TextCheck:
             except SynvitaError as error:
                 raise at_row(error, self._name, rows[explanation]) from error
 
-    def _suspicious(
-        self, items: Sequence[_Item], texts: Sequence[str], frame: PromptFrame, ordinary: str = "a"
-    ) -> list[_Item]:
-        """Items whose text, inside `frame`, has more special tokens than an ordinary one or may be too long.
+    def _suspicious(self, items: Sequence[_Item], texts: Sequence[str], frame: PromptFrame) -> list[_Item]:
+        """Items whose text holds a special token, or may be too long inside `frame`.
 
-        Args:
-            ordinary: a text like them without special tokens of its own. All items come back where a family has its own
-                way to tokenise.
+        All of them where a family has its own way to tokenise.
         """
         if type(self._family).tokenise is not Family.tokenise:
             return list(items)
         tokenizer = self._family.tokenizer
-        before = frame.before.replace(self._family.placeholder, self._video.placeholder)
         special = np.array(sorted({*map(int, tokenizer.added_tokens_decoder), self._family.video_token_id}))
-        # The answer, or the token that ends an explanation, and the space before it.
-        most = self._family.context - (self._video.tokens - len(self._video.runs)) - 2
-
-        def tokens(texts: Sequence[str]) -> list[list[int]]:
-            prompts = [f"{before}{text}{frame.after}" for text in texts]
-            found: list[list[int]] = tokenizer(prompts, return_attention_mask=False)["input_ids"]
-            return found
-
-        usual = int(np.isin(tokens([ordinary])[0], special).sum())
+        around = len(tokenizer(frame.before + frame.after)["input_ids"])
+        most = self._family.context - self._video.tokens - around - _SLACK
         found: list[_Item] = []
         for start in range(0, len(texts), _AT_ONCE):
-            ids = tokens(texts[start : start + _AT_ONCE])
-            lengths = np.array([len(own) for own in ids])
-            first = np.append(0, np.cumsum(lengths)[:-1])
-            specials = np.add.reduceat(np.isin(np.concatenate(ids), special), first)
-            found += [items[start + i] for i in np.flatnonzero((specials != usual) | (lengths > most))]
+            chunk = list(texts[start : start + _AT_ONCE])
+            ids = tokenizer(chunk, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            strange = np.array([len(own) > most for own in ids])
+            owner = np.repeat(np.arange(len(ids)), [len(own) for own in ids])
+            strange[owner[np.isin(np.fromiter(chain.from_iterable(ids), np.int64), special)]] = True
+            found += [items[start + position] for position in np.flatnonzero(strange)]
         return found
 
 

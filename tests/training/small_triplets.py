@@ -70,3 +70,37 @@ def dataset(rows: Sequence[Mapping[str, Any]], folder: Path) -> Any:
     return datasets.load_dataset(
         "parquet", data_files=str(path), split="train", cache_dir=str(folder / "cache")
     )
+
+
+@cache
+def tiny_model(family: str = "video_llava") -> Any:
+    """A tiny random `AlignmentModel`, one a process: tests only read it."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging
+
+    from synvita_data.alignment import AlignmentModel
+    from synvita_data.tiny_models import make_tiny
+
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        make_tiny(family, folder)
+        model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+        return AlignmentModel(model, AutoProcessor.from_pretrained(folder))
+
+
+def pixels(video: Any) -> Any:
+    """The tower's input of a prepared video."""
+    return video.inputs["pixel_values_videos"]
+
+
+def expected_pixels(data: bytes, start: float | None = None, end: float | None = None) -> Any:
+    """The same by decoder and stock processor alone, with Video-LLaVA's eight frames."""
+    import torch
+
+    from synvita_data.video import FramePolicy, decode
+
+    frames = decode(data, FramePolicy(count=8, rule="linspace"), start, end).pixels
+    processor = tiny_model().family.processor.video_processor
+    return processor(videos=[torch.from_numpy(frames).permute(0, 3, 1, 2)], return_tensors="pt")[
+        "pixel_values_videos"
+    ]
