@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from .collator import PackedCollator
     from .config import SynViTAConfig
     from .data import TripletData
+    from .loss import SynViTALoss
     from .module import TripletModule, TripletScores
     from .plan import DataOptions
     from .recipe import Recipe, RecipeError, read_recipe
+    from .stock_collator import StockCollator
     from .trainer import SynViTATrainer
     from .triplet import TEXTS, VIDEOS, TrainingTriplet
 
@@ -28,7 +30,9 @@ _HOMES = {
     "PackedCollator": "collator",
     "Recipe": "recipe",
     "RecipeError": "recipe",
+    "StockCollator": "stock_collator",
     "SynViTAConfig": "config",
+    "SynViTALoss": "loss",
     "SynViTATrainer": "trainer",
     "TEXTS": "triplet",
     "TrainingTriplet": "triplet",
@@ -47,7 +51,9 @@ __all__ = [
     "PackedCollator",
     "Recipe",
     "RecipeError",
+    "StockCollator",
     "SynViTAConfig",
+    "SynViTALoss",
     "SynViTATrainer",
     "TrainingTriplet",
     "TripletData",
