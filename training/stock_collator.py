@@ -11,11 +11,12 @@ from synvita_data.alignment import EncodedVideo, PreparedVideo, get_family
 from synvita_data.alignment.prompting import Prompter, PromptTokens
 from synvita_data.errors import SynvitaError
 from synvita_data.prompts import get_prompt
-from synvita_data.video.frames import Frames
+from synvita_data.video.sampling import FramePolicy
 
 from .objective import RIGHT_ANSWERS, Supervision, tokens_of_answer
 from .stock_labels import NONE, StockLabels
 from .triplet import TEXTS, TrainingTriplet
+from .videos import VideoPreparer
 
 
 class StockCollator:
@@ -68,9 +69,9 @@ class StockCollator:
         self.consistency = consistency
         self.logits_to_keep = logits_to_keep
 
-    def prepare(self, frames: Frames) -> PreparedVideo:
-        """The processor's work for one video, as TrainingTriplet wants it."""
-        return self.family.prepare(frames, self.prompter.prompt)
+    def preparer(self, frames: FramePolicy | None = None) -> VideoPreparer:
+        """What `TripletData` takes to decode and prepare videos for this model; None for the family's own frames."""
+        return VideoPreparer(self.family, self.prompter.prompt, frames=frames)
 
     def __call__(self, triplets: Sequence[TrainingTriplet]) -> dict[str, Any]:
         """The batch: what the model's forward takes, and `labels` for `SynViTALoss`.
@@ -199,5 +200,5 @@ def _check(triplets: Sequence[Any]) -> None:
                 "a stock Trainer does not train explanations",
                 row=triplet.row_id,
                 found=triplet.explanation,
-                fix="Leave them out of the data (an NLE share of 0), or use SynViTATrainer",
+                fix="Leave them out with DataOptions(nle_share=0), or use SynViTATrainer",
             )
