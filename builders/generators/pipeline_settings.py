@@ -11,6 +11,8 @@ from . import settings as read
 from .presets import FRAME_STEPS, PRESETS, SIZE_STEPS, Preset, find_preset, preset_by_name
 
 OFFLOADS = ("none", "model", "sequential")
+# Classes that give their latents to the VAE as they are.
+ONE_DTYPE = ("CogVideoXPipeline", "MochiPipeline", "TextToVideoSDPipeline")
 # Setting -> None where the pipeline's own default is meant.
 _PLAIN: dict[str, Any] = {
     "frames": None,
@@ -80,6 +82,12 @@ def pipeline_settings(
             fix=f"Give --set fps=… and, where the pipeline's defaults do not fit, frames, size, steps and guidance{_presets_of(pipeline)}",
         )
     _check_shape(pipeline, values, configs)
+    if pipeline in ONE_DTYPE and values["vae_dtype"] not in (None, values["dtype"]):
+        raise SourceError(
+            f"{pipeline} decodes in the dtype of its other parts",
+            found=f"vae_dtype={values['vae_dtype']}, dtype={values['dtype']}",
+            fix="Set dtype alone",
+        )
     placement = {"offload": values.pop("offload")}
     batch_size = read.whole("batch_size", overrides.get("batch_size", 1))
     settings = {
