@@ -1,7 +1,7 @@
 """What a build is asked to do."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from synvita_data.errors import SynvitaError
 from synvita_data.weights import WEIGHTINGS
 
 from ..card import ALL_CONFIG
+from .chain import Chain
 
 GRANULARITIES = ("word", "token", "released")
 # A config is a folder of the dataset: it must not be another thing of that folder, on any file system.
@@ -27,9 +28,10 @@ class BuildOptions:
         triplets: annotation file (VideoCon's CSVs, or any CSV, JSONL or Parquet with two captions).
         out: dataset folder; other configs in it are kept.
         config: name of the config, usually that of the generator.
-        synthetic: SPEC of the synthetic videos (`folder:DIR`, `shapes:…`), None for a dataset
-            without videos.
-        vqascores: scores table, Parquet or long CSV; None leaves weights null.
+        synthetic: SPEC of the synthetic videos (`folder:DIR`, `shapes:…`, or a generator that makes them:
+            `diffusers:REPO_OR_DIR`, …), None for a dataset without videos.
+        vqascores: scores table, Parquet or long CSV; None leaves weights null, unless `chain` names models.
+        chain: how videos are generated and scored on the way.
         real_root, real_mapping: where the user's real videos lie, to report coverage or to embed them.
         embed_real: put the real videos into the Parquet files. For private use: the licences of the
             sources forbid redistribution.
@@ -39,7 +41,7 @@ class BuildOptions:
             are not word-level.
         split, source: for annotation files that do not say.
         max_shard_bytes: a shard is closed before it grows beyond this.
-        workers: threads that check videos.
+        threads: that check videos.
 
     Raises:
         SynvitaError: a setting is not usable; nothing has been read yet.
@@ -60,7 +62,8 @@ class BuildOptions:
     split: str | None = None
     source: str | None = None
     max_shard_bytes: int = MAX_SHARD_BYTES
-    workers: int = 2
+    threads: int = 2
+    chain: Chain = field(default_factory=Chain)
 
     def __post_init__(self) -> None:
         usable = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", self.config)
@@ -88,10 +91,17 @@ class BuildOptions:
             raise SynvitaError(
                 "--embed-real and --real-mapping need --real-root", fix="Say where the real videos lie"
             )
-        if self.max_shard_bytes < 1 or self.workers < 1:
+        if self.chain.models and (self.vqascores is not None or self.synthetic is None):
+            raise SynvitaError(
+                "VQA models score the synthetic videos when there is no score table yet",
+                found=f"models {', '.join(self.chain.models)}, "
+                + ("no synthetic videos" if self.synthetic is None else f"table {self.vqascores}"),
+                fix="Leave out --vqascores or --vqa-model, and name the videos with --synthetic",
+            )
+        if self.max_shard_bytes < 1 or self.threads < 1:
             raise SynvitaError(
                 "sizes and counts must be positive",
-                found=f"max_shard_bytes={self.max_shard_bytes}, workers={self.workers}",
+                found=f"max_shard_bytes={self.max_shard_bytes}, threads={self.threads}",
             )
 
     @property
@@ -104,6 +114,7 @@ class BuildOptions:
         return {
             "triplets": self.triplets.name,
             "vqascores": self.vqascores.name if self.vqascores else None,
+            **({"vqa_models": list(self.chain.models)} if self.chain.models else {}),
             "synthetic": _without_folders(self.synthetic),
             "embed_real": self.embed_real,
             "weighting": self.weighting,

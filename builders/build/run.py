@@ -1,6 +1,7 @@
 """`build_dataset`: from annotation file, videos and scores to a dataset folder.
 
-    read triplets → find videos → check videos → join → plan shards → write shards → put in place
+    read triplets → find (or make) videos → check videos → read (or make) scores → join → plan shards →
+    write shards → put in place
 
 Every step before the last works in `OUT/.work/`, on stores that survive a kill; the last swaps whole
 folders. So a reader of OUT sees the dataset of before or that of after, and a killed build goes on where
@@ -27,6 +28,7 @@ from synvita_data.vqascores import ScoreTable, read_scores
 
 from ..sources import FoundVideos, SyntheticVideo, open_source
 from ..triplets import TripletReader
+from .chain import score_found
 from .finish import check_place, finished_record, put_in_place
 from .options import BuildOptions
 from .report import config_record
@@ -79,7 +81,10 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         set_aside("videos", None, error)
     reals, real_problems = _find_reals(options, triplets)
     videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
-    scores = read_scores(options.vqascores, triplets) if options.vqascores else None
+    table, unscored = options.vqascores, {}
+    if options.chain.models:
+        table, unscored = score_found(options.chain, triplets, found, options.config, work)
+    scores = read_scores(table, triplets) if table else None
     rows = make_rows(
         [triplets[i] for i in kept],
         [videos[i] for i in kept],
@@ -92,6 +97,9 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         granularity=options.granularity_name,
         quarantine=partial(set_aside, "scores"),
     )
+    for row_id, error in unscored.items():
+        set_aside("vqascore", row_id, error)
+    rows = [row for row in rows if row.id not in unscored]
     if scores is not None and kept:
         _check_scores(options, scores, reader.report.rows, len(kept), quarantine)
     if not rows:
@@ -133,7 +141,12 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
 def _find_videos(options: BuildOptions, triplets: list[Triplet], work: Path) -> FoundVideos:
     if options.synthetic is None:
         return FoundVideos()
-    source = open_source(options.synthetic, generator=options.config, work=work / "sources" / options.config)
+    source = open_source(
+        options.synthetic,
+        generator=options.config,
+        work=work / "sources" / options.config,
+        making=options.chain.making,
+    )
     return source.find(triplets)
 
 
@@ -165,7 +178,7 @@ def _check(
     checked = check_videos(
         paths,
         store,
-        threads=options.workers,
+        threads=options.threads,
         on_checked=lambda more: progress("checking videos", more, len(set(paths))),
     )
     videos: list[list[SyntheticVideo]] = []

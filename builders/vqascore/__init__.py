@@ -7,7 +7,7 @@ Importing this imports neither torch nor transformers: workers do, when there is
 """
 
 from .job import VqaRow, VqaScoreJob, VqaSettings, default_dtype
-from .models import ALIASES, VqaModel, find_model
+from .models import ALIASES, VqaModel, find_model, parse_name
 from .questions import SCORES, score_of
 from .score import VqaScoreReport, score_videos
 from .table import Coverage
@@ -23,6 +23,7 @@ __all__ = [
     "VqaSettings",
     "default_dtype",
     "find_model",
+    "parse_name",
     "score_of",
     "score_videos",
 ]

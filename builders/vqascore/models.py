@@ -80,6 +80,12 @@ class VqaModel:
         return _SHAPES.get(self.kind, {}).get(preprocessing, "processor")
 
 
+def parse_name(name: str) -> tuple[str, str | None]:
+    """(name, revision) of `NAME@REVISION`; a folder may have an @ in its name."""
+    before, _, after = name.rpartition("@")
+    return (before, after) if before and not Path(name).expanduser().is_dir() else (name, None)
+
+
 def find_model(name: str, revision: str | None = None, *, whole_video: bool = False) -> VqaModel:
     """What an alias, a Hub id or a folder stands for; reads its `config.json` only (and a folder's files, for a digest).
 

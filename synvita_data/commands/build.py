@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .generate import EngineName
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,14 +21,21 @@ def build(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder; other configs in it are kept.")],
     synthetic: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Synthetic videos: folder:DIR or shapes:")
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="Synthetic videos: folder:DIR, shapes:, or a generator: diffusers:REPO_OR_DIR, …",
+        ),
     ] = None,
     vqascores: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Scores of VQA models, Parquet or long CSV.")
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Config, usually the generator. Default: the name of folder:DIR."),
+        typer.Option(
+            metavar="NAME",
+            help="Config, usually the generator. Default: the name of folder:DIR or of the model.",
+        ),
     ] = None,
     weighting: Annotated[
         str, typer.Option(help="difference (Eq. 4), fixed, match, product or indicator (Table 4).")
@@ -51,17 +60,42 @@ def build(
     split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
     source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
     max_shard_mb: Annotated[int, typer.Option(help="Largest Parquet file, in MB.", min=1)] = 500,
-    workers: Annotated[int, typer.Option(help="Threads that check videos.", min=1)] = 2,
+    samples: Annotated[int, typer.Option(help="Videos a contrast caption, of a generator.", min=1)] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the generator: steps=25, …"),
+    ] = None,
+    vqa_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Score the videos with this model instead of --vqascores; repeat for an ensemble.",
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="Generate and score on this machine, or on a Ray cluster.")
+    ] = EngineName.local,
+    workers: Annotated[
+        int, typer.Option(help="Processes that generate and score, one a GPU; 1 is this process.", min=1)
+    ] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; without one, Ray starts here.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Generate and score again what is in quarantine.")
+    ] = False,
+    threads: Annotated[int, typer.Option(help="Threads that check videos.", min=1)] = 2,
 ) -> None:
     """Assemble triplets, synthetic videos and scores into a dataset that `load_dataset` reads.
 
-    Run it again after a kill and it continues; run it with another --config to add one.
+    With a generator as --synthetic and --vqa-model it is the whole chain, from captions to a dataset. Run it
+    again after a kill and it continues; run it with another --config to add one.
     """
     import time
 
     from rich.console import Console
 
-    from synvita_data.builders.build import BuildOptions, build_dataset
+    from synvita_data.builders.build import BuildOptions, Chain, build_dataset
 
     from ..progress import Progress
 
@@ -70,26 +104,36 @@ def build(
         from synvita_data.builders.shapes import write_triplets
 
         triplets = write_triplets(str(triplets).removeprefix("shapes:"), out / ".work" / "triplets")
-    options = BuildOptions(
-        triplets=triplets,
-        out=out,
-        config=config or _config_name(synthetic),
-        synthetic=synthetic,
-        vqascores=vqascores,
-        real_root=real_root,
-        real_mapping=real_mapping,
-        embed_real=embed_real,
-        weighting=weighting,
-        granularity=granularity,
-        tokenizer=tokenizer,
-        ignore_case=ignore_case,
-        split=split,
-        source=source,
-        max_shard_bytes=max_shard_mb * 1_000_000,
-        workers=workers,
-    )
     console = Console(highlight=False, soft_wrap=True)
     with Progress("building") as progress:
+        options = BuildOptions(
+            triplets=triplets,
+            out=out,
+            config=config or _config_name(synthetic),
+            synthetic=synthetic,
+            vqascores=vqascores,
+            real_root=real_root,
+            real_mapping=real_mapping,
+            embed_real=embed_real,
+            weighting=weighting,
+            granularity=granularity,
+            tokenizer=tokenizer,
+            ignore_case=ignore_case,
+            split=split,
+            source=source,
+            max_shard_bytes=max_shard_mb * 1_000_000,
+            threads=threads,
+            chain=Chain(
+                samples=samples,
+                overrides=tuple(settings or ()),
+                models=tuple(vqa_model or ()),
+                engine="ray" if engine is EngineName.ray else "local",
+                workers=workers,
+                address=address,
+                retry_failed=retry_failed,
+                on_standing=progress.follow,
+            ),
+        )
         counted: dict[str, int] = {}
 
         def advance(stage: str, more: int, total: int) -> None:
@@ -104,7 +148,8 @@ def _config_name(synthetic: str | None) -> str:
     if synthetic is None:
         return "default"
     scheme, _, argument = synthetic.partition(":")
-    return Path(argument).name if scheme == "folder" and Path(argument).name else scheme
+    named = scheme in ("folder", "diffusers") and Path(argument).name
+    return named or scheme
 
 
 def print_result(console: "Console", result: "BuildResult", seconds: float) -> None:

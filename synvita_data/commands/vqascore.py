@@ -95,7 +95,13 @@ def vqascore(
     from rich.console import Console
 
     from synvita_data.builders.triplets import TripletReader
-    from synvita_data.builders.vqascore import VqaSettings, default_dtype, find_model, score_videos
+    from synvita_data.builders.vqascore import (
+        VqaSettings,
+        default_dtype,
+        find_model,
+        parse_name,
+        score_videos,
+    )
 
     from ..progress import Progress
     from ..video import FramePolicy
@@ -107,7 +113,7 @@ def vqascore(
         batch_rows=batch_rows,
         threads=threads,
     )
-    models = [find_model(*_parted(name), whole_video=whole_video) for name in model]
+    models = [find_model(*parse_name(name), whole_video=whole_video) for name in model]
     reader = TripletReader(triplets, split=split, source=source)
     rows = list(reader)
     console = Console(highlight=False, soft_wrap=True)
@@ -145,9 +151,3 @@ def vqascore(
     if report.complete:
         console.print(f"synvita build --synthetic {synthetic} --vqascores {out}", markup=False)
     raise typer.Exit(report.exit_status)
-
-
-def _parted(name: str) -> tuple[str, str | None]:
-    """(name, revision) of NAME@REVISION; a folder may have an @ in its name."""
-    before, _, after = name.rpartition("@")
-    return (before, after) if before and not Path(name).expanduser().is_dir() else (name, None)

@@ -82,8 +82,8 @@ def test_plain_load_dataset_reads_it(inputs, tmp_path, monkeypatch):
 
 
 def test_equal_inputs_give_equal_bytes(inputs, tmp_path):
-    build_dataset(options(inputs, tmp_path / "one" / "out", workers=1))
-    build_dataset(options(inputs, tmp_path / "two" / "out", workers=3))
+    build_dataset(options(inputs, tmp_path / "one" / "out", threads=1))
+    build_dataset(options(inputs, tmp_path / "two" / "out", threads=3))
     assert digests(tmp_path / "one" / "out") == digests(tmp_path / "two" / "out")
 
 
@@ -262,7 +262,7 @@ def test_two_builds_at_once_share_the_work(inputs, tmp_path):
         {"weighting": "best"},
         {"granularity": "token"},
         {"embed_real": True},
-        {"workers": 0},
+        {"threads": 0},
     ],
 )
 def test_unusable_settings_are_refused_before_anything_is_read(inputs, tmp_path, change):
