@@ -1,4 +1,4 @@
-"""The store's scan before any heavy import, and what a claim and its record cost beside a bare file.
+"""The store's scan before any heavy import, alone and inside `run_job`; and what a claim and its record cost.
 
     python benchmarks/store_scan.py            # 100,000 keys, 99,990 of them done
     python benchmarks/store_scan.py --small    # 1,000 keys, for function only
@@ -6,7 +6,9 @@
 The finished stores are written straight in the store's layout (by its own `record_bytes` and names, which
 is checked on a sample), because 200,000 commits would take minutes. Scans run in a fresh interpreter;
 time is from the import of the store to the list of pending keys, memory the process's peak (VmHWM);
-processor time shows how much of a wall time is the machine's other work.
+processor time shows how much of a wall time is the machine's other work. For `run_job` the time is from its
+import to the opening of the first worker (which in earnest imports torch), and, of a run that finds all done, to its
+report.
 Small work is measured against writing the same JSON to a temporary name and renaming it: the two
 alternate in one run, the best of several counts.
 """
@@ -38,6 +40,52 @@ peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith
 found = {"pending": pending, "seconds": seconds, "processor": processor, "megabytes": int(peak[0]) / 1024}
 print(json.dumps(found | {"heavy": heavy}))
 """
+RUN = """
+import dataclasses, json, sys, time
+from pathlib import Path
+began, busy = time.perf_counter(), time.process_time()
+from synvita_data.engine import run_job
+from synvita_data.store import Store
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    root: Path
+    count: int
+    title: str = "rows"
+    found: dict = dataclasses.field(default_factory=dict)
+
+    def needs(self):
+        return {f"row {n}": {"caption": f"a person does thing {n} and then another thing", "seed": n} for n in range(self.count)}
+
+    def open_worker(self, device):
+        self.found.update(measured())
+        return self
+
+    def run(self, held):
+        for claim, need in held:
+            claim.commit({"seed": need["seed"]})
+            self.found.setdefault("pending", []).append(claim.key)
+
+    def close(self):
+        pass
+
+def measured():
+    peak = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    heavy = sys.modules.keys() & {"numpy", "pyarrow", "datasets", "torch", "av", "pandas", "transformers", "ray"}
+    seconds, processor = time.perf_counter() - began, time.process_time() - busy
+    return {"seconds": seconds, "processor": processor, "megabytes": int(peak[0]) / 1024, "heavy": sorted(heavy)}
+
+job = Rows(Path(sys.argv[1]), int(sys.argv[2]))
+report = run_job(job)
+again, ended = dict(job.found), time.perf_counter()
+report = run_job(job)
+again["nothing to do"] = time.perf_counter() - ended
+assert (report.found, report.made) == (job.count, 0)
+with Store(job.root) as store:
+    for key in again["pending"]:
+        assert store.discard(key)
+print(json.dumps(again))
+"""
 CONTENT = b"0123456789" * 10
 
 
@@ -64,17 +112,23 @@ def fill(root: Path, count: int, missing: set[int], *, with_file: bool) -> None:
         store.validate(f"row {number}", deep=True)
 
 
-def scan(root: Path, count: int, check: str, missing: set[int], repeats: int) -> dict[str, float]:
-    """Least seconds on the wall and of the processor, greatest peak in MB; refuses a wrong answer or a heavy import."""
+def scan(root: Path, count: int, check: str | None, missing: set[int], repeats: int) -> dict[str, float]:
+    """Least seconds and processor seconds, greatest peak in MB; refuses a wrong answer or a heavy import.
+
+    `check` None: by `run_job`.
+    """
     runs = []
     for _ in range(repeats):
-        command = [sys.executable, "-c", SCAN, str(root), str(count), check]
+        program = [RUN, str(root), str(count)] if check is None else [SCAN, str(root), str(count), check]
+        command = [sys.executable, "-c", *program]
         runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         expected = [f"row {number}" for number in sorted(missing)]
         if runs[-1]["pending"] != expected or runs[-1]["heavy"]:
             raise SystemExit(f"wrong scan: {runs[-1]}")
-    least = {name: min(run[name] for run in runs) for name in ("seconds", "processor")}
-    return least | {"megabytes": max(run["megabytes"] for run in runs)}
+    names = runs[0].keys() - {"pending", "heavy", "megabytes"}
+    return {name: min(run[name] for run in runs) for name in names} | {
+        "megabytes": max(run["megabytes"] for run in runs)
+    }
 
 
 def store_rate(folder: Path, count: int) -> float:
@@ -127,6 +181,13 @@ def main() -> None:
                 report(f"scan {kind} {check}, {count:,} keys", found["seconds"], "s", 5, at_most=True)
                 report(f"scan {kind} {check}, processor time", found["processor"], "s", 5, at_most=True)
                 report(f"scan {kind} {check}, peak memory", found["megabytes"], "MB", 300, at_most=True)
+            found = scan(root, count, None, missing, repeats)
+            report(
+                f"run_job {kind}, {count:,} keys, to the first worker", found["seconds"], "s", 5, at_most=True
+            )
+            report(f"run_job {kind}, processor time", found["processor"], "s", 5, at_most=True)
+            report(f"run_job {kind}, nothing to do", found["nothing to do"], "s", 5, at_most=True)
+            report(f"run_job {kind}, peak memory", found["megabytes"], "MB", 300, at_most=True)
         ours, bare = [], []
         for repeat in range(repeats):
             bare.append(bare_rate(work / f"bare-{repeat}", commits))

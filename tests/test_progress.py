@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from synvita_data.engine import Standing
 from synvita_data.progress import Progress, duration, readable_rate
 
 
@@ -110,6 +111,27 @@ def test_a_terminal_gets_a_bar(clock):
     assert "build [x]" in text
     assert "10/10" in text
     assert "1 quarantined" in text
+
+
+def test_a_run_of_a_job_is_followed(clock):
+    """News at once, counts now and then; what failed needs no more work."""
+    out = io.StringIO()
+    with Progress("?", stream=out, clock=clock) as progress:
+        for second in range(17):
+            news = ("worker 1 is lost",) if second == 3 else ()
+            progress.follow(Standing("scoring", 1000, 100 + second, second // 8, 100, news))
+            clock.now += 1
+    assert out.getvalue().splitlines() == [
+        "scoring: worker 1 is lost",
+        "scoring: 116 of 1,000, 1 quarantined, 100 reused, 1.07/s, 14 min left",
+    ]
+
+
+def test_news_stay_above_the_bar(clock):
+    out = Terminal()
+    with Progress("scoring", stream=out, clock=clock) as progress:
+        progress.follow(Standing("scoring", 10, 1, 0, 0, ("worker [1] is lost",)))
+    assert "scoring: worker [1] is lost" in out.getvalue()
 
 
 def test_disabled_means_silent(clock):

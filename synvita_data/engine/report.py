@@ -111,7 +111,8 @@ class JobReport:
 def reason(failure: Failure) -> str:
     """One line about a failure, without its key."""
     error = failure.error
-    place = ", ".join(str(error[name]) for name in ("file", "row") if error.get(name) is not None)
+    named = {"file": "", "row": "row "}
+    place = ", ".join(f"{word}{error[name]}" for name, word in named.items() if error.get(name) is not None)
     text = f"{error.get('reason', 'Error')}: {' '.join(str(error.get('problem', '')).split())[:300]}"
     if error.get("found") is not None:
         text += f", found {error['found']}"

@@ -189,12 +189,20 @@ def _exit_on_sigterm() -> Iterator[None]:
         yield
         return
 
+    status = 128 + signal.SIGTERM
+    told = threading.Event()
+
     def leave(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: a second one must not disturb the closing
-        raise SystemExit(128 + signal.SIGTERM)
+        told.set()
+        raise SystemExit(status)
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
+    except SystemExit:
+        if told.is_set():  # Ray passes it on with a status of its own
+            raise SystemExit(status) from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
