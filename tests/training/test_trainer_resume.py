@@ -1,0 +1,162 @@
+"""A run that is stopped, by whatever, goes on as if nothing had happened: the same losses to the bit, the same weights."""
+
+import os
+import signal
+
+import pytest
+import torch
+from forked import run_forked
+from small_trainer import load, make_trainer, small_rows
+from transformers import TrainerCallback
+
+from synvita_data.training import SynViTATrainer
+
+# Two epochs of 3 steps: resuming meets the middle of an epoch, its end, and another order of triplets.
+SETTINGS = {
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 2,
+    "num_train_epochs": 2,
+    "save_strategy": "steps",
+    "save_steps": 1,
+    "lora_dropout": 0.3,
+    "learning_rate": 1e-2,
+    "train_sampling_strategy": "random",
+    "warmup_steps": 2,
+}
+ROWS = 6
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from synvita_data.tiny_models import make_tiny
+
+    return make_tiny("video_llava", tmp_path_factory.mktemp("model"))
+
+
+def run(checkpoint, folder, resume=None, **changes):
+    trainer = make_trainer(checkpoint, folder, small_rows(ROWS), **{**SETTINGS, **changes})
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def whole(checkpoint, tmp_path_factory):
+    """A run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    trainer = run(checkpoint, folder)
+    assert trainer.state.global_step == 6
+    return trainer
+
+
+def curve(trainer):
+    return [
+        {key: value for key, value in entry.items() if "runtime" not in key and "per_second" not in key}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
+
+
+def assert_same(resumed, whole):
+    assert curve(resumed) == curve(whole)  # to the bit
+    assert len(curve(whole)) == 6
+    for (name, mine), (_, theirs) in zip(
+        resumed.module.named_parameters(), whole.module.named_parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs), name
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
+)
+def test_resumed_from_a_checkpoint(checkpoint, whole, tmp_path, step):
+    resumed = run(checkpoint, tmp_path, f"{whole.args.output_dir}/checkpoint-{step}")
+    assert_same(resumed, whole)
+
+
+def test_order_differs_between_epochs_and_losses_move(whole):
+    losses = [entry["loss"] for entry in curve(whole)]
+    assert len(set(losses)) == 6
+
+
+class KillAfter(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_substep_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DiesWhileSaving(SynViTATrainer):
+    """Killed in the middle of its fourth checkpoint: model and optimizer are written, the rest is not."""
+
+    def _save_rng_state(self, output_dir):
+        if self.state.global_step == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super()._save_rng_state(output_dir)
+
+
+@pytest.mark.slow
+def test_resumed_after_sigkill_in_a_window(checkpoint, whole, tmp_path):
+    def killed():
+        trainer = make_trainer(checkpoint, tmp_path, small_rows(ROWS), **SETTINGS)
+        trainer.add_callback(KillAfter(4))  # after the first of two batches of step 5
+        trainer.train()
+
+    assert run_forked(killed) == -signal.SIGKILL
+    assert_same(run(checkpoint, tmp_path, True), whole)
+
+
+def test_resumed_after_sigkill_in_a_checkpoint(checkpoint, whole, tmp_path):
+    from small_trainer import arguments, randomise, triplets_of
+
+    def killed():
+        model, processor = load(checkpoint)
+        data = triplets_of(small_rows(ROWS), model, processor)
+        trainer = DiesWhileSaving(model, processor, arguments(tmp_path, **SETTINGS), data)
+        randomise(trainer)
+        trainer.train()
+
+    assert run_forked(killed) == -signal.SIGKILL
+    assert (tmp_path / ".unfinished" / "checkpoint-4").is_dir()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        f"checkpoint-{n}" for n in (1, 2, 3)
+    ]
+    resumed = run(checkpoint, tmp_path, True)
+    assert_same(resumed, whole)
+    assert not (tmp_path / ".unfinished").exists()
+
+
+@pytest.mark.slow
+def test_a_full_fine_tune_resumes(checkpoint, tmp_path):
+    settings = {"tune": "language-model", "learning_rate": 1e-3}
+    whole = run(checkpoint, tmp_path / "whole", **settings)
+    resumed = run(checkpoint, tmp_path / "resumed", f"{tmp_path}/whole/checkpoint-4", **settings)
+    assert_same(resumed, whole)
+
+
+@pytest.mark.slow
+def test_old_checkpoints_go_and_the_best_stays(checkpoint, tmp_path):
+    from small_trainer import arguments, triplets_of
+
+    model, processor = load(checkpoint)
+    data = triplets_of(small_rows(4), model, processor)
+    settings = SETTINGS | {
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "num_train_epochs": 3,
+        "save_total_limit": 2,
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "metric_for_best_model": "loss/real",
+        "greater_is_better": True,  # the first is best as long as training works
+        "load_best_model_at_end": True,
+    }
+    trainer = SynViTATrainer(model, processor, arguments(tmp_path, **settings), data, data)
+    trainer.train()
+    measured = {e["step"]: e["eval_loss/real"] for e in trainer.state.log_history if "eval_loss" in e}
+    best = max(measured, key=measured.get)
+    assert trainer.state.best_model_checkpoint == str(tmp_path / f"checkpoint-{best}")
+    kept = {int(path.name.split("-")[1]) for path in tmp_path.glob("checkpoint-*")}
+    assert kept == {best, 6} | ({5} if best == 6 else set())
+    assert trainer.evaluate()["eval_loss/real"] == pytest.approx(measured[best], rel=1e-6)
