@@ -373,7 +373,7 @@ def test_nine_real_videos(real_data, tiny, tmp_path):
         assert (report.exit_status, report.written) == (0, 12)
         for path in sorted(folder.glob("*.mp4")):
             with av.open(str(path)) as container:
-                assert sum(1 for _ in container.decode(video=0)) == expected
+                assert sum(packet.size > 0 for packet in container.demux(video=0)) == expected
         midpoints = [(2 * k + 1) * expected // 8 for k in range(4)]
         rows = cells(out)
         assert [row["frame"] for row in rows] == midpoints * 3
