@@ -43,8 +43,11 @@ class Job(Protocol):
         root: folder of its store, on a file system that all workers see.
     """
 
-    title: str
-    root: Path
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def root(self) -> Path: ...
 
     def needs(self) -> dict[str, Any]:
         """Key -> what a worker needs to do it, in the order of work; plain data.
