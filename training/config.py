@@ -116,7 +116,7 @@ class SynViTAConfig(TrainingArguments):
     attention: str = _choice(
         "split",
         ATTENTION,
-        "Attention of the language model; split is the fastest. No influence on results.",
+        "Attention of the language model; split is the fastest, to the same results. Paper: flash or sdpa.",
     )
     way: str = _choice(
         "packed",
@@ -257,6 +257,10 @@ class SynViTAConfig(TrainingArguments):
             "train_sampling_strategy": (
                 self.train_sampling_strategy not in ("random", "sequential"),
                 "random or sequential",
+            ),
+            "push_to_hub": (
+                bool(self.push_to_hub),
+                "False: push_model, or push_to of a recipe, sends a card along",
             ),
             "parallelism_config": (
                 self.parallelism_config is not None,

@@ -1,0 +1,136 @@
+"""`SynViTAConfig`: parsed from a command line, checked when made, and what it hands to the data."""
+
+import dataclasses
+
+import pytest
+
+from synvita_data.errors import SynvitaError
+from synvita_data.lcs import GRANULARITIES
+from synvita_data.training import SynViTAConfig
+from synvita_data.training import config as module
+
+
+def make(tmp_path, **changes):
+    return SynViTAConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True, **changes)
+
+
+def own_fields():
+    from transformers import TrainingArguments
+
+    inherited = {field.name for field in dataclasses.fields(TrainingArguments)}
+    return [field for field in dataclasses.fields(SynViTAConfig) if field.name not in inherited]
+
+
+def test_every_field_says_what_it_is_and_what_the_paper_used():
+    assert len(own_fields()) > 20
+    for field in own_fields():
+        text = field.metadata["help"]
+        assert text.rstrip(".") != field.name
+        assert "Paper" in text, field.name
+
+
+def test_defaults_are_the_papers(tmp_path):
+    config = make(tmp_path)
+    assert (config.margin, config.scr_weight) == (0.2, 1.0)
+    assert (config.lora_r, config.lora_alpha, config.lora_dropout) == (32, 32, 0.05)
+    assert (config.normalisation, config.answer_loss) == ("paper", "two-way")
+    assert (config.num_train_epochs, config.learning_rate, str(config.lr_scheduler_type.value)) == (
+        1.0,
+        5e-5,
+        "cosine",
+    )
+    assert config.remove_unused_columns is False
+    assert config.consistency
+    assert config.explains
+
+
+def test_the_command_line(tmp_path):
+    from transformers import HfArgumentParser
+
+    line = (
+        f"--output_dir {tmp_path} --scr_weight 0.01 --weighting product --answer_loss token-and-end --frames 4 "
+        "--use_synthetic false --prompt question --tune language-model --report_to none --use_cpu true "
+        "--gradient_checkpointing true"
+    )
+    (config,) = HfArgumentParser(SynViTAConfig).parse_args_into_dataclasses(line.split())
+    assert (config.scr_weight, config.weighting, config.answer_loss) == (0.01, "product", "token-and-end")
+    assert (config.frames, config.use_synthetic, config.prompt, config.tune) == (
+        4,
+        False,
+        "question",
+        "language-model",
+    )
+    assert config.gradient_checkpointing
+
+
+def test_no_warning_for_checkpointing_by_its_old_name(tmp_path, recwarn):
+    config = make(
+        tmp_path, gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": False}
+    )
+    assert config.gradient_checkpointing
+    assert config.gradient_checkpointing_kwargs == {"use_reentrant": False}
+    assert not [warning for warning in recwarn if "gradient_checkpointing" in str(warning.message)]
+
+
+def test_names_known_elsewhere():
+    assert module.GRANULARITIES == GRANULARITIES
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"margin": -0.1}, ["margin", "-0.1", "0 to 1"]),
+        ({"margin": float("nan")}, ["margin", "nan"]),
+        ({"scr_weight": -1.0}, ["scr_weight", "-1"]),
+        ({"scr_weight": float("inf")}, ["scr_weight", "inf"]),
+        ({"nle_share": 1.5}, ["nle_share", "1.5"]),
+        ({"nle_weight": -1}, ["nle_weight"]),
+        ({"lora_r": 0}, ["lora_r", "0"]),
+        ({"lora_dropout": 1.0}, ["lora_dropout"]),
+        ({"frames": 0}, ["frames"]),
+        ({"weighting": "median"}, ["weighting", "'median'", "difference"]),
+        ({"normalisation": "mean"}, ["normalisation", "paper, released"]),
+        ({"normalisation": None}, ["normalisation", "None"]),
+        ({"answer_loss": "three-way"}, ["answer_loss", "two-way"]),
+        ({"granularity": "letter"}, ["granularity", "word"]),
+        ({"masked_text": "blur"}, ["masked_text", "hide"]),
+        ({"prompt": "please"}, ["prompt", "video-llava"]),
+        ({"attention": "flash"}, ["attention", "split"]),
+        ({"way": "cached"}, ["way", "plain, packed"]),
+        ({"tune": "head"}, ["tune", "lora"]),
+        ({"tune": "all", "feature_cache": "cache"}, ["vision tower", "feature_cache"]),
+        ({"remove_unused_columns": True}, ["remove_unused_columns", "False"]),
+        ({"label_smoothing_factor": 0.1}, ["label_smoothing_factor"]),
+        ({"neftune_noise_alpha": 5.0}, ["neftune_noise_alpha"]),
+        ({"auto_find_batch_size": True}, ["auto_find_batch_size"]),
+        ({"train_sampling_strategy": "group_by_length"}, ["train_sampling_strategy", "random or sequential"]),
+        ({"push_to_hub": True}, ["push_to_hub", "push_model"]),
+    ],
+)
+def test_what_is_refused(tmp_path, changes, words):
+    with pytest.raises(SynvitaError) as error:
+        make(tmp_path, **changes)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_what_the_data_is_told(tmp_path):
+    from synvita_data.video import FramePolicy
+
+    class AtARate:
+        def default_frames(self):
+            return FramePolicy(fps=2.0, size=224)
+
+    class Counted:
+        def default_frames(self):
+            return FramePolicy(count=8, rule="linspace")
+
+    config = make(
+        tmp_path, frames=4, scr_weight=0, nle_weight=0, weighting="fixed", seed=3, masked_text="remove"
+    )
+    options = config.data_options(AtARate())
+    assert options.frames == FramePolicy(count=4, rule="linspace", size=224)
+    assert config.data_options(Counted()).frames == FramePolicy(count=4, rule="linspace")
+    assert (options.use_scr, options.nle_share, options.weighting, options.seed) == (False, 0.0, "fixed", 3)
+    assert options.masked_text == "remove"
+    assert make(tmp_path).data_options(Counted()).frames is None
+    assert make(tmp_path, data_seed=9).data_options(Counted()).seed == 9
