@@ -11,13 +11,18 @@ from synvita_data.training.triplet import TrainingTriplet
 from synvita_data.video import Frames
 
 QUESTION = 'Does this video entail the description: "{}"?'
+CHAT = f"<|im_start|>user\n{{}}{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+QWEN = CHAT.format("<|vision_start|><|video_pad|><|vision_end|>", "{}")
 PROMPTS = {
     "video_llava": f"USER: <video>\n{QUESTION} ASSISTANT:",
-    "qwen2_5_vl": f"<|im_start|>user\n<|vision_start|><|video_pad|><|vision_end|>{QUESTION}<|im_end|>\n"
-    "<|im_start|>assistant\n",
+    "qwen2_5_vl": QWEN,
+    "qwen3_vl": QWEN,
+    "llava_onevision": CHAT.format("<video>", "{}"),
 }
-ANSWERS = {"video_llava": (" Yes", " No"), "qwen2_5_vl": ("Yes", "No")}
-END = {"video_llava": "</s>", "qwen2_5_vl": "<|im_end|>"}
+
+
+def answers_of(family: str) -> tuple[str, str]:
+    return (" Yes", " No") if family == "video_llava" else ("Yes", "No")
 
 
 def clip(seed: int) -> Frames:
@@ -78,7 +83,7 @@ def pair_logits(model, processor, family: str, frames: Frames, text: Text, answe
     """Logits [k, V] where the answer is predicted and, with an answer, behind it."""
     prompt = PROMPTS[family].format(text.caption)
     if answer is not None:
-        prompt += ANSWERS[family][0 if answer else 1]
+        prompt += answers_of(family)[0 if answer else 1]
     inputs = processor(
         text=[prompt],
         videos=[frames.pixels],
@@ -116,9 +121,9 @@ def reference_loss(model, processor, family: str, data: list[dict], answer_loss:
     """Eq. 7 over the number of rows, pair by pair."""
     vocabulary = processor.tokenizer.get_vocab()
     yes, no = (
-        processor.tokenizer(answer, add_special_tokens=False)["input_ids"][0] for answer in ANSWERS[family]
+        processor.tokenizer(answer, add_special_tokens=False)["input_ids"][0] for answer in answers_of(family)
     )
-    end = vocabulary[END[family]]
+    end = vocabulary["</s>" if family == "video_llava" else "<|im_end|>"]
     total = torch.zeros(())
     for row in data:
 

@@ -21,6 +21,7 @@ from synvita_data.training.stock_collator import StockCollator
 
 # Video-LLaVA's forward takes loss arguments, Qwen2.5-VL's does not: a Trainer scales their losses differently.
 FAMILIES = ("video_llava", "qwen2_5_vl")
+OTHERS = ("llava_onevision", "qwen3_vl")  # which take them, and do not
 ROWS = rows(8)
 
 
@@ -47,7 +48,9 @@ def expected_of(model, processor, family, data, answer_loss="two-way", lam=1.0):
     return gradients(model), loss.item()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [*FAMILIES, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
 def test_a_step_cut_in_any_way_has_the_gradients_of_the_papers_loss(models, family, tmp_path):
     model, processor = models(family)
     reference, loss = expected_of(model, processor, family, ROWS)
