@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -29,6 +30,8 @@ class CommandWorker:
         self._generator = generator
         self._recipe = generator.recipe
         self._words = split_template(str(self._recipe.settings["template"]))
+        if shutil.which(self._words[0]) is None:
+            raise _cannot_start(self._words[0], "no such program")
         self._store = Store(root)
         self._out = Path(out)
         self._environment = _with_device(device)
@@ -102,11 +105,7 @@ class CommandWorker:
                     start_new_session=True,  # so that what it starts can be ended with it
                 )
             except OSError as error:  # would be so for every row
-                raise EngineError(
-                    "the program cannot be started",
-                    found=f"{arguments[0]}: {error.strerror}",
-                    fix="Give a program on the PATH, or its absolute path",
-                ) from error
+                raise _cannot_start(arguments[0], str(error.strerror)) from error
             began = time.monotonic()
             try:
                 code = program.wait(timeout)
@@ -129,6 +128,14 @@ class CommandWorker:
             last = details["stderr"].strip().splitlines()[-1:] or ["it wrote nothing"]
             raise ProgramError("the program failed", found=f"{how}: {last[0][:200]}", details=details)
         return details
+
+
+def _cannot_start(program: str, why: str) -> EngineError:
+    return EngineError(
+        "the program cannot be started",
+        found=f"{program}: {why}",
+        fix="Give a program on the PATH, or its absolute path",
+    )
 
 
 def one_line(request: Request) -> str:

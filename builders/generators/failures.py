@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from synvita_data.engine import is_worker_fault, no_room
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import EngineError, SynvitaError
 from synvita_data.store import Claim
 
 from .recipe import Request
@@ -17,13 +17,15 @@ LONGEST = 2000
 def settling_requests(claim: Claim, requests: Sequence[Request]) -> Iterator[None]:
     """Quarantine the claim, with its rows, for what goes wrong inside the `with`.
 
-    Faults of the worker (memory, a lost GPU) and of the disk leave the `with`, and the claim goes back.
+    Faults of the worker (any EngineError, memory, a lost GPU) and of the disk leave the `with`, and the claim
+    goes back.
     """
     with claim:
         try:
             yield
         except Exception as error:
-            if is_worker_fault(error) or no_room(error) or claim.outcome != "open":
+            broken = isinstance(error, EngineError) or is_worker_fault(error) or no_room(error)
+            if broken or claim.outcome != "open":
                 raise
             claim.quarantine(failure(requests, error))
 

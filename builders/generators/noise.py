@@ -1,6 +1,7 @@
 """One stream of noise a row, drawn in fp32 on the CPU whatever the model's dtype and device.
 
-`randn` in bf16 and in fp32 are different streams of one seed, and a GPU has streams of its own. Every pipeline
+`randn` in another dtype may be another stream of the same seed (which are, differs between releases of torch), and a
+GPU has streams of its own. Every pipeline
 of diffusers draws its first latents in one method, `prepare_latents(…, dtype, device, generator, latents)`, which
 alone knows their shape, order and packing. So that method is asked for fp32 latents, from a CPU generator, and
 what it gives is cast to the dtype that the pipeline wanted.

@@ -71,6 +71,13 @@ class GeneratedSource:
                 found="; ".join(self.report.lines()),
                 fix="Run again; what is done stays",
             )
+        if self.report.failed and not self.report.done:
+            raise SourceError(
+                "no video could be made",
+                file=self.folder,
+                found="; ".join(self.report.lines()),
+                fix=f"All reasons are in {self.folder}/quarantine.jsonl; mend the cause, then --retry-failed",
+            )
         wanted = {triplet.pair_id for triplet in triplets}
         found = FolderSource(self.folder, self.generator).find(triplets)
         samples = int(self.making.get("samples", 1))

@@ -13,6 +13,8 @@ from synvita_data.errors import SourceError
         (" Folder: a b ", ("folder", "a b")),
         ("folder:C:x", ("folder", "C:x")),
         ("shapes:", ("shapes", "")),
+        ("diffusers:THUDM/CogVideoX-2b@main", ("diffusers", "THUDM/CogVideoX-2b@main")),
+        ("command:run {prompts} --out={out}:x", ("command", "run {prompts} --out={out}:x")),
     ],
 )
 def test_parse(spec, expected):

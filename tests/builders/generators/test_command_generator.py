@@ -1,0 +1,172 @@
+"""`command:`: templates, jobs of prompts, and what becomes of a program that fails."""
+
+import json
+import time
+
+import pytest
+from engine.kill_harness import survive_kills
+from hypothesis import given
+from hypothesis import strategies as st
+from small_program import rows, told, videos, write_program
+
+from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
+from synvita_data.builders.generators.command import fill_template, split_template
+from synvita_data.errors import EngineError, SourceError
+from synvita_data.schema import make_pair_id
+
+
+def quarantine(out):
+    path = out / "quarantine.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class TestTemplate:
+    def test_is_cut_as_a_shell_would_and_filled_once(self):
+        words = split_template("""run 'a b' --in={prompts} --out "{out}/x" $HOME ; rm -rf {seed}""")
+        values = {"prompts": "/p/{out}", "out": "/o o", "seed": 7, "count": 2}
+        filled = ["run", "a b", "--in=/p/{out}", "--out", "/o o/x", "$HOME", ";", "rm", "-rf", "7"]
+        assert fill_template(words, values) == filled
+
+    @pytest.mark.parametrize(
+        ("template", "problem"),
+        [
+            ("", "where the prompts are"),
+            ("run {prompts}", "where videos go"),
+            ("run {out}", "where the prompts are"),
+            ("run {prompts} {out} {gpu}", "no such placeholder"),
+            ("run '{prompts} {out}", "cannot be cut"),
+        ],
+    )
+    def test_faults_are_named(self, template, problem):
+        with pytest.raises(SourceError, match=problem):
+            open_generator(f"command:{template}")
+
+    @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30))
+    def test_a_value_is_never_cut_nor_looked_into(self, value):
+        values = {"prompts": value, "out": "o", "seed": 1, "count": 1}
+        assert fill_template(["a", "x{prompts}y", "{out}"], values) == ["a", f"x{value}y", "o"]
+
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            {"prompts_per_job": 0},
+            {"prompts_per_job": "many"},
+            {"timeout": 0},
+            {"pattern": "video.mp4"},
+            {"pattern": "../{index}.mp4"},
+            {"pattern": "/{index}.mp4"},
+            {"pattern": "{number}.mp4"},
+            {"steps": 3},
+        ],
+    )
+    def test_settings_that_cannot_be_used(self, overrides):
+        with pytest.raises(SourceError):
+            open_generator("command:run {prompts} {out}", overrides)
+
+
+def test_each_video_is_of_its_own_caption_and_seed(tmp_path):
+    spec = write_program(tmp_path)
+    triplets = rows("a dog", "two\nlines\t and  spaces", "ein Hündchen 🐕", "a cat", "a cow")
+    report = generate_videos(triplets, spec, tmp_path / "out", samples=2, overrides={"prompts_per_job": 4})
+    assert (report.total, report.done, report.exit_status) == (3, 3, 0)  # keys are jobs: 4 + 4 + 2 prompts
+    lines = [json.loads(line) for line in (tmp_path / "out/manifest.jsonl").read_text().splitlines()]
+    assert len(lines) == 10
+    wanted = [(triplet, sample) for triplet in triplets for sample in (1, 2)]
+    for place, (triplet, sample) in enumerate(wanted):
+        pair = make_pair_id(triplet.source, triplet.video_id, triplet.caption, triplet.neg_caption)
+        [line] = [line for line in lines if (line["id"], line["sample"]) == (pair, sample)]
+        prompt, seed, number, count = told(tmp_path / "out" / line["path"])
+        assert line["path"] == f"{pair}_00{sample}.mp4"
+        assert prompt == " ".join(triplet.neg_caption.split())
+        assert line["caption"] == triplet.neg_caption
+        assert (number, count) == (place % 4 + 1, 4 if place < 8 else 2)
+        assert line["seed"] == int(seed) < 2**31
+        assert (line["config"]["frames"], line["config"]["height"], line["config"]["fps"]) == (3, 16, 8.0)
+    assert len({line["seed"] for line in lines}) == 3
+
+
+def test_order_of_shards_and_workers_change_nothing(tmp_path):
+    spec = write_program(tmp_path)
+    triplets = rows(*(f"a dog of {number} years" for number in range(7)))
+    whole = {}
+    for size in (1, 3):
+        generate_videos(triplets, spec, tmp_path / f"one{size}", overrides={"prompts_per_job": size})
+        for shard in ("1/2", "0/2"):
+            generate_videos(
+                triplets, spec, tmp_path / f"sharded{size}", overrides={"prompts_per_job": size}, shard=shard
+            )
+        whole[size] = videos(tmp_path / f"one{size}")
+        assert len(whole[size]) == 7
+        assert videos(tmp_path / f"sharded{size}") == whole[size]
+        manifests = [(tmp_path / f"{kind}{size}/manifest.jsonl").read_bytes() for kind in ("one", "sharded")]
+        assert manifests[0] == manifests[1]
+    generate_videos(list(reversed(triplets)), spec, tmp_path / "reversed")
+    assert videos(tmp_path / "reversed") == whole[1]  # a prompt a job: rows alone decide
+    generate_videos(triplets, spec, tmp_path / "two", workers=2)
+    assert videos(tmp_path / "two") == whole[1]
+
+
+def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
+    spec = write_program(tmp_path)
+    out = tmp_path / "out"
+    triplets = rows("a dog", "a crash", "garbage", "nothing at all", "a cat")
+    report = generate_videos(triplets, spec, out)
+    assert (report.done, report.failed, report.exit_status) == (2, 3, 1)
+    failed = {record["row"]: record for record in quarantine(out)}
+    assert set(failed) == {1, 2, 3}
+    assert failed[1]["exit_code"] == 3
+    assert failed[1]["stderr"] == "out of paint: a crash\n"
+    assert "exit code 3: out of paint: a crash" in failed[1]["found"]
+    assert failed[1]["id"] == triplets[1].pair_id
+    assert failed[2]["reason"] == "NotAVideoError"
+    assert failed[3]["problem"] == "the program made 0 of 1 videos"
+
+    again = generate_videos(triplets, spec, out)
+    assert (again.found, again.made, again.failed) == (2, 0, 3)  # stays until it is asked for
+    again = generate_videos(triplets, spec, out, retry_failed=True)
+    assert (again.made, again.failed) == (0, 3)
+
+    together = generate_videos(triplets, spec, tmp_path / "jobs", overrides={"prompts_per_job": 2})
+    assert (together.total, together.done, together.failed) == (3, 1, 2)
+    assert [told(path)[0] for path in (tmp_path / "jobs").glob("*.mp4")] == ["a cat"]
+
+
+def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path):
+    spec = write_program(tmp_path)
+    began = time.monotonic()
+    report = generate_videos(rows("sleep", "a dog"), spec, tmp_path / "out", overrides={"timeout": 1})
+    assert time.monotonic() - began < 20
+    assert (report.done, report.failed) == (1, 1)
+    [record] = quarantine(tmp_path / "out")
+    assert record["problem"] == "the program took too long and was ended"
+
+
+def test_a_program_that_cannot_start_is_no_fault_of_the_rows(tmp_path):
+    with pytest.raises(EngineError, match="cannot be started"):
+        generate_videos(rows("a dog"), "command:/no/such/program {prompts} {out}", tmp_path / "out")
+    assert quarantine(tmp_path / "out") == []
+
+
+def test_a_changed_script_is_another_generator(tmp_path):
+    spec = write_program(tmp_path)
+    before = open_generator(spec).recipe
+    (tmp_path / "paint.py").write_text((tmp_path / "paint.py").read_text() + "\n# better\n")
+    after = open_generator(spec).recipe
+    assert before.revision != after.revision
+    [request] = make_requests(rows("a dog"), 1)
+    assert before.seed(request) != after.seed(request)
+    assert open_generator(spec, {"revision": "v1"}).recipe.revision == "v1"
+
+
+def test_an_empty_caption_never_reaches_the_program(tmp_path):
+    spec = write_program(tmp_path)
+    report = generate_videos(rows("a dog", " \n "), spec, tmp_path / "out")
+    assert (report.done, report.failed) == (1, 1)
+    [record] = quarantine(tmp_path / "out")
+    assert (record["reason"], record["row"]) == ("CaptionError", 1)
+
+
+def test_five_kills(tmp_path):
+    generator = open_generator(write_program(tmp_path))
+    requests = tuple(make_requests(rows(*(f"a dog {number}" for number in range(12))), 1))
+    survive_kills(lambda root: GenerateJob(generator, requests, root), tmp_path / "runs", kills=5)

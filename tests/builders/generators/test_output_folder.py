@@ -1,0 +1,187 @@
+"""The folder of finished videos: found by `folder:`, mended from the store, never over somebody's files."""
+
+import json
+import os
+import threading
+
+import pytest
+from small_program import rows, told, videos, write_program
+
+from synvita_data.builders.generators import generate_videos, open_generator
+from synvita_data.builders.sources import open_source
+from synvita_data.errors import SourceError, SynvitaError
+
+CAPTIONS = ("a dog", "a cat", "a cow", "a hen")
+
+
+@pytest.fixture
+def made(tmp_path):
+    """(spec, triplets, the folder) of a finished run."""
+    spec, triplets = write_program(tmp_path / "program"), rows(*CAPTIONS)
+    assert generate_videos(triplets, spec, tmp_path / "out").exit_status == 0
+    return spec, triplets, tmp_path / "out"
+
+
+def test_folder_source_finds_all_with_their_records(made):
+    _spec, triplets, out = made
+    found = open_source(f"folder:{out}").find(triplets)
+    assert (found.unmatched, found.quarantined) == ([], [])
+    for triplet in triplets:
+        [video] = found.of(triplet)
+        prompt, seed, *_ = told(video.path)
+        assert (prompt, video.seed, video.sample) == (triplet.neg_caption, int(seed), 1)
+        assert (video.generator, len(video.sha256)) == ("command", 64)
+        assert video.config["template"] == _spec.removeprefix("command:")
+    manifest = (out / "manifest.jsonl").read_text().splitlines()
+    paths = [json.loads(line)["path"] for line in manifest]
+    assert paths == sorted(videos(out))
+
+
+def test_a_second_run_makes_nothing_and_changes_nothing(made):
+    spec, triplets, out = made
+    before = {path: path.read_bytes() for path in out.glob("*") if path.is_file()}
+    report = generate_videos(triplets, spec, out)
+    assert (report.found, report.made) == (4, 0)
+    assert {path: path.read_bytes() for path in out.glob("*") if path.is_file()} == before
+
+
+def test_what_is_deleted_or_damaged_is_mended(made):
+    spec, triplets, out = made
+    before, manifest = videos(out), (out / "manifest.jsonl").read_bytes()
+    names = sorted(before)
+    (out / names[0]).unlink()  # the store still has it
+    with (out / names[1]).open("r+b") as handle:  # in place: the store's file is the same one
+        handle.truncate(100)
+    (out / "manifest.jsonl").unlink()
+    report = generate_videos(triplets, spec, out)
+    assert (report.found, report.made, len(report.damaged), report.mended) == (3, 1, 1, 1)
+    assert videos(out) == before
+    assert (out / "manifest.jsonl").read_bytes() == manifest
+
+    with (out / names[2]).open("r+b") as handle:  # the same size
+        handle.seek(60)
+        handle.write(bytes(40))
+    assert generate_videos(triplets, spec, out).made == 0
+    report = generate_videos(triplets, spec, out, verify="contents")
+    assert (report.made, report.mended) == (1, 1)
+    assert videos(out) == before
+    assert not list(out.glob(".part-*"))
+
+
+def test_more_rows_and_samples_join_what_is_there(made):
+    spec, triplets, out = made
+    before = videos(out)
+    more = [*triplets, *rows("a pig", source="msr-vtt")]
+    report = generate_videos(more, spec, out, samples=2)
+    assert (report.found, report.made) == (4, 6)
+    after = videos(out)
+    assert len(after) == 10
+    assert before.items() <= after.items()
+    generate_videos(triplets[:1], spec, out)  # a run on fewer rows takes nothing away
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 10
+
+
+def test_other_settings_are_refused_and_told_apart(made, tmp_path):
+    spec, triplets, out = made
+    with pytest.raises(SourceError, match="prompts_per_job 1, now 2"):
+        generate_videos(triplets, spec, out, overrides={"prompts_per_job": 2})
+    with pytest.raises(SourceError, match="generator 'command', now 'sora'"):
+        generate_videos(triplets, spec, out, name="sora")
+    assert generate_videos(triplets, spec, out, overrides={"timeout": 60}).found == 4  # changes no pixel
+    assert len(videos(out)) == 4
+
+
+def test_files_of_others_are_never_replaced(tmp_path):
+    spec, triplets = write_program(tmp_path / "program"), rows(*CAPTIONS)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "holiday.mp4").write_bytes(b"mine")
+    taken = out / f"{triplets[2].pair_id}_001.mp4"
+    taken.write_bytes(b"mine too")
+    with pytest.raises(SourceError, match="was not made here"):
+        generate_videos(triplets, spec, out)
+    assert taken.read_bytes() == b"mine too"
+    assert not (out / "manifest.jsonl").exists()
+    taken.unlink()
+    assert generate_videos(triplets, spec, out).made == 4
+    assert (out / "holiday.mp4").read_bytes() == b"mine"
+
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "manifest.jsonl").write_text('{"id": "x", "path": "y.mp4"}\n')
+    with pytest.raises(SourceError, match="not generated here"):
+        generate_videos(triplets, spec, other)
+    with pytest.raises(SynvitaError, match="not a folder"):
+        generate_videos(triplets, spec, taken)
+
+
+def test_two_runs_at_once_share_the_work(tmp_path):
+    spec, triplets = write_program(tmp_path / "program"), rows(*(f"a dog {n}" for n in range(12)))
+    reports = []
+
+    def run():
+        reports.append(generate_videos(triplets, spec, tmp_path / "out"))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [report.done for report in reports] == [12, 12]
+    assert sum(report.made for report in reports) == 12
+    assert (
+        len((tmp_path / "out/manifest.jsonl").read_text().splitlines()) == len(videos(tmp_path / "out")) == 12
+    )
+
+
+def test_without_hard_links_videos_are_copied(tmp_path, monkeypatch):
+    spec, triplets, out = write_program(tmp_path / "program"), rows(*CAPTIONS), tmp_path / "out"
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert generate_videos(triplets, spec, out).made == 4
+    before = videos(out)
+    name = sorted(before)[0]
+    (out / name).write_bytes(b"broken")
+    assert generate_videos(triplets, spec, out).made == 0
+    assert videos(out) == before
+
+
+def test_a_limit_leaves_the_rest_for_another_run(tmp_path):
+    spec, triplets = write_program(tmp_path / "program"), rows(*CAPTIONS)
+    report = generate_videos(triplets, spec, tmp_path / "out", limit=3)
+    assert (report.made, report.held_back, len(videos(tmp_path / "out"))) == (3, 1, 3)
+    assert generate_videos(triplets, spec, tmp_path / "out").made == 1
+
+
+class TestSource:
+    def test_makes_then_finds(self, tmp_path):
+        spec, triplets = write_program(tmp_path / "program"), rows("a dog", "a crash", "a cat")
+        making = {"samples": 2, "overrides": {"timeout": 30}}
+        source = open_source(spec, generator="toys", work=tmp_path / "work", making=making)
+        found = source.find(triplets)
+        assert source.generator == "command"
+        assert [len(found.of(triplet)) for triplet in triplets] == [2, 0, 2]
+        assert [error.row for error in found.quarantined] == [1, 1]
+        assert {error.to_record()["reason"] for error in found.quarantined} == {"ProgramError"}
+        assert found.unmatched == []
+
+        fewer = open_source(spec, work=tmp_path / "work", making={"overrides": {"timeout": 30}}).find(
+            triplets[2:]
+        )
+        assert [video.sample for video in fewer.of(triplets[2])] == [1]
+        assert (fewer.unmatched, fewer.quarantined) == ([], [])
+
+    def test_an_unfinished_run_is_no_source(self, tmp_path):
+        spec = write_program(tmp_path / "program")
+        source = open_source(spec, work=tmp_path / "work", making={"limit": 1})
+        with pytest.raises(SynvitaError, match="not all videos are made yet"):
+            source.find(rows("a dog", "a cat"))
+
+    def test_needs_a_folder_and_a_generator(self, tmp_path):
+        with pytest.raises(SourceError, match="needs a folder"):
+            open_source("command:run {prompts} {out}")
+        with pytest.raises(SourceError, match="build --synthetic folder:"):
+            open_generator(f"folder:{tmp_path}")
