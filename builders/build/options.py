@@ -114,13 +114,18 @@ class BuildOptions:
         return {
             "triplets": self.triplets.name,
             "vqascores": self.vqascores.name if self.vqascores else None,
-            **({"vqa_models": list(self.chain.models)} if self.chain.models else {}),
+            **({"vqa_models": [_without_path(name) for name in self.chain.models]} if self.chain.models else {}),
             "synthetic": _without_folders(self.synthetic),
             "embed_real": self.embed_real,
             "weighting": self.weighting,
             "granularity": self.granularity_name,
             "tokenizer": None if self.tokenizer is None else Path(self.tokenizer).name,
         }
+
+
+def _without_path(model: str) -> str:
+    """A Hub id as it is, a folder by its last name."""
+    return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model
 
 
 def _without_folders(spec: str | None) -> str | None:
