@@ -1,15 +1,21 @@
 """VQAScore jobs killed at random moments, forked after everything heavy was imported."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import transformers  # noqa: F401
+from engine import test_ray_cluster as on_ray
 from engine.kill_harness import survive_kills
 
 from synvita_data.builders.sources import FoundVideos, SyntheticVideo
-from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, llava, worker  # noqa: F401
+from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, llava, score_videos, worker  # noqa: F401  (before the forks)
 from synvita_data.builders.vqascore.rows import plan_rows
 from synvita_data.schema import Triplet
 from synvita_data.store import Store
+
+ray_cluster = on_ray.cluster  # the fixture
 
 
 @pytest.fixture
@@ -49,8 +55,32 @@ def test_thirty_kills(make_job, tmp_path, workers):
         )
 
 
+@on_ray.needs_ray
 @pytest.mark.slow
-def test_kills_on_ray(make_job, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
+def test_kills_on_ray(make_job, tmp_path, monkeypatch, repo_root, ray_cluster):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    survive_kills(make_job, tmp_path / "kills", kills=5, workers=2, victim="worker", engine="ray")
+    monkeypatch.setenv("PYTHONPATH", f"{repo_root}/tests:{repo_root}")
+    survive_kills(
+        make_job, tmp_path / "kills", kills=8, workers=2, victim="worker", engine="ray", address=ray_cluster
+    )
+
+
+@on_ray.needs_ray
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes(inputs, tiny, tmp_path, repo_root, ray_cluster):
+    """In a process of its own: Ray's threads do not survive the forks of other tests."""
+    model, one, two = tiny("clip_flant5"), tmp_path / "one.parquet", tmp_path / "two.parquet"
+    score_videos(inputs.triplets, inputs.spec, [find_model(str(model))], one)
+    command = [sys.executable, "-m", "synvita_data.cli", "vqascore", "--triplets", inputs.file]
+    command += ["--synthetic", inputs.spec, "--model", model, "--out", two, "--dtype", "float32"]
+    command += ["--engine", "ray", "--address", ray_cluster, "--workers", "2"]
+    done = subprocess.run(
+        list(map(str, command)),
+        env=on_ray.environment(repo_root, tmp_path) | {"RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "5 of 5 done (0 found done, 5 made now)" in done.stdout
+    assert one.read_bytes() == two.read_bytes()

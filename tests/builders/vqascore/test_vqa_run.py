@@ -124,17 +124,6 @@ def test_two_processes_give_the_same_bytes(inputs, models, tmp_path, monkeypatch
     assert one.read_bytes() == two.read_bytes()
 
 
-@pytest.mark.slow
-def test_ray_gives_the_same_bytes(inputs, models, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
-    score_videos(inputs.triplets, inputs.spec, models, one)
-    report = score_videos(inputs.triplets, inputs.spec, models, two, workers=2, engine="ray")
-    assert [job.made for job in report.jobs] == [5, 5]
-    assert one.read_bytes() == two.read_bytes()
-
-
 def test_rows_in_one_batch_agree_to_rounding(inputs, models, tmp_path):
     one, three = tmp_path / "one.parquet", tmp_path / "three.parquet"
     score_videos(inputs.triplets, inputs.spec, models[:1], one)
