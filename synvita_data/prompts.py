@@ -132,20 +132,46 @@ def explanation_prompt(prompt: Prompt) -> Prompt:
         >>> explanation_prompt(get_prompt("video-llava-unquoted")).wrap("a cat")
         'USER: <video>\\nWhat is the misalignment between this video and the description: "a cat"? ASSISTANT:'
     """
-    before, asked, _ = prompt.before.rpartition(_QUESTION.removesuffix('"'))
-    if not asked:
-        raise CaptionError(
-            f"the prompt {prompt.name!r} does not say how to ask for an explanation",
-            found=f"…{prompt.before[-50:]!r}",
-            expected=f"…{_QUESTION!r}",
-        )
+    before, after = _around_question(prompt)
     return replace(
         prompt,
         name=f"{prompt.name}-explanation",
         before=before + _EXPLAIN,
-        after=prompt.after if prompt.after.startswith('"') else f'"{prompt.after}',
+        after=f'"?{after}',
         origin="VideoCon's explanation task",
     )
+
+
+def description_prompt(prompt: Prompt) -> Prompt:
+    """A request for a caption in the wording of `prompt`; what it takes in place of a caption is the word `video`.
+
+    Raises:
+        CaptionError: as `explanation_prompt`.
+
+    Example:
+        >>> description_prompt(get_prompt("video-llava")).wrap("video")
+        'USER: <video>\\nDescribe this video. ASSISTANT:'
+    """
+    before, after = _around_question(prompt)
+    return replace(
+        prompt,
+        name=f"{prompt.name}-description",
+        before=f"{before}Describe this ",
+        after=f".{after}",
+        origin="plain captioning",
+    )
+
+
+def _around_question(prompt: Prompt) -> tuple[str, str]:
+    """What a prompt says before and after its entailment question."""
+    before, asked, quote = prompt.before.rpartition(_QUESTION.removesuffix('"'))
+    if not asked or not prompt.after.startswith(f"{quote}?"):
+        raise CaptionError(
+            f"the prompt {prompt.name!r} does not say how to ask anything else",
+            found=f"…{prompt.before[-50:]!r}",
+            expected=f"…{_QUESTION!r}",
+        )
+    return before, prompt.after.removeprefix(f"{quote}?")
 
 
 def wrap(caption: str, prompt: str) -> str:

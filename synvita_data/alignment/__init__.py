@@ -10,7 +10,7 @@ docs/alignment.md explains the ways, the families and how to write one.
 from .families import FAMILIES, get_family
 from .families.family import Family, Features, PreparedVideo, PromptFrame
 from .model import AlignmentModel, AlignmentOutput, choose_way
-from .prompting import ContextError, Explanation
+from .prompting import ContextError, Description, Explanation
 from .ways import WAYS, EncodedVideo
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "AlignmentModel",
     "AlignmentOutput",
     "ContextError",
+    "Description",
     "EncodedVideo",
     "Explanation",
     "Family",

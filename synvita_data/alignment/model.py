@@ -15,7 +15,7 @@ from . import ways
 from .attention import SPLIT, set_attention
 from .families import get_family
 from .families.family import PreparedVideo
-from .prompting import Explanation, Prompter, PromptTokens
+from .prompting import Description, Explanation, Prompter, PromptTokens
 from .ways import WAYS, EncodedVideo
 
 ATTENTION = ("split", "sdpa", "eager")
@@ -110,7 +110,7 @@ class AlignmentModel(nn.Module):
         way: str | None = None,
         vocabulary: int = 0,
         answers: Sequence[Sequence[bool]] | None = None,
-        explanations: Sequence[Explanation | None] | None = None,
+        explanations: Sequence[Explanation | Description | None] | None = None,
         plain_batch: int = 1,
         branch_tokens: int = 4096,
     ) -> AlignmentOutput:
@@ -118,14 +118,14 @@ class AlignmentModel(nn.Module):
 
         Args:
             videos: frames, or what `prepare` or `encode` made of them.
-            texts: for each video at least one text, with what attention hides of it.
+            texts: for each video its texts, at least one, with what attention hides of them.
             way: one of WAYS; None for the fastest (`choose_way`).
             vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where Yes or
                 No is predicted) or 2 (also where the token after the answer is).
             answers: for `vocabulary=2`: Yes (true) or No for each text, appended to its prompt. Log-odds
                 do not see it.
-            explanations: for each video, what is wrong with a caption of it, or None: the loss of saying so,
-                with the video shared. Log-odds do not see it.
+            explanations: for each video, what is wrong with a caption of it (or what it shows), or None: the
+                loss of saying so, with the video shared. Log-odds do not see it. Such a video needs no texts.
             plain_batch: pairs at once in the plain way. branch_tokens: tokens of texts in one row of the
                 cached way.
 
@@ -165,7 +165,8 @@ class AlignmentModel(nn.Module):
                 states = ways.cached(self.family, encoded, prompts, branch_tokens)
         explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
         of_explanation = torch.tensor(explains, device=states.device)
-        of_texts = states[~of_explanation].view(sum(counts), -1, states.shape[-1])
+        reads = 1 if answers is None else 2
+        of_texts = states[~of_explanation].view(sum(counts), reads, states.shape[-1])
         logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
         return AlignmentOutput(
             self._log_odds(of_texts[:, 0]),
@@ -229,21 +230,25 @@ def _check(
     way: str | None,
     vocabulary: int,
     answers: Sequence[Sequence[bool]] | None,
-    explanations: Sequence[Explanation | None] | None,
+    explanations: Sequence[Explanation | Description | None] | None,
 ) -> None:
     if way is not None and way not in WAYS:
         raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
-    if not len(videos) or len(videos) != len(texts) or not all(len(own) for own in texts):
-        raise SynvitaError(
-            "each video needs its texts",
-            found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
-            expected="as many lists as videos, none of them empty",
-        )
     if explanations is not None and len(explanations) != len(videos):
         raise SynvitaError(
             "each video has one explanation, or None",
             found=f"{len(explanations)} explanations",
             expected=f"as many as videos, {len(videos)}",
+        )
+    told = explanations or [None] * len(videos)
+    asked = len(videos) == len(texts) and all(
+        len(own) or each is not None for own, each in zip(texts, told, strict=False)
+    )
+    if not len(videos) or not asked:
+        raise SynvitaError(
+            "each video needs its texts",
+            found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
+            expected="as many lists as videos, none of them empty",
         )
     for video in videos:
         if not isinstance(video, Frames | PreparedVideo | EncodedVideo):

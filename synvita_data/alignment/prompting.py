@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..captions import Text
 from ..errors import CaptionError, ContextError, TokenizerError
 from ..masking import MaskedPrompt
-from ..prompts import Prompt, explanation_prompt
+from ..prompts import Prompt, description_prompt, explanation_prompt
 from .families.family import Family, PreparedVideo
 
 
@@ -24,6 +24,17 @@ class Explanation:
 
     neg_caption: str
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The request to describe a video, and its answer: plain captioning, to warm a model up.
+
+    Attributes:
+        caption: of the video.
+    """
+
+    caption: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +70,7 @@ class Prompter:
         self.prompt = prompt
         self._frame = family.frame_prompt(prompt)
         self._explained = family.frame_prompt(explanation_prompt(prompt))
+        self._described = family.frame_prompt(description_prompt(prompt))
         yes, no = (self._answer_id(answer) for answer in family.answers)
         self.answer_ids = (yes, no)
         special = {int(number) for number in family.tokenizer.added_tokens_decoder}
@@ -85,8 +97,8 @@ class Prompter:
         self._check_context(len(ids), video, text.caption)
         return PromptTokens(ids, hidden, reads)
 
-    def explanation(self, explanation: Explanation, video: PreparedVideo) -> PromptTokens:
-        """The question what is wrong, its answer, and the token that ends the turn as the last target.
+    def explanation(self, told: Explanation | Description, video: PreparedVideo) -> PromptTokens:
+        """The question what is wrong (or shown), its answer, and the token that ends the turn as the last target.
 
         The answer's tokens are those that the tokenizer gives the whole text. The end token is predicted and
         not read, so it is no part of `ids`.
@@ -96,27 +108,29 @@ class Prompter:
             TokenizerError: a token is half question and half answer.
             ContextError: more tokens than the model's context.
         """
-        before = self._explained.before.replace(self.family.placeholder, video.placeholder)
-        answer = explanation.answer.strip()
+        if isinstance(told, Explanation):
+            frame, asked, answer = self._explained, told.neg_caption, told.answer.strip()
+        else:
+            frame, asked, answer = self._described, "video", told.caption.strip()
         if not answer:
-            raise CaptionError("an explanation is empty", found=f"about {explanation.neg_caption!r}")
+            raise CaptionError("an explanation is empty", found=f"about {asked!r}")
+        before = frame.before.replace(self.family.placeholder, video.placeholder)
         gap = self.family.answers[0][: -len(self.family.answers[0].lstrip())]  # Llama's answers carry a space
-        text = Text(explanation.neg_caption)
-        masked = self.family.tokenise(before, text, self._explained.after + gap + answer)
-        start = len(before) + len(text.caption) + len(self._explained.after)
-        self._check_words(masked, len(before), len(before) + len(text.caption), "a caption")
+        masked = self.family.tokenise(before, Text(asked), frame.after + gap + answer)
+        start = len(before) + len(asked) + len(frame.after)
+        self._check_words(masked, len(before), len(before) + len(asked), "a caption")
         self._check_words(masked, start, len(masked.prompt), "an explanation")
         own = masked.offsets[:, 1] > start
         if (masked.offsets[own, 0] < start).any():
             raise TokenizerError(
                 "a token is half question and half answer",
                 found=self.family.tokenizer.convert_ids_to_tokens(masked.input_ids[own][:1].tolist()),
-                expected=f"a new token after {self._explained.after!r}",
+                expected=f"a new token after {frame.after!r}",
                 fix="Begin the explanation with a word",
             )
         targets = (*masked.input_ids[own].tolist(), self.end_id)
         ids, hidden = self._with_video(masked.input_ids, masked.hidden, video)
-        self._check_context(len(ids) + 1, video, explanation.answer)
+        self._check_context(len(ids) + 1, video, answer)
         return PromptTokens(ids, hidden, tuple(range(len(ids) - len(targets), len(ids))), targets)
 
     @cached_property

@@ -5,7 +5,7 @@ import pytest
 import torch
 from stock_models import clip, stock_inputs, stock_log_odds, stock_positions
 
-from synvita_data.alignment import WAYS, AlignmentModel, ContextError, EncodedVideo, Explanation
+from synvita_data.alignment import WAYS, AlignmentModel, ContextError, Description, EncodedVideo, Explanation
 from synvita_data.captions import Text
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.prompts import PROMPTS, Prompt, explanation_prompt
@@ -218,7 +218,7 @@ def test_the_question_in_every_wording(name):
 
 
 def test_a_wording_that_asks_something_else_is_refused():
-    with pytest.raises(CaptionError, match="how to ask for an explanation"):
+    with pytest.raises(CaptionError, match="how to ask anything else"):
         explanation_prompt(Prompt("mine", "USER: <video>\nIs it ", "?", "<video>", "a test"))
 
 
@@ -233,3 +233,29 @@ def test_the_cached_features_of_a_video_serve_an_explanation(checkpoint_of):
         one = model([kept], TEXTS[:1], explanations=[SAMPLE]).explanation_loss
         two = model([VIDEOS[0]], TEXTS[:1], explanations=[SAMPLE]).explanation_loss
     assert one.tolist() == pytest.approx(two.tolist(), rel=RELATIVE)
+
+
+def test_a_description_is_one_more_thing_to_say(stock, family, wording):
+    """Plain captioning: the stock loss again, of videos without any text to score beside one with."""
+    question = 'Does this video entail the description: "{}"?'
+    space, end = (" ", "</s>") if family == "video_llava" else ("", "<|im_end|>")
+    assert question in wording
+    asked = wording.replace(question, "Describe this video."), space + "{}" + end
+    model = AlignmentModel(*stock)
+    captions = ["A man plays a guitar.", "dogs"]
+    descriptions = [Description(caption) for caption in captions]
+    with torch.no_grad():
+        expected = [
+            float(stock_loss(stock, video, Explanation("", caption), asked)[0])
+            for video, caption in zip(VIDEOS[:2], captions, strict=True)
+        ]
+        for way in WAYS:
+            alone = model(VIDEOS[:2], [[], []], way=way, explanations=descriptions)
+            assert alone.log_odds.shape == (0,)
+            assert alone.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), way
+            beside = model(VIDEOS[:2], [[], TEXTS[1]], way=way, explanations=descriptions)
+            assert beside.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), way
+            scores = model(VIDEOS[1:2], TEXTS[1:2]).log_odds
+            assert (beside.log_odds - scores).abs().max() < 1e-5
+    with pytest.raises(SynvitaError, match="each video needs its texts"):
+        model(VIDEOS[:2], [[], []], explanations=[descriptions[0], None])

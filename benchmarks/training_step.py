@@ -1,0 +1,357 @@
+"""A training step of a triplet: eight scores behind two shared videos against eight forwards, in time and memory.
+
+    python benchmarks/training_step.py [--small] [--rounds 5]
+    python benchmarks/training_step.py --gpu               # random 7B Video-LLaVA with LoRA, bf16, on CUDA
+
+Prints one line a figure: `name: value unit (goal …) ok|short`. A step is forward, the objective (Eq. 7) and
+backward into LoRA (r 32, every linear layer of the language model). On a CPU the model is narrow (512 wide, four
+layers) with random weights, but the tokens are Video-LLaVA's: eight frames of 257 tokens, and captions of
+VideoCon (`videocon-16k` where it is there, with a tokenizer trained on them; otherwise fixed ones) with what they
+do not share hidden in the masked texts. All sides run in turns in this one process, and the best round of each
+counts. Memory is the peak above the loaded model, each side in a process of its own.
+
+The sides: `packed`, two rows of prefix and branches; `plain`, eight forwards that read the last logit, one by one
+(faster on a CPU than a padded batch), in one graph, since L_scr couples the scores; `released`, the same with the
+logits of the whole vocabulary at every position.
+"""
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from scoring import H200_BF16, clip, figure, in_turns, narrow_model, seven_billion
+from torch import Tensor
+
+from synvita_data.alignment import AlignmentModel, EncodedVideo, PreparedVideo
+from synvita_data.alignment.packing import pack
+from synvita_data.alignment.prompting import PromptTokens
+from synvita_data.captions import Text, hidden_spans
+from synvita_data.training.objective import Supervision, combine, counts_of, terms_of, two_way_losses
+from synvita_data.training.triplet import TrainingTriplet
+
+TRIPLETS = Path("/work/shared/data/videocon-16k/triplets.csv")
+FIXED = (
+    "A couple of men playing racket ball on a court and a woman talking as they play.",
+    "A couple of men talking as they play racket ball on a court and a woman playing",
+)
+FIXED_SHARED = (((0, 16), (24, 25), (32, 80)), ((0, 16), (24, 25), (32, 79)))
+Texts = tuple[Text, Text, Text, Text]
+
+
+def real_pairs(limit: int | None = None) -> list[tuple[str, str]]:
+    """Captions and contrast captions of VideoCon, in the file's order; none where the file is not there."""
+    if not TRIPLETS.is_file():
+        return []
+    with TRIPLETS.open(encoding="utf-8-sig", newline="") as file:
+        pairs = [(row["caption"], row["neg_caption"]) for row in csv.DictReader(file)]
+    return pairs[:limit]
+
+
+def texts_of(pair: tuple[str, str]) -> Texts:
+    """The four texts of a triplet, masked by words."""
+    from synvita_data.lcs import shared_spans
+
+    shared = shared_spans(*pair, granularity="word")
+    masked = [Text(caption, hidden_spans(caption, own)) for caption, own in zip(pair, shared, strict=True)]
+    return Text(pair[0]), Text(pair[1]), masked[0], masked[1]
+
+
+def fixed_texts() -> Texts:
+    masked = [Text(c, hidden_spans(c, own)) for c, own in zip(FIXED, FIXED_SHARED, strict=True)]
+    return Text(FIXED[0]), Text(FIXED[1]), masked[0], masked[1]
+
+
+def real_tokenizer(model: AlignmentModel) -> AlignmentModel:
+    """The same model asked with a tokenizer that cuts real captions as a real one does (8,000 tokens)."""
+    from synvita_data.tiny_models.tokenizer import llama_tokenizer
+
+    asked = tuple(model.prompt.wrap(caption) for pair in real_pairs(4000) for caption in pair)
+    if not asked:
+        return model
+    corpus = (*asked, *(prompt + answer for prompt in asked[:200] for answer in model.family.answers))
+    processor = model.family.processor
+    processor.tokenizer = llama_tokenizer(["<image>", "<video>"], corpus, 8000)
+    network = model.family.model
+    for name in ("image", "video"):
+        number = processor.tokenizer.convert_tokens_to_ids(f"<{name}>")
+        setattr(processor, f"{name}_token_id", number)
+        setattr(network.config, f"{name}_token_id", number)
+    with torch.no_grad():  # rows that were added all alike say Yes and No with one voice
+        for layer in (network.get_input_embeddings(), network.get_output_embeddings()):
+            layer.weight.normal_(std=layer.weight.shape[1] ** -0.5)
+    return AlignmentModel(network, processor)
+
+
+def with_lora(model: AlignmentModel, dropout: float = 0.0) -> AlignmentModel:
+    """The paper's adapter; `init_lora_weights=False` so that all of its gradients are there from the first step."""
+    torch.manual_seed(0)
+    config = LoraConfig(
+        r=32,
+        lora_alpha=32,
+        lora_dropout=dropout,
+        target_modules=model.family.lora_targets,
+        init_lora_weights=False,
+    )
+    adapted = get_peft_model(model.family.model, config)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data.mul_(0.01)
+    return AlignmentModel(adapted, model.family.processor).train()
+
+
+class Step:
+    """One optimiser step's forward and backward for triplets with the same texts.
+
+    Args:
+        videos: real and synthetic in turns.
+    """
+
+    def __init__(self, model: AlignmentModel, texts: Texts, videos: Sequence[Any]) -> None:
+        self.model, self.texts, self.videos = model, texts, list(videos)
+        some = EncodedVideo(PreparedVideo({}, "", ()))
+        rows = [
+            TrainingTriplet(str(n), str(n), texts, some, some, 0.4, True)
+            for n in range(len(self.videos) // 2)
+        ]
+        self.counts, self.supervision = counts_of(rows), Supervision.of(rows, model.family.model.device)
+
+    def packed(self) -> Tensor:
+        return self._backward(self._scores("packed"))
+
+    def plain(self) -> Tensor:
+        return self._backward(self._scores("plain"))
+
+    def released(self) -> Tensor:
+        """All logits of every pair, kept until the backward pass."""
+        network, scores = self.model.family.model, []
+        yes, no = self.model.prompter.answer_ids
+        for video in self.videos:
+            for text in self.texts:
+                prompt = self.model.prompter.tokens(text, None, video)
+                logits = network(
+                    input_ids=torch.from_numpy(prompt.ids)[None].to(network.device),
+                    attention_mask=torch.from_numpy(~prompt.hidden)[None].long().to(network.device),
+                    pixel_values_videos=video.inputs["pixel_values_videos"].to(network.device, network.dtype),
+                    use_cache=False,
+                ).logits.float()
+                scores.append(logits[0, -1, yes] - logits[0, -1, no])
+        return self._backward(torch.stack(scores))
+
+    def _scores(self, way: str) -> Tensor:
+        return self.model(self.videos, [self.texts] * len(self.videos), way=way).log_odds
+
+    def _backward(self, log_odds: Tensor) -> Tensor:
+        m = log_odds.view(-1, 2, 4)
+        loss, _ = combine(terms_of(two_way_losses(m), m, self.supervision), self.counts)
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        return m.detach()
+
+
+def gradient(model: AlignmentModel) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def prompts_of(model: AlignmentModel, texts: Texts, video: PreparedVideo) -> list[PromptTokens]:
+    return [model.prompter.tokens(text, None, video) for text in texts]
+
+
+def token_counts(model: AlignmentModel, texts: Texts, video: PreparedVideo) -> tuple[int, int]:
+    """Tokens of a packed row (both videos of a triplet have one) and of its four plain prompts."""
+    prompts = prompts_of(model, texts, video)
+    return len(pack(prompts)), sum(len(prompt.ids) for prompt in prompts)
+
+
+def waste(model: AlignmentModel, pairs: int, triplets: int = 4) -> None:
+    """Padding of packed batches in the file's order, and hidden tokens that are computed though nothing sees them."""
+    video = PreparedVideo({}, model.family.placeholder, (8 * 257,))
+    lengths, hidden = [], 0
+    for pair in real_pairs(pairs):
+        prompts = prompts_of(model, texts_of(pair), video)
+        packed = pack(prompts)
+        lengths.append(len(packed))
+        for number, prompt in enumerate(prompts):
+            hidden += int(prompt.hidden[packed.slots[packed.branch == number]].sum())
+    if not lengths:
+        print("padding: no videocon-16k here")
+        return
+    rows = torch.tensor(lengths).view(-1, triplets)
+    computed = rows.amax(1) * triplets
+    name = f"packed batches of {triplets} triplets, {rows.numel():,} real pairs"
+    print(f"{name}: {rows.float().mean():.0f} tokens a row, {int(rows.min())} to {int(rows.max())}")
+    wasted = computed.sum() - rows.sum() + hidden
+    figure(f"{name}: padding and hidden tokens", 100 * float(wasted / computed.sum()), "%", 5, at_most=True)
+    figure(f"{name}: the worst batch", 100 * float((1 - rows.sum(1) / computed).max()), "%")
+
+
+def middle_texts(model: AlignmentModel, video: PreparedVideo, small: bool) -> Texts:
+    """The triplet of median length among real ones; a fixed one without them."""
+    pairs = real_pairs(20 if small else 999)
+    if not pairs:
+        return fixed_texts()
+    texts = [texts_of(pair) for pair in pairs]
+    lengths = [token_counts(model, own, video)[0] for own in texts]
+    return texts[sorted(range(len(texts)), key=lengths.__getitem__)[len(texts) // 2]]
+
+
+def ready(small: bool) -> tuple[AlignmentModel, Texts, list[PreparedVideo]]:
+    with tempfile.TemporaryDirectory() as folder:
+        model = narrow_model(Path(folder), small)
+    model = with_lora(real_tokenizer(model))
+    videos = [model.prepare(clip(seed)) for seed in (0, 1)]
+    return model, middle_texts(model, videos[0], small), videos
+
+
+def on_cpu(small: bool, rounds: int) -> None:
+    model, texts, videos = ready(small)
+    waste(model, 400 if small else 8000)
+    packed_tokens, plain_tokens = token_counts(model, texts, videos[0])
+    ratio = plain_tokens / packed_tokens
+    print(f"a triplet: {2 * plain_tokens:,} tokens in eight forwards, {2 * packed_tokens:,} packed")
+    step = Step(model, texts, videos)
+    check(model, step)
+    best = in_turns(rounds, packed=step.packed, plain=step.plain, released=step.released)
+    seconds = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
+    print(f"seconds a step from prepared frames: {seconds}")
+    name = f"a triplet's step, faster than eight plain forwards (token ratio {ratio:.2f})"
+    figure(name, best["plain"] / best["packed"], "x", 0.95 * ratio)
+    figure(
+        "a triplet's step, faster than the released way (full logits)", best["released"] / best["packed"], "x"
+    )
+    with torch.no_grad():
+        encoded = Step(model, texts, [model.encode(video) for video in videos])
+    best = in_turns(rounds, packed=encoded.packed, plain=encoded.plain)
+    print(f"seconds with cached features: packed {best['packed']:.2f}, plain {best['plain']:.2f}")
+    name = "the same where both have the vision tower's features already"
+    figure(name, best["plain"] / best["packed"], "x", 0.95 * ratio)
+    peaks = {side: peak(side, small) for side in ("packed", "plain", "released")}
+    print(
+        "peak MB above the loaded model: " + ", ".join(f"{name} {value:.0f}" for name, value in peaks.items())
+    )
+    figure("peak memory against plain", 100 * peaks["packed"] / peaks["plain"], "%", 40, at_most=True)
+    figure("peak memory against the released way", 100 * peaks["packed"] / peaks["released"], "%")
+
+
+def check(model: AlignmentModel, step: Step) -> None:
+    """All sides say the same before any is timed."""
+    found = {}
+    for side in ("plain", "packed", "released"):
+        scores = getattr(step, side)()
+        found[side] = scores, gradient(model)
+    scores, reference = found["plain"]
+    for side in ("packed", "released"):
+        torch.testing.assert_close(found[side][0], scores, atol=1e-4, rtol=0)
+        apart = float((found[side][1] - reference).norm() / reference.norm())
+        assert apart < 1e-4, f"gradients of {side} differ from plain: {apart}"
+
+
+def peak(side: str, small: bool) -> float:
+    """Megabytes that a step adds to a loaded model, at most; in a process of its own, unless a rough figure does."""
+    if small:
+        return measure_peak(side, small)
+    command = [sys.executable, __file__, "--memory-of", side]
+    # Large blocks go back to the system when they are freed, so that the peak is of what is in use.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure_peak(side: str, small: bool) -> float:
+    model, texts, videos = ready(small)
+    Step(
+        model, texts, [model.prepare(clip(seed, frames=1)) for seed in (0, 1)]
+    ).packed()  # what torch sets aside
+    model.zero_grad(set_to_none=True)
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    getattr(Step(model, texts, videos), side)()
+    high = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return max(high - before, 1) / 1e6
+
+
+def on_gpu(rounds: int) -> None:
+    """Share of the bound: FLOP of the tokens that must be computed, at the speed of dense products.
+
+    Weights are bf16 and frozen, LoRA's fp32 under autocast, as a Trainer with `bf16=True` has them; dropout 0.05.
+    """
+    model = with_lora(seven_billion(), dropout=0.05)
+    texts = fixed_texts()
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.family.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for triplets in (1, 2, 4):
+            videos = [model.prepare(clip(seed)) for seed in range(2 * triplets)]
+            name = f"7B, {triplets} triplet(s) a step{', gradient checkpointing' if checkpointing else ''}"
+            step = Step(model, texts, videos)
+            sides: dict[str, Callable[[], object]] = {"packed": under_autocast(step.packed)}
+            if triplets == 1:
+                sides["plain"] = under_autocast(step.plain)
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            try:
+                sides["packed"]()
+                memory = torch.cuda.max_memory_allocated() / 2**30
+                best = in_turns(rounds, **sides)
+            except torch.OutOfMemoryError:
+                print(f"{name}: does not fit")
+                continue
+            seconds = best["packed"] / triplets
+            figure(f"{name}: seconds a triplet", seconds, "s")
+            bound = flop(model, texts, videos[0]) / H200_BF16
+            goal = None if checkpointing else 45.0  # checkpointing runs every forward twice
+            figure(f"{name}: share of the bound ({bound:.3f} s)", 100 * bound / seconds, "%", goal)
+            figure(f"{name}: peak memory", memory, "GiB")
+            if "plain" in best:
+                figure(f"{name}: faster than eight plain forwards", best["plain"] / best["packed"], "x")
+
+
+def under_autocast(run: Callable[[], object]) -> Callable[[], object]:
+    def cast() -> object:
+        with torch.autocast("cuda", torch.bfloat16):
+            return run()
+
+    return cast
+
+
+def flop(model: AlignmentModel, texts: Texts, video: PreparedVideo) -> float:
+    """Of a triplet: forward, and backward to activations only, since the weights are frozen. LoRA, the head's
+    eight rows and norms are left out."""
+    tokens, _ = token_counts(model, texts, video)
+    language, config = model.family.language_model, model.family.model.config.text_config
+    weights = sum(
+        p.numel() for n, p in language.named_parameters() if "lora_" not in n and "embed_tokens" not in n
+    )
+    tower = sum(p.numel() for p in model.family.backbone.video_tower.parameters())
+    # A product of two numbers and a sum are two operations. Attention looks back on half of the row on average,
+    # in two products; its backward pass has four.
+    attention = 2 * tokens**2 * config.hidden_size * config.num_hidden_layers
+    return 2 * (2 * 2 * weights * tokens + 3 * attention + 2 * tower * video.tokens)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gpu", action="store_true", help="random 7B model on CUDA instead")
+    parser.add_argument("--memory-of", choices=("packed", "plain", "released"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        print(json.dumps(measure_peak(options.memory_of, options.small)))
+    elif options.gpu:
+        on_gpu(options.rounds)
+    else:
+        on_cpu(options.small, 1 if options.small else options.rounds)
+
+
+if __name__ == "__main__":
+    main()
