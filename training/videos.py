@@ -15,8 +15,9 @@ from synvita_data.video import FramePolicy, Frames, decode
 class _NoWeights:
     """Stands where a family has its model: preparing a video and its prompts reads the configuration at most."""
 
-    def __init__(self, config: Any) -> None:
-        self.config = config
+    def __init__(self, model: Any) -> None:
+        self.config = model.config
+        self.dtype = model.dtype
 
 
 class VideoPreparer:
@@ -40,7 +41,7 @@ class VideoPreparer:
         frames: FramePolicy | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
-        self.family = type(family)(_NoWeights(family.model.config), family.processor)
+        self.family = type(family)(_NoWeights(family.model), family.processor)
         self.prompt = prompt
         self.frames = frames or family.default_frames()
         self.cache = cache
