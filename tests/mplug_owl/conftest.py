@@ -85,7 +85,7 @@ def pieces_of(sentencepiece_model):
     processor = sentencepiece.SentencePieceProcessor(model_file=str(sentencepiece_model))
 
     def encode(text):
-        proto = processor.encode(text, out_type="immutable_proto")
+        proto = processor.encode(text, return_type="proto")
         return [(piece.id, piece.begin, piece.end) for piece in proto.pieces]
 
     return encode
