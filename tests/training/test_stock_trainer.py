@@ -222,3 +222,35 @@ def test_the_lines_of_the_documentation_train(repo_root, tmp_path, monkeypatch):
         state = names["trainer"].state
         assert state.global_step >= 1
         assert all(torch.isfinite(torch.tensor(log["loss"])) for log in state.log_history if "loss" in log)
+
+
+@pytest.mark.slow
+def test_mplug_owl(tmp_path):
+    """A family with a model class of its own and prompts tokenised in pieces, against its alignment model."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    import synvita_data.mplug_owl  # noqa: F401  (makes the classes known)
+    from synvita_data.alignment import AlignmentModel
+    from synvita_data.tiny_models import make_tiny
+
+    folder = make_tiny("mplug-owl", tmp_path / "owl")
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(folder)
+    collator = StockCollator(model, processor)
+    triplets = triplets_of(ROWS[:2], collator)
+    batch = collator(triplets)
+    labels = batch.pop("labels")
+    with torch.no_grad():
+        found = SynViTALoss()(model(**batch), labels, None).item()
+        alignment = AlignmentModel(model, processor)
+        total = 0.0
+        for triplet in triplets:
+            sides = [triplet.real, triplet.synthetic]
+            m = alignment(sides, [triplet.texts] * 2, way="plain").log_odds.double().view(2, 4)
+            f = m.sigmoid()
+            real = -(f[0, 0].log() + (1 - f[0, 1]).log())
+            synthetic = -(f[1, 1].log() + (1 - f[1, 0]).log())
+            scr = sum((0.2 + f[z, 2 + z] - f[z, z]).relu() for z in (0, 1))
+            scr = scr + sum((0.2 + f[z, 1 - z] - f[z, 3 - z]).relu() for z in (0, 1))
+            total += (real + triplet.weight * (synthetic + scr)).item()
+    assert found == pytest.approx(total / 2, rel=1e-5)
