@@ -55,10 +55,11 @@ def answer(checkpoint: Path, folder: Path, processes: int, rank: int = 0, cases=
 
 
 def answers(folder: Path, case: str, processes: int, rank: int = 0):
-    """(gradients of all steps, logs, measures) that `answer` wrote."""
+    """(gradients of all steps, logs, measures) that `answer` wrote. What the Trainer calls an epoch's share
+    counts batches, and DDP's norm is taken in another order."""
     name = f"{case}-{processes}-{rank}"
     found = json.loads((folder / f"{name}.json").read_text())
-    timed = ("runtime", "per_second")
+    timed = ("runtime", "per_second", "epoch")
     measures = {k: v for k, v in found["measures"].items() if not any(word in k for word in timed)}
-    logs = [{k: v for k, v in entry.items() if k != "grad_norm"} for entry in found["logs"]]
+    logs = [{k: v for k, v in entry.items() if k not in ("grad_norm", "epoch")} for entry in found["logs"]]
     return load_file(folder / f"{name}.safetensors"), logs, measures

@@ -37,19 +37,24 @@ def test_two_processes_make_the_steps_of_one(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["video_llava", "llava_onevision", "qwen2_5_vl"])
-def test_torchrun(tmp_path, family):
-    """All cases, under the launcher that people use."""
+def test_torchrun(tmp_path):
+    """All cases and kinds of models, under the launcher that people use."""
     from synvita_data.tiny_models import make_tiny
 
-    checkpoint = make_tiny(family, tmp_path / "model")
+    families = ["video_llava", "llava_onevision", "qwen2_5_vl"]
+    folders = {
+        family: (make_tiny(family, tmp_path / f"{family}-model"), tmp_path / family) for family in families
+    }
+    for _, folder in folders.values():
+        folder.mkdir()
     script = tmp_path / "ranks.py"
     script.write_text(
         "import os, sys\n"
         f"sys.path.insert(0, {str(HERE)!r})\n"
         "from pathlib import Path\n"
         "from rank_cases import answer\n"
-        f"answer(Path({str(checkpoint)!r}), Path({str(tmp_path)!r}), 2, int(os.environ['RANK']))\n"
+        f"for model, folder in {[(str(m), str(f)) for m, f in folders.values()]!r}:\n"
+        "    answer(Path(model), Path(folder), 2, int(os.environ['RANK']))\n"
     )
     command = [
         sys.executable,
@@ -60,19 +65,11 @@ def test_torchrun(tmp_path, family):
         "2",
         str(script),
     ]
+    environment = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(
-        command,
-        env={
-            **os.environ,
-            "ACCELERATE_USE_CPU": "1",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(HERE.parents[1]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    answer(checkpoint, tmp_path, 1)
-    check(tmp_path, CASES)
+    for model, folder in folders.values():
+        answer(model, folder, 1)
+        check(folder, CASES)

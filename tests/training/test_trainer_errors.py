@@ -1,0 +1,132 @@
+"""What is wrong with arguments, model or data is said before the first step."""
+
+import pytest
+import torch
+from small_trainer import arguments, load, small_rows, triplets_of
+
+from synvita_data.errors import SynvitaError
+from synvita_data.training import SynViTATrainer, TripletModule
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from synvita_data.tiny_models import make_tiny
+
+    return make_tiny("video_llava", tmp_path_factory.mktemp("model"))
+
+
+def refused(words, *args, **kwargs):
+    with pytest.raises(SynvitaError) as error:
+        SynViTATrainer(*args, **kwargs)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_data_parallel(checkpoint, tmp_path):
+    config = arguments(tmp_path)
+    _ = config.device  # on a machine with two GPUs in one process this finds 2
+    config._n_gpu = 2
+    model, processor = load(checkpoint)
+    refused(["nn.DataParallel", "2 GPUs", "torchrun"], model, processor, config, [])
+    assert not any(p.requires_grad is False for p in model.parameters())  # nothing was changed yet
+
+
+def test_arguments_of_a_stock_trainer(checkpoint, tmp_path):
+    from transformers import TrainingArguments
+
+    refused(["SynViTAConfig"], *load(checkpoint), TrainingArguments(str(tmp_path), report_to="none"), [])
+
+
+def test_a_model_without_a_family(tmp_path):
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+
+    tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    clip = CLIPModel(CLIPConfig(text_config=CLIPTextConfig(**tiny), vision_config=CLIPVisionConfig(**tiny)))
+    refused(["family", "'clip'", "video_llava"], clip, None, arguments(tmp_path), None)
+
+
+def test_a_model_that_nobody_can_find_again(checkpoint, tmp_path):
+    model, processor = load(checkpoint)
+    model.name_or_path = model.config._name_or_path = ""
+    refused(["adapter", "name_or_path"], model, processor, arguments(tmp_path), None)
+
+
+def test_targets_that_fit_nothing(checkpoint, tmp_path):
+    for targets, words in ((r".*\.mixer", ["no module", "mixer"]), (r"(", ["regular expression"])):
+        refused(words, *load(checkpoint), arguments(tmp_path, lora_targets=targets), None)
+
+
+def test_an_adapter_and_a_full_fine_tune(checkpoint, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    model, processor = load(checkpoint)
+    network = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"]))
+    refused(["merge"], network, processor, arguments(tmp_path, tune="all"), None)
+
+
+def test_rows_that_are_no_triplets(checkpoint, tmp_path):
+    import datasets
+
+    model, processor = load(checkpoint)
+    table = datasets.Dataset.from_dict({"id": ["a"]})
+    refused(["TripletData", "Dataset"], model, processor, arguments(tmp_path), table)
+    refused(["something else"], model, processor, arguments(tmp_path), [{"id": "a"}])
+    refused(["empty"], model, processor, arguments(tmp_path), [])
+    refused(["order"], model, processor, arguments(tmp_path), iter([]))
+    trainer = SynViTATrainer(model, processor, arguments(tmp_path))
+    with pytest.raises(SynvitaError, match="nothing to train on"):
+        trainer.train()
+    with pytest.raises(SynvitaError, match="nothing to evaluate on"):
+        trainer.evaluate()
+
+
+def test_fewer_triplets_than_a_step(checkpoint, tmp_path):
+    model, processor = load(checkpoint)
+    config = arguments(tmp_path, dataloader_drop_last=True)
+    trainer = SynViTATrainer(model, processor, config, triplets_of(small_rows(2), model, processor))
+    with pytest.raises(SynvitaError, match="at least 8"):
+        trainer.train()
+
+
+def test_a_triplet_without_videos(checkpoint, tmp_path):
+    from dataclasses import replace
+
+    model, processor = load(checkpoint)
+    (triplet,) = triplets_of(small_rows(1), model, processor)
+    trainer = SynViTATrainer(model, processor, arguments(tmp_path))
+    nothing = replace(triplet, real=None, synthetic=None, weight=0.0, takes_real=False)
+    with pytest.raises(SynvitaError, match="row0: a triplet has neither"):
+        trainer.module(triplets=[nothing])
+
+
+def test_only_what_a_term_reads_is_scored(checkpoint, tmp_path):
+    model, processor = load(checkpoint)
+    triplets = triplets_of(small_rows(8), model, processor)
+    trainer = SynViTATrainer(model, processor, arguments(tmp_path, scr_weight=0.0), triplets)
+    scores = trainer.module(triplets=triplets)
+    assert not scores.scored[:, :, 2:].any()
+    assert (scores.log_odds[:, :, 2:] == 0).all()
+    taken = torch.tensor([t.takes_real for t in triplets])
+    assert torch.equal(scores.scored[:, 0, 0], taken)
+    assert (scores.log_odds[taken][:, 0, :2] != 0).all()
+    idle = TripletModule(trainer.alignment, consistency=False)
+    (nothing,) = [t for t in triplets if not t.takes_real and t.real is not None]
+    from dataclasses import replace
+
+    out = idle(triplets=[replace(nothing, synthetic=None, weight=0.0)])  # computes, and counts for nothing
+    assert not out.scored.any()
+    assert (out.log_odds == 0).all()
+    assert out.log_odds.requires_grad
+
+
+def test_frozen_parts_stay_in_evaluation_mode(checkpoint, tmp_path):
+    trainer = SynViTATrainer(*load(checkpoint), arguments(tmp_path))
+    trainer.module.train()
+    backbone = trainer.alignment.family.backbone
+    assert not backbone.video_tower.training
+    assert not backbone.multi_modal_projector.training
+    assert backbone.language_model.training
+    trained = {name for name, p in trainer.module.named_parameters() if p.requires_grad}
+    assert trained
+    assert all("language_model" in name and "lora_" in name for name in trained)
+    trainer.module.eval()
+    assert not backbone.language_model.training
