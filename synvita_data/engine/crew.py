@@ -1,5 +1,6 @@
 """Where workers run: what an engine must offer the supervisor, and the simplest one, this process."""
 
+import gc
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
@@ -56,6 +57,7 @@ class ThisProcess:
     def wait(self, tell: Tell, seconds: float) -> None:
         task, self._task = self._task, None
         if task is not None:
+            gc.collect()  # a broken worker's model may hang in a cycle with its traceback
             with task.open_store() as store:
                 work_shift(task, store, self._orders, lambda event: tell(0, event), self._needs)
 

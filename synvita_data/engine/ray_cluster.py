@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import EngineError
+from ..errors import EngineError, SynvitaError
 from .crew import Tell
 from .faults import one_line
 from .job import Job
@@ -25,6 +26,8 @@ from .shift import Event, Orders, Task, work_shift
 
 GRACE = 5.0  # seconds an actor has to end what it does before its claims are given back for it
 ANSWER = 60.0  # seconds in which a living ledger answers
+ADDRESS = "Give the address that 'ray start --head' printed, or none for a cluster on this machine"
+STARTS = 3  # attempts to start a cluster on this machine
 OBJECT_STORE = 100 * 2**20  # bytes; nothing but tasks and events goes through Ray
 
 
@@ -124,15 +127,15 @@ class RayActors:
                 self._ended.add(number)
             tell(number, event)
         for shift in ready:
-            number = self._shifts.pop(shift, None)
-            if number is None:
-                continue  # started again meanwhile
+            if shift not in self._shifts:
+                continue  # its worker was started again when it told its end
+            number = self._shifts.pop(shift)
             try:
                 ray.get(shift)
-                died = None if number in self._ended else "its Ray actor ended without a word"
+                died = "its Ray actor ended without a word"
             except ray.exceptions.RayError as error:
                 died = f"its Ray actor died: {_first_sentence(error)}"
-            if died is not None and number not in self._ended:
+            if number not in self._ended:
                 self._ended.add(number)
                 tell(number, Event("died", error=EngineError(died)))
 
@@ -180,7 +183,33 @@ class RayActors:
         handler = signal.getsignal(signal.SIGTERM)
         try:
             if self._address is None:
-                self._folder = tempfile.mkdtemp(prefix="synvita-ray-", dir=_short_temporary_folder())
+                self._start_cluster()
+            else:
+                _check_answers(self._address)
+                self._ray.init(address=self._address, log_to_driver=False, logging_level="error")
+            self._ours = True
+        except SynvitaError:
+            raise
+        except Exception as error:  # Ray raises whatever it likes
+            self._disconnect()
+            raise EngineError(
+                f"Ray cannot be reached: {one_line(error)}",
+                found=self._address or "a new cluster on this machine",
+                fix=ADDRESS,
+            ) from error
+        except BaseException:
+            self._disconnect()
+            raise
+        finally:
+            if threading.current_thread() is threading.main_thread() and handler is not None:
+                signal.signal(
+                    signal.SIGTERM, handler
+                )  # Ray sets its own, which would end us with another status
+
+    def _start_cluster(self) -> None:
+        for attempt in range(1, STARTS + 1):
+            self._folder = tempfile.mkdtemp(prefix="synvita-ray-", dir=_short_temporary_folder())
+            try:
                 # What this process can import, its workers can: also from a checkout.
                 with environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
                     self._ray.init(
@@ -192,24 +221,11 @@ class RayActors:
                         logging_level="error",
                         _temp_dir=self._folder,
                     )
-            else:
-                self._ray.init(address=self._address, log_to_driver=False, logging_level="error")
-            self._ours = True
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            self._disconnect()
-            raise EngineError(
-                f"Ray cannot be reached: {one_line(error)}",
-                found=self._address or "a new cluster on this machine",
-                fix="Give the address that 'ray start --head' printed, or none for a cluster on this machine",
-            ) from error
-        except BaseException:
-            self._disconnect()
-            raise
-        finally:
-            if threading.current_thread() is threading.main_thread() and handler is not None:
-                signal.signal(
-                    signal.SIGTERM, handler
-                )  # Ray sets its own, which would end us with another status
+                return
+            except Exception:  # a busy machine may not make it within the 30 seconds that Ray allows
+                if attempt == STARTS:
+                    raise
+                self._disconnect()
 
     def _disconnect(self) -> None:
         if self._ours or self._folder is not None:
@@ -246,6 +262,21 @@ def _import_ray(*, local: bool) -> Any:
             "the engine 'ray' needs Ray, which is not installed", fix="pip install 'synvita-data[ray]'"
         ) from None
     return ray
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nothing listens: Ray would end this process without an exception."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d+)", address)
+    if match is None:
+        return  # "auto", or a form that only Ray knows
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"Ray cannot be reached: {one_line(error)}",
+            found=address,
+            fix=ADDRESS,
+        ) from error
 
 
 def _short_temporary_folder() -> str:

@@ -58,8 +58,8 @@ def run_job(
         verify: how results prove themselves that are found done. "sizes": their files are there in full
             size. "contents": they have the right SHA-256 too, and pass the job's own `check`; reads every file.
             A result that is no good is done again and reported.
-        on_progress: called a few times a second at most, in this thread (see `Progress.follow`); without it
-            only what is worth a warning is logged.
+        on_progress: called a few times a second at most (more often while results are read for verify),
+            in this thread; see `Progress.follow`. Without it only what is worth a warning is logged.
         devices: of the workers in turn ("cuda:0", "cpu"); for "local" only.
 
     Returns:
@@ -75,7 +75,16 @@ def run_job(
     part = Shard.parse(shard) if isinstance(shard, str) else shard
     _check_arguments(engine, workers, address, limit, verify, devices)
     with Store(job.root, owner=_label("engine")) as store:
-        seen = survey(job, store, shard=part, limit=limit, retry_failed=retry_failed, verify=verify)
+        told = on_progress or _log_news
+        seen = survey(
+            job,
+            store,
+            shard=part,
+            limit=limit,
+            retry_failed=retry_failed,
+            verify=verify,
+            on_checked=lambda n, total: told(Standing(f"checking results of {job.title}", total, n, 0, 0)),
+        )
         if not seen.todo:
             return _report(job, store, seen, None, began)
         crew = _crew(job, seen, engine, workers, address, devices)
@@ -85,7 +94,7 @@ def run_job(
             seen,
             crew,
             wait_for_others=limit is None,
-            on_progress=on_progress or _log_news,
+            on_progress=told,
         )
         with _exit_on_sigterm():
             supervisor.run()

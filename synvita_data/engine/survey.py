@@ -1,6 +1,7 @@
 """What a run has to do: one look at the store, before any worker is started or anything heavy imported."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -44,10 +45,14 @@ def survey(
     limit: int | None = None,
     retry_failed: bool = False,
     verify: Verify = "sizes",
+    on_checked: Callable[[int, int], None] = lambda checked, total: None,
 ) -> Survey:
     """Scan the store for the job's keys; see `run_job` for the arguments.
 
     Results that are no good are taken out of the store, unless the scan alone makes them pending.
+
+    Args:
+        on_checked: called with how many of how many results have been read, for verify="contents".
     """
     needs = job.needs()
     keys = shard.take(needs) if shard is not None else list(needs)
@@ -56,7 +61,7 @@ def survey(
     scan = store.scan(keys)
     damaged = dict(scan.damaged)
     if verify == "contents":
-        damaged |= _no_good(job, store, scan)
+        damaged |= _no_good(job, store, scan, on_checked)
     failed = [key for key, state in scan.states.items() if state == QUARANTINED]
     pending = [key for key, state in scan.states.items() if state == PENDING]
     if limit is not None:
@@ -67,7 +72,7 @@ def survey(
     return Survey(needs, keys, scan.counts[DONE], failed, todo, held_back, damaged)
 
 
-def _no_good(job: Job, store: Store, scan: Scan) -> dict[str, str]:
+def _no_good(job: Job, store: Store, scan: Scan, on_checked: Callable[[int, int], None]) -> dict[str, str]:
     """Finished keys whose files have other bytes, or that the job's own check refuses; now pending in `scan`.
 
     Reads every file of every result. A key that a live worker holds meanwhile is left to it.
@@ -83,7 +88,11 @@ def _no_good(job: Job, store: Store, scan: Scan) -> dict[str, str]:
 
     done = [key for key, state in scan.states.items() if state == DONE]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing and decoding leave the GIL
-        found = {key: said for key, said in zip(done, pool.map(why, done), strict=True) if said is not None}
+        found: dict[str, str] = {}
+        for number, (key, said) in enumerate(zip(done, pool.map(why, done), strict=True)):
+            on_checked(number, len(done))
+            if said is not None:
+                found[key] = said
     for key in found:
         if store.discard(key):
             scan.states[key] = PENDING

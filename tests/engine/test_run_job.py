@@ -162,6 +162,16 @@ def test_changed_bytes_are_found_by_their_sha256(tmp_path):
     assert_whole(job)
 
 
+def test_checking_is_followed_apart_from_the_work(tmp_path):
+    job = squares(tmp_path, count=4)
+    run_job(job)
+    seen = []
+    run_job(job, verify="contents", on_progress=seen.append)
+    assert [(one.title, one.done, one.total) for one in seen] == [
+        ("checking results of squaring", done, 4) for done in range(4)
+    ]
+
+
 def test_the_jobs_own_check_looks_into_results(tmp_path):
     job = squares(tmp_path, count=8)
     with Store(job.root) as store, store.claim(job.key(6)) as claim:
@@ -264,3 +274,11 @@ print(report.found, [name for name in heavy if name in sys.modules])
         check=True,
     )
     assert done.stdout == "5 []\n"
+
+
+def test_the_scans_benchmark_runs(repo_root, tmp_path):
+    command = [sys.executable, str(repo_root / "benchmarks" / "store_scan.py"), "--small"]
+    done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True, check=True)
+    figures = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert "run_job files, 1,000 keys, to the first worker" in figures
+    assert "run_job json, peak memory" in figures
