@@ -96,8 +96,8 @@ def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> st
     seen: dict[str, list[Any]] = {}
     for path in sorted(set(files)):
         status = path.stat()
-        entry = known.get(str(path.resolve()))
-        fresh = isinstance(entry, list) and entry[:2] == [status.st_size, status.st_mtime_ns]
+        entry = known.get(str(path.resolve())) or []
+        fresh = entry[:2] == [status.st_size, status.st_mtime_ns]
         digest = entry[2] if fresh else sha256_file(path)
         seen[str(path.resolve())] = [status.st_size, status.st_mtime_ns, digest]
         total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())

@@ -125,7 +125,7 @@ class CommandWorker:
         details = {"exit_code": code, "stderr": _tail(log)}
         if code:
             how = f"exit code {code}" if code > 0 else f"ended by {signal.Signals(-code).name}"
-            last = details["stderr"].strip().splitlines()[-1:] or ["it wrote nothing"]
+            last = str(details["stderr"]).strip().splitlines()[-1:] or ["it wrote nothing"]
             raise ProgramError("the program failed", found=f"{how}: {last[0][:200]}", details=details)
         return details
 

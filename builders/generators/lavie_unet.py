@@ -12,7 +12,6 @@ So it is diffusers' `UNet2DConditionModel` with those parts exchanged; its state
 """
 
 import math
-from functools import wraps
 from typing import Any
 
 import torch
@@ -22,6 +21,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import Tensor, nn
 from torch.nn import functional
+
+_Stock: Any = UNet2DConditionModel  # diffusers' lazy imports look empty to a type checker
 
 ROTARY_CHANNELS = 32
 BUCKETS = 32
@@ -128,10 +129,9 @@ class TimeTransformerBlock(BasicTransformerBlock):
         return hidden + self.ff(self.norm3(hidden))
 
 
-class LaVieUNet(UNet2DConditionModel):
+class LaVieUNet(_Stock):
     """`UNet2DConditionModel` on videos: takes and gives [B, C, F, H, W]. See the module."""
 
-    @wraps(UNet2DConditionModel.__init__)  # `from_config` reads the signature
     def __init__(self, *args: Any, **known: Any) -> None:
         super().__init__(*args, **known)
         for module in list(self.modules()):
@@ -168,6 +168,10 @@ class LaVieUNet(UNet2DConditionModel):
         )[0]
         video = output.unflatten(0, (batch, frames)).transpose(1, 2)
         return UNet2DConditionOutput(sample=video) if return_dict else (video,)
+
+
+# `from_config` reads which settings there are off the constructor's signature.
+vars(LaVieUNet)["__init__"].__wrapped__ = _Stock.__init__
 
 
 def _add_time(block: BasicTransformerBlock) -> None:

@@ -126,7 +126,7 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     import inspect
 
-    parameters = inspect.signature(kind.__call__).parameters  # type: ignore[operator]
+    parameters = inspect.signature(kind.__call__).parameters
     if "prompt" not in parameters:
         raise SourceError("the pipeline takes no prompt", found=kind.__name__, expected="text to video")
     required = [

@@ -13,10 +13,12 @@ from diffusers import DDIMScheduler
 from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from torch import Tensor
 
+_Stock: Any = DDIMScheduler  # diffusers' lazy imports look empty to a type checker
+
 FIRST, LAST, FALLING_STEPS = 1.0, 0.7, 400
 
 
-class ScaledDDIMScheduler(DDIMScheduler):
+class ScaledDDIMScheduler(_Stock):
     """`DDIMScheduler` with VideoCrafter2's scale; see the module."""
 
     def step(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from synvita_data.errors import SourceError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SHOWN = 3
 
@@ -56,8 +56,8 @@ def read_checkpoint(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> "d
     return state
 
 
-def load_exactly(module: "nn.Module", state: "Mapping[str, Tensor]", path: Path) -> None:
-    """Load `state`, whose names and shapes must be those of `module`, and no other.
+def load_exactly(module: Any, state: "Mapping[str, Tensor]", path: Path) -> None:
+    """Load `state` into a module, whose names and shapes it must have, and no other.
 
     Raises:
         SourceError: which are missing, over, or of another shape.

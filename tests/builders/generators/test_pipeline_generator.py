@@ -340,6 +340,19 @@ def _many_rows(folder, root):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_two_processes_give_what_one_gives(kind, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "START_METHOD", "fork")
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        spec = f"diffusers:{saved(kind)}"
+        assert (
+            generate_videos(rows(*CAPTIONS), spec, out, overrides=SETTINGS[kind], workers=workers).done == 4
+        )
+    assert videos(tmp_path / "1") == videos(tmp_path / "2")
+
+
+@pytest.mark.slow
 def test_first_rows_of_videocon_on_ray(saved, tmp_path, real_data):
     pytest.importorskip("ray")
     lines = (real_data / "videocon-16k" / "triplets.csv").read_text().splitlines()[:9]
