@@ -35,20 +35,10 @@ def feature_cache_of(
         root: folder. frames: None for the family's own. max_bytes: when to stop adding.
 
     Raises:
-        SynvitaError: the tower is trained or adapted, so its features would not stay the same. Freeze it first.
+        SynvitaError: an adapter reaches the tower, whose features would not stay the same.
     """
-    moving = [
-        name
-        for name, parameter in model.named_parameters()
-        if (parameter.requires_grad or "lora_" in name) and not any(part in name for part in _BEHIND)
-    ]
-    if moving:
-        raise SynvitaError(
-            "features of a vision tower that is trained cannot be kept",
-            found=f"{len(moving)} trained tensors of it, first {moving[0]}",
-            expected="a frozen tower, as in the paper",
-            fix="Freeze the tower (tune='lora'), or train without a feature cache",
-        )
+    if adapted := [name for name, _ in _tower_parameters(model) if "lora_" in name]:
+        raise _moving(adapted)
     stock = model.family.model
     identity = tower_identity(
         revision.partition("+")[0],
@@ -58,6 +48,17 @@ def feature_cache_of(
         model.prompt.joiner,
     )
     return FeatureCache(Path(root), identity, model.family.cache_inputs, max_bytes)
+
+
+def check_frozen_tower(model: AlignmentModel) -> None:
+    """Complain about a model whose training changes the features that a cache keeps.
+
+    Raises:
+        SynvitaError: parameters of the tower ask for gradients, or an adapter reaches it.
+    """
+    moving = [name for name, own in _tower_parameters(model) if own.requires_grad or "lora_" in name]
+    if moving:
+        raise _moving(moving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +116,34 @@ def fill_feature_cache(
         return key, KnownVideo(EncodedVideo(preparer.prepare(frames)), record)
 
     device = str(model.family.model.device)
-    for done, (_, found) in enumerate(read_ahead((each.item() for each in videos), read, workers), 1):
-        if isinstance(found, VideoError):
+    for done, (_, outcome) in enumerate(read_ahead((each.item() for each in videos), read, workers), 1):
+        if isinstance(outcome, VideoError):
             count["unreadable"] += 1  # training sets it aside, with its reason
-        elif found[1] is None:
+        elif (known := outcome[1]) is None:
             count["found"] += 1
         else:
-            key, known = found
             # As the scorer does it, so that either finds the bits it would have made.
             with torch.inference_mode(), one_cpu_thread(device):
                 features = model.encode(known.video.prepared)
-            kept = cache.put(key, KnownVideo(features, known.frames))
-            count["made" if kept else "found" if key in cache else "not_kept"] += 1
+            kept = cache.put(outcome[0], KnownVideo(features, known.frames))
+            count["made" if kept else "found" if outcome[0] in cache else "not_kept"] += 1
         if on_progress is not None:
             on_progress(done, len(videos))
     return FillReport(len(videos), **count)
+
+
+def _tower_parameters(model: AlignmentModel) -> list[tuple[str, torch.nn.Parameter]]:
+    return [
+        (name, parameter)
+        for name, parameter in model.named_parameters()
+        if not any(part in name for part in _BEHIND)
+    ]
+
+
+def _moving(names: list[str]) -> SynvitaError:
+    return SynvitaError(
+        "features of a vision tower that is trained cannot be kept",
+        found=f"{len(names)} trained tensors of it, first {names[0]}",
+        expected="a frozen tower, as in the paper",
+        fix="Freeze the tower (tune='lora' with the family's own lora_targets), or train without a feature cache",
+    )

@@ -94,7 +94,7 @@ class TextCheck:
             strange = np.array([len(own) > most for own in ids])
             owner = np.repeat(np.arange(len(ids)), [len(own) for own in ids])
             strange[owner[np.isin(np.fromiter(chain.from_iterable(ids), np.int64), special)]] = True
-            found += [items[start + position] for position in np.flatnonzero(strange)]
+            found += [items[start + position] for position in np.flatnonzero(strange).tolist()]
         return found
 
 

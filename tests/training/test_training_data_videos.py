@@ -9,12 +9,11 @@ from small_triplets import dataset, expected_pixels, mp4, pixels, row, tiny_mode
 from torch.utils.data import DataLoader
 
 from synvita_data.alignment import EncodedVideo, PreparedVideo
-from synvita_data.alignment.feature_cache import FeatureCache
 from synvita_data.errors import SchemaError, SynvitaError, VideoError
 from synvita_data.training import videos
 from synvita_data.training.collator import PackedCollator
 from synvita_data.training.data import TripletData
-from synvita_data.training.features import feature_cache_of, fill_feature_cache
+from synvita_data.training.features import check_frozen_tower, feature_cache_of, fill_feature_cache
 from synvita_data.training.plan import DataOptions
 from synvita_data.video import MissingBackendError
 
@@ -232,11 +231,24 @@ def test_a_full_cache_says_so(frozen, tmp_path):
 
 
 def test_a_tower_that_moves_has_no_cache(frozen, tmp_path):
+    check_frozen_tower(frozen)
     next(frozen.family.backbone.video_tower.parameters()).requires_grad_(True)
     with pytest.raises(SynvitaError, match="tower that is trained"):
-        feature_cache_of(frozen, "revision", tmp_path)
+        check_frozen_tower(frozen)
     frozen.requires_grad_(False)
     frozen.family.backbone.multi_modal_projector.requires_grad_(True)  # comes behind the features
-    assert isinstance(feature_cache_of(frozen, "revision", tmp_path), FeatureCache)
+    check_frozen_tower(frozen)
     with pytest.raises(SynvitaError, match="no feature cache to fill"):
         fill_feature_cache(TripletData([row(0)], frozen), frozen)
+
+
+def test_an_adapted_tower_has_no_cache(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    from synvita_data.alignment import AlignmentModel
+
+    alignment = tiny_model.__wrapped__()
+    network, processor = alignment.model, alignment.family.processor
+    both = get_peft_model(network, LoraConfig(r=2, target_modules=["q_proj"]))
+    with pytest.raises(SynvitaError, match="tower that is trained"):
+        feature_cache_of(AlignmentModel(both, processor), "revision", tmp_path)
