@@ -23,6 +23,7 @@ from synvita_data.errors import SynvitaError
 from .checkpoints import load_model_files, replace_folder, save_model_files
 from .collator import PackedCollator
 from .config import SynViTAConfig
+from .features import check_frozen_tower
 from .held_out import measure_held_out
 from .module import TripletModule, TripletScores
 from .objective import Counts, Terms, combine, counts_of, terms_of
@@ -87,6 +88,8 @@ class SynViTATrainer(Trainer):
         _check_rows(train_dataset, "train_dataset")
         torch.manual_seed(args.seed)  # all processes start from the same adapter
         alignment = make_trainable(model, processor, args)
+        if getattr(getattr(train_dataset, "preparer", None), "cache", None) is not None:
+            check_frozen_tower(alignment)
         if args.ddp_find_unused_parameters is None and trains_only_language(alignment):
             args.ddp_find_unused_parameters = False
         module = TripletModule(
