@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import HubError, SynvitaError
 from ..files import sha256_file
+from ..prompts import PROMPTS
 from ..scoring.device import pick_device, torch_dtype
 from ..scoring.weights_file import check_complete, model_revision
 from .families import get_family
@@ -20,6 +21,7 @@ from .model import AlignmentModel
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+TRAINING_ARGUMENTS = "training_args.json"  # which `SynViTATrainer` leaves beside a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Checkpoint:
         base: Hub id or folder of the whole model. revision: of `base` on the Hub.
         model_type: of the base. adapter: folder with the adapter's files, None without one.
         adapter_name: what the user called it. adapter_revision: digest of the adapter's weights and settings.
+        trained_prompt, trained_frames: the wording and the number of frames that it was fine-tuned with by
+            `SynViTATrainer`; None where that is not known, or was the family's own.
     """
 
     base: str
@@ -38,6 +42,8 @@ class Checkpoint:
     adapter: Path | None = None
     adapter_name: str | None = None
     adapter_revision: str | None = None
+    trained_prompt: str | None = None
+    trained_frames: int | None = None
 
 
 def find_checkpoint(
@@ -55,7 +61,7 @@ def find_checkpoint(
     """
     config = _read_json(name, "config.json", revision)
     if config is not None and "model_type" in config:
-        base = Checkpoint(name, revision, str(config["model_type"]))
+        base = Checkpoint(name, revision, str(config["model_type"]), **_trained(name, revision))
         return base if adapter is None else _with_adapter(base, adapter, adapter_revision, named=True)
     settings = _read_json(name, ADAPTER_CONFIG, revision)
     if settings is None or adapter is not None:
@@ -172,7 +178,22 @@ def _with_adapter(base: Checkpoint, name: str, revision: str | None, *, named: b
     config = _fetch(name, ADAPTER_CONFIG, revision)
     assert config is not None
     digest = f"{sha256_file(config)[:8]}{sha256_file(weights)[:8]}"
-    return Checkpoint(base.base, base.revision, base.model_type, weights.parent, name, digest)
+    return Checkpoint(
+        base.base, base.revision, base.model_type, weights.parent, name, digest, **_trained(name, revision)
+    )
+
+
+def _trained(name: str, revision: str | None) -> dict[str, Any]:
+    """What `SynViTATrainer` noted beside a model: scores with another wording are another model's scores."""
+    try:
+        noted = _read_json(name, TRAINING_ARGUMENTS, revision) or {}
+    except SynvitaError:  # the Hub cannot be asked, and what is cached has no such file
+        return {}
+    prompt, frames = noted.get("prompt"), noted.get("frames")
+    return {
+        "trained_prompt": prompt if prompt in PROMPTS else None,
+        "trained_frames": frames if isinstance(frames, int) else None,
+    }
 
 
 def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:

@@ -94,7 +94,9 @@ class AlignmentScorer:
 
         Args:
             name: Hub id or folder of a model, or of an adapter that names its base.
-            frames: fields of `FramePolicy` to replace in the family's own; `count` makes `linspace` of a rate.
+            prompt: by name; None for the one a fine-tune was trained with, or else the family's.
+            frames: fields of `FramePolicy` to replace in the family's own; `count` makes `linspace` of a rate. A
+                fine-tune's own count comes before the family's.
             cache: folder of a feature cache. cache_bytes: its bound.
 
         Raises:
@@ -103,10 +105,14 @@ class AlignmentScorer:
         checkpoint = find_checkpoint(
             name, revision=revision, adapter=adapter, adapter_revision=adapter_revision
         )
+        prompt = prompt or checkpoint.trained_prompt
+        frames = frames or {}
+        if checkpoint.trained_frames is not None and not {"count", "fps"} & frames.keys():
+            frames = {**frames, "count": checkpoint.trained_frames}
         model, version = load_alignment_model(
             checkpoint, prompt=prompt, dtype=dtype, device=device, device_map=device_map, attention=attention
         )
-        policy = _changed(model.family.default_frames(), frames or {})
+        policy = _changed(model.family.default_frames(), frames)
         settings = {"family": checkpoint.model_type, "dtype": dtype, "attention": attention}
         if checkpoint.adapter_name is not None:
             settings |= {"base": checkpoint.base, "adapter": checkpoint.adapter_name}
