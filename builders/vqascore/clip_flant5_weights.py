@@ -17,6 +17,7 @@ from transformers.utils import cached_file
 
 from synvita_data.errors import SynvitaError
 from synvita_data.files import resolve_under
+from synvita_data.scoring.weights_file import check_complete
 
 from .clip_flant5 import ClipFlanT5
 
@@ -66,7 +67,8 @@ def load_clip_flant5(name: str, *, revision: str | None, dtype: torch.dtype, dev
         _place(model, part, expected, shard)
         placed |= part.keys()
     if not any(key.startswith("vision.") for key in placed):
-        tower_model = CLIPVisionModel.from_pretrained(tower, dtype=dtype)
+        tower_model, loading = CLIPVisionModel.from_pretrained(tower, dtype=dtype, output_loading_info=True)
+        check_complete(tower, loading)
         part = {f"vision.{key}": value.to(device) for key, value in tower_model.state_dict().items()}
         _place(model, part, expected, tower)
         placed |= part.keys()

@@ -1,5 +1,6 @@
 """What a VQA model does here: frames and captions in, log-probabilities of the answer's tokens out."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from synvita_data.video.frames import Frames
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,43 +83,56 @@ class FrameScorer(VqaScorer):
 
 
 @dataclass
-class Halvings:
-    """How often a batch was halved because it did not fit."""
+class MemoryLimit:
+    """What one worker has learnt of how much fits on its device.
 
-    count: int = 0
+    Attributes:
+        pairs: looks × captions that may be tried in one batch; None before anything did not fit.
+    """
+
+    pairs: int | None = None
 
 
-def log_probs_that_fit(scorer: VqaScorer, batch: Sequence[Prepared], halvings: Halvings) -> list[Tensor]:
+def log_probs_that_fit(
+    scorer: VqaScorer, batch: Sequence[Prepared], limit: MemoryLimit | None = None
+) -> list[Tensor]:
     """`scorer.log_probs`, in halves where the device has not enough memory: of videos, then looks, then captions.
 
     Scores of a batch and of its halves differ by rounding.
 
+    Args:
+        limit: remembered from batch to batch, so that what did not fit is not tried again.
+
     Raises:
         torch.OutOfMemoryError: one look at one caption does not fit.
     """
-    try:
-        return scorer.log_probs(batch)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1 and batch[0].looks == 1 and len(batch[0].questions) == 1:
-            raise
-    halvings.count += 1
-    if scorer.device.type == "cuda":
-        torch.cuda.empty_cache()
+    limit = MemoryLimit() if limit is None else limit
+    pairs = sum(pair_counts(batch))
+    if limit.pairs is None or pairs <= limit.pairs or pairs == 1:
+        try:
+            return scorer.log_probs(batch)
+        except torch.OutOfMemoryError:
+            if pairs == 1:
+                raise
+            limit.pairs = pairs - 1
+            _log.warning("%d pairs of a frame and a caption do not fit in memory: trying half", pairs)
+        if scorer.device.type == "cuda":
+            torch.cuda.empty_cache()
     if len(batch) > 1:
         half = len(batch) // 2
         return [
-            *log_probs_that_fit(scorer, batch[:half], halvings),
-            *log_probs_that_fit(scorer, batch[half:], halvings),
+            found
+            for part in (batch[:half], batch[half:])
+            for found in log_probs_that_fit(scorer, part, limit)
         ]
     (video,) = batch
     if video.looks > 1:
-        half = video.looks // 2
+        half, joined = video.looks // 2, 0
         parts = [Prepared(part, video.questions) for part in (video.images[:half], video.images[half:])]
     else:
-        half = len(video.questions) // 2
+        half, joined = len(video.questions) // 2, 1
         parts = [Prepared(video.images, part) for part in (video.questions[:half], video.questions[half:])]
-    done = [log_probs_that_fit(scorer, [part], halvings)[0] for part in parts]
-    return [torch.cat(done, dim=0 if video.looks > 1 else 1)]
+    return [torch.cat([log_probs_that_fit(scorer, [part], limit)[0] for part in parts], dim=joined)]
 
 
 def token_log_probs(logits: Tensor, tokens: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from synvita_data.video import Frames, MissingBackendError, decode
 from .job import VqaRow, VqaSettings
 from .models import WHOLE_VIDEO, VqaModel
 from .open import open_scorer
-from .scorer import Halvings, Prepared, VqaScorer, log_probs_that_fit
+from .scorer import MemoryLimit, Prepared, VqaScorer, log_probs_that_fit
 
 
 class ChangedVideoError(VideoError):
@@ -33,7 +33,7 @@ class VqaScoreWorker:
 
     def __init__(self, model: VqaModel, settings: VqaSettings, device: str | None) -> None:
         self._model, self._settings = model, settings
-        self._halvings = Halvings()
+        self._memory = MemoryLimit()
         self._scorer: VqaScorer | None = open_scorer(
             model, preprocessing=settings.preprocessing, dtype=settings.dtype, device=device
         )
@@ -80,9 +80,7 @@ class VqaScoreWorker:
     def _score(self, together: Sequence[tuple[Claim, "_Look"]]) -> None:
         try:
             with one_cpu_thread(str(self.scorer.device)):
-                found = log_probs_that_fit(
-                    self.scorer, [look.prepared for _, look in together], self._halvings
-                )
+                found = log_probs_that_fit(self.scorer, [look.prepared for _, look in together], self._memory)
         except Exception as error:
             if is_worker_fault(error):
                 raise

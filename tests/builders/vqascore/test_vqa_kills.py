@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from engine import test_ray_cluster as on_ray
 from engine.kill_harness import survive_kills
 
 from synvita_data.builders.sources import FoundVideos, SyntheticVideo
-from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, llava, score_videos, worker  # noqa: F401  (before the forks)
+from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, score_videos
 from synvita_data.builders.vqascore.rows import plan_rows
 from synvita_data.schema import Triplet
 from synvita_data.store import Store
 
 ray_cluster = on_ray.cluster  # the fixture
+for _module in ("llava", "worker"):  # before the forks
+    import_module(f"synvita_data.builders.vqascore.{_module}")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from PIL import Image
 
 from synvita_data.builders.vqascore import find_model
 from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.builders.vqascore.scorer import Halvings, log_probs_that_fit
+from synvita_data.builders.vqascore.scorer import MemoryLimit, log_probs_that_fit
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.tiny_models import make_tiny
 from synvita_data.video import Frames
@@ -362,23 +362,26 @@ def test_a_batch_that_does_not_fit_is_halved(tiny, family, most):
     scorer = open_scorer(find_model(str(tiny(family))))
     videos = [scorer.prepare(frames(seed), CAPTIONS) for seed in (1, 2, 3)]
     expected = [scorer.log_probs([video])[0] for video in videos]
-    stock, fitted = scorer.log_probs, []
+    stock, tried, fitted = scorer.log_probs, [], []
 
     def small(batch):
         pairs = sum(video.looks * len(video.questions) for video in batch)
+        tried.append(pairs)
         if pairs > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         fitted.append(pairs)
         return stock(batch)
 
     scorer.log_probs = small
-    halvings = Halvings()
-    found = log_probs_that_fit(scorer, videos, halvings)
-    assert halvings.count >= 3
+    limit = MemoryLimit()
+    found = log_probs_that_fit(scorer, videos, limit)
     assert max(fitted) <= most
     assert sum(fitted) == 18
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+    tried.clear()
+    log_probs_that_fit(scorer, videos, limit)
+    assert max(tried) <= most  # what did not fit is not tried again
 
 
 def test_what_fits_in_no_way_is_the_workers_fault(tiny):
@@ -390,7 +393,7 @@ def test_what_fits_in_no_way_is_the_workers_fault(tiny):
     prepared = scorer.prepare(frames(), CAPTIONS)
     scorer.log_probs = full
     with pytest.raises(torch.OutOfMemoryError):
-        log_probs_that_fit(scorer, [prepared], Halvings())
+        log_probs_that_fit(scorer, [prepared])
 
 
 @pytest.mark.parametrize("family", [*THREE, "qwen2_5_vl"])
