@@ -91,9 +91,10 @@ class SynViTALoss(TrainerCallback):
         Raises:
             SynvitaError: labels of another collator, or made for another loss; logits that do not fit them.
         """
-        collated = StockLabels.decode(labels)
+        logits = _logits(outputs)  # of a model over several GPUs on the last of them, labels on the first
+        collated = StockLabels.decode(None if labels is None else labels.to(logits.device))
         self._check_made_for_this(collated)
-        terms = self._terms(_logits(outputs), collated)
+        terms = self._terms(logits, collated)
         triplets = len(collated.rows) if num_items_in_batch is None else _triplets(num_items_in_batch)
         loss, _ = combine(terms, Counts(triplets=triplets), scr_weight=self.scr_weight)
         return loss
