@@ -97,10 +97,7 @@ class AlignmentModel(nn.Module):
     def encode(self, video: Frames | PreparedVideo) -> EncodedVideo:
         """The vision tower's work, to be used for any number of texts."""
         prepared = self.prepare(video) if isinstance(video, Frames) else video
-        # A frozen tower keeps nothing for a backward pass, even where a hook lets its inputs ask for gradients
-        # (`enable_input_require_grads`, for reentrant checkpointing).
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_tower()):
-            return EncodedVideo(prepared, self.family.tower(prepared))
+        return self._encoded([EncodedVideo(prepared)])[0]
 
     def forward(
         self,
@@ -156,9 +153,7 @@ class AlignmentModel(nn.Module):
         if way == "plain":
             states = ways.plain(self.family, encoded, prompts, plain_batch)
         else:
-            encoded = [
-                video if video.features is not None else self.encode(video.prepared) for video in encoded
-            ]
+            encoded = self._encoded(encoded)
             if way == "packed":
                 states = ways.packed(self.family, encoded, prompts)
             else:
@@ -200,6 +195,20 @@ class AlignmentModel(nn.Module):
             logits, torch.cat(targets).long().to(logits.device), reduction="none"
         )
         return torch.stack([own.sum() for own in losses.split([len(own) for own in targets])])
+
+    def _encoded(self, videos: Sequence[EncodedVideo]) -> list[EncodedVideo]:
+        """The videos with their features; the tower runs for those that have none, each once."""
+        bare = {id(video.prepared): video.prepared for video in videos if video.features is None}
+        if not bare:
+            return list(videos)
+        # A frozen tower keeps nothing for a backward pass, even where a hook lets its inputs ask for gradients
+        # (`enable_input_require_grads`, for reentrant checkpointing).
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_tower()):
+            made = dict(zip(bare, self.family.towers(list(bare.values())), strict=True))
+        return [
+            video if video.features is not None else EncodedVideo(video.prepared, made[id(video.prepared)])
+            for video in videos
+        ]
 
     def _trains_tower(self) -> bool:
         """Whether anything that features are made by may be trained: all but language model and head."""

@@ -76,6 +76,7 @@ class Prompter:
         special = {int(number) for number in family.tokenizer.added_tokens_decoder}
         self._special = np.array(sorted({*special, family.video_token_id}), dtype=np.int64)
         self._short = lru_cache(maxsize=1 << 16)(self._tokenise)
+        self._short_told = lru_cache(maxsize=1 << 14)(self._tokenise_told)
 
     def tokens(self, text: Text, answer: bool | None, video: PreparedVideo) -> PromptTokens:
         """The whole prompt of a text and a video.
@@ -108,29 +109,11 @@ class Prompter:
             TokenizerError: a token is half question and half answer.
             ContextError: more tokens than the model's context.
         """
-        if isinstance(told, Explanation):
-            frame, asked, answer = self._explained, told.neg_caption, told.answer.strip()
-        else:
-            frame, asked, answer = self._described, "video", told.caption.strip()
-        if not answer:
-            raise CaptionError("an explanation is empty", found=f"about {asked!r}")
-        before = frame.before.replace(self.family.placeholder, video.placeholder)
-        gap = self.family.answers[0][: -len(self.family.answers[0].lstrip())]  # Llama's answers carry a space
-        masked = self.family.tokenise(before, Text(asked), frame.after + gap + answer)
-        start = len(before) + len(asked) + len(frame.after)
-        self._check_words(masked, len(before), len(before) + len(asked), "a caption")
-        self._check_words(masked, start, len(masked.prompt), "an explanation")
-        own = masked.offsets[:, 1] > start
-        if (masked.offsets[own, 0] < start).any():
-            raise TokenizerError(
-                "a token is half question and half answer",
-                found=self.family.tokenizer.convert_ids_to_tokens(masked.input_ids[own][:1].tolist()),
-                expected=f"a new token after {frame.after!r}",
-                fix="Begin the explanation with a word",
-            )
-        targets = (*masked.input_ids[own].tolist(), self.end_id)
-        ids, hidden = self._with_video(masked.input_ids, masked.hidden, video)
-        self._check_context(len(ids) + 1, video, answer)
+        ids, hidden, answer = self._short_told(told, video.placeholder)
+        targets = (*ids[len(ids) - answer :].tolist(), self.end_id)
+        ids, hidden = self._with_video(ids, hidden, video)
+        words = told.answer if isinstance(told, Explanation) else told.caption
+        self._check_context(len(ids) + 1, video, words)
         return PromptTokens(ids, hidden, tuple(range(len(ids) - len(targets), len(ids))), targets)
 
     @cached_property
@@ -177,6 +160,32 @@ class Prompter:
         masked = self.family.tokenise(before, text, self._frame.after)
         self._check_words(masked, len(before), len(before) + len(text.caption), "a caption")
         return masked.input_ids, masked.hidden
+
+    def _tokenise_told(
+        self, told: Explanation | Description, placeholder: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
+        """As `_tokenise`, and how many tokens at the end are the answer's."""
+        if isinstance(told, Explanation):
+            frame, asked, answer = self._explained, told.neg_caption, told.answer.strip()
+        else:
+            frame, asked, answer = self._described, "video", told.caption.strip()
+        if not answer:
+            raise CaptionError("an explanation is empty", found=f"about {asked!r}")
+        before = frame.before.replace(self.family.placeholder, placeholder)
+        gap = self.family.answers[0][: -len(self.family.answers[0].lstrip())]  # Llama's answers carry a space
+        masked = self.family.tokenise(before, Text(asked), frame.after + gap + answer)
+        start = len(before) + len(asked) + len(frame.after)
+        self._check_words(masked, len(before), len(before) + len(asked), "a caption")
+        self._check_words(masked, start, len(masked.prompt), "an explanation")
+        own = masked.offsets[:, 1] > start
+        if (masked.offsets[own, 0] < start).any():
+            raise TokenizerError(
+                "a token is half question and half answer",
+                found=self.family.tokenizer.convert_ids_to_tokens(masked.input_ids[own][:1].tolist()),
+                expected=f"a new token after {frame.after!r}",
+                fix="Begin the explanation with a word",
+            )
+        return masked.input_ids, masked.hidden, int(own.sum())
 
     def _check_words(self, masked: MaskedPrompt, start: int, end: int, what: str) -> None:
         """No special token among these characters of the prompt."""

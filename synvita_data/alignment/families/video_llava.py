@@ -43,13 +43,19 @@ class VideoLlava(Family):
 
     def tower(self, video: PreparedVideo) -> Features:
         """`patches`: [T, tokens a frame, tower's hidden size], before the projector (a quarter of the bytes)."""
+        return self.towers([video])[0]
+
+    def towers(self, videos: Sequence[PreparedVideo]) -> list[Features]:
+        """All frames of all videos as one batch."""
         tower = self.backbone.video_tower
         parameter = next(tower.parameters())
-        pixels = video.inputs["pixel_values_videos"][0].to(parameter.device, parameter.dtype)
+        clips = [video.inputs["pixel_values_videos"][0] for video in videos]
+        pixels = torch.cat(clips).to(parameter.device, parameter.dtype)
         states = tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
         layers = self.model.config.vision_feature_layer
         chosen = [layers] if isinstance(layers, int) else layers
-        return {"patches": torch.cat([states[layer] for layer in chosen], dim=-1)}
+        patches = torch.cat([states[layer] for layer in chosen], dim=-1)
+        return [{"patches": own} for own in patches.split([len(clip) for clip in clips])]
 
     def tokens(self, features: Sequence[Features]) -> Tensor:
         patches = torch.cat([each["patches"] for each in features])
