@@ -26,20 +26,26 @@ def convert(
     alpha: Annotated[
         float, typer.Option(help="For mplug-owl-lora: LoRA's alpha, 32 in the released scripts.")
     ] = 32,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge", help="For mplug-owl-lora: a whole model, of the checkpoint's own copy of the base."
+        ),
+    ] = False,
 ) -> None:
     """Convert mPLUG-Owl's released checkpoint to safetensors, or a LoRA checkpoint to an adapter of PEFT.
 
     Then `synvita evaluate OUT` and `synvita train` take it (docs/mplug_owl.md).
     """
     if kind is Kind.mplug_owl:
-        if base is not None:
-            raise typer.BadParameter("--base is for mplug-owl-lora")
+        if base is not None or merge:
+            raise typer.BadParameter("--base and --merge are for mplug-owl-lora")
         from ..mplug_owl.convert import convert_mplug_owl
 
         convert_mplug_owl(source, out, say=typer.echo)
         return
     if base is None:
         raise typer.BadParameter("name the converted model with --base")
-    from ..mplug_owl.lora_checkpoint import convert_lora
+    from ..mplug_owl.lora_checkpoint import convert_lora, merge_lora
 
-    convert_lora(source, out, base, alpha=alpha, say=typer.echo)
+    (merge_lora if merge else convert_lora)(source, out, base, alpha=alpha, say=typer.echo)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ..errors import SynvitaError
 from .configuration import MODEL_TYPE
-from .released import read_state_dict, without_computed
-from .shards import new_folder
+from .processing import MplugOwlProcessor
+from .released import checked, read_config, read_state_dict, without_computed
+from .shards import SHARD_BYTES, new_folder, write_shards
 
 _PREFIX = re.compile(r"^(module\.)?base_model\.model\.")
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])\.(?:(?P<adapter>[^.]+)\.)?weight$")
@@ -119,8 +120,8 @@ def convert_lora(
             VideoCon's and SynViTA's scripts. dropout: of further training.
 
     Raises:
-        SynvitaError: `out` is there already, the base differs from the checkpoint's, or LoRA on layers that
-            the base does not have.
+        SynvitaError: `out` is there already, the base differs from the checkpoint's (`merge_lora` needs none),
+            or LoRA on layers that the base does not have.
     """
     source, out, base = Path(source), Path(out), Path(base)
     with new_folder(out) as folder:
@@ -148,6 +149,50 @@ def convert_lora(
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha:g} on {len(modules)} layers")
     return ConvertedLora(out, len(modules), checkpoint.rank, alpha, compared)
+
+
+def merge_lora(
+    source: str | Path,
+    out: str | Path,
+    base: str | Path,
+    *,
+    alpha: float = 32.0,
+    shard_bytes: int = SHARD_BYTES,
+    say: Callable[[str], None] = lambda line: None,
+) -> ConvertedLora:
+    """Make a whole model of a PEFT state dict: its own copy of the base with LoRA added, W + alpha / r · B A.
+
+    For a checkpoint whose base is not to be had, or was changed. Sums are fp32, weights keep their dtype.
+
+    Args:
+        base: a converted folder, for settings, tokenizer and processor alone.
+
+    Raises:
+        SynvitaError: `out` is there already, or the checkpoint does not hold the whole base.
+    """
+    source, out, base = Path(source), Path(out), Path(base)
+    with new_folder(out) as folder:
+        checkpoint = take_apart(read_state_dict(source), source)
+        config = read_config(base)
+        _check_places(
+            checkpoint, {name: (base, list(t.shape)) for name, t in checkpoint.base.items()}, source
+        )
+        weights = checked(checkpoint.base, config, source)
+
+        def add(name: str, weight: Tensor) -> Tensor:
+            module = name.removesuffix(".weight")
+            if (module, "A") not in checkpoint.lora:
+                return weight
+            low, high = (checkpoint.lora[module, side].float() for side in "AB")
+            return (weight.float() + alpha / checkpoint.rank * (high @ low)).to(weight.dtype)
+
+        write_shards(folder, weights, shard_bytes, add)
+        config.architectures = ["MplugOwlForConditionalGeneration"]
+        config.dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+        config.save_pretrained(folder)
+        MplugOwlProcessor.from_pretrained(base).save_pretrained(folder)
+    say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha:g} merged")
+    return ConvertedLora(out, len(checkpoint.modules), checkpoint.rank, alpha, 0)
 
 
 def _is_target(name: str) -> bool:
@@ -215,6 +260,6 @@ def _check_base(
                 file=source,
                 found=f"{name} {list(tensor.shape)}",
                 expected=f"the same numbers as in {folder}" if shape is not None else "no such weight",
-                fix="Convert the base that it was trained from; only LoRA may have been trained",
+                fix="Convert the base that it was trained from, or make a whole model of it with --merge",
             )
     return len(base)

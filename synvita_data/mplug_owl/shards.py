@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,8 +39,16 @@ def new_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_shards(folder: Path, weights: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> int:
+def write_shards(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    shard_bytes: int = SHARD_BYTES,
+    change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor,
+) -> int:
     """Write `model.safetensors`, or `model-0000k-of-0000N.safetensors` with their index; how many files.
+
+    Args:
+        change: what becomes of a weight on its way, of the same shape and dtype.
 
     Raises:
         SynvitaError: a weight is not a finite number, or the disk has no room.
@@ -60,7 +68,7 @@ def write_shards(folder: Path, weights: Mapping[str, Tensor], shard_bytes: int =
         only = len(groups) == 1
         file = "model.safetensors" if only else f"model-{number:05}-of-{len(groups):05}.safetensors"
         # Copies: tensors of a mapped file share its memory, and safetensors takes none that share.
-        shard = {name: weights[name].contiguous().clone() for name in names}
+        shard = {name: change(name, weights[name]).contiguous().clone() for name in names}
         for name, tensor in shard.items():
             _check_finite(name, tensor)
         save_file(shard, folder / file, metadata={"format": "pt"})

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from synvita_data.errors import SynvitaError
-from synvita_data.mplug_owl.lora_checkpoint import TARGET_PATTERN, convert_lora, take_apart
+from synvita_data.mplug_owl.lora_checkpoint import TARGET_PATTERN, convert_lora, merge_lora, take_apart
 from synvita_data.tiny_models import make_tiny
 
 
@@ -97,6 +97,32 @@ def test_the_adapter_scores_as_a_model_by_its_own_name(base, adapted, tmp_path):
             assert torch.equal(weights[f"model.{name}"], tensor)
 
 
+def test_a_whole_model_of_a_checkpoint_whose_base_was_changed(base, adapted, inputs, tmp_path):
+    """Against PEFT's own forward and merging, with another abstractor than the base's."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    eos = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(3))
+    source = saved(adapted, tmp_path / "owl-con", **{"base_model.model.abstractor.vit_eos": eos})
+    with pytest.raises(SynvitaError, match=r"base is not this one.*vit_eos.*--merge"):
+        convert_lora(source, tmp_path / "adapter", base)
+    report = merge_lora(source, tmp_path / "whole", base, alpha=8, shard_bytes=50_000)
+    assert (report.modules, report.rank) == (14, 4)
+    assert len(list((tmp_path / "whole").glob("model-*.safetensors"))) > 3
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "whole").eval()
+    assert torch.equal(model.abstractor.vit_eos, eos)
+    abstractor = adapted.get_base_model().abstractor
+    before = abstractor.vit_eos.data.clone()
+    try:
+        abstractor.vit_eos.data.copy_(eos)
+        assert (logits(model, *inputs) - logits(adapted, *inputs)).abs().max() < 1e-4
+    finally:
+        abstractor.vit_eos.data.copy_(before)
+    assert AutoProcessor.from_pretrained(tmp_path / "whole").max_length == 256
+    part = saved(adapted, tmp_path / "part", **{"base_model.model.query_tokens": None})
+    with pytest.raises(SynvitaError, match="missing: query_tokens"):
+        merge_lora(part, tmp_path / "other", base)
+
+
 def test_only_some_layers(base, tmp_path):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForImageTextToText
@@ -180,3 +206,7 @@ def test_the_command_for_adapters(base, adapted, tmp_path):
     assert done.exit_code == 0, done.output
     assert "rank 4 and alpha 8 on 14 layers" in done.output
     assert isinstance(CliRunner().invoke(app, command).exception, SynvitaError)
+    command[3] = str(tmp_path / "whole")
+    merged = CliRunner().invoke(app, [*command, "--merge"])
+    assert merged.exit_code == 0, merged.output
+    assert (tmp_path / "whole" / "model.safetensors").is_file()
