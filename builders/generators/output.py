@@ -39,6 +39,8 @@ ABANDONED_AFTER = 24 * 3600.0
 def bind(out: Path, recipe: Recipe) -> None:
     """Make `out` the folder of this recipe's videos, or refuse.
 
+    A folder in which nothing was made yet takes the new recipe.
+
     Raises:
         SourceError: it holds videos of another recipe, or a manifest that somebody else wrote.
         SynvitaError: it cannot be written.
@@ -62,13 +64,27 @@ def bind(out: Path, recipe: Recipe) -> None:
         found = json.loads(mark.read_bytes())
     except ValueError as error:
         raise SourceError("the folder's mark cannot be read", file=mark, found=str(error)) from error
-    if found != (expected := json.loads(wanted)):
+    if found == (expected := json.loads(wanted)):
+        return
+    if not _holds_nothing(Store(out / STORE)):
         raise SourceError(
             "the folder holds videos that were made in another way",
             file=mark,
             found=_differences(found, expected),
             fix="Name another --out: videos of two generators, or of two settings, do not mix",
         )
+    write_atomic(mark, wanted)  # an earlier try, with settings that did not work
+
+
+def _holds_nothing(store: Store) -> bool:
+    """Whether no video was made and nobody is making one; failures of another recipe are then forgotten."""
+    if not store.root.is_dir():
+        return True
+    store.clean_temporary()  # claims of the dead
+    if any(store.root.glob("??/*.claim")) or next(store.records(), None) is not None:
+        return False
+    store.retry_failed()
+    return True
 
 
 def place_videos(out: Path, record: Record) -> None:
@@ -220,16 +236,19 @@ def _differences(found: Any, expected: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def read_failures(out: Path) -> Iterator[tuple[set[str], SynvitaError]]:
-    """Pair ids and error of each line of the quarantine file."""
+def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaError]]:
+    """(pair id, sample) of the videos, and the error, of each line of the quarantine file."""
     try:
         text = (out / QUARANTINE).read_text(encoding="utf-8")
     except FileNotFoundError:
         return
     for line in text.splitlines():
         record = json.loads(line)
-        names = record.get("videos") or [f"{record.get('id')}_001.mp4"]
-        ids = {name.rpartition("_")[0] for name in names}
+        if "videos" in record:
+            parts = (name.removesuffix(".mp4").rpartition("_") for name in record["videos"])
+            ids = {(pair, int(sample)) for pair, _, sample in parts}
+        else:
+            ids = {(str(record.get("id")), int(record.get("sample", 1)))}
         yield ids, FailedRequest(record)
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from synvita_data.engine import JobReport
 from synvita_data.errors import SourceError, SynvitaError
+from synvita_data.files import resolve_under
 from synvita_data.schema import Triplet
 
-from ..sources.folder import FolderSource
-from ..sources.source import FoundVideos
+from ..sources.manifest import NAME as MANIFEST
+from ..sources.manifest import read_manifest
+from ..sources.source import FoundVideos, SyntheticVideo
 from .generate import generate_videos
 from .output import read_failures
 from .registry import open_generator
@@ -43,7 +45,7 @@ def open_source(
 
 @dataclass
 class GeneratedSource:
-    """Makes what is missing when it is asked, and finds it as `folder:` does.
+    """Makes what is missing when it is asked, and gives it with its records.
 
     Attributes:
         spec, making: for `generate_videos`. folder: where the videos are. generator: recorded name.
@@ -78,14 +80,22 @@ class GeneratedSource:
                 found="; ".join(self.report.lines()),
                 fix=f"All reasons are in {self.folder}/quarantine.jsonl; mend the cause, then --retry-failed",
             )
-        wanted = {triplet.pair_id for triplet in triplets}
-        found = FolderSource(self.folder, self.generator).find(triplets)
         samples = int(self.making.get("samples", 1))
-        for pair_id, videos in found.videos.items():  # of an earlier run with more samples
-            found.videos[pair_id] = [video for video in videos if video.sample <= samples]
-        # The folder may hold videos and failures of other triplets, of an earlier build.
-        found.unmatched.clear()
-        found.quarantined = [error for error in found.quarantined if "of no triplet" not in error.problem] + [
-            error for ids, error in read_failures(self.folder) if ids & wanted
-        ]
+        # The folder may hold more: of other triplets and samples, of an earlier build.
+        wanted = {(triplet.pair_id, n) for triplet in triplets for n in range(1, samples + 1)}
+        found = FoundVideos()
+        for line in read_manifest(self.folder / MANIFEST):
+            if isinstance(line, SourceError):
+                raise line
+            sample = line.sample or 1
+            if (line.id, sample) in wanted:
+                path = resolve_under(self.folder, line.path)
+                found.videos.setdefault(line.id, []).append(
+                    SyntheticVideo(
+                        path, sample, line.generator, line.revision, line.seed, line.config, line.sha256
+                    )
+                )
+        for videos in found.videos.values():
+            videos.sort(key=lambda video: video.sample)
+        found.quarantined = [error for ids, error in read_failures(self.folder) if ids & wanted]
         return found

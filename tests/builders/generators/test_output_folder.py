@@ -91,6 +91,18 @@ def test_other_settings_are_refused_and_told_apart(made, tmp_path):
     assert len(videos(out)) == 4
 
 
+def test_settings_that_made_nothing_do_not_bind_the_folder(tmp_path):
+    spec, triplets, out = write_program(tmp_path / "program"), rows("a dog"), tmp_path / "out"
+    wrong = {"pattern": "{index}.mpeg"}
+    assert generate_videos(triplets, spec, out, overrides=wrong).failed == 1
+    assert (out / "quarantine.jsonl").exists()
+    report = generate_videos(triplets, spec, out)
+    assert (report.done, report.failed) == (1, 0)
+    assert not (out / "quarantine.jsonl").exists()
+    with pytest.raises(SourceError, match=r"pattern '\{index:04d\}\.mp4', now '\{index\}\.mpeg'"):
+        generate_videos(triplets, spec, out, overrides=wrong)
+
+
 def test_files_of_others_are_never_replaced(tmp_path):
     spec, triplets = write_program(tmp_path / "program"), rows(*CAPTIONS)
     out = tmp_path / "out"
