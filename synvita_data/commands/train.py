@@ -107,7 +107,7 @@ def _print_plan(console: "Console", run: Any) -> None:
     epochs = -(-len(run.triplets) // a_step)
     steps = config.max_steps if config.max_steps > 0 else round(epochs * config.num_train_epochs)
     console.print(f"{a_step} triplets a step, {steps:,} steps, result in {run.folder}", markup=False)
-    console.print("Dry run: nothing was trained and nothing was written.")
+    console.print("Dry run: nothing was trained.")
 
 
 def _print_result(console: "Console", folder: Path, record: dict[str, Any]) -> None:
