@@ -71,6 +71,13 @@ class TripletModule(nn.Module):
         self.way = way
         self.consistency = consistency
         self.explains = explains
+        # Modules outside of the language model without a trained weight. In a tuple: they are no children of this one.
+        language = set(map(id, alignment.family.language_model.modules()))
+        self._frozen_parts = tuple(
+            module
+            for module in alignment.family.model.modules()
+            if id(module) not in language and not any(p.requires_grad for p in module.parameters())
+        )
         if answer_loss == "token-and-end":
             _ = alignment.prompter.end_id
 
@@ -122,7 +129,7 @@ class TripletModule(nn.Module):
         )
         device = output.log_odds.device
         count = len(triplets)
-        slots = torch.tensor(asked.slots, device=device)
+        slots = torch.tensor(asked.slots, dtype=torch.long, device=device)
         # What was asked only so that something is computed gets no place (a score and its gradient of 0).
         kept = scored.flatten().to(device)[slots]
         log_odds = _placed(torch.where(kept, output.log_odds, 0.0), slots, count * 8).view(count, 2, 4)
@@ -156,12 +163,8 @@ class TripletModule(nn.Module):
         """Training mode for what is trained; a frozen part (vision tower, projector) stays in evaluation mode."""
         super().train(mode)
         if mode:
-            family = self.alignment.family
-            for child in family.backbone.children():
-                if child is not family.language_model and not any(
-                    p.requires_grad for p in child.parameters()
-                ):
-                    child.eval()
+            for part in self._frozen_parts:
+                part.eval()
         return self
 
     def gradient_checkpointing_enable(

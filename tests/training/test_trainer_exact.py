@@ -1,11 +1,13 @@
 """A step's gradients are those of Eq. 7 over its triplets, however they are cut into batches and scored."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_trainer import load, make_trainer, small_rows, step_gradients, triplets_of
 from stock_pairs import difference, gradients, reference_loss
 
-from synvita_data.alignment import AlignmentModel, Explanation
+from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 
 FAMILIES = [
     "video_llava",  # its stock forward takes loss arguments
@@ -48,7 +50,11 @@ def test_a_step_is_eq_7_by_the_stock_model(checkpoints, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("normalisation", "answer_loss"),
-    [("paper", "two-way"), ("released", "token-and-end"), pytest.param("released", "token", marks=pytest.mark.slow)],
+    [
+        ("paper", "two-way"),
+        ("released", "token-and-end"),
+        pytest.param("released", "token", marks=pytest.mark.slow),
+    ],
 )
 def test_cuts_and_ways_agree(checkpoints, tmp_path, family, normalisation, answer_loss):
     data = small_rows(8)
@@ -143,6 +149,31 @@ def test_packed_and_plain_end_at_the_same_weights(checkpoints, tmp_path, tune):
         assert all("language_model" in n or "lm_head" in n for n in moved)
         after[way] = moved
     assert difference(after["packed"], after["plain"]) < 1e-5
+
+
+def test_features_from_a_cache_train_the_same(checkpoints, tmp_path):
+    trainer = make_trainer(checkpoints("video_llava"), tmp_path, small_rows(4))
+    (wanted,), (loss,) = step_gradients(trainer)
+    alignment, family = trainer.alignment, trainer.alignment.family
+
+    def kept(video):
+        """As a feature cache gives a video back."""
+        if video is None:
+            return None
+        features = {name: value.detach() for name, value in alignment.encode(video).features.items()}
+        inputs = {name: video.inputs[name] for name in family.cache_inputs}
+        return EncodedVideo(PreparedVideo(inputs, video.placeholder, video.runs), features)
+
+    for way in ("packed", "plain"):
+        trainer.module.way = way
+        trainer.module.zero_grad(set_to_none=True)
+        encoded = [replace(t, real=kept(t.real), synthetic=kept(t.synthetic)) for t in trainer.train_dataset]
+        batch = {"triplets": encoded, "filler": False}
+        trainer.module.train()
+        its_loss = trainer.compute_loss(trainer.module, batch, num_items_in_batch=trainer.counts(batch))
+        its_loss.backward()
+        assert difference(gradients(trainer.module), wanted) < 1e-5
+        assert its_loss.item() == pytest.approx(loss, rel=1e-5)
 
 
 def test_each_epoch_sees_each_triplet_once(checkpoints, tmp_path):
