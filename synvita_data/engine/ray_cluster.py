@@ -98,15 +98,21 @@ class RayActors:
         self._ledger: Any = None
         self._actors: dict[int, Any] = {}
         self._shifts: dict[Any, int] = {}  # reference to a shift's end -> worker
+        self._placed: set[int] = set()  # workers that have told something
         self._ended: set[int] = set()  # workers whose last event has come
 
     def __enter__(self) -> "RayActors":
-        if not self._ray.is_initialized():
+        ray = self._ray
+        if not ray.is_initialized():
             self._connect()
-        self._on_gpu = self._ray.cluster_resources().get("GPU", 0) > 0
-        here = self._ray.get_runtime_context().get_node_id()
-        near = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
-        self._ledger = self._ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=near).remote()
+        try:
+            self._on_gpu = ray.cluster_resources().get("GPU", 0) > 0
+            here = ray.get_runtime_context().get_node_id()
+            near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
+            self._ledger = ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=near).remote()
+        except BaseException:
+            self._disconnect()
+            raise
         return self
 
     def start(self, number: int, todo: tuple[str, ...], alone: frozenset[str]) -> None:
@@ -125,11 +131,13 @@ class RayActors:
         for number, event in events:
             if event.kind in ("finished", "cannot open", "no room", "broke"):
                 self._ended.add(number)
+            self._placed.add(number)
             tell(number, event)
         for shift in ready:
             if shift not in self._shifts:
                 continue  # its worker was started again when it told its end
             number = self._shifts.pop(shift)
+            actor = self._actors[number]
             try:
                 ray.get(shift)
                 died = "its Ray actor ended without a word"
@@ -138,6 +146,8 @@ class RayActors:
             if number not in self._ended:
                 self._ended.add(number)
                 tell(number, Event("died", error=EngineError(died)))
+            if self._actors.get(number) is actor:
+                self._remove(number)  # another program may want its GPU
 
     def order_alone(self, keys: frozenset[str]) -> None:
         for actor in self._actors.values():
@@ -148,7 +158,8 @@ class RayActors:
     ) -> None:
         ray = self._ray
         try:
-            stopping = [self._actors[n].stop.remote(GRACE) for n in self._shifts.values()]
+            placed = self._placed.intersection(self._shifts.values())  # the others hold nothing
+            stopping = [self._actors[number].stop.remote(GRACE) for number in placed]
             if stopping:
                 ray.wait(stopping, num_returns=len(stopping), timeout=GRACE + 5)
         finally:
@@ -284,8 +295,8 @@ def _short_temporary_folder() -> str:
 
 
 def _first_sentence(error: BaseException) -> str:
-    """The first line of Ray's page-long text, with the kind of exit it tells of."""
-    text = str(error).strip() or type(error).__name__
-    kind = re.search(r"exit type: (\w+)", text)
-    first = text.splitlines()[0].strip()[:300]
-    return f"{first} ({kind[1]})" if kind else first
+    """What matters of Ray's page-long text: its first line, and the kind of exit or the error it ends with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    kind = re.search(r"exit type: (\w+)", str(error))
+    more = kind[1] if kind else lines[-1]
+    return lines[0][:300] + (f" ({more[:200]})" if more != lines[0] else "")
