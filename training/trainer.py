@@ -99,7 +99,7 @@ class SynViTATrainer(Trainer):
             consistency=args.consistency,
             explains=args.explains,
         )
-        keeps_cache = module.config.use_cache if hasattr(module.config, "use_cache") else None
+        before = getattr(module.config, "use_cache", None)
         self._tally = Tally()
         self._tallied = 0
         self._staging = False
@@ -113,8 +113,11 @@ class SynViTATrainer(Trainer):
             callbacks=[*(callbacks or []), _Progress(self)],
             optimizers=optimizers,
         )
-        if keeps_cache is not None:
-            module.config.use_cache = keeps_cache  # the Trainer sets it, and it would be saved with the model
+        # The Trainer sets it, and it would be saved with the model.
+        if before is not None:
+            module.config.use_cache = before
+        elif hasattr(module.config, "use_cache"):
+            del module.config.use_cache
         self.module = module
         # Losses come out of `compute_loss` as parts of a window's, not as means to be averaged.
         self.loss_is_scaled_for_ga = True

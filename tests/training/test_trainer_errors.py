@@ -64,8 +64,7 @@ def test_an_adapter_and_a_full_fine_tune(checkpoint, tmp_path):
 
 
 def test_rows_that_are_no_triplets(checkpoint, tmp_path):
-    import datasets
-
+    datasets = pytest.importorskip("datasets")
     model, processor = load(checkpoint)
     table = datasets.Dataset.from_dict({"id": ["a"]})
     refused(["TripletData", "Dataset"], model, processor, arguments(tmp_path), table)
