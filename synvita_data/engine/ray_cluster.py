@@ -4,6 +4,7 @@ Ray starts actors, says when one died, and carries orders and events; all that m
 Every machine needs this package, the job's models, and the store's folder under the same path.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -158,6 +159,8 @@ class RayActors:
     ) -> None:
         ray = self._ray
         try:
+            with contextlib.suppress(EngineError):
+                self._placed.update(number for number, _ in self._drained())
             placed = self._placed.intersection(self._shifts.values())  # the others hold nothing
             stopping = [self._actors[number].stop.remote(GRACE) for number in placed]
             if stopping:
