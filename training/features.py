@@ -17,7 +17,7 @@ from synvita_data.video import FramePolicy, decode
 from .data import TripletData
 
 # Parts of models that come behind the tower's features: training them leaves features as they are.
-_BEHIND = ("language_model", "lm_head", "multi_modal_projector", "image_newline")
+_BEHIND = ("language_model", "lm_head", "multi_modal_projector", "image_newline", "abstractor")
 
 
 def feature_cache_of(
@@ -89,7 +89,7 @@ def fill_feature_cache(
 
     Args:
         data: made with the cache.
-        model: whose tower runs, on its device.
+        model: whose tower runs, on its device, in evaluation mode.
         workers: threads that decode ahead of it.
         shard: (i, n) takes every n-th video from the i-th on; processes may also work on the same ones.
         on_progress: called with videos done and in all.
@@ -116,6 +116,8 @@ def fill_feature_cache(
         return key, KnownVideo(EncodedVideo(preparer.prepare(frames)), record)
 
     device = str(model.family.model.device)
+    training = model.training
+    model.eval()
     for done, (_, outcome) in enumerate(read_ahead((each.item() for each in videos), read, workers), 1):
         if isinstance(outcome, VideoError):
             count["unreadable"] += 1  # training sets it aside, with its reason
@@ -129,6 +131,7 @@ def fill_feature_cache(
             count["made" if kept else "found" if outcome[0] in cache else "not_kept"] += 1
         if on_progress is not None:
             on_progress(done, len(videos))
+    model.train(training)
     return FillReport(len(videos), **count)
 
 

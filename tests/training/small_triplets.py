@@ -75,16 +75,16 @@ def dataset(rows: Sequence[Mapping[str, Any]], folder: Path) -> Any:
 @cache
 def tiny_model(family: str = "video_llava") -> Any:
     """A tiny random `AlignmentModel`, one a process: tests only read it."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoProcessor
     from transformers.utils import logging
 
-    from synvita_data.alignment import AlignmentModel
+    from synvita_data.alignment import AlignmentModel, get_family
     from synvita_data.tiny_models import make_tiny
 
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         make_tiny(family, folder)
-        model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+        model = get_family(family).network_class().from_pretrained(folder).eval()
         return AlignmentModel(model, AutoProcessor.from_pretrained(folder))
 
 
