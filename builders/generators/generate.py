@@ -63,9 +63,8 @@ def generate_videos(
     generator = open_generator(spec, overrides, name=name, cache=cache)
     bind(out, generator.recipe)
     job = GenerateJob(generator, tuple(make_requests(triplets, samples)), out.resolve())
-    needs = job.needs()
     store = Store(job.root)
-    check_free(out, store, {key: [request.name for request in need] for key, need in needs.items()})
+    check_free(out, store, (request.name for request in job.requests), job.needs)
     try:
         return run_job(
             job,

@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -26,7 +26,7 @@ from synvita_data.files import atomic_path, sha256_file, write_atomic
 from synvita_data.store import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
-from .recipe import Recipe
+from .recipe import Recipe, Request
 
 QUARANTINE = "quarantine.jsonl"
 STORE = ".work/generate"
@@ -108,29 +108,37 @@ def place_videos(out: Path, record: Record) -> None:
             _link(out, artefact.path, target)
 
 
-def check_free(out: Path, store: Store, names: Mapping[str, Iterable[str]]) -> None:
+def check_free(
+    out: Path,
+    store: Store,
+    names: Iterable[str],
+    needs: Callable[[], Mapping[str, Sequence[Request]]],
+) -> None:
     """Refuse before any work if a file that is not ours has the name of a video to be made.
 
     Args:
-        names: key -> file names of its videos.
+        names: of the videos to be made.
+        needs: gives key -> requests; asked only if a file is in doubt.
+
+    Raises:
+        SourceError: such a file is there.
     """
-    if not out.is_dir():
-        return
     present = {entry.name for entry in os.scandir(out) if entry.name.endswith(".mp4")}
-    if not present:
+    doubtful = present.intersection(names) - _manifest_paths(out) if present else set()
+    if not doubtful:
         return
-    listed = _manifest_paths(out)
-    for key, wanted in names.items():
-        for name in wanted:
-            if name in present and name not in listed and store.record(key) is None:
-                target = out / name
-                # A second link is the store's: a video that was damaged before any manifest was written.
-                if target.is_symlink() or not target.is_file() or target.stat().st_nlink == 1:
-                    raise SourceError(
-                        "a file with the name of a video to be made is there, and was not made here",
-                        file=target,
-                        fix="Move it away, or name another --out",
-                    )
+    for key, need in needs().items():
+        for request in need:
+            target = out / request.name
+            if request.name not in doubtful or store.record(key) is not None:
+                continue
+            # A second link is the store's: a video that was damaged before any manifest was written.
+            if target.is_symlink() or not target.is_file() or target.stat().st_nlink == 1:
+                raise SourceError(
+                    "a file with the name of a video to be made is there, and was not made here",
+                    file=target,
+                    fix="Move it away, or name another --out",
+                )
 
 
 def publish(out: Path, store: Store) -> int:

@@ -1,15 +1,9 @@
 """`synvita generate` from the outside: what it prints, and how it ends."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from typer.testing import CliRunner
 
 from synvita_data.cli import app
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "builders" / "generators"))
-from small_program import videos, write_program
 
 CSV = """videopath,source,caption,neg_caption,youtube_key,split,misalignment
 v1,vatex,a man runs,a dog runs,,train,object
