@@ -38,9 +38,9 @@ def wait_until(condition) -> None:
 
 def test_fresh_processes_share_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "START_METHOD", "spawn")
-    job = squares(tmp_path, count=30, seconds=0.05)
+    job = squares(tmp_path, count=60, seconds=0.05)
     report = run_job(job, workers=2)
-    assert (report.done, report.made, report.deaths, report.exit_status) == (30, 30, (), 0)
+    assert (report.done, report.made, report.deaths, report.exit_status) == (60, 60, (), 0)
     assert len(opened(job)) == len(lines(tmp_path / "closed")) == 2
     assert str(os.getpid()) not in workers_of(job)
     assert max(made(job).values()) == 1
@@ -78,10 +78,10 @@ def test_visible_gpus_follow_the_variable(monkeypatch, variable, gpus):
 
 
 def test_a_killed_worker_is_replaced_and_told(tmp_path):
-    job = squares(tmp_path, count=30, seconds=0.02, kills=(7,), together=2)
+    job = squares(tmp_path, count=80, seconds=0.03, kills=(7,), together=2)
     told: list[str] = []
     report = run_job(job, workers=2, on_progress=lambda standing: told.extend(standing.news))
-    assert (report.done, report.made, report.exit_status) == (30, 30, 0)
+    assert (report.done, report.made, report.exit_status) == (80, 80, 0)
     (death,) = report.deaths
     assert "SIGKILL" in death.reason
     assert job.key(7) in death.keys

@@ -28,7 +28,7 @@ def squares(tmp_path: Path, **settings) -> Squares:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_two_runs_at_once_share_the_work_and_both_see_it_done(tmp_path, workers):
-    job = squares(tmp_path, count=60, seconds=0.02, together=2)
+    job = squares(tmp_path, count=60, seconds=0.05, together=2)
 
     def run():
         report = run_job(job, workers=workers)
@@ -38,9 +38,9 @@ def test_two_runs_at_once_share_the_work_and_both_see_it_done(tmp_path, workers)
         return report
 
     assert [join(pid) for pid in [fork(run), fork(run)]] == [0, 0]
-    assert sum(int(count) for count in lines(tmp_path / "made")) + 0 <= 60
+    assert sum(int(count) for count in lines(tmp_path / "made")) == 60
     assert max(made(job).values()) == 1
-    assert len(workers_of(job)) == 2 * workers
+    assert len(workers_of(job)) >= 2
     assert_whole(job)
 
 
