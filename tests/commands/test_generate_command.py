@@ -1,6 +1,7 @@
 """`synvita generate` from the outside: what it prints, and how it ends."""
 
 import pytest
+from small_program import videos, write_program
 from typer.testing import CliRunner
 
 from synvita_data.cli import app
