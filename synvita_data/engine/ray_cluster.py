@@ -4,6 +4,7 @@ Ray starts actors, says when one died, and carries orders and events; all that m
 Every machine needs this package, the job's models, and the store's folder under the same path.
 """
 
+import atexit
 import contextlib
 import os
 import re
@@ -13,6 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -221,6 +223,8 @@ class RayActors:
     def _start_cluster(self) -> None:
         for attempt in range(1, STARTS + 1):
             self._folder = tempfile.mkdtemp(prefix="synvita-ray-", dir=_short_temporary_folder())
+            # Again at the end, after Ray's own last acts: its agents write there while they die.
+            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
             try:
                 # What this process can import, its workers can: also from a checkout.
                 with environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
@@ -243,7 +247,7 @@ class RayActors:
         if self._ours or self._folder is not None:
             self._ray.shutdown()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove_for_good(Path(self._folder))
         self._ours, self._folder = False, None
 
 
@@ -289,6 +293,15 @@ def _check_answers(address: str) -> None:
             found=address,
             fix=ADDRESS,
         ) from error
+
+
+def _remove_for_good(folder: Path) -> None:
+    """Remove a folder that dying processes may write to for a moment longer."""
+    for _ in range(10):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.1)
+        if not folder.exists():
+            return
 
 
 def _short_temporary_folder() -> str:

@@ -1,11 +1,14 @@
 """`run_job` on Ray. Each run is a process of its own: Ray's threads do not survive the forks of other tests."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -94,6 +97,38 @@ def test_rays_long_texts_become_a_line():
     )
     assert _first_sentence(RuntimeError("")) == "RuntimeError"
     assert _first_sentence(RuntimeError("one line")) == "one line"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1", "127.0.0.1:99999"])
+def test_an_address_where_nothing_listens_is_an_error(address):
+    with pytest.raises(EngineError, match="Ray cannot be reached") as raised:
+        _check_answers(address)
+    assert raised.value.found == address
+
+
+def test_an_address_that_answers_is_left_to_ray():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        _check_answers(f"127.0.0.1:{server.getsockname()[1]}")
+    _check_answers("auto")
+
+
+def test_a_folder_that_is_written_to_while_it_goes_is_gone_at_last(tmp_path):
+    folder = tmp_path / "ray"
+    folder.mkdir()
+
+    def write() -> None:
+        for number in range(20):
+            with contextlib.suppress(FileNotFoundError):  # gone between the two calls
+                folder.mkdir(exist_ok=True)
+                (folder / str(number)).touch()
+            time.sleep(0.01)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    _remove_for_good(folder)
+    writer.join()
+    _remove_for_good(folder)
+    assert not folder.exists()
 
 
 @pytest.fixture(scope="module")
