@@ -17,7 +17,7 @@ from engine.kill_harness import lives, survive_kills
 from engine.number_jobs import Squares, assert_whole, lines, made, workers_of
 
 from synvita_data.engine import run_job
-from synvita_data.engine.ray_cluster import _first_sentence
+from synvita_data.engine.ray_cluster import _check_answers, _first_sentence, _remove_for_good
 from synvita_data.errors import EngineError
 
 HAS_RAY = subprocess.run([sys.executable, "-c", "import importlib.util as u; exit(not u.find_spec('ray'))"])
