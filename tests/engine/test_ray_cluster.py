@@ -1,6 +1,7 @@
 """`run_job` on Ray. Each run is a process of its own: Ray's threads do not survive the forks of other tests."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -20,8 +21,7 @@ from synvita_data.engine import run_job
 from synvita_data.engine.ray_cluster import _check_answers, _first_sentence, _remove_for_good
 from synvita_data.errors import EngineError
 
-HAS_RAY = subprocess.run([sys.executable, "-c", "import importlib.util as u; exit(not u.find_spec('ray'))"])
-needs_ray = pytest.mark.skipif(HAS_RAY.returncode != 0, reason="Ray is not installed")
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
 RUN = """
 import dataclasses, json, os, sys
