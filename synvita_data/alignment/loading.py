@@ -17,6 +17,7 @@ from ..prompts import PROMPTS
 from ..scoring.device import pick_device, torch_dtype
 from ..scoring.weights_file import check_complete, model_revision
 from .families import get_family
+from .families.family import Family
 from .model import AlignmentModel
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -113,7 +114,7 @@ def load_alignment_model(
     place = None if device_map else pick_device(device)
     kind = family.network_class()
     name, revision = checkpoint.base, checkpoint.revision
-    with _explained(name):
+    with _explained(name, family.advice):
         processor = transformers.AutoProcessor.from_pretrained(name, revision=revision)
         config = kind.config_class.from_pretrained(name, revision=revision)
         with torch.device("meta"):
@@ -122,7 +123,7 @@ def load_alignment_model(
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
     del empty
-    with _explained(name):
+    with _explained(name, family.advice):
         model, loading = kind.from_pretrained(
             name, revision=revision, dtype=weights, device_map=device_map, output_loading_info=True
         )
@@ -140,7 +141,7 @@ def load_alignment_model(
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explained(name: str, advice: str = Family.advice) -> Iterator[None]:
     """Whatever goes wrong while a checkpoint is read becomes an error that names it."""
     try:
         yield
@@ -151,7 +152,7 @@ def _explained(name: str) -> Iterator[None]:
             "cannot load the model",
             file=name,
             found=(str(error).strip() or type(error).__name__).splitlines()[0],
-            fix="Check the name, and that all files of the model are whole",
+            fix=advice,
         ) from error
 
 

@@ -73,6 +73,7 @@ class Family(ABC):
             space in the token; after a chat template's line break there is none.
         end_token: what ends a turn of the assistant in the family's chat; None for the tokenizer's `eos_token`.
         lora_targets: regular expression of the language model's modules that adapters train.
+        advice: what to do when a checkpoint cannot be loaded.
         cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
             positions need them (grids).
     """
@@ -85,6 +86,7 @@ class Family(ABC):
     lora_targets: ClassVar[str] = (
         r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
+    advice: ClassVar[str] = "Check the name, and that all files of the model are whole"
     cache_inputs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: Any, processor: Any) -> None:

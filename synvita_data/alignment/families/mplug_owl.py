@@ -29,6 +29,8 @@ class MplugOwl(Family):
     default_prompt = "mplug-owl"
     answers = ("Yes", "No")  # pieces of their own, which sentencepiece begins with a space
 
+    advice = "Convert the released checkpoint first: `synvita convert mplug-owl DIR OUT` (docs/mplug_owl.md)"
+
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
         self._marks = (*MARKS, *map(str, self.tokenizer.added_tokens_decoder.values()))
