@@ -24,7 +24,7 @@ def convert(
         Path | None, typer.Option(help="For mplug-owl-lora: the converted model that it was trained from.")
     ] = None,
     alpha: Annotated[
-        float, typer.Option(help="For mplug-owl-lora: LoRA's alpha, 32 in the released scripts.")
+        int, typer.Option(help="For mplug-owl-lora: LoRA's alpha, 32 in the released scripts.")
     ] = 32,
     merge: Annotated[
         bool,

@@ -93,9 +93,10 @@ class MplugOwlConfig(PretrainedConfig):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("tie_word_embeddings", False)
-        self.vision_config = _made(MplugOwlVisionConfig, vision_config)
-        self.visual_abstractor_config = _made(MplugOwlVisualAbstractorConfig, visual_abstractor_config)
-        self.text_config = _made(LlamaConfig, text_config)
+        # `Any`: each may be given as a class of its own.
+        self.vision_config: Any = _made(MplugOwlVisionConfig, vision_config)
+        self.visual_abstractor_config: Any = _made(MplugOwlVisualAbstractorConfig, visual_abstractor_config)
+        self.text_config: Any = _made(LlamaConfig, text_config)
         self.num_query_tokens = num_query_tokens
         self.image_token_id = image_token_id
         self.video_token_id = video_token_id

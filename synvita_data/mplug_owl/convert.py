@@ -122,17 +122,16 @@ def _check_answers(tokenizer: Any, config: MplugOwlConfig, folder: Path) -> tupl
     special = (tokenizer.unk_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
     ids = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("Yes", "No")]
     vocabulary = config.text_config.vocab_size
-    problem = None
-    if special != (0, 1, 2):
-        problem, found, expected = "special tokens", special, (0, 1, 2)
-    elif len(tokenizer) != vocabulary:
-        problem, found, expected = "number of tokens", len(tokenizer), vocabulary
-    elif [len(own) for own in ids] != [1, 1]:
-        problem, found, expected = "Yes and No", ids, "one token each"
-    elif vocabulary == LLAMA_VOCABULARY and (ids[0][0], ids[1][0]) != LLAMA_ANSWERS:
-        problem, found, expected = "Yes and No", ids, LLAMA_ANSWERS
-    if problem:
-        raise TokenizerError(
-            f"a tokenizer is not the model's: {problem}", file=folder, found=found, expected=expected
-        )
+    checks: list[tuple[str, Any, Any]] = [
+        ("special tokens", special, (0, 1, 2)),
+        ("number of tokens", len(tokenizer), vocabulary),
+        ("tokens of Yes and of No", [len(own) for own in ids], [1, 1]),
+    ]
+    if vocabulary == LLAMA_VOCABULARY:
+        checks.append(("Yes and No", tuple(own[0] for own in ids), LLAMA_ANSWERS))
+    for what, found, expected in checks:
+        if found != expected:
+            raise TokenizerError(
+                f"a tokenizer is not the model's: {what}", file=folder, found=found, expected=expected
+            )
     return ids[0][0], ids[1][0]

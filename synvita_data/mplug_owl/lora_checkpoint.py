@@ -52,7 +52,7 @@ class ConvertedLora:
     folder: Path
     modules: int
     rank: int
-    alpha: float
+    alpha: int
     compared: int
 
 
@@ -106,7 +106,7 @@ def convert_lora(
     out: str | Path,
     base: str | Path,
     *,
-    alpha: float = 32.0,
+    alpha: int = 32,
     dropout: float = 0.05,
     say: Callable[[str], None] = lambda line: None,
 ) -> ConvertedLora:
@@ -141,13 +141,13 @@ def convert_lora(
             target_modules=TARGET_PATTERN if usual else list(modules),
             base_model_name_or_path=str(base.resolve()),
             inference_mode=True,
-        ).save_pretrained(folder)
+        ).save_pretrained(str(folder))
         tensors = {
             f"base_model.model.{module}.lora_{side}.weight": tensor.contiguous().clone()
             for (module, side), tensor in checkpoint.lora.items()
         }
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha:g} on {len(modules)} layers")
+    say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha} on {len(modules)} layers")
     return ConvertedLora(out, len(modules), checkpoint.rank, alpha, compared)
 
 
@@ -156,7 +156,7 @@ def merge_lora(
     out: str | Path,
     base: str | Path,
     *,
-    alpha: float = 32.0,
+    alpha: int = 32,
     shard_bytes: int = SHARD_BYTES,
     say: Callable[[str], None] = lambda line: None,
 ) -> ConvertedLora:
@@ -191,7 +191,7 @@ def merge_lora(
         config.dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         config.save_pretrained(folder)
         MplugOwlProcessor.from_pretrained(base).save_pretrained(folder)
-    say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha:g} merged")
+    say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha} merged")
     return ConvertedLora(out, len(checkpoint.modules), checkpoint.rank, alpha, 0)
 
 
@@ -213,7 +213,7 @@ def _shapes(base: Path) -> dict[str, tuple[Path, list[int]]]:
             found=f"{settings.get('model_type')}, {len(files)} files of weights",
             expected="a folder that `synvita convert mplug-owl` wrote",
         )
-    found = {}
+    found: dict[str, tuple[Path, list[int]]] = {}
     for path in files:
         with safe_open(path, framework="pt") as file:
             found |= {name: (path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118

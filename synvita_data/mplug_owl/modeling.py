@@ -149,6 +149,7 @@ class MplugOwlForConditionalGeneration(MplugOwlPreTrainedModel):
             **{name: value for name, value in kwargs.items() if name != "num_items_in_batch"},
         )
         states = output.last_hidden_state
+        assert states is not None
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.language_model.lm_head(states[:, kept])
         loss = None

@@ -18,6 +18,7 @@ from ..tokens import Tokenizer, tokenize
 
 IMAGE, VIDEO = "<image>", "<|video|>"
 ANSWER = "AI: "
+SPACE = "▁"  # sentencepiece's
 MARKS = (IMAGE, VIDEO, ANSWER, "\nHuman: ")
 _MARKS = re.compile("(" + "|".join(map(re.escape, MARKS)) + ")")
 
@@ -44,6 +45,9 @@ class PieceTokenizer:
         tokenizer: a fast tokenizer with `bos_token_id` and `eos_token_id`.
         max_length: L; a prompt has at most L + 1 tokens, as the released scripts count.
         media: id of each mark that stands for a medium. media_tokens: how many ids it becomes.
+
+    Raises:
+        TokenizerError: a tokenizer that is not of LLaMA's kind.
     """
 
     def __init__(
@@ -57,6 +61,14 @@ class PieceTokenizer:
             if getattr(tokenizer, name) is None:
                 raise TokenizerError(f"the tokenizer has no {name}", expected="LLaMA's <s> and </s>")
         self._piece = lru_cache(maxsize=1 << 14)(self._tokenise_piece)
+        first = tokenizer.convert_ids_to_tokens(self._piece("Yes")[0])[0]
+        if not first.startswith(SPACE):
+            raise TokenizerError(
+                "the tokenizer puts no space in front of a text, as LLaMA's does",
+                found=f"{first!r} for 'Yes'",
+                expected=f"{SPACE}Yes",
+                fix="A released checkpoint is converted first: `synvita convert mplug-owl DIR OUT`",
+            )
 
     def __call__(self, prompt: str, *, end: bool = True) -> PieceTokens:
         """

@@ -1,6 +1,6 @@
 """What all of mPLUG-Owl's models share: what they support, and how new weights begin."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -10,17 +10,17 @@ from .configuration import MplugOwlConfig
 
 
 class MplugOwlPreTrainedModel(PreTrainedModel):
-    config_class = MplugOwlConfig
+    config_class: Any = MplugOwlConfig
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
-    _no_split_modules: ClassVar[list[str]] = [
+    _no_split_modules = [  # noqa: RUF012  (as transformers declares it)
         "MplugOwlVisionEncoderLayer",
         "MplugOwlVisualAbstractorLayer",
         "LlamaDecoderLayer",
     ]
     # LLaMA's rotary frequencies are computed again, in fp32; old checkpoints hold them rounded to bf16.
-    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"rotary_emb\.inv_freq$"]
+    _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq$"]  # noqa: RUF012
 
     def _init_weights(self, module: Any) -> None:
         super()._init_weights(module)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from ..errors import SynvitaError
@@ -143,7 +143,8 @@ def load_released(folder: str | Path, dtype: torch.dtype = torch.float32) -> Mpl
     state = checked(read_state_dict(path), config, path)
     model = MplugOwlForConditionalGeneration(config)
     model.load_state_dict(state, strict=True)
-    return model.to(dtype).eval()
+    made: MplugOwlForConditionalGeneration = nn.Module.to(model, dtype).eval()
+    return made
 
 
 def checked(state: Mapping[str, Tensor], config: MplugOwlConfig, folder: Path) -> dict[str, Tensor]:

@@ -63,7 +63,7 @@ def write_shards(
             expected=f"{total:,}",
         )
     groups = _groups(weights, shard_bytes)
-    index = {}
+    index: dict[str, str] = {}
     for number, names in enumerate(groups, start=1):
         only = len(groups) == 1
         file = "model.safetensors" if only else f"model-{number:05}-of-{len(groups):05}.safetensors"

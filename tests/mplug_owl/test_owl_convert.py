@@ -117,6 +117,16 @@ def test_the_tokenizer_survives_the_conversion(released, tmp_path, pieces_of):
         assert tokenizer(text, add_special_tokens=False)["input_ids"] == [i for i, _, _ in pieces_of(text)]
 
 
+def test_scoring_as_released_says_how_to_convert(released):
+    from synvita_data.alignment.scorer import AlignmentScorer
+
+    for there in (True, False):
+        if not there:
+            (released / "preprocessor_config.json").unlink()
+        with pytest.raises(SynvitaError, match="synvita convert mplug-owl"):
+            AlignmentScorer.open(str(released), device="cpu")
+
+
 def test_old_settings_are_left_behind(released):
     config = read_config(released)
     assert config.text_config.to_dict().keys().isdisjoint({"top_p", "pruned_heads"})
