@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from synvita_data.engine import JobReport, Shard, Standing, run_job
-from synvita_data.errors import SourceError
+from synvita_data.errors import SourceError, SynvitaError
 from synvita_data.schema import Triplet
 from synvita_data.store import Store
 
@@ -33,6 +33,7 @@ def generate_videos(
     limit: int | None = None,
     retry_failed: bool = False,
     verify: Literal["sizes", "contents"] = "sizes",
+    on_bad: Callable[[SynvitaError], None] | None = None,
     on_progress: Callable[[Standing], None] | None = None,
     devices: Sequence[str] | None = None,
 ) -> JobReport:
@@ -45,6 +46,8 @@ def generate_videos(
         triplets: annotation file, or triplets that are read already. split, source: for files that do not say.
         spec, overrides, name: see `open_generator`.
         samples: videos a contrast caption.
+        on_bad: called with the error of each row of the file that cannot be used; it is also kept in
+            `OUT/quarantine.jsonl`.
         engine, workers, address, shard, limit, retry_failed, verify, on_progress, devices: see `run_job`.
 
     Returns:
@@ -57,8 +60,13 @@ def generate_videos(
     if samples < 1:
         raise SourceError("a caption needs a sample", found=f"samples={samples}", expected="1 or more")
     out = Path(out).expanduser()
+    unread: list[SynvitaError] = []
     if isinstance(triplets, (str, Path)):
-        triplets = list(TripletReader(Path(triplets), split=split, source=source))
+        reader = TripletReader(Path(triplets), split=split, source=source, on_bad=unread.append)
+        triplets = list(reader)
+        if on_bad is not None:
+            for error in unread:
+                on_bad(error)
     cache = out / ".work" / "weights.json" if out.is_dir() or not out.exists() else None
     generator = open_generator(spec, overrides, name=name, cache=cache)
     bind(out, generator.recipe)
@@ -80,4 +88,4 @@ def generate_videos(
         )
     finally:  # also of a run that was stopped
         if (out / STORE).is_dir():
-            publish(out, store)
+            publish(out, store, unread)

@@ -141,10 +141,13 @@ def check_free(
                 )
 
 
-def publish(out: Path, store: Store) -> int:
+def publish(out: Path, store: Store, unread: Iterable[SynvitaError] = ()) -> int:
     """Put every finished video in its place and write manifest and quarantine anew; how many there are.
 
     Runs that end at the same moment take turns, so that the last one sees all.
+
+    Args:
+        unread: rows of the annotation file that no request could be made of.
     """
     with _turn(out / ".work"):
         _tidy(out)
@@ -154,9 +157,8 @@ def publish(out: Path, store: Store) -> int:
             for name, fields in record.fields["videos"].items():
                 row = {**fields, "sha256": record.artefacts[name].sha256}
                 lines[fields["path"]] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
-        failures = [
-            json.dumps(f.error, ensure_ascii=False, sort_keys=True) + "\n" for f in store.quarantined()
-        ]
+        errors = [*(failure.error for failure in store.quarantined()), *(e.to_record() for e in unread)]
+        failures = [json.dumps(error, ensure_ascii=False, sort_keys=True) + "\n" for error in errors]
         write_atomic(out / MANIFEST, "".join(lines[path] for path in sorted(lines)))
         if failures:
             write_atomic(out / QUARANTINE, "".join(sorted(failures)))

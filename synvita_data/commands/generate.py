@@ -60,8 +60,10 @@ def generate(
 
     from synvita_data.builders.generators import generate_videos
 
+    from ..errors import SynvitaError
     from ..progress import Progress
 
+    unread: list[SynvitaError] = []
     with Progress("generating") as progress:
         report = generate_videos(
             triplets,
@@ -79,10 +81,13 @@ def generate(
             verify="contents" if verify else "sizes",
             split=split,
             source=source,
+            on_bad=unread.append,
             on_progress=progress.follow,
         )
     console = Console(highlight=False, soft_wrap=True)
     for line in report.lines():
         console.print(line, markup=False)
+    if unread:
+        console.print(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}", markup=False)
     console.print(f"{out}/manifest.jsonl · synvita build --synthetic folder:{out}", markup=False)
     raise typer.Exit(report.exit_status)

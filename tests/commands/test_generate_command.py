@@ -1,5 +1,7 @@
 """`synvita generate` from the outside: what it prints, and how it ends."""
 
+import json
+
 import pytest
 from small_program import videos, write_program
 from typer.testing import CliRunner
@@ -68,4 +70,17 @@ def test_limit_and_shards(world):
     assert "1 left for another run" in run([*arguments, "--limit", "1"]).output
     for shard in ("0/2", "1/2"):
         assert run([*arguments, "--shard", shard]).exit_code == 0
+    assert len(videos(out)) == 2
+
+
+def test_rows_of_the_file_that_cannot_be_used_are_told(world, tmp_path):
+    arguments, out = world
+    (tmp_path / "triplets.csv").write_text(
+        CSV.format(second="man stands") + "v3,vatex,a man,  ,,train,action\n"
+    )
+    result = run(arguments)
+    assert result.exit_code == 0
+    assert "1 rows of" in result.output
+    [record] = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+    assert (record["reason"], record["row"]) == ("CaptionError", 2)
     assert len(videos(out)) == 2
