@@ -52,3 +52,12 @@ def metric(name: str, config_name: str | None = None, **options: Any) -> "evalua
             fix="Install synvita-data[metrics], or call the pure function (docs/metrics.md), which does not need it",
         ) from error
     return evaluate.load(str(folder), config_name, **options)
+
+
+def entailment_auc(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The pure function behind the metric (`evaluate_metrics.entailment_auc.auc.entailment_auc`, with its arguments),
+    for folders that stand on the core only."""
+    from .evaluate_metrics.entailment_auc import auc
+
+    result: dict[str, Any] = auc.entailment_auc(*args, **kwargs)
+    return result

@@ -1,7 +1,5 @@
 """Reading released checkpoints: tensors only, and every one of them accounted for."""
 
-import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +31,7 @@ def read_checkpoint(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> "d
         else:
             # weights_only: a checkpoint is a pickle, and must not be able to run anything.
             document = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # OSError, BadZipFile, UnpicklingError, RuntimeError, SafetensorError, …
         raise SourceError(
             "the checkpoint cannot be read",
             file=path,
