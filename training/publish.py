@@ -58,4 +58,3 @@ def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str 
         changed, [], message=f"Fine-tune {record['recipe']['name']} with synvita-data", parent=state.head
     )
     return done.commit
-

@@ -114,7 +114,11 @@ class BuildOptions:
         return {
             "triplets": self.triplets.name,
             "vqascores": self.vqascores.name if self.vqascores else None,
-            **({"vqa_models": [_without_path(name) for name in self.chain.models]} if self.chain.models else {}),
+            **(
+                {"vqa_models": [_without_path(name) for name in self.chain.models]}
+                if self.chain.models
+                else {}
+            ),
             "synthetic": _without_folders(self.synthetic),
             "embed_real": self.embed_real,
             "weighting": self.weighting,

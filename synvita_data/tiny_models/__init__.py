@@ -50,7 +50,9 @@ def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: 
     sizes = Sizes.of(**size_overrides)
     from .random_weights import construct
 
-    model, processor = construct(import_module(f"{__name__}.build_{family.replace('-', '_')}").build, sizes, seed)
+    model, processor = construct(
+        import_module(f"{__name__}.build_{family.replace('-', '_')}").build, sizes, seed
+    )
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(path)
