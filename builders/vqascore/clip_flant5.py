@@ -73,7 +73,7 @@ class ClipFlanT5Scorer(FrameScorer):
         self._answer: list[int] = tokenizer(VICUNA.answer)["input_ids"]
 
     def images(self, frames: Frames) -> Tensor:
-        size = self.model.vision.config.image_size
+        size = int(cast(Any, self.model.vision.config).image_size)
         return torch.from_numpy(preprocess(frames.pixels, self._shape, size, CLIP_MEAN, CLIP_STD))
 
     def question(self, caption: str) -> list[int]:

@@ -67,7 +67,8 @@ def load_clip_flant5(name: str, *, revision: str | None, dtype: torch.dtype, dev
         _place(model, part, expected, shard)
         placed |= part.keys()
     if not any(key.startswith("vision.") for key in placed):
-        tower_model, loading = CLIPVisionModel.from_pretrained(tower, dtype=dtype, output_loading_info=True)
+        kind: Any = CLIPVisionModel  # the types of from_pretrained do not know that it may give two
+        tower_model, loading = kind.from_pretrained(tower, dtype=dtype, output_loading_info=True)
         check_complete(tower, loading)
         part = {f"vision.{key}": value.to(device) for key, value in tower_model.state_dict().items()}
         _place(model, part, expected, tower)

@@ -81,6 +81,8 @@ def preprocess(
     from PIL import Image as images
 
     squares = [np.asarray(SHAPES[shape](images.fromarray(frame), size, mean)) for frame in frames]
-    levels = np.stack(squares).astype(np.float32) / np.float32(255)
-    values: NDArray[np.float32] = (levels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    values: NDArray[np.float32] = np.stack(squares).astype(np.float32)
+    values /= np.float32(255)
+    values -= np.array(mean, np.float32)
+    values /= np.array(std, np.float32)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
