@@ -81,7 +81,8 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         set_aside("videos", None, error)
     reals, real_problems = _find_reals(options, triplets)
     videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
-    table, unscored = options.vqascores, {}
+    table = options.vqascores
+    unscored: dict[str, SynvitaError] = {}
     if options.chain.models:
         table, unscored = score_found(options.chain, triplets, found, options.config, work)
     scores = read_scores(table, triplets) if table else None
