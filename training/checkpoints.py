@@ -95,7 +95,7 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
     """
     from transformers import AutoConfig
 
-    from synvita_data.alignment.loading import find_checkpoint, load_alignment_model
+    from synvita_data.alignment.loading import TRAINING_ARGUMENTS, find_checkpoint, load_alignment_model
 
     final = Path(out)
     if final.exists():
@@ -110,7 +110,9 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
     merged = model.model.merge_and_unload()
     final.parent.mkdir(parents=True, exist_ok=True)
     with _beside(final) as staging:
-        save_model_files(merged, model.family.processor, staging / "model")
+        noted = checkpoint.adapter / TRAINING_ARGUMENTS  # how it was asked, which its scores depend on
+        more = {noted.name: noted.read_text(encoding="utf-8")} if noted.is_file() else None
+        save_model_files(merged, model.family.processor, staging / "model", more=more)
         replace_folder(staging / "model", final)
     return final
 

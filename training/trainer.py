@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints, speed_metrics
 
+from synvita_data.alignment.loading import TRAINING_ARGUMENTS
 from synvita_data.errors import SynvitaError
 
 from .checkpoints import load_model_files, replace_folder, save_model_files
@@ -32,7 +33,6 @@ from .tally import Tally
 from .triplet import TrainingTriplet
 from .tuning import make_trainable, trains_only_language
 
-ARGUMENTS = "training_args.json"
 UNFINISHED = ".unfinished"  # in OUTPUT_DIR: the checkpoint that is being written
 
 
@@ -287,7 +287,7 @@ class SynViTATrainer(Trainer):
             self.processing_class,
             Path(output_dir or str(self.args.output_dir)),
             state=state_dict,
-            more={ARGUMENTS: json.dumps(self.args.to_dict(), indent=2, sort_keys=True, default=str) + "\n"},
+            more={TRAINING_ARGUMENTS: json.dumps(self.args.to_dict(), indent=2, sort_keys=True, default=str) + "\n"},
         )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
