@@ -1,5 +1,7 @@
 """`synvita demo`: the main job from nothing to a loaded dataset, on the shapes world."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +17,11 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for clips and dataset.")] = Path("demo"),
     pairs: Annotated[int, typer.Option(help="Pairs of captions to render.", min=35)] = 70,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+    fine_tune: Annotated[
+        bool, typer.Option("--train/--no-train", help="Fine-tune a tiny Video-LLaVA on it, about a minute.")
+    ] = True,
 ) -> None:
-    """Render clips of moving shapes, build a dataset from them, load it and look at it. Needs nothing."""
+    """Render clips of moving shapes, build a dataset, load it, look at it, fine-tune a model on it. Needs nothing."""
     import time
 
     from rich.console import Console
@@ -56,6 +61,8 @@ def demo(
 
     console.print(f"\n[bold]4. Look[/]   synvita inspect {result.out}", style="dim")
     inspect(str(result.out))
+    if fine_tune:
+        _train(console, out, result.out, world.real, seed)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
 
 
@@ -86,3 +93,76 @@ def _marked(caption: str, shared: list[list[int]]) -> str:
     for start, end in reversed(hidden_spans(caption, [(a, b) for a, b in shared])):
         text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
     return text
+
+
+def _train(console: "Console", out: Path, dataset: Path, real_root: Path, seed: int) -> None:
+    """A short fine-tune by a recipe, measured before and after on rows it trains on and on rows it does not."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        console.print('\n[bold]5. Train[/]  left out: needs pip install "synvita-data[train]"', style="dim")
+        return
+    import shutil
+
+    from synvita_data.training.run import open_recipe, prepare, train
+
+    from ..tiny_models import make_tiny
+
+    folder = out / "fine-tune"
+    for earlier in (folder, out / "model"):  # of an earlier demo
+        shutil.rmtree(earlier, ignore_errors=True)
+    changes = [
+        f"model={out / 'model'}",
+        f"data={dataset.resolve()}",
+        f"real_root={real_root}",
+        f"output_dir={folder}",
+        f"seed={seed}",
+    ]
+    command = f"synvita train shapes/tiny {' '.join(changes)}"
+    console.print(f"\n[bold]5. Train[/]  {command}", style="dim")
+    make_tiny("video_llava", out / "model", seed=seed, hidden_size=64, intermediate_size=128, vision_layers=1)
+    with _quiet():
+        run = prepare(open_recipe("shapes/tiny", [*changes, "disable_tqdm=true"]), lambda line: None)
+        trained = [run.trainer.evaluate(run.triplets, metric_key_prefix="trained")]
+        console.print(
+            f"{len(run.triplets)} triplets, {run.config.max_steps} steps of {run.config.train_batch_size}, "
+            "a tiny Video-LLaVA with random weights"
+        )
+        record = train(run, lambda line: None)
+        trained.append(run.trainer.evaluate(run.triplets, metric_key_prefix="trained"))
+    held_out = [record["evaluations"][0], record["evaluations"][-1]]
+    console.print("  entailment AUC (50 is chance)    before   after")
+    for name, values, key in (
+        (f"{len(run.triplets)} rows it was trained on", trained, "trained_auc"),
+        (f"{len(run.trainer.eval_dataset)} held-out rows", held_out, "eval_auc"),
+    ):
+        console.print(f"  {name:<31}{values[0][key]:8.1f}{values[1][key]:8.1f}")
+    console.print(
+        f"  f of true and contrast captions, real clips: {_f(trained[0])} before, {_f(trained[1])} after"
+    )
+    console.print(f"Saved in {folder}; its card: {folder / 'README.md'}")
+
+
+def _f(measures: dict[str, float]) -> str:
+    return " and ".join(f"{measures[f'trained_f/real/{text}']:.2f}" for text in ("caption", "neg_caption"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars, log lines and warnings of the libraries: the demo says what matters itself."""
+    import contextlib
+    import io
+    import warnings
+
+    import transformers
+
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(before)
+        transformers.logging.enable_progress_bar()
