@@ -32,6 +32,32 @@ _SHOWN = (
 )
 
 
+# Changes on the command line that leave what a recipe says of itself true.
+_HARMLESS = frozenset(
+    {
+        "real_root",
+        "real_mapping",
+        "output_dir",
+        "push_to",
+        "push_private",
+        "merge",
+        "feature_cache",
+        "report_to",
+    }
+    | {"per_device_train_batch_size", "per_device_eval_batch_size", "dataloader_num_workers", "disable_tqdm"}
+    | {
+        "eval_split",
+        "eval_steps",
+        "eval_strategy",
+        "eval_on_start",
+        "save_steps",
+        "logging_steps",
+        "run_name",
+    }
+)
+_OF_SYNTHETIC = ("weighting", "scr_weight", "margin")
+
+
 def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, adapter: bool = True) -> str:
     """README.md of an output folder.
 
@@ -51,9 +77,7 @@ def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, ada
     name = repo or "OUTPUT_DIR"
     sections = [
         f"# {(repo or recipe['name']).rpartition('/')[2]}",
-        f"{recipe.get('about') or recipe['name']}. Fine-tuned from `{base['name']}` with `synvita train` on "
-        f"triplets of real and synthetic videos: it says how well a text describes a video, "
-        "f(V, t) = P(Yes) / (P(Yes) + P(No)).",
+        _introduction(recipe, base),
         _use(name, base),
         _data(data),
         _settings(recipe, record["processes"]),
@@ -63,6 +87,19 @@ def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, ada
     ]
     head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _introduction(recipe: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    videos = (
+        "real videos" if recipe.get("use_synthetic") is False else "triplets of real and synthetic videos"
+    )
+    # What a recipe says of itself holds only as long as nobody changes it.
+    about = recipe.get("about") if not set(recipe.get("changed", ())) - _HARMLESS else None
+    return (
+        (f"{about}. " if about else "")
+        + f"Fine-tuned from `{base['name']}` with `synvita train` on {videos}: it says how well a text describes a "
+        "video, f(V, t) = P(Yes) / (P(Yes) + P(No))."
+    )
 
 
 def _use(name: str, base: Mapping[str, Any]) -> str:
@@ -82,13 +119,19 @@ def _data(data: Mapping[str, Any]) -> str:
 
 
 def _settings(recipe: Mapping[str, Any], processes: int) -> str:
-    rows = [f"| `{key}` | {recipe[key]} |" for key in _SHOWN if recipe.get(key) is not None]
+    unused = _OF_SYNTHETIC if recipe.get("use_synthetic") is False else ()
+    rows = [
+        f"| `{key}` | {recipe[key]} |" for key in _SHOWN if recipe.get(key) is not None and key not in unused
+    ]
+    changed = sorted(set(recipe.get("changed", ())) - _HARMLESS)
     return "\n".join(
         [
             "## Training",
             "",
-            f"Recipe `{recipe['name']}`, {processes} process{'es' if processes > 1 else ''}. What is not listed is "
-            "in `training_run.json`.",
+            f"Recipe `{recipe['name']}`"
+            + (f" with other values of {', '.join(f'`{key}`' for key in changed)}" if changed else "")
+            + f", {processes} process{'es' if processes > 1 else ''}. The whole recipe is in `training_run.json`, what it "
+            "leaves at its default in `training_args.json`.",
             "",
             "| setting | value |",
             "|---|---|",
@@ -101,16 +144,28 @@ def _results(record: Mapping[str, Any]) -> str:
     evaluations = record["evaluations"]
     if not evaluations:
         return "## Results\n\nNo held-out rows were evaluated during training."
-    names = sorted(
-        {key for entry in evaluations for key in entry if key.startswith("eval_") and "auc" in key}
+    found = {key for entry in evaluations for key in entry if key.startswith("eval_")}
+    names = sorted(key for key in found if "auc" in key) + sorted(
+        key for key in found if key.endswith("texts")
     )
-    lines = ["## Results", "", "On the held-out split during training, as they came.", ""]
+    lines = [
+        "## Results",
+        "",
+        "On the held-out split during training, as they came; `texts` is how many were scored.",
+        "",
+    ]
     lines += [f"| step | {' | '.join(name.removeprefix('eval_') for name in names)} |"]
     lines += ["|---|" + "---|" * len(names)]
     for entry in evaluations:
-        cells = [f"{entry[name]:.2f}" if isinstance(entry.get(name), int | float) else "" for name in names]
+        cells = [_cell(entry.get(name)) for name in names]
         lines.append(f"| {entry.get('step', '')} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.2f}" if isinstance(value, float) else ""
 
 
 def _versions(record: Mapping[str, Any]) -> str:

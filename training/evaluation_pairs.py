@@ -85,7 +85,7 @@ class EvaluationPairs(Dataset[EvaluationItem]):
                 file=self.name,
                 found=f"{len(read):,} rows, no {' and no '.join(kinds)} video",
                 expected="at least one",
-                fix="Give real_root= to load_triplets",
+                fix="Say where the real videos lie: real_root=DIR (in a recipe, or of load_triplets)",
             )
         pairs = len({row.pair_id for row in read})
         self._counts = {

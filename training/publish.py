@@ -1,23 +1,29 @@
 """Publish a fine-tune on the Hub: adapter or model, processor, model card and run record, in one commit."""
 
+import json
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+from synvita_data.alignment.loading import TRAINING_ARGUMENTS
 from synvita_data.errors import HubError
 from synvita_data.hub import HubRepo, LocalFile
 
 from .card import render_model_card
-from .run_record import read_run_record
+from .run_record import FILE, as_json, public_record, read_run_record
 
 ADAPTER = "adapter_model.safetensors"
 # State to resume from and what only this machine needs stay here.
-_KEPT_HERE = ("checkpoint-", "runs", "merged", "README.md", "training_args.bin", ".")
+_KEPT_HERE = ("checkpoint-", "runs", "merged", ".")
+_MADE_ANEW = ("README.md", FILE, TRAINING_ARGUMENTS)
+_NOT_FOR_OTHERS = ("recipe.json", "quarantine.jsonl", "training_args.bin", "trainer_state.json")
 
 
 def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
     """Publish the output folder of a finished `synvita train`; returns the commit.
 
-    The repository is made if it does not exist. Files that are there already are not sent again; nothing is
-    deleted.
+    Places on this machine (folders, roots, lists of bad files) are left out. The repository is made if it does
+    not exist. Files that are there already are not sent again; nothing is deleted.
 
     Raises:
         SchemaError: not the output of a finished run. HubError: no token, no network, or the repository is
@@ -29,13 +35,19 @@ def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str 
         for path in folder.iterdir()
         if path.is_file()
         and not path.name.startswith(_KEPT_HERE)
+        and path.name not in (*_MADE_ANEW, *_NOT_FOR_OTHERS)
         and path.suffix not in (".pt", ".bin", ".pth")
     )
     adapter = any(path.name == ADAPTER for path in files)
     if not any(path.suffix == ".safetensors" for path in files):
         raise HubError("no weights to publish", file=folder, expected=f"{ADAPTER} or model.safetensors")
-    card = render_model_card(record, repo_id, adapter=adapter)
-    upload = [LocalFile("README.md", card.encode()), *(LocalFile(path.name, path) for path in files)]
+    public = public_record(record)
+    upload = [
+        LocalFile("README.md", render_model_card(public, repo_id, adapter=adapter).encode()),
+        LocalFile(FILE, as_json(public).encode()),
+        LocalFile(TRAINING_ARGUMENTS, as_json(_public_arguments(folder)).encode()),
+        *(LocalFile(path.name, path) for path in files),
+    ]
     hub = HubRepo(repo_id, repo_type="model", token=token)
     hub.check_token()
     state = hub.state()
@@ -58,3 +70,16 @@ def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str 
         changed, [], message=f"Fine-tune {record['recipe']['name']} with synvita-data", parent=state.head
     )
     return done.commit
+
+
+def _public_arguments(folder: Path) -> dict[str, Any]:
+    """Our own arguments, which scoring depends on (the prompt, the frames); not those of `TrainingArguments`, which
+    hold places."""
+    path = folder / TRAINING_ARGUMENTS
+    if not path.is_file():
+        return {}
+    from transformers import TrainingArguments
+
+    noted = json.loads(path.read_text(encoding="utf-8"))
+    inherited = {f.name for f in fields(TrainingArguments)}
+    return {key: value for key, value in noted.items() if key not in inherited and key != "feature_cache"}

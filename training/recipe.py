@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -18,6 +19,7 @@ import yaml
 from synvita_data.errors import SynvitaError
 
 RECIPES = Path(__file__).parent / "recipes"
+_NO_EVALUATION = {"eval_strategy": "no", "eval_on_start": False, "load_best_model_at_end": False}
 _DEEPEST = 8  # recipes that extend one another
 
 
@@ -87,11 +89,13 @@ class Recipe:
     Attributes:
         name: of its file, without ending; with its family's folder for a recipe of the package.
         run: model, data and result. training: arguments of `SynViTAConfig`, of the right types.
+        changed: keys that the command line gave other values.
     """
 
     name: str
     run: RunOptions
     training: dict[str, Any]
+    changed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """All that the recipe says, as it goes into the model card; defaults are left out."""
@@ -144,6 +148,7 @@ def read_recipe(
     """
     file = find_recipe(path)
     values = _read(file)
+    before = dict(values)
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key.strip():
@@ -152,6 +157,12 @@ def read_recipe(
     run_types = get_type_hints(RunOptions)
     known = {**training_types, **run_types}
     for key in values:
+        if key == "hub_token":
+            raise RecipeError(
+                "an access token does not belong in a recipe, which is kept and published",
+                file=file,
+                fix="Set HF_TOKEN, or run `hf auth login`",
+            )
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
             raise RecipeError(
@@ -172,9 +183,12 @@ def read_recipe(
     typed = {key: _typed(key, value, known[key], file) for key, value in values.items()}
     run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
     training = {key: value for key, value in typed.items() if key not in run_types}
+    if run.eval_split is None:  # nothing to evaluate on, whatever a recipe that this one extends had
+        training.update({key: value for key, value in _NO_EVALUATION.items() if key in training})
+    changed = tuple(key for key in values if key not in before or before[key] != values[key])
     own = RECIPES in file.parents
     name = file.relative_to(RECIPES).with_suffix("").as_posix() if own else file.stem
-    return Recipe(name, run, training)
+    return Recipe(name, run, training, changed)
 
 
 def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
@@ -250,6 +264,9 @@ def _typed(key: str, value: Any, wanted: Any, file: Path) -> Any:
     if isinstance(value, bool):
         if bool in allowed:
             return value
+        # YAML 1.1 reads `no` as false; of the strategies it is a name.
+        if value is False and any(issubclass(kind, Enum) and "no" in set(kind) for kind in allowed):
+            return "no"
     elif isinstance(value, int | float):
         if int in allowed and isinstance(value, int):
             return value

@@ -13,6 +13,9 @@ from synvita_data.schema import SCHEMA_VERSION
 from .recipe import Recipe
 
 FILE = "training_run.json"
+_TIMES = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time")
+# Of a recipe: places on somebody's machine.
+_PLACES = ("real_root", "real_mapping", "output_dir", "feature_cache", "logging_dir", "push_to", "run_name")
 
 
 def dataset_version(name: str, revision: str | None = None) -> dict[str, Any]:
@@ -51,14 +54,23 @@ def make_run_record(
         data: `dataset_version`, with config and split. counts: rows and what they lack (`TripletData.counts`).
         summary: what `Trainer.train` returned as metrics. history: `TrainerState.log_history`.
     """
-    evaluations = [dict(entry) for entry in history if any(key.startswith("eval_") for key in entry)]
+    evaluations: list[dict[str, Any]] = []
+    for entry in history:
+        measures = {
+            key: value for key, value in entry.items() if key.startswith("eval_") and key not in _TIMES
+        }
+        if measures:
+            measures["step"] = entry.get("step")
+            if not evaluations or measures != evaluations[-1]:  # the last one is often made twice
+                evaluations.append(measures)
     return {
         "schema_version": SCHEMA_VERSION,
-        "recipe": {"name": recipe.name, **recipe.to_dict()},
+        "recipe": {"name": recipe.name, "changed": list(recipe.changed), **recipe.to_dict()},
         "model": dict(model),
         "data": {**data, "counts": dict(counts)},
         "processes": processes,
-        "summary": dict(summary),
+        # Of the last leg only, where a run went on: not what it seems.
+        "summary": {key: value for key, value in summary.items() if key != "train_loss"},
         "evaluations": evaluations,
         "versions": versions(),
     }
@@ -67,8 +79,29 @@ def make_run_record(
 def write_run_record(folder: Path, record: Mapping[str, Any]) -> Path:
     """Put the record into the output folder, whole or not at all."""
     path = folder / FILE
-    write_atomic(path, json.dumps(record, indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n")
+    write_atomic(path, as_json(record))
     return path
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+    """The text of a record."""
+    return json.dumps(record, indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n"
+
+
+def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what only its author's machine knows: places, and the folders that a model or data lay in."""
+    recipe = {key: value for key, value in record["recipe"].items() if key not in _PLACES}
+    for key in ("model", "data"):
+        if key in recipe:
+            recipe[key] = without_folders(str(recipe[key]))
+    model = {**record["model"], "name": without_folders(str(record["model"]["name"]))}
+    return {**record, "recipe": recipe, "model": model}
+
+
+def without_folders(name: str) -> str:
+    """The last part of a folder's path; a Hub id stays."""
+    is_place = name.startswith(("/", ".", "~")) or name.count("/") > 1 or Path(name).expanduser().exists()
+    return Path(name).name if is_place else name
 
 
 def read_run_record(folder: Path) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def test_families_have_functions_of_their_own(folder_of, tmp_path):
 @pytest.mark.parametrize(
     ("family", "sizes", "message"),
     [
-        ("llava", {}, "no tiny model"),
+        ("llava_next", {}, "no tiny model"),
         ("clip", {"width": 3}, "no such size"),
         ("clip", {"layers": 0}, "whole numbers"),
         ("clip", {"heads": 5}, "fit together"),

@@ -11,8 +11,10 @@ from synvita_data.files import sha256_file
 from synvita_data.training.card import render_model_card
 from synvita_data.training.recipe import Recipe, RunOptions
 from synvita_data.training.run_record import (
+    as_json,
     dataset_version,
     make_run_record,
+    public_record,
     read_run_record,
     write_run_record,
 )
@@ -48,7 +50,8 @@ def record(tmp_path):
         history=[
             {"loss": 1.0, "step": 1},
             {"eval_auc": 61.234, "eval_loss": 0.7, "step": 0},
-            {"eval_auc": 85.5, "eval_loss": 0.4, "step": 500},
+            {"eval_auc": 85.5, "eval_texts": 1140, "eval_runtime": 3.0, "step": 500},
+            {"eval_auc": 85.5, "eval_texts": 1140, "eval_runtime": 4.0, "step": 500},
         ],
     )
 
@@ -69,9 +72,31 @@ def test_the_card_says_what_was_trained_on_what_and_what_came_out(record):
         "| `weighting` | product |",
     ):
         assert part in text
-    assert "| 0 | 61.23 |" in text
-    assert "| 500 | 85.50 |" in text
+    assert "| 0 | 61.23 |  |" in text
+    assert text.count("| 500 | 85.50 | 1,140 |") == 1
+    assert "train_loss" not in record["summary"]
+    assert "SynViTA. Fine-tuned from" in text
     assert "2 processes" in text
+
+
+def test_a_changed_recipe_does_not_say_what_the_unchanged_one_is(record):
+    record["recipe"] |= {"changed": ["real_root", "model", "learning_rate"], "use_synthetic": False}
+    text = render_model_card(record)
+    assert "SynViTA. Fine-tuned" not in text
+    assert "with other values of `learning_rate`, `model`," in text
+    assert "on real videos:" in text
+    assert "| `weighting`" not in text
+
+
+def test_what_is_published_names_no_place(record, tmp_path):
+    (tmp_path / "base").mkdir()
+    record["model"]["name"] = record["recipe"]["model"] = str(tmp_path / "base")
+    record["recipe"] |= {"real_root": "/data/secret", "feature_cache": "/scratch/me"}
+    text = as_json(public_record(record))
+    assert json.loads(text)["model"]["name"] == "base"
+    for place in (str(tmp_path), "/data/secret", "/scratch/me", "out/x"):
+        assert place not in text
+    assert json.loads(text)["recipe"]["data"] == "synvita/videocon-syn"
 
 
 def test_local_models_and_data_are_not_named_as_the_hubs(record):
@@ -107,6 +132,8 @@ def test_a_fine_tune_is_published_once_and_whole(record, loopback_hub, tmp_path)
     write_run_record(out, record)
     (out / "adapter_model.safetensors").write_bytes(b"weights" * 100)
     (out / "adapter_config.json").write_text("{}")
+    (out / "quarantine.jsonl").write_text("a list of somebody's files")
+    (out / "training_args.json").write_text(json.dumps({"prompt": "video-llava", "output_dir": "/home/me"}))
     (out / "training_args.bin").write_bytes(b"a pickle that stays here")
     (out / "checkpoint-5" / "optimizer.pt").write_bytes(b"state")
     script = """
@@ -139,5 +166,8 @@ def test_a_fine_tune_is_published_once_and_whole(record, loopback_hub, tmp_path)
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "training_args.json",
         "training_run.json",
     }
+    tree = loopback_hub.repos["model", "someone/fine-tune"].resolve("main").tree
+    assert json.loads(tree["training_args.json"].content) == {"prompt": "video-llava"}

@@ -81,6 +81,7 @@ def test_a_recipe_extends_another_and_the_command_line_wins(tmp_path):
         (HEAD + "bf16: 1\n", (), "bf16 is of another type"),
         (HEAD + "margin: null\n", (), "margin is of another type"),
         (HEAD + "margin: [1]\n", (), "margin is of another type"),
+        (HEAD, ("hub_token=hf_x",), "does not belong in a recipe"),
         (HEAD, ("margin",), "not an override"),
         (HEAD, ("=1",), "not an override"),
         (HEAD, ("margin={",), "not YAML"),
@@ -106,6 +107,21 @@ def test_a_recipe_of_the_package_is_found_by_its_name(tmp_path, monkeypatch):
             find_recipe(name)
     with pytest.raises(RecipeError, match="such as video-llava/weight-product"):
         find_recipe("video-llava/weights-product")
+
+
+def test_no_is_a_name_where_a_strategy_is_asked_for(tmp_path):
+    from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+    types = {**TYPES, "eval_strategy": IntervalStrategy | str, "save_strategy": SaveStrategy | str}
+    (tmp_path / "r.yaml").write_text(HEAD + "eval_split: test\neval_strategy: no\nsave_strategy: steps\n")
+    recipe = read_recipe(tmp_path / "r.yaml", ["save_strategy=no"], training_types=types)
+    assert (recipe.training["eval_strategy"], recipe.training["save_strategy"]) == ("no", "no")
+    # Without held-out rows there is nothing to evaluate on.
+    (tmp_path / "r.yaml").write_text(HEAD + "eval_split: test\neval_strategy: steps\n")
+    assert read_recipe(tmp_path / "r.yaml", training_types=types).training["eval_strategy"] == "steps"
+    recipe = read_recipe(tmp_path / "r.yaml", ["eval_split=null"], training_types=types)
+    assert recipe.training["eval_strategy"] == "no"
+    assert recipe.changed == ("eval_split",)
 
 
 @pytest.mark.parametrize(
