@@ -72,6 +72,13 @@ class RunOptions:
             "per_device_train_batch_size. Default: what those two say."
         },
     )
+    check_videos: bool = field(
+        default=True,
+        metadata={
+            "help": "Look into every video before the first step (a feature cache being filled does it too), and set "
+            "aside what cannot be read."
+        },
+    )
     merge: bool = field(
         default=False, metadata={"help": "Also save the model with its adapter merged, in OUTPUT_DIR/merged."}
     )
