@@ -120,14 +120,17 @@ def _train(console: "Console", out: Path, dataset: Path, real_root: Path, seed: 
     ]
     command = f"synvita train shapes/tiny {' '.join(changes)}"
     console.print(f"\n[bold]5. Train[/]  {command}", style="dim")
-    make_tiny("video_llava", out / "model", seed=seed, hidden_size=64, intermediate_size=128, vision_layers=1)
     with _quiet():
+        make_tiny(
+            "video_llava", out / "model", seed=seed, hidden_size=64, intermediate_size=128, vision_layers=1
+        )
         run = prepare(open_recipe("shapes/tiny", [*changes, "disable_tqdm=true"]), lambda line: None)
         trained = [run.trainer.evaluate(run.triplets, metric_key_prefix="trained")]
-        console.print(
-            f"{len(run.triplets)} triplets, {run.config.max_steps} steps of {run.config.train_batch_size}, "
-            "a tiny Video-LLaVA with random weights"
-        )
+    console.print(
+        f"{len(run.triplets)} triplets, {run.config.max_steps} steps of {run.config.train_batch_size}, a tiny "
+        "Video-LLaVA with random weights: about a minute"
+    )
+    with _quiet():
         record = train(run, lambda line: None)
         trained.append(run.trainer.evaluate(run.triplets, metric_key_prefix="trained"))
     held_out = [record["evaluations"][0], record["evaluations"][-1]]
