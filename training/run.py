@@ -1,46 +1,41 @@
 """From a recipe to a fine-tuned model on disk: what `synvita train` does, as functions."""
 
-import json
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
 
+from .afterwards import check_afterwards, finish, is_main_process
 from .card import render_model_card
-from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
+from .checkpoints import ADAPTER_WEIGHTS
 from .config import SynViTAConfig
 from .data import TripletData
-from .features import feature_cache_of, fill_feature_cache
-from .publish import push_model
+from .features import feature_cache_of
+from .output_folder import (
+    QUARANTINE,
+    RunLock,
+    check_data,
+    check_folder,
+    data_identity,
+    last_checkpoint,
+    missing_folders,
+    remove_traces,
+    write_started,
+)
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
-from .run_record import FILE, dataset_version, make_run_record, write_run_record
+from .run_counts import counts_of_run
+from .run_data import check_all_the_same, check_held_out, counts_line, fill_cache, load_rows, look_into_videos
+from .run_record import dataset_version, make_run_record, write_run_record
 
 if TYPE_CHECKING:
     from synvita_data.alignment import AlignmentModel
 
     from .trainer import SynViTATrainer
 
-STARTED = "recipe.json"  # in the output folder from the first minute: what is being trained there
-QUARANTINE = "quarantine.jsonl"
-# What may change between a run and its continuation: where and how fast, not what.
-_MAY_CHANGE = frozenset(
-    {
-        "about",
-        "merge",
-        "push_to",
-        "push_private",
-        "num_processes",
-        "real_root",
-        "real_mapping",
-        "report_to",
-        "run_name",
-    }
-    | {"dataloader_num_workers", "save_total_limit", "logging_steps", "disable_tqdm", "feature_cache"}
-)
 Say = Callable[[str], None]
 
 
@@ -52,6 +47,8 @@ class Run:
         recipe: with the command line's changes. config: the trainer's arguments.
         base: of the model: name, revision, family, prompt, frames.
         data: version of the dataset, config and split.
+        identity: of the data, which a run that goes on must find again.
+        lock: of the output folder; on the first process, and not for a dry run.
     """
 
     recipe: Recipe
@@ -60,10 +57,21 @@ class Run:
     triplets: TripletData
     base: dict[str, Any]
     data: dict[str, Any]
+    identity: dict[str, Any]
+    lock: RunLock | None = None
 
     @property
     def folder(self) -> Path:
         return Path(str(self.config.output_dir))
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps from the first to the last."""
+        if self.config.max_steps > 0:
+            return self.config.max_steps
+        batches = len(self.trainer.get_train_dataloader())
+        an_epoch = max(-(-batches // self.config.gradient_accumulation_steps), 1)
+        return math.ceil(an_epoch * self.config.num_train_epochs)
 
 
 def open_recipe(path: str | Path, overrides: list[str]) -> Recipe:
@@ -110,60 +118,35 @@ def make_config(recipe: Recipe, processes: int) -> SynViTAConfig:
         ) from error
 
 
-def prepare(recipe: Recipe, say: Say = print) -> Run:
+def prepare(recipe: Recipe, say: Say = print, *, dry_run: bool = False) -> Run:
     """Load and check model and data; everything that can be wrong is found here, before the first step.
 
+    Args:
+        dry_run: encode nothing and leave no trace; the result is not to be trained.
+
     Raises:
-        SynvitaError: whatever is wrong with recipe, dataset or model.
+        SynvitaError: whatever is wrong with recipe, output folder, dataset or model; another run has the folder.
     """
-    from .trainer import SynViTATrainer
-
     config = make_config(recipe, int(os.environ.get("WORLD_SIZE", "1")))
-    check_folder(Path(str(config.output_dir)), recipe)
-    rows, held_out_rows = _load_rows(recipe.run, config)
-    alignment, version, family = _load_model(recipe.run, config)
-    options = config.data_options(alignment.family)
-    cache = None
-    if config.feature_cache:
-        cache = feature_cache_of(alignment, version, config.feature_cache, frames=options.frames)
+    _check_arguments(recipe.run, config)
     folder = Path(str(config.output_dir))
-    data_name = f"{recipe.run.data} ({recipe.run.config or 'default config'}, {recipe.run.split})"
-    triplets = TripletData(
-        rows, alignment, options, cache=cache, quarantine=folder / QUARANTINE, name=data_name
-    )
-    held_out = None
-    if held_out_rows is not None:
-        from .evaluation_pairs import EvaluationPairs
-
-        held_out = EvaluationPairs(
-            held_out_rows, triplets.preparer, name=f"{recipe.run.data} ({recipe.run.eval_split})"
-        )
-    frames = triplets.preparer.frames
-    say(f"{len(triplets):,} triplets to train on: " + _counts_line(triplets.counts))
-    if cache is not None:
-        _fill(triplets, alignment, config, say)
-    trainer = SynViTATrainer(alignment.model, alignment.family.processor, config, triplets, held_out)
-    trained = sum(p.numel() for p in trainer.module.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in trainer.module.parameters())
-    say(f"{recipe.run.model} ({family}), {trained:,} of {total:,} weights are trained")
-    return Run(
-        recipe,
-        config,
-        trainer,
-        triplets,
-        base={
-            "name": recipe.run.model,
-            "revision": version,
-            "family": family,
-            "prompt": trainer.alignment.prompt.name,
-            "frames": _frames_text(frames),
-        },
-        data={
-            **dataset_version(recipe.run.data, recipe.run.data_revision),
-            "config": recipe.run.config,
-            "split": recipe.run.split,
-        },
-    )
+    check_folder(folder, recipe)
+    check_afterwards(recipe)
+    missing = missing_folders(folder)  # the Trainer makes them
+    lock = None if dry_run or not is_main_process() else RunLock(folder)
+    try:
+        if lock is not None:
+            check_folder(folder, recipe)  # whoever had the lock may have finished meanwhile
+        run = _load(recipe, config, say, dry_run)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        remove_traces(folder, missing)
+        raise
+    if dry_run:
+        remove_traces(folder, missing)
+    run.lock = lock
+    return run
 
 
 def train(run: Run, say: Say = print) -> dict[str, Any]:
@@ -171,11 +154,21 @@ def train(run: Run, say: Say = print) -> dict[str, Any]:
 
     Returns:
         The run record, which is in the output folder too.
+
+    Raises:
+        SynvitaError: merging or publishing failed. The run is finished then: `afterwards.finish` does the rest.
     """
+    try:
+        return _train(run, say)
+    finally:
+        if run.lock is not None:
+            run.lock.release()
+
+
+def _train(run: Run, say: Say) -> dict[str, Any]:
     trainer, folder = run.trainer, run.folder
     if trainer.is_world_process_zero():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / STARTED, json.dumps(run.recipe.to_dict(), indent=2, default=str) + "\n")
+        write_started(folder, run.recipe, run.identity)
     checkpoint = last_checkpoint(folder)
     if checkpoint is not None:
         say(f"Going on from {checkpoint.name}")
@@ -187,82 +180,96 @@ def train(run: Run, say: Say = print) -> dict[str, Any]:
         run.recipe,
         model=run.base,
         data=run.data,
-        counts=run.triplets.counts,
+        counts=counts_of_run(run.triplets.counts, run.triplets.triplets, folder / QUARANTINE),
         processes=run.config.world_size,
         summary=output.metrics,
         history=trainer.state.log_history,
     )
     if trainer.is_world_process_zero():
         adapter = (folder / ADAPTER_WEIGHTS).is_file()
-        repo = run.recipe.run.push_to
-        write_atomic(folder / "README.md", render_model_card(record, repo, adapter=adapter))
-        write_run_record(folder, record)  # last: with it the run is finished
-        if run.recipe.run.merge and adapter:
-            say(f"Merged model in {merge_adapter(folder, folder / 'merged')}")
-        if repo:
-            commit = push_model(folder, repo, private=run.recipe.run.push_private)
-            say(f"Published {repo}, commit {commit[:10]}")
-    trainer.accelerator.wait_for_everyone()
+        write_atomic(folder / "README.md", render_model_card(record, run.recipe.run.push_to, adapter=adapter))
+        write_run_record(folder, record)  # last: with it the run is trained to its end
+    trainer.accelerator.wait_for_everyone()  # before what may take longer than processes wait for one another
+    if trainer.is_world_process_zero():
+        finish(run.recipe, say)
     return record
 
 
-def check_folder(folder: Path, recipe: Recipe) -> None:
-    """The output folder is new, or holds an unfinished run of the same recipe.
+def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run:
+    from .trainer import SynViTATrainer
+
+    options, folder = recipe.run, Path(str(config.output_dir))
+    rows, held_out_rows = load_rows(options, config)
+    version = dataset_version(options.data, options.data_revision)
+    check_data(folder, {"version": version})  # before what takes long
+    alignment, revision, family = _load_model(options, config)
+    data_options = config.data_options(alignment.family)
+    cache = None
+    if config.feature_cache:
+        cache = feature_cache_of(alignment, revision, config.feature_cache, frames=data_options.frames)
+    name = f"{options.data} ({options.config or 'default config'}, {options.split})"
+    triplets = TripletData(
+        rows, alignment, data_options, cache=cache, quarantine=folder / QUARANTINE, name=name
+    )
+    held_out = None
+    if held_out_rows is not None:
+        from .evaluation_pairs import EvaluationPairs
+
+        held_out = EvaluationPairs(
+            held_out_rows, triplets.preparer, name=f"{options.data} ({options.eval_split})"
+        )
+    say(f"{len(triplets):,} triplets to train on: " + counts_line(triplets.counts))
+    if not triplets.counts["takes_real"]:
+        say("No real video is there, so L_real trains nothing: real_root=DIR says where they lie")
+    unreadable = 0
+    if cache is not None and not dry_run:
+        unreadable = fill_cache(triplets, alignment, config, say)
+    if options.check_videos and (cache is None or dry_run or unreadable):
+        look_into_videos(triplets, config, say)
+    if held_out is not None:
+        check_held_out(held_out)
+    identity = data_identity(version, triplets.triplets, triplets.counts)
+    check_all_the_same(identity)
+    check_data(folder, identity)
+    trainer = SynViTATrainer(alignment.model, alignment.family.processor, config, triplets, held_out)
+    trained = sum(p.numel() for p in trainer.module.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in trainer.module.parameters())
+    say(f"{options.model} ({family}), {trained:,} of {total:,} weights are trained")
+    return Run(
+        recipe,
+        config,
+        trainer,
+        triplets,
+        base={
+            "name": options.model,
+            "revision": revision,
+            "family": family,
+            "prompt": trainer.alignment.prompt.name,
+            "frames": _frames_text(triplets.preparer.frames),
+        },
+        data={**version, "config": options.config, "split": options.split},
+        identity=identity,
+    )
+
+
+def _check_arguments(options: RunOptions, config: SynViTAConfig) -> None:
+    """Arguments that would be ignored in silence.
 
     Raises:
-        SynvitaError: a finished run, or one of another recipe.
+        RecipeError: one of them.
     """
-    if (folder / FILE).is_file():
-        raise SynvitaError(
-            "the output folder holds a finished run",
-            file=folder,
-            fix="Name another: output_dir=DIR, or remove it",
+    if config.resume_from_checkpoint:
+        raise RecipeError(
+            "a run goes on at the last checkpoint of its own output folder",
+            found=f"resume_from_checkpoint={config.resume_from_checkpoint}",
+            fix="Leave it out: the same command goes on. To go on with another adapter: model=FOLDER",
         )
-    started = folder / STARTED
-    if not started.is_file():
-        return
-    before = json.loads(started.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(recipe.to_dict(), default=str))
-    different = sorted(
-        key for key in {**before, **now} if key not in _MAY_CHANGE and before.get(key) != now.get(key)
-    )
-    if different:
-        raise SynvitaError(
-            "the output folder holds an unfinished run of another recipe",
-            file=folder,
-            found=", ".join(f"{key}: {before.get(key)} there, {now.get(key)} here" for key in different[:4]),
-            expected="the same recipe, to go on with it",
-            fix="Name another folder: output_dir=DIR, or remove that one",
+    if options.model_revision is not None and Path(options.model).expanduser().is_dir():
+        raise RecipeError(
+            "a folder has no revisions",
+            found=f"model_revision={options.model_revision} of {options.model}",
+            fix="Leave model_revision out, or name the model by its Hub id",
         )
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest finished checkpoint in an output folder."""
-    numbered = [
-        (int(path.name.removeprefix("checkpoint-")), path)
-        for path in folder.glob("checkpoint-*")
-        if path.name.removeprefix("checkpoint-").isdigit() and (path / "trainer_state.json").is_file()
-    ]
-    return max(numbered)[1] if numbered else None
-
-
-def _load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
-    from synvita_data.dataset import load_triplets
-
-    def load(split: str) -> Any:
-        return load_triplets(
-            options.data,
-            options.config,
-            options.data_revision,
-            split,
-            real_root=options.real_root,
-            mapping=options.real_mapping,
-        )
-
-    with config.main_process_first(desc="loading the dataset"):
-        rows = load(options.split)
-        held_out = None if options.eval_split is None else load(options.eval_split)
-    return rows, held_out
 
 
 def _load_model(options: RunOptions, config: SynViTAConfig) -> "tuple[AlignmentModel, str, str]":
@@ -284,27 +291,6 @@ def _load_model(options: RunOptions, config: SynViTAConfig) -> "tuple[AlignmentM
         )
         version = f"{version}+{checkpoint.adapter_revision}"
     return model, version, checkpoint.model_type
-
-
-def _fill(triplets: TripletData, alignment: "AlignmentModel", config: SynViTAConfig, say: Say) -> None:
-    """Every process encodes its share of the videos, on its own device."""
-    home = next(alignment.parameters()).device
-    alignment.to(config.device)
-    report = fill_feature_cache(
-        triplets,
-        alignment,
-        workers=max(config.dataloader_num_workers, 2),
-        shard=(config.process_index, config.world_size),
-    )
-    alignment.to(home)
-    say(
-        f"Feature cache: {report.videos:,} videos, {report.found:,} were there, {report.made:,} added, "
-        f"{report.not_kept:,} did not fit, {report.unreadable:,} cannot be read"
-    )
-
-
-def _counts_line(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items() if value)
 
 
 def _frames_text(frames: Any) -> str:

@@ -44,15 +44,23 @@ def train(
     from synvita_data.training.recipe import find_recipe
 
     path = find_recipe(recipe)  # a wrong name is said at once, before torch is imported
+    from synvita_data.training.afterwards import finish, is_left_to_do, is_main_process
     from synvita_data.training.run import open_recipe, prepare
     from synvita_data.training.run import train as run_training
 
-    read = open_recipe(path, list(changes or ()))
-    run = prepare(read, _say(console))
+    read, say = open_recipe(path, list(changes or ())), _say(console)
+    if is_left_to_do(read):
+        say("Trained to its end: only merging and publishing are left to do")
+        if dry_run:
+            say("Dry run: nothing was done.")
+        elif is_main_process():
+            finish(read, say)
+        return
+    run = prepare(read, say, dry_run=dry_run)
     if dry_run:
         _print_plan(console, run)
         return
-    record = run_training(run, _say(console))
+    record = run_training(run, say)
     if run.trainer.is_world_process_zero():
         _print_result(console, run.folder, record)
 
@@ -104,10 +112,9 @@ def _print_keys(console: "Console") -> None:
 def _print_plan(console: "Console", run: Any) -> None:
     config = run.config
     a_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
-    epochs = -(-len(run.triplets) // a_step)
-    steps = config.max_steps if config.max_steps > 0 else round(epochs * config.num_train_epochs)
-    console.print(f"{a_step} triplets a step, {steps:,} steps, result in {run.folder}", markup=False)
-    console.print("Dry run: nothing was trained.")
+    if run.trainer.is_world_process_zero():
+        console.print(f"{a_step} triplets a step, {run.steps:,} steps, result in {run.folder}", markup=False)
+        console.print("Dry run: nothing was trained.")
 
 
 def _print_result(console: "Console", folder: Path, record: dict[str, Any]) -> None:

@@ -1,8 +1,10 @@
 """`synvita train` from a recipe to a fine-tune that `synvita evaluate` scores with, in one process."""
 
 import json
+import os
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +17,7 @@ from synvita_data.builders.build import BuildOptions, build_dataset
 from synvita_data.builders.shapes import make_shapes
 from synvita_data.cli import main
 from synvita_data.tiny_models import make_tiny
+from synvita_data.training.output_folder import RunLock
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,19 @@ def test_a_recipe_becomes_a_fine_tune_that_can_be_scored_with(world, recipe, syn
     assert status == 0, said
     assert "4 triplets a step, 3 steps" in said
     assert "Dry run" in said
-    assert not any(out.glob("*"))  # the Trainer makes its folder
+    assert not out.exists()  # the Trainer makes it
+    status, said = synvita(
+        "train",
+        path,
+        "--dry-run",
+        "max_steps=-1",
+        "num_train_epochs=0.6",
+        f"feature_cache={tmp_path / 'cache'}",
+    )
+    assert status == 0, said
+    assert "4 triplets a step, 2 steps" in said  # 0.6 epochs of two steps, rounded up as the Trainer does
+    assert not out.exists()
+    assert not (tmp_path / "cache").exists()
 
     status, said = synvita("train", path)
     assert status == 0, said
@@ -122,21 +137,32 @@ def test_a_recipe_becomes_a_fine_tune_that_can_be_scored_with(world, recipe, syn
     assert "finished run" in said
 
 
-def test_a_run_that_was_stopped_goes_on_and_another_recipe_is_refused(recipe, synvita, tmp_path):
-    whole = recipe("whole.yaml", output_dir=str(tmp_path / "whole"), eval_strategy="no", eval_on_start=False)
-    assert synvita("train", whole)[0] == 0
+def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refused(
+    recipe, synvita, tmp_path
+):
+    plain = {"eval_split": None, "eval_strategy": "no", "eval_on_start": False}
+    whole = recipe("whole.yaml", output_dir=str(tmp_path / "whole"), **plain)
+    status, said = synvita("train", whole)
+    assert status == 0, said
     cut = tmp_path / "cut"
     shutil.copytree(tmp_path / "whole", cut)
     for name in ("training_run.json", "adapter_model.safetensors", "README.md"):
         (cut / name).unlink()
-    shutil.rmtree(cut / "checkpoint-3")  # killed after the checkpoint of step 2
-    started = json.loads((cut / "recipe.json").read_text())
-    (cut / "recipe.json").write_text(json.dumps({**started, "output_dir": str(cut)}))
-    again = recipe("again.yaml", output_dir=str(cut), eval_strategy="no", eval_on_start=False)
+    shutil.rmtree(cut / "checkpoint-3")  # killed after the checkpoint of step 2, and moved
+    again = recipe("again.yaml", output_dir=str(cut), **plain)
 
     status, said = synvita("train", again, "margin=0.1")
     assert status == 2
     assert "margin: None there, 0.1 here" in said
+    status, said = synvita("train", again, "real_root=null")
+    assert status == 2
+    assert "unfinished run on other data" in said
+    assert "without real 0 there, 8 here" in said
+    with RunLock(cut):
+        status, said = synvita("train", again)
+        assert status == 2
+        assert "another run is training" in said
+        assert f"process {os.getpid()} on" in said
 
     status, said = synvita("train", again, "dataloader_num_workers=0")
     assert status == 0, said
@@ -144,6 +170,61 @@ def test_a_run_that_was_stopped_goes_on_and_another_recipe_is_refused(recipe, sy
     one, two = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "whole", cut))
     assert one.keys() == two.keys()
     assert all(one[name].equal(two[name]) for name in one)
+
+    # Trained to its end, it can still be merged and published, wherever it lies.
+    record = (cut / "training_run.json").read_bytes()
+    moved = cut.rename(tmp_path / "moved")
+    status, said = synvita("train", again, f"output_dir={moved}", "push_to=someone/fine-tune")
+    assert status == 2
+    assert "offline mode" in said
+    status, said = synvita("train", again, f"output_dir={moved}", "merge=true")
+    assert status == 0, said
+    assert "only merging and publishing" in said
+    assert (moved / "merged" / "config.json").is_file()
+    assert (moved / "training_run.json").read_bytes() == record
+    status, said = synvita("train", again, f"output_dir={moved}", "merge=true", "margin=0.1")
+    assert status == 2
+    assert "margin: None there, 0.1 here" in said
+
+
+def test_videos_are_looked_into_before_training(world, recipe, synvita, tmp_path):
+    from synvita_data.dataset import load_triplets
+
+    real = tmp_path / "real"
+    shutil.copytree(world.real, real)
+    rows = load_triplets(world.dataset, split="train[:8]", real_root=real)
+    broken = Path(rows.with_format("arrow")["real_video"].to_pylist()[0]["path"])
+    broken.write_bytes(broken.read_bytes()[:100])
+    path = recipe(real_root=str(real))
+    status, said = synvita("train", path, "--dry-run")
+    assert status == 0, said
+    assert "videos were looked into, 1 cannot be read" in said
+    assert "1 set aside real" in said
+
+    for video in real.rglob("*.mp4"):
+        video.write_bytes(b"no video")
+    status, said = synvita("train", path, "--dry-run")
+    assert status == 2
+    assert "no video of the held-out rows can be read" in said
+    status, said = synvita("train", path, "--dry-run", "split=train")
+    assert status == 2
+    assert "videos cannot be read" in said
+    assert "at most 5% of them" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_base_model_is_never_written_over(world, recipe, synvita, tmp_path):
+    files = {path: path.read_bytes() for path in world.model.rglob("*") if path.is_file()}
+    copy = tmp_path / "copy"
+    shutil.copytree(world.model, copy)
+    for folder, reason in (
+        (world.model, "the folder of model"),
+        (copy, "a model that this run did not make"),
+    ):
+        status, said = synvita("train", recipe(), f"output_dir={folder}")
+        assert status == 2
+        assert reason in said
+    assert {path: path.read_bytes() for path in world.model.rglob("*") if path.is_file()} == files
 
 
 @pytest.mark.parametrize(
@@ -159,6 +240,12 @@ def test_a_run_that_was_stopped_goes_on_and_another_recipe_is_refused(recipe, sy
         ({}, ("split=tset",), "no such split"),
         ({}, ("model=nowhere/nothing",), "no such model"),
         ({}, ("prompt=please",), "no such prompt"),
+        ({}, ("resume_from_checkpoint=out/checkpoint-2",), "the last checkpoint of its own output folder"),
+        ({}, ("model_revision=main",), "a folder has no revisions"),
+        ({}, ("max_steps=-1", "num_train_epochs=0"), "num_train_epochs is out of range"),
+        ({}, ("merge=true", "tune=all"), "there is nothing to merge"),
+        ({}, ("push_to=fine-tune",), "not the name of a repository"),
+        ({}, ("push_to=someone/fine-tune",), "offline mode"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_trained(
