@@ -5,15 +5,18 @@ base (`adapter_config.json`, `adapter_model.safetensors`), or a full model, with
 """
 
 import os
+import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import StoreError, SynvitaError
 
+_STATE = "trainer_state.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 # Written last: without them a folder is no model, so nobody reads one that is still being written.
 _LAST = ("config.json", "adapter_config.json")
@@ -33,8 +36,9 @@ def save_model_files(
         network: PEFT or stock model. folder: made if it is not there; files of the same names are replaced.
         state: weights by name, where they are sharded; None for the network's own.
         more: text files by name.
+
+    A full disk is told in the words of whoever met it: see `writing_checkpoint`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with _beside(folder / "model") as staging:
         options: dict[str, Any] = {} if state is None else {"state_dict": dict(state)}
         if hasattr(network, "peft_config"):
@@ -65,8 +69,84 @@ def load_model_files(network: Any, folder: Path) -> None:
             "not a checkpoint of a full model", file=folder, expected="config.json and weights"
         )
     # By the class, which knows how names on disk differ from its own.
-    saved = type(network).from_pretrained(folder, dtype=network.dtype)
-    network.load_state_dict(saved.state_dict())
+    with reading_checkpoint(folder):
+        saved = type(network).from_pretrained(folder, dtype=network.dtype)
+        network.load_state_dict(saved.state_dict())
+
+
+def check_resumable(folder: Path, *, sharded: bool = False) -> None:
+    """Complain about a checkpoint with which training would start anew in part, or fail later with a riddle.
+
+    Args:
+        folder: of the checkpoint. sharded: FSDP or DeepSpeed, which keep the optimizer in forms of their own.
+
+    Raises:
+        SynvitaError: no such folder; optimizer or schedule are not in it (`save_only_model`); a file is cut off.
+    """
+    from transformers import TrainerState
+
+    if not folder.is_dir():
+        raise SynvitaError("there is no checkpoint to go on from", file=folder)
+    needed = [_STATE] if sharded else [_STATE, "optimizer.pt", "scheduler.pt"]
+    if missing := [name for name in needed if not (folder / name).is_file()]:
+        raise SynvitaError(
+            "a checkpoint cannot be gone on from: optimizer and schedule would start anew",
+            file=folder,
+            found=f"no {' and no '.join(missing)}",
+            expected="a checkpoint that was saved with save_only_model=false",
+            fix="Start another run with this folder as its model (or with the base model), and another output_dir",
+        )
+    for path in sorted({*folder.glob("*.pt"), *folder.glob("*.pth")}):
+        if not zipfile.is_zipfile(path):  # torch's format, whose directory comes last
+            raise _unreadable(path, f"{path.stat().st_size:,} bytes that are no archive of torch")
+    path = folder / _STATE
+    try:
+        TrainerState.load_from_json(str(path))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def reading_checkpoint(folder: str | Path | None) -> Iterator[None]:
+    """Errors of torch, pickle and safetensors about a file's content, as a `SynvitaError` with the folder."""
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        # CUDA's (out of memory) are no checkpoint's.
+        if folder is None or type(error).__module__.startswith("torch"):
+            raise
+        raise _unreadable(Path(folder), error) from error
+
+
+@contextmanager
+def writing_checkpoint(folder: Path, *, clean: Path | None = None) -> Iterator[None]:
+    """What writers say of a full disk, each in its own way, as a `StoreError` with the folder.
+
+    Args:
+        clean: folder that is removed then, for it holds half a checkpoint.
+    """
+    try:
+        yield
+    except Exception as error:
+        if clean is not None:
+            shutil.rmtree(clean, ignore_errors=True)
+        # safetensors and tokenizers have the system's words, torch's archive writer has none; tokenizers raises Exception.
+        said = isinstance(error, OSError) or re.search(
+            r"os error \d+|inline_container|PytorchStreamWriter|iostream error", str(error)
+        )
+        if isinstance(error, SynvitaError) or not said:
+            raise
+        raise StoreError(
+            "a model or checkpoint cannot be written",
+            file=folder,
+            found=_first_line(error),
+            expected="room on the disk, and a folder that may be written",
+            fix="Make room and give the same command again: training goes on from its last finished checkpoint",
+        ) from error
 
 
 def replace_folder(new: Path, final: Path) -> None:
@@ -91,7 +171,7 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
             a little from those of base and adapter.
 
     Raises:
-        SynvitaError: not an adapter, its base is not there, or `out` is.
+        SynvitaError: not an adapter, its base is not there, or `out` is. StoreError: the disk is full.
     """
     from transformers import AutoConfig
 
@@ -108,8 +188,7 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
         dtype = str(own or "float32").removeprefix("torch.")
     model, _ = load_alignment_model(checkpoint, dtype=dtype, device="cpu")
     merged = model.model.merge_and_unload()
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(final) as staging:
+    with writing_checkpoint(final), _beside(final) as staging:
         noted = checkpoint.adapter / TRAINING_ARGUMENTS  # how it was asked, which its scores depend on
         more = {noted.name: noted.read_text(encoding="utf-8")} if noted.is_file() else None
         save_model_files(merged, model.family.processor, staging / "model", more=more)
@@ -130,7 +209,7 @@ def _load_adapter(network: Any, folder: Path) -> None:
         raise SynvitaError(
             "an adapter cannot be read into this model",
             file=path,
-            found=(str(error).strip() or type(error).__name__).splitlines()[0],
+            found=_first_line(error),
             fix="Train with the same model and the same lora_… settings as the checkpoint",
         ) from error
     lost = [key for key in result.missing_keys if ".lora_" in key]
@@ -143,9 +222,23 @@ def _load_adapter(network: Any, folder: Path) -> None:
         )
 
 
+def _unreadable(path: Path, error: object) -> SynvitaError:
+    return SynvitaError(
+        "a checkpoint cannot be read",
+        file=path,
+        found=_first_line(error) if isinstance(error, Exception) else error,
+        fix="Remove this checkpoint's folder; training then goes on from the one before it",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def _beside(final: Path) -> Iterator[Path]:
     """A folder of our own on the same file system, gone afterwards."""
+    final.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".part-{final.name}-", dir=final.parent))
     try:
         yield folder

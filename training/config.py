@@ -163,12 +163,24 @@ class SynViTAConfig(TrainingArguments):
     def __post_init__(self) -> None:
         self._check_own()
         self._check_inherited()
+        self._check_numbers()
+        self._check_report_to()
+        # `TrainingArguments` puts "loss" where nothing is said; `trainer_checks` knows better what there will be.
+        self.metric_is_given = self.metric_for_best_model is not None
+        self.better_is_given = self.greater_is_better is not None
         for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
             new = old.replace("gradient", "activation")  # its name from transformers 5.23 on
             if getattr(self, new, False) is None:
                 setattr(self, new, getattr(self, old))
                 setattr(self, old, None)
         super().__post_init__()
+        if self.fsdp and self.world_size == 1:
+            raise SynvitaError(
+                "fsdp shards a model over processes, and there is one",
+                found="fsdp in a run of one process",
+                expected="several processes",
+                fix="Start with `accelerate launch --num_processes N` or torchrun, or leave fsdp out",
+            )
 
     @property
     def consistency(self) -> bool:
@@ -234,6 +246,61 @@ class SynViTAConfig(TrainingArguments):
                 fix="Leave feature_cache out, or train less",
             )
 
+    def _check_numbers(self) -> None:
+        """Numbers of `TrainingArguments`, which takes them all and fails, or trains nothing, much later."""
+
+        def refuse(name: str, expected: str) -> None:
+            raise SynvitaError(f"{name} is out of range", found=repr(getattr(self, name)), expected=expected)
+
+        for name in (
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+            "gradient_accumulation_steps",
+        ):
+            if not _whole(getattr(self, name)) or getattr(self, name) < 1:
+                refuse(name, "a whole number from 1")
+        for name in ("seed", "data_seed"):
+            value = getattr(self, name)
+            if value is None and name == "data_seed":
+                continue
+            if not _whole(value) or not 0 <= value < 2**32:  # what NumPy's generator takes
+                refuse(name, f"a whole number from 0 to {2**32 - 1}")
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0.0 <= value < math.inf:
+                refuse(name, "a number from 0")
+        epochs, steps = self.num_train_epochs, self.max_steps
+        if not (_whole(steps) and steps > 0) and not (
+            isinstance(epochs, int | float) and 0.0 < epochs < math.inf
+        ):
+            refuse("num_train_epochs", "a number above 0, or max_steps above 0 instead")
+
+    def _check_report_to(self) -> None:
+        """Loggers that are not installed; the Trainer would say so behind the loading of the model."""
+        named = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or ())
+        if not set(named) - {"none", "all"}:
+            return
+        from transformers.integrations.integration_utils import (
+            INTEGRATION_TO_CALLBACK,
+            get_available_reporting_integrations,
+        )
+
+        installed = get_available_reporting_integrations()
+        for name in named:
+            # It does not look for flyte, whose callback says itself what is missing.
+            if name in ("none", "all", "flyte", *installed):
+                continue
+            known = name in INTEGRATION_TO_CALLBACK
+            others = ", ".join(installed) or "no other is installed"
+            raise SynvitaError(
+                "report_to names a logger that is not installed" if known else "no such report_to",
+                found=repr(name),
+                expected=f"none, or what is installed: {others}"
+                if known
+                else f"none, or one of {', '.join(INTEGRATION_TO_CALLBACK)}",
+                fix=f"Install {name}, or set report_to=none" if known else "Set report_to=none",
+            )
+
     def _check_inherited(self) -> None:
         """Settings of `TrainingArguments` that would be ignored in silence, or break what the trainer promises."""
         refused = {
@@ -272,3 +339,7 @@ class SynViTAConfig(TrainingArguments):
                 raise SynvitaError(
                     f"{name} cannot be used here", found=repr(getattr(self, name)), expected=expected
                 )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,9 +1,8 @@
 """`TripletData`: a dataset of triplets as a map-style torch `Dataset` of `TrainingTriplet`."""
 
-import json
 import logging
 import operator
-import os
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from synvita_data.video import FramePolicyError, MissingBackendError
 
 from .distinct_videos import DistinctVideo, UnreadableVideo, distinct_videos, probe_videos
 from .plan import DataOptions, PlannedTriplet, TrainingRows
+from .quarantine import Quarantine
 from .rows import VideoColumn, describe
 from .text_check import TextCheck
 from .triplet import VIDEOS, TrainingTriplet
@@ -45,7 +45,9 @@ class TripletData(Dataset[TrainingTriplet]):
         model: whose family, processor and prompt; or a `VideoPreparer`, which then says the frames and the cache.
         options: what is trained.
         cache: features of videos (`feature_cache_of`, `fill_feature_cache`).
-        quarantine: JSON Lines file that gets a line for each unreadable video: row, id, video and reason.
+        quarantine: JSON Lines file that gets a line for each unreadable video: row, id, video and reason. What it says
+            of this dataset already, from before a restart or from other processes, counts too: towards `counts` and
+            towards the limit of `max_unreadable`.
         name: of the dataset, for messages.
 
     Raises:
@@ -82,10 +84,11 @@ class TripletData(Dataset[TrainingTriplet]):
         )
         kinds = VIDEOS if self.options.use_synthetic else VIDEOS[:1]
         self._videos = {kind: VideoColumn(rows, f"{kind}_video") for kind in kinds}
-        self._quarantine = None if quarantine is None else Path(quarantine)
+        self._quarantine = None if quarantine is None else Quarantine(quarantine, self.name)
         # Shared with the workers: for each row of the dataset, bit k for an unreadable video k of VIDEOS, and
         # bit 2 where another triplet took its place.
         self._marks = torch.zeros(len(self._rows.rows), dtype=torch.uint8).share_memory_()
+        self._recall()
 
     def __len__(self) -> int:
         return len(self._triplets)
@@ -143,6 +146,7 @@ class TripletData(Dataset[TrainingTriplet]):
             found += new
             for each in new:
                 bad[each.kind].update(each.rows)
+                self._marks[list(each.rows)] &= ~(1 << VIDEOS.index(each.kind) | 4) & 0xFF
                 logger.warning("rows %s, %s video set aside: %s", list(each.rows), each.kind, each.error)
             self._triplets, self._counts = self._rows.plan(bad["real"], bad["synthetic"])
 
@@ -196,33 +200,38 @@ class TripletData(Dataset[TrainingTriplet]):
 
     def _set_aside(self, planned: PlannedTriplet, kind: int, error: VideoError) -> None:
         bit = 1 << kind
-        if self._marks[planned.number] & bit:
-            return
-        self._marks[planned.number] |= bit
-        logger.warning("row %d, %s video set aside: %s", planned.number, VIDEOS[kind], error)
-        if self._quarantine is not None:
-            line = {"dataset": self.name, "dataset_row": planned.number, "id": planned.row_id}
-            _append(self._quarantine, {**line, "video": VIDEOS[kind], **error.to_record()})
+        if not self._marks[planned.number] & bit:
+            self._recall()  # other processes may have met it
+            known = bool(self._marks[planned.number] & bit)
+            self._marks[planned.number] |= bit
+            logger.warning("row %d, %s video set aside: %s", planned.number, VIDEOS[kind], error)
+            if self._quarantine is not None and not known:
+                self._quarantine.add(planned.number, planned.row_id, kind, error)
         unreadable = int((self._marks & 1).bool().sum() + (self._marks & 2).bool().sum())
         videos = self._counts["videos"]
         if unreadable > max(_FEW, self.options.max_unreadable * videos):
             raise self._too_many(f"{unreadable:,} of {videos:,} videos cannot be read") from error
+
+    def _recall(self) -> None:
+        """Mark what the quarantine file says of videos that are trained on; a row by another id is another row."""
+        if self._quarantine is None:
+            return
+        for number, row_id, kind in self._quarantine.unseen():
+            at = bisect_left(self._triplets, number, key=operator.attrgetter("number"))
+            planned = self._triplets[at] if at < len(self._triplets) else None
+            if planned is None or (planned.number, planned.row_id) != (number, row_id):
+                continue
+            if (planned.real, planned.synthetic)[kind]:
+                self._marks[number] |= 1 << kind
+                mark = int(self._marks[number])
+                trains = (planned.takes_real and not mark & 1) or (planned.synthetic and not mark & 2)
+                self._marks[number] |= 0 if trains else 4
 
     def _too_many(self, problem: str) -> VideoError:
         return VideoError(
             problem,
             file=self.name,
             expected=f"at most {self.options.max_unreadable:.0%} of them",
-            fix="See the warnings before: a folder may have gone away; check_videos() names each one",
+            fix="See the warnings before: a folder may have gone away; check_videos() names each one"
+            + (f". When they are back, remove {self._quarantine.path}" if self._quarantine else ""),
         )
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    """One line in one write, which processes may do at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(handle, line)
-    finally:
-        os.close(handle)

@@ -5,7 +5,7 @@ set) and the entailment AUC of their real videos; `EvaluationPairs` give the AUC
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,11 +13,16 @@ from torch import Tensor
 
 from synvita_data.errors import SynvitaError
 
+from .data import TripletData
+from .evaluation_pairs import EvaluationPairs
 from .objective import Counts, Terms, combine, mean_scores, pair_sums
-from .triplet import TrainingTriplet
+from .order import unfailed
+from .triplet import TEXTS, VIDEOS, TrainingTriplet
 
 if TYPE_CHECKING:
     from .trainer import SynViTATrainer
+
+_OF_SCORES = ("auc", "paired_accuracy", "texts")
 
 
 @dataclass(slots=True)
@@ -54,7 +59,7 @@ def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float
     sums: Tensor | None = None
     triplets = False
     try:
-        for batch in loader:
+        for batch in map(unfailed, loader):
             triplets = isinstance(batch["items"][0], TrainingTriplet)
             items = [item for item in batch["items"] if triplets or item.video is not None]
             if not items:
@@ -84,6 +89,19 @@ def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float
     if triplets:
         measures |= _losses(trainer, sums, counts)
     return measures | _auc(_gathered(trainer, scores), required=not triplets)
+
+
+def measures_of(dataset: Any) -> set[str]:
+    """Names of what `measure_held_out` gives for a dataset, nothing measured; of an unknown type it reads one item."""
+    if isinstance(dataset, TripletData):
+        takes_real = any(triplet.takes_real for triplet in dataset.triplets)
+    elif isinstance(dataset, EvaluationPairs) or not isinstance(dataset[0], TrainingTriplet):
+        return set(_OF_SCORES)
+    else:
+        takes_real = not isinstance(dataset, list | tuple) or any(triplet.takes_real for triplet in dataset)
+    terms = {f"loss/{each.name}" for each in fields(Terms)}
+    means = {f"f/{video}/{text}" for video in VIDEOS for text in TEXTS}
+    return {"loss", *terms, *means, *(_OF_SCORES if takes_real else ())}
 
 
 def _items(rows: Sequence[Any]) -> dict[str, Any]:

@@ -118,6 +118,17 @@ class SynViTALoss(TrainerCallback):
         if found is not None:
             raise SynvitaError("SynViTALoss cannot work with these training arguments", found=found, fix=fix)
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Raises `SynvitaError` where the triplets were planned without the L_scr that is to be trained."""
+        data = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        if self.scr_weight and not getattr(getattr(data, "options", None), "use_scr", True):
+            raise SynvitaError(
+                "the training data was made without L_scr",
+                found="DataOptions(use_scr=False)",
+                expected=f"use_scr=True, because scr_weight is {self.scr_weight}",
+                fix="Make the TripletData with use_scr=True, or take SynViTALoss(scr_weight=0)",
+            )
+
     def _check_made_for_this(self, collated: StockLabels) -> None:
         if self.scr_weight and not collated.consistency:
             wrong, expected = "consistency=False", f"masked texts, because scr_weight is {self.scr_weight}"

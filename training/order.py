@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from synvita_data.errors import SynvitaError
+
 
 class TripletOrder(Sampler[list[int]]):
     """Batches of indices for one process of several; all of them have equally many.
@@ -71,8 +73,16 @@ class Filler:
     row: Any
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """An error that the user can mend, on its way out of a loader's worker. Raised in there, torch would put a
+    traceback of the worker into its message."""
+
+    error: SynvitaError
+
+
 class Rows(Dataset[Any]):
-    """A dataset with fillers at its negative indices, as `TripletOrder` asks for them."""
+    """A dataset with fillers at its negative indices, as `TripletOrder` asks for them, and `Failed` for its errors."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -81,15 +91,32 @@ class Rows(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[index] if index >= 0 else Filler(self.dataset[-1 - index])
+        try:
+            return self.dataset[index] if index >= 0 else Filler(self.dataset[-1 - index])
+        except SynvitaError as error:
+            return Failed(error)
 
 
 class CollateRows:
-    """A collator around another; the batch says whether it is a filler (`batch["filler"]`)."""
+    """A collator around another; the batch says whether it is a filler (`batch["filler"]`). Whoever takes it out of
+    the loader calls `unfailed`."""
 
     def __init__(self, collate: Callable[[Sequence[Any]], dict[str, Any]]) -> None:
         self.collate = collate
 
     def __call__(self, rows: Sequence[Any]) -> dict[str, Any]:
+        for row in rows:
+            if isinstance(row, Failed):
+                return {"failed": row}
         filler = isinstance(rows[0], Filler)
-        return {**self.collate([row.row for row in rows] if filler else rows), "filler": filler}
+        try:
+            return {**self.collate([row.row for row in rows] if filler else rows), "filler": filler}
+        except SynvitaError as error:
+            return {"failed": Failed(error)}
+
+
+def unfailed(batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch of a loader of `Rows` and `CollateRows`; raises the error that a worker met, as it was."""
+    if "failed" in batch:
+        raise batch["failed"].error
+    return batch

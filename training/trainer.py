@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import rotate_checkpoints, speed_metrics
+from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints, speed_metrics
 
 from synvita_data.alignment.loading import TRAINING_ARGUMENTS
 from synvita_data.errors import SynvitaError
 
-from .checkpoints import load_model_files, replace_folder, save_model_files
+from .checkpoints import (
+    check_resumable,
+    load_model_files,
+    reading_checkpoint,
+    replace_folder,
+    save_model_files,
+    writing_checkpoint,
+)
 from .collator import PackedCollator
 from .config import SynViTAConfig
 from .features import check_frozen_tower
 from .held_out import measure_held_out
 from .module import TripletModule, TripletScores
 from .objective import Counts, Terms, combine, counts_of, terms_of
-from .order import CollateRows, Rows, TripletOrder
+from .order import CollateRows, Rows, TripletOrder, unfailed
 from .tally import Tally
-from .triplet import TrainingTriplet
+from .trainer_checks import check_evaluation, check_made_for, check_rows
 from .tuning import make_trainable, trains_only_language
 
 UNFINISHED = ".unfinished"  # in OUTPUT_DIR: the checkpoint that is being written
@@ -85,9 +93,11 @@ class SynViTATrainer(Trainer):
                 expected="one process a GPU",
                 fix="Start with `accelerate launch` or torchrun, or show one GPU (CUDA_VISIBLE_DEVICES=0)",
             )
-        _check_rows(train_dataset, "train_dataset")
+        check_rows(train_dataset, "train_dataset")
+        check_evaluation(args, eval_dataset)
         torch.manual_seed(args.seed)  # all processes start from the same adapter
         alignment = make_trainable(model, processor, args)
+        check_made_for(train_dataset, args, alignment)
         if getattr(getattr(train_dataset, "preparer", None), "cache", None) is not None:
             check_frozen_tower(alignment)
         if args.ddp_find_unused_parameters is None and trains_only_language(alignment):
@@ -174,7 +184,7 @@ class SynViTATrainer(Trainer):
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
         """The batches of a window, and what its terms are divided by: counts over them and over all processes."""
-        batches = list(islice(epoch_iterator, num_batches))
+        batches = [unfailed(batch) for batch in islice(epoch_iterator, num_batches)]
         counts = sum((self.counts(batch) for batch in batches), Counts())
         return batches, Counts.from_tensor(self.summed(counts.tensor(device)))
 
@@ -277,18 +287,42 @@ class SynViTATrainer(Trainer):
 
     # Checkpoints
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As `Trainer.train`; a checkpoint that lacks a part, or has a damaged one, is refused."""
+        folder = None if isinstance(resume_from_checkpoint, bool) else resume_from_checkpoint
+        if resume_from_checkpoint is True:
+            folder = get_last_checkpoint(str(self.args.output_dir))
+            if folder is None:
+                raise SynvitaError("there is no checkpoint to go on from", file=self.args.output_dir)
+        if folder is not None:
+            check_resumable(Path(folder), sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        return super().train(folder, *args, **kwargs)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with reading_checkpoint(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with reading_checkpoint(checkpoint):
+            super()._load_rng_state(checkpoint)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if not self.args.should_save:
             return
         if state_dict is not None:  # gathered from shards, with this module's names
             state_dict = {name.removeprefix("alignment.model."): value for name, value in state_dict.items()}
-        save_model_files(
-            self.module.network,
-            self.processing_class,
-            Path(output_dir or str(self.args.output_dir)),
-            state=state_dict,
-            more={TRAINING_ARGUMENTS: json.dumps(self.args.to_dict(), indent=2, sort_keys=True, default=str) + "\n"},
-        )
+        folder = Path(output_dir or str(self.args.output_dir))
+        noted = json.dumps(self.args.to_dict(), indent=2, sort_keys=True, default=str) + "\n"
+        with (
+            nullcontext() if self._staging else writing_checkpoint(folder)
+        ):  # `_save_checkpoint` names its own
+            save_model_files(
+                self.module.network,
+                self.processing_class,
+                folder,
+                state=state_dict,
+                more={TRAINING_ARGUMENTS: noted},
+            )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if self.is_fsdp_enabled:
@@ -314,12 +348,13 @@ class SynViTATrainer(Trainer):
         if self.args.should_save:
             shutil.rmtree(staging, ignore_errors=True)
         self.accelerator.wait_for_everyone()
+        name = f"checkpoint-{self.state.global_step}"
         self._staging = True
         try:
-            super()._save_checkpoint(model, trial)
+            with writing_checkpoint(folder / name, clean=staging):
+                super()._save_checkpoint(model, trial)
         finally:
             self._staging = False
-        name = f"checkpoint-{self.state.global_step}"
         best = self.state.best_model_checkpoint
         if best is not None and Path(best).parent == staging:
             self.state.best_model_checkpoint = str(folder / Path(best).name)
@@ -350,25 +385,3 @@ class _Progress(TrainerCallback):
         # Made for each call of `train`; a resumed epoch's loader skips batches of this very sampler.
         loader: Any = self._trainer.callback_handler.train_dataloader
         loader.batch_sampler.set_epoch(int(state.epoch or 0))
-
-
-def _check_rows(dataset: Any, name: str) -> None:
-    """A clear word now instead of an odd one in the first step."""
-    if dataset is None:
-        return
-    if hasattr(dataset, "column_names"):
-        raise SynvitaError(
-            f"{name} is a table of rows, not of triplets",
-            found=type(dataset).__name__,
-            expected="TripletData(rows, model, config.data_options(…))",
-        )
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise SynvitaError(
-            f"{name} has no length or no order",
-            found=type(dataset).__name__,
-            expected="a sequence of TrainingTriplet, such as TripletData",
-        )
-    if isinstance(dataset, list | tuple) and not all(isinstance(row, TrainingTriplet) for row in dataset):
-        raise SynvitaError(f"{name} holds something else than triplets", expected="TrainingTriplet")
-    if not len(dataset):
-        raise SynvitaError(f"{name} is empty")

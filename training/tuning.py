@@ -21,12 +21,14 @@ def make_trainable(model: Any, processor: Any, config: SynViTAConfig) -> Alignme
 
     Raises:
         SynvitaError: no such family or prompt; an adapter that is frozen or whose base could not be found again;
-            `lora_targets` that fit no module.
+            an adapter that is not what `lora_…` say, where they say something; `lora_targets` that fit no module.
     """
     alignment = AlignmentModel(model, processor, prompt=config.prompt, attention=config.attention)
     if config.tune == "lora":
         network = model if model is not alignment.family.model else _adapted(alignment, config)
         _check_adapter(network)
+        if network is model:
+            _take_adapters_settings(network, alignment.family.model, config)
         return AlignmentModel(network, processor, prompt=config.prompt, attention=config.attention)
     if model is not alignment.family.model:
         raise SynvitaError(
@@ -57,14 +59,7 @@ def _adapted(alignment: AlignmentModel, config: SynViTAConfig) -> Any:
     stock = alignment.family.model
     base, revision = _origin(stock)
     targets = config.lora_targets or alignment.family.lora_targets
-    try:
-        fits = any(
-            isinstance(module, nn.Linear) and re.fullmatch(targets, name)
-            for name, module in stock.named_modules()
-        )
-    except re.error as error:
-        raise SynvitaError("lora_targets is no regular expression", found=f"{targets}: {error}") from error
-    if not fits:
+    if not _linear(stock, targets):
         raise SynvitaError(
             "no module of the model is adapted",
             found=f"lora_targets {targets}",
@@ -107,3 +102,52 @@ def _check_adapter(network: Any) -> None:
             found="no parameter that asks for gradients",
             fix="PeftModel.from_pretrained(model, adapter, is_trainable=True)",
         )
+
+
+def _take_adapters_settings(network: Any, stock: nn.Module, config: SynViTAConfig) -> None:
+    """An adapter that goes on being trained stays as it was made: `config` takes its settings where it has its own
+    defaults, so that what is saved of it is true.
+
+    Raises:
+        SynvitaError: `config` asks for something else.
+    """
+    settings = network.peft_config[network.active_adapter]
+    if not hasattr(settings, "r"):  # an adapter that is no LoRA, of which there are no such settings
+        return
+    targets = settings.target_modules
+    if not isinstance(targets, str):  # names, each the end of a module's; PEFT keeps them as a set
+        targets = rf"(.*\.)?({'|'.join(re.escape(name) for name in sorted(targets))})"
+    own = {
+        "lora_r": settings.r,
+        "lora_alpha": settings.lora_alpha,
+        "lora_dropout": settings.lora_dropout,
+        "lora_targets": targets,
+    }
+    fields = type(config).__dataclass_fields__
+    asked = {name: getattr(config, name) for name in own if getattr(config, name) != fields[name].default}
+    differing = {name: value for name, value in asked.items() if value != own[name]}
+    if "lora_targets" in differing and _linear(stock, asked["lora_targets"]) == _linear(stock, targets):
+        del differing["lora_targets"]  # another spelling of the same modules
+    if differing:
+        raise SynvitaError(
+            "an adapter goes on being trained as it was made",
+            found=", ".join(f"{name}={value}" for name, value in differing.items()),
+            expected=", ".join(f"{name}={own[name]}" for name in differing),
+            fix="Leave these settings out, or merge the adapter (merge_adapter) and train another one",
+        )
+    for name, value in own.items():
+        setattr(config, name, value)
+
+
+def _linear(stock: nn.Module, targets: str) -> set[str]:
+    """Names of the linear layers, adapted or not, that an expression means."""
+    from peft.tuners.lora import LoraLayer
+
+    try:
+        return {
+            name
+            for name, module in stock.named_modules()
+            if isinstance(module, nn.Linear | LoraLayer) and re.fullmatch(targets, name)
+        }
+    except re.error as error:
+        raise SynvitaError("lora_targets is no regular expression", found=f"{targets}: {error}") from error

@@ -105,12 +105,38 @@ def test_names_known_elsewhere():
         ({"auto_find_batch_size": True}, ["auto_find_batch_size"]),
         ({"train_sampling_strategy": "group_by_length"}, ["train_sampling_strategy", "random or sequential"]),
         ({"push_to_hub": True}, ["push_to_hub", "push_model"]),
+        ({"seed": -1}, ["seed", "-1", "from 0"]),
+        ({"data_seed": -1}, ["data_seed", "-1"]),
+        ({"learning_rate": -1.0}, ["learning_rate", "-1", "from 0"]),
+        ({"learning_rate": float("nan")}, ["learning_rate", "nan"]),
+        ({"learning_rate": float("inf")}, ["learning_rate", "inf"]),
+        ({"per_device_train_batch_size": 0}, ["per_device_train_batch_size", "0", "from 1"]),
+        ({"per_device_eval_batch_size": -8}, ["per_device_eval_batch_size"]),
+        ({"gradient_accumulation_steps": 0}, ["gradient_accumulation_steps"]),
+        ({"num_train_epochs": 0}, ["num_train_epochs", "above 0", "max_steps"]),
+        ({"num_train_epochs": -1.0, "max_steps": 0}, ["num_train_epochs", "-1"]),
+        ({"fsdp": True}, ["fsdp", "one process", "accelerate launch"]),
     ],
 )
 def test_what_is_refused(tmp_path, changes, words):
     with pytest.raises(SynvitaError) as error:
         make(tmp_path, **changes)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_steps_may_take_the_place_of_epochs(tmp_path):
+    assert make(tmp_path, num_train_epochs=0, max_steps=3).max_steps == 3
+
+
+def test_a_logger_that_is_not_installed(tmp_path):
+    import importlib.util
+
+    assert importlib.util.find_spec("wandb") is None
+    for report_to in ("wandb", ["none", "wandb"]):
+        with pytest.raises(SynvitaError, match=r"not installed.*'wandb'.*Install wandb"):
+            SynViTAConfig(output_dir=str(tmp_path), use_cpu=True, report_to=report_to)
+    with pytest.raises(SynvitaError, match=r"no such report_to.*'paper'.*tensorboard"):
+        SynViTAConfig(output_dir=str(tmp_path), use_cpu=True, report_to="paper")
 
 
 def test_what_the_data_is_told(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_trainer import arguments, load, small_rows, triplets_of
 
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.training import SynViTATrainer, TripletModule
 
 
@@ -129,3 +129,115 @@ def test_frozen_parts_stay_in_evaluation_mode(checkpoint, tmp_path):
     assert all("language_model" in name and "lora_" in name for name in trained)
     trainer.module.eval()
     assert not backbone.language_model.training
+
+
+class Broken:
+    """Two triplets, and a third whose reading ends the run."""
+
+    def __init__(self, triplets):
+        self.triplets = triplets
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index == 2:
+            raise VideoError("too many videos cannot be read", file="data", found="9 of 24")
+        return self.triplets[index]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_worker_is_the_users_own(checkpoint, tmp_path, workers):
+    model, processor = load(checkpoint)
+    data = Broken(triplets_of(small_rows(2), model, processor))
+    config = arguments(tmp_path, dataloader_num_workers=workers, per_device_train_batch_size=1)
+    trainer = SynViTATrainer(model, processor, config, data)
+    for act in (trainer.train, lambda: trainer.evaluate(data)):
+        with pytest.raises(VideoError) as error:
+            act()
+        assert str(error.value) == "data: too many videos cannot be read. Found: 9 of 24."
+        assert error.value.problem == "too many videos cannot be read"
+
+
+def test_data_made_with_other_options(checkpoint, tmp_path):
+    from small_triplets import row
+
+    from synvita_data.alignment import AlignmentModel
+    from synvita_data.training import DataOptions, TripletData
+    from synvita_data.video import FramePolicy
+
+    model, processor = load(checkpoint)
+    alignment = AlignmentModel(model, processor)
+
+    def data(**options):
+        return TripletData([row(0)], alignment, DataOptions(**options))
+
+    own = FramePolicy(count=8, rule="linspace")
+    SynViTATrainer(model, processor, arguments(tmp_path), data(frames=own))  # the family's
+    SynViTATrainer(model, processor, arguments(tmp_path, seed=5), data())  # chooses among nothing
+    model, processor = load(checkpoint)
+    for options, changes, words in (
+        ({}, {"frames": 4}, ["frames", "count=8", "count=4"]),
+        ({"weighting": "fixed"}, {}, ["weighting 'fixed'", "weighting None"]),
+        (
+            {},
+            {"use_synthetic": False, "masked_text": "remove"},
+            ["use_synthetic True", "use_synthetic False"],
+        ),
+        ({"masked_text": "remove"}, {}, ["masked_text 'remove'", "masked_text 'hide'"]),
+        ({"use_scr": False}, {}, ["use_scr False", "use_scr True"]),
+        ({"nle_share": 0.5}, {"nle_share": 0.5}, ["seed 0", "seed 42"]),
+        ({}, {"nle_weight": 0.0}, ["nle_share 1.0", "nle_share 0.0"]),
+        ({}, {"prompt": "video-llava-train"}, ["prompt 'video-llava", "prompt 'video-llava-train'"]),
+    ):
+        config = arguments(tmp_path, **changes)
+        stock = model if not hasattr(model, "peft_config") else model.get_base_model()
+        refused(["other options", *words], stock, processor, config, data(**options))
+        model, processor = load(checkpoint)
+
+
+def test_a_stock_trainers_data_without_what_its_loss_takes():
+    from types import SimpleNamespace
+
+    from synvita_data.training import DataOptions, SynViTALoss
+
+    planned = SimpleNamespace(dataset=SimpleNamespace(options=DataOptions(use_scr=False)))
+    with pytest.raises(SynvitaError, match="without L_scr"):
+        SynViTALoss().on_train_begin(None, None, None, train_dataloader=planned)
+    SynViTALoss(scr_weight=0.0).on_train_begin(None, None, None, train_dataloader=planned)
+
+
+def test_the_measure_that_chooses_the_best(checkpoint, tmp_path):
+    from small_triplets import row
+
+    from synvita_data.alignment import AlignmentModel
+    from synvita_data.training.evaluation_pairs import EvaluationPairs
+
+    model, processor = load(checkpoint)
+    triplets = triplets_of(small_rows(2), model, processor)
+    pairs = EvaluationPairs([row(0), row(1)], AlignmentModel(model, processor))
+    best = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "best"}
+    at_end = best | {"save_strategy": "steps", "save_steps": 1, "load_best_model_at_end": True}
+    for held_out, changes, words in (
+        (None, best, ["nothing to evaluate on", "eval_strategy=steps"]),
+        (pairs, at_end | {"metric_for_best_model": "loss"}, ["found: loss", "auc, paired_accuracy"]),
+        (triplets, best | {"metric_for_best_model": "eval_au"}, ["eval_au", "loss/real"]),
+        ({"a": pairs}, best | {"metric_for_best_model": "auc"}, ["a_auc"]),
+    ):
+        with pytest.raises(SynvitaError) as error:
+            SynViTATrainer(model, processor, arguments(tmp_path, **changes), triplets, held_out)
+        assert all(word.lower() in str(error.value).lower() for word in words), str(error.value)
+    for held_out, changes, chosen in (
+        (pairs, best, ("auc", True)),
+        (pairs, at_end, ("auc", True)),
+        (pairs, at_end | {"metric_for_best_model": "eval_auc"}, ("eval_auc", True)),
+        (pairs, at_end | {"greater_is_better": False}, ("auc", False)),
+        ({"a": pairs}, best, ("a_auc", True)),
+        (triplets, at_end, ("loss", False)),
+    ):
+        trainer = SynViTATrainer(*load(checkpoint), arguments(tmp_path, **changes), triplets, held_out)
+        assert (trainer.args.metric_for_best_model, trainer.args.greater_is_better) == chosen
+        if held_out is pairs and changes is at_end:
+            trainer.train()
+            measured = [e["eval_auc"] for e in trainer.state.log_history if "eval_auc" in e]
+            assert trainer.state.best_metric == max(measured)

@@ -1,7 +1,9 @@
 """A run that is stopped, by whatever, goes on as if nothing had happened: the same losses to the bit, the same weights."""
 
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from forked import run_forked
 from small_trainer import load, make_trainer, small_rows
 from transformers import TrainerCallback
 
+from synvita_data.errors import SynvitaError
 from synvita_data.training import PackedCollator, SynViTATrainer
 
 # Two epochs of 3 steps: resuming meets the middle of an epoch, its end, and another order of triplets.
@@ -178,3 +181,41 @@ def test_old_checkpoints_go_and_the_best_stays(checkpoint, tmp_path):
     kept = {int(path.name.split("-")[1]) for path in tmp_path.glob("checkpoint-*")}
     assert kept == {best, 6} | ({5} if best == 6 else set())
     assert trainer.evaluate()["eval_loss/real"] == pytest.approx(measured[best], rel=1e-6)
+
+
+def test_a_checkpoint_that_is_not_whole_is_refused(checkpoint, whole, tmp_path):
+    trainer = make_trainer(checkpoint, tmp_path, small_rows(ROWS), **SETTINGS)
+    good = Path(whole.args.output_dir) / "checkpoint-3"
+    folder = tmp_path / "checkpoint-3"
+
+    def refused(*words):
+        with pytest.raises(SynvitaError) as error:
+            trainer.train(resume_from_checkpoint=str(folder))
+        assert all(word in str(error.value) for word in words), str(error.value)
+        assert not (tmp_path / "checkpoint-4").exists()  # no step was taken
+
+    refused("no checkpoint", "checkpoint-3")
+    for name in ("optimizer.pt", "scheduler.pt", "trainer_state.json"):
+        shutil.copytree(good, folder)
+        (folder / name).unlink()
+        refused("start anew", f"no {name}", "save_only_model")
+        shutil.rmtree(folder)
+    for name in (
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        "trainer_state.json",
+        "adapter_model.safetensors",
+    ):
+        content = (good / name).read_bytes()
+        for left in (content[: len(content) // 2], b""):
+            shutil.copytree(good, folder)
+            (folder / name).write_bytes(left)
+            refused("cannot be read", name)
+            shutil.rmtree(folder)
+    shutil.copytree(good, folder)
+    (folder / "trainer_state.json").write_text("[]")
+    refused("cannot be read", "trainer_state.json")
+    torch.save({"state": {}, "param_groups": []}, folder / "optimizer.pt")  # whole, and of another model
+    shutil.copy(good / "trainer_state.json", folder)
+    refused("cannot be read", "checkpoint-3", "parameter group")

@@ -1,6 +1,8 @@
 """What training leaves on disk scores as the trained model did, by itself, merged, and under `synvita evaluate`."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from small_trainer import arguments, load, make_trainer, randomise, small_rows, triplets_of
 
 from synvita_data.alignment.loading import find_checkpoint, load_alignment_model
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import StoreError, SynvitaError
 from synvita_data.training import SynViTATrainer, merge_adapter
 
 
@@ -129,3 +131,64 @@ def test_a_checkpoint_of_another_adapter_is_refused(trained, checkpoint, tmp_pat
         narrow._load_from_checkpoint(trained.args.output_dir)
     with pytest.raises(SynvitaError, match="cannot be read"):
         other._load_from_checkpoint(str(tmp_path / "nowhere"))
+
+
+def test_an_adapters_own_settings_stay(trained, checkpoint, tmp_path):
+    from peft import PeftModel
+
+    from synvita_data.training import SynViTAConfig
+
+    def going_on(**changes):
+        model, processor = load(checkpoint)
+        network = PeftModel.from_pretrained(model, trained.args.output_dir, is_trainable=True)
+        config = SynViTAConfig(str(tmp_path), report_to="none", use_cpu=True, **changes)
+        return SynViTATrainer(network, processor, config).args
+
+    own = trained.alignment.family.lora_targets
+    args = going_on()
+    assert (args.lora_r, args.lora_alpha, args.lora_dropout, args.lora_targets) == (4, 4, 0.0, own)
+    assert going_on(lora_r=4, lora_targets=f"(?:{own})").lora_targets == own
+    for changes, words in (
+        ({"lora_r": 8}, "lora_r=8.*lora_r=4"),
+        ({"lora_alpha": 64, "lora_dropout": 0.5}, "lora_alpha=64, lora_dropout=0.5.*lora_alpha=4"),
+        ({"lora_targets": r".*language_model.*\.q_proj"}, "q_proj.*merge"),
+        ({"lora_targets": "("}, "regular expression"),
+    ):
+        with pytest.raises(SynvitaError, match=words):
+            going_on(**changes)
+
+
+def test_names_of_modules_as_targets(checkpoint, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    model, processor = load(checkpoint)
+    network = get_peft_model(
+        model, LoraConfig(r=32, lora_alpha=32, lora_dropout=0.05, target_modules=["q_proj"])
+    )
+    config = arguments(tmp_path, lora_r=32, lora_alpha=32, lora_dropout=0.05)
+    SynViTATrainer(network, processor, config)
+    adapted = {name for name, module in model.named_modules() if hasattr(module, "lora_A")}
+    matched = {name for name, _ in model.named_modules() if re.fullmatch(config.lora_targets, name)}
+    assert adapted == matched
+
+
+@pytest.mark.parametrize("what", ["any file", "weights", "optimizer"])
+def test_a_full_disk(checkpoint, tmp_path, what):
+    """A limit on the size of files, which writers report as they do a full disk."""
+    import resource
+
+    trainer = make_trainer(checkpoint, tmp_path, small_rows(2), save_strategy="steps", save_steps=1)
+    trainer.save_model()
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    shutil.rmtree(tmp_path)
+    limit = {"any file": 100, "weights": sizes["adapter_model.safetensors"] - 1}
+    limit["optimizer"] = max(sizes.values()) + 1  # its state is larger than all that
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit[what], hard))
+    try:
+        with pytest.raises(StoreError, match="Make room") as error:
+            trainer.train() if what == "optimizer" else trainer.save_model()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.file == str(tmp_path / "checkpoint-1" if what == "optimizer" else tmp_path)
+    assert not list(tmp_path.iterdir())

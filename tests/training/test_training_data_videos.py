@@ -78,6 +78,62 @@ def test_too_many_broken_videos_are_an_error():
     assert len(list(patient)) == 12
 
 
+def test_a_restart_knows_what_was_broken(tmp_path):
+    file = tmp_path / "unreadable.jsonl"
+    options = DataOptions(max_unreadable=0.25)
+    rows = [row(i, synthetic_video=BROKEN) for i in range(12)]
+    first = TripletData(rows, tiny_model(), options, quarantine=file)
+    with pytest.raises(VideoError, match="9 of 24"):
+        list(first)
+    assert len(file.read_text().splitlines()) == 9
+    again = TripletData(rows, tiny_model(), options, quarantine=file)
+    assert again.counts["unreadable_synthetic"] == 9
+    with pytest.raises(VideoError, match=r"9 of 24 .*remove .*unreadable\.jsonl"):
+        again[0]  # not nine more
+    whole = [row(i) for i in range(12)]  # the folder is back
+    assert videos_of(TripletData(whole, tiny_model(), options, quarantine=file)[0]) == (True, True)
+    patient = TripletData(rows, tiny_model(), DataOptions(max_unreadable=0.5), quarantine=file)
+    with file.open("a") as handle:
+        handle.write('{"dataset": "a list of 12')  # a killed writer's
+    assert len(list(patient)) == 12
+    lines = file.read_text().splitlines()
+    assert len(lines) == 13  # nine, the torn one, three new ones: none of them twice
+    rows_of = [json.loads(line)["dataset_row"] for line in (*lines[:9], *lines[10:])]
+    assert rows_of == list(range(12))
+
+
+def test_lines_of_other_rows_count_nothing(tmp_path):
+    file = tmp_path / "unreadable.jsonl"
+    list(TripletData(broken_rows(), tiny_model(), quarantine=file, name="one"))
+    counted = ("unreadable_real", "unreadable_synthetic", "replaced")
+
+    def counts(rows, name="one"):
+        data = TripletData(rows, tiny_model(), quarantine=file, name=name)
+        return tuple(data.counts[key] for key in counted), data
+
+    assert counts(broken_rows())[0] == (3, 2, 2)
+    assert counts(broken_rows(), "another")[0] == (0, 0, 0)
+    assert counts(broken_rows()[::-1])[0] == (0, 0, 0)  # the ids of these numbers are others
+    checked = counts(broken_rows())[1]
+    checked.check_videos()
+    assert tuple(checked.counts[key] for key in counted) == (0, 0, 0)
+    assert (checked.counts["set_aside_real"], checked.counts["set_aside_synthetic"]) == (3, 2)
+
+
+def test_processes_count_each_others_finds(tmp_path):
+    """Two that share nothing but the file."""
+    file = tmp_path / "unreadable.jsonl"
+    rows = [row(i, synthetic_video=BROKEN) for i in range(12)]
+    one, other = (
+        TripletData(rows, tiny_model(), DataOptions(max_unreadable=0.25), quarantine=file) for _ in range(2)
+    )
+    for index in range(4):
+        one[index], other[index + 4]
+    assert len(file.read_text().splitlines()) == 8
+    with pytest.raises(VideoError, match="9 of 24"):
+        one[8]
+
+
 def test_nothing_that_can_be_read_is_an_error_and_no_endless_walk():
     rows = [row(i, real_video=BROKEN, synthetic_video=BROKEN) for i in range(3)]
     with pytest.raises(VideoError, match="one after the other"):
