@@ -205,11 +205,11 @@ def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
         RecipeError: `batch` is not a multiple of what all processes take at once.
     """
     at_once = per_device * processes
-    if batch < 1 or batch % at_once:
+    if batch < 1 or per_device < 1 or batch % at_once:
         raise RecipeError(
             "the batch cannot be divided over the processes",
             found=f"batch={batch} with {processes} processes of per_device_train_batch_size={per_device}",
-            expected=f"a multiple of {at_once}",
+            expected=f"a multiple of {at_once}" if at_once > 0 else "at least one triplet for each process",
             fix="Change batch, per_device_train_batch_size or the number of processes",
         )
     return batch // at_once

@@ -117,12 +117,20 @@ def _print_plan(console: "Console", run: Any) -> None:
         console.print("Dry run: nothing was trained.")
 
 
+def _when(entry: dict[str, Any]) -> str:
+    return f"at step {entry['step']}" if entry["step"] else "before training"
+
+
 def _print_result(console: "Console", folder: Path, record: dict[str, Any]) -> None:
     first, last = (record["evaluations"] or [{}])[0], (record["evaluations"] or [{}])[-1]
     measures = [key for key in last if key.startswith("eval_") and "auc" in key]
     for key in measures:
-        before = f"{first[key]:.2f} → " if first is not last and key in first else ""
-        console.print(f"{key.removeprefix('eval_')} on held-out rows: {before}{last[key]:.2f}", markup=False)
+        before = ""
+        if first is not last and key in first:
+            before = f"{first[key]:.2f} {_when(first)}, "
+        texts = f" ({last['eval_texts']:,} texts)" if "eval_texts" in last else ""
+        line = f"{before}{last[key]:.2f} at step {last['step']}{texts}"
+        console.print(f"{key.removeprefix('eval_')} on held-out rows: {line}", markup=False)
     seconds = record["summary"].get("train_runtime", 0.0)
     console.print(
         f"Saved in {folder} after {seconds:,.0f} s · synvita evaluate {folder} --task …", markup=False

@@ -135,6 +135,8 @@ def test_a_step_sees_the_batch_the_recipe_says(batch, per_device, processes, ste
 def test_a_batch_that_does_not_divide_is_refused(batch, per_device, processes):
     with pytest.raises(RecipeError, match=f"multiple of {per_device * processes}"):
         accumulation_steps(batch, per_device, processes)
+    with pytest.raises(RecipeError, match="at least one triplet"):
+        accumulation_steps(4, 0, processes)
 
 
 RECIPE_FILES = sorted(own_recipes().values())
