@@ -18,7 +18,7 @@ from synvita_data.schema import Triplet
 from ..sources import FoundVideos
 
 if TYPE_CHECKING:
-    from ..vqascore import VqaSettings
+    from ..vqascore import VqaModel, VqaSettings
 
 OnStanding = Callable[[Standing], None]
 
@@ -82,8 +82,44 @@ class Chain:
         }
 
 
+class UnscoredError(SynvitaError):
+    """A row that not every model could score; its record keeps the first model's own reason."""
+
+    def __init__(self, problem: str, *, reason: str, **details: Any) -> None:
+        super().__init__(problem, **details)
+        self.reason = reason
+
+    def to_record(self) -> dict[str, Any]:
+        return {**super().to_record(), "reason": self.reason}
+
+
+def find_models(chain: Chain, table: Path) -> "list[VqaModel]":
+    """The chain's VQA models, looked for before hours of generating.
+
+    Raises:
+        SynvitaError: no such model, or two of one name.
+    """
+    from ..vqascore import find_model, parse_name
+    from ..vqascore.score import check_models
+
+    models = [find_model(*parse_name(name)) for name in chain.models]
+    if models:
+        check_models(models, table)
+    return models
+
+
+def table_of(config: str, work: Path) -> Path:
+    """Where a build keeps the scores that it makes."""
+    return work / f"vqascores-{config}.parquet"
+
+
 def score_found(
-    chain: Chain, triplets: Sequence[Triplet], found: FoundVideos, config: str, work: Path
+    chain: Chain,
+    models: "Sequence[VqaModel]",
+    triplets: Sequence[Triplet],
+    found: FoundVideos,
+    config: str,
+    work: Path,
 ) -> tuple[Path, dict[str, SynvitaError]]:
     """Score the videos of a build with the chain's models.
 
@@ -92,17 +128,16 @@ def score_found(
         other rows' would be another weight.
 
     Raises:
-        SynvitaError: no such model, nothing to score, or a run that lost workers left it unfinished.
+        SynvitaError: nothing to score, or a run that lost workers left it unfinished.
     """
-    from ..vqascore import VqaSettings, default_dtype, find_model, parse_name, score_videos
+    from ..vqascore import VqaSettings, default_dtype, score_videos
 
     settings = chain.settings or VqaSettings(dtype=default_dtype(chain.devices, chain.address))
-    table = work / f"vqascores-{config}.parquet"
     report = score_videos(
         triplets,
         found,
-        [find_model(*parse_name(name)) for name in chain.models],
-        table,
+        models,
+        table_of(config, work),
         work=work,
         settings=settings,
         score=chain.score,
@@ -116,19 +151,25 @@ def score_found(
             found="; ".join(report.lines()),
             fix="Run again; what is done stays",
         )
-    return report.table, dict(_failed(work / "vqascore-quarantine.jsonl"))
+    return report.table, _failed(work / "vqascore-quarantine.jsonl")
 
 
-def _failed(path: Path) -> list[tuple[str, SynvitaError]]:
-    failed = []
+def _failed(path: Path) -> dict[str, SynvitaError]:
+    records: dict[str, list[Mapping[str, Any]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record: Mapping[str, Any] = json.loads(line)
         if record.get("stage") == "vqascore":
-            error = SynvitaError(
-                f"{record['model']} could not score the video: {record.get('problem', 'no reason kept')}",
-                file=record.get("file"),
-                found=record.get("found"),
-                fix="Run again with --retry-failed",
-            )
-            failed.append((str(record["id"]), error))
+            records.setdefault(str(record["id"]), []).append(record)
+    failed: dict[str, SynvitaError] = {}
+    for row_id, own in records.items():
+        first = own[0]
+        failed[row_id] = UnscoredError(
+            f"{', '.join(str(record['model']) for record in own)} could not score the row: "
+            f"{first.get('problem', 'no reason kept')}",
+            reason=str(first.get("reason", "SynvitaError")),
+            file=first.get("file"),
+            found=first.get("found"),
+            expected=first.get("expected"),
+            fix=first.get("fix") or "Run again with --retry-failed",
+        )
     return failed

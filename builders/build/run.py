@@ -28,7 +28,7 @@ from synvita_data.vqascores import ScoreTable, read_scores
 
 from ..sources import FoundVideos, SyntheticVideo, open_source
 from ..triplets import TripletReader
-from .chain import score_found
+from .chain import find_models, score_found, table_of
 from .finish import check_place, finished_record, put_in_place
 from .options import BuildOptions
 from .report import config_record
@@ -69,6 +69,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     progress = on_progress or (lambda stage, done, total: None)
     check_place(options.out, options.config)
     work = options.out / ".work"
+    models = find_models(options.chain, table_of(options.config, work))
     reader = TripletReader(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
@@ -83,8 +84,8 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
     table = options.vqascores
     unscored: dict[str, SynvitaError] = {}
-    if options.chain.models:
-        table, unscored = score_found(options.chain, triplets, found, options.config, work)
+    if models:
+        table, unscored = score_found(options.chain, models, triplets, found, options.config, work)
     scores = read_scores(table, triplets) if table else None
     rows = make_rows(
         [triplets[i] for i in kept],

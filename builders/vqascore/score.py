@@ -20,6 +20,7 @@ from synvita_data.score_files import write_scores
 from synvita_data.store import Store
 
 from ..sources import FoundVideos, open_source
+from ..sources.registry import GENERATORS, parse_spec
 from .job import VqaScoreJob, VqaSettings
 from .models import VqaModel
 from .rows import PlannedRows, plan_rows
@@ -41,6 +42,7 @@ class VqaScoreReport:
             None if there is not one yet. written: rows of the table.
         complete: nothing is still to do; rows in quarantine have no scores.
         plan: the rows, and those that could not become any.
+        stale: at `out` lies a table of an earlier run, and this one has no score.
     """
 
     jobs: tuple[JobReport, ...]
@@ -49,6 +51,7 @@ class VqaScoreReport:
     written: int
     complete: bool
     plan: PlannedRows
+    stale: bool = False
 
     @property
     def exit_status(self) -> int:
@@ -74,6 +77,8 @@ class VqaScoreReport:
                     f"{each.model}: {each.scored:,} of {each.rows:,} rows have scores, {each.failed:,} failed, "
                     f"{each.to_do:,} still to do"
                 )
+        if self.stale:
+            lines.append("the table that is there is of an earlier run, not of this one")
         where = "no score yet" if self.table is None else f"{self.written:,} scores in {self.table}"
         lines.append(where if self.complete else f"not complete: {where}; run again to go on")
         return lines
@@ -117,9 +122,16 @@ def score_videos(
     Raises:
         SynvitaError: arguments that cannot be used; a model that cannot be loaded; no video at all.
     """
-    _check(models, out)
+    check_models(models, out)
     work = out.with_suffix(".work") if work is None else work
     if isinstance(synthetic, str):
+        if parse_spec(synthetic)[0] in GENERATORS:
+            raise SynvitaError(
+                "these videos have to be made before they can be scored",
+                found=synthetic,
+                expected="folder:DIR",
+                fix="Run `synvita generate` first, or `synvita build` with --vqa-model, which does both",
+            )
         source = open_source(synthetic, generator=generator, work=work / "sources")
         found, generator = source.find(triplets), source.generator
     else:
@@ -172,6 +184,7 @@ def _write(
     complete = not any(each.to_do for each in covered)
     partial = out.with_suffix(f".partial{out.suffix}")
     written, table = 0, out if complete else partial
+    stale = out.exists() and not any(each.scored for each in covered)
     if any(each.scored for each in covered):
         written = write_scores(
             table, (row for job in jobs for row in score_rows(job, score or job.model.default_score))
@@ -183,7 +196,7 @@ def _write(
         jobs[0].root.parent / "vqascore-quarantine.jsonl",
         "".join(f"{line}\n" for line in failures),
     )
-    return VqaScoreReport(reports, covered, table if written else None, written, complete, plan)
+    return VqaScoreReport(reports, covered, table if written else None, written, complete, plan, stale)
 
 
 def _failures(jobs: Sequence[VqaScoreJob], plan: PlannedRows) -> list[str]:
@@ -209,7 +222,12 @@ def _retry_mended(jobs: Sequence[VqaScoreJob]) -> None:
     store.retry_failed(mended)
 
 
-def _check(models: Sequence[VqaModel], out: Path) -> None:
+def check_models(models: Sequence[VqaModel], out: Path) -> None:
+    """Complain about models, or the name of a table, before long work.
+
+    Raises:
+        SynvitaError: no model, two of one name, a table that is not Parquet.
+    """
     labels = [model.label for model in models]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if not models or twice:

@@ -96,6 +96,7 @@ def build(
     from rich.console import Console
 
     from synvita_data.builders.build import BuildOptions, Chain, build_dataset
+    from synvita_data.builders.sources.registry import GENERATORS, parse_spec
 
     from ..progress import Progress
 
@@ -142,6 +143,10 @@ def build(
 
         result = build_dataset(options, advance)
     print_result(console, result, time.monotonic() - started)
+    made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS
+    failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
+    if failed and (made_here or vqa_model):
+        raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what could not be made
 
 
 def _config_name(synthetic: str | None) -> str:

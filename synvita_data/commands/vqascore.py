@@ -148,6 +148,6 @@ def vqascore(
         console.print(f"{len(reader.report.quarantined):,} rows of {triplets} cannot be read", markup=False)
     for line in report.lines():
         console.print(line, markup=False)
-    if report.complete:
+    if report.complete and report.table is not None:
         console.print(f"synvita build --synthetic {synthetic} --vqascores {out}", markup=False)
     raise typer.Exit(report.exit_status)

@@ -42,17 +42,17 @@ def write_pairs(path: Path, pairs=PAIRS) -> Path:
     return path
 
 
-def build(models: Path, triplets: Path, out: Path, **options):
+def build(folder: Path, triplets: Path, out: Path, **options):
     settings = [f"{key}={value}" for key, value in SETTINGS["cogvideox"].items()]
     chain = Chain(
-        overrides=settings, models=tuple(str(models / name) for name in MODELS), **{"workers": 1, **options}
+        **{"overrides": settings, "models": tuple(str(folder / name) for name in MODELS), **options}
     )
     return build_dataset(
         BuildOptions(
             triplets=triplets,
             out=out,
             config="tiny",
-            synthetic=f"diffusers:{models / 'cogvideox'}",
+            synthetic=f"diffusers:{folder / 'cogvideox'}",
             chain=chain,
         )
     )
@@ -132,6 +132,26 @@ def test_a_generator_that_makes_nothing_says_why(models, tmp_path):
                 chain=Chain(overrides=[*settings, "call.max_sequence_length=64"]),
             )
         )
+
+
+def test_a_wrong_model_is_named_before_anything_is_generated(models, tmp_path):
+    triplets = write_pairs(tmp_path / "triplets.csv")
+    for names, said in (
+        (("nowhere/nothing",), "nowhere/nothing"),
+        ((str(models / "llava"), str(models / "llava")), "llava"),
+    ):
+        with pytest.raises(SynvitaError, match=said):
+            build(models, triplets, tmp_path / "out", models=names)
+        assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_a_row_that_a_model_cannot_score_is_left_out_with_its_reason(models, tmp_path):
+    triplets = write_pairs(tmp_path / "triplets.csv", [*PAIRS, ("a dog runs", "a </s> runs")])
+    result = build(models, triplets, tmp_path / "out", models=(str(models / "llava"),))
+    assert (result.record["rows"], result.record["quarantined"]) == (3, 1)
+    (entry,) = result.quarantine
+    assert (entry["stage"], entry["reason"]) == ("vqascore", "CaptionError")
+    assert "llava could not score the row" in entry["problem"]
 
 
 @pytest.mark.slow

@@ -150,6 +150,23 @@ def test_an_incomplete_run_writes_beside_and_the_next_one_finishes(inputs, model
     assert whole.read_bytes() == out.read_bytes()
 
 
+def test_a_table_of_an_earlier_run_is_not_taken_for_this_ones(inputs, models, tmp_path):
+    out = tmp_path / "scores.parquet"
+    score_videos(inputs.triplets, inputs.spec, models[:1], out)
+    before = out.read_bytes()
+    too_many = VqaSettings(frames=FramePolicy(count=1000, rule="segment-midpoints"))
+    report = score_videos(inputs.triplets, inputs.spec, models[:1], out, settings=too_many)
+    assert (report.table, report.stale, report.exit_status) == (None, True, 1)
+    assert "the table that is there is of an earlier run, not of this one" in report.lines()
+    assert out.read_bytes() == before
+
+
+def test_videos_that_are_not_made_yet_are_not_made_in_passing(inputs, models, tmp_path):
+    with pytest.raises(SynvitaError, match="synvita generate"):
+        score_videos(inputs.triplets, "diffusers:somebody/model", models, tmp_path / "new" / "scores.parquet")
+    assert not (tmp_path / "new").exists()
+
+
 def test_shards_are_disjoint_and_make_the_whole(inputs, models, tmp_path):
     out = tmp_path / "scores.parquet"
     first = score_videos(inputs.triplets, inputs.spec, models[:1], out, shard="0/2")
