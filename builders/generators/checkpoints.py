@@ -5,12 +5,15 @@ Nothing here needs torch: a run reads settings and keys before anything heavy is
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import SourceError
 from synvita_data.files import sha256_file, write_atomic
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def local_or_hub(argument: str) -> tuple[Path | None, str, str | None]:
@@ -91,12 +94,12 @@ def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> st
     resolved = root.resolve()
     if resolved.parent.name == "snapshots" and resolved.parent.parent.name.startswith("models--"):
         return resolved.name
-    known = (read_json(cache) or {}) if cache is not None else {}
+    known = {} if cache is None else _read_digests(cache)
     total = hashlib.sha256()
     seen: dict[str, list[Any]] = {}
     for path in sorted(set(files)):
         status = path.stat()
-        entry = known.get(str(path.resolve())) or []
+        entry = known.get(str(path.resolve()), [])
         fresh = entry[:2] == [status.st_size, status.st_mtime_ns]
         digest = entry[2] if fresh else sha256_file(path)
         seen[str(path.resolve())] = [status.st_size, status.st_mtime_ns, digest]
@@ -104,6 +107,22 @@ def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> st
     if cache is not None and seen != known:
         write_atomic(cache, json.dumps(seen, indent=1, sort_keys=True))
     return total.hexdigest()[:16]
+
+
+def _read_digests(cache: Path) -> dict[str, list[Any]]:
+    """The entries of a cache of ours that can be used; a damaged one is made anew."""
+    try:
+        known = read_json(cache) or {}
+    except SourceError:
+        return {}
+    return {
+        path: entry
+        for path, entry in known.items()
+        if isinstance(entry, list)
+        and len(entry) == 3
+        and isinstance(entry[2], str)
+        and _DIGEST.fullmatch(entry[2])
+    }
 
 
 def weight_files(root: Path) -> list[Path]:

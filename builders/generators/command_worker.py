@@ -6,11 +6,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import CaptionError, EngineError, SourceError
+from synvita_data.errors import CaptionError, EngineError, SourceError, SynvitaError
 from synvita_data.store import Claim, Store
 
 from .command import fill_template, output_name, split_template
@@ -20,6 +20,8 @@ from .recipe import VIDEO, Request, video_fields
 from .versions import library_versions
 
 if TYPE_CHECKING:
+    from synvita_data.video import VideoInfo
+
     from .command import CommandGenerator
 
 
@@ -46,8 +48,6 @@ class CommandWorker:
         """Nothing is held between jobs."""
 
     def _make(self, claim: Claim, requests: Sequence[Request]) -> None:
-        from synvita_data.video import check_video
-
         names = (
             [VIDEO] if len(requests) == 1 else [f"{number:04d}.mp4" for number in range(1, len(requests) + 1)]
         )
@@ -62,8 +62,9 @@ class CommandWorker:
         ran = self._run_program(fill_template(self._words, values), folder)
         pattern = str(self._recipe.settings["pattern"])
         wanted = [output_name(pattern, index) for index in range(1, len(requests) + 1)]
-        if missing := [name for name in wanted if not (made / name).is_file()]:
-            there = sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())
+        found = find_outputs(made, wanted, ran)
+        if missing := [name for name in wanted if name not in found]:
+            there = sorted(str(path.relative_to(made)) for path in _files_below(made))
             raise ProgramError(
                 f"the program made {len(wanted) - len(missing)} of {len(wanted)} videos",
                 found=", ".join(there[:5]) + (", …" if len(there) > 5 else "") or "no files",
@@ -78,8 +79,11 @@ class CommandWorker:
         }
         videos = {}
         for name, wanted_name, place, request in zip(names, wanted, places, requests, strict=True):
-            info = check_video(made / wanted_name)
-            (made / wanted_name).rename(place)
+            info = _checked(found[wanted_name], wanted_name, ran)
+            if list(found.values()).count(found[wanted_name]) == 1:
+                found[wanted_name].rename(place)
+            else:  # links of the program to one video
+                shutil.copyfile(found[wanted_name], place)
             shape = {
                 "frames": info.frames,
                 "height": info.height,
@@ -124,10 +128,87 @@ class CommandWorker:
                 _end_group(program)
         details = {"exit_code": code, "stderr": _tail(log)}
         if code:
-            how = f"exit code {code}" if code > 0 else f"ended by {signal.Signals(-code).name}"
+            how = f"exit code {code}" if code > 0 else f"ended by {_signal_name(-code)}"
             last = str(details["stderr"]).strip().splitlines()[-1:] or ["it wrote nothing"]
             raise ProgramError("the program failed", found=f"{how}: {last[0][:200]}", details=details)
         return details
+
+
+def find_outputs(made: Path, wanted: Sequence[str], ran: Mapping[str, Any]) -> dict[str, Path]:
+    """Wanted name -> the regular file that it is, at `made/name` or once at any depth below; without the missing.
+
+    A link counts as what it points to, if that is a file below `made` too.
+
+    Args:
+        ran: kept with the errors, as `ProgramError.details`.
+
+    Raises:
+        ProgramError: a name is there more than once, or is a link to elsewhere.
+    """
+    # By the last part of the name: a folder of thousands of files is walked once.
+    below: dict[str, list[Path]] = {}
+    for path in _files_below(made):
+        below.setdefault(path.name, []).append(path)
+    found = {}
+    for name in wanted:
+        parts = PurePosixPath(name).parts
+        same = [
+            path for path in below.get(parts[-1], ()) if path.relative_to(made).parts[-len(parts) :] == parts
+        ]
+        direct = [path for path in same if path == made / name] or same
+        if len(direct) > 1:
+            raise ProgramError(
+                "the program made more than one file of a name",
+                found=", ".join(sorted(str(path.relative_to(made)) for path in direct)[:5]),
+                expected=f"one {name} below {{out}}",
+                fix="Set --set pattern=… with the folder in it",
+                details=ran,
+            )
+        if direct:
+            target = direct[0].resolve()
+            if direct[0].is_symlink() and not target.is_relative_to(made.resolve()):
+                raise ProgramError(
+                    "an output of the program is a link",
+                    found=f"{name}, to {direct[0].readlink()}",
+                    expected="a file, or a link to one below {out}",
+                    details=ran,
+                )
+            if target.is_file():
+                found[name] = target
+    return found
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Files and links to files; linked folders are not entered."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if path.is_symlink() or path.is_file():
+                yield path
+
+
+def _checked(path: Path, name: str, ran: Mapping[str, Any]) -> "VideoInfo":
+    """What the video is. Raises ProgramError with the name the program gave it: its place here is temporary."""
+    from synvita_data.video import check_video
+
+    try:
+        return check_video(path)
+    except EngineError:
+        raise
+    except SynvitaError as error:
+        raise ProgramError(
+            f"the program's {name} is no usable video: {error.problem}",
+            found=error.found,
+            expected=error.expected,
+            details={**ran, "reason": type(error).__name__},
+        ) from error
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"
 
 
 def _cannot_start(program: str, why: str) -> EngineError:

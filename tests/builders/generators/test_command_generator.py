@@ -1,6 +1,8 @@
 """`command:`: templates, jobs of prompts, and what becomes of a program that fails."""
 
 import json
+import signal
+import sys
 import time
 
 import pytest
@@ -129,6 +131,65 @@ def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
     together = generate_videos(triplets, spec, tmp_path / "jobs", overrides={"prompts_per_job": 2})
     assert (together.total, together.done, together.failed) == (3, 1, 2)
     assert [told(path)[0] for path in (tmp_path / "jobs").glob("*.mp4")] == ["a cat"]
+
+
+def write_script(folder, body):
+    """The SPEC of a program in which `clip` is a video, `out` the folder and `write(name)` makes an output."""
+    write_program(folder)
+    head = """
+import os, pathlib, signal, sys
+out, clip = pathlib.Path(sys.argv[2]), pathlib.Path(__file__).with_name("clip.mp4").read_bytes()
+def write(name, data=clip):
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    (out / name).write_bytes(data)
+"""
+    (folder / "own.py").write_text(head + body)
+    return f"command:{sys.executable} -S {folder / 'own.py'} {{prompts}} {{out}}"
+
+
+def test_a_broken_output_keeps_what_the_program_said_and_no_temporary_place(tmp_path):
+    spec = write_script(tmp_path, "write('0001.mp4', b'junk'); print('half the weights', file=sys.stderr)")
+    assert generate_videos(rows("a dog"), spec, tmp_path / "out").failed == 1
+    [record] = quarantine(tmp_path / "out")
+    assert (record["reason"], record["exit_code"]) == ("NotAVideoError", 0)
+    assert record["stderr"] == "half the weights\n"
+    assert "0001.mp4" in record["problem"]
+    assert ".work" not in json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("write('deep/er/0001.mp4')", None),
+        ("write('0001.mp4'); write('deep/0001.mp4', b'other')", None),
+        ("write('a/0001.mp4'); write('b/0001.mp4')", "more than one file"),
+        ("write('best.mp4'); os.symlink('best.mp4', out / '0001.mp4')", None),
+        ("os.symlink(pathlib.Path(__file__).with_name('clip.mp4'), out / '0001.mp4')", "is a link"),
+        ("os.symlink('nowhere.mp4', out / '0001.mp4')", "made 0 of 1"),
+        ("(out / '0001.mp4').mkdir()", "made 0 of 1"),
+        ("os.kill(os.getpid(), signal.SIGRTMIN + 3)", "the program failed"),
+    ],
+)
+def test_where_outputs_are_looked_for(tmp_path, body, problem):
+    spec, out = write_script(tmp_path, body), tmp_path / "out"
+    report = generate_videos(rows("a dog"), spec, out)
+    if problem is None:
+        [content] = videos(out).values()
+        assert report.done == 1
+        assert content == (tmp_path / "clip.mp4").read_bytes()
+        assert not next(out.glob("*.mp4")).is_symlink()
+    else:
+        [record] = quarantine(out)
+        assert problem in record["problem"]
+        if "kill" in body:
+            assert f"signal {signal.SIGRTMIN + 3}" in record["found"]
+
+
+def test_links_of_two_prompts_to_one_video_become_two_videos(tmp_path):
+    body = "write('one.mp4'); [os.symlink('one.mp4', out / f'000{n}.mp4') for n in (1, 2)]"
+    spec, out = write_script(tmp_path, body), tmp_path / "out"
+    generate_videos(rows("a dog", "a cat"), spec, out, overrides={"prompts_per_job": 2})
+    assert list(videos(out).values()) == [(tmp_path / "clip.mp4").read_bytes()] * 2
 
 
 def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synvita_data.builders.generators.checkpoints import folder_revision
 from synvita_data.builders.generators.pipeline_settings import pipeline_settings
 from synvita_data.builders.generators.presets import FRAME_STEPS, PRESETS, SIZE_STEPS, find_preset
 from synvita_data.builders.generators.settings import parse_overrides
@@ -198,3 +199,15 @@ def test_a_pipeline_without_a_preset_says_what_it_needs():
         settings("AllegroPipeline")
     found = settings("AllegroPipeline", ["fps=15"])
     assert (found["preset"], found["frames"], found["steps"], found["fps"]) == (None, None, None, 15)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"%s": 3}', b'{"%s": [1, 2]}', b"\xff\xfe"])
+def test_a_damaged_cache_of_digests_is_made_anew(tmp_path, damage):
+    weights, cache = tmp_path / "model" / "w.safetensors", tmp_path / "weights.json"
+    weights.parent.mkdir()
+    weights.write_bytes(b"12345678")
+    whole = folder_revision([weights], weights.parent, cache)
+    kept = cache.read_bytes()
+    cache.write_bytes(damage.replace(b"%s", str(weights).encode()))
+    assert folder_revision([weights], weights.parent, cache) == whole
+    assert cache.read_bytes() == kept
