@@ -12,7 +12,7 @@ from synvita_data.store import Store
 from ..triplets import TripletReader
 from .job import GenerateJob
 from .output import STORE, bind, check_free, publish
-from .recipe import make_requests
+from .recipe import make_requests, refuse_long_names
 from .registry import open_generator
 
 
@@ -64,9 +64,10 @@ def generate_videos(
     if isinstance(triplets, (str, Path)):
         reader = TripletReader(Path(triplets), split=split, source=source, on_bad=unread.append)
         triplets = list(reader)
-        if on_bad is not None:
-            for error in unread:
-                on_bad(error)
+    triplets = refuse_long_names(triplets, unread.append)
+    if on_bad is not None:
+        for error in unread:
+            on_bad(error)
     cache = out / ".work" / "weights.json" if out.is_dir() or not out.exists() else None
     generator = open_generator(spec, overrides, name=name, cache=cache)
     bind(out, generator.recipe)
@@ -87,5 +88,5 @@ def generate_videos(
             devices=devices,
         )
     finally:  # also of a run that was stopped
-        if (out / STORE).is_dir():
+        if unread or (out / STORE).is_dir():
             publish(out, store, unread)

@@ -121,10 +121,14 @@ def check_free(
         needs: gives key -> requests; asked only if a file is in doubt.
 
     Raises:
-        SourceError: such a file is there.
+        SourceError: such a file, or a folder, is there.
     """
-    present = {entry.name for entry in os.scandir(out) if entry.name.endswith(".mp4")}
-    doubtful = present.intersection(names) - _manifest_paths(out) if present else set()
+    entries = {entry.name: entry for entry in os.scandir(out) if entry.name.endswith(".mp4")}
+    present = entries.keys() & set(names) if entries else set()
+    for name in sorted(present):
+        if entries[name].is_dir(follow_symlinks=False):
+            raise _folder_there(out / name)
+    doubtful = present - _manifest_paths(out) if present else set()
     if not doubtful:
         return
     for key, need in needs().items():
@@ -191,7 +195,17 @@ def _create_once(path: Path, content: str) -> None:
         aside.unlink(missing_ok=True)
 
 
+def _folder_there(target: Path) -> SourceError:
+    return SourceError(
+        "a folder lies where a finished video belongs",
+        file=target,
+        fix="Move it away and run again, or name another --out",
+    )
+
+
 def _link(out: Path, source: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        raise _folder_there(target)
     aside = out / ".work" / f"{PART}{token_hex(4)}-{target.name}"
     try:
         os.link(source, aside)

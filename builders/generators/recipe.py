@@ -6,17 +6,20 @@ work wherever and whenever they are made.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from synvita_data.engine import Worker
+from synvita_data.errors import SynvitaError
 from synvita_data.schema import Triplet
 from synvita_data.store import work_key
 
 VIDEO = "video.mp4"
 # Raise it when an equal request would be made into another file.
 RECIPE_VERSION = 1
+# Bytes. File systems take 255, of which sample, suffix and the mark of a temporary file need some.
+LONGEST_PAIR_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,37 @@ def make_requests(triplets: Iterable[Triplet], samples: int) -> list[Request]:
         for sample in range(1, samples + 1):
             requests.setdefault((first.pair_id, sample), replace(first, sample=sample))
     return list(requests.values())
+
+
+def refuse_long_names(triplets: Iterable[Triplet], on_bad: Callable[[SynvitaError], None]) -> list[Triplet]:
+    """The triplets whose videos can have a file name; the others' errors go to `on_bad`."""
+    usable = []
+    for triplet in triplets:
+        length = len(triplet.pair_id.encode())
+        if length <= LONGEST_PAIR_ID:
+            usable.append(triplet)
+        else:
+            on_bad(UnnameableError(triplet, length))
+    return usable
+
+
+class UnnameableError(SynvitaError):
+    """A pair of which no file can be named."""
+
+    def __init__(self, triplet: Triplet, length: int) -> None:
+        super().__init__(
+            "the row's id is too long for a file name",
+            file=triplet.file,
+            row=triplet.row,
+            found=f"{length} bytes: {triplet.pair_id[:40]}…",
+            expected=f"at most {LONGEST_PAIR_ID}, source and video id together",
+            fix="Give the row a shorter video id",
+        )
+        self.pair_id = triplet.pair_id
+
+    def to_record(self) -> dict[str, Any]:
+        """With the pair's id, by which a build finds it."""
+        return {**super().to_record(), "id": self.pair_id, "sample": 1}
 
 
 def request_key(digest: str, request: Request) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from small_program import rows, told, videos, write_program
@@ -125,6 +126,36 @@ def test_files_of_others_are_never_replaced(tmp_path):
         generate_videos(triplets, spec, other)
     with pytest.raises(SynvitaError, match="not a folder"):
         generate_videos(triplets, spec, taken)
+
+
+def test_a_folder_in_the_place_of_a_video_is_named(made):
+    spec, triplets, out = made
+    name = sorted(videos(out))[1]
+    (out / name).unlink()
+    (out / name).mkdir()
+    for wanted in (triplets, [t for t in triplets if not name.startswith(t.pair_id)]):
+        with pytest.raises(SourceError, match="a folder lies") as caught:
+            generate_videos(wanted, spec, out)
+        assert caught.value.file == str(out / name)
+    (out / name).rmdir()
+    assert generate_videos(triplets, spec, out).made == 0
+    assert len(videos(out)) == 4
+
+
+def test_a_row_with_too_long_an_id_is_quarantined_alone(tmp_path):
+    spec, out = write_program(tmp_path / "program"), tmp_path / "out"
+    good = rows(*CAPTIONS)
+    long = [replace(good[0], video_id="x" * size, row=10 + size) for size in (183, 184, 300)]
+    assert [len(triplet.pair_id) for triplet in long] == [200, 201, 317]
+    told_of = []
+    report = generate_videos([*good, *long], spec, out, on_bad=told_of.append)
+    assert (report.total, report.done) == (5, 5)  # the longest that is taken can be made too
+    assert [error.row for error in told_of] == [194, 310]
+    records = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+    assert sorted(record["row"] for record in records) == [194, 310]
+    assert {record["id"] for record in records} == {triplet.pair_id for triplet in long[1:]}
+    found = open_source(spec, work=tmp_path / "work", making={}).find([good[0], long[2]])
+    assert [error.row for error in found.quarantined] == [310]
 
 
 def test_two_runs_at_once_share_the_work(tmp_path):
