@@ -6,9 +6,9 @@ The template is cut into arguments as a shell would cut it, but no shell runs it
 `prompts_per_job` of them to a run of the program, because loading a model for one caption wastes its time; the
 n-th line's video is the n-th file by `pattern`.
 
-The unit of work is such a job, and its captions are the same whatever the order, the sharding or the number of
-workers: consecutive requests of the annotation file. So the program sees the same file and the same seed again,
-and what it makes depends on nothing else, as far as it is deterministic itself.
+The unit of work is such a job: consecutive requests of the annotation file when the folder's jobs are first planned
+(`plan_jobs`), and the same for good, whatever is sharded, added or reordered later. So the program sees the same
+file and the same seed again, and what it makes depends on nothing else, as far as it is deterministic itself.
 """
 
 import hashlib

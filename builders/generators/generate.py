@@ -12,6 +12,7 @@ from synvita_data.store import Store
 from ..triplets import TripletReader
 from .job import GenerateJob
 from .output import STORE, bind, check_free, publish
+from .plan import plan_jobs
 from .recipe import make_requests, refuse_long_names
 from .registry import open_generator
 
@@ -71,7 +72,8 @@ def generate_videos(
     cache = out / ".work" / "weights.json" if out.is_dir() or not out.exists() else None
     generator = open_generator(spec, overrides, name=name, cache=cache)
     bind(out, generator.recipe)
-    job = GenerateJob(generator, tuple(make_requests(triplets, samples)), out.resolve())
+    requests = tuple(make_requests(triplets, samples))
+    job = GenerateJob(generator, requests, out.resolve(), plan_jobs(out, generator, requests))
     store = Store(job.root)
     check_free(out, store, (request.name for request in job.requests), job.needs)
     try:

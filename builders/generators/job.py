@@ -18,12 +18,14 @@ class GenerateJob:
 
     Attributes:
         generator: what makes the videos. requests: what to make. out: folder for finished videos; all
-            workers must see it under this path.
+            workers must see it under this path. planned: requests that are made together, see `plan_jobs`; None
+        leaves it to the generator.
     """
 
     generator: Generator
     requests: tuple[Request, ...]
     out: Path
+    planned: tuple[tuple[Request, ...], ...] | None = None
 
     @property
     def title(self) -> str:
@@ -37,7 +39,8 @@ class GenerateJob:
 
     def needs(self) -> dict[str, Any]:
         """Key -> the requests that are made together."""
-        return dict(self.generator.needs(self.requests))
+        groups = (self.requests,) if self.planned is None else self.planned
+        return {key: job for group in groups for key, job in self.generator.needs(group).items()}
 
     def open_worker(self, device: str | None) -> Worker:
         """A worker with the model loaded."""

@@ -5,6 +5,7 @@
     OUT/quarantine.jsonl        one line a request that failed, with its reason
     OUT/.work/generate/         the store: what is done, claimed, failed
     OUT/.work/recipe.json       what this folder holds videos of
+    OUT/.work/jobs.json         which videos are made together, where a program makes several a run
 
 The store is the truth: whatever else is missing or broken is put back from it.
 """
@@ -15,7 +16,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -31,6 +32,7 @@ from .recipe import Recipe, Request
 QUARANTINE = "quarantine.jsonl"
 STORE = ".work/generate"
 BOUND_TO = ".work/recipe.json"
+JOBS = ".work/jobs.json"
 PART = ".part-"
 # Another run may be about to rename its file; after a day it is not.
 ABANDONED_AFTER = 24 * 3600.0
@@ -73,6 +75,7 @@ def bind(out: Path, recipe: Recipe) -> None:
             found=_differences(found, expected),
             fix="Name another --out: videos of two generators, or of two settings, do not mix",
         )
+    (out / JOBS).unlink(missing_ok=True)
     write_atomic(mark, wanted)  # an earlier try, with settings that did not work
 
 
@@ -87,13 +90,15 @@ def _holds_nothing(store: Store) -> bool:
     return True
 
 
-def place_videos(out: Path, record: Record) -> None:
+def place_videos(out: Path, record: Record, paths: Container[str] | None = None) -> None:
     """Give every video of a result its name in `out`; what is there already and right is left alone.
 
     What else lies under that name is replaced: `check_free` has refused files of others before any work, so
     it is an older result that was damaged, or a copy.
     """
     for name, fields in record.fields["videos"].items():
+        if paths is not None and fields["path"] not in paths:
+            continue
         artefact = record.artefacts[name]
         target = out / fields["path"]
         try:
@@ -128,7 +133,7 @@ def check_free(
     for name in sorted(present):
         if entries[name].is_dir(follow_symlinks=False):
             raise _folder_there(out / name)
-    doubtful = present - _manifest_paths(out) if present else set()
+    doubtful = present - _manifest_digests(out).keys() if present else set()
     if not doubtful:
         return
     for key, need in needs().items():
@@ -153,14 +158,28 @@ def publish(out: Path, store: Store, unread: Iterable[SynvitaError] = ()) -> int
     Args:
         unread: rows of the annotation file that no request could be made of.
     """
-    with _turn(out / ".work"):
+    with publishing_turn(out / ".work"):
         _tidy(out)
+        published = _manifest_digests(out)
         lines: dict[str, str] = {}
-        for record in store.records():
-            place_videos(out, record)
+        deferred: list[Record] = []
+
+        def place(record: Record, late: bool) -> None:
+            paths = set()
             for name, fields in record.fields["videos"].items():
-                row = {**fields, "sha256": record.artefacts[name].sha256}
-                lines[fields["path"]] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+                path, digest = fields["path"], record.artefacts[name].sha256
+                if not late and published.get(path, digest) != digest:
+                    deferred.append(record)  # nothing later takes the name of what is published
+                elif path not in lines:
+                    paths.add(path)
+                    row = {**fields, "sha256": digest}
+                    lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+            place_videos(out, record, paths)
+
+        for record in store.records():
+            place(record, late=False)
+        for record in deferred:
+            place(record, late=True)
         errors = [*(failure.error for failure in store.quarantined()), *(e.to_record() for e in unread)]
         failures = [json.dumps(error, ensure_ascii=False, sort_keys=True) + "\n" for error in errors]
         write_atomic(out / MANIFEST, "".join(lines[path] for path in sorted(lines)))
@@ -172,7 +191,8 @@ def publish(out: Path, store: Store, unread: Iterable[SynvitaError] = ()) -> int
 
 
 @contextmanager
-def _turn(work: Path) -> Iterator[None]:
+def publishing_turn(work: Path) -> Iterator[None]:
+    """Whoever has it alone writes the folder's tables."""
     with Store(work / "publish") as store:
         while (claim := store.claim("publish")) is None:
             time.sleep(0.1)
@@ -231,19 +251,20 @@ def _tidy(out: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _manifest_paths(out: Path) -> set[str]:
-    """The paths in a manifest of our own writing (`bind` has refused any other)."""
+def _manifest_digests(out: Path) -> dict[str, Any]:
+    """Path -> SHA-256 in a manifest of our own writing (`bind` has refused any other)."""
     try:
         text = (out / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
-        return set()
-    paths = set()
+        return {}
+    digests = {}
     for line in text.splitlines():
         try:
-            paths.add(json.loads(line)["path"])
-        except (ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            digests[str(row["path"])] = row.get("sha256")
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue  # it is about to be written anew
-    return paths
+    return digests
 
 
 def _differences(found: Any, expected: Mapping[str, Any]) -> str:

@@ -133,6 +133,53 @@ def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
     assert [told(path)[0] for path in (tmp_path / "jobs").glob("*.mp4")] == ["a cat"]
 
 
+def test_jobs_stay_what_they_were_when_rows_and_samples_come_and_go(tmp_path):
+    spec, out = write_program(tmp_path), tmp_path / "out"
+    triplets = rows(*(f"a dog of {number} years" for number in range(9)))
+    jobs = {"overrides": {"prompts_per_job": 3}}
+    first = generate_videos(triplets[2:7], spec, out, **jobs)  # 3 + 2
+    before, manifest = videos(out), (out / "manifest.jsonl").read_text().splitlines()
+    assert (first.made, len(before)) == (2, 5)
+
+    again = generate_videos(list(reversed(triplets[2:7])), spec, out, **jobs)
+    assert (again.found, again.made) == (2, 0)
+    more = generate_videos(triplets, spec, out, samples=2, **jobs)
+    assert (more.found, more.made) == (2, 5)  # 13 new requests
+    assert len(videos(out)) == 18
+    assert before.items() <= videos(out).items()
+    assert set(manifest) <= set((out / "manifest.jsonl").read_text().splitlines())
+    whole = videos(out)
+    (out / ".work/jobs.json").write_bytes(b"{")  # the store knows what is made
+    assert generate_videos(triplets[::2], spec, out, **jobs).made == 0
+    name = sorted(whole)[0]
+    (out / name).write_bytes(b"")  # the store's file too: its whole job is made again
+    assert generate_videos(triplets, spec, out, samples=2, **jobs).made == 1
+    assert videos(out) == whole
+
+
+def test_a_job_that_a_row_breaks_is_given_up_with_the_row(tmp_path):
+    spec, out = write_program(tmp_path), tmp_path / "out"
+    triplets = rows("a dog", "a crash", "a cat", "a cow")
+    jobs = {"overrides": {"prompts_per_job": 2}}
+    first = generate_videos(triplets, spec, out, **jobs)
+    assert (first.done, first.failed) == (1, 1)
+    before = videos(out)
+    assert generate_videos(triplets[:1] + triplets[2:], spec, out, **jobs).made == 1
+    assert before.items() <= videos(out).items()
+    assert sorted(told(path)[0] for path in out.glob("*.mp4")) == ["a cat", "a cow", "a dog"]
+    assert quarantine(out) == []
+
+
+def test_shards_plan_the_same_jobs(tmp_path):
+    spec, out = write_program(tmp_path), tmp_path / "out"
+    triplets = rows(*(f"a dog of {number} years" for number in range(7)))
+    jobs = {"overrides": {"prompts_per_job": 2}}
+    made = [generate_videos(triplets, spec, out, shard=shard, **jobs).made for shard in ("1/3", "0/3", "2/3")]
+    assert sum(made) == 4
+    assert len(videos(out)) == 7
+    assert sorted(told(path)[3] for path in out.glob("*.mp4")) == [1] + [2] * 6
+
+
 def write_script(folder, body):
     """The SPEC of a program in which `clip` is a video, `out` the folder and `write(name)` makes an output."""
     write_program(folder)
