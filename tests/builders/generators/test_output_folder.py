@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from small_program import rows, told, videos, write_program
 
-from synvita_data.builders.generators import generate_videos, open_generator
+from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
 from synvita_data.builders.sources import open_source
+from synvita_data.engine import run_job
 from synvita_data.errors import SourceError, SynvitaError
 
 CAPTIONS = ("a dog", "a cat", "a cow", "a hen")
@@ -126,6 +127,21 @@ def test_files_of_others_are_never_replaced(tmp_path):
         generate_videos(triplets, spec, other)
     with pytest.raises(SynvitaError, match="not a folder"):
         generate_videos(triplets, spec, taken)
+
+
+def test_what_is_published_keeps_its_name_when_the_store_has_another(tmp_path):
+    spec, out, two = write_program(tmp_path / "program"), tmp_path / "out", {"prompts_per_job": 2}
+    triplets = rows(*CAPTIONS)
+    generate_videos(triplets, spec, out, overrides=two)
+    before, manifest = videos(out), (out / "manifest.jsonl").read_bytes()
+    generator = open_generator(spec, two)
+    for size in (1, 3):  # other jobs of the same rows, as of a run that planned at the same moment
+        requests = tuple(make_requests(triplets[:size], 1))
+        assert run_job(GenerateJob(generator, requests, out)).made == 1
+    assert videos(out) != before  # what is made last was put there
+    assert generate_videos(triplets, spec, out, overrides=two).made == 0
+    assert videos(out) == before
+    assert (out / "manifest.jsonl").read_bytes() == manifest
 
 
 def test_a_folder_in_the_place_of_a_video_is_named(made):
