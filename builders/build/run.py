@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.captions import Span
-from synvita_data.errors import ScoreError, SynvitaError, VideoError
+from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.lcs import shared_spans
 from synvita_data.real_videos import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
@@ -34,7 +34,7 @@ from .options import BuildOptions
 from .report import config_record
 from .rows import RealFile, make_rows
 from .shards import Shard, plan_shards, shard_key_parts, write_shard
-from .videos import check_videos
+from .videos import agreed, check_videos
 
 # Raise it when equal rows would be written as other bytes.
 WRITER_VERSION = 1
@@ -191,7 +191,7 @@ def _check(
         candidates = found.of(triplet)
         good = []
         for video in candidates:
-            state = real_state if isinstance(real_state, SynvitaError) else _agree(video, checked[video.path])
+            state = real_state if isinstance(real_state, SynvitaError) else agreed(video, checked[video.path])
             if isinstance(state, SynvitaError):
                 row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)
                 set_aside("videos", row_id, state)
@@ -228,19 +228,6 @@ def _check_scores(
             found="; ".join(map(str, found)) or "no scores",
             expected=f"scores under row ids of the dataset, or row numbers of {options.triplets.name} from 0",
         )
-
-
-def _agree(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:
-    """The checked SHA-256, unless the video's maker noted another one."""
-    if isinstance(state, str) and video.sha256 is not None and video.sha256 != state:
-        return VideoError(
-            "a video is not the one its manifest describes",
-            file=video.path,
-            found=f"sha256 {state}",
-            expected=f"sha256 {video.sha256}",
-            fix="Generate it again, or mend the manifest",
-        )
-    return state
 
 
 def _spans(options: BuildOptions) -> Callable[[str, str], tuple[list[Span], list[Span]]]:

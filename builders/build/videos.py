@@ -13,6 +13,8 @@ from synvita_data.files import sha256_file
 from synvita_data.store import Claim, Store, work_key
 from synvita_data.store.settle import settle
 
+from ..sources import SyntheticVideo
+
 # Raise it when the check changes its mind about files it has already seen.
 CHECK_VERSION = 2
 
@@ -98,3 +100,20 @@ class QuarantinedVideo(VideoError):
 
     def to_record(self) -> dict[str, Any]:
         return {**super().to_record(), "reason": self.reason}
+
+
+def agreed(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:
+    """The checked SHA-256 of a video, unless its maker noted another one.
+
+    Args:
+        state: what `check_videos` found.
+    """
+    if isinstance(state, str) and video.sha256 is not None and video.sha256 != state:
+        return VideoError(
+            "a video is not the one its manifest describes",
+            file=video.path,
+            found=f"sha256 {state}",
+            expected=f"sha256 {video.sha256}",
+            fix="Generate it again, or mend the manifest",
+        )
+    return state

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.errors import SynvitaError
 from synvita_data.schema import Triplet, make_row_id
 from synvita_data.store import Store
 
-from ..build.videos import check_videos
-from ..sources import FoundVideos, SyntheticVideo
+from ..build.videos import agreed, check_videos
+from ..sources import FoundVideos
 from .job import VqaRow
 
 
@@ -70,21 +70,9 @@ def plan_rows(
             if row_id in seen:  # a pair that the annotations have twice
                 continue
             seen.add(row_id)
-            state = _agreed(video, checked[video.path])
+            state = agreed(video, checked[video.path])
             if isinstance(state, SynvitaError):
                 plan.set_aside(state, row_id)
             else:
                 plan.rows.append(VqaRow(row_id, str(video.path), state, triplet.caption, triplet.neg_caption))
     return plan
-
-
-def _agreed(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:
-    if isinstance(state, str) and video.sha256 is not None and video.sha256 != state:
-        return VideoError(
-            "a video is not the one its manifest describes",
-            file=video.path,
-            found=f"sha256 {state}",
-            expected=f"sha256 {video.sha256}",
-            fix="Generate it again, or mend the manifest",
-        )
-    return state
