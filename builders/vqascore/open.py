@@ -1,13 +1,10 @@
 """From a `VqaModel` to a loaded scorer; this is where torch and transformers come in."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import SynvitaError
 from synvita_data.scoring.device import pick_device, torch_dtype
-from synvita_data.scoring.weights_file import check_complete
+from synvita_data.scoring.weights_file import check_complete, explained
 
 from .models import CHAT, CLIP_FLANT5, INSTRUCTBLIP, LLAVA, VqaModel
 from .scorer import VqaScorer
@@ -28,13 +25,16 @@ def open_scorer(
     Raises:
         SynvitaError: what is wrong with the model, its files or these choices.
     """
+    import torch
+
     shape = model.shape(preprocessing)
     weights, place = torch_dtype(dtype), pick_device(device)
     if model.kind in (CLIP_FLANT5, INSTRUCTBLIP):
         from .t5 import refuse_float16
 
         refuse_float16(model.label, dtype)
-    with _explained(model.location):
+    # Memory is the engine's business.
+    with explained(model.location, unchanged=(MemoryError, torch.OutOfMemoryError)):
         if model.kind == CLIP_FLANT5:
             from .clip_flant5 import ClipFlanT5Scorer
             from .clip_flant5_weights import load_clip_flant5
@@ -97,21 +97,3 @@ def _flan_t5_tokenizer(model: VqaModel) -> Any:
     if own:
         return AutoTokenizer.from_pretrained(model.location, revision=model.hub_revision)
     return AutoTokenizer.from_pretrained(FLAN_T5)
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Whatever goes wrong while a model is read becomes an error that names it; memory is the engine's business."""
-    import torch
-
-    try:
-        yield
-    except (SynvitaError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
-        raise SynvitaError(
-            "cannot load the model",
-            file=name,
-            found=(str(error).strip() or type(error).__name__).splitlines()[0],
-            fix="Check the name, and that all files of the model are whole",
-        ) from error

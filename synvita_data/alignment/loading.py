@@ -5,8 +5,6 @@ All that can be wrong is looked for before weights are read: the model is first 
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,8 @@ from ..errors import HubError, SynvitaError
 from ..files import sha256_file
 from ..prompts import PROMPTS
 from ..scoring.device import pick_device, torch_dtype
-from ..scoring.weights_file import check_complete, model_revision
+from ..scoring.weights_file import check_complete, explained, model_revision
 from .families import get_family
-from .families.family import Family
 from .model import AlignmentModel
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -114,7 +111,7 @@ def load_alignment_model(
     place = None if device_map else pick_device(device)
     kind = family.network_class()
     name, revision = checkpoint.base, checkpoint.revision
-    with _explained(name, family.advice):
+    with explained(name, family.advice):
         processor = transformers.AutoProcessor.from_pretrained(name, revision=revision)
         config = kind.config_class.from_pretrained(name, revision=revision)
         with torch.device("meta"):
@@ -123,7 +120,7 @@ def load_alignment_model(
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
     del empty
-    with _explained(name, family.advice):
+    with explained(name, family.advice):
         model, loading = kind.from_pretrained(
             name, revision=revision, dtype=weights, device_map=device_map, output_loading_info=True
         )
@@ -134,26 +131,10 @@ def load_alignment_model(
     if checkpoint.adapter is not None:
         from peft import PeftModel
 
-        with _explained(str(checkpoint.adapter_name)):
+        with explained(str(checkpoint.adapter_name)):
             model = PeftModel.from_pretrained(model, checkpoint.adapter)
         version = f"{version}+{checkpoint.adapter_revision}"
     return AlignmentModel(model, processor, prompt=prompt, attention=attention).eval(), version
-
-
-@contextmanager
-def _explained(name: str, advice: str = Family.advice) -> Iterator[None]:
-    """Whatever goes wrong while a checkpoint is read becomes an error that names it."""
-    try:
-        yield
-    except SynvitaError:
-        raise
-    except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
-        raise SynvitaError(
-            "cannot load the model",
-            file=name,
-            found=(str(error).strip() or type(error).__name__).splitlines()[0],
-            fix=advice,
-        ) from error
 
 
 def _with_adapter(base: Checkpoint, name: str, revision: str | None, *, named: bool) -> Checkpoint:

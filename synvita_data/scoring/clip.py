@@ -15,7 +15,7 @@ from ..video import FramePolicy, Frames
 from .decode_ahead import decode_ahead
 from .device import one_cpu_thread, pick_device, torch_dtype
 from .protocol import ItemScores, ScoreKind, ScoringItem
-from .weights_file import check_complete, model_revision
+from .weights_file import check_complete, explained, model_revision
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
 DEFAULT_FRAMES = FramePolicy(count=8, rule="segment-midpoints")  # at stored size; the processor resizes
@@ -60,18 +60,11 @@ class ClipScorer:
         self.frames = frames or DEFAULT_FRAMES
         self._device = pick_device(device)
         weights = torch_dtype(dtype)
-        try:
+        with explained(name):
             self._model, loading = AutoModel.from_pretrained(
                 name, revision=revision, dtype=weights, output_loading_info=True
             )
             self._processor = AutoProcessor.from_pretrained(name, revision=revision)
-        except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
-            raise SynvitaError(
-                "cannot load the model",
-                file=name,
-                found=(str(error).strip() or type(error).__name__).splitlines()[0],
-                fix="Check the name, and that all files of the model are whole",
-            ) from error
         if not hasattr(self._model, "get_image_features") or not hasattr(self._model, "get_text_features"):
             raise SynvitaError(
                 "not a model that embeds frames and texts",

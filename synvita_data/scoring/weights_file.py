@@ -1,12 +1,42 @@
 """What a checkpoint is: its revision, which changes whenever its scores may change, and that it is whole."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import SynvitaError
 from ..files import sha256_file
+
+WHOLE_FILES = "Check the name, and that all files of the model are whole"
+
+
+@contextmanager
+def explained(
+    name: str, advice: str = WHOLE_FILES, *, unchanged: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """Whatever goes wrong while a checkpoint is read becomes an error that names it.
+
+    Args:
+        name: of the checkpoint. advice: what to do.
+        unchanged: what goes on as it is, beside our own errors.
+
+    Raises:
+        SynvitaError: in place of any other exception.
+    """
+    passed: tuple[type[BaseException], ...] = (SynvitaError, *unchanged)
+    try:
+        yield
+    except passed:
+        raise
+    except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
+        raise SynvitaError(
+            "cannot load the model",
+            file=name,
+            found=(str(error).strip() or type(error).__name__).splitlines()[0],
+            fix=advice,
+        ) from error
 
 
 def model_revision(name: str, model: Any) -> str:

@@ -18,6 +18,7 @@ from ...captions import Text
 from ...errors import TokenizerError
 from ...masking import MaskedPrompt, mask_prompt
 from ...prompts import Prompt
+from ...scoring.weights_file import WHOLE_FILES
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
 
@@ -86,7 +87,7 @@ class Family(ABC):
     lora_targets: ClassVar[str] = (
         r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
-    advice: ClassVar[str] = "Check the name, and that all files of the model are whole"
+    advice: ClassVar[str] = WHOLE_FILES
     cache_inputs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: Any, processor: Any) -> None:
