@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import HubError, SynvitaError
+from synvita_data.errors import SynvitaError
 
 from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
 from .output_folder import MERGED, different_keys, is_finished
-from .publish import push_model
+from .publish import check_visibility, push_model
 from .recipe import Recipe
 from .run_record import read_run_record
 
@@ -40,13 +40,8 @@ def check_afterwards(recipe: Recipe) -> None:
         hub = HubRepo(options.push_to, repo_type="model")
         hub.check_token()
         state = hub.state()
-        if state is not None and options.push_private and not state.private:
-            raise HubError(
-                "the repository is public",
-                file=options.push_to,
-                expected="a private one",
-                fix="Make it private on the Hub, or leave push_private out",
-            )
+        if state is not None:
+            check_visibility(state, options.push_to, private=options.push_private)
 
 
 def is_left_to_do(recipe: Recipe) -> bool:

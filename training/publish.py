@@ -7,7 +7,7 @@ from typing import Any
 
 from synvita_data.alignment.loading import TRAINING_ARGUMENTS
 from synvita_data.errors import HubError
-from synvita_data.hub import HubRepo, LocalFile
+from synvita_data.hub import HubRepo, LocalFile, RepoState
 
 from .card import render_model_card
 from .run_record import FILE, as_json, public_record, read_run_record
@@ -55,13 +55,8 @@ def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str 
         hub.create(private=private)
         state = hub.state()
         assert state is not None
-    elif private and not state.private:
-        raise HubError(
-            "the repository is public",
-            file=repo_id,
-            expected="a private one",
-            fix="Make it private on the Hub, or leave push_private out",
-        )
+    else:
+        check_visibility(state, repo_id, private=private)
     there = hub.snapshot("main").files
     changed = [file for file in upload if not file.equals(there.get(file.path))]
     if not changed:
@@ -70,6 +65,21 @@ def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str 
         changed, [], message=f"Fine-tune {record['recipe']['name']} with synvita-data", parent=state.head
     )
     return done.commit
+
+
+def check_visibility(state: RepoState, repo_id: str, *, private: bool) -> None:
+    """Complain when a private repository was asked for and `repo_id` is a public one.
+
+    Raises:
+        HubError: it is.
+    """
+    if private and not state.private:
+        raise HubError(
+            "the repository is public",
+            file=repo_id,
+            expected="a private one",
+            fix="Make it private on the Hub, or leave push_private out",
+        )
 
 
 def _public_arguments(folder: Path) -> dict[str, Any]:
