@@ -1,9 +1,8 @@
 """Many texts of one video: what sharing the video saves against one forward per pair, in time and memory.
 
     python benchmarks/scoring.py [--small] [--rounds 3]
-    python benchmarks/scoring.py --gpu [--videos 16]       # random 7B Video-LLaVA, bf16, on CUDA
 
-Prints one line a figure: `name: value unit (goal …) ok|short`. On a CPU the model is narrow (512 wide, four
+Prints one line a figure: `name: value unit (goal …) ok|short`. The model is narrow (512 wide, four
 layers) with random weights, but the tokens are Video-LLaVA's: eight frames of 257 tokens and captions of the
 length of SSv2's. Both sides run in turns in this one process, and the best round of each counts, so that
 what else the machine does falls on both. A plain forward costs the same for every pair (but for a few tokens),
@@ -12,7 +11,6 @@ so a few pairs are timed and multiplied.
 
 import argparse
 import json
-import random
 import resource
 import subprocess
 import sys
@@ -21,8 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
+from gpu_parts.shapes import captions, clip
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
@@ -30,12 +28,9 @@ from synvita_data.alignment import AlignmentModel, PreparedVideo
 from synvita_data.alignment.packing import pack
 from synvita_data.captions import Text
 from synvita_data.tiny_models import make_tiny
-from synvita_data.tiny_models.corpus import EVERYDAY
-from synvita_data.video.frames import Frames
 
 logging.disable_progress_bar()
 logging.set_verbosity_error()
-H200_BF16 = 790e12  # FLOP/s a dense product reaches
 
 
 def figure(name: str, value: float, unit: str, goal: float | None = None, *, at_most: bool = False) -> None:
@@ -46,18 +41,6 @@ def figure(name: str, value: float, unit: str, goal: float | None = None, *, at_
     ok = value <= goal if at_most else value >= goal
     sign = "<=" if at_most else ">="
     print(f"{name}: {value:.3g} {unit} (goal {sign} {goal:.3g}) {'ok' if ok else 'short'}", flush=True)
-
-
-def captions(count: int, seed: int = 0) -> list[Text]:
-    """Different captions of everyday words, 14 to 24 each: about 27 tokens behind the prefix."""
-    rng = random.Random(seed)
-    words = sorted({word.strip(".,") for sentence in EVERYDAY for word in sentence.split()})
-    return [Text(" ".join(rng.choices(words, k=rng.randint(14, 24))) + ".") for _ in range(count)]
-
-
-def clip(seed: int, frames: int = 8, side: int = 224) -> Frames:
-    pixels = np.random.default_rng(seed).integers(0, 256, (frames, side, side, 3), dtype=np.uint8)
-    return Frames(pixels, tuple(range(frames)), tuple(map(float, range(frames))), 1.0, "noise", "none")
 
 
 def narrow_model(folder: Path, small: bool) -> AlignmentModel:
@@ -84,8 +67,6 @@ def in_turns(rounds: int, **sides: Callable[[], object]) -> dict[str, float]:
         for name, run in sides.items():
             started = time.perf_counter()
             run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
             best[name] = min(best[name], time.perf_counter() - started)
     return best
 
@@ -165,82 +146,10 @@ def measure_peak(side: str, small: bool, count: int) -> None:
         print(json.dumps((high - before) / 1e6))
 
 
-def seven_billion() -> AlignmentModel:
-    """Random weights in the shape of LanguageBind/Video-LLaVA-7B-hf, made on the GPU."""
-    from transformers import (
-        CLIPVisionConfig,
-        LlamaConfig,
-        VideoLlavaConfig,
-        VideoLlavaForConditionalGeneration,
-    )
-
-    with tempfile.TemporaryDirectory() as folder:
-        processor = AutoProcessor.from_pretrained(
-            make_tiny("video_llava", folder, image_size=224, patch_size=14, positions=4096)
-        )
-    config = VideoLlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=1024,
-            intermediate_size=4096,
-            num_hidden_layers=24,
-            num_attention_heads=16,
-            image_size=224,
-            patch_size=14,
-            projection_dim=768,
-        ),
-        text_config=LlamaConfig(vocab_size=32_064, max_position_embeddings=4096, pad_token_id=0),
-        image_token_index=processor.image_token_id,
-        video_token_index=processor.video_token_id,
-    )
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda"):
-        model = VideoLlavaForConditionalGeneration(config)
-    torch.set_default_dtype(torch.float32)
-    return AlignmentModel(model, processor).eval()
-
-
-def on_gpu(videos: int, rounds: int) -> None:
-    """Share of the bound: FLOP of the tokens that must be computed, at the speed of dense products."""
-    model = seven_billion()
-    language = model.family.backbone.language_model
-    weights = sum(p.numel() for n, p in language.named_parameters() if "embed_tokens" not in n)
-    tower = sum(p.numel() for p in model.family.backbone.video_tower.parameters())
-    config = model.family.model.config.text_config
-    for count, total in ((18, 216), (49, 588)):
-        texts = captions(count)
-        _, shared_tokens = tokens(model, texts, model.prepare(clip(0)))
-        # A product of two numbers and a sum are two operations; attention looks back on half of the row.
-        attention = 2 * shared_tokens**2 * config.hidden_size * config.num_hidden_layers
-        flop = 2 * (weights * shared_tokens + tower * 8 * 257) + attention
-        prepared = [model.prepare(clip(seed)) for seed in range(videos)]
-        torch.cuda.reset_peak_memory_stats()
-        best = in_turns(
-            rounds,
-            shared=lambda prepared=prepared, texts=texts: [model([v], [texts]).log_odds for v in prepared],
-            packed=lambda prepared=prepared, texts=texts: [
-                model([v], [texts], way="packed").log_odds for v in prepared
-            ],
-            plain=lambda prepared=prepared, texts=texts: [
-                model(prepared[:1], [[text]], way="plain").log_odds for text in texts[:6]
-            ],
-        )
-        seconds = best["shared"] / videos
-        plain = best["plain"] / 6 * count
-        figure(f"{total} x {count} grid", seconds * total, "s")
-        figure(f"{total} x {count} grid, packed", best["packed"] / videos * total, "s")
-        figure(f"{total} x {count} grid, plain", plain * total, "s")
-        figure(f"{total} x {count} grid, faster than plain", plain / seconds, "x")
-        goal = 45.0 if count == 49 else None
-        figure(f"{total} x {count} grid, share of the bound", 100 * flop / H200_BF16 / seconds, "%", goal)
-        figure(f"{total} x {count} grid, peak memory", torch.cuda.max_memory_allocated() / 2**30, "GiB")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gpu", action="store_true", help="random 7B model on CUDA instead")
-    parser.add_argument("--videos", type=int, default=16, help="with --gpu: how many are timed")
     parser.add_argument("--memory-of", choices=("plain", "shared"), help=argparse.SUPPRESS)
     parser.add_argument("--captions", type=int, default=18, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -248,9 +157,6 @@ def main() -> None:
         measure_peak(options.memory_of, options.small, options.captions)
         return
     with torch.inference_mode():
-        if options.gpu:
-            on_gpu(options.videos, options.rounds)
-            return
         with tempfile.TemporaryDirectory() as folder:
             model = narrow_model(Path(folder), options.small)
         model([clip(0)], [captions(2)])  # warm

@@ -1,7 +1,6 @@
 """A training step of a triplet: eight scores behind two shared videos against eight forwards, in time and memory.
 
     python benchmarks/training_step.py [--small] [--rounds 3]
-    python benchmarks/training_step.py --gpu               # random 7B Video-LLaVA with LoRA, bf16, on CUDA
 
 Prints one line a figure: `name: value unit (goal …) ok|short`. A step is forward, the objective (Eq. 7) and
 backward into LoRA (r 32, every linear layer of the language model). On a CPU the model is narrow (512 wide, four
@@ -30,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_parts.shapes import clip
 from peft import LoraConfig, get_peft_model
-from scoring import H200_BF16, clip, figure, narrow_model, seven_billion
-from scoring import in_turns as in_turns_by_the_clock
+from scoring import figure, narrow_model
 from torch import Tensor
 
 from synvita_data.alignment import AlignmentModel, EncodedVideo, PreparedVideo
@@ -294,78 +293,15 @@ def measure_peak(side: str, small: bool) -> float:
     return max(high - before, 1) / 1e6
 
 
-def on_gpu(rounds: int) -> None:
-    """Share of the bound: FLOP of the tokens that must be computed, at the speed of dense products.
-
-    Weights are bf16 and frozen, LoRA's fp32 under autocast, as a Trainer with `bf16=True` has them; dropout 0.05.
-    """
-    model = with_lora(seven_billion(), dropout=0.05)
-    texts = fixed_texts()
-    for checkpointing in (False, True):
-        if checkpointing:
-            model.family.model.gradient_checkpointing_enable({"use_reentrant": False})
-        for triplets in (1, 2, 4):
-            videos = [model.prepare(clip(seed)) for seed in range(2 * triplets)]
-            name = f"7B, {triplets} triplet(s) a step{', gradient checkpointing' if checkpointing else ''}"
-            step = Step(model, texts, videos)
-            sides: dict[str, Callable[[], object]] = {"packed": under_autocast(step.packed)}
-            if triplets == 1:
-                sides["plain"] = under_autocast(step.plain)
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            try:
-                sides["packed"]()
-                memory = torch.cuda.max_memory_allocated() / 2**30
-                best = in_turns_by_the_clock(rounds, **sides)
-            except torch.OutOfMemoryError:
-                print(f"{name}: does not fit")
-                continue
-            seconds = best["packed"] / triplets
-            figure(f"{name}: seconds a triplet", seconds, "s")
-            bound = flop(model, texts, videos[0]) / H200_BF16
-            goal = None if checkpointing else 45.0  # checkpointing runs every forward twice
-            figure(f"{name}: share of the bound ({bound:.3f} s)", 100 * bound / seconds, "%", goal)
-            figure(f"{name}: peak memory", memory, "GiB")
-            if "plain" in best:
-                figure(f"{name}: faster than eight plain forwards", best["plain"] / best["packed"], "x")
-
-
-def under_autocast(run: Callable[[], object]) -> Callable[[], object]:
-    def cast() -> object:
-        with torch.autocast("cuda", torch.bfloat16):
-            return run()
-
-    return cast
-
-
-def flop(model: AlignmentModel, texts: Texts, video: PreparedVideo) -> float:
-    """Of a triplet: forward, and backward to activations only, since the weights are frozen. LoRA, the head's
-    eight rows and norms are left out."""
-    tokens, _ = token_counts(model, texts, video)
-    language, config = model.family.language_model, model.family.model.config.text_config
-    weights = sum(
-        p.numel() for n, p in language.named_parameters() if "lora_" not in n and "embed_tokens" not in n
-    )
-    tower = sum(p.numel() for p in model.family.backbone.video_tower.parameters())
-    # A product of two numbers and a sum are two operations. Attention looks back on half of the row on average,
-    # in two products; its backward pass has four.
-    attention = 2 * tokens**2 * config.hidden_size * config.num_hidden_layers
-    return 2 * (2 * 2 * weights * tokens + 3 * attention + 2 * tower * video.tokens)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gpu", action="store_true", help="random 7B model on CUDA instead")
     parser.add_argument("--memory-of", choices=("packed", "plain", "released"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not options.gpu:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     if options.memory_of:
         print(json.dumps(measure_peak(options.memory_of, options.small)))
-    elif options.gpu:
-        on_gpu(options.rounds)
     else:
         on_cpu(options.small, 1 if options.small else options.rounds)
 

@@ -38,7 +38,7 @@ from .module import TripletModule, TripletScores
 from .objective import Counts, Terms, combine, counts_of, terms_of
 from .order import CollateRows, Rows, TripletOrder, unfailed
 from .tally import Tally
-from .trainer_checks import check_evaluation, check_made_for, check_rows
+from .trainer_checks import check_evaluation, check_made_for, check_rows, out_of_memory
 from .tuning import make_trainable, trains_only_language
 
 UNFINISHED = ".unfinished"  # in OUTPUT_DIR: the checkpoint that is being written
@@ -205,6 +205,18 @@ class SynViTATrainer(Trainer):
         return total
 
     # Loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As `Trainer.training_step`; a step that does not fit in a GPU's memory says what to set.
+
+        Raises:
+            SynvitaError: out of memory.
+        """
+        try:
+            loss: Tensor = super().training_step(*args, **kwargs)
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(self.args, error) from error
+        return loss
 
     def compute_loss(
         self,

@@ -113,3 +113,24 @@ def _measures(dataset: Any) -> list[str]:
     if isinstance(dataset, Mapping):
         return [f"{name}_{measure}" for name, own in dataset.items() for measure in _measures(own)]
     return sorted(measures_of(dataset))
+
+
+def out_of_memory(args: SynViTAConfig, error: Exception) -> SynvitaError:
+    """What to set where a training step does not fit, those things first that change nothing in what is learned."""
+    ways = []
+    if args.per_device_train_batch_size > 1:
+        ways.append("per_device_train_batch_size=1 with as much more gradient_accumulation_steps")
+    if not args.gradient_checkpointing:
+        ways.append("gradient_checkpointing=true")
+    if args.way != "packed":
+        ways.append("way=packed")
+    if not (args.bf16 or args.fp16):
+        ways.append("bf16=true")
+    ways.append("fewer frames, or shorter captions and explanations")
+    return SynvitaError(
+        "a training step does not fit in the memory of the GPU",
+        found=f"{args.per_device_train_batch_size} triplets at once; {str(error).splitlines()[0][:200]}"
+        if str(error)
+        else f"{args.per_device_train_batch_size} triplets at once",
+        fix="Set " + "; or ".join(ways),
+    )

@@ -1,0 +1,111 @@
+"""Many captions of a video with 7B models: speed against plain batches, and against the FLOP that must be."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from synvita_data.alignment import AlignmentModel
+from synvita_data.alignment.packing import pack
+
+from .figures import Figures, dense_rate, flop_of, peak_gib, seconds
+from .shapes import attention_flop, captions, frames_of, language_weights, prompts_of, seven_billion
+
+FAMILIES = ("video_llava", "mplug-owl", "qwen2_5_vl")
+COUNTS = (18, 49)
+GOAL = 45.0  # percent of the bound
+
+
+def run(figures: Figures) -> None:
+    rate = dense_rate(figures)
+    for family in FAMILIES:
+        with figures.step(family):
+            model = seven_billion(family, figures.device, figures.small)
+            with torch.inference_mode():
+                for count in COUNTS:
+                    score(figures, family, model, count, rate)
+            del model
+
+
+def score(figures: Figures, family: str, model: AlignmentModel, count: int, rate: float) -> None:
+    """Seconds a video from prepared frames, tower included, for `count` captions."""
+    name = f"{family}, {count} captions"
+    texts = captions(count)
+    videos = [
+        model.prepare(frames_of(family, seed, figures.small)) for seed in range(2 if figures.small else 6)
+    ]
+    flop = flop_of_video(model, videos[0], texts)
+    bound = flop / rate
+    rounds = 1 if figures.small else 3
+    taken = {}
+    for way in ("packed", "cached"):
+        taken[way] = seconds(lambda way=way: [model([v], [texts], way=way).log_odds for v in videos], rounds)
+        taken[way] /= len(videos)
+    chosen = seconds(lambda: [model([v], [texts]).log_odds for v in videos], rounds) / len(videos)
+    figures.add(
+        f"{name}: packed {1e3 * taken['packed']:.1f}, cached {1e3 * taken['cached']:.1f}, chosen",
+        1e3 * chosen,
+        "ms/video",
+    )
+    figures.add(f"{name}: videos a second", 1 / chosen, "1/s")
+    figures.add(
+        f"{name}: share of the bound of {1e3 * bound:.1f} ms",
+        100 * bound / chosen,
+        "%",
+        None if figures.small else GOAL,
+    )
+    figures.add(
+        f"{name}: peak memory, model included", peak_gib(lambda: model([videos[0]], [texts]).log_odds), "GiB"
+    )
+    encode = seconds(lambda: [model.encode(v) for v in videos], rounds) / len(videos)
+    figures.add(f"{name}: of it the vision tower", 1e3 * encode, "ms/video")
+    plain, batch = best_plain(figures, model, videos[0], texts)
+    figures.add(
+        f"{name}: plain batches of {batch} (the fastest size), tower run for every pair",
+        1e3 * plain,
+        "ms/video",
+    )
+    figures.add(f"{name}: faster than plain batches", plain / chosen, "x")
+    encoded = model.encode(videos[0])
+    plain_features = seconds(lambda: model([encoded], [texts], way="plain", plain_batch=batch), 1)
+    shared_features = seconds(lambda: model([encoded], [texts]).log_odds, rounds)
+    figures.add(f"{name}: the same with the tower's features at hand", plain_features / shared_features, "x")
+    agree(figures, name, model, videos[0], texts)
+    if count == COUNTS[0]:
+        figures.profile(f"scoring-{family}-{count}", lambda: model([videos[1]], [texts]).log_odds)
+
+
+def flop_of_video(model: AlignmentModel, video: Any, texts: Any) -> float:
+    """The least that scoring these texts takes: the tower once, the prefix once, each text's own tokens once."""
+    packed = pack(prompts_of(model, texts, video))
+    branches = np.bincount(packed.branch[packed.prefix :]).tolist()
+    encoded = model.encode(video)
+    tower = flop_of(lambda: model.encode(video)) + flop_of(lambda: model.family.tokens([encoded.features]))
+    attention = attention_flop(model, packed.prefix, branches)
+    return tower + 2 * language_weights(model) * len(packed) + attention
+
+
+def best_plain(figures: Figures, model: AlignmentModel, video: Any, texts: Any) -> tuple[float, int]:
+    """Least seconds of one forward a pair, in batches that fill the GPU, over some batch sizes."""
+    best = (math.inf, 0)
+    for batch in (3,) if figures.small else (8, 18, 49):
+        if batch > len(texts) and batch != 8:
+            continue
+        try:
+            taken = seconds(lambda batch=batch: model([video], [texts], way="plain", plain_batch=batch), 1)
+        except torch.OutOfMemoryError:
+            break
+        best = min(best, (taken, batch))
+    return best
+
+
+def agree(figures: Figures, name: str, model: AlignmentModel, video: Any, texts: Any) -> None:
+    """The ways in bf16: a difference is rounding of bf16, to be seen beside the spread of the scores."""
+    found = {way: model([video], [texts], way=way).log_odds for way in ("plain", "packed", "cached")}
+    spread = float(found["plain"].std())
+    for way in ("packed", "cached"):
+        apart = float((found[way] - found["plain"]).abs().max())
+        figures.add(
+            f"{name}: {way} - plain in bf16, largest (spread of scores {spread:.2g})", apart, "log-odds"
+        )
