@@ -12,16 +12,18 @@ from ..errors import SynvitaError
 from ..prompts import Prompt, get_prompt
 from ..video.frames import Frames
 from . import ways
-from .attention import SPLIT, set_attention
+from .attention import SPLIT, set_attention, set_window_attention
 from .families import get_family
 from .families.family import PreparedVideo
 from .prompting import Description, Explanation, Prompter, PromptTokens
 from .ways import WAYS, EncodedVideo
 
 ATTENTION = ("split", "sdpa", "eager")
-# From how many texts of a video on the cache is at least as fast as one packed row, in less memory
-# (benchmarks/scoring.py: at 18 packed is faster by a little, at 49 the cache).
-CACHED_FROM = 24
+# From how many texts of a video on the cache is at least as fast as one packed row, in less memory: on a CPU
+# (benchmarks/scoring.py: at 18 packed is faster by a little, at 49 the cache), and on a GPU, where two short passes
+# take longer than a long one (benchmarks/gpu.py: packed 123 ms, cached 132 ms at 49 texts of Video-LLaVA-7B).
+CACHED_FROM = {"cpu": 24}
+CACHED_FROM_ON_GPU = 96
 
 Video = Frames | PreparedVideo | EncodedVideo
 
@@ -88,7 +90,11 @@ class AlignmentModel(nn.Module):
         self.family = get_family(stock.config.model_type)(stock, processor)
         self.prompt: Prompt = get_prompt(prompt or self.family.default_prompt)
         self.prompter = Prompter(self.family, self.prompt)
+        # Of PEFT. In a tuple: they are children of the model already.
+        self._adapters = tuple(part for part in stock.modules() if hasattr(part, "cast_input_dtype_enabled"))
         set_attention(stock, SPLIT if attention == "split" else attention)
+        if attention == "split" and self.family.windowed_tower is not None:
+            set_window_attention(self.family.windowed_tower)
 
     def prepare(self, frames: Frames) -> PreparedVideo:
         """The processor's work on the CPU; safe in threads, while the model works on another video."""
@@ -98,6 +104,15 @@ class AlignmentModel(nn.Module):
         """The vision tower's work, to be used for any number of texts."""
         prepared = self.prepare(video) if isinstance(video, Frames) else video
         return self._encoded([EncodedVideo(prepared)])[0]
+
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Compile each layer of the language model with `torch.compile`, for sequences of any length.
+
+        Args:
+            backend: of torch.compile.
+        """
+        for layer in self.family.language_model.layers:
+            layer.compile(dynamic=True, backend=backend)
 
     def forward(
         self,
@@ -131,11 +146,14 @@ class AlignmentModel(nn.Module):
                 or with special tokens.
         """
         _check(videos, texts, way, vocabulary, answers, explanations)
+        self._follow_autocast()
         told = explanations or [None] * len(videos)
         counts = tuple(len(own) for own in texts)
         if way is None:
             branches = [count + (each is not None) for count, each in zip(counts, told, strict=True)]
-            way = choose_way(branches, gradients=torch.is_grad_enabled())
+            way = choose_way(
+                branches, gradients=torch.is_grad_enabled(), device=self.family.model.device.type
+            )
         encoded = [
             video
             if isinstance(video, EncodedVideo)
@@ -158,30 +176,42 @@ class AlignmentModel(nn.Module):
                 states = ways.packed(self.family, encoded, prompts)
             else:
                 states = ways.cached(self.family, encoded, prompts, branch_tokens)
+        # The places are known here: a mask on the device would have the host wait for it.
         explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
-        of_explanation = torch.tensor(explains, device=states.device)
         reads = 1 if answers is None else 2
-        of_texts = states[~of_explanation].view(sum(counts), reads, states.shape[-1])
+        of_texts = ways.rows(states, [place for place, tells in enumerate(explains) if not tells])
+        of_texts = of_texts.view(sum(counts), reads, states.shape[-1])
+        of_explanation = ways.rows(states, [place for place, tells in enumerate(explains) if tells])
         logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
         return AlignmentOutput(
             self._log_odds(of_texts[:, 0]),
             counts,
             way,
-            self._explanation_loss(states[of_explanation], prompts),
+            self._explanation_loss(of_explanation, prompts),
             tuple(sum(len(prompt.targets) for prompt in own) for own in prompts),
             logits,
         )
+
+    def _follow_autocast(self) -> None:
+        """Under autocast an adapter's product is in bf16 or fp16, whatever the dtype of its weights and input. PEFT
+        casts the input to the weights' fp32 first, for which dropout and copies pay twice (a sixth of a step at 7B).
+
+        Set from forward to forward, not for one: gradient checkpointing comes by again in the backward pass.
+        """
+        enabled = not torch.is_autocast_enabled(self.family.model.device.type)
+        for layer in self._adapters:
+            layer.cast_input_dtype_enabled = enabled
 
     def _log_odds(self, states: Tensor) -> Tensor:
         """fp32 [N] from hidden states [N, D]: two rows of the head, never a softmax in the model's dtype or
         in autocast's, whose few distinct values would tie scores that differ."""
         head = self.family.model.get_output_embeddings()
-        rows = list(self.prompter.answer_ids)
+        yes, no = self.prompter.answer_ids
         states = states.to(head.weight.device)
         with torch.autocast(states.device.type, enabled=False):
-            answers = states.float() @ head.weight[rows].float().T
+            answers = states.float() @ torch.stack([head.weight[yes], head.weight[no]]).float().T
             if getattr(head, "bias", None) is not None:
-                answers = answers + head.bias[rows].float()
+                answers = answers + torch.stack([head.bias[yes], head.bias[no]]).float()
             return answers[:, 0] - answers[:, 1]
 
     def _explanation_loss(self, states: Tensor, prompts: Sequence[Sequence[PromptTokens]]) -> Tensor:
@@ -221,8 +251,8 @@ class AlignmentModel(nn.Module):
         return any(p.requires_grad and id(p) not in known for p in stock.parameters())
 
 
-def choose_way(counts: Sequence[int], *, gradients: bool) -> str:
-    """The fastest way for this many texts a video.
+def choose_way(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:
+    """The fastest way for this many texts a video on this type of device.
 
     With gradients texts are packed (gradient checkpointing drops a cache). Without them a lone text has
     nothing to share, few texts are packed, and many go behind a cache.
@@ -230,7 +260,7 @@ def choose_way(counts: Sequence[int], *, gradients: bool) -> str:
     most = max(counts)
     if most == 1:
         return "plain"
-    return "packed" if gradients or most < CACHED_FROM else "cached"
+    return "packed" if gradients or most < CACHED_FROM.get(device, CACHED_FROM_ON_GPU) else "cached"
 
 
 def _check(

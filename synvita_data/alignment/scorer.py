@@ -1,6 +1,7 @@
 """`AlignmentScorer`: N videos times M texts with an alignment model, for `synvita evaluate` and whoever asks."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class AlignmentScorer:
         self._cache = cache
         self._branch_tokens = branch_tokens
         self._device = str(model.family.model.device)
+        # Items whose work may be in line on the device while the next one is prepared for it.
+        self._in_line = 1 if model.family.model.device.type == "cuda" else 0
 
     @property
     def prompt(self) -> str:
@@ -148,40 +151,54 @@ class AlignmentScorer:
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
         """Scores of each item, in order.
 
+        On a GPU an item's scores are given when the next item's work is in line, so that the GPU does not wait
+        for the host between two videos.
+
         Raises:
             CaptionError: a text that cannot be scored with any video (`check_texts` finds it before). What is
                 wrong with one video only is an answer with `error`.
         """
+        waiting: deque[Callable[[], ItemScores]] = deque()
         for item, read in read_ahead(items, self._read, self._workers):
-            if isinstance(read, VideoError):
-                yield ItemScores(item.item_id, None, error=read)
-                continue
-            key, known = read
-            try:
-                with torch.inference_mode(), one_cpu_thread(self._device):
-                    if key is not None or (self._way != "plain" and known.video.features is None):
-                        known = replace(known, video=self.model.encode(known.video.prepared))
-                    scores = self._log_odds(known.video, item.texts)
-            except ContextError as error:  # too many tokens with this video
-                yield ItemScores(item.item_id, None, error=error)
-                continue
-            if key is not None and self._cache is not None:
-                self._cache.put(key, known)
-            details = {name: known.frames[name] for name in ("backend", "timestamps")}
-            yield ItemScores(item.item_id, scores, tuple(known.frames["indices"]), details)
+            waiting.append(self._begin(item, read))
+            while len(waiting) > self._in_line:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
 
-    def _log_odds(self, video: EncodedVideo, texts: tuple[Text, ...]) -> np.ndarray:
-        """float32 [texts]; in smaller rows when a GPU has no memory for these."""
+    def _begin(
+        self, item: ScoringItem, read: tuple[str | None, KnownVideo] | VideoError
+    ) -> Callable[[], ItemScores]:
+        """Start an item's work on the device; what is returned waits for it and gives the answer."""
+        if isinstance(read, VideoError):
+            failed = ItemScores(item.item_id, None, error=read)
+            return lambda: failed
+        key, known = read
+        try:
+            with torch.inference_mode(), one_cpu_thread(self._device):
+                if key is not None or (self._way != "plain" and known.video.features is None):
+                    known = replace(known, video=self.model.encode(known.video.prepared))
+                scores = _on_host(self._log_odds(known.video, item.texts))
+        except ContextError as error:  # too many tokens with this video
+            failed = ItemScores(item.item_id, None, error=error)
+            return lambda: failed
+        if key is not None and self._cache is not None:
+            self._cache.put(key, known)
+        details = {name: known.frames[name] for name in ("backend", "timestamps")}
+        indices = tuple(known.frames["indices"])
+        return lambda: ItemScores(item.item_id, scores(), indices, details)
+
+    def _log_odds(self, video: EncodedVideo, texts: tuple[Text, ...]) -> torch.Tensor:
+        """fp32 [texts]; in smaller rows when a GPU has no memory for these."""
         while True:
             try:
-                output = self.model(
+                return self.model(
                     [video],
                     [texts],
-                    way=self._way or choose_way([len(texts)], gradients=False),
+                    way=self._way
+                    or choose_way([len(texts)], gradients=False, device=torch.device(self._device).type),
                     branch_tokens=self._branch_tokens,
-                )
-                scores: np.ndarray = output.log_odds.cpu().numpy()
-                return scores
+                ).log_odds
             except torch.OutOfMemoryError:
                 if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._way in ("plain", "packed"):
                     raise
@@ -209,6 +226,24 @@ class AlignmentScorer:
             ) from error
         record = {name: value for name, value in frames.record().items() if name != "source"}
         return key, KnownVideo(EncodedVideo(prepared), record)
+
+
+def _on_host(scores: torch.Tensor) -> Callable[[], np.ndarray]:
+    """A copy of scores to the host, put in line behind the work that makes them; waited for when it is called."""
+    if scores.device.type != "cuda":
+        values: np.ndarray = scores.cpu().numpy()
+        return lambda: values
+    copy = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
+    copy.copy_(scores, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record(torch.cuda.current_stream(scores.device))
+
+    def wait() -> np.ndarray:
+        done.synchronize()
+        found: np.ndarray = copy.numpy()
+        return found
+
+    return wait
 
 
 def _changed(policy: FramePolicy, changes: Mapping[str, Any]) -> FramePolicy:

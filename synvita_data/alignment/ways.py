@@ -267,9 +267,14 @@ def _mask(family: Family, mask: Tensor) -> Tensor:
 
 def _read(states: Tensor, reads: Iterable[tuple[int, Iterable[int]]]) -> Tensor:
     """[n, S, D] and pairs of a row and positions in it -> [positions in all, D]."""
-    places = [(row, int(position)) for row, positions in reads for position in positions]
-    rows, columns = torch.tensor(places, device=states.device).T
-    return states[rows, columns]
+    width = states.shape[1]
+    places = [row * width + int(position) for row, positions in reads for position in positions]
+    return rows(states.flatten(0, 1), places)
+
+
+def rows(states: Tensor, places: Sequence[int]) -> Tensor:
+    """[n, D] and numbers of rows -> [places, D]; the host does not wait for the device."""
+    return states.index_select(0, _sent(torch.tensor(places, dtype=torch.long), states.device))
 
 
 def _padded(positions: Tensor, length: int) -> Tensor:
@@ -278,4 +283,10 @@ def _padded(positions: Tensor, length: int) -> Tensor:
 
 
 def _on(family: Family, value: Tensor) -> Tensor:
-    return value.to(family.model.get_input_embeddings().weight.device)
+    return _sent(value, family.model.get_input_embeddings().weight.device)
+
+
+def _sent(value: Tensor, device: torch.device) -> Tensor:
+    """On the device. A plain copy to a GPU first waits for all its work; this one is put in line, and CUDA takes the
+    bytes of unpinned memory before the call returns."""
+    return value.to(device, non_blocking=device.type == "cuda" and value.device.type == "cpu")

@@ -119,6 +119,11 @@ class Family(ABC):
         return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
 
     @property
+    def windowed_tower(self) -> Any | None:
+        """The vision tower, if its attention is that of windows of one sequence; None for others."""
+        return None
+
+    @property
     @abstractmethod
     def video_token(self) -> str:
         """The token whose features come from the video."""

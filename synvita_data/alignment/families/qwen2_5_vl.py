@@ -35,6 +35,10 @@ class Qwen2_5VL(Family):
     def placeholder(self) -> str:
         return f"<|vision_start|>{self.video_token}<|vision_end|>"
 
+    @property
+    def windowed_tower(self) -> Any:
+        return self.backbone.visual
+
     def default_frames(self) -> FramePolicy:
         """Two frames a second, the default of the released code."""
         return FramePolicy(fps=2.0)
