@@ -35,10 +35,10 @@ from typing import Any
 # Section -> seconds it may take on a GPU: what it took on an H100, with room.
 SECTIONS = {
     "numbers": 150,
-    "scoring": 150,
+    "scoring": 140,
     "memory": 90,
-    "training": 210,
-    "vqascore": 120,
+    "training": 170,
+    "vqascore": 80,
     "generation": 150,
 }
 

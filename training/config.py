@@ -129,13 +129,6 @@ class SynViTAConfig(TrainingArguments):
         TUNED,
         "What is trained: adapters of the language model, the language model and its head, or all. Paper: lora.",
     )
-    compile_layers: bool = field(
-        default=False,
-        metadata={
-            "help": "Compile the decoder's layers with torch.compile (torch_compile would try the whole step, which "
-            "breaks at every text): about a minute at the start, faster steps on a GPU. Paper: none."
-        },
-    )
     lora_r: int = field(default=32, metadata={"help": "Rank of the adapters. Paper: 32."})
     lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, times r. Paper: 32."})
     lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters. Paper: 0.05."})
@@ -323,10 +316,6 @@ class SynViTAConfig(TrainingArguments):
             "use_liger_kernel": (
                 bool(self.use_liger_kernel),
                 "False: packed branches need their own attention",
-            ),
-            "torch_compile": (
-                bool(self.torch_compile),
-                "False: set compile_layers, which compiles the decoder's layers and leaves the texts' own shapes alone",
             ),
             "auto_find_batch_size": (
                 bool(self.auto_find_batch_size),

@@ -109,8 +109,6 @@ class SynViTATrainer(Trainer):
             consistency=args.consistency,
             explains=args.explains,
         )
-        if args.compile_layers:
-            alignment.compile_layers()
         before = getattr(module.config, "use_cache", None)
         self._tally = Tally()
         self._tallied = 0

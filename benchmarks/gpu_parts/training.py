@@ -1,7 +1,6 @@
 """A training step of triplets at 7B with LoRA: packed against plain, memory, and what else could do the attention."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +31,10 @@ def run(figures: Figures) -> None:
         steps(figures, model, videos, bound, checkpointing=True)
     with figures.step("attention kernels"):
         kernels(figures, model, videos[0])
-    with figures.step("compiled layers, with gradient checkpointing"):
-        compiled(figures, model, videos, bound, "with gradient checkpointing")
     model.family.model.gradient_checkpointing_disable()
-    with figures.step("compiled layers, without gradient checkpointing"):
-        compiled(figures, model, videos, bound, "without gradient checkpointing")
+    for dynamic in (False, True):
+        with figures.step(f"torch.compile of the decoder's layers, dynamic={dynamic}"):
+            compiled(figures, model, videos, bound, dynamic=dynamic)
 
 
 def flop_of_triplet(model: AlignmentModel, video: Any) -> float:
@@ -159,26 +157,22 @@ def flex(q: Tensor, k: Tensor, v: Tensor, branch: Tensor) -> Callable[[], Tensor
     return lambda: run_flex(q, k, v, block_mask=blocks)
 
 
-def compiled(figures: Figures, model: AlignmentModel, videos: list[Any], bound: float, kind: str) -> None:
-    """The decoder's layers compiled, as `compile_layers=true` has it in the trainer."""
-    if figures.device != "cuda":
-        model.compile_layers(backend="eager")
-    else:
-        model.compile_layers()
-    step = Step(model, fixed_texts(), videos[:2])
-    packed = on(figures, step.packed)
-    first = seconds(packed, 1, 0)
-    taken = seconds(packed, 1 if figures.small else 3, 1)
-    name = f"compiled layers, {kind}"
+def compiled(
+    figures: Figures, model: AlignmentModel, videos: list[Any], bound: float, *, dynamic: bool
+) -> None:
+    """The decoder's layers compiled one by one, without gradient checkpointing; the rest of a step stays as it is."""
+    torch.compiler.reset()
+    for layer in model.family.language_model.layers:
+        layer.compile(dynamic=dynamic, backend="inductor" if figures.device == "cuda" else "eager")
+    try:
+        step = on(figures, Step(model, fixed_texts(), videos[:2]).packed)
+        first = seconds(step, 1, 0)
+        taken = seconds(step, 1 if figures.small else 3, 1)
+    finally:
+        model.zero_grad(set_to_none=True)
+        for layer in model.family.language_model.layers:
+            layer._compiled_call_impl = None
+    name = f"torch.compile of the decoder's layers, dynamic={dynamic}"
     figures.add(f"{name}: the first step", first, "s")
     figures.add(f"{name}: seconds a triplet", taken, "s")
     figures.add(f"{name}: share of the bound", 100 * bound / taken, "%", None if figures.small else GOAL)
-    figures.add(f"{name}: peak memory", peak_gib(packed), "GiB")
-    # A step of another length uses what is compiled already.
-    longer = on(figures, Step(model, longer_texts(), videos[:2]).packed)
-    figures.add(f"{name}: a step of another length, its first time", seconds(longer, 1, 0), "s")
-
-
-def longer_texts() -> Any:
-    """The fixed triplet with some words more."""
-    return tuple(replace(text, caption=text.caption + " They are out of breath.") for text in fixed_texts())

@@ -105,15 +105,6 @@ class AlignmentModel(nn.Module):
         prepared = self.prepare(video) if isinstance(video, Frames) else video
         return self._encoded([EncodedVideo(prepared)])[0]
 
-    def compile_layers(self, backend: str = "inductor") -> None:
-        """Compile each layer of the language model with `torch.compile`, for sequences of any length.
-
-        Args:
-            backend: of torch.compile.
-        """
-        for layer in self.family.language_model.layers:
-            layer.compile(dynamic=True, backend=backend)
-
     def forward(
         self,
         videos: Sequence[Video],

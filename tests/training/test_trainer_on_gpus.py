@@ -1,8 +1,8 @@
-"""What the trainer does for a GPU, as far as a CPU can tell: autocast, compiled layers, a step that does not fit."""
+"""What the trainer does for a GPU, as far as a CPU can tell: autocast, and a step that does not fit."""
 
 import pytest
 import torch
-from small_trainer import arguments, make_trainer, small_rows, step_gradients
+from small_trainer import make_trainer, small_rows
 
 from synvita_data.errors import SynvitaError
 from synvita_data.tiny_models import make_tiny
@@ -51,40 +51,6 @@ def test_without_autocast_peft_casts(checkpoint, tmp_path):
     _scores(trainer, casts=False)
     trainer.module(triplets=trainer.train_dataset[:1])
     assert all(layer.cast_input_dtype_enabled for layer in trainer.alignment._adapters)
-
-
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_compiled_layers_have_the_same_gradients(checkpoint, tmp_path, checkpointing, monkeypatch):
-    """By dynamo's own tracing, without a compiler, which this machine may lack."""
-    plain = make_trainer(checkpoint, tmp_path / "a", small_rows(), max_steps=1)
-    expected, losses = step_gradients(plain)
-    from synvita_data.alignment import AlignmentModel
-
-    stock = AlignmentModel.compile_layers
-    monkeypatch.setattr(AlignmentModel, "compile_layers", lambda self: stock(self, backend="eager"))
-    compiled = make_trainer(
-        checkpoint,
-        tmp_path / "b",
-        small_rows(),
-        max_steps=1,
-        compile_layers=True,
-        gradient_checkpointing=checkpointing,
-    )
-    layers = compiled.alignment.family.language_model.layers
-    assert all(layer._compiled_call_impl is not None for layer in layers)
-    found, own_losses = step_gradients(compiled)
-    assert own_losses == pytest.approx(losses, rel=1e-6)
-    for name, gradient in expected[0].items():
-        torch.testing.assert_close(found[0][name], gradient, atol=1e-6, rtol=1e-4)
-
-
-def test_torch_compile_is_refused_by_name(tmp_path, monkeypatch):
-    for name in ("BACKEND", "MODE", "USE_DYNAMIC"):  # which TrainingArguments sets as it is made
-        monkeypatch.delenv(f"ACCELERATE_DYNAMO_{name}", raising=False)
-        monkeypatch.setenv(f"ACCELERATE_DYNAMO_{name}", "no")
-    with pytest.raises(SynvitaError, match="torch_compile") as caught:
-        arguments(tmp_path, torch_compile=True)
-    assert "compile_layers" in str(caught.value)
 
 
 @pytest.mark.parametrize(
