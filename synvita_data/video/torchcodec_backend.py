@@ -29,15 +29,16 @@ def read_frames(
     try:
         decoder = decoders.VideoDecoder(
             source.content,
+            stream_index=plan.stream,
             dimension_order="NHWC",
             num_ffmpeg_threads=threads or 0,
             transforms=[] if policy.size is None else [transforms.Resize((plan.height, plan.width))],
         )
         check_count(len(decoder), plan, source, "torchcodec")
-        pixels = decoder.get_frames_at(plan.chosen).data.numpy()
+        pixels = decoder.get_frames_at(list(plan.chosen.indices)).data.numpy()
     except (RuntimeError, ValueError) as error:
         raise refused("torchcodec", source, error) from error
-    return plan.frames(pixels, source, "torchcodec")
+    return plan.chosen.frames(pixels, source, "torchcodec")
 
 
 def _import_torchcodec() -> tuple[Any, Any]:
