@@ -63,6 +63,13 @@ class VqaModel:
         return _QUESTIONS.get(self.kind, f"{self.model_type} alignment")
 
     @property
+    def reads_times(self) -> bool:
+        """Whether its scores depend on the times of the frames in the file."""
+        from synvita_data.alignment.families import READS_TIMES  # without torch
+
+        return self.kind == WHOLE_VIDEO and self.model_type in READS_TIMES
+
+    @property
     def default_score(self) -> str:
         """The score its makers use."""
         return "reference" if self.kind in _SHAPES else "first-token"

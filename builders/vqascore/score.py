@@ -143,6 +143,7 @@ def score_videos(
         Store(work / "videos"),
         threads=settings.threads,
         on_checked=on_checked,
+        read_times=any(model.reads_times for model in models),
     )
     if not plan.rows:
         raise SynvitaError(

@@ -30,6 +30,8 @@ KEPT_BYTES = 64 << 20
 _HIDES_FRAMES = frozenset({"vp8"})
 # Containers that store no presentation times; FFmpeg's guesses are wrong where there are B-frames.
 _UNTIMED = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
+# Containers that say at which time the file ends, sound and all, and not how long its parts are.
+_COUNTS_FROM_ZERO = frozenset({"matroska", "flv"})
 # A jump to a later keyframe drains and restarts the decoder: worth it only past this many packets.
 _WORTH_A_JUMP = 6
 
@@ -171,12 +173,12 @@ def _last_length(
     """
     if own > 0 and (is_last_packet or not has_sample_table(container)):
         return own
-    declared = ticks[0] + stream.duration if stream.duration else 0
-    if not declared and own <= 0 and container.duration:  # Matroska: the file's length, sound and all
-        declared = Fraction((container.start_time or 0) + container.duration, av.time_base) // _time_base(
-            stream
-        )
-    return int(declared) - ticks[-1] if declared > ticks[-1] else own
+    declared = 0
+    if stream.duration:
+        declared = ticks[0] + stream.duration
+    elif own <= 0 and container.duration and _COUNTS_FROM_ZERO & set(container.format.name.split(",")):
+        declared = int(Fraction(container.duration, av.time_base) / _time_base(stream))
+    return declared - ticks[-1] if declared > ticks[-1] else own
 
 
 def _time_base(stream: "VideoStream") -> Fraction:

@@ -16,6 +16,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "llava_onevision": ("llava_onevision", "LlavaOnevision"),
     "mplug-owl": ("mplug_owl", "MplugOwl"),
 }
+# Those whose prompts hold the times of the frames in the file.
+READS_TIMES = frozenset({"qwen3_vl"})
 
 
 def get_family(model_type: str) -> type["Family"]:

@@ -21,6 +21,7 @@ from ...prompts import Prompt
 from ...scoring.weights_file import WHOLE_FILES
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
+from . import READS_TIMES
 
 _CAPTION_MARK = "CAPTION-STANDS-HERE"
 
@@ -122,6 +123,11 @@ class Family(ABC):
     def windowed_tower(self) -> Any | None:
         """The vision tower, if its attention is that of windows of one sequence; None for others."""
         return None
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether what stands in a prompt depends on the times of the frames in the file."""
+        return self.model_type in READS_TIMES
 
     @property
     @abstractmethod
