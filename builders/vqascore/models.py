@@ -65,9 +65,11 @@ class VqaModel:
     @property
     def reads_times(self) -> bool:
         """Whether its scores depend on the times of the frames in the file."""
-        from synvita_data.alignment.families import READS_TIMES  # without torch
+        if self.kind != WHOLE_VIDEO:
+            return False
+        from synvita_data.alignment.families import READS_TIMES  # torch, which `find_model` has loaded
 
-        return self.kind == WHOLE_VIDEO and self.model_type in READS_TIMES
+        return self.model_type in READS_TIMES
 
     @property
     def default_score(self) -> str:
