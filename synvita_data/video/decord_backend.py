@@ -48,14 +48,15 @@ def read_frames(
             **size,
         )
         check_count(len(reader), plan, source, "decord")
-        pixels = _in_order(reader, plan) if plan.open_gop else reader.get_batch(plan.chosen.indices).asnumpy()
+        pixels = _in_order(reader, plan) if plan.in_order else reader.get_batch(plan.chosen.indices).asnumpy()
     except decord.DECORDError as error:
         raise refused("decord", source, error) from error
     return plan.chosen.frames(np.ascontiguousarray(pixels), source, "decord")
 
 
 def _in_order(reader: Any, plan: Plan) -> NDArray[np.uint8]:
-    """The chosen frames by reading from the beginning: decord's seeking is off by the frames an open GOP loses."""
+    """The chosen frames by reading from the beginning: decord's seeking is off by the frames an open GOP loses, and
+    lands on other frames in containers without an index (FLV)."""
     pixels = np.empty((len(plan.chosen.indices), plan.height, plan.width, 3), np.uint8)
     for index in range(max(plan.chosen.indices) + 1):
         frame = reader.next()

@@ -11,6 +11,9 @@ from .sampling import FramePolicy
 from .source import Source
 from .timeline import Chosen, Timeline
 
+# Containers with a table of their packets, or with times that can be searched for.
+_INDEXED = frozenset({"mov", "matroska"})
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -18,7 +21,8 @@ class Plan:
 
     Attributes:
         timeline: of the whole file. chosen: frames of it. height, width: of the frames to return.
-        open_gop: whether frames are shown before "their" keyframe.
+        in_order: whether a decoder that seeks by itself may miss: frames are shown before "their" keyframe, or
+            the container has no table of its packets.
         stream: index of the video stream in the file. rivals: other streams that a decoder which chooses by
             itself could take for it.
     """
@@ -27,7 +31,7 @@ class Plan:
     chosen: Chosen
     height: int
     width: int
-    open_gop: bool
+    in_order: bool
     stream: int
     rivals: int
 
@@ -67,6 +71,7 @@ def make_plan(
         index = read_index(container, stream, source, limits)
         frame = first_frame(stream, index, source, limits)
         number = stream.index
+        in_order = index.open_gop or not _INDEXED & set(container.format.name.split(","))
         # A picture has one frame: no decoder prefers it to a video of more.
         rivals = len(video_streams(container)) - 1 + (len(index.order) == 1 and has_pictures(container))
     if index.timeline is None:
@@ -82,4 +87,4 @@ def make_plan(
     shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
     height, width = policy.target_size(*shown)
     check_output(len(chosen.indices), height, width, source, limits)
-    return Plan(index.timeline, chosen, height, width, index.open_gop, number, rivals)
+    return Plan(index.timeline, chosen, height, width, in_order, number, rivals)

@@ -136,9 +136,7 @@ def read_index(
         pts = [pts or 0 for pts in index.pts]  # None only where not shown
         index.order.sort(key=pts.__getitem__)
         ticks = [pts[position] for position in index.order]
-        length = _last_length(
-            ticks, index.order[-1] == len(pts) - 1, lengths[index.order[-1]], container, stream
-        )
+        length = _last_length(ticks, index.order[-1], lengths, container, stream)
         index.timeline = Timeline.from_ticks(ticks, length, _time_base(stream), sound_start(container))
         limits.check("max_seconds", index.timeline.duration, source.name, "seconds")
     return index
@@ -162,16 +160,23 @@ def sound_start(container: "InputContainer") -> float | None:
 
 
 def _last_length(
-    ticks: Sequence[int], is_last_packet: bool, own: int, container: "InputContainer", stream: "VideoStream"
+    ticks: Sequence[int],
+    last: int,
+    lengths: Sequence[int],
+    container: "InputContainer",
+    stream: "VideoStream",
 ) -> int:
     """How long the last frame is on show, in units of the time base; 0 where nothing tells.
 
     Args:
-        ticks: timestamps of the frames, ascending. own: duration of the last one's packet, 0 if unknown.
-        is_last_packet: whether it is also the last of the file. MP4 stores the time to the *next packet*,
-            which is not the next frame where frames are reordered.
+        ticks: timestamps of the frames, ascending. last: position of the last one's packet.
+        lengths: durations of the packets in decoding order, 0 where unknown.
     """
-    if own > 0 and (is_last_packet or not has_sample_table(container)):
+    own = lengths[last]
+    if has_sample_table(container) and last < len(lengths) - 1:
+        # MP4 stores the time to the next packet, which is not the next frame where frames are reordered.
+        own = lengths[-1]
+    elif own > 0:
         return own
     declared = 0
     if stream.duration:

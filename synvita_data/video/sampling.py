@@ -15,7 +15,9 @@ from .errors import FramePolicyError, NoFramesError
 
 BACKENDS = ("pyav", "decord", "torchcodec")
 
-_TICKS = 1_000_000  # a second
+# Times closer than this are one time: start, end and timestamps come from different roundings, to a millionth of
+# a second at least.
+_SAME_TIME = 6e-7
 
 
 def segment_midpoints(frames: int, count: int) -> list[int]:
@@ -198,7 +200,7 @@ def select_frames(
         finish = finish if end is None else min(end, finish)
         looks = math.ceil((finish - begin) * policy.fps) + 1  # one too many at most, which begins at the end
         times = [begin + k / policy.fps for k in range(max(1, looks))]
-        within = [time for k, time in enumerate(times) if k == 0 or _ticks(time) < _ticks(finish)]
+        within = [time for k, time in enumerate(times) if k == 0 or time < finish - _SAME_TIME]
         return [max(_on_show(timestamps, time), first) for time in within]
     return [first + index for index in RULES[policy.rule](stop - first, policy.count or 0)]
 
@@ -231,11 +233,12 @@ def _window(
     first, stop = 0, len(timestamps)
     if start is not None and stop:
         # A video of one picture without a length is on show at its timestamp at least.
-        over = _ticks(start) > _ticks(timestamps[-1]) and _ticks(start) >= _ticks(duration or timestamps[-1])
+        last = timestamps[-1]
+        over = start > last + _SAME_TIME and start >= (duration or last) - _SAME_TIME
         first = stop if over else max(0, _on_show(timestamps, start))
     if end is not None:
-        stop = bisect_left(timestamps, _ticks(end), key=_ticks)
-    if first >= stop or (start is not None and end is not None and _ticks(start) >= _ticks(end)):
+        stop = bisect_left(timestamps, end - _SAME_TIME)
+    if first >= stop or (start is not None and end is not None and start >= end - _SAME_TIME):
         span = f"{timestamps[0]:.3f} to {duration or timestamps[-1]:.3f} s" if timestamps else "no frames"
         raise NoFramesError(
             "no frame lies within the asked time",
@@ -248,12 +251,7 @@ def _window(
 
 def _on_show(timestamps: Sequence[float], time: float) -> int:
     """The last frame whose timestamp is not after `time`; -1 before the first."""
-    return bisect_right(timestamps, _ticks(time), key=_ticks) - 1
-
-
-def _ticks(seconds: float) -> float:
-    """Whole microseconds, in which times are compared: start, end and timestamps come from different roundings."""
-    return seconds if math.isinf(seconds) else round(seconds * _TICKS)
+    return bisect_right(timestamps, time + _SAME_TIME) - 1
 
 
 def _check_size(size: Any) -> int | tuple[int, int]:
