@@ -58,7 +58,7 @@ class FeatureCache:
     ) -> None:
         self._store = Store(root, sync="never")  # a lost file is computed again
         self._tower = tower
-        self._frames = FramePolicy.from_dict(tower["frames"])
+        self._frames = FramePolicy.from_dict(tower.get("frames", {}))
         self._reads_times = reads_times
         self._keep = keep_inputs
         self._max_bytes = max_bytes

@@ -210,7 +210,7 @@ def _score_free(scorer: Scorer, store: Store, keys: dict[str, ScoringItem]) -> G
             claim.release()
 
 
-def _item_key(item: ScoringItem, scorer: Scorer) -> str:
+def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
     video: Any
     if isinstance(item.video, bytes):
         video = hashlib.sha256(item.video).hexdigest()
@@ -219,7 +219,7 @@ def _item_key(item: ScoringItem, scorer: Scorer) -> str:
         video = [item.video.name, status.st_size, status.st_mtime_ns]
     texts = [[text_id, text.hidden] for text_id, text in zip(item.text_ids, item.texts, strict=True)]
     rules: dict[str, Any] = {}
-    if scorer.frames is not None:  # it looks at the video
+    if scorer is not None and scorer.frames is not None:  # it looks at the video
         reads_times = getattr(scorer, "reads_times", False)
         rules = rule_versions(item.video, scorer.frames, item.start, item.end, reads_times=reads_times)
     return work_key(item=item.item_id, video=video, start=item.start, end=item.end, texts=texts, **rules)
