@@ -78,6 +78,13 @@ def probe_videos(
     def probe(item: ScoringItem) -> None:
         info = check_video(item.video, decode_all=decode_all)
         over = info.first_shown + info.duration
+        if item.end is not None and item.end <= info.first_shown:
+            raise NoFramesError(
+                "a clip ends before its video shows anything",
+                file=None if isinstance(item.video, bytes) else item.video,
+                found=f"a first frame at {info.first_shown:.2f} s, a clip up to {item.end:g} s",
+                expected="start and end inside the file",
+            )
         if item.start is not None and item.start >= over:
             raise NoFramesError(
                 "a clip begins behind the end of its video",
