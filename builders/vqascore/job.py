@@ -27,8 +27,8 @@ class VqaRow(NamedTuple):
     Attributes:
         id: of the dataset's row. video: the file. sha256: of its bytes, 64 hex digits, when it was checked.
         caption: t^r. neg_caption: t^s, which the video was made from.
-        other_stream, uneven: whether rules of choosing frames that were mended can change its frames, see
-            `synvita_data.video.rules`.
+        other_stream, other_times: whether its stream, and which ways of telling the times of its frames, are others
+            than before rules were mended, see `synvita_data.video.rules`.
     """
 
     id: str
@@ -37,7 +37,7 @@ class VqaRow(NamedTuple):
     caption: str
     neg_caption: str
     other_stream: bool = False
-    uneven: bool = False
+    other_times: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,9 @@ class VqaScoreJob:
                 captions=[row.neg_caption, row.caption],
                 **common,
                 **named_versions(
-                    window=by_rate, stream=row.other_stream, times=row.uneven and self.model.reads_times
+                    window=by_rate,
+                    stream=row.other_stream,
+                    times=not by_rate and self.model.reads_times in row.other_times,
                 ),
             )
             for row in self.rows

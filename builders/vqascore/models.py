@@ -63,13 +63,13 @@ class VqaModel:
         return _QUESTIONS.get(self.kind, f"{self.model_type} alignment")
 
     @property
-    def reads_times(self) -> bool:
-        """Whether its scores depend on the times of the frames in the file."""
+    def reads_times(self) -> str | None:
+        """How its scores depend on the times of the frames in the file: one of `video.rules.TIMES`, or not."""
         if self.kind != WHOLE_VIDEO:
-            return False
+            return None
         from synvita_data.alignment.families import READS_TIMES  # torch, which `find_model` has loaded
 
-        return self.model_type in READS_TIMES
+        return READS_TIMES.get(self.model_type)
 
     @property
     def default_score(self) -> str:

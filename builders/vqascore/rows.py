@@ -1,13 +1,13 @@
 """Which rows are to be scored: triplets joined with their synthetic videos, each video checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from synvita_data.errors import SynvitaError
 from synvita_data.schema import Triplet, make_row_id
 from synvita_data.store import Store
-from synvita_data.video.rules import comes_evenly, takes_other_stream
+from synvita_data.video.rules import takes_other_stream, takes_other_times
 
 from ..build.videos import agreed, check_videos
 from ..sources import FoundVideos
@@ -44,7 +44,7 @@ def plan_rows(
     *,
     threads: int = 2,
     on_checked: Callable[[int, int], None] | None = None,
-    read_times: bool = False,
+    times: Iterable[str] = (),
 ) -> PlannedRows:
     """Row ids as `synvita build` makes them, with the SHA-256 of each video's bytes.
 
@@ -52,7 +52,7 @@ def plan_rows(
         generator: name in row ids of videos that do not say which model made them.
         store: remembers videos that were checked; the build's own `videos` serves.
         on_checked: called with how many more videos are checked, and how many there are.
-        read_times: find out which videos' frames do not come at a steady rate, for models to which that matters.
+        times: ways in which models are told the times of frames, of `video.rules.TIMES`.
     """
     plan = PlannedRows(unmatched=list(found.unmatched))
     for error in found.quarantined:
@@ -85,7 +85,7 @@ def plan_rows(
                         triplet.caption,
                         triplet.neg_caption,
                         other_stream=takes_other_stream(video.path),
-                        uneven=read_times and not comes_evenly(video.path),
+                        other_times=tuple(way for way in times if takes_other_times(video.path, way)),
                     )
                 )
     return plan

@@ -54,7 +54,7 @@ class FeatureCache:
         keep_inputs: tuple[str, ...] = (),
         max_bytes: int = 100 << 30,
         *,
-        reads_times: bool = False,
+        reads_times: str | None = None,
     ) -> None:
         self._store = Store(root, sync="never")  # a lost file is computed again
         self._tower = tower

@@ -75,8 +75,8 @@ class AlignmentScorer:
         return self.model.prompt.name
 
     @property
-    def reads_times(self) -> bool:
-        """Whether scores depend on the times of the frames in the file, for keys of stored work."""
+    def reads_times(self) -> str | None:
+        """How scores depend on the times of the frames in the file, for keys of stored work."""
         return self.model.family.reads_times
 
     @classmethod

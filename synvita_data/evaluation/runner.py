@@ -220,7 +220,7 @@ def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
     texts = [[text_id, text.hidden] for text_id, text in zip(item.text_ids, item.texts, strict=True)]
     rules: dict[str, Any] = {}
     if scorer is not None and scorer.frames is not None:  # it looks at the video
-        reads_times = getattr(scorer, "reads_times", False)
+        reads_times = getattr(scorer, "reads_times", None)
         rules = rule_versions(item.video, scorer.frames, item.start, item.end, reads_times=reads_times)
     return work_key(item=item.item_id, video=video, start=item.start, end=item.end, texts=texts, **rules)
 

@@ -90,10 +90,11 @@ def has_pictures(container: "InputContainer") -> bool:
 
 
 def choose_stream(container: "InputContainer", source: Source) -> "VideoStream":
-    """The stream that FFmpeg itself takes, and so ffplay, mpv and torchcodec: `av_find_best_stream`, without cover art.
+    """The stream that FFmpeg itself takes, and so ffplay and torchcodec: `av_find_best_stream`, without cover art.
 
     The one that the file marks as the default, unless it is meant for the visually impaired; among equals one of
-    more than a few frames; then the higher bit rate, where the file tells it; then the one with more packets in the first seconds.
+    more than a few frames; then the higher bit rate, where the file tells it; then the one with more packets in
+    the first seconds.
 
     Raises:
         NoVideoStreamError: there is none.
@@ -110,9 +111,7 @@ def choose_stream(container: "InputContainer", source: Source) -> "VideoStream":
     stream = _named_default(streams)
     if stream is None:
         best = container.streams.best("video")
-        stream = next(
-            (each for each in streams if each is best or each.index == getattr(best, "index", None)), None
-        )
+        stream = next((each for each in streams if best is not None and each.index == best.index), None)
     # FFmpeg prefers cover art, or what it cannot decode: the next best, by what the headers tell.
     return stream or max(streams, key=lambda each: (_rank(each), min(5, each.frames), each.bit_rate or 0))
 

@@ -18,9 +18,12 @@ _VERSIONS = {
     "window": 2,
     # 2: the video stream that FFmpeg itself takes (1: the first that is not cover art).
     "stream": STREAM_RULE,
-    # 2: a frame's time is when it is looked at (1: its index by the file's mean rate).
+    # 2: a frame's time is when it is looked at (1: its index by the file's mean rate); a frame of an AVI file
+    # lasts until the next packet that is there (1: all equally long).
     "times": 2,
 }
+# Ways of telling a model the times of frames: by index and rate, or by timestamp.
+TIMES = ("indices", "timestamps")
 
 
 def rule_versions(
@@ -29,22 +32,24 @@ def rule_versions(
     start: float | None = None,
     end: float | None = None,
     *,
-    reads_times: bool = False,
+    reads_times: str | None = None,
 ) -> dict[str, Any]:
     """What a key of work on these frames must hold beside video, policy, start and end: mostly nothing.
 
     Args:
-        reads_times: whether the work depends on the times of the frames, by their indices and the file's rate.
+        reads_times: one of `TIMES` if the work depends on the times of the frames.
 
     Returns:
         {}, or {"rules": {...}} where a newer rule can choose other frames than the first one did: a part of a
         video, frames by rate, a file whose first video stream is not the one to show, and, for work that reads
         times, frames that do not come at a steady rate.
     """
+    window = policy.fps is not None or start is not None or end is not None
     return named_versions(
-        window=policy.fps is not None or start is not None or end is not None,
+        window=window,
         stream=takes_other_stream(video),
-        times=reads_times and not comes_evenly(video),
+        # Where the window's rule stands in a key, it says enough: both came at once.
+        times=not window and reads_times is not None and takes_other_times(video, reads_times),
     )
 
 
@@ -69,8 +74,11 @@ def takes_other_stream(video: VideoSource) -> bool:
         return False
 
 
-def comes_evenly(video: VideoSource) -> bool:
-    """Whether a video's frames come at a steady rate; reads its packets."""
+def takes_other_times(video: VideoSource, reads_times: str) -> bool:
+    """Whether a model that reads times in this way is told others than before: of frames that come at no steady rate.
+
+    Reads the packets, and decodes AVI files; of others the timestamps are what they were.
+    """
     from .container import open_video
     from .packets import read_index
     from .pyav_backend import count_frames
@@ -79,7 +87,9 @@ def comes_evenly(video: VideoSource) -> bool:
     try:
         source = resolve(video, limits)
         with open_video(source, limits) as (container, stream):
+            if reads_times == "timestamps" and container.format.name != "avi":
+                return False
             index = read_index(container, stream, source, limits)
-        return (index.timeline or count_frames(source, limits)).is_even
+        return not (index.timeline or count_frames(source, limits)).is_even
     except VideoError:
-        return True
+        return False

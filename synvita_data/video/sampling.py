@@ -201,7 +201,7 @@ def select_frames(
         looks = math.ceil((finish - begin) * policy.fps) + 1  # one too many at most, which begins at the end
         times = [begin + k / policy.fps for k in range(max(1, looks))]
         within = [time for k, time in enumerate(times) if k == 0 or time < finish - _SAME_TIME]
-        return [max(_on_show(timestamps, time), first) for time in within]
+        return [_on_show(timestamps, time) for time in within]
     return [first + index for index in RULES[policy.rule](stop - first, policy.count or 0)]
 
 

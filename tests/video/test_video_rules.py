@@ -6,6 +6,7 @@ What the keys of that commit were is written out here, as JSON and a digest.
 import hashlib
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "steady": write_clip(folder / "steady.mp4", 12),
         "uneven": write_clip(folder / "uneven.mp4", 4, ticks=[0, 100, 2000, 2100]),
+        "steady.avi": write_clip(folder / "steady.avi", 12, codec="mpeg4", bframes=0),
+        "uneven.avi": write_clip(
+            folder / "uneven.avi",
+            4,
+            codec="mpeg4",
+            bframes=0,
+            ticks=[0, 1, 20, 21],
+            time_base=Fraction(1, 10),
+        ),
         "cover": write(
             folder / "cover.mp4", Stream(1, 1, codec="mjpeg", disposition=Disposition.attached_pic), Stream(2)
         ),
@@ -48,7 +58,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class Scorer:
     """What the runner asks of a scorer before it scores."""
 
-    def __init__(self, frames: FramePolicy | None, reads_times: bool = False) -> None:
+    def __init__(self, frames: FramePolicy | None, reads_times: str | None = None) -> None:
         self.frames, self.reads_times = frames, reads_times
 
 
@@ -62,7 +72,7 @@ def old_item_key(item: ScoringItem) -> str:
     return digest(item="i", video=file, start=item.start, end=item.end, texts=[["t", []]])
 
 
-@pytest.mark.parametrize("name", ["steady", "uneven", "cover", "first of two"])
+@pytest.mark.parametrize("name", ["steady", "uneven", "uneven.avi", "cover", "first of two"])
 @pytest.mark.parametrize("policy", COUNTED)
 def test_whole_videos_by_count_keep_their_keys(videos, name: str, policy: FramePolicy) -> None:
     item = as_item(videos[name])
@@ -74,13 +84,19 @@ def test_whole_videos_by_count_keep_their_keys(videos, name: str, policy: FrameP
 @pytest.mark.parametrize(
     ("name", "policy", "start", "end", "reads_times", "expected"),
     [
-        ("steady", FramePolicy(), 1.0, None, False, {"window": 2}),
-        ("steady", FramePolicy(), None, 1.0, False, {"window": 2}),
-        ("steady", FramePolicy(fps=2), None, None, False, {"window": 2}),
-        ("second of two", FramePolicy(), None, None, False, {"stream": 2}),
-        ("second of two", FramePolicy(fps=1), 0.0, 9.0, False, {"stream": 2, "window": 2}),
-        ("uneven", FramePolicy(), None, None, True, {"times": 2}),
-        ("steady", FramePolicy(), None, None, True, {}),
+        ("steady", FramePolicy(), 1.0, None, None, {"window": 2}),
+        ("steady", FramePolicy(), None, 1.0, None, {"window": 2}),
+        ("steady", FramePolicy(fps=2), None, None, None, {"window": 2}),
+        ("second of two", FramePolicy(), None, None, None, {"stream": 2}),
+        ("second of two", FramePolicy(fps=1), 0.0, 9.0, None, {"stream": 2, "window": 2}),
+        ("uneven", FramePolicy(), None, None, "indices", {"times": 2}),
+        ("uneven", FramePolicy(), None, None, "timestamps", {}),  # they were right before
+        ("uneven.avi", FramePolicy(), None, None, None, {}),
+        ("uneven.avi", FramePolicy(), None, None, "timestamps", {"times": 2}),
+        ("uneven.avi", FramePolicy(), None, None, "indices", {"times": 2}),
+        ("uneven", FramePolicy(fps=2), None, None, "indices", {"window": 2}),
+        ("steady", FramePolicy(), None, None, "indices", {}),
+        ("steady.avi", FramePolicy(), None, None, "timestamps", {}),
     ],
 )
 def test_versions_stand_where_rules_matter(videos, name, policy, start, end, reads_times, expected) -> None:
@@ -101,7 +117,7 @@ def test_keys_of_the_feature_cache(videos, tmp_path) -> None:
     tower = {"model": "m", "family": "f", "dtype": "torch.float32", "joiner": None}
     tower["frames"] = FramePolicy(count=8).to_dict()
     cache = FeatureCache(tmp_path, tower)
-    reader = FeatureCache(tmp_path, tower, reads_times=True)
+    reader = FeatureCache(tmp_path, tower, reads_times="indices")
     try:
         for name, path in videos.items():
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -112,7 +128,7 @@ def test_keys_of_the_feature_cache(videos, tmp_path) -> None:
                 old = digest(video=content, start=start, end=None, tower=tower)
                 new = digest(video=content, start=start, end=None, tower=tower, rules=rules)
                 assert cache.key(as_item(path, start)) == (new if rules else old)
-                if name == "uneven":
+                if name.startswith("uneven") and start is None:
                     rules["times"] = 2
                     new = digest(video=content, start=start, end=None, tower=tower, rules=rules)
                 assert reader.key(as_item(path, start)) == (new if rules else old)
@@ -144,9 +160,12 @@ def test_keys_of_vqascores() -> None:
         )
 
     assert key(row) == expected()
-    assert key(row._replace(uneven=True)) == expected()  # frame by frame, times mean nothing
+    uneven = row._replace(other_times=("indices",))
+    assert key(uneven) == expected()  # frame by frame, times mean nothing
     assert key(row, whole) == expected(whole)
-    assert key(row._replace(uneven=True), whole) == expected(whole, rules={"times": 2})
+    assert key(uneven, whole, fps=2) == expected(whole, FramePolicy(fps=2), rules={"window": 2})
+    assert key(uneven, replace(whole, model_type="qwen2_5_vl")) == expected(whole)
+    assert key(uneven, whole) == expected(whole, rules={"times": 2})
     assert key(row._replace(other_stream=True)) == expected(rules={"stream": 2})
     assert key(row, fps=2) == expected(policy=FramePolicy(fps=2), rules={"window": 2})
 

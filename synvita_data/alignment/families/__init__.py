@@ -16,8 +16,9 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "llava_onevision": ("llava_onevision", "LlavaOnevision"),
     "mplug-owl": ("mplug_owl", "MplugOwl"),
 }
-# Those whose prompts hold the times of the frames in the file.
-READS_TIMES = frozenset({"qwen3_vl"})
+# Those that are told when the frames stand in the file: by the frames' `indices` and the file's rate, or by their
+# `timestamps`; see `video.rules`.
+READS_TIMES = {"qwen2_5_vl": "timestamps", "qwen3_vl": "indices"}
 
 
 def get_family(model_type: str) -> type["Family"]:

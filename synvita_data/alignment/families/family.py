@@ -125,9 +125,9 @@ class Family(ABC):
         return None
 
     @property
-    def reads_times(self) -> bool:
-        """Whether what stands in a prompt depends on the times of the frames in the file."""
-        return self.model_type in READS_TIMES
+    def reads_times(self) -> str | None:
+        """How the model is told the times of the frames in the file: one of `video.rules.TIMES`, None for not at all."""
+        return READS_TIMES.get(self.model_type)
 
     @property
     @abstractmethod
