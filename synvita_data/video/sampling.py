@@ -166,6 +166,7 @@ def select_frames(
     start: float | None = None,
     end: float | None = None,
     duration: float | None = None,
+    first_shown: float = 0.0,
     file: str | None = None,
 ) -> list[int]:
     """Indices into `timestamps` that `policy` chooses among the frames on show within [start, end).
@@ -177,13 +178,14 @@ def select_frames(
         timestamps: presentation times in ascending order, seconds after the first frame.
         start, end: seconds; None means the beginning and the end.
         duration: end of the last frame, seconds; None: nothing is shown after the last timestamp.
+        first_shown: what the clock by which the user gave start and end said at the first frame, for messages.
         file: names the video in errors.
 
     Raises:
         NoFramesError: no frame is on show within [start, end), or an index that is not there.
         FramePolicyError: start or end is no number.
     """
-    first, stop = _window(timestamps, start, end, duration, file)
+    first, stop = _window(timestamps, start, end, duration, first_shown, file)
     if policy.indices is not None:
         for index in policy.indices:
             if not first <= index < stop:
@@ -224,6 +226,7 @@ def _window(
     start: float | None,
     end: float | None,
     duration: float | None,
+    first_shown: float,
     file: str | None,
 ) -> tuple[int, int]:
     """Half-open range of the frames that are on show at some time within [start, end)."""
@@ -239,11 +242,14 @@ def _window(
     if end is not None:
         stop = bisect_left(timestamps, end - _SAME_TIME)
     if first >= stop or (start is not None and end is not None and start >= end - _SAME_TIME):
-        span = f"{timestamps[0]:.3f} to {duration or timestamps[-1]:.3f} s" if timestamps else "no frames"
+        span, asked = "no frames", [None if time is None else time + first_shown for time in (start, end)]
+        if timestamps:
+            until = first_shown + (duration or timestamps[-1])
+            span = f"{first_shown + timestamps[0]:.3f} to {until:.3f} s"
         raise NoFramesError(
             "no frame lies within the asked time",
             file=file,
-            found=f"[{'beginning' if start is None else start}, {'end' if end is None else end}) s",
+            found=f"[{'beginning' if start is None else asked[0]}, {'end' if end is None else asked[1]}) s",
             expected=f"a time during which some of the video's frames are on show ({span})",
         )
     return first, stop

@@ -74,7 +74,13 @@ class Timeline:
         # From the player's clock to seconds after the first frame.
         start, end = (None if time is None else time - self.first_shown for time in (start, end))
         indices = select_frames(
-            policy, self.timestamps, start=start, end=end, duration=self.duration, file=source.name
+            policy,
+            self.timestamps,
+            start=start,
+            end=end,
+            duration=self.duration,
+            first_shown=self.first_shown,
+            file=source.name,
         )
         looks = look_times(policy, self.timestamps, indices, start)
         return Chosen(indices, [self.timestamps[i] for i in indices], looks, self.fps)
