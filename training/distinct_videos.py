@@ -77,11 +77,19 @@ def probe_videos(
 
     def probe(item: ScoringItem) -> None:
         info = check_video(item.video, decode_all=decode_all)
-        if item.start is not None and item.start >= info.duration:
+        over = info.first_shown + info.duration
+        if item.end is not None and item.end <= info.first_shown:
+            raise NoFramesError(
+                "a clip ends before its video shows anything",
+                file=None if isinstance(item.video, bytes) else item.video,
+                found=f"a first frame at {info.first_shown:.2f} s, a clip up to {item.end:g} s",
+                expected="start and end inside the file",
+            )
+        if item.start is not None and item.start >= over:
             raise NoFramesError(
                 "a clip begins behind the end of its video",
                 file=None if isinstance(item.video, bytes) else item.video,
-                found=f"{info.duration:.2f} s, a clip from {item.start:g} s on",
+                found=f"{over:.2f} s, a clip from {item.start:g} s on",
                 expected="start and end inside the file",
                 fix="Is the file cut already? Say so in the mapping (trimmed)",
             )

@@ -47,7 +47,9 @@ def feature_cache_of(
         frames or model.family.default_frames(),
         model.prompt.joiner,
     )
-    return FeatureCache(Path(root), identity, model.family.cache_inputs, max_bytes)
+    return FeatureCache(
+        Path(root), identity, model.family.cache_inputs, max_bytes, reads_times=model.family.reads_times
+    )
 
 
 def check_frozen_tower(model: AlignmentModel) -> None:

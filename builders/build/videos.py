@@ -12,6 +12,7 @@ from synvita_data.errors import StoreError, SynvitaError, VideoError
 from synvita_data.files import sha256_file
 from synvita_data.store import Claim, Store, work_key
 from synvita_data.store.settle import settle
+from synvita_data.video.rules import STREAM_RULE, takes_other_stream
 
 from ..sources import SyntheticVideo
 
@@ -64,14 +65,24 @@ def check_videos(
                     expected="mp4",
                     fix="Name it rightly, or convert it",
                 )
-            claim.commit({"sha256": sha256_file(path), "frames": info.frames})
+            outcome: dict[str, Any] = {"sha256": sha256_file(path), "frames": info.frames}
         except VideoError as error:  # the file's own fault: it will not get better by trying again
-            claim.commit({"error": error.to_record()})
+            outcome = {"error": error.to_record()}
+        claim.commit({**outcome, "stream_rule": STREAM_RULE})
 
     settle(store, keys, check, threads=threads, on_settled=on_checked)
-    for key, same in keys.items():
-        fields = store.validate(key).fields
-        for path in same:
+    records = {key: store.validate(key).fields for key in keys}
+    # Where an older version looked at another video stream than the one that is shown, the check is made again.
+    again = {
+        work_key(check=key, stream=STREAM_RULE): key
+        for key, fields in records.items()
+        if "stream_rule" not in fields and takes_other_stream(keys[key][0])
+    }
+    keys |= {new: keys[old] for new, old in again.items()}
+    settle(store, again, check, threads=threads)
+    records |= {old: store.validate(new).fields for new, old in again.items()}
+    for key, fields in records.items():
+        for path in keys[key]:
             results[path] = _outcome(fields, path)
     return results
 

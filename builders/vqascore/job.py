@@ -12,6 +12,7 @@ from synvita_data.errors import SynvitaError
 from synvita_data.scoring.device import DTYPES
 from synvita_data.store import work_key
 from synvita_data.video import FramePolicy
+from synvita_data.video.rules import named_versions
 
 from .models import VqaModel
 from .questions import SCORES
@@ -26,6 +27,8 @@ class VqaRow(NamedTuple):
     Attributes:
         id: of the dataset's row. video: the file. sha256: of its bytes, 64 hex digits, when it was checked.
         caption: t^r. neg_caption: t^s, which the video was made from.
+        other_stream, other_times: whether its stream, and which ways of telling the times of its frames, are others
+            than before rules were mended, see `synvita_data.video.rules`.
     """
 
     id: str
@@ -33,6 +36,8 @@ class VqaRow(NamedTuple):
     sha256: str
     caption: str
     neg_caption: str
+    other_stream: bool = False
+    other_times: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,19 @@ class VqaScoreJob:
             "preprocessing": self.model.shape(settings.preprocessing),
             "dtype": settings.dtype,
         }
+        by_rate = settings.frames.fps is not None
         return tuple(
-            work_key(video=row.sha256, captions=[row.neg_caption, row.caption], **common) for row in self.rows
+            work_key(
+                video=row.sha256,
+                captions=[row.neg_caption, row.caption],
+                **common,
+                **named_versions(
+                    window=by_rate,
+                    stream=row.other_stream,
+                    times=not by_rate and self.model.reads_times in row.other_times,
+                ),
+            )
+            for row in self.rows
         )
 
     def needs(self) -> dict[str, VqaRow]:

@@ -63,6 +63,15 @@ class VqaModel:
         return _QUESTIONS.get(self.kind, f"{self.model_type} alignment")
 
     @property
+    def reads_times(self) -> str | None:
+        """How its scores depend on the times of the frames in the file: one of `video.rules.TIMES`, or not."""
+        if self.kind != WHOLE_VIDEO:
+            return None
+        from synvita_data.alignment.families import READS_TIMES  # torch, which `find_model` has loaded
+
+        return READS_TIMES.get(self.model_type)
+
+    @property
     def default_score(self) -> str:
         """The score its makers use."""
         return "reference" if self.kind in _SHAPES else "first-token"

@@ -1,12 +1,13 @@
 """Which rows are to be scored: triplets joined with their synthetic videos, each video checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from synvita_data.errors import SynvitaError
 from synvita_data.schema import Triplet, make_row_id
 from synvita_data.store import Store
+from synvita_data.video.rules import takes_other_stream, takes_other_times
 
 from ..build.videos import agreed, check_videos
 from ..sources import FoundVideos
@@ -43,6 +44,7 @@ def plan_rows(
     *,
     threads: int = 2,
     on_checked: Callable[[int, int], None] | None = None,
+    times: Iterable[str] = (),
 ) -> PlannedRows:
     """Row ids as `synvita build` makes them, with the SHA-256 of each video's bytes.
 
@@ -50,6 +52,7 @@ def plan_rows(
         generator: name in row ids of videos that do not say which model made them.
         store: remembers videos that were checked; the build's own `videos` serves.
         on_checked: called with how many more videos are checked, and how many there are.
+        times: ways in which models are told the times of frames, of `video.rules.TIMES`.
     """
     plan = PlannedRows(unmatched=list(found.unmatched))
     for error in found.quarantined:
@@ -74,5 +77,15 @@ def plan_rows(
             if isinstance(state, SynvitaError):
                 plan.set_aside(state, row_id)
             else:
-                plan.rows.append(VqaRow(row_id, str(video.path), state, triplet.caption, triplet.neg_caption))
+                plan.rows.append(
+                    VqaRow(
+                        row_id,
+                        str(video.path),
+                        state,
+                        triplet.caption,
+                        triplet.neg_caption,
+                        other_stream=takes_other_stream(video.path),
+                        other_times=tuple(way for way in times if takes_other_times(video.path, way)),
+                    )
+                )
     return plan

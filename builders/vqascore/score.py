@@ -143,6 +143,7 @@ def score_videos(
         Store(work / "videos"),
         threads=settings.threads,
         on_checked=on_checked,
+        times=sorted({model.reads_times for model in models if model.reads_times is not None}),
     )
     if not plan.rows:
         raise SynvitaError(

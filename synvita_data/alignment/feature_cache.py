@@ -1,7 +1,7 @@
 """Features of videos kept on the store, so that neither decoder nor vision tower runs twice on a video.
 
 Worth it when a video is scored again with other texts, prompts or adapters. Keys are the video's bytes, its
-time range, the frame policy, the tower (model revision, family, dtype) and the prompt's way of joining
+time range, the frame policy (and the versions of its rules where they matter), the tower (model revision, family, dtype) and the prompt's way of joining
 frames. When the cache is full it keeps what it has: a run over more videos than fit finds the first ones
 again, where dropping the oldest would find none.
 """
@@ -19,6 +19,8 @@ from ..errors import StoreError
 from ..files import sha256_file
 from ..scoring.protocol import ScoringItem
 from ..store import Store, work_key
+from ..video.rules import rule_versions
+from ..video.sampling import FramePolicy
 from .families.family import PreparedVideo
 from .ways import EncodedVideo
 
@@ -42,13 +44,22 @@ class FeatureCache:
         root: the folder. tower: all that features depend on but the video, JSON-ready.
         keep_inputs: `Family.cache_inputs`.
         max_bytes: stop adding at this size; several processes may overshoot by a hundredth each.
+        reads_times: `Family.reads_times`.
     """
 
     def __init__(
-        self, root: Path, tower: dict[str, Any], keep_inputs: tuple[str, ...] = (), max_bytes: int = 100 << 30
+        self,
+        root: Path,
+        tower: dict[str, Any],
+        keep_inputs: tuple[str, ...] = (),
+        max_bytes: int = 100 << 30,
+        *,
+        reads_times: str | None = None,
     ) -> None:
         self._store = Store(root, sync="never")  # a lost file is computed again
         self._tower = tower
+        self._frames = FramePolicy.from_dict(tower.get("frames", {}))
+        self._reads_times = reads_times
         self._keep = keep_inputs
         self._max_bytes = max_bytes
         self._bytes: int | None = None
@@ -60,7 +71,8 @@ class FeatureCache:
             content = hashlib.sha256(item.video).hexdigest()
         else:
             content = sha256_file(item.video)
-        return work_key(video=content, start=item.start, end=item.end, tower=self._tower)
+        rules = rule_versions(item.video, self._frames, item.start, item.end, reads_times=self._reads_times)
+        return work_key(video=content, start=item.start, end=item.end, tower=self._tower, **rules)
 
     def __contains__(self, key: str) -> bool:
         """Whether a video's features are kept, whole by their size; reads none of them."""

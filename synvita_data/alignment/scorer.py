@@ -74,6 +74,11 @@ class AlignmentScorer:
     def prompt(self) -> str:
         return self.model.prompt.name
 
+    @property
+    def reads_times(self) -> str | None:
+        """How scores depend on the times of the frames in the file, for keys of stored work."""
+        return self.model.family.reads_times
+
     @classmethod
     def open(
         cls,
@@ -128,7 +133,13 @@ class AlignmentScorer:
             identity = tower_identity(
                 tower, checkpoint.model_type, model.family.model.dtype, policy, model.prompt.joiner
             )
-            kept = FeatureCache(cache, identity, model.family.cache_inputs, cache_bytes)
+            kept = FeatureCache(
+                cache,
+                identity,
+                model.family.cache_inputs,
+                cache_bytes,
+                reads_times=model.family.reads_times,
+            )
         shown = name if adapter is None else f"{name}+{adapter}"
         return cls(
             model, shown, version, frames=policy, settings=settings, way=way, workers=workers, cache=kept

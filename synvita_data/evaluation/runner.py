@@ -24,6 +24,7 @@ from ..scoring.protocol import ItemScores, Scorer, ScoringItem
 from ..store import CLAIMED, DONE, QUARANTINED, Claim, Scan, Store, work_key
 from ..tasks import Annotations, Resolver, Task
 from ..tasks.annotations import VideoRef
+from ..video.rules import rule_versions
 
 LOOK_EVERY = 1.0  # seconds
 
@@ -112,7 +113,7 @@ def score_task(
     """
     missing: list[VideoRef] = []
     there = list(annotations.items(resolve, on_missing=missing.append))
-    keys = {_item_key(item): item for item in there[:limit]}
+    keys = {_item_key(item, scorer): item for item in there[:limit]}
     with _open_store(work / run_key(scorer, task, annotations)[:24]) as store:
         if wait:  # what could not be read may have been the disk's fault, or have been mended in place
             store.retry_failed(keys)
@@ -209,7 +210,7 @@ def _score_free(scorer: Scorer, store: Store, keys: dict[str, ScoringItem]) -> G
             claim.release()
 
 
-def _item_key(item: ScoringItem) -> str:
+def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
     video: Any
     if isinstance(item.video, bytes):
         video = hashlib.sha256(item.video).hexdigest()
@@ -217,7 +218,11 @@ def _item_key(item: ScoringItem) -> str:
         status = item.video.stat()
         video = [item.video.name, status.st_size, status.st_mtime_ns]
     texts = [[text_id, text.hidden] for text_id, text in zip(item.text_ids, item.texts, strict=True)]
-    return work_key(item=item.item_id, video=video, start=item.start, end=item.end, texts=texts)
+    rules: dict[str, Any] = {}
+    if scorer is not None and scorer.frames is not None:  # it looks at the video
+        reads_times = getattr(scorer, "reads_times", None)
+        rules = rule_versions(item.video, scorer.frames, item.start, item.end, reads_times=reads_times)
+    return work_key(item=item.item_id, video=video, start=item.start, end=item.end, texts=texts, **rules)
 
 
 def _check_answer(answer: ItemScores, item: ScoringItem, scorer: Scorer) -> None:

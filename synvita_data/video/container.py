@@ -6,7 +6,7 @@ between two calls, and threads never share a decoder.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 from av.stream import Discard, Disposition
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # that an audio file is called that.
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,flv,asf,gif,ogg,ivf,mp3,wav,flac,aac"
 
+# Not looking into the streams beyond their headers.
+_LEAN = {"skip_frame": "all", "probesize": "4096", "fpsprobesize": "0"}
+
 # Demuxers with a complete table of samples whose positions can be compared with the file's size.
 _ISO = "mov"
 
@@ -34,7 +37,7 @@ _ISO = "mov"
 def open_video(
     source: Source, limits: Limits, *, lean: bool = True
 ) -> Iterator[tuple["InputContainer", "VideoStream"]]:
-    """The open container and its video stream (the first that is not cover art); closed on leaving.
+    """The open container and its video stream (`choose_stream`); closed on leaving.
 
     Args:
         lean: for MP4 and MOV, trust the headers instead of decoding the first frames to learn the
@@ -56,26 +59,87 @@ def open_video(
         # FFmpeg counts its buffers' padding, so this only stops what is far too large; frames are checked again.
         max_pixels = str(2 * limits.max_pixels + (1 << 16))
         options = {"format_whitelist": _CONTAINERS, "max_pixels": max_pixels}
-        if lean and is_iso(handle.read(8)):
-            options |= {"skip_frame": "all", "probesize": "4096", "fpsprobesize": "0"}
-        handle.seek(0)
-        try:
-            container = av.open(handle, mode="r", options=options, **_metadata_option(av.__version__))
-        except av.error.FFmpegError as error:
-            raise NotAVideoError(
-                f"this is not a video that can be read ({error.strerror})",
-                file=source.name,
-                found=source.describe(),
-                expected="an MP4, MOV, WebM, Matroska, AVI, MPEG, FLV, ASF, Ogg or GIF video",
-            ) from error
+        lean = lean and is_iso(handle.read(8))
+        container = _open(handle, source, {**options, **_LEAN} if lean else options)
+        stream = _named_default(video_streams(container)) if lean else None
+        if lean and stream is None and len(video_streams(container)) > 1:
+            container.close()  # FFmpeg compares streams by what it finds when it looks into them
+            container = _open(handle, source, options)
         with container:
-            stream = _video_stream(container, source)
+            stream = stream or choose_stream(container, source)
             for other in container.streams:
                 if other is not stream:
                     other.discard = Discard.all
             limits.check("max_pixels", stream.width * stream.height, source.name, "pixels a frame")
             stream.codec_context.options = {"max_pixels": max_pixels}
             yield container, stream
+
+
+def video_streams(container: "InputContainer") -> "list[VideoStream]":
+    """The video streams that can be decoded; cover art and thumbnails of chapters are none."""
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None
+    ]
+
+
+def has_pictures(container: "InputContainer") -> bool:
+    """Whether cover art or thumbnails of chapters lie beside the video."""
+    return any(stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+
+
+def choose_stream(container: "InputContainer", source: Source) -> "VideoStream":
+    """The stream that FFmpeg itself takes, and so ffplay and torchcodec: `av_find_best_stream`, without cover art.
+
+    The one that the file marks as the default, unless it is meant for the visually impaired; among equals one of
+    more than a few frames; then the higher bit rate, where the file tells it; then the one with more packets in
+    the first seconds.
+
+    Raises:
+        NoVideoStreamError: there is none.
+    """
+    streams = video_streams(container)
+    if not streams:
+        kinds = [stream.type for stream in container.streams]
+        raise NoVideoStreamError(
+            "a media file has no video stream",
+            file=source.name,
+            found=f"{container.format.name} with " + (", ".join(kinds) or "no streams"),
+            expected="a video stream",
+        )
+    stream = _named_default(streams)
+    if stream is None:
+        best = container.streams.best("video")
+        stream = next((each for each in streams if best is not None and each.index == best.index), None)
+    # FFmpeg prefers cover art, or what it cannot decode: the next best, by what the headers tell.
+    return stream or max(streams, key=lambda each: (_rank(each), min(5, each.frames), each.bit_rate or 0))
+
+
+def _named_default(streams: "list[VideoStream]") -> "VideoStream | None":
+    """The only stream, or the one that the file's marks put first; None where they do not decide."""
+    ranks = [_rank(stream) for stream in streams]
+    first = [stream for stream, rank in zip(streams, ranks, strict=True) if rank == max(ranks)]
+    return first[0] if len(first) == 1 else None
+
+
+def _rank(stream: "VideoStream") -> int:
+    """`av_find_best_stream`'s first criterion: marked as default, and not made for impaired viewers."""
+    impaired = Disposition.hearing_impaired | Disposition.visual_impaired
+    return (not stream.disposition & impaired) + bool(stream.disposition & Disposition.default)
+
+
+def _open(handle: BinaryIO, source: Source, options: dict[str, str]) -> "InputContainer":
+    handle.seek(0)
+    try:
+        return av.open(handle, mode="r", options=options, **_metadata_option(av.__version__))
+    except av.error.FFmpegError as error:
+        raise NotAVideoError(
+            f"this is not a video that can be read ({error.strerror})",
+            file=source.name,
+            found=source.describe(),
+            expected="an MP4, MOV, WebM, Matroska, AVI, MPEG, FLV, ASF, Ogg or GIF video",
+        ) from error
 
 
 def video_packets(container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet]":
@@ -92,19 +156,6 @@ def video_packets(container: "InputContainer", stream: "VideoStream") -> "Iterat
 def has_sample_table(container: "InputContainer") -> bool:
     """Whether `stream.index_entries` lists every sample with position and size (MP4, MOV)."""
     return _ISO in container.format.name.split(",")
-
-
-def _video_stream(container: "InputContainer", source: Source) -> "VideoStream":
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
-            return stream
-    kinds = [stream.type for stream in container.streams]
-    raise NoVideoStreamError(
-        "a media file has no video stream",
-        file=source.name,
-        found=f"{container.format.name} with " + (", ".join(kinds) or "no streams"),
-        expected="a video stream",
-    )
 
 
 def _metadata_option(version: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MissingBackendError
+from .errors import BackendError, MissingBackendError
 from .frames import Frames
 from .limits import Limits
 from .other_backend import Plan, check_count, make_plan, refused
@@ -25,11 +25,19 @@ def read_frames(
 
     Raises:
         MissingBackendError: decord is not installed.
-        BackendError: decord counts other frames than the packets give (edit lists, streams cut open), or
-            fails (it does at some widths below 80).
+        BackendError: decord counts other frames than the packets give (edit lists, streams cut open), fails
+            (it does at some widths below 80), or would have several video streams to choose from.
     """
     decord = _import_decord()
     plan = make_plan(source, policy, start, end, limits)
+    if plan.rivals:  # its FFmpeg knows nothing of default streams, and it cannot be told which to take
+        raise BackendError(
+            "decord cannot be told which of several video streams to decode",
+            file=source.name,
+            found=f"{plan.rivals + 1} video streams",
+            expected=f"one, or a backend that can be told to take stream {plan.stream}",
+            fix="Use backend 'pyav' or 'torchcodec' for this file",
+        )
     size = {} if policy.size is None else {"height": plan.height, "width": plan.width}
     try:
         # A reader that outlives this call would deadlock in a forked process.
@@ -40,18 +48,19 @@ def read_frames(
             **size,
         )
         check_count(len(reader), plan, source, "decord")
-        pixels = _in_order(reader, plan) if plan.open_gop else reader.get_batch(plan.chosen).asnumpy()
+        pixels = _in_order(reader, plan) if plan.in_order else reader.get_batch(plan.chosen.indices).asnumpy()
     except decord.DECORDError as error:
         raise refused("decord", source, error) from error
-    return plan.frames(np.ascontiguousarray(pixels), source, "decord")
+    return plan.chosen.frames(np.ascontiguousarray(pixels), source, "decord")
 
 
 def _in_order(reader: Any, plan: Plan) -> NDArray[np.uint8]:
-    """The chosen frames by reading from the beginning: decord's seeking is off by the frames an open GOP loses."""
-    pixels = np.empty((len(plan.chosen), plan.height, plan.width, 3), np.uint8)
-    for index in range(max(plan.chosen) + 1):
+    """The chosen frames by reading from the beginning: decord's seeking is off by the frames an open GOP loses, and
+    lands on other frames in containers without an index (FLV)."""
+    pixels = np.empty((len(plan.chosen.indices), plan.height, plan.width, 3), np.uint8)
+    for index in range(max(plan.chosen.indices) + 1):
         frame = reader.next()
-        for row, chosen in enumerate(plan.chosen):
+        for row, chosen in enumerate(plan.chosen.indices):
             if chosen == index:
                 pixels[row] = frame.asnumpy()
     return pixels

@@ -19,6 +19,9 @@ class Frames:
         fps: mean frame rate of the file (not of this selection), frames a second; 0.0 for one frame.
         source: the file's path, or what names bytes in memory.
         backend: the decoder that made the pixels.
+        look_times: T times at which a viewer looks at these frames, seconds after the file's first frame and
+            inside the asked window: a frame that stays on show is looked at several times (rule `fps`), or after
+            its timestamp (one that came on show before the window). () takes the timestamps.
     """
 
     pixels: NDArray[np.uint8]
@@ -27,14 +30,18 @@ class Frames:
     fps: float
     source: str
     backend: str
+    look_times: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.look_times:
+            object.__setattr__(self, "look_times", self.timestamps)  # the dataclass is frozen
         shape = self.pixels.shape
         if self.pixels.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
             raise ValueError(f"pixels must be uint8 [T, H, W, 3], not {self.pixels.dtype} {list(shape)}")
-        if not shape[0] == len(self.indices) == len(self.timestamps):
+        if not shape[0] == len(self.indices) == len(self.timestamps) == len(self.look_times):
             raise ValueError(
-                f"{shape[0]} frames, {len(self.indices)} indices and {len(self.timestamps)} timestamps differ"
+                f"{shape[0]} frames, {len(self.indices)} indices, {len(self.timestamps)} timestamps and "
+                f"{len(self.look_times)} times of looking differ"
             )
 
     def __len__(self) -> int:

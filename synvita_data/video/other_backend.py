@@ -1,41 +1,39 @@
 """What the optional backends share: frames are counted, chosen and sized from our own reading of the packets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .container import open_video
+from .container import has_pictures, open_video, video_streams
 from .errors import BackendError
-from .frames import Frames
 from .limits import Limits
-from .packets import Timeline, read_index
+from .packets import read_index
 from .pyav_backend import check_output, first_frame
-from .sampling import FramePolicy, select_frames
+from .sampling import FramePolicy
 from .source import Source
+from .timeline import Chosen, Timeline
+
+# Containers with a table of their packets, or with times that can be searched for.
+_INDEXED = frozenset({"mov", "matroska"})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Chosen frame indices, the size to return them at, and whether frames are shown before "their" keyframe."""
+    """What a backend is told.
+
+    Attributes:
+        timeline: of the whole file. chosen: frames of it. height, width: of the frames to return.
+        in_order: whether a decoder that seeks by itself may miss: frames are shown before "their" keyframe, or
+            the container has no table of its packets.
+        stream: index of the video stream in the file. rivals: other streams that a decoder which chooses by
+            itself could take for it.
+    """
 
     timeline: Timeline
-    chosen: Sequence[int]
+    chosen: Chosen
     height: int
     width: int
-    open_gop: bool
-
-    def frames(self, pixels: NDArray[np.uint8], source: Source, backend: str) -> Frames:
-        """`pixels` of the chosen frames with their record."""
-        return Frames(
-            pixels=pixels,
-            indices=tuple(self.chosen),
-            timestamps=tuple(self.timeline.timestamps[i] for i in self.chosen),
-            fps=self.timeline.fps,
-            source=source.name,
-            backend=backend,
-        )
+    in_order: bool
+    stream: int
+    rivals: int
 
 
 def check_count(found: int, plan: Plan, source: Source, backend: str) -> None:
@@ -72,6 +70,10 @@ def make_plan(
     with open_video(source, limits) as (container, stream):
         index = read_index(container, stream, source, limits)
         frame = first_frame(stream, index, source, limits)
+        number = stream.index
+        in_order = index.open_gop or not _INDEXED & set(container.format.name.split(","))
+        # A picture has one frame: no decoder prefers it to a video of more.
+        rivals = len(video_streams(container)) - 1 + (len(index.order) == 1 and has_pictures(container))
     if index.timeline is None:
         raise BackendError(
             "the packets of a video do not tell its frames apart",
@@ -80,16 +82,9 @@ def make_plan(
             expected="one timestamp a frame",
             fix="Use backend 'pyav' for this file",
         )
-    chosen = select_frames(
-        policy,
-        index.timeline.timestamps,
-        start=start,
-        end=end,
-        duration=index.timeline.duration,
-        file=source.name,
-    )
+    chosen = index.timeline.choose(policy, start, end, source)
     turned = frame.rotation % 180 == 90
     shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
     height, width = policy.target_size(*shown)
-    check_output(len(chosen), height, width, source, limits)
-    return Plan(index.timeline, chosen, height, width, index.open_gop)
+    check_output(len(chosen.indices), height, width, source, limits)
+    return Plan(index.timeline, chosen, height, width, in_order, number, rivals)

@@ -17,6 +17,7 @@ from .errors import CorruptVideoError, NoFramesError, TruncatedVideoError
 from .h264 import inspect_packet, length_size
 from .limits import Limits
 from .source import Source
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -29,40 +30,10 @@ KEPT_BYTES = 64 << 20
 _HIDES_FRAMES = frozenset({"vp8"})
 # Containers that store no presentation times; FFmpeg's guesses are wrong where there are B-frames.
 _UNTIMED = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
+# Containers that say at which time the file ends, sound and all, and not how long its parts are.
+_COUNTS_FROM_ZERO = frozenset({"matroska", "flv"})
 # A jump to a later keyframe drains and restarts the decoder: worth it only past this many packets.
 _WORTH_A_JUMP = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """When each frame of a video is shown.
-
-    Attributes:
-        timestamps: seconds after the first frame, ascending, one a frame.
-        start: the first frame's own timestamp in the file, seconds (0.0 where it has none).
-        duration: seconds from the first frame to the end of the last.
-    """
-
-    timestamps: Sequence[float]
-    start: float
-    duration: float
-
-    @property
-    def fps(self) -> float:
-        """Mean frame rate from first to last frame, frames a second; 0.0 for a single frame."""
-        span = self.timestamps[-1] - self.timestamps[0]
-        return (len(self.timestamps) - 1) / span if span > 0 else 0.0
-
-    @classmethod
-    def from_ticks(cls, ticks: Sequence[int], last_length: int, time_base: Fraction) -> "Timeline":
-        """From ascending timestamps in units of `time_base`; `last_length` 0 takes the mean interval."""
-        # Integers times one exact fraction: no error adds up over a long video.
-        unit, parts = time_base.numerator, time_base.denominator
-        span = ticks[-1] - ticks[0]
-        if last_length <= 0:
-            last_length = round(span / max(1, len(ticks) - 1))
-        timestamps = [(tick - ticks[0]) * unit / parts for tick in ticks]
-        return cls(timestamps, ticks[0] * unit / parts, (span + last_length) * unit / parts)
 
 
 @dataclass(slots=True)
@@ -165,7 +136,8 @@ def read_index(
         pts = [pts or 0 for pts in index.pts]  # None only where not shown
         index.order.sort(key=pts.__getitem__)
         ticks = [pts[position] for position in index.order]
-        index.timeline = Timeline.from_ticks(ticks, lengths[index.order[-1]], _time_base(stream))
+        length = _last_length(ticks, index.order[-1], lengths, container, stream)
+        index.timeline = Timeline.from_ticks(ticks, length, _time_base(stream), sound_start(container))
         limits.check("max_seconds", index.timeline.duration, source.name, "seconds")
     return index
 
@@ -175,6 +147,43 @@ def is_whole(packet: "Packet", stream: "VideoStream") -> bool:
     if stream.codec_context.name != "h264":
         return True
     return inspect_packet(memoryview(packet), length_size(stream.codec_context.extradata))[0]
+
+
+def sound_start(container: "InputContainer") -> float | None:
+    """The file's own time at which its sound begins, seconds; None without sound or where it is not known."""
+    starts = [
+        float(audio.start_time * audio.time_base)
+        for audio in container.streams.audio
+        if audio.start_time is not None and audio.time_base is not None
+    ]
+    return min(starts, default=None)
+
+
+def _last_length(
+    ticks: Sequence[int],
+    last: int,
+    lengths: Sequence[int],
+    container: "InputContainer",
+    stream: "VideoStream",
+) -> int:
+    """How long the last frame is on show, in units of the time base; 0 where nothing tells.
+
+    Args:
+        ticks: timestamps of the frames, ascending. last: position of the last one's packet.
+        lengths: durations of the packets in decoding order, 0 where unknown.
+    """
+    own = lengths[last]
+    if has_sample_table(container) and last < len(lengths) - 1:
+        # MP4 stores the time to the next packet, which is not the next frame where frames are reordered.
+        own = lengths[-1]
+    elif own > 0:
+        return own
+    declared = 0
+    if stream.duration:
+        declared = ticks[0] + stream.duration
+    elif own <= 0 and container.duration and _COUNTS_FROM_ZERO & set(container.format.name.split(",")):
+        declared = int(Fraction(container.duration, av.time_base) / _time_base(stream))
+    return declared - ticks[-1] if declared > ticks[-1] else own
 
 
 def _time_base(stream: "VideoStream") -> Fraction:

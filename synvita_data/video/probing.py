@@ -20,10 +20,12 @@ class VideoInfo:
         frames: exact number of frames shown, counted by packets.
         fps: mean frame rate from the first to the last frame, frames a second; 0.0 for one frame.
         duration: seconds from the start of the first frame to the end of the last.
-        start_time: the first frame's own timestamp in the file, seconds; `decode` counts from there.
+        start_time: the first frame's own timestamp in the file, seconds.
         codec: FFmpeg's name of the codec (`h264`). pix_fmt: of its pixel format (`yuv420p`).
         container: FFmpeg's name of the container format. size_bytes: size of the file.
         has_audio: whether an audio stream lies beside the video.
+        first_shown: what a player's clock says when the first frame appears, seconds: more than 0 where the
+            sound begins earlier. `start` and `end` of `decode` are times of that clock.
     """
 
     width: int
@@ -37,6 +39,7 @@ class VideoInfo:
     container: str
     size_bytes: int
     has_audio: bool
+    first_shown: float = 0.0
 
 
 def probe(source: VideoSource, limits: Limits = Limits()) -> VideoInfo:  # noqa: B008 (frozen)
@@ -110,5 +113,6 @@ def _inspect(source: Source, limits: Limits) -> "tuple[VideoInfo, PacketIndex]":
         container=name,
         size_bytes=source.size,
         has_audio=has_audio,
+        first_shown=timeline.first_shown,
     )
     return info, index

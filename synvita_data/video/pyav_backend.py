@@ -22,9 +22,10 @@ from .container import has_sample_table, open_video, video_packets
 from .errors import CorruptVideoError, NoFramesError
 from .frames import Frames
 from .limits import Limits
-from .packets import PacketIndex, Timeline, is_whole, read_index
-from .sampling import FramePolicy, select_frames
+from .packets import PacketIndex, is_whole, read_index, sound_start
+from .sampling import FramePolicy
 from .source import Source
+from .timeline import Chosen, Timeline
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -72,8 +73,8 @@ def _read_quickly(
         if index.timeline is None:
             raise _Doubt
         timeline = index.timeline
-        chosen = _choose(policy, timeline, start, end, source)
-        positions = [index.order[i] for i in chosen]
+        chosen = timeline.choose(policy, start, end, source)
+        positions = [index.order[i] for i in chosen.indices]
         canvas = _Canvas(positions, policy, source, limits)
         if index.kept is not None:
             for position, frame in _decode(stream, index, index.kept, positions, threads):
@@ -83,7 +84,7 @@ def _read_quickly(
             packets = video_packets(container, stream)
             for position, frame in _decode(stream, index, packets, positions, threads):
                 canvas.put(position, frame)
-    return canvas.frames(chosen, timeline)
+    return canvas.frames(chosen)
 
 
 def _decode(
@@ -130,37 +131,46 @@ def _read_carefully(
     threads: int | None,
 ) -> Frames:
     timeline = count_frames(source, limits, threads)
-    chosen = _choose(policy, timeline, start, end, source)
-    canvas = _Canvas(chosen, policy, source, limits)
-    last = max(chosen)
+    chosen = timeline.choose(policy, start, end, source)
+    canvas = _Canvas(chosen.indices, policy, source, limits)
+    last = max(chosen.indices)
     with open_video(source, limits, lean=False) as (container, stream):
         for i, frame in enumerate(_every_frame(container, stream, source, limits, threads)):
             canvas.put(i, frame)
             if i == last:
                 break
-    return canvas.frames(chosen, timeline)
+    return canvas.frames(chosen)
 
 
 def count_frames(source: Source, limits: Limits, threads: int | None = None) -> Timeline:
     """The timeline of a video by decoding all of it.
 
-    Frames whose timestamps are missing or out of order (raw streams, AVI) are taken to be shown at the
-    container's rate, in the order the decoder gives them.
+    Frames whose timestamps are missing or out of order are taken to be shown in the order the decoder gives
+    them: in AVI when their packets come up (it leaves out a packet to show a frame for longer), elsewhere at
+    the container's rate.
 
     Raises:
         CorruptVideoError: a packet does not decode without errors. NoFramesError: no frame came out.
         VideoTooLargeError: beyond `limits`.
     """
+    packet_times: list[int | None] = []
+    length = 0
     with open_video(source, limits, lean=False) as (container, stream):
-        times = [frame.pts for frame in _every_frame(container, stream, source, limits, threads)]
+        times = []
+        for frame in _every_frame(container, stream, source, limits, threads, packet_times):
+            times.append(frame.pts)
+            length = frame.duration or 0
         unit = stream.time_base or Fraction(1, 1_000_000)
         rate = stream.guessed_rate or stream.average_rate or Fraction(25)
+        sound, is_avi = sound_start(container), container.format.name == "avi"
     if not times:
         raise _no_frames(source)
+    if is_avi and len(packet_times) == len(times):
+        times = packet_times
     ticks = [time for time in times if time is not None]
     if len(ticks) < len(times) or any(late <= early for early, late in itertools.pairwise(ticks)):
-        ticks, unit = list(range(len(times))), 1 / rate
-    timeline = Timeline.from_ticks(ticks, 0, unit)
+        ticks, unit, length = list(range(len(times))), 1 / rate, 1
+    timeline = Timeline.from_ticks(ticks, length, unit, sound)
     limits.check("max_seconds", timeline.duration, source.name, "seconds")
     return timeline
 
@@ -191,13 +201,20 @@ def _every_frame(
     source: Source,
     limits: Limits,
     threads: int | None,
+    packet_times: list[int | None] | None = None,
 ) -> "Iterator[VideoFrame]":
-    """All frames in presentation order, none of them damaged."""
+    """All frames in presentation order, none of them damaged.
+
+    Args:
+        packet_times: takes the decoding times of the packets, in their order.
+    """
     count, keyframe_seen = 0, has_sample_table(container)
     _use_threads(stream, threads)
     try:
         for number, packet in enumerate(itertools.chain(video_packets(container, stream), [None])):
             keyframe_seen = keyframe_seen or packet is None or packet.is_keyframe
+            if packet_times is not None and packet is not None:
+                packet_times.append(packet.dts)
             try:
                 frames = stream.codec_context.decode(packet)  # None: what the decoder still holds
             except av.error.FFmpegError as error:
@@ -253,18 +270,11 @@ class _Canvas:
             self._pixels[row] = np.rot90(picture, turns) if turns else picture
         self._missing.discard(key)
 
-    def frames(self, chosen: Sequence[int], timeline: Timeline) -> Frames:
-        """The finished selection; `chosen` are the frame indices of the rows."""
+    def frames(self, chosen: Chosen) -> Frames:
+        """The finished selection; `chosen` are the frames of the rows."""
         if self._missing or self._pixels is None:
             raise _damaged(self._source, f"{len(self._missing)} of the chosen frames missing")
-        return Frames(
-            pixels=self._pixels,
-            indices=tuple(chosen),
-            timestamps=tuple(timeline.timestamps[i] for i in chosen),
-            fps=timeline.fps,
-            source=self._source.name,
-            backend="pyav",
-        )
+        return chosen.frames(self._pixels, self._source, "pyav")
 
     def _allocate(self, frame: "VideoFrame", turned: bool) -> NDArray[np.uint8]:
         shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
@@ -281,19 +291,6 @@ def check_output(count: int, height: int, width: int, source: Source, limits: Li
         source.name,
         f"bytes of RGB for {count} frames of {height}×{width}",
         fix="Ask for fewer or smaller frames",
-    )
-
-
-def _choose(
-    policy: FramePolicy, timeline: Timeline, start: float | None, end: float | None, source: Source
-) -> list[int]:
-    return select_frames(
-        policy,
-        timeline.timestamps,
-        start=start,
-        end=end,
-        duration=timeline.duration,
-        file=source.name,
     )
 
 

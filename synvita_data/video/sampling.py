@@ -4,7 +4,7 @@ Scores move with the frame policy, so it is part of every cache key (`FramePolic
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,8 +15,9 @@ from .errors import FramePolicyError, NoFramesError
 
 BACKENDS = ("pyav", "decord", "torchcodec")
 
-# Times closer than this are one time: start, end and timestamps come from different roundings.
-_SAME_TIME = 1e-6
+# Times closer than this are one time: start, end and timestamps come from different roundings, to a millionth of
+# a second at least.
+_SAME_TIME = 6e-7
 
 
 def segment_midpoints(frames: int, count: int) -> list[int]:
@@ -165,21 +166,26 @@ def select_frames(
     start: float | None = None,
     end: float | None = None,
     duration: float | None = None,
+    first_shown: float = 0.0,
     file: str | None = None,
 ) -> list[int]:
-    """Indices into `timestamps` that `policy` chooses among the frames shown within [start, end).
+    """Indices into `timestamps` that `policy` chooses among the frames on show within [start, end).
+
+    A frame is on show from its timestamp until the next frame's, the last one until `duration`: one that
+    came on show before `start` and is still there at `start` belongs to the window.
 
     Args:
         timestamps: presentation times in ascending order, seconds after the first frame.
         start, end: seconds; None means the beginning and the end.
-        duration: the video's, in seconds, for the last instants of `fps`; None: the last timestamp.
+        duration: end of the last frame, seconds; None: nothing is shown after the last timestamp.
+        first_shown: what the clock by which the user gave start and end said at the first frame, for messages.
         file: names the video in errors.
 
     Raises:
-        NoFramesError: no frame within [start, end), or an index that is not there.
+        NoFramesError: no frame is on show within [start, end), or an index that is not there.
         FramePolicyError: start or end is no number.
     """
-    first, stop = _window(timestamps, start, end, file)
+    first, stop = _window(timestamps, start, end, duration, first_shown, file)
     if policy.indices is not None:
         for index in policy.indices:
             if not first <= index < stop:
@@ -191,37 +197,67 @@ def select_frames(
                 )
         return list(policy.indices)
     if policy.fps is not None:
-        begin = timestamps[first] if start is None else max(start, timestamps[0])
+        begin = timestamps[0] if start is None else max(start, timestamps[0])
         finish = timestamps[-1] if duration is None else duration
         finish = finish if end is None else min(end, finish)
-        ticks = max(1, math.ceil((finish - begin) * policy.fps - _SAME_TIME))
-        shown = (bisect_right(timestamps, begin + k / policy.fps + _SAME_TIME) - 1 for k in range(ticks))
-        return [min(max(index, first), stop - 1) for index in shown]
+        looks = math.ceil((finish - begin) * policy.fps) + 1  # one too many at most, which begins at the end
+        times = [begin + k / policy.fps for k in range(max(1, looks))]
+        within = [time for k, time in enumerate(times) if k == 0 or time < finish - _SAME_TIME]
+        return [_on_show(timestamps, time) for time in within]
     return [first + index for index in RULES[policy.rule](stop - first, policy.count or 0)]
 
 
+def look_times(
+    policy: FramePolicy, timestamps: Sequence[float], chosen: Sequence[int], start: float | None
+) -> list[float]:
+    """When each of the frames that `select_frames` chose is looked at, seconds after the first frame.
+
+    `fps` looks every 1 / fps seconds, whatever is on show then; other rules look at a frame when it comes on
+    show, or when the window begins if that is later.
+    """
+    begin = timestamps[0] if start is None else max(start, timestamps[0])
+    if policy.fps is not None:
+        return [begin + k / policy.fps for k in range(len(chosen))]
+    return [max(timestamps[index], begin) for index in chosen]
+
+
 def _window(
-    timestamps: Sequence[float], start: float | None, end: float | None, file: str | None
+    timestamps: Sequence[float],
+    start: float | None,
+    end: float | None,
+    duration: float | None,
+    first_shown: float,
+    file: str | None,
 ) -> tuple[int, int]:
-    """Half-open range of the frames whose timestamp lies in [start, end)."""
+    """Half-open range of the frames that are on show at some time within [start, end)."""
     for name, value in (("start", start), ("end", end)):
         if value is not None and math.isnan(value):
             raise FramePolicyError(f"{name} is not a number", file=file, found=value, expected="seconds")
-    first = 0 if start is None else _first_at_or_after(timestamps, start)
-    stop = len(timestamps) if end is None else _first_at_or_after(timestamps, end)
-    if first >= stop:
-        span = f"{timestamps[0]:.3f} to {timestamps[-1]:.3f} s" if timestamps else "no frames"
+    first, stop = 0, len(timestamps)
+    if start is not None and stop:
+        # A video of one picture without a length is on show at its timestamp at least.
+        last = timestamps[-1]
+        over = start > last + _SAME_TIME and start >= (duration or last) - _SAME_TIME
+        first = stop if over else max(0, _on_show(timestamps, start))
+    if end is not None:
+        stop = bisect_left(timestamps, end - _SAME_TIME)
+    if first >= stop or (start is not None and end is not None and start >= end - _SAME_TIME):
+        span, asked = "no frames", [None if time is None else time + first_shown for time in (start, end)]
+        if timestamps:
+            until = first_shown + (duration or timestamps[-1])
+            span = f"{first_shown + timestamps[0]:.3f} to {until:.3f} s"
         raise NoFramesError(
             "no frame lies within the asked time",
             file=file,
-            found=f"[{'beginning' if start is None else start}, {'end' if end is None else end}) s",
-            expected=f"some of the video's frames ({span})",
+            found=f"[{'beginning' if start is None else asked[0]}, {'end' if end is None else asked[1]}) s",
+            expected=f"a time during which some of the video's frames are on show ({span})",
         )
     return first, stop
 
 
-def _first_at_or_after(timestamps: Sequence[float], time: float) -> int:
-    return bisect_right(timestamps, time - _SAME_TIME)
+def _on_show(timestamps: Sequence[float], time: float) -> int:
+    """The last frame whose timestamp is not after `time`; -1 before the first."""
+    return bisect_right(timestamps, time + _SAME_TIME) - 1
 
 
 def _check_size(size: Any) -> int | tuple[int, int]:

@@ -1,11 +1,12 @@
 """Decoding with torchcodec, PyTorch's decoder, on the CPU; it needs FFmpeg's shared libraries."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from .errors import MissingBackendError
+from .errors import BackendError, MissingBackendError
 from .frames import Frames
 from .limits import Limits
-from .other_backend import check_count, make_plan, refused
+from .other_backend import Plan, check_count, make_plan, refused
 from .sampling import FramePolicy
 from .source import Source
 
@@ -22,22 +23,41 @@ def read_frames(
 
     Raises:
         MissingBackendError: torchcodec is not installed, or finds no FFmpeg.
-        BackendError: torchcodec counts other frames than the packets give.
+        BackendError: torchcodec counts other frames than the packets give, or gives others than it is asked for.
     """
     decoders, transforms = _import_torchcodec()
     plan = make_plan(source, policy, start, end, limits)
     try:
         decoder = decoders.VideoDecoder(
             source.content,
+            stream_index=plan.stream,
             dimension_order="NHWC",
             num_ffmpeg_threads=threads or 0,
             transforms=[] if policy.size is None else [transforms.Resize((plan.height, plan.width))],
         )
         check_count(len(decoder), plan, source, "torchcodec")
-        pixels = decoder.get_frames_at(plan.chosen).data.numpy()
+        given = decoder.get_frames_at(list(plan.chosen.indices))
     except (RuntimeError, ValueError) as error:
         raise refused("torchcodec", source, error) from error
-    return plan.frames(pixels, source, "torchcodec")
+    _check_times(given.pts_seconds.tolist(), plan, source)
+    return plan.chosen.frames(given.data.numpy(), source, "torchcodec")
+
+
+def _check_times(given: Sequence[float], plan: Plan, source: Source) -> None:
+    """Complain about frames of other times than those asked for: in MPEG-TS its seeking loses frames.
+
+    Raises:
+        BackendError: so it is.
+    """
+    for time, timestamp in zip(given, plan.chosen.timestamps, strict=True):
+        if abs(time - plan.timeline.start - timestamp) > 0.001:
+            raise BackendError(
+                "torchcodec gives other frames than those asked for",
+                file=source.name,
+                found=f"a frame of {time:.3f} s",
+                expected=f"the one of {plan.timeline.start + timestamp:.3f} s",
+                fix="Use backend 'pyav' for this file",
+            )
 
 
 def _import_torchcodec() -> tuple[Any, Any]:

@@ -92,6 +92,20 @@ def test_seconds_between_frames_matter_and_not_where_the_clip_begins(stock, word
     assert abs(values[1] - stock_log_odds(*stock, slow, wording.format(PROMPT), PROMPT)) < TOLERANCE
 
 
+def test_seconds_are_those_between_looking(stock):
+    """A slide that is looked at every half second, though it came on show long before and stays for a minute."""
+    model = AlignmentModel(*stock)
+    pixels = clip(7, 4).pixels
+    slides = type(clip(7))(
+        pixels, (2,) * 4, (40.0,) * 4, 0.05, "slides", "none", (100.0, 100.5, 101.0, 101.5)
+    )
+    assert model.prepare(slides).inputs["second_per_grid_ts"].tolist() == [1.0]
+    uneven = type(slides)(pixels, (0, 1, 2, 3), (0.0, 1.0, 8.0, 9.0), 3 / 9, "uneven", "none")
+    assert model.prepare(uneven).inputs["second_per_grid_ts"].tolist() == [
+        6.0
+    ]  # two frames, 3 s apart on average
+
+
 def test_stale_deltas_move_the_stock_model_and_not_ours(stock, wording):
     """A cached forward without positions goes by the deltas of whatever ran before; ours passes positions."""
     from transformers import DynamicCache

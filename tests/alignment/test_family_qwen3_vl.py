@@ -97,6 +97,34 @@ def test_times_are_those_of_the_file(stock):
     assert len({round(value, 4) for value in values}) == 3
 
 
+def test_times_are_when_frames_are_looked_at(stock):
+    """Uneven frames at 0, 1, 8 and 9 s, whose file has 4 frames in 9 s; a picture that is looked at once a second."""
+    model = AlignmentModel(*stock)
+    pixels = clip(3, 4).pixels
+    uneven = type(clip(3))(pixels, (0, 1, 2, 3), (0.0, 1.0, 8.0, 9.0), 3 / 9, "uneven", "none")
+    still = type(uneven)(
+        pixels, (0, 0, 0, 1), (0.0, 0.0, 0.0, 5.0), 1 / 5, "slides", "none", (2.0, 3.0, 4.0, 5.0)
+    )
+    # Whose only frame is looked at for longer than a file without a rate tells.
+    one = type(uneven)(pixels, (0,) * 4, (0.0,) * 4, 0.0, "one picture", "none", (0.0, 2.0, 4.0, 6.0))
+    times = [
+        re.findall(r"<([\d.]+) seconds>", model.prepare(video).placeholder) for video in (uneven, still, one)
+    ]
+    assert times == [["0.5", "8.5"], ["2.5", "4.5"], ["1.0", "5.0"]]
+
+
+def test_steady_frames_go_by_their_indices(stock):
+    """As ever: what a container rounds to milliseconds changes nothing, not even in the last bit of a mean."""
+    model = AlignmentModel(*stock)
+    rate = 30_000 / 1001
+    indices = (15, 44, 75, 105)
+    rounded = tuple(round(index / rate, 3) for index in indices)
+    video = type(clip(3))(clip(3, 4).pixels, indices, rounded, rate, "steady", "none")
+    metadata = model.family.video_inputs(video)["video_metadata"][0]
+    assert list(metadata.frames_indices) == list(indices)
+    assert metadata.fps == rate
+
+
 def test_one_frame_is_shown_twice(stock, wording):
     """As the processor does with the last of an odd number; alone it would refuse a single frame."""
     network, processor = stock

@@ -207,6 +207,13 @@ def test_a_clip_behind_the_end_of_its_file_is_found():
         TripletData([row(0, start=60.0, weight=0.0)], tiny_model()).check_videos()
 
 
+def test_a_clip_before_the_first_frame_of_its_file_is_found():
+    data = TripletData([row(0, end=0.0), row(1)], tiny_model())
+    (found,) = data.check_videos()
+    assert found.rows == (0,)
+    assert "up to 0 s" in found.error.found
+
+
 @pytest.fixture
 def frozen():
     model = tiny_model()

@@ -151,9 +151,12 @@ def test_torchcodec_with_the_ffmpeg_inside_pyav(tmp_path) -> None:
         ):
             (tmp_path / f"{stem}.so.{version.split('.so.')[1].split('.')[0]}").symlink_to(library)
     environment = {**os.environ, "LD_LIBRARY_PATH": f"{tmp_path}:{libraries}"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", __file__]
+    files = [
+        str(Path(__file__).with_name(f"test_video_{name}.py")) for name in ("backends", "on_show", "streams")
+    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-rs", *files]
     command += ["-k", "torchcodec and not inside_pyav", "--basetemp", str(tmp_path / "inner")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     if "skipped" in done.stdout:
         pytest.skip(f"torchcodec does not run with it: {done.stdout[-500:]}")

@@ -69,24 +69,6 @@ def test_fps_takes_the_frame_on_show(frames: int, rate: float, fps: float) -> No
         assert index == frames - 1 or times[index + 1] > k / fps - 1e-5
 
 
-@given(
-    times=st.lists(st.integers(0, 10_000), min_size=1, max_size=200, unique=True).map(sorted),
-    window=st.tuples(st.integers(-10, 10_010), st.integers(-10, 10_010)),
-    rule=st.sampled_from(["segment-midpoints", "linspace", "mplug-owl", "all"]),
-)
-def test_start_and_end_restrict_every_rule(times: list[int], window: tuple[int, int], rule: str) -> None:
-    seconds = [tick / 1000 for tick in times]
-    start, end = (tick / 1000 for tick in window)
-    inside = [i for i, tick in enumerate(times) if window[0] <= tick < window[1]]
-    if not inside:
-        with pytest.raises(NoFramesError, match="within the asked time"):
-            select_frames(FramePolicy(rule=rule), seconds, start=start, end=end)
-        return
-    chosen = select_frames(FramePolicy(rule=rule), seconds, start=start, end=end)
-    unrestricted = select_frames(FramePolicy(rule=rule), [float(i) for i in range(len(inside))])
-    assert chosen == [inside[i] for i in unrestricted]
-
-
 def test_start_equal_to_a_rounded_timestamp_includes_it() -> None:
     times = at_rate(300, 30000 / 1001)
     assert select_frames(FramePolicy(rule="all"), times, start=round(times[10], 7), end=times[12]) == [10, 11]

@@ -16,6 +16,9 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "llava_onevision": ("llava_onevision", "LlavaOnevision"),
     "mplug-owl": ("mplug_owl", "MplugOwl"),
 }
+# Those that are told when the frames stand in the file: by the frames' `indices` and the file's rate, or by their
+# `timestamps`; see `video.rules`.
+READS_TIMES = {"qwen2_5_vl": "timestamps", "qwen3_vl": "indices"}
 
 
 def get_family(model_type: str) -> type["Family"]:

@@ -21,6 +21,7 @@ from ...prompts import Prompt
 from ...scoring.weights_file import WHOLE_FILES
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
+from . import READS_TIMES
 
 _CAPTION_MARK = "CAPTION-STANDS-HERE"
 
@@ -122,6 +123,11 @@ class Family(ABC):
     def windowed_tower(self) -> Any | None:
         """The vision tower, if its attention is that of windows of one sequence; None for others."""
         return None
+
+    @property
+    def reads_times(self) -> str | None:
+        """How the model is told the times of the frames in the file: one of `video.rules.TIMES`, None for not at all."""
+        return READS_TIMES.get(self.model_type)
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...prompts import Prompt
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
+from ...video.timeline import is_even
 from .family import Family, Features, PreparedVideo, written_video
 
 _STOCK_FPS = 24.0  # what the stock processor takes where nothing is known
@@ -18,8 +19,9 @@ class Qwen2_5VL(Family):
     """One run of `t × (h / merge) × (w / merge)` tokens for a grid (t, h, w) of patches, t of two frames each.
 
     Time is in positions: consecutive pairs of frames stand `tokens_per_second × seconds between them` apart.
-    The seconds are those between the chosen frames, from their timestamps, so frames from a policy of few
-    frames for the whole video are as far apart as they were shot.
+    The seconds are those between looking at the chosen frames (`Frames.look_times`), so frames from a policy of
+    few frames for the whole video are as far apart as they were shot, and a picture that stays on show for
+    seconds lasts as long.
     """
 
     model_type = "qwen2_5_vl"
@@ -54,15 +56,20 @@ class Qwen2_5VL(Family):
         return PreparedVideo(inputs, *written_video(self.processor, self.placeholder, video))
 
     def video_inputs(self, frames: Frames) -> Any:
-        """What the video processor makes of these frames, all of them."""
+        """What the video processor makes of these frames, all of them.
+
+        The stock processor takes index / fps for the time of a frame. Where a frame is looked at at another time
+        (uneven timestamps, a picture that stays on show), an index with a fraction gives that time.
+        """
         pixels = torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)
-        indices = list(frames.indices)
+        indices, times = list(frames.indices), list(frames.look_times)
         if len(indices) == 1:  # a lone frame is doubled, as the processor does with the last of an odd number
-            pixels, indices = pixels.expand(2, -1, -1, -1), indices * 2
+            pixels, indices, times = pixels.expand(2, -1, -1, -1), indices * 2, times * 2
+        fps = frames.fps or _STOCK_FPS
         metadata = {
-            "fps": frames.fps or _STOCK_FPS,
+            "fps": fps,
             "total_num_frames": max(indices) + 1,
-            "frames_indices": indices,
+            "frames_indices": indices if is_even(indices, times, fps) else [time * fps for time in times],
         }
         return self.processor.video_processor(
             videos=[pixels],
@@ -102,8 +109,8 @@ class Qwen2_5VL(Family):
 
 
 def sampled_fps(frames: Frames) -> float:
-    """Frames a second of the chosen frames (not of the file), from the first to the last of them."""
-    seconds = frames.timestamps[-1] - frames.timestamps[0]
+    """Frames a second of the chosen frames (not of the file), from looking at the first to looking at the last."""
+    seconds = frames.look_times[-1] - frames.look_times[0]
     if seconds > 0:
-        return (len(frames.timestamps) - 1) / seconds
+        return (len(frames.look_times) - 1) / seconds
     return frames.fps or _STOCK_FPS

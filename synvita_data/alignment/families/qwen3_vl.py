@@ -15,8 +15,9 @@ from .qwen2_5_vl import Qwen2_5VL
 class Qwen3VL(Qwen2_5VL):
     """A run of `(h / merge) × (w / merge)` tokens for each pair of frames, after its time in the file: `<1.2 seconds>`.
 
-    Times are the stock processor's: the mean of a pair's frame indices divided by the file's frame rate. So is
-    the order of the marks around them, which has changed between releases of transformers (5.23 writes
+    Times are the stock processor's: the mean of a pair's frame indices divided by the file's frame rate, where
+    that is when they are looked at (`Frames.look_times`), and the mean of the latter elsewhere. The order of the
+    marks around them is the processor's too; it has changed between releases of transformers (5.23 writes
     `<|vision_start|>` before the first time and again before each run).
     """
 
