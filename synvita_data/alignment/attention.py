@@ -121,8 +121,8 @@ def window_attention(
     for length, starts in windows.groups.items():
         end = begin + length * len(starts)
         # [H, n·w, D] -> [n, H, w, D]
-        own = [side[:, begin:end].unflatten(1, (len(starts), length)).transpose(0, 1) for side in sides]
-        found = scaled_dot_product_attention(*own, dropout_p=dropout, scale=scaling)
+        q, k, v = (side[:, begin:end].unflatten(1, (len(starts), length)).transpose(0, 1) for side in sides)
+        found = scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
         done.append(found.transpose(1, 2).flatten(0, 1))
         begin = end
     output = torch.cat(done) if len(done) > 1 else done[0]
