@@ -19,7 +19,8 @@ _LONGEST_MISSING = max(map(len, _MISSING))
 # Excel, Google Sheets, LibreOffice, in any language: #NAME?, #WERT!, #¡REF!, #DIV/0!, Err:502, a column of ####.
 _ERROR_CELL = re.compile(
     r"#[¿¡]?[A-ZÀ-Þ0-9/_]{2,}[!?]|#N/A|#N/A N/A|#NV|#N/D|#ND|#GETTING_DATA|#{3,}|Err:[0-9]{3}"
-    r"|-?1\.#(?:IND|QNAN|INF)", re.IGNORECASE
+    r"|-?1\.#(?:IND|QNAN|INF)",
+    re.IGNORECASE,
 )
 _INVISIBLE = "\ufeff\u200b\u2060\x00"  # byte-order mark, zero-width space, word joiner, NUL
 _FLOAT_OF_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0")
@@ -183,7 +184,9 @@ def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} stands twice in one object")
+        raise ValueError(
+            f"the name {next(n for n in names if names.count(n) > 1)!r} stands twice in one object"
+        )
     return record
 
 

@@ -225,7 +225,7 @@ class _Record:
     def _stray(self, found: str, problem: str) -> None:
         if self.fault is None:
             self.fault = self._place.error(
-                problem, found, "Double the quotes of the text (\"\"), and leave no space before a quoted cell"
+                problem, found, 'Double the quotes of the text (""), and leave no space before a quoted cell'
             )
 
     def _check_rows(self, text: str, delimiter: str, closed_early: bool, width: int | None) -> None:
