@@ -139,7 +139,7 @@ def read_whole_number(value: Any, what: str) -> int:
     except (SchemaError, TypeError, ValueError, OverflowError):
         number = -1
     if number < 0:
-        raise SchemaError(f"{what} is not a whole number", found=repr(value), expected="0, 1, 2, …")
+        raise SchemaError(f"{what} is not one of 0, 1, 2, …", found=repr(value))
     return int(value) if isinstance(value, int) else int(number)
 
 

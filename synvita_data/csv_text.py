@@ -30,7 +30,7 @@ _BOMS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
-_QUOTED = re.compile(r'"(?:[^"]+|"")*"')
+_QUOTED = re.compile(r'"(?:[^"]++|"")*+"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -341,7 +341,7 @@ def _check_mark(path: Path) -> None:
 def wrong_width(path: Path, row: int, cells: Sequence[str], width: int) -> SchemaError:
     """The error of a row that has another number of cells than the header or first row."""
     return SchemaError(
-        "a row does not have as many cells as the header",
+        "a row has another number of cells than the header",
         file=path,
         row=row,
         found=f"{len(cells)} cells, beginning {list(cells[:2])}",

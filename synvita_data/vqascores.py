@@ -258,15 +258,13 @@ class ScoreTable:
 
     def _score(self, line: int, key: Key, model: str, column: str, cell: Any) -> float:
         """A cell as a probability; what is wrong with it waits for the row it belongs to."""
-        value = math.nan
+        value, what = math.nan, f"the {column} of model {model}"
         try:
-            text = given_text(cell, f"the {column} of model {model}")
-            if text is not None:
-                value = (
-                    float(cell)
-                    if isinstance(cell, float)
-                    else read_number(text, f"the {column} of model {model}")
-                )
+            if isinstance(cell, float):
+                value = cell
+            elif (text := given_text(cell, what)) is not None:
+                infinite = text.lower().lstrip("+-") in ("inf", "infinity")
+                value = float(text) if infinite else read_number(text, what)
         except SchemaError as error:
             self._errors.setdefault(
                 key,
@@ -281,7 +279,7 @@ class ScoreTable:
             )
         if not 0.0 <= value <= 1.0:
             try:
-                check_probability(value, f"the {column} of model {model}", file=str(self.file), row=line)
+                check_probability(value, what, file=str(self.file), row=line)
             except ScoreError as error:
                 self._errors.setdefault(key, error)
         return value

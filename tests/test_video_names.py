@@ -32,9 +32,9 @@ CLIP = VideoName("--7VUM9MKg4_000136_000146", 136.0, 146.0, "--7VUM9MKg4")
         ("tempo", "tempo/videos/1524.avi", VideoName("1524")),
         ("tempo", "23@N01_1234.mov", VideoName("23@N01_1234")),
         ("custom", "--7VUM9MKg4_000136_000146.mp4", VideoName("--7VUM9MKg4_000136_000146")),
-        ("custom", "a/b/clip.v2.MP4", VideoName("clip.v2")),
+        ("custom", "a/b/clip.v2.MP4", VideoName("a%2Fb%2Fclip.v2")),
         ("custom", "clip.v2", VideoName("clip.v2")),
-        ("custom", r"a\b\clip.mp4", VideoName("clip")),
+        ("custom", r"a\b\clip.mp4", VideoName("a%2Fb%2Fclip")),
     ],
 )
 def test_names(source, videopath, expected):

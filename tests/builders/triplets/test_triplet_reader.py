@@ -244,12 +244,13 @@ def test_reasons_in_generic_columns(tmp_path, column, cell, word):
 @pytest.mark.parametrize(
     ("columns", "video_id", "videopath"),
     [
-        ({"video": "clips/a.mp4"}, "a", "clips/a.mp4"),
-        ({"videopath": "clips/a.b.webm"}, "a.b", "clips/a.b.webm"),
+        ({"video": "clips/a.mp4"}, "clips%2Fa", "clips/a.mp4"),
+        ({"video": "a.mp4"}, "a", "a.mp4"),
+        ({"videopath": "clips/a.b.webm"}, "clips%2Fa.b", "clips/a.b.webm"),
         ({"id": "a17"}, "a17", None),
-        ({"id": "17", "video": "clips/a.mp4"}, "a", "clips/a.mp4"),  # then `id` numbers the rows
+        ({"id": "17", "video": "clips/a.mp4"}, "clips%2Fa", "clips/a.mp4"),  # then `id` numbers the rows
         ({"video_id": "a17", "video": "clips/b.mp4"}, "a17", "clips/b.mp4"),
-        ({"url": "https://example.org/v/x.mp4?token=1"}, "x", None),
+        ({"url": "https://example.org/v/x.mp4?token=1"}, "%2F%2Fexample.org%2Fv%2Fx", None),
         ({"url": "https://www.youtube.com/watch?v=abcdefghijk&t=3"}, "abcdefghijk", None),
         ({"video": "https://youtu.be/abcdefghijk"}, "abcdefghijk", None),
     ],
