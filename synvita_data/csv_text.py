@@ -267,7 +267,7 @@ def quotes_are_odd(path: Path, delimiter: str, width: int | None = None) -> bool
     Every other quote opens a cell (or is the second of two doubled ones), and the rest close one (or are the first).
 
     Args:
-        width: also say whether lines inside quoted cells look like whole rows of so many cells.
+        width: also say whether all lines of some row with line breaks look like rows of so many cells.
     """
     data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
     start = 3 if bytes(data[:3]) == b"\xef\xbb\xbf" else 0
@@ -287,15 +287,20 @@ def quotes_are_odd(path: Path, delimiter: str, width: int | None = None) -> bool
 
 
 def _rows_inside(data: Bytes, opening: Places, closing: Places, delimiter: str, width: int) -> bool:
-    """Whether a line that begins inside quotes has as many delimiters (without a space behind) as a row."""
+    """Whether some record of several lines has in each as many delimiters (without a space behind) as a row."""
+    last = len(data) - 1
     breaks = _places(data, b"\n\r")
+    breaks = breaks[(data[breaks] != ord("\r")) | (data[np.minimum(breaks + 1, last)] != ord("\n"))]
     inside = np.searchsorted(opening, breaks) > np.searchsorted(closing, breaks)
     if not inside.any():
         return False
     marks = _places(data, delimiter.encode())
-    marks = marks[data[np.minimum(marks + 1, len(data) - 1)] != ord(" ")]
-    before = np.append(np.searchsorted(marks, breaks), len(marks))
-    return bool((np.diff(before)[inside] == width - 1).any())
+    marks = marks[data[np.minimum(marks + 1, last)] != ord(" ")]
+    before = np.concatenate([[0], np.searchsorted(marks, breaks), [len(marks)]])
+    full = np.diff(before) == width - 1  # of every line
+    starts = np.flatnonzero(np.concatenate([[True], ~inside]))
+    several = np.diff(np.append(starts, len(full))) > 1
+    return bool((np.logical_and.reduceat(full, starts) & several).any())
 
 
 def _places(data: Bytes, wanted: bytes) -> Places:
