@@ -131,14 +131,12 @@ def test_encodings_are_named(tmp_path, content, words):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @given(
     rows=st.lists(
-        st.lists(st.text("ab \",;\t\n\u00e9", max_size=6), min_size=3, max_size=3), min_size=1, max_size=5
+        st.lists(st.text('ab ",;\t\n\u00e9', max_size=6), min_size=3, max_size=3), min_size=1, max_size=5
     ),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_what_the_csv_module_writes_comes_back_or_is_refused(
-    tmp_path_factory, delimiter, rows, quoting, end
-):
+def test_what_the_csv_module_writes_comes_back_or_is_refused(tmp_path_factory, delimiter, rows, quoting, end):
     """Against Python's own writer: nothing changes; the one refusal allowed is that of rows inside a cell."""
     handle = io.StringIO()
     csv.writer(handle, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows(rows)
