@@ -158,5 +158,5 @@ def test_json_objects_keep_the_text_of_numbers():
         "d": 1e3,
     }
     for text in ('{"a": 1, "a": 2}', '{"a": Infinity}', "[1]", "{", '{"a": {"b": 1, "b": 1}}'):
-        with pytest.raises(ValueError, match="twice|JSON|Expecting|line"):
+        with pytest.raises(ValueError, match=r"twice|JSON|Expecting|line"):
             read_json_object(text)
