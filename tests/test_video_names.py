@@ -179,6 +179,7 @@ def test_paths_that_cleaning_could_take_for_one(source, one, other):
         ("activitynet", "1303"),
         ("activitynet", "v_uqiMw7tQ1Cc"),
         ("activitynet", "-uqiMw7tQ1C"),
+        ("shapes", "s0-00017"),
     ],
 )
 def test_names_of_their_sources_need_no_folder(source, name, folder):
