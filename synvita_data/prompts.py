@@ -225,6 +225,8 @@ def read_caption(text: str, *, words_for_nothing: bool = True) -> str:
         raise CaptionError(
             error.problem, found=error.found, expected=error.expected, fix=error.fix
         ) from error
+    if "\0" in caption:
+        raise CaptionError("a caption holds a NUL character", found=repr(caption[:60]))
     if not caption or (words_for_nothing and is_missing(caption)):
         raise CaptionError("a caption is empty", found=repr(text) if caption else None)
     return caption

@@ -32,6 +32,7 @@ KINETICS_NAMED = frozenset({"vatex", "kinetics"})
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _KINETICS = re.compile(r"(?:k[0-9]{3}_(?:train|val|test)_)?([A-Za-z0-9_-]{11})_(\d{6})_(\d{6})")
 _YOUTUBE_KEY = re.compile(r"[A-Za-z0-9_-]{11}")
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ufeff]")
 # How other sources call their videos; the group is the id.
 _SCHEMES = {
     "msr-vtt": re.compile(r"(?:msr-?_?vtt_)?(?:(?:TrainVal|Test)Video_)?(video[0-9]+)", re.IGNORECASE),
@@ -191,7 +192,7 @@ def normal_path(path: str) -> str:
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     stem = video_stem(parts[-1]) if parts else ""
     ends = parts[0][0] + stem[-1] if stem else ""
-    odd = any(char.isspace() and char != " " for char in ends)
+    odd = any(char.isspace() and char != " " for char in ends) or _UNWRITABLE.search(path)
     if not stem.strip(". ") or ".." in parts or path.endswith(("/", "\\")) or odd:
         raise SchemaError(
             "a path or id names no video",

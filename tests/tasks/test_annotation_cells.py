@@ -50,6 +50,8 @@ def test_class_numbers_are_the_names_they_stand_for(tmp_path):
         (3, "NULL"),
         (0, "\ufeff"),
         (0, ".."),
+        (0, "a\0b.mp4"),
+        (2, "a\0b"),
         (0, "4.01E+09"),
     ],
 )
