@@ -151,6 +151,28 @@ def read_records(path: Path, dialect: Dialect, *, has_header: bool = False) -> I
         refuse_encoding(path, error)
 
 
+def read_table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The header, and `(row, cells)` of a table in which no row may be faulty.
+
+    Raises:
+        SchemaError: while iterating, with its row: a stray quote, another number of cells than the header has; and
+            what `choose_delimiter` and `read_records` raise.
+    """
+    delimiter = choose_delimiter(path)
+    header = first_record(path, delimiter)
+    return header, _whole_rows(path, choose_dialect(path, delimiter), len(header))
+
+
+def _whole_rows(path: Path, dialect: Dialect, width: int) -> Iterator[tuple[int, list[str]]]:
+    for row, cells in read_records(path, dialect, has_header=True):
+        if isinstance(cells, SchemaError):
+            raise cells
+        if len(cells) != width:
+            raise wrong_width(path, row, cells, width)
+        if row >= 0:
+            yield row, cells
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a record begins: its row as callers count, and its line from 1."""

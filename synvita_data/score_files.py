@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .csv_text import choose_delimiter, choose_dialect, first_record, read_records, wrong_width
+from .csv_text import read_table
 from .errors import SchemaError, ScoreError
 from .files import atomic_path
 from .schema import SCHEMA_VERSION, check_schema_version
@@ -140,18 +140,11 @@ def read_cells(path: Path) -> Iterator[Cells]:
 
 
 def _csv_cells(path: Path) -> Iterator[Cells]:
-    delimiter = choose_delimiter(path)
-    header = first_record(path, delimiter)
+    header, rows = read_table(path)
     positions = _positions(path, header)
     # An absent column reads the empty cell put after the last one.
     pick = itemgetter(*(len(header) if i is None else i for i in positions))
-    for row, cells in read_records(path, choose_dialect(path, delimiter), has_header=True):
-        if row < 0:
-            continue
-        if isinstance(cells, SchemaError):
-            raise cells
-        if len(cells) != len(header):
-            raise wrong_width(path, row, cells, len(header))
+    for _, cells in rows:
         yield Cells._make(pick([*cells, ""]))
 
 

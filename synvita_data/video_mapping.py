@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .cell_text import given_text, id_text, read_json_object, strip_cell, unique_names
-from .csv_text import (
-    choose_delimiter,
-    choose_dialect,
-    first_record,
-    read_records,
-    refuse_encoding,
-    wrong_width,
-)
+from .csv_text import read_table, refuse_encoding
 from .errors import SchemaError
 from .files import resolve_under
 
@@ -88,17 +81,11 @@ def _read(path: Path) -> Iterator[_Row]:
 
 
 def _from_table(path: Path) -> Iterator[_Row]:
-    delimiter = choose_delimiter(path)
-    names = [strip_cell(name).lower() for name in first_record(path, delimiter)]
+    header, rows = read_table(path)
+    names = [strip_cell(name).lower() for name in header]
     if twice := [name for name in (*_KEYS, *_PATHS, "trimmed") if names.count(name) > 1]:
         raise SchemaError(f"two columns are named {twice[0]}", file=path, found=", ".join(names))
-    for row, cells in read_records(path, choose_dialect(path, delimiter), has_header=True):
-        if row < 0:
-            continue
-        if isinstance(cells, SchemaError):
-            raise cells
-        if len(cells) != len(names):
-            raise wrong_width(path, row, cells, len(names))
+    for row, cells in rows:
         yield _row(row, dict(zip(names, cells, strict=True)), path)
 
 

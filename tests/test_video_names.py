@@ -133,7 +133,24 @@ def test_names_without_folders_stay_as_they_are(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "...", "a/", "a/..", "../a", "a/../b", "..mp4", "a/...mp4", "\xa0a.mp4", "a\0b.mp4", "a\ufeff.mp4", "/", "\\", " "],
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "a/",
+        "a/..",
+        "../a",
+        "a/../b",
+        "..mp4",
+        "a/...mp4",
+        "\xa0a.mp4",
+        "a\0b.mp4",
+        "a\ufeff.mp4",
+        "/",
+        "\\",
+        " ",
+    ],
 )
 def test_paths_that_name_no_video(name):
     with pytest.raises(SchemaError, match="names no video"):
