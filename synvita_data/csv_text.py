@@ -225,7 +225,7 @@ class _Record:
             if not text.startswith(delimiter, end):
                 break
             at = end + 1
-        self._check_rows(text, delimiter, closed_early, width)
+        self._check_rows(text, delimiter, closed_early, len(self.cells) if width is None else width)
 
     def _through_closing_quote(self, text: str) -> str:
         """`text` with the lines that follow, up to the one in which the open quote is closed."""
@@ -250,10 +250,10 @@ class _Record:
                 problem, found, 'Double the quotes of the text (""), and leave no space before a quoted cell'
             )
 
-    def _check_rows(self, text: str, delimiter: str, closed_early: bool, width: int | None) -> None:
+    def _check_rows(self, text: str, delimiter: str, closed_early: bool, width: int) -> None:
         """Raise where it is not clear that this record is one row."""
         if not self.more_lines:
-            if closed_early and text.count('"') % 2 and width is not None and len(self.cells) != width:
+            if closed_early and text.count('"') % 2 and len(self.cells) != width:
                 assert self.fault is not None
                 raise self.fault
             return
@@ -266,7 +266,7 @@ class _Record:
             )
         # A line break of a text leaves other pieces than whole rows. (A comma of a text has a space behind it.)
         mark = re.compile(re.escape(delimiter) + r"(?! )")
-        if width is not None and width > 1:
+        if width > 1:
             pieces = _LINE_END.split(text.rstrip("\r\n"))
             if all(len(mark.findall(piece)) == width - 1 for piece in pieces):
                 raise self._place.error(
