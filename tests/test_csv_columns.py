@@ -1,6 +1,7 @@
 """CSV columns: what Python's own reader gives, and faults with their row."""
 
 import csv
+import io
 
 import numpy as np
 import pytest
@@ -103,3 +104,38 @@ def test_columns_by_name(tmp_path):
 @pytest.mark.parametrize("array", [np.arange(5), np.array([0.5, -1.0]), np.zeros(0, np.int8)])
 def test_arrays_to_arrow_and_back(array):
     assert as_numpy(from_numpy(array)).tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_dialect_gives_the_same_columns(tmp_path, delimiter, end):
+    path = tmp_path / "a.csv"
+    rows = [["video", "caption"], ["v1", "a, b; c\td"], ["v2", 'say "x"'], ["v3", "two\nlines"]]
+    handle = io.StringIO()
+    csv.writer(handle, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    path.write_bytes(
+        handle.getvalue().replace("\n", end).encode()
+    )  # as a converter does it, inside cells too
+    found = open_csv(path)
+    columns = found.read(found.positions(("video", "caption")), has_header=True)
+    assert [columns[name].cells() for name in ("video", "caption")] == [
+        ["v1", "v2", "v3"],
+        ["a, b; c\td", 'say "x"', "two\nlines"],
+    ]
+
+
+def test_tabs_without_quoting_keep_their_quotes(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text('video\tcaption\nv1\t5" nail\nv2\t"Stop" sign\n')
+    found = open_csv(path)
+    assert found.read(found.positions(("caption",)), has_header=True)["caption"].cells() == [
+        '5" nail',
+        '"Stop" sign',
+    ]
+
+
+def test_swallowed_rows_are_refused_with_their_row(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('video,caption,score\nv1,a,1\nv2,"b,1\nv3,c",1\nv4,d,1\n')
+    with pytest.raises(SchemaError, match="row 1: a quoted cell seems to have swallowed"):
+        open_csv(path).read({"c": 1}, has_header=True)
