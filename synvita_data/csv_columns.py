@@ -4,19 +4,20 @@ Pairs of videos and captions repeat both many times (18 captions with 216 videos
 wrapped in a prompt of 250 characters. So a column is read as `Column(codes, values)`, and what costs time
 (taking a prompt off, finding a video, parsing a number) is done once a distinct cell.
 
-`pyarrow` reads the cells and forgives much; where it finds a fault, or quotes do not come in pairs, Python's
-own reader goes over the file in strict mode and names the row.
+`pyarrow` reads the cells and forgives much; where it finds a fault, or a quote stands where its dialect has
+none, `csv_text` goes over the file and names the row.
 """
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .cell_text import read_number
+from .csv_text import Dialect, choose_delimiter, choose_dialect, first_record, quotes_are_odd, read_records
 from .errors import SchemaError, SynvitaError
 
 Codes = npt.NDArray[np.int64]
@@ -99,17 +100,10 @@ class Numbers:
             numbers = np.empty(len(rows))
             for position, cell in enumerate(cells.to_pylist()):
                 try:
-                    if "_" in cell:
-                        raise ValueError("Python reads 0_1 as 1")
-                    numbers[position] = float(cell)
-                except ValueError as error:
-                    raise SchemaError(
-                        f"{what} is not a number",
-                        file=file,
-                        row=int(rows[position]),
-                        found=repr(cell),
-                        expected="a number",
-                    ) from error
+                    special = cell.strip().lower() in ("nan", "inf", "-inf")
+                    numbers[position] = float(cell) if special else read_number(cell, what)
+                except SynvitaError as error:
+                    raise placed(error, file, int(rows[position])) from error
             return numbers
 
 
@@ -119,10 +113,12 @@ class CsvFile:
 
     Attributes:
         first: cells of the first record; it is a header or a row, as the caller decides.
+        dialect: how its cells are told apart.
     """
 
     path: Path
     first: tuple[str, ...]
+    dialect: Dialect
 
     def header(self) -> tuple[str, ...]:
         """`first` as column names: no white space around them, lower case."""
@@ -169,7 +165,7 @@ class CsvFile:
         import pyarrow as pa
         import pyarrow.csv as pa_csv
 
-        if _odd_quotes(self.path):
+        if self.dialect.quotes and quotes_are_odd(self.path, self.dialect.delimiter, len(self.first)):
             self.check(has_header=has_header)
         types = {str(at): pa.dictionary(pa.int32(), pa.string()) for at in positions.values()}
         types |= {str(at): pa.string() for at in plain}
@@ -180,7 +176,11 @@ class CsvFile:
                 read_options=pa_csv.ReadOptions(
                     column_names=[str(at) for at in range(len(self.first))], block_size=8 << 20
                 ),
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                parse_options=pa_csv.ParseOptions(
+                    delimiter=self.dialect.delimiter,
+                    quote_char='"' if self.dialect.quotes else False,
+                    newlines_in_values=self.dialect.quotes,
+                ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=types, include_columns=list(types), strings_can_be_null=False
                 ),
@@ -191,39 +191,22 @@ class CsvFile:
         return table.unify_dictionaries()
 
     def check(self, *, has_header: bool) -> None:
-        """Go over the whole file with Python's strict reader: slow, and it says where a fault is.
+        """Go over the whole file with the strict reader: slow, and it says where a fault is.
 
         Raises:
             SchemaError: the first fault, with its row.
         """
-        row = -2 if has_header else -1
-        lines_read = 0
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as handle:
-                reader = csv.reader(handle, strict=True)
-                for cells in reader:
-                    lines_read = reader.line_num
-                    if not cells:
-                        continue
-                    row += 1
-                    if len(cells) != len(self.first):
-                        raise SchemaError(
-                            f"a row has {len(cells)} cells where the first has {len(self.first)}",
-                            file=self.path,
-                            row=row,
-                            found=", ".join(cells),
-                            fix=f"See line {lines_read}; if it is the last, the file was cut off: fetch or write it again",
-                        )
-        except csv.Error as error:
-            raise SchemaError(
-                f"the CSV cannot be split into rows ({error})",
-                file=self.path,
-                row=row + 1,
-                expected="cells with commas, quotes or line breaks in double quotes, quotes doubled",
-                fix=f"See line {lines_read + 1}: a quote is not closed, or the file was cut off there",
-            ) from error
-        except UnicodeDecodeError as error:
-            _not_utf8(self.path, error, row + 1)
+        for row, cells in read_records(self.path, self.dialect, has_header=has_header):
+            if isinstance(cells, SchemaError):
+                raise cells
+            if len(cells) != len(self.first):
+                raise SchemaError(
+                    f"a row has {len(cells)} cells where the first has {len(self.first)}",
+                    file=self.path,
+                    row=row,
+                    found=", ".join(cells),
+                    fix="If it is the last row, the file was cut off: fetch or write it again",
+                )
 
 
 def open_csv(path: Path) -> CsvFile:
@@ -232,18 +215,8 @@ def open_csv(path: Path) -> CsvFile:
     Raises:
         SchemaError: no such file, empty, or not UTF-8.
     """
-    if not path.is_file():
-        raise SchemaError("no such file", file=path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            first = next((cells for cells in csv.reader(handle) if cells), None)
-    except csv.Error as error:
-        raise SchemaError("the first row cannot be read", file=path, found=str(error)) from error
-    except UnicodeDecodeError as error:
-        _not_utf8(path, error, 0)
-    if first is None:
-        raise SchemaError("the file is empty", file=path)
-    return CsvFile(path, tuple(first))
+    delimiter = choose_delimiter(path)
+    return CsvFile(path, tuple(first_record(path, delimiter)), choose_dialect(path, delimiter))
 
 
 def placed(error: SynvitaError, file: Path, row: int) -> SynvitaError:
@@ -280,21 +253,3 @@ def _column(chunked: Any, has_header: bool) -> Column:
         joined = joined - (joined > header)
         del values[header]
     return Column(joined, values)
-
-
-def _odd_quotes(path: Path) -> bool:
-    count = 0
-    with path.open("rb") as handle:
-        while block := handle.read(8 << 20):
-            count += block.count(b'"')
-    return count % 2 == 1
-
-
-def _not_utf8(path: Path, error: UnicodeDecodeError, row: int) -> NoReturn:
-    raise SchemaError(
-        "the file is not UTF-8 text",
-        file=path,
-        row=row,
-        found=f"bytes {error.object[error.start : error.start + 8]!r}",
-        fix="Save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)",
-    ) from error

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from .errors import CaptionError
+from .cell_text import check_data, is_missing, strip_cell
+from .errors import CaptionError, SchemaError
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
 
@@ -191,14 +192,18 @@ def which_prompt(text: str) -> Prompt | None:
 
 
 @lru_cache(maxsize=4096)
-def read_caption(text: str) -> str:
+def read_caption(text: str, *, words_for_nothing: bool = True) -> str:
     """The clean caption of a cell that holds it bare or inside a known prompt.
 
     A line break and the space around it become one space, and space at both ends goes, as in the dataset's
     own captions.
 
+    Args:
+        words_for_nothing: `nan`, `NULL`, `none` are an empty cell; an answer may be such a word.
+
     Raises:
-        CaptionError: empty, or a text that begins as a known prompt and breaks off or asks something else.
+        CaptionError: empty, the error value of a spreadsheet, or a text that begins as a known prompt and breaks
+            off or asks something else.
     """
     inner = unwrap(text)
     if inner is None:
@@ -213,6 +218,15 @@ def read_caption(text: str) -> str:
                 )
     caption = text if inner is None else inner
     caption = (caption if caption.isprintable() else _LINE_BREAKS.sub(" ", caption)).strip()
-    if not caption:
-        raise CaptionError("a caption is empty")
+    caption = strip_cell(caption)
+    try:
+        check_data(caption, "a caption")
+    except SchemaError as error:
+        raise CaptionError(
+            error.problem, found=error.found, expected=error.expected, fix=error.fix
+        ) from error
+    if "\0" in caption:
+        raise CaptionError("a caption holds a NUL character", found=repr(caption[:60]))
+    if not caption or (words_for_nothing and is_missing(caption)):
+        raise CaptionError("a caption is empty", found=repr(text) if caption else None)
     return caption

@@ -12,11 +12,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .errors import SourceError, SynvitaError
+from .errors import SchemaError, SourceError, SynvitaError
 from .schema import Triplet
 from .video_folder import walk_videos
 from .video_mapping import MappedVideo, read_mapping
-from .video_names import KINETICS_NAMED, VIDEO_SUFFIXES, flat_name, times_in_name, video_stem
+from .video_names import (
+    KINETICS_NAMED,
+    VIDEO_SUFFIXES,
+    flat_name,
+    name_in_scheme,
+    path_id,
+    path_of_id,
+    times_in_name,
+    video_stem,
+)
 
 # A folder called like this (or with such a word in its name) holds videos of these sources.
 _FOLDERS: Mapping[str, re.Pattern[str]] = {
@@ -55,12 +64,13 @@ class RealVideos:
 
     The folder is read once. In this order, the first that gives a file decides:
 
-    1. `mapping`, by videopath or by `<source>_<video_id>`.
+    1. `mapping`, by `<source>_<video_id>` or by videopath.
     2. The videopath itself below `root`, with any suffix of a video.
-    3. A file anywhere below `root` named by the video id (`video3094`, `<key>_<start>_<end>`), by the
-       flattened videopath (`tempo_videos_1524`) or by `<source>_<video_id>`. A folder named after
-       another source is passed over, and a bare number needs a folder named after its own
-       (`tempo/`, `didemo/`, …).
+    3. A file anywhere below `root` named by the video id (`video3094`, `<key>_<start>_<end>`), by
+       `<source>_<video_id>` or, where the name is one of its source's own, by the flattened videopath
+       (`tempo_videos_1524`). Where the id is a path with folders (see `video_names.path_id`), the
+       file's path must end with all of it. A folder named after another source is passed over, and a bare
+       number needs a folder named after its own (`tempo/`, `didemo/`, …).
     4. The whole YouTube video, `<youtube_key>`; not for MSR-VTT, whose clips are unknown parts of it,
        unless the row says which part.
 
@@ -135,7 +145,12 @@ class RealVideos:
             start, end: seconds in the source video, None where the caption is about all of it.
         """
         key = f"{source}_{video_id}"
-        mapped = self._mapping.get(videopath or key) or self._mapping.get(key)
+        # The key first: two sources may use one path.
+        mapped = (
+            self._mapping.get(key)
+            or self._mapping.get(f"{source}_{path_of_id(video_id)}")
+            or self._mapping.get(videopath or key)
+        )
         if mapped is not None:
             relative = mapped.path.relative_to(self.root).as_posix()
         else:
@@ -155,26 +170,45 @@ class RealVideos:
             return None
         wanted = _bare(videopath)
         same = [file for file in self._files.get(wanted.rpartition("/")[2], ()) if _bare(file) == wanted]
-        return self._one_of(same, key)
+        # With its own suffix it is this very file, whatever other formats lie beside it.
+        return self._one_of([file for file in same if file == _plain(videopath)] or same, key)
 
     def _named(self, source: str, video_id: str, videopath: str | None, key: str) -> str | None:
         stems = [video_id, key]
-        if videopath is not None:
-            stems.insert(1, flat_name(videopath))
+        if _is_own_name(source, video_id):
+            if videopath is not None:
+                stems.insert(1, flat_name(videopath))
+        elif paths := _paths_behind(video_id, videopath):
+            # Other folders may hold other videos of the same name; flattened, other paths look the same.
+            for path in paths:
+                if found := self._one_of(self._ending_with(path), key):
+                    return found
+            if (
+                video_id == paths[0].rpartition("/")[2]
+            ):  # a dataset of before: its ids are the last part alone
+                stems = [path_id(paths[0]), f"{source}_{path_id(paths[0])}"]
         for stem in dict.fromkeys(stems):
             if found := self._choose(source, self._files.get(stem, []), videopath, key):
                 return found
         return None
+
+    def _ending_with(self, path: str) -> list[str]:
+        """Files whose path, from the disk's root on, ends with all of `path`."""
+        above = self.root.as_posix()
+        files = self._files.get(path.rpartition("/")[2], ())
+        return [file for file in files if f"/{_bare(f'{above}/{file}')}".endswith(f"/{path}")]
 
     def _choose(self, source: str, files: list[str], videopath: str | None, key: str) -> str | None:
         """The one of `files` that is the video, by the folders they lie in."""
         if not files:
             return None
         own = [file for file in files if source in self._sources_above(file)]
+        if not own and source not in _FOLDERS:
+            own = [file for file in files if source in file.lower().split("/")[:-1]]
         if not own and (source in self._root_sources or not _is_number(source, files[0])):
             own = [file for file in files if not self._sources_above(file)]
         if len(own) > 1 and videopath is not None:
-            ending = "/" + _bare(videopath)
+            ending = f"/{_bare(videopath)}"
             own = [file for file in own if ("/" + _bare(file)).endswith(ending)] or own
         return self._one_of(own, key)
 
@@ -231,13 +265,32 @@ def _sources_of(folder: str) -> frozenset[str]:
     return frozenset(s for s, pattern in _FOLDERS.items() if any(map(pattern.fullmatch, names)))
 
 
+def _is_own_name(source: str, video_id: str) -> bool:
+    try:
+        return name_in_scheme(source, video_id) is not None
+    except SchemaError:
+        return False
+
+
+def _paths_behind(video_id: str, videopath: str | None) -> list[str]:
+    """The paths with folders (without suffix) that the row gives, in its videopath and in its id."""
+    path_or_url = re.sub(r"^(?:[a-z0-9]+:)?//", "", path_of_id(video_id))
+    paths = [path_or_url] if videopath is None else [_bare(videopath), path_or_url]
+    return [path for path in dict.fromkeys(paths) if "/" in path]
+
+
 def _is_number(source: str, file: str) -> bool:
     return source in _NUMBERED and video_stem(file).isdigit()
 
 
+def _plain(file: str) -> str:
+    """Forward slashes, no empty and no `.` parts."""
+    return "/".join(part for part in file.replace("\\", "/").split("/") if part not in ("", "."))
+
+
 def _bare(file: str) -> str:
-    """A path without the suffix of a video."""
-    folder, slash, name = file.replace("\\", "/").rpartition("/")
+    """The same without the suffix of a video."""
+    folder, slash, name = _plain(file).rpartition("/")
     return f"{folder}{slash}{video_stem(name)}"
 
 

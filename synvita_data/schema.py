@@ -78,7 +78,7 @@ def make_pair_id(source: str, video_id: str, caption: str, neg_caption: str) -> 
     two ids that look alike after unsafe characters were replaced still differ.
     """
     digest = _digest(source, video_id, caption, neg_caption)[:10]
-    return f"{_safe(source)}_{_safe(video_id)}_{digest}"
+    return f"{_safe(source)}_{_safe(video_id.replace('%2F', '_'))}_{digest}"
 
 
 def make_row_id(pair_id: str, generator: str | None, sample: int | None) -> str:

@@ -3,7 +3,6 @@
 `vqascores` says what the rows mean; here they are only cells with names.
 """
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .csv_text import read_table
 from .errors import SchemaError, ScoreError
 from .files import atomic_path
 from .schema import SCHEMA_VERSION, check_schema_version
@@ -140,29 +140,12 @@ def read_cells(path: Path) -> Iterator[Cells]:
 
 
 def _csv_cells(path: Path) -> Iterator[Cells]:
-    row = 0
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        lines = csv.reader(handle, strict=True)
-        try:
-            header = next(lines, [])
-            positions = _positions(path, header)
-            # An absent column reads the empty cell put after the last one.
-            pick = itemgetter(*(len(header) if i is None else i for i in positions))
-            for cells in lines:
-                if not cells:  # an empty line is not a row
-                    continue
-                if len(cells) != len(header):
-                    raise SchemaError(
-                        "a row has another number of cells than the header",
-                        file=path,
-                        row=row,
-                        found=f"{len(cells)}: {cells}",
-                        expected=len(header),
-                    )
-                yield Cells._make(pick([*cells, ""]))
-                row += 1
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise SchemaError("not readable as CSV in UTF-8", file=path, row=row, found=str(error)) from error
+    header, rows = read_table(path)
+    positions = _positions(path, header)
+    # An absent column reads the empty cell put after the last one.
+    pick = itemgetter(*(len(header) if i is None else i for i in positions))
+    for _, cells in rows:
+        yield Cells._make(pick([*cells, ""]))
 
 
 def _parquet_cells(path: Path) -> Iterator[Cells]:

@@ -1,18 +1,24 @@
 """Read a mapping file: which file of the user's is which video of a source dataset."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .cell_text import given_text, id_text, read_json_object, strip_cell, unique_names
+from .csv_text import read_table, refuse_encoding
 from .errors import SchemaError
 from .files import resolve_under
 
 _KEYS = ("videopath", "video_key", "video", "id")
 _PATHS = ("path", "file")
-_TRUE_FALSE = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_TRUE_FALSE = {"true": True, "1": True, "1.0": True, "yes": True} | {
+    "false": False,
+    "0": False,
+    "0.0": False,
+    "no": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ def read_mapping(mapping: str | Path | Mapping[str, str], root: Path) -> dict[st
     """Videopath or `<source>_<video_id>` -> file under `root`. The files need not exist.
 
     Args:
-        mapping: a dictionary; a .json file with an object `{key: path}`; or a .csv or .jsonl file whose
+        mapping: a dictionary; a .json file with an object `{key: path}`; or a .csv, .tsv or .jsonl file whose
             columns are `videopath` (or `video_key`, `video`, `id`), `path` (or `file`), relative to
             `root`, and maybe `trimmed`.
 
@@ -54,22 +60,33 @@ def _read(path: Path) -> Iterator[_Row]:
     if not path.is_file():
         raise SchemaError("no such mapping file", file=path)
     suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        yield from _from_table(path)
+        return
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             if suffix == ".json":
-                yield from _from_object(json.load(handle))
+                yield from _from_object(json.load(handle, object_pairs_hook=unique_names))
             elif suffix == ".jsonl":
-                lines = (json.loads(line) for line in handle if line.strip())
+                lines = (read_json_object(line) for line in handle if line.strip())
                 yield from (_row(row, record, path) for row, record in enumerate(lines))
-            elif suffix == ".csv":
-                records = csv.DictReader(handle)
-                yield from (_row(row, record, path) for row, record in enumerate(records))
             else:
                 raise SchemaError(
-                    "not a format of mapping files", file=path, expected=".csv, .json or .jsonl"
+                    "not a format of mapping files", file=path, expected=".csv, .tsv, .json or .jsonl"
                 )
-    except (ValueError, csv.Error) as error:  # also JSONDecodeError, UnicodeDecodeError
+    except UnicodeDecodeError as error:
+        refuse_encoding(path, error)
+    except (ValueError, RecursionError) as error:  # also JSONDecodeError
         raise SchemaError("the mapping file cannot be read", file=path, found=str(error)) from error
+
+
+def _from_table(path: Path) -> Iterator[_Row]:
+    header, rows = read_table(path)
+    names = [strip_cell(name).lower() for name in header]
+    if twice := [name for name in (*_KEYS, *_PATHS, "trimmed") if names.count(name) > 1]:
+        raise SchemaError(f"two columns are named {twice[0]}", file=path, found=", ".join(names))
+    for row, cells in rows:
+        yield _row(row, dict(zip(names, cells, strict=True)), path)
 
 
 def _from_object(mapping: Any) -> Iterator[_Row]:
@@ -79,12 +96,20 @@ def _from_object(mapping: Any) -> Iterator[_Row]:
 
 
 def _row(row: int, record: Any, file: Path) -> _Row:
-    if not isinstance(record, Mapping):
-        raise ValueError(f"row {row} is not a JSON object")
-    cells = {str(name).strip().lower(): value for name, value in record.items()}
-    key = next((cells[name] for name in _KEYS if cells.get(name)), None)
-    path = next((cells[name] for name in _PATHS if cells.get(name)), None)
-    if not isinstance(key, str) or not isinstance(path, str):
+    cells = {strip_cell(str(name)).lower(): value for name, value in record.items()}
+    try:
+        given = {
+            name: id_text(text if isinstance(cells[name], str) else cells[name], name)
+            for name in (*_KEYS, *_PATHS)
+            if (text := given_text(cells.get(name), name)) is not None
+        }
+    except SchemaError as error:
+        error.file, error.row = str(file), row
+        error.args = (str(error),)
+        raise
+    key = next((given[name] for name in _KEYS if name in given), None)
+    path = next((given[name] for name in _PATHS if name in given), None)
+    if key is None or path is None:
         raise SchemaError(
             "a row of the mapping does not name a video and a file",
             file=file,
@@ -92,9 +117,7 @@ def _row(row: int, record: Any, file: Path) -> _Row:
             found=dict(record),
             expected=f"one of {', '.join(_KEYS)}, and one of {', '.join(_PATHS)}",
         )
-    trimmed = cells.get("trimmed")
-    if trimmed in (None, ""):
-        return row, key.strip(), path.strip(), None
-    if str(trimmed).strip().lower() not in _TRUE_FALSE:
-        raise SchemaError("trimmed is not true or false", file=file, row=row, found=trimmed)
-    return row, key.strip(), path.strip(), _TRUE_FALSE[str(trimmed).strip().lower()]
+    trimmed = (given_text(cells.get("trimmed"), "trimmed") or "").lower()
+    if trimmed and trimmed not in _TRUE_FALSE:
+        raise SchemaError("trimmed is not true or false", file=file, row=row, found=cells["trimmed"])
+    return row, key, path, _TRUE_FALSE[trimmed] if trimmed else None

@@ -12,10 +12,11 @@ have) is raised when that row asks for its scores, so that a build quarantines t
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from .cell_text import given_text, id_text, read_number, read_whole_number
 from .errors import SchemaError, ScoreError
 from .schema import Triplet
 from .score_files import Cells, ScoreRow, read_cells, score_schema, write_scores
@@ -25,6 +26,7 @@ __all__ = ["Key", "ScoreRow", "ScoreTable", "read_scores", "score_schema", "writ
 
 # What a score is filed under: a row id or pair id of the dataset, or a row number of the triplets file.
 Key = str | int
+T = TypeVar("T")
 
 
 class _Entry(NamedTuple):
@@ -229,8 +231,8 @@ class ScoreTable:
 
     def _entry(self, line: int, cells: Cells) -> tuple[Key, _Entry]:
         own_id, row, model, revision, method, frame, neg_score, score, videopath, caption, neg_caption = cells
-        model = _text(model)
-        key: Key | None = _text(own_id) if own_id else None
+        model = self._read(line, given_text, model, "a model")
+        key: Key | None = self._id(line, own_id)
         if key is None:
             key = self._whole_number(line, "row", row)
         if key is None or model is None:
@@ -256,23 +258,28 @@ class ScoreTable:
 
     def _score(self, line: int, key: Key, model: str, column: str, cell: Any) -> float:
         """A cell as a probability; what is wrong with it waits for the row it belongs to."""
+        value, what = math.nan, f"the {column} of model {model}"
         try:
-            value = math.nan if cell is None or cell == "" else float(cell)
-        except ValueError:
-            value = math.nan
+            if isinstance(cell, float):
+                value = cell
+            elif (text := given_text(cell, what)) is not None:
+                infinite = text.lower().lstrip("+-") in ("inf", "infinity")
+                value = float(text) if infinite else read_number(text, what)
+        except SchemaError as error:
             self._errors.setdefault(
                 key,
                 ScoreError(
-                    f"the {column} of model {model} is not a number",
+                    error.problem,
                     file=self.file,
                     row=line,
-                    found=repr(cell),
+                    found=error.found,
                     expected="a probability",
+                    fix=error.fix,
                 ),
             )
         if not 0.0 <= value <= 1.0:
             try:
-                check_probability(value, f"the {column} of model {model}", file=str(self.file), row=line)
+                check_probability(value, what, file=str(self.file), row=line)
             except ScoreError as error:
                 self._errors.setdefault(key, error)
         return value
@@ -280,19 +287,22 @@ class ScoreTable:
     def _whole_number(self, line: int, name: str, cell: Any) -> int | None:
         if cell is None or cell == "":
             return None
+        return self._read(line, read_whole_number, cell, f"a {name} number")
+
+    def _id(self, line: int, cell: Any) -> str | None:
+        text = self._read(line, given_text, cell, "an id")
+        if text is None:
+            return None
+        return self._read(line, id_text, text if isinstance(cell, str) else cell, "an id")
+
+    def _read(self, line: int, read: Callable[[Any, str], T], cell: Any, what: str) -> T:
+        """`read(cell, what)`; its error says the row."""
         try:
-            number = int(cell)
-        except (TypeError, ValueError):
-            number = -1
-        if number < 0 or (isinstance(cell, float) and cell != number):
-            raise SchemaError(
-                f"a {name} number is not one",
-                file=self.file,
-                row=line,
-                found=repr(cell),
-                expected="0, 1, 2, …",
-            )
-        return number
+            return read(cell, what)
+        except SchemaError as error:
+            error.file, error.row = str(self.file), line
+            error.args = (str(error),)
+            raise
 
 
 def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> ScoreTable:

@@ -1,6 +1,7 @@
 """CSV columns: what Python's own reader gives, and faults with their row."""
 
 import csv
+import io
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_numbers_and_the_first_row_that_is_none(tmp_path):
     [
         (b"v3\n", "1 cells"),
         (b"v3,c,0.5,9\n", "4 cells"),
-        (b'v3,"cut of', "unexpected end"),
+        (b'v3,"cut of', "never closed"),
         (b'v3,"cut "', "2 cells"),
     ],
 )
@@ -73,10 +74,11 @@ def test_faults_name_their_row(tmp_path, has_header, bad, words):
         open_csv(path).read({"video": 0}, has_header=has_header)
 
 
-def test_a_quote_inside_a_bare_cell_is_a_quote(tmp_path):
+def test_a_quote_inside_a_bare_cell_is_a_fault_of_its_row(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_bytes(b'v1,a 5" pipe\nv2,plain\n')
-    assert open_csv(path).read({"c": 1}, has_header=False)["c"].cells() == ['a 5" pipe', "plain"]
+    path.write_bytes(b'v1,plain\nv2,a 5" pipe\n')
+    with pytest.raises(SchemaError, match="row 1: a quote stands inside a cell that is not quoted"):
+        open_csv(path).read({"c": 1}, has_header=False)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +104,38 @@ def test_columns_by_name(tmp_path):
 @pytest.mark.parametrize("array", [np.arange(5), np.array([0.5, -1.0]), np.zeros(0, np.int8)])
 def test_arrays_to_arrow_and_back(array):
     assert as_numpy(from_numpy(array)).tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_dialect_gives_the_same_columns(tmp_path, delimiter, end):
+    path = tmp_path / "a.csv"
+    rows = [["video", "caption"], ["v1", "a, b; c\td"], ["v2", 'say "x"'], ["v3", "two\nlines"]]
+    handle = io.StringIO()
+    csv.writer(handle, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    path.write_bytes(
+        handle.getvalue().replace("\n", end).encode()
+    )  # as a converter does it, inside cells too
+    found = open_csv(path)
+    columns = found.read(found.positions(("video", "caption")), has_header=True)
+    assert [columns[name].cells() for name in ("video", "caption")] == [
+        ["v1", "v2", "v3"],
+        ["a, b; c\td", 'say "x"', "two\nlines"],
+    ]
+
+
+def test_tabs_without_quoting_keep_their_quotes(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text('video\tcaption\nv1\t5" nail\nv2\t"Stop" sign\n')
+    found = open_csv(path)
+    assert found.read(found.positions(("caption",)), has_header=True)["caption"].cells() == [
+        '5" nail',
+        '"Stop" sign',
+    ]
+
+
+def test_swallowed_rows_are_refused_with_their_row(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('video,caption,score\nv1,a,1\nv2,"b,1\nv3,c",1\nv4,d,1\n')
+    with pytest.raises(SchemaError, match="row 1: a quoted cell seems to have swallowed"):
+        open_csv(path).read({"c": 1}, has_header=True)

@@ -8,6 +8,7 @@ import pytest
 from synvita_data.errors import SchemaError, SourceError, UnsafePathError
 from synvita_data.real_videos import RealVideos
 from synvita_data.schema import Triplet
+from synvita_data.video_names import path_id
 
 CLIP = {
     "videopath": "k600_val_abcdefghijk_000004_000014",
@@ -253,3 +254,90 @@ def test_a_root_said_to_hold_one_source_needs_no_folder_of_its_name(tmp_path):
     assert told.find("ssv2", "8").reference == "8.mp4"
     assert told.find("ssv2", "104599", videopath="clips/104599.avi").reference == "videos/104599.webm"
     assert told.find("ssv2", "7") is None  # that folder says whose it is
+
+
+def test_files_of_one_name_are_found_by_their_whole_path(tmp_path):
+    root = put(tmp_path / "real", "data/0001/video.mp4", "data/0002/video.mp4", "video.mp4", "0003_video.mp4")
+    videos = RealVideos(root)
+    for n, expected in ((1, "data/0001/video.mp4"), (2, "data/0002/video.mp4"), (3, None)):
+        path = f"000{n}/video.mp4"
+        for video_id in (path_id(path), "video"):  # datasets of before have the last part as the id
+            assert where(videos.find("custom", video_id, videopath=path)) == expected
+        assert where(videos.find("custom", path_id(path))) == expected
+    assert where(videos.find("custom", "video", videopath="video.mp4")) == "video.mp4"
+    assert videos.problems == []
+
+
+def test_the_root_may_be_a_folder_of_the_path(tmp_path):
+    videos = RealVideos(put(tmp_path / "x" / "0001", "video.mp4"))
+    assert where(videos.find("custom", "0001%2Fvideo")) == "video.mp4"
+    assert videos.find("custom", "0002%2Fvideo") is None
+
+
+def test_files_may_be_named_by_the_id(tmp_path):
+    videos = RealVideos(put(tmp_path, "all/a%2Fb.mp4", "all/custom_c%2Fd.mp4"))
+    assert where(videos.find("custom", "a%2Fb", videopath="a/b.mp4")) == "all/a%2Fb.mp4"
+    assert where(videos.find("custom", "c%2Fd", videopath="c/d.mp4")) == "all/custom_c%2Fd.mp4"
+    assert videos.find("other", "c%2Fd", videopath="c/d.mp4") is None
+
+
+def test_addresses_need_all_of_their_path(tmp_path):
+    videos = RealVideos(put(tmp_path, "a.org/v/x.mp4", "x.mp4"))
+    assert where(videos.find("custom", "%2F%2Fa.org%2Fv%2Fx")) == "a.org/v/x.mp4"
+    assert videos.find("custom", "%2F%2Fb.org%2Fv%2Fx") is None
+
+
+def test_a_path_with_its_own_suffix_is_that_file(tmp_path):
+    videos = RealVideos(put(tmp_path, "v.mp4", "v.avi", "w.webm"))
+    assert where(videos.find("custom", "v", videopath="v.avi")) == "v.avi"
+    assert where(videos.find("custom", "v", videopath="./v.mp4")) == "v.mp4"
+    assert where(videos.find("custom", "w", videopath="w.mp4")) == "w.webm"
+
+
+def test_a_folder_named_after_any_source_decides(tmp_path):
+    videos = RealVideos(put(tmp_path, "first/v.mp4", "second/v.mp4"))
+    assert [where(videos.find(source, "v")) for source in ("first", "second", "third")] == [
+        "first/v.mp4",
+        "second/v.mp4",
+        None,
+    ]
+
+
+def test_a_mapping_may_tell_the_sources_of_one_path_apart(tmp_path):
+    root = put(tmp_path / "real", "1.mp4", "2.mp4")
+    entries = {"0001/video.mp4": "1.mp4", "other_0001%2Fvideo": "2.mp4"}
+    videos = RealVideos(root, entries)
+    found = [
+        videos.find(source, "0001%2Fvideo", videopath="0001/video.mp4") for source in ("custom", "other")
+    ]
+    assert list(map(where, found)) == ["1.mp4", "2.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("m.csv", 'videopath,path\na,"1.mp4\nb,2.mp4\n', ["row 0", "never closed"]),
+        ("m.csv", 'videopath,path\na,1 "x".mp4\n', ["row 0", "not quoted"]),
+        ("m.csv", "videopath,path\na,1.mp4,x\n", ["row 0", "3 cells"]),
+        ("m.csv", "videopath,path\n#NAME?,1.mp4\n", ["row 0", "#NAME?"]),
+        ("m.csv", "videopath,path\nnan,1.mp4\n", ["row 0", "does not name"]),
+        ("m.csv", "videopath,path,path\na,1.mp4,2.mp4\n", ["two columns", "path"]),
+        ("m.csv", "videopath,path\na,1.mp4\n".encode("utf-16"), ["UTF-16"]),
+        ("m.json", '{"a": "1.mp4", "a": "2.mp4"}', ["'a' stands twice"]),
+        ("m.jsonl", '{"id": 1.5e20, "path": "1.mp4"}', ["row 0", "too large"]),
+    ],
+)
+def test_mappings_are_read_strictly(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SchemaError) as caught:
+        RealVideos(tmp_path, tmp_path / name)
+    assert all(word in str(caught.value) for word in [name, *words])
+
+
+def test_mappings_with_other_delimiters_and_float_ids(tmp_path):
+    root = put(tmp_path / "real", "1.mp4")
+    for name, text in (("m.csv", "id;path\ntempo_1524;1.mp4\n"), ("m.tsv", "id\tpath\ntempo_1524\t1.mp4\n")):
+        (tmp_path / name).write_text(text)
+        assert where(RealVideos(root, tmp_path / name).find("tempo", "1524")) == "1.mp4"
+    (tmp_path / "m.csv").write_text("videopath,path\n1524.0,1.mp4\n")
+    assert where(RealVideos(root, tmp_path / "m.csv").find("custom", "1524", videopath="1524")) == "1.mp4"

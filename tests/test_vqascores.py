@@ -225,14 +225,14 @@ def test_a_missing_frame_and_a_mean_beside_frames(tmp_path):
     [
         (["row,model,caption_score", "0,m,0.5"], "lacks neg_caption_score"),
         (["model,neg_caption_score,caption_score"], r"lacks id \(or row\)"),
-        ([""], "lacks"),
+        ([""], "the file is empty"),
         ([HEADER + ",model", "0,v,m,0.5,0.5,m"], "has two model"),
         ([HEADER, LINES[0], "1,v,m,0.5"], "row 1: a row has another number of cells"),
         ([HEADER, ",v,m,0.5,0.5"], "row 0: a score does not say whose"),
         ([HEADER, "0,v, ,0.5,0.5"], "row 0: a score does not say whose"),
         ([HEADER, "-1,v,m,0.5,0.5"], "row 0: a row number is not one"),
         ([HEADER, "1.5,v,m,0.5,0.5"], "row 0: a row number is not one"),
-        ([HEADER, '0,v,"m,0.5,0.5'], "not readable as CSV"),
+        ([HEADER, '0,v,"m,0.5,0.5'], "row 0: .*never closed"),
     ],
 )
 def test_files_that_are_no_score_tables(tmp_path, lines, message):

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from synvita_data.errors import SourceError, SynvitaError
 from synvita_data.files import resolve_under
-from synvita_data.schema import Triplet
+from synvita_data.schema import Triplet, make_row_id
 from synvita_data.video_folder import walk_videos
 
 from .manifest import NAME, ManifestRow, read_manifest
@@ -124,7 +124,8 @@ class FolderSource:
         if other_caption != neg_caption:
             raise SourceError(f"row {other_row} gives this file to another contrast caption", found=line.path)
         for slot in self._slots(match):
-            first = ledger.claims.setdefault(slot, line.row)
+            # By what ids hold of a generator's name: two that look alike there would be one row.
+            first = ledger.claims.setdefault(make_row_id(*slot), line.row)
             if first != line.row:
                 raise SourceError(
                     f"row {first} already lists this sample of the pair",
@@ -146,7 +147,7 @@ class _Ledger:
 
     listed: set[Path] = field(default_factory=set)
     made_from: dict[Path, tuple[str, int]] = field(default_factory=dict)  # file -> contrast caption, row
-    claims: dict[_Slot, int] = field(default_factory=dict)
+    claims: dict[str, int] = field(default_factory=dict)  # row id -> row
 
 
 def _is_mp4(file: str) -> bool:

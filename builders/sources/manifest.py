@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import SourceError
+from synvita_data.cell_text import given_text, unique_names
+from synvita_data.errors import SchemaError, SourceError
 
 NAME = "manifest.jsonl"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -53,7 +54,7 @@ def read_manifest(path: Path) -> Iterator[ManifestRow | SourceError]:
 
 def _parse(line: str, row: int) -> ManifestRow:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=unique_names)
     except (ValueError, RecursionError) as error:
         raise SourceError("a line of the manifest is not JSON", found=str(error)) from error
     if not isinstance(record, dict):
@@ -82,7 +83,11 @@ def _parse(line: str, row: int) -> ManifestRow:
 
 def _required(record: Mapping[str, Any], key: str) -> str:
     value = _optional(record, key, str)
-    if not value:
+    try:
+        nothing = given_text(value, key) is None
+    except SchemaError as error:
+        raise SourceError(error.problem, found=error.found, expected=error.expected) from error
+    if nothing:
         raise SourceError(f"a line of the manifest has no {key}", found=record, expected="id and path")
     return str(value)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from synvita_data.errors import SourceError
-from synvita_data.schema import Triplet
-from synvita_data.video_names import flat_name
+from synvita_data.schema import Triplet, make_pair_id
+from synvita_data.video_names import flat_name, path_of_id
 
 _ROW_ID = re.compile(r"(?P<name>.+_[0-9a-f]{10})-(?P<generator>.+)-(?P<sample>\d{3,})")
 _SAMPLE = re.compile(r"(?P<name>.+)_(?P<sample>\d{3,})")
@@ -30,16 +30,25 @@ class TripletIndex:
     def __init__(self, triplets: Iterable[Triplet]) -> None:
         self._by_pair: dict[str, Triplet] = {}
         self._by_video: dict[str, list[str]] = {}
+        self._by_old_pair: dict[str, list[str]] = {}
         for triplet in triplets:
             pair_id = triplet.pair_id
             if pair_id in self._by_pair:
                 continue
             self._by_pair[pair_id] = triplet
+            path = path_of_id(triplet.video_id)
             names = {triplet.video_key, re.sub(r"[^\w.-]+", "_", triplet.video_key)}
+            names.add(f"{triplet.source}_{flat_name(path)}")
             if triplet.videopath is not None:
                 names.add(flat_name(triplet.videopath))
             for name in names:
                 self._by_video.setdefault(name, []).append(pair_id)
+            if "/" in path:
+                # Videos that were made when the last part of a path was its id: their names hold a digest of
+                # the captions, so that whichever pair they are of has the contrast caption they show.
+                last = path.rpartition("/")[2]
+                old = make_pair_id(triplet.source, last, triplet.caption, triplet.neg_caption)
+                self._by_old_pair.setdefault(old, []).append(pair_id)
 
     def match_stem(self, stem: str) -> Match | None:
         """The match of a file called `<source>_<video_id>_<NNN>`, `<pair_id>_<NNN>` or by its row id.
@@ -62,13 +71,18 @@ class TripletIndex:
 
     def _match_row_id(self, name: str) -> Match | None:
         row = _ROW_ID.fullmatch(name)
-        if row is None or row["name"] not in self._by_pair:
+        pairs = self._pairs(row["name"]) if row is not None else ()
+        if row is None or not pairs:
             return None
-        return Match((self._by_pair[row["name"]],), row["generator"], int(row["sample"]))
+        return Match(pairs, row["generator"], int(row["sample"]))
+
+    def _pairs(self, name: str) -> tuple[Triplet, ...]:
+        pair_ids = [name] if name in self._by_pair else self._by_old_pair.get(name, ())
+        return tuple(self._by_pair[pair_id] for pair_id in pair_ids)
 
     def _match_name(self, name: str, sample: int | None) -> Match | None:
-        if name in self._by_pair:
-            return Match((self._by_pair[name],), None, sample)
+        if pairs := self._pairs(name):
+            return Match(pairs, None, sample)
         triplets = tuple(self._by_pair[pair] for pair in self._by_video.get(name, ()))
         if not triplets:
             return None

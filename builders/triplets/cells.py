@@ -1,24 +1,22 @@
 """From the raw cells of one row to a validated `Triplet`."""
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from synvita_data.cell_text import given_text, id_text, read_seconds
 from synvita_data.errors import CaptionError, SchemaError, SynvitaError
 from synvita_data.files import check_relative
 from synvita_data.schema import MISALIGNMENTS, Triplet
-from synvita_data.video_names import VideoName, name_video, normal_source
+from synvita_data.video_names import VideoName, name_id, name_url, name_video, normal_source
 
 MAX_TEXT = 2000  # characters of a caption or explanation; VideoCon's longest caption has 286
 DEFAULT_SOURCE = "custom"
 HUMAN_SOURCE = "activitynet"  # VideoCon-Human is drawn from ActivityNet's validation videos
 
-# What the official scripts' `pandas.read_csv` takes for an empty cell.
-_MISSING = frozenset({"", "#n/a", "<na>", "n/a", "na", "nan", "none", "null"})
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -30,6 +28,8 @@ _SPLITS = {
     "testing": "test",
 }
 _MISALIGNMENTS = {name: name for name in MISALIGNMENTS} | {
+    # `Dataset.to_csv` writes a ClassLabel as its number, and as a float where a cell is empty.
+    **{f"{number}{zero}": name for number, name in enumerate(MISALIGNMENTS) for zero in ("", ".0")},
     "actions": "action",
     "attributes": "attribute",
     "counting": "count",
@@ -55,7 +55,8 @@ _CHOICES: Mapping[str, Mapping[str, Any]] = {
     "hard": _BOOLEANS,
 }
 _LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
-_UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufeff]")
+_IDS = frozenset({"video_id", "videopath", "youtube_key"})
 # Nothing in such a path is absolute, hidden, `..` or a drive: it needs no closer look.
 _PLAIN_PATH = re.compile(r"[\w-]+(?:[./][\w-]+)*")
 
@@ -122,20 +123,22 @@ def _raw(cells: Mapping[str, Any], field: str) -> str | None:
     value = cells.get(field)
     if value is None or value == "":
         return None
-    if not isinstance(value, str):
-        if isinstance(value, float) and math.isnan(value):
-            return None
-        if not isinstance(value, int | float):
-            raise SchemaError(f"{field} is not a plain value", found=repr(value), expected="text or a number")
-        value = str(value)
-    text = value.strip()
-    return None if len(text) <= 4 and text.lower() in _MISSING else text
+    if not isinstance(value, str | int | float):
+        raise SchemaError(f"{field} is not a plain value", found=repr(value), expected="text or a number")
+    text = given_text(value, field)
+    if text is None or field not in _IDS:
+        return text
+    return id_text(text if isinstance(value, str) else value, field)
 
 
 def _text(cells: Mapping[str, Any], field: str) -> str | None:
     text = _raw(cells, field)
-    if text is not None and field != "videopath" and not text.isprintable():
-        raise SchemaError(f"{field} holds a control character", found=repr(text))
+    if text is not None and not text.isprintable():
+        if field != "videopath":
+            raise SchemaError(f"{field} holds a control character", found=repr(text))
+        check_relative(text)
+        if unwritable := _UNWRITABLE.search(text):
+            raise SchemaError(f"{field} holds a character that no path should", found=repr(unwritable[0]))
     return text
 
 
@@ -205,15 +208,7 @@ def _empty(field: str, option: str) -> NoReturn:
 
 def _seconds(cells: Mapping[str, Any], field: str, default: float | None) -> float | None:
     text = _raw(cells, field)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise SchemaError(f"{field} is not a time", found=repr(text), expected="seconds, 0 or more")
-    return value
+    return default if text is None else read_seconds(text, field)
 
 
 def _url(text: str | None) -> str | None:
@@ -237,32 +232,18 @@ def _video_name(
     if given is not None:
         if not _PLAIN_PATH.fullmatch(given):
             check_relative(given, expected="an id of a video, not a path out of its folder")
-        name = name_video(source, given)
+        name = name_id(source, given)
         if videopath is not None and name.start is None:
             from_path = name_video(source, videopath)
-            name = VideoName(name.video_id, from_path.start, from_path.end, from_path.youtube_key)
+            # An id that was made of this path stays as it is: only others may carry a suffix.
+            own = given if from_path.video_id == given else name.video_id
+            name = VideoName(own, from_path.start, from_path.end, from_path.youtube_key)
         return name, videopath
     if videopath is not None:
         return name_video(source, videopath), videopath
     if url is not None:
-        return _name_in_url(source, url), None
+        return name_url(source, url), None
     if not cells.keys() & {"video_id", "videopath", "video_url"}:
         # Captions alone are enough to make synthetic videos; equal captions share a (missing) video.
         return VideoName(f"text-{hashlib.sha256(caption.encode()).hexdigest()[:10]}"), None
     raise SchemaError("the row names no video", expected="a videopath, video_id or video_url")
-
-
-def _name_in_url(source: str, url: str) -> VideoName:
-    parts = urlsplit(url)
-    host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
-    key = ""
-    if host == "youtube.com":
-        key = parse_qs(parts.query).get("v", [""])[0]
-    elif host == "youtu.be":
-        key = parts.path.strip("/")
-    if re.fullmatch(r"[A-Za-z0-9_-]{11}", key):
-        return VideoName(key, youtube_key=key)
-    path = parts.path.rstrip("/")
-    if not path:
-        raise SchemaError("video_url names no file", found=repr(url), expected="https://…/<video>.mp4")
-    return name_video(source, path)

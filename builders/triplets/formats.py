@@ -5,13 +5,21 @@ All three yield `(row, cells)` with `row` counted from 0 (blank lines do not cou
 broken in itself. Faults of the whole file (not UTF-8, no such columns, empty) are raised.
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from synvita_data.cell_text import read_json_object
+from synvita_data.csv_text import (
+    DELIMITERS,
+    choose_dialect,
+    first_record,
+    read_records,
+    refuse_encoding,
+    wrong_width,
+)
 from synvita_data.errors import SchemaError
 
 from .columns import choose_columns
@@ -19,12 +27,9 @@ from .columns import choose_columns
 Cells = dict[str, Any]
 Rows = Iterator[tuple[int, Cells | SchemaError]]
 
-# Excel writes `;` where the comma is the decimal mark; tabs come from spreadsheets' "text" export.
-DELIMITERS = (",", "\t", ";")
 PARQUET_BATCH = 4096
-# Python's limit of 131,072 characters a cell would refuse a whole file for one long cell, in a column that may
-# not even be read. Captions have their own limit, and cost their row only.
-csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
+# Arrow's short floats -> from where on they do not hold every whole number.
+_EXACT_IN = {"halffloat": 1 << 11, "float": 1 << 24}
 
 
 def read_rows(path: Path) -> Rows:
@@ -55,42 +60,23 @@ def read_rows(path: Path) -> Rows:
     try:
         yield from reader(path)
     except UnicodeDecodeError as error:
-        raise SchemaError(
-            "the file is not UTF-8 text",
-            file=path,
-            found=f"bytes {error.object[error.start : error.start + 8]!r}",
-            fix="Save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)",
-        ) from error
+        refuse_encoding(path, error)
 
 
 def _csv_rows(path: Path) -> Rows:
     delimiter, width, columns = _csv_header(path)
     fields, indices = list(columns), list(columns.values())
     pick = itemgetter(*indices)  # at least caption and neg_caption: always a tuple
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        lines = _Lines(handle)
-        reader = csv.reader(lines, delimiter=delimiter)
-        next(reader)
-        row = -1
-        try:
-            for values in reader:
-                if not values:
-                    continue
-                row += 1
-                if lines.ended:  # the reader asked for more lines in the middle of this row
-                    raise csv.Error("a quoted cell is never closed")
-                if len(values) == width:
-                    yield row, dict(zip(fields, pick(values), strict=True))
-                else:
-                    yield row, _wrong_width(path, row, values, width)
-        except csv.Error as error:
-            raise SchemaError(
-                f"the CSV cannot be split into rows ({error})",
-                file=path,
-                row=max(row, 0),
-                expected="cells with quotes, commas or line breaks in double quotes, quotes doubled",
-                fix=f"Look for an unclosed quote near line {reader.line_num}",
-            ) from error
+    row = -1
+    for row, values in read_records(path, choose_dialect(path, delimiter), has_header=True):
+        if row < 0:
+            continue
+        if isinstance(values, SchemaError):
+            yield row, values
+        elif len(values) == width:
+            yield row, dict(zip(fields, pick(values), strict=True))
+        else:
+            yield row, wrong_width(path, row, values, width)
     if row < 0:
         raise SchemaError("the file has a header but no rows", file=path)
 
@@ -99,49 +85,13 @@ def _csv_header(path: Path) -> tuple[str, int, dict[str, int]]:
     """Delimiter, number of columns and field -> column index; the first delimiter that fits is taken."""
     first_error: SchemaError | None = None
     for delimiter in DELIMITERS:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            try:
-                header = next((cells for cells in csv.reader(handle, delimiter=delimiter) if cells), None)
-            except csv.Error as error:
-                raise SchemaError(
-                    "the CSV header cannot be read", file=path, found=str(error), row="header"
-                ) from error
-        if header is None:
-            raise SchemaError("the file is empty", file=path, expected="a header and rows")
         try:
+            header = first_record(path, delimiter)
             return delimiter, len(header), choose_columns(header, path)
         except SchemaError as error:
             first_error = first_error or error
     assert first_error is not None
     raise first_error
-
-
-class _Lines:
-    """The lines of a file; `ended` turns true when a line is asked for after the last."""
-
-    def __init__(self, handle: Any) -> None:
-        self._lines = iter(handle)
-        self.ended = False
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        for line in self._lines:
-            return line
-        self.ended = True
-        raise StopIteration
-
-
-def _wrong_width(path: Path, row: int, values: list[str], width: int) -> SchemaError:
-    return SchemaError(
-        "a row does not have as many cells as the header",
-        file=path,
-        row=row,
-        found=f"{len(values)} cells, beginning {values[:2]}",
-        expected=f"{width} cells",
-        fix="Put cells with commas or line breaks in double quotes",
-    )
 
 
 def _json_rows(path: Path) -> Rows:
@@ -160,9 +110,7 @@ def _json_rows(path: Path) -> Rows:
                     fix="Convert it: `jq -c '.[]' in.json > out.jsonl`",
                 )
             try:
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise ValueError(f"a JSON {type(record).__name__}")
+                record = read_json_object(line)
             except (ValueError, RecursionError) as error:
                 yield (
                     row,
@@ -213,6 +161,9 @@ def _parquet_rows(path: Path) -> Rows:
                 values = batch.column(batch.schema.get_field_index(name)).to_pylist()
                 if name in labels:
                     values = [labels[name].get(value, value) for value in values]
+                elif exact := _EXACT_IN.get(str(batch.schema.field(name).type)):
+                    # As a rounded number is written: what is an id refuses it, a time reads it.
+                    values = [f"{v:e}" if v is not None and abs(v) >= exact else v for v in values]
                 lists.append(values)
             for cells in zip(*lists, strict=True):
                 row += 1

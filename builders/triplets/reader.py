@@ -8,7 +8,7 @@ from pathlib import Path
 
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.schema import SPLITS, Triplet
-from synvita_data.video_names import normal_source
+from synvita_data.video_names import name_in_scheme, normal_path, normal_source, path_id, video_stem
 
 from .cells import parse_triplet
 from .formats import read_rows
@@ -45,7 +45,8 @@ class TripletReader:
     Rows are streamed, in the order of the file. A row that cannot be used is quarantined (noted in
     `report`, given to `on_bad`) and reading goes on; a row equal to an earlier one in every field is
     dropped and noted. A row with the pair (source, video, both captions) of an earlier row but another
-    value elsewhere, such as another split, contradicts it and is quarantined: the first row stays.
+    value elsewhere, such as another split, contradicts it and is quarantined: the first row stays. So is a
+    row whose path differs from an earlier one only by the suffix: an id does not hold it.
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet; see `docs/dataset.md` for the columns.
@@ -84,12 +85,14 @@ class TripletReader:
         file = str(self.path)
         # Digests, not rows: 100 bytes each keep a file of millions of rows in reach. Pair -> (row, all).
         seen: dict[bytes, tuple[int, bytes]] = {}
+        suffixes = _Suffixes()
         for row, cells in read_rows(self.path):
             report.rows += 1
             try:
                 if isinstance(cells, SynvitaError):
                     raise cells
                 triplet = parse_triplet(cells, file=file, row=row, split=self._split, source=self._source)
+                suffixes.check(triplet)
                 pair, everything = _digests(triplet)
                 first, before = seen.setdefault(pair, (row, everything))
                 if first != row:
@@ -124,6 +127,33 @@ def read_triplets(
         16,856 rows: 16,854 triplets, 2 exact duplicates dropped, 0 quarantined
     """
     return TripletReader(path, on_bad=on_bad, split=split, source=source)
+
+
+class _Suffixes:
+    """With which suffix a video's path was first seen, where the path makes the id."""
+
+    def __init__(self) -> None:
+        self._first: dict[bytes, tuple[str, int]] = {}
+
+    def check(self, triplet: Triplet) -> None:
+        """Raise `SchemaError` if an earlier row has the same path with another suffix."""
+        if triplet.videopath is None:
+            return
+        path = normal_path(triplet.videopath)
+        suffix = path[len(path.rpartition("/")[0]) :].removeprefix("/")[len(video_stem(path)) :]
+        if name_in_scheme(triplet.source, video_stem(path)) or path_id(path) != triplet.video_id:
+            return
+        video = hashlib.blake2b(triplet.video_key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        first, row = self._first.setdefault(video, (suffix, triplet.row or 0))
+        if first != suffix:
+            raise SchemaError(
+                "two files that differ by their suffix would be taken for one video",
+                file=triplet.file,
+                row=triplet.row,
+                found=f"{triplet.videopath}, and the same with {first or 'no suffix'} in row {row}",
+                expected="one file a video",
+                fix="Give the videos different names, or a column video_id",
+            )
 
 
 def _digests(t: Triplet) -> tuple[bytes, bytes]:

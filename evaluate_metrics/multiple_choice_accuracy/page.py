@@ -6,7 +6,7 @@ keeps the copies equal.
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,20 @@ def read_csv(path: str | Path, columns: Columns) -> list[list[str]]:
     """The rows of a CSV file with a header that names all `columns` (others are left out), as text.
 
     Raises:
-        ValueError: not UTF-8, a column is missing, a row is too short, or more than MAX_ROWS rows.
+        ValueError: not UTF-8, a column is missing or there twice, a row is too short, a quote is not closed or
+            stands behind a quoted cell, or more than MAX_ROWS rows.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"the file is not UTF-8 text ({error})") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = _split(text)
     header = next(reader, [])
     missing = [name for name in columns if name not in header]
     if missing:
         raise ValueError(f"the header lacks {', '.join(missing)}; found {', '.join(header) or 'nothing'}")
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise ValueError(f"the header names {twice[0]} twice")
     places = [header.index(name) for name in columns]
     rows: list[list[str]] = []
     for number, row in enumerate(reader):
@@ -44,6 +47,14 @@ def read_csv(path: str | Path, columns: Columns) -> list[list[str]]:
             raise ValueError(f"more than {MAX_ROWS} rows; use the metric in Python for files of this size")
         rows.append([row[place] for place in places])
     return rows
+
+
+def _split(text: str) -> Iterator[list[str]]:
+    """The rows of CSV text, strictly: a stray quote would take the rows behind it into one cell."""
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), strict=True)
+    except csv.Error as error:
+        raise ValueError(f"the file cannot be split into rows ({error}): look for a stray quote") from None
 
 
 def to_columns(rows: Sequence[Sequence[Any]], columns: Columns) -> dict[str, list[Any]]:

@@ -41,6 +41,9 @@ def test_a_csv_file_is_read_by_its_header(page, columns, tmp_path):
         (b"predictions,videos\n1,a\n", "header lacks references"),
         (b"predictions,references,videos\n1,1\n", "row 0 has 2 cells"),
         (b"predictions,references,videos\n\xff,1,a\n", "not UTF-8"),
+        (b"predictions,references,videos,videos\n1,1,a,b\n", "names videos twice"),
+        (b'predictions,references,videos\n1,1,"a\n0,1,b\n', "stray quote"),
+        (b'predictions,references,videos\n1,1,"a\n0,1,"b"\n', "stray quote"),
     ],
 )
 def test_a_bad_csv_file_is_refused(page, columns, tmp_path, content, message):

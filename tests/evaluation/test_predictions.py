@@ -231,7 +231,7 @@ def test_a_cut_file_says_where(tmp_path, annotations):
     path = write_csv(tmp_path / "scores.csv", score_rows())
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(
-        SchemaError, match=r"row 17: the CSV cannot be split into rows.*not closed, or the file was cut off"
+        SchemaError, match=r"row 17: the CSV cannot be split into rows.*never closed.*if the file was cut off"
     ):
         read_predictions(path, annotations, allow_missing=True)
 

@@ -125,7 +125,7 @@ def test_options_out_of_order(tmp_path):
     ("change", "words"),
     [
         ({7: "XX"}, "row 1: unknown type"),
-        ({6: "q"}, "not a number"),
+        ({6: "q"}, "row 1: qid is not one of 0, 1, 2"),
         ({0: "4010069381", 6: 6}, "two questions have one id"),
     ],
 )

@@ -6,12 +6,14 @@ them, never by video and words (see docs/tasks.md).
 """
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ...cell_text import given_text, id_text, read_whole_number, strip_cell, unique_names
 from ...csv_columns import CsvFile, open_csv, placed
 from ...errors import SchemaError, SynvitaError
 from ...prompts import read_caption
@@ -22,6 +24,7 @@ from .videos import check_distinct, video_at
 STATEMENTS = ("s0", "s1", "s2", "s3", "s4")
 QUESTIONS_FILE = "nextqa-atphard.csv"
 FOLDERS_FILE = "map_vid_vidorID.json"
+_DIGITS = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ def _from_options(task: Task, csv: CsvFile, report: AnnotationReport) -> list[_Q
     for row in range(0, report.rows, 5):
         five = slice(row, row + 5)
         same = [set(column[five]) for column in (paths, words, answers)]
-        if options[five] != ["0", "1", "2", "3", "4"] or any(len(values) != 1 for values in same):
+        if [id_text(option.strip(), "option") for option in options[five]] != list("01234") or any(
+            len(values) != 1 for values in same
+        ):
             raise SchemaError(
                 "the five options of a question do not follow one another",
                 file=csv.path,
@@ -134,16 +139,23 @@ def _from_options(task: Task, csv: CsvFile, report: AnnotationReport) -> list[_Q
 
 
 def _question(video: VideoRef, words: str, answer: str, statements: list[str], row: int) -> _Question:
-    if answer.strip() not in ("0", "1", "2", "3", "4"):
-        raise SchemaError("the answer is not one of the five options", found=repr(answer), expected="0 to 4")
-    if not words.strip():
+    if (text := given_text(words, "question")) is None:
         raise SchemaError("a question is empty")
-    return _Question(video, words.strip(), int(answer), tuple(map(read_caption, statements)), row)
+    read = tuple(read_caption(statement, words_for_nothing=False) for statement in statements)
+    return _Question(video, text, _place(answer), read, row)
+
+
+def _place(cell: str) -> int:
+    """0 to 4, also as pandas writes a float."""
+    answer = read_whole_number(cell, "the answer")
+    if answer > 4:
+        raise SchemaError("the answer is not one of the five options", found=repr(cell), expected="0 to 4")
+    return answer
 
 
 def _video_number(cell: str) -> str:
-    number = cell.strip()
-    if not number.isdigit():
+    number = id_text(given_text(cell, "vid_id") or "", "vid_id")
+    if not _DIGITS.fullmatch(number):
         raise SchemaError("not an id of a NExT-QA video", found=repr(cell), expected="digits")
     return number
 
@@ -158,7 +170,6 @@ def _listed_questions(path: Path) -> dict[tuple[str, str, int], list[_Listed]]:
     row_of: dict[str, int] = {}
     cells = [columns[name].cells() for name in names]
     for row, (video, words, answer, qid, kind) in enumerate(zip(*cells, strict=True)):
-        question_id = f"{video.strip()}_{qid.strip()}"
         if kind.strip() not in TYPES:
             raise SchemaError(
                 "unknown type of question",
@@ -167,12 +178,11 @@ def _listed_questions(path: Path) -> dict[tuple[str, str, int], list[_Listed]]:
                 found=repr(kind),
                 expected=f"one of {', '.join(TYPES)}",
             )
-        if not (
-            video.strip().isdigit() and qid.strip().isdigit() and answer.strip() in ("0", "1", "2", "3", "4")
-        ):
-            raise SchemaError(
-                "video, qid or answer is not a number", file=path, row=row, found=f"{video}, {qid}, {answer}"
-            )
+        try:
+            number, place = _video_number(video), _place(answer)
+            question_id = f"{number}_{read_whole_number(qid, 'qid')}"
+        except SynvitaError as error:
+            raise placed(error, path, row) from error
         if row_of.setdefault(question_id, row) != row:
             raise SchemaError(
                 "two questions have one id",
@@ -180,7 +190,7 @@ def _listed_questions(path: Path) -> dict[tuple[str, str, int], list[_Listed]]:
                 row=row,
                 found=f"{question_id}, as row {row_of[question_id]}",
             )
-        listed[video.strip(), words.strip(), int(answer)].append(_Listed(question_id, kind.strip()))
+        listed[number, strip_cell(words), place].append(_Listed(question_id, kind.strip()))
     return listed
 
 
@@ -220,7 +230,7 @@ def _identified(
 def _in_folders(questions: list[_Question], path: Path) -> list[_Question]:
     """Give the videos NExT-QA's folders, `<folder>/<id>.mp4`, from its own map."""
     try:
-        folders = json.loads(path.read_text(encoding="utf-8"))
+        folders = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_names)
         if not isinstance(folders, dict) or not all(isinstance(value, str) for value in folders.values()):
             raise ValueError("not an object of strings")
     except ValueError as error:

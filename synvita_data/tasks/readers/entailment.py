@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...cell_text import given_text, is_missing, strip_cell
 from ...csv_columns import Codes, Column, open_csv, placed
 from ...errors import SchemaError, SynvitaError
 from ...prompts import read_caption
@@ -17,6 +18,12 @@ from .videos import check_distinct, video_at, video_at_url
 
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": None}
+# A ClassLabel is also written as its number, by `Dataset.to_csv`, and as a float beside an empty cell.
+_MISALIGNMENTS = (
+    {"": None}
+    | {name: name for name in MISALIGNMENTS}
+    | {f"{number}{zero}": name for number, name in enumerate(MISALIGNMENTS) for zero in ("", ".0")}
+)
 _OPTIONAL = ("videopath", "video_url", "source", "split", "misalignment", "hard")
 
 
@@ -63,9 +70,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
         raise no_rows(task, path, report)
     check_distinct((videos[code] for code in np.unique(video_code[rows])), path)
 
-    misalignment = _category(
-        columns, "misalignment", {"": None} | {name: name for name in MISALIGNMENTS}, path, rows
-    )
+    misalignment = _category(columns, "misalignment", _MISALIGNMENTS, path, rows)
     hard = _category(columns, "hard", _BOOLEANS, path, rows)
     # Videos by id, captions by text: two spellings of a path, or a bare and a prompted caption, are one.
     video_key, caption_key = _same(videos, lambda video: video.video_id), _same(captions, str)
@@ -123,7 +128,8 @@ def _category(
     if name not in columns:
         return [None] * len(rows)
     column = columns[name]
-    values = [known.get(cell.strip().lower(), ...) for cell in column.values]
+    cells = [strip_cell(cell).lower() for cell in column.values]
+    values = [known.get("" if is_missing(cell) else cell, ...) for cell in cells]
     found = [values[code] for code in column.codes[rows].tolist()]
     if ... in found:
         row = int(rows[found.index(...)])
@@ -165,14 +171,15 @@ def _videos(task: Task, columns: dict[str, Column]) -> tuple[list[VideoRef], Cod
 
 
 def _video(task: Task, source: str, path: str, url: str) -> VideoRef:
-    if not source.strip() and task.source is None:
+    own_source, own_path = given_text(source, "source"), given_text(path, "videopath")
+    if own_source is None and task.source is None:
         raise SchemaError("source is empty", expected="msr-vtt, vatex or tempo")
-    source = normal_source(source.strip() or task.source or "")
-    if path.strip():
-        return video_at_url(source, path) if "://" in path else video_at(source, path)
-    if not url.strip():
+    known = normal_source(own_source or task.source or "")
+    if own_path is not None:
+        return video_at_url(known, own_path) if "://" in own_path else video_at(known, own_path)
+    if given_text(url, "video_url") is None:
         raise SchemaError("the row names no video", expected="a videopath or video_url")
-    return video_at_url(source, url)
+    return video_at_url(known, url)
 
 
 def _same(values: list[Any], key: Any) -> Codes:

@@ -3,13 +3,11 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
+from ...cell_text import given_text, id_text
 from ...errors import SchemaError
-from ...video_names import flat_name, name_video
+from ...video_names import flat_name, name_url, name_video, video_stem
 from ..annotations import VideoRef
-
-_YOUTUBE_KEY = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
 def video_at(source: str, videopath: str) -> VideoRef:
@@ -19,49 +17,46 @@ def video_at(source: str, videopath: str) -> VideoRef:
     Raises:
         SchemaError: empty, or a name that cannot be.
     """
-    path = videopath.strip().replace("\\", "/")
-    if not path or path.endswith("/"):
+    text = given_text(videopath, "videopath")
+    whole = "" if text is None else id_text(text, "videopath").replace("\\", "/")
+    if not whole or whole.endswith("/"):
         raise SchemaError("a video has no name", found=repr(videopath))
+    path = whole
     if path.startswith("/") or re.match(r"[A-Za-z]:", path):
         path = "/".join(path.split("/")[-2:]).lstrip("/")
-    name = name_video(source, path)
+    # Two files that differ in an earlier folder are two videos all the same.
+    name = name_video(source, whole)
     return VideoRef(source, name.video_id, path, youtube_key=name.youtube_key, start=name.start, end=name.end)
 
 
 def video_at_url(source: str, url: str) -> VideoRef:
-    """The video behind a web address: YouTube's key, or the name of the file.
+    """The video behind a web address; see `name_url`.
 
     Raises:
         SchemaError: not an address of a file.
     """
-    try:
-        parts = urlsplit(url.strip())
-        host = (parts.hostname or "").removeprefix("www.").removeprefix("m.")
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if not host:
-        raise SchemaError("video_url is not a web address", found=repr(url), expected="https://…/<video>.mp4")
-    key = parse_qs(parts.query).get("v", [""])[0] if host == "youtube.com" else ""
-    key = parts.path.strip("/") if host == "youtu.be" else key
-    if _YOUTUBE_KEY.fullmatch(key):
-        return VideoRef(source, key, video_url=url.strip(), youtube_key=key)
-    path = parts.path.rstrip("/")
-    if not path:
-        raise SchemaError("video_url names no file", found=repr(url), expected="https://…/<video>.mp4")
-    name = name_video(source, path)
-    return VideoRef(source, name.video_id, video_url=url.strip(), youtube_key=name.youtube_key)
+    text = given_text(url, "video_url") or ""
+    name = name_url(source, text)
+    # Times in a name are those of a file that is cut already.
+    return VideoRef(source, name.video_id, video_url=text, youtube_key=name.youtube_key)
 
 
 def check_distinct(videos: Iterable[VideoRef], file: Path) -> None:
     """Raise `SchemaError` if two different paths would be taken for one video."""
-    path_of: dict[str, str] = {}
+    first: dict[str, VideoRef] = {}
     for video in videos:
-        path = video.videopath or video.video_url or video.name
-        other = path_of.setdefault(video.video_id, path)
-        if other != path and flat_name(other) != flat_name(path):
+        other = first.setdefault(video.video_id, video)
+        path, earlier = (each.videopath or each.video_url or each.name for each in (video, other))
+        if (other.source, other.name) != (video.source, video.name) or not _same_file(path, earlier):
             raise SchemaError(
                 "two paths name one video",
                 file=file,
-                found=f"{other} and {path}, both {video.video_id}",
+                found=f"{earlier} and {path}, both {video.video_id}",
                 fix="Give the videos different names",
             )
+
+
+def _same_file(path: str, other: str) -> bool:
+    """Whether two paths are one, flattened or not, with the suffix or without."""
+    suffixes = {each[len(video_stem(each)) :] for each in (path.rpartition("/")[2], other.rpartition("/")[2])}
+    return path == other or (flat_name(path) == flat_name(other) and len(suffixes - {""}) <= 1)

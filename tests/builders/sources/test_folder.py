@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from synvita_data.builders.sources import SyntheticVideo, open_source
 from synvita_data.builders.triplets import read_triplets
 from synvita_data.errors import SourceError, UnsafePathError
-from synvita_data.schema import Triplet, make_row_id
+from synvita_data.schema import Triplet, make_pair_id, make_row_id
+from synvita_data.video_names import path_id
 
 
 def triplet(video_id, neg_caption="contrast", source="msr-vtt", caption="caption", videopath=None):
@@ -286,3 +287,81 @@ def test_a_manifest_that_is_not_text(folder):
     (folder / "manifest.jsonl").write_bytes(b'{"id": "\xff"}')
     with pytest.raises(SourceError, match="UTF-8"):
         find(folder)
+
+
+def test_videos_of_one_name_in_different_folders_are_told_apart(folder):
+    triplets = [
+        triplet(path_id(f"000{n}/v.mp4"), f"contrast {n}", "custom", videopath=f"000{n}/v.mp4")
+        for n in (1, 2)
+    ]
+    put(
+        folder,
+        "custom_0001%2Fv_001.mp4",
+        "a/0002_v_001.mp4",
+        "custom_0002_v_002.mp4",
+        "custom_v_003.mp4",
+        "v_004.mp4",
+    )
+    found = find(folder, triplets)
+    assert [path.path.name for path in found.of(triplets[0])] == ["custom_0001%2Fv_001.mp4"]
+    assert [path.path.name for path in found.of(triplets[1])] == ["0002_v_001.mp4", "custom_0002_v_002.mp4"]
+    assert sorted(found.unmatched) == ["custom_v_003.mp4", "v_004.mp4"]
+
+
+def test_flattened_names_that_two_paths_have_are_refused(folder):
+    triplets = [
+        triplet(path_id(path), f"contrast {path}", "custom", videopath=path)
+        for path in ("a/b.mp4", "a_b.mp4")
+    ]
+    put(folder, "custom_a_b_001.mp4", "custom_a%2Fb_001.mp4")
+    found = find(folder, triplets)
+    assert [path.path.name for path in found.of(triplets[0])] == ["custom_a%2Fb_001.mp4"]
+    assert found.of(triplets[1]) == []
+    (error,) = found.quarantined
+    assert "2 contrast captions" in str(error)
+
+
+def test_videos_named_when_the_last_part_was_the_id(folder):
+    """Their names hold both captions' digest: whichever folder the pair's video lay in, its contrast caption is shown."""
+    triplets = [
+        triplet(path_id(f"000{n}/v.mp4"), neg, "custom", videopath=f"000{n}/v.mp4")
+        for n, neg in ((1, "same"), (2, "same"), (3, "other"))
+    ]
+    old = [make_pair_id("custom", "v", "caption", neg) for neg in ("same", "other")]
+    put(folder, f"{old[0]}_001.mp4", f"{old[1]}-lavie-002.mp4")
+    found = find(folder, triplets)
+    assert [[video.path.name for video in found.of(each)] for each in triplets] == [
+        [f"{old[0]}_001.mp4"],
+        [f"{old[0]}_001.mp4"],
+        [f"{old[1]}-lavie-002.mp4"],
+    ]
+
+
+def test_generators_whose_names_look_alike_in_ids_are_not_one_row(folder):
+    pair = triplet("video1")
+    put(folder, "1.mp4", "2.mp4", "3.mp4")
+    lines = [
+        {"id": pair.pair_id, "path": f"{n}.mp4", "sample": 1, "generator": name}
+        for n, name in ((1, "a b"), (2, "a_b"), (3, "a-b"))
+    ]
+    (folder / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = find(folder, [pair])
+    assert [video.path.name for video in found.of(pair)] == ["1.mp4", "3.mp4"]
+    (error,) = found.quarantined
+    assert (error.row, "already lists" in str(error)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": "#NAME?", "path": "1.mp4"}',
+        '{"id": "nan", "path": "1.mp4"}',
+        '{"id": "a", "id": "b", "path": "1.mp4"}',
+    ],
+)
+def test_manifest_rows_that_name_no_pair(folder, text):
+    put(folder, "1.mp4")
+    (folder / "manifest.jsonl").write_text(text)
+    (error,) = find(folder).quarantined
+    assert error.row == 0
+    assert any(word in str(error) for word in ("spreadsheet", "has no id", "stands twice"))

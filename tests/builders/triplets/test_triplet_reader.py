@@ -5,6 +5,8 @@ import io
 import json
 import tracemalloc
 
+import datasets
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -244,12 +246,13 @@ def test_reasons_in_generic_columns(tmp_path, column, cell, word):
 @pytest.mark.parametrize(
     ("columns", "video_id", "videopath"),
     [
-        ({"video": "clips/a.mp4"}, "a", "clips/a.mp4"),
-        ({"videopath": "clips/a.b.webm"}, "a.b", "clips/a.b.webm"),
+        ({"video": "clips/a.mp4"}, "clips%2Fa", "clips/a.mp4"),
+        ({"video": "a.mp4"}, "a", "a.mp4"),
+        ({"videopath": "clips/a.b.webm"}, "clips%2Fa.b", "clips/a.b.webm"),
         ({"id": "a17"}, "a17", None),
-        ({"id": "17", "video": "clips/a.mp4"}, "a", "clips/a.mp4"),  # then `id` numbers the rows
+        ({"id": "17", "video": "clips/a.mp4"}, "clips%2Fa", "clips/a.mp4"),  # then `id` numbers the rows
         ({"video_id": "a17", "video": "clips/b.mp4"}, "a17", "clips/b.mp4"),
-        ({"url": "https://example.org/v/x.mp4?token=1"}, "x", None),
+        ({"url": "https://example.org/v/x.mp4?token=1"}, "%2F%2Fexample.org%2Fv%2Fx", None),
         ({"url": "https://www.youtube.com/watch?v=abcdefghijk&t=3"}, "abcdefghijk", None),
         ({"video": "https://youtu.be/abcdefghijk"}, "abcdefghijk", None),
     ],
@@ -465,3 +468,144 @@ def test_the_real_rows(real_data):
         assert (triplet.start is not None) == (row["source"] == "vatex")
         assert triplet.youtube_key or triplet.source == "tempo"
     assert len({t.pair_id for t in triplets}) == 16_854
+
+
+def test_files_of_one_name_in_different_folders_are_different_videos(tmp_path):
+    rows = [[f"{n:04}/video.mp4", "Pushing [something]", "Pulling [something]"] for n in (1, 2, 3)]
+    path = write(tmp_path, as_csv(["videopath", "caption", "neg_caption"], *rows))
+    triplets, report = read(path)
+    assert [t.video_id for t in triplets] == ["0001%2Fvideo", "0002%2Fvideo", "0003%2Fvideo"]
+    assert len({t.pair_id for t in triplets}) == 3
+    assert report.duplicates == []
+    # No id depends on another row, nor on how a path is spelled.
+    for t in triplets:
+        alone = only(
+            tmp_path, ["videopath", "caption", "neg_caption"], [f"./{t.videopath}", t.caption, t.neg_caption]
+        )
+        assert alone.pair_id == t.pair_id
+
+
+def test_files_that_differ_by_their_suffix_are_not_merged(tmp_path):
+    header = ["videopath", "caption", "neg_caption"]
+    rows = [["a/v.mp4", "a", "b"], ["a/v.avi", "c", "d"], ["a\\v.mp4", "e", "f"], ["a/w.avi", "g", "h"]]
+    triplets, report = read(write(tmp_path, as_csv(header, *rows)))
+    assert [t.row for t in triplets] == [0, 2, 3]
+    (error,) = report.quarantined
+    assert all(word in str(error) for word in ("row 1", "a/v.avi", ".mp4 in row 0", "suffix"))
+
+
+def test_published_ids_come_back_as_they_are(tmp_path):
+    header = ["video_id", "videopath", "caption", "neg_caption"]
+    rows = [["a%2Fb", "a/b.mp4", "a", "b"], ["v.mp4", "v.mp4.mp4", "c", "d"], ["b", "a/b.mp4", "e", "f"]]
+    triplets, _ = read(write(tmp_path, as_csv(header, *rows)))
+    assert [t.video_id for t in triplets] == ["a%2Fb", "v.mp4", "b"]
+    bare, _ = read(write(tmp_path, as_csv(header[:1] + header[2:], rows[0][:1] + rows[0][2:])))
+    assert bare[0].pair_id == triplets[0].pair_id
+
+
+@pytest.mark.parametrize("cell", [".", "..", "a/..", "a/", "/", "...", "\u200b"])
+@pytest.mark.parametrize("column", ["video_id", "videopath"])
+def test_ids_that_are_none(tmp_path, column, cell):
+    error = reason(tmp_path, [column, "caption", "neg_caption"], [cell, "a", "b"])
+    assert error.row == 0
+
+
+def test_ids_of_float_columns(tmp_path):
+    """pandas makes floats of whole numbers beside a gap: in Parquet, JSON Lines and CSV alike."""
+    columns = {"video_id": [1524, None, 7], "caption": ["a", "b", "c"], "neg_caption": ["d", "e", "f"]}
+    table = pd.DataFrame(columns)
+    table.to_parquet(tmp_path / "t.parquet")
+    table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    for name in ("t.parquet", "t.jsonl", "t.csv", "t.tsv"):
+        for source in ("tempo", "custom"):
+            triplets, report = read(tmp_path / name, source=source)
+            assert [t.video_id for t in triplets] == ["1524", "7"]
+            assert [error.row for error in report.quarantined] == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "good"),
+    [
+        (pa.int64(), 4010069381, True),
+        (pa.float64(), 4010069381.0, True),
+        (pa.float64(), 1.5, False),
+        (pa.float64(), 2.0**60, False),
+        (pa.float32(), 16777217.0, False),
+        (pa.float32(), 1524.0, True),
+        (pa.string(), "0017", True),
+        (pa.string(), "4.01E+09", False),
+        (pa.bool_(), True, False),
+    ],
+)
+def test_ids_of_any_column_type(tmp_path, kind, value, good):
+    table = pa.table({"video_id": pa.array([value], kind), "caption": ["a"], "neg_caption": ["b"]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    triplets, report = read(tmp_path / "t.parquet")
+    expected = str(value if isinstance(value, str) else int(value))
+    assert [t.video_id for t in triplets] == ([expected] if good else [])
+    assert len(report.quarantined) == 1 - good
+
+
+@pytest.mark.parametrize("column", ["video_id", "caption", "neg_caption", "nle", "start", "misalignment"])
+def test_error_values_of_spreadsheets_are_quarantined(tmp_path, column):
+    row = {
+        "video_id": "v",
+        "caption": "a",
+        "neg_caption": "b",
+        "nle": "c",
+        "start": "1",
+        "misalignment": "flip",
+    }
+    good = [*row.values()]
+    for cell in ("#NAME?", "#REF!", "#VALUE!"):
+        bad = [*(row | {column: cell}).values()]
+        triplets, report = read(write(tmp_path, as_csv(row.keys(), bad, good)))
+        assert [t.row for t in triplets] == [1]
+        (error,) = report.quarantined
+        assert error.row == 0
+        assert cell in str(error)
+
+
+def test_class_numbers_of_to_csv(tmp_path):
+    """Written by `datasets` itself: a ClassLabel column becomes its numbers."""
+    features = datasets.Features(
+        {name: datasets.Value("string") for name in ("caption", "neg_caption", "video_id")}
+        | {"misalignment": datasets.ClassLabel(names=list(MISALIGNMENTS))}
+    )
+    labels = [*MISALIGNMENTS, None]
+    columns = {name: [f"{name} {n}" for n in range(8)] for name in ("caption", "neg_caption", "video_id")}
+    for count in (7, 8):  # with an empty cell pandas writes floats
+        table = {name: values[:count] for name, values in (columns | {"misalignment": labels}).items()}
+        datasets.Dataset.from_dict(table, features=features).to_csv(tmp_path / "t.csv", num_proc=None)
+        triplets, report = read(tmp_path / "t.csv")
+        assert [t.misalignment for t in triplets] == labels[:count]
+        assert report.quarantined == []
+    assert "7" in str(reason(tmp_path, ["caption", "neg_caption", "misalignment"], ["a", "b", "7"]))
+
+
+def test_a_stray_quote_is_quarantined_and_an_open_one_refused(tmp_path):
+    text = 'videopath,caption,neg_caption\nv1.mp4,a man eats,a "man" sleeps\nv2.mp4,a dog runs,a dog sits\n'
+    triplets, report = read(write(tmp_path, text))
+    assert [(t.row, t.neg_caption) for t in triplets] == [(1, "a dog sits")]
+    assert [error.row for error in report.quarantined] == [0]
+    swallowing = (
+        'videopath,caption,neg_caption\nv1.mp4,a man eats,"a man sleeps\nv2.mp4,a dog runs,a dog sits"\n'
+    )
+    with pytest.raises(SchemaError, match="row 0: a quoted cell seems to have swallowed"):
+        read(write(tmp_path, swallowing))
+
+
+def test_json_names_given_twice_are_quarantined(tmp_path):
+    text = '{"caption": "a", "neg_caption": "b", "caption": "c"}\n{"caption": "d", "neg_caption": "e"}\n'
+    triplets, report = read(write(tmp_path, text, "t.jsonl"))
+    assert [t.row for t in triplets] == [1]
+    assert "'caption' stands twice" in str(report.quarantined[0])
+
+
+def test_times_of_day(tmp_path):
+    header = ["caption", "neg_caption", "video", "start", "end"]
+    triplet = only(tmp_path, header, ["a", "b", "v", "00:00:05", "00:01:00.5"])
+    assert (triplet.start, triplet.end) == (5.0, 60.5)
+    assert "1.5" in str(reason(tmp_path, header, ["a", "b", "v", "1,5", "3"]))
