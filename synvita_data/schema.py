@@ -155,6 +155,25 @@ def arrow_schema() -> "pa.Schema":
     return schema.with_metadata({**schema.metadata, "schema_version": SCHEMA_VERSION})
 
 
+def check_table(schema: "pa.Schema", *, file: str) -> None:
+    """Raise `SchemaError` unless a table with this Arrow schema is one of triplets that this code reads.
+
+    What `synvita build` wrote says its schema version. `datasets` drops it when it saves or publishes a table, so a
+    table without one is taken by its columns.
+    """
+    if b"schema_version" in (schema.metadata or {}):
+        check_schema_version(schema.metadata, file=file)
+        return
+    if missing := [name for name in features() if name not in schema.names]:
+        raise SchemaError(
+            "not a table of triplets: it lacks columns",
+            file=file,
+            found=f"columns {', '.join(schema.names)}",
+            expected=f"also {', '.join(missing)}",
+            fix="docs/dataset.md lists the columns; select and remove none of them before saving",
+        )
+
+
 def check_schema_version(metadata: Mapping[bytes, bytes] | None, *, file: str) -> None:
     """Raise `SchemaError` unless Parquet `metadata` names a schema version this code reads."""
     found = (metadata or {}).get(b"schema_version", b"").decode() or None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .errors import HubError, SchemaError
-from .schema import check_schema_version
+from .schema import check_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +79,7 @@ class BuiltDataset:
                     file = pq.ParquetFile(handle)
                 except pa.ArrowInvalid as error:
                     raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
-                check_schema_version(file.schema_arrow.metadata, file=path)
+                check_table(file.schema_arrow, file=path)
                 tables.append(file.read(columns=list(columns)).replace_schema_metadata(None))
         return pa.concat_tables(tables)
 

@@ -255,15 +255,17 @@ class Annotations:
                 on_missing(video)
                 continue
             texts = list(dict.fromkeys(self.text[rows].tolist()))
-            apart = isinstance(found, Path | bytes) or found.times_apply
+            times = (video.start, video.end)
+            if not isinstance(found, Path | bytes):
+                times = found.seconds(*times)
             yield ScoringItem(
                 item_id=self.item_id_of(video),
                 video_id=video.video_id,
                 video=found if isinstance(found, Path | bytes) else found.path,
                 texts=tuple(Text(self.captions[code]) for code in texts),
                 text_ids=tuple(self.text_ids[code] for code in texts),
-                start=video.start if apart else None,
-                end=video.end if apart else None,
+                start=times[0],
+                end=times[1],
             )
 
     @cached_property
