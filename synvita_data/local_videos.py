@@ -37,7 +37,7 @@ _ROWS_AT_ONCE = 1000
 
 
 class LocalVideo(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPath
-    """The file of a real video: a `Path` that equals its own text, and that Arrow takes for its reference.
+    """The file of a real video: a `Path` that can be asked what text can, and that Arrow takes for its reference.
 
     Attributes:
         reference: what the published row calls the video; None where it does not.
@@ -60,6 +60,16 @@ class LocalVideo(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPat
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+    def __getattr__(self, name: str) -> Any:
+        # `endswith` and the like: a row's path is text where nothing is looked for.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(str(self), name)
+
+    def replace(self, *parts: Any) -> Any:
+        """As of text: a real video is never renamed."""
+        return str(self).replace(*parts)
 
     def __reduce__(self) -> Any:
         return LocalVideo.of, (str(self), self.reference)

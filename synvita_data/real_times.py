@@ -46,10 +46,10 @@ def choose_part(length: float, start: float | None, end: float | None, *, cut: b
     if end is None:
         if cut or length > first:
             return Part("whole" if cut else "window")
-        return Part("none", f"the file is {length:.1f} s long, and the row begins at {first:g} s")
+        return Part("none", f"the file is {length:.2f} s long, and the row begins at {first:g} s")
     span = end - first
     slack = max(SLACK_SECONDS, SLACK_SHARE * span)
-    found = f"the file is {length:.1f} s long, the row is about {first:g} to {end:g} s"
+    found = f"the file is {length:.2f} s long, the row is about {first:g} to {end:g} s"
     is_clip = abs(length - span) <= slack
     reaches_end = length >= end - slack
     if cut:

@@ -193,7 +193,7 @@ def test_videos_are_looked_into_before_training(world, recipe, synvita, tmp_path
     real = tmp_path / "real"
     shutil.copytree(world.real, real)
     rows = load_triplets(world.dataset, split="train[:8]", real_root=real)
-    broken = Path(rows.with_format("arrow")["real_video"].to_pylist()[0]["path"])
+    broken = Path(rows[0]["real_video"]["path"])
     broken.write_bytes(broken.read_bytes()[:100])
     path = recipe(real_root=str(real))
     status, said = synvita("train", path, "--dry-run")
