@@ -25,6 +25,7 @@ from datasets.arrow_dataset import update_metadata_with_features
 from datasets.fingerprint import Hasher
 from datasets.formatting import _FORMAT_TYPES
 from datasets.formatting.formatting import LazyBatch, LazyRow, PythonFormatter
+from datasets.table import InMemoryTable
 
 from .errors import SchemaError
 from .real_videos import RealVideo, RealVideos
@@ -281,14 +282,32 @@ def plain_references(dataset: datasets.Dataset) -> datasets.Dataset:
     """
     features = dataset.features.copy()
     features["real_video"] = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
-    plain = copy.deepcopy(dataset)
+    plain = copy.deepcopy(dataset if dataset._indices is None else dataset.flatten_indices())
     # Where a dataset was loaded from is a place on this machine, and would be saved with it.
     plain._info.download_checksums = None
     if dataset.features["real_video"] != features["real_video"]:
         plain._info.features = features
         plain._data = update_metadata_with_features(plain._data, features)
         plain._fingerprint = Hasher.hash([dataset._fingerprint, "plain references"])
-    return plain
+    return _availability_of_bytes(plain)
+
+
+def _availability_of_bytes(dataset: datasets.Dataset) -> datasets.Dataset:
+    """`real_available` true only where the table has the bytes: a row that was read on another machine, and written
+    into a table there, says that its file was found."""
+    inside = has_bytes(dataset.data.column("real_video"))
+    said = dataset.data.column("real_available").to_pylist()
+    if not any(claimed and not there for claimed, there in zip(said, inside, strict=True)):
+        return dataset
+    name = "real_available"
+    column = datasets.Dataset(
+        InMemoryTable(pa.table({name: pa.array(inside, pa.bool_())})),
+        info=datasets.DatasetInfo(features=datasets.Features({name: dataset.features[name]})),
+        fingerprint=Hasher.hash(inside),
+    )
+    rest = dataset.remove_columns(name)
+    joined = datasets.concatenate_datasets([rest, column], axis=1, info=dataset.info, split=dataset.split)
+    return joined.select_columns(dataset.column_names)
 
 
 def without_real_bytes(dataset: datasets.Dataset) -> datasets.Dataset:
