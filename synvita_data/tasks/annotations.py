@@ -86,11 +86,15 @@ class AnnotationReport:
     mismatches: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
-        """JSON-ready form, for result files."""
+        """JSON-ready form, for result files: files by their names, not where they lie on this machine."""
+        left_out = [error.to_record() for error in self.left_out]
+        for record in left_out:
+            if "file" in record:
+                record["file"] = Path(record["file"]).name
         return {
             **vars(self),
-            "files": list(self.files),
-            "left_out": [error.to_record() for error in self.left_out],
+            "files": [Path(file).name for file in self.files],
+            "left_out": left_out,
             "mismatches": list(self.mismatches),
         }
 
