@@ -269,8 +269,10 @@ def _load(
 
 def _each(loaded: Any, change: Callable[[Any], Any]) -> Any:
     """A dataset, or each split of a `DatasetDict`, changed."""
-    if isinstance(loaded, Mapping):
-        return type(loaded)({part: change(loaded[part]) for part in loaded})
+    import datasets
+
+    if isinstance(loaded, datasets.DatasetDict):
+        return datasets.DatasetDict({part: change(loaded[part]) for part in loaded})
     return change(loaded)
 
 

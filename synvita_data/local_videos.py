@@ -113,7 +113,7 @@ class _VideoFormat(str):
         self.videos = videos
         self._token = videos.identity
         # In every process that meets it, and for the newest look at the folder.
-        _FORMAT_TYPES[self] = _FormatterOf(videos)  # type: ignore[assignment]
+        _FORMAT_TYPES[self] = _FormatterOf(videos)
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -221,7 +221,7 @@ def with_local_videos(dataset: datasets.Dataset, videos: RealVideos) -> datasets
 def finder_of(dataset: Any) -> RealVideos | None:
     """Where the real videos of a dataset are looked for; None where it was loaded without a root."""
     name = getattr(dataset, "_format_type", None)
-    return _FORMAT_TYPES[name].videos if isinstance(name, _VideoFormat) else None  # type: ignore[attr-defined]
+    return _FORMAT_TYPES[name].videos if isinstance(name, _VideoFormat) else None
 
 
 def real_parts(dataset: Any) -> list[RealPart] | None:
@@ -252,9 +252,7 @@ def _parts(dataset: Any, videos: RealVideos) -> Iterator[RealPart]:
 def _find(table: pa.Table, embedded: list[bool], videos: RealVideos) -> Iterator[RealPart]:
     """The real videos of the rows of `table`; of `embedded` ones nothing is looked for."""
     empty = [None] * table.num_rows
-    columns = [
-        table.column(name).to_pylist() if name in table.column_names else empty for name in _NAMES
-    ]
+    columns = [table.column(name).to_pylist() if name in table.column_names else empty for name in _NAMES]
     for inside, source, video_id, videopath, youtube_key, start, end in zip(embedded, *columns, strict=True):
         found: RealVideo | None = None
         if not inside and isinstance(source, str) and isinstance(video_id, str):

@@ -56,9 +56,15 @@ def test_no_real_video_is_pushed(loopback_hub, tmp_path):
         textwrap.dedent(PUSH), loopback_hub, str(folder), str(root), home=tmp_path, token=owner.token
     )
     found = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("FOUND")]
-    assert [line[0] for line in found] == ["plain", "mapped", "paths", "config", "dict", "whole", "rootless"], (
-        done.stderr
-    )
+    assert [line[0] for line in found] == [
+        "plain",
+        "mapped",
+        "paths",
+        "config",
+        "dict",
+        "whole",
+        "rootless",
+    ], done.stderr
     for repo, count, *files in found:
         assert files == [clip, "video3094.mp4"], repo
         assert count == ("3" if repo in ("whole", "rootless") else "2")
@@ -79,5 +85,9 @@ def test_no_real_video_is_pushed(loopback_hub, tmp_path):
             shards += 1
             for line in pq.read_table(io.BytesIO(content)).to_pylist():
                 assert SECRET not in str(line)
-                assert line["real_video"] in (None, {"bytes": None, "path": None}, {"bytes": None, "path": REFERENCE})
+                assert line["real_video"] in (
+                    None,
+                    {"bytes": None, "path": None},
+                    {"bytes": None, "path": REFERENCE},
+                )
     assert shards >= 9

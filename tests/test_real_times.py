@@ -162,7 +162,9 @@ def test_rows_are_loaded_by_the_same_rule(tmp_path):
 seconds = st.floats(0.1, 500)
 
 
-@given(length=seconds, start=st.floats(0, 500), span=st.floats(0.1, 500), cut=st.booleans(), told=st.booleans())
+@given(
+    length=seconds, start=st.floats(0, 500), span=st.floats(0.1, 500), cut=st.booleans(), told=st.booleans()
+)
 def test_the_part_lies_in_the_file(length, start, span, cut, told):
     end = start + span
     part = choose_part(length, start, end, cut=cut, told=told)

@@ -275,10 +275,8 @@ def _run(
         },
     )
     frames = found.frames if scorer.frames else None
-    for doubt in getattr(resolve, "doubts", ())[:1]:
-        typer.echo(
-            f"{len(resolve.doubts):,} videos are not as long as their names say, first: {doubt}", err=True
-        )
+    if doubts := getattr(resolve, "doubts", ()):
+        typer.echo(f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", err=True)
     _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
 
 
