@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from .errors import HubError, SchemaError
 from .real_videos import RealVideos
 from .saved_dataset import find_saved, load_saved
-from .schema import check_table, features
+from .schema import VIDEO_COLUMNS, check_table, features
 from .tables import BuiltDataset, open_dataset
 
 if TYPE_CHECKING:
@@ -280,6 +280,9 @@ def _checked(part: "datasets.Dataset", name: str) -> "datasets.Dataset":
     """One split with the columns of triplets, and nothing in its table that `datasets` would take for a file here."""
     from .local_videos import plain_references
 
+    for column in VIDEO_COLUMNS:
+        if column not in part.features:
+            part = part.add_column(column, [None] * len(part), feature=features()[column])
     if missing := [column for column in features() if column not in part.features]:
         raise SchemaError(
             "the dataset lacks columns of a table of triplets",

@@ -149,9 +149,8 @@ def _chosen(loaded: Any, split: str | None, path: Path) -> Any:
 
 def _typed(part: "datasets.Dataset", saved: Saved) -> "datasets.Dataset":
     """Columns with the published types: JSON has lost them."""
-    wanted = features()
-    if saved.kind != "json" or any(name not in part.features for name in wanted):
-        return part  # which columns are missing is said by the caller
+    if saved.kind != "json":
+        return part
     target = part.features.copy()
-    target.update(wanted)
+    target.update({name: feature for name, feature in features().items() if name in target})
     return part.cast(target)

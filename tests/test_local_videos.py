@@ -219,6 +219,23 @@ def test_the_times_of_a_clip_survive_a_function_that_returns_rows_as_they_are(lo
     assert (first["start"], first["end"], first["real_available"]) == (4.0, 14.0, False)
 
 
+def test_json_without_videos_and_mp4_files_in_parquet(load, root, tmp_path):
+    """Bytes of a real mp4 are no text, so `to_json` cannot write them; a table without the column loads all the same."""
+    mp4 = b"\x00\x00\x00\x18ftypmp42\xff\xfe\x80"
+    rows = load().map(lambda line: {"synthetic_video": {"bytes": mp4, "path": "x.mp4"}})
+    with pytest.raises((OverflowError, UnicodeDecodeError)):
+        rows.to_json(tmp_path / "bytes.json")
+    rows.remove_columns(["synthetic_video", "real_video"]).to_json(tmp_path / "plain.json")
+    loaded = load(path=tmp_path / "plain.json")
+    assert places(loaded) == expected(root, loaded)
+    assert loaded["synthetic_video"][:] == [None] * 3
+    rows.to_parquet(tmp_path / "bytes.parquet")
+    assert [video["bytes"] for video in load(path=tmp_path / "bytes.parquet")["synthetic_video"]] == [mp4] * 3
+    load().remove_columns("shared").to_parquet(tmp_path / "less.parquet")
+    with pytest.raises(SchemaError, match="shared"):
+        load(path=tmp_path / "less.parquet")
+
+
 def test_what_a_row_says_of_this_machine_is_not_believed_on_another(load, root, tmp_path):
     """A function that returns a copy of each row writes that its video was there, and how its file is cut."""
     load().map(returns_copies).to_parquet(tmp_path / "saved.parquet")
