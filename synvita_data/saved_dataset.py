@@ -44,7 +44,7 @@ def find_saved(name: str) -> Saved | None:
     Raises:
         SchemaError: a file of a kind that cannot hold videos, masks and scores.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.is_file():
         kind = _BUILDERS.get(_suffix(path))
         if kind is None:

@@ -236,6 +236,20 @@ def test_json_without_videos_and_mp4_files_in_parquet(load, root, tmp_path):
         load(path=tmp_path / "less.parquet")
 
 
+def test_a_saved_subset_can_be_inspected(load, tmp_path):
+    from synvita_data.inspection import inspect_dataset
+    from synvita_data.tables import open_dataset
+
+    rows = load().filter(lambda line: line["real_available"])
+    rows.to_parquet(tmp_path / "train.parquet")
+    for place in (tmp_path / "train.parquet", tmp_path):
+        inspection = inspect_dataset(open_dataset(str(place)))
+        assert inspection.splits == {"train": 2}
+    rows.save_to_disk(tmp_path / "disk")
+    with pytest.raises(SchemaError, match="not Parquet"):
+        open_dataset(str(tmp_path / "disk"))
+
+
 def test_what_a_row_says_of_this_machine_is_not_believed_on_another(load, root, tmp_path):
     """A function that returns a copy of each row writes that its video was there, and how its file is cut."""
     load().map(returns_copies).to_parquet(tmp_path / "saved.parquet")
