@@ -11,6 +11,7 @@ function given to `map` may therefore return the rows that it read.
 
 import copy
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _NAMES = ("source", "video_id", "videopath", "youtube_key", "start", "end")
 _OVERLAID = ("real_video", "real_available", "start", "end")
 _NEEDED = ("source", "video_id", "real_video")
 _ROWS_AT_ONCE = 1000
+# Full paths, of whatever system; published references are relative.
+_PLACE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:")
 
 
 class LocalVideo(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPath
@@ -280,6 +283,8 @@ def plain_references(dataset: datasets.Dataset) -> datasets.Dataset:
     """
     features = dataset.features.copy()
     features["real_video"] = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    if not pa.types.is_struct(dataset.data.column("real_video").type):  # nothing but nulls, without a type
+        dataset = dataset.cast_column("real_video", features["real_video"])
     plain = copy.deepcopy(dataset if dataset._indices is None else dataset.flatten_indices())
     # Where a dataset was loaded from is a place on this machine, and would be saved with it.
     plain._info.download_checksums = None
@@ -287,25 +292,45 @@ def plain_references(dataset: datasets.Dataset) -> datasets.Dataset:
         plain._info.features = features
         plain._data = update_metadata_with_features(plain._data, features)
         plain._fingerprint = Hasher.hash([dataset._fingerprint, "plain references"])
-    return _availability_of_bytes(plain)
+    return _as_published(plain)
 
 
-def _availability_of_bytes(dataset: datasets.Dataset) -> datasets.Dataset:
-    """`real_available` true only where the table has the bytes: a row that was read on another machine, and written
-    into a table there, says that its file was found."""
-    inside = has_bytes(dataset.data.column("real_video"))
+def _as_published(dataset: datasets.Dataset) -> datasets.Dataset:
+    """A table that somebody saved on this or another machine, without what it says of that machine: that a file was
+    found (`real_available` where there are no bytes), and full paths."""
+    cells = dataset.data.column("real_video")
+    inside = has_bytes(cells)
     said = dataset.data.column("real_available").to_pylist()
-    if not any(claimed and not there for claimed, there in zip(said, inside, strict=True)):
+    columns: dict[str, Any] = {}
+    if any(claimed and not there for claimed, there in zip(said, inside, strict=True)):
+        columns["real_available"] = pa.array(inside, pa.bool_())
+    if any(map(_is_place, pc.struct_field(cells, "path").to_pylist())):
+        columns["real_video"] = pa.chunked_array(list(map(_without_places, cells.chunks)), cells.type)
+    if not columns:
         return dataset
-    name = "real_available"
-    column = datasets.Dataset(
-        InMemoryTable(pa.table({name: pa.array(inside, pa.bool_())})),
-        info=datasets.DatasetInfo(features=datasets.Features({name: dataset.features[name]})),
-        fingerprint=Hasher.hash(inside),
+    replaced = datasets.Dataset(
+        InMemoryTable(pa.table(columns)),
+        info=datasets.DatasetInfo(
+            features=datasets.Features({name: dataset.features[name] for name in columns})
+        ),
+        fingerprint=Hasher.hash([dataset._fingerprint, sorted(columns)]),
     )
-    rest = dataset.remove_columns(name)
-    joined = datasets.concatenate_datasets([rest, column], axis=1, info=dataset.info, split=dataset.split)
+    rest = dataset.remove_columns(list(columns))
+    joined = datasets.concatenate_datasets([rest, replaced], axis=1, info=dataset.info, split=dataset.split)
     return joined.select_columns(dataset.column_names)
+
+
+def _is_place(path: str | None) -> bool:
+    return path is not None and _PLACE.match(path) is not None
+
+
+def _without_places(cells: pa.StructArray) -> pa.StructArray:
+    """Cells of videos whose full paths are null; bytes are not copied."""
+    names = [cells.type.field(index).name for index in range(cells.type.num_fields)]
+    children = dict(zip(names, cells.flatten(), strict=True))
+    paths = [None if _is_place(path) else path for path in children["path"].to_pylist()]
+    children["path"] = pa.array(paths, pa.string())
+    return pa.StructArray.from_arrays([children[name] for name in names], names=names, mask=cells.is_null())
 
 
 def without_real_bytes(dataset: datasets.Dataset) -> datasets.Dataset:

@@ -173,7 +173,10 @@ class RealVideos:
             if found is None:
                 return None
             relative = found
-        return self._usable(relative, mapped, video_id, youtube_key, key, (start, end))
+        times = (start, end)
+        if times == (None, None) and source in KINETICS_NAMED:  # elsewhere the numbers may be frames
+            times = times_in_name(video_id) or times
+        return self._usable(relative, mapped, video_id, youtube_key, key, times)
 
     def _at_videopath(self, videopath: str | None, key: str) -> str | None:
         if videopath is None:
@@ -241,8 +244,6 @@ class RealVideos:
             self._report(key, SourceError("a real video is an empty file", file=path))
             return None
         applies = _times_apply(relative, mapped, video_id, youtube_key)
-        if times == (None, None):  # the name of a clip knows them too
-            times = times_in_name(video_id) or times
         if times == (None, None):
             return RealVideo(path, relative, applies)
         told = mapped is not None and mapped.trimmed is not None

@@ -195,6 +195,9 @@ def test_what_was_saved_loads_again_with_its_videos(load, root, tmp_path, name, 
     WAYS[name](rows, out)
     place = next(path for path in tmp_path.glob("saved*"))
     search(place)
+    for file in place.rglob("state.json"):  # opens in a process that knows nothing of this package
+        state = json.loads(file.read_text())
+        assert (state["_format_type"], state["_format_kwargs"]) in ((None, {}), ("python", {}))
 
     monkeypatch.chdir(tmp_path)
     loaded = load(path=place)
@@ -259,6 +262,29 @@ def test_what_a_row_says_of_this_machine_is_not_believed_on_another(load, root, 
     again = load(path=tmp_path / "saved.parquet", real_root=whole)
     assert again["real_available"][:] == [True, False, False]
     assert (again[0]["start"], again[0]["end"]) == (4.0, 14.0)  # of the clip's name
+
+
+def test_full_paths_of_older_tables_are_not_passed_on(root, tmp_path):
+    """Earlier versions put them into what they loaded, and people may have saved that."""
+    kinds = [str(root / CLIP), "~/x.mp4", "C:\\videos\\x.mp4", "file:///x.mp4", "a/b.mp4", None]
+    rows = [row(VATEX, synthetic=b"v", real={"bytes": None, "path": path}) for path in kinds]
+    rows.append(row(VATEX, real={"bytes": BYTES, "path": str(root / CLIP)}))
+    folder = write_dataset(tmp_path / "old", {"c": {"train": rows}}, row_group_size=3)
+    loaded = load_triplets(folder, split="train", cache_dir=tmp_path / "cache")
+    assert [video["path"] for video in loaded["real_video"]] == [
+        None,
+        None,
+        None,
+        None,
+        "a/b.mp4",
+        None,
+        None,
+    ]
+    assert loaded[6]["real_video"]["bytes"] == BYTES
+    assert loaded["real_available"][:] == [False] * 6 + [True]
+    assert [video and video["bytes"] for video in loaded["synthetic_video"]] == [b"v"] * 6 + [None]
+    loaded.select(range(6)).save_to_disk(tmp_path / "disk")
+    search(tmp_path / "disk")
 
 
 def test_tables_as_text_hold_nothing(load, root, tmp_path, monkeypatch):

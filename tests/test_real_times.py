@@ -115,6 +115,13 @@ def test_other_sources_give_times_in_the_file_itself(tmp_path):
     assert len(videos.problems) == 1  # one video
 
 
+def test_numbers_in_names_of_other_sources_are_no_seconds(tmp_path):
+    videos = RealVideos(put(tmp_path, "camera_000002_000008.mp4", 20))
+    found = videos.find("custom", "camera_000002_000008")
+    assert found.seconds(None, None) == (None, None)
+    assert not videos.doubts
+
+
 def test_a_file_that_is_no_video_goes_by_its_name(tmp_path):
     (tmp_path / f"{CLIP}.mp4").write_bytes(b"no video")
     videos = RealVideos(tmp_path)
