@@ -83,6 +83,7 @@ def video_seconds(path: Path, *, exact: bool = False) -> float | None:
             with open_video(resolve(path, limits), limits) as (_, stream):
                 if stream.duration and stream.time_base:
                     return float(stream.duration * stream.time_base)
-        return probe(path).duration
+        info = probe(path)
+        return info.first_shown + info.duration  # as a player's clock counts
     except VideoError:
         return None
