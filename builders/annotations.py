@@ -59,9 +59,8 @@ def build_annotations(sources: Mapping[str, str | Path], out: str | Path) -> dic
 def _record(annotations: Annotations) -> dict[str, Any]:
     report = annotations.report.to_record()
     # Paths of this machine are nobody else's business; the digests say which files they were.
-    names = {Path(file).name: sha256_file(Path(file)) for file in report.pop("files")}
-    for error in report["left_out"]:
-        error["file"] = Path(error["file"]).name
+    del report["files"]
+    names = {Path(file).name: sha256_file(Path(file)) for file in annotations.report.files}
     return {
         "revision": annotations.revision,
         "counts": annotations.counts(),

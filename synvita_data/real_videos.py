@@ -5,6 +5,8 @@ here. A file is taken only when its name says which video it is; when several fi
 video, or a bare number could belong to any dataset, none is taken and the reason is noted.
 """
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .errors import SchemaError, SourceError, SynvitaError
+from .real_times import Part, choose_part, video_seconds
 from .schema import Triplet
 from .video_folder import walk_videos
 from .video_mapping import MappedVideo, read_mapping
@@ -52,11 +55,20 @@ class RealVideo:
         reference: its path relative to the root, POSIX-style.
         times_apply: whether the row's `start` and `end` are still to be cut out of this file; False for
             a clip that is already cut (`<key>_<start>_<end>.mp4`), whose whole length is meant.
+        start, end: the times that apply, where the file's name or the row says them.
     """
 
     path: Path
     reference: str
     times_apply: bool
+    start: float | None = None
+    end: float | None = None
+
+    def seconds(self, start: float | None, end: float | None) -> tuple[float | None, float | None]:
+        """Seconds to decode of this file for a row of these times; None, None for all of it."""
+        if not self.times_apply:
+            return None, None
+        return (start, end) if (self.start, self.end) == (None, None) else (self.start, self.end)
 
 
 class RealVideos:
@@ -80,9 +92,12 @@ class RealVideos:
             that are named after no dataset are taken for its own.
         mapping: a mapping file or dictionary, see `video_mapping.read_mapping`.
 
+    Where a row or a clip's name says seconds, the file's length is compared with them (`real_times`).
+
     Attributes:
         problems: what kept a file from being used: symlinks out of the root, several files for one
-            video, empty files.
+            video, empty files, files that end before the row begins or ends.
+        doubts: files that were taken although their length is not what their name promises.
 
     Raises:
         SourceError: `root` is not a folder. SchemaError, UnsafePathError: the mapping is not usable.
@@ -99,12 +114,15 @@ class RealVideos:
         if not self.root.is_dir():
             raise SourceError("no such folder of real videos", file=root)
         self.problems: list[SynvitaError] = []
+        self.doubts: list[SynvitaError] = []
         self._mapping = {} if mapping is None else read_mapping(mapping, self.root)
         self._root_sources = frozenset().union(*(_sources_of(part) for part in self.root.parts[-2:]))
         if source is not None:
             self._root_sources |= {source}
         self._folder_sources: dict[str, frozenset[str]] = {}
         self._reported: set[str] = set()
+        self._seconds: dict[str, float | None] = {}
+        self._exact: set[str] = set()
 
     @cached_property
     def _files(self) -> dict[str, list[str]]:
@@ -113,6 +131,13 @@ class RealVideos:
         for relative in walk_videos(self.root, self.problems.append):
             files.setdefault(video_stem(relative), []).append(relative)
         return files
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of what is looked through and how: equal for two looks at one folder with one mapping."""
+        mapping = sorted((key, str(video.path), video.trimmed) for key, video in self._mapping.items())
+        content = json.dumps([str(self.root), mapping, sorted(self._root_sources)])
+        return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def __len__(self) -> int:
         """Number of video files under the root."""
@@ -163,7 +188,10 @@ class RealVideos:
             if found is None:
                 return None
             relative = found
-        return self._usable(relative, mapped, video_id, youtube_key, key)
+        times = (start, end)
+        if times == (None, None) and source in KINETICS_NAMED:  # elsewhere the numbers may be frames
+            times = times_in_name(video_id) or times
+        return self._usable(relative, mapped, video_id, youtube_key, key, times)
 
     def _at_videopath(self, videopath: str | None, key: str) -> str | None:
         if videopath is None:
@@ -233,7 +261,13 @@ class RealVideos:
         return files[0] if files else None
 
     def _usable(
-        self, relative: str, mapped: MappedVideo | None, video_id: str, youtube_key: str | None, key: str
+        self,
+        relative: str,
+        mapped: MappedVideo | None,
+        video_id: str,
+        youtube_key: str | None,
+        key: str,
+        times: tuple[float | None, float | None],
     ) -> RealVideo | None:
         path = self.root / relative
         try:
@@ -243,7 +277,50 @@ class RealVideos:
         if size == 0:
             self._report(key, SourceError("a real video is an empty file", file=path))
             return None
-        return RealVideo(path, relative, _times_apply(relative, mapped, video_id, youtube_key))
+        applies = _times_apply(relative, mapped, video_id, youtube_key)
+        if times == (None, None):
+            return RealVideo(path, relative, applies)
+        told = mapped is not None and mapped.trimmed is not None
+        part = self._part(relative, times, cut=not applies, told=told)
+        if part.doubt is not None:
+            kind = "refused" if part.use == "none" else "doubted"
+            self._report(
+                f"{kind} {key}",
+                SourceError(
+                    "a real video cannot hold what its row is about"
+                    if part.use == "none"
+                    else "a real video is not as long as its name says",
+                    file=path,
+                    found=part.doubt,
+                    expected="the cut clip, or the whole source video",
+                    fix="Fetch it again, or say in a mapping file which file it is, and whether it is trimmed",
+                ),
+                self.problems if part.use == "none" else self.doubts,
+            )
+        if part.use == "none":
+            return None
+        if part.use == "whole":
+            return RealVideo(path, relative, times_apply=False)
+        return RealVideo(path, relative, True, *times)
+
+    def _part(
+        self, relative: str, times: tuple[float | None, float | None], *, cut: bool, told: bool
+    ) -> Part:
+        """Which part of a file is meant, by its name and its length."""
+        by_name = Part("whole" if cut else "window")
+        if relative not in self._seconds:
+            self._seconds[relative] = video_seconds(self.root / relative)
+        for _ in range(2):
+            seconds = self._seconds[relative]
+            if seconds is None:
+                return by_name
+            part = choose_part(seconds, *times, cut=cut, told=told)
+            if part == by_name or relative in self._exact:
+                break
+            # Before the name is doubted, the container's word is: count the packets.
+            self._exact.add(relative)
+            self._seconds[relative] = video_seconds(self.root / relative, exact=True)
+        return part
 
     def _sources_above(self, file: str) -> frozenset[str]:
         """Sources that the folders between the root and `file` are named after."""
@@ -253,10 +330,10 @@ class RealVideos:
             self._folder_sources[folder] = frozenset().union(*(_sources_of(part) for part in parts))
         return self._folder_sources[folder]
 
-    def _report(self, key: str, problem: SourceError) -> None:
+    def _report(self, key: str, problem: SourceError, where: list[SynvitaError] | None = None) -> None:
         if key not in self._reported:
             self._reported.add(key)
-            self.problems.append(problem)
+            (self.problems if where is None else where).append(problem)
 
 
 def _sources_of(folder: str) -> frozenset[str]:

@@ -22,6 +22,8 @@ SCHEMA_VERSION = "1.0"
 # VideoCon's seven kinds of contrast caption, in the order of the published ClassLabel.
 MISALIGNMENTS = ("action", "attribute", "count", "flip", "hallucination", "object", "relation")
 SPLITS = ("train", "validation", "test")
+# A table that was saved without them is one of triplets all the same: JSON holds no videos.
+VIDEO_COLUMNS = ("real_video", "synthetic_video")
 # The config that stays default on the Hub where it exists.
 DEFAULT_CONFIG = "cogvideox"
 
@@ -153,6 +155,26 @@ def arrow_schema() -> "pa.Schema":
     """
     schema = features().arrow_schema
     return schema.with_metadata({**schema.metadata, "schema_version": SCHEMA_VERSION})
+
+
+def check_table(schema: "pa.Schema", *, file: str) -> None:
+    """Raise `SchemaError` unless a table with this Arrow schema is one of triplets that this code reads.
+
+    What `synvita build` wrote says its schema version. `datasets` drops it when it saves or publishes a table, so a
+    table without one is taken by its columns.
+    """
+    if b"schema_version" in (schema.metadata or {}):
+        check_schema_version(schema.metadata, file=file)
+        return
+    missing = [name for name in features() if name not in schema.names and name not in VIDEO_COLUMNS]
+    if missing:
+        raise SchemaError(
+            "not a table of triplets: it lacks columns",
+            file=file,
+            found=f"columns {', '.join(schema.names)}",
+            expected=f"also {', '.join(missing)}",
+            fix="docs/dataset.md lists the columns; select and remove none of them before saving",
+        )
 
 
 def check_schema_version(metadata: Mapping[bytes, bytes] | None, *, file: str) -> None:

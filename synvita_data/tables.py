@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .errors import HubError, SchemaError
-from .schema import check_schema_version
+from .saved_dataset import Saved, find_saved
+from .schema import check_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +80,7 @@ class BuiltDataset:
                     file = pq.ParquetFile(handle)
                 except pa.ArrowInvalid as error:
                     raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
-                check_schema_version(file.schema_arrow.metadata, file=path)
+                check_table(file.schema_arrow, file=path)
                 tables.append(file.read(columns=list(columns)).replace_schema_metadata(None))
         return pa.concat_tables(tables)
 
@@ -88,7 +89,8 @@ def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str |
     """Read the card of a built dataset.
 
     Args:
-        path_or_repo: a folder written by `synvita build`, or a Hub dataset repository `owner/name`.
+        path_or_repo: a folder written by `synvita build`, a Hub dataset repository `owner/name`, or Parquet
+            files that `datasets` wrote of one.
         revision: tag, branch or commit on the Hub; refused for a folder.
 
     Raises:
@@ -96,6 +98,8 @@ def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str |
         HubError: the repository or the revision cannot be read.
     """
     folder = Path(path_or_repo)
+    if (saved := find_saved(path_or_repo)) is not None:
+        return _open_saved(path_or_repo, saved)
     if folder.is_dir():
         import fsspec
 
@@ -119,6 +123,20 @@ def local_config(folder: Path, config: str, splits: Sequence[str]) -> BuiltDatas
 
     patterns = {split: [f"{config}/{split}-*.parquet"] for split in splits}
     return BuiltDataset(str(folder), str(folder), fsspec.filesystem("file"), {config: patterns}, config)
+
+
+def _open_saved(name: str, saved: Saved) -> BuiltDataset:
+    """Parquet files that `datasets` wrote, which have no card."""
+    import fsspec
+
+    if saved.kind != "parquet":
+        raise SchemaError(
+            "a saved dataset that is not Parquet can be loaded and trained on, but not looked at here",
+            file=name,
+            expected="Parquet files, or a folder written by `synvita build`",
+            fix="Save it with to_parquet, or load it with load_triplets",
+        )
+    return BuiltDataset(name, "", fsspec.filesystem("file"), {"default": saved.files}, "default")
 
 
 def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, str, Any]:

@@ -73,6 +73,12 @@ class TripletData(Dataset[TrainingTriplet]):
         self.name = name or describe(rows)
         self._rows = TrainingRows(rows, self.options, model.family.tokenizer, self.name)
         self._triplets, self._counts = self._rows.plan()
+        if not self._counts["takes_real"]:
+            logger.warning(
+                "%s: no row has its real video here, so L_real trains nothing; load_triplets(…, real_root=DIR) finds "
+                "them, until another format (with_format) takes its place",
+                self.name,
+            )
         check = TextCheck(model, self.name)
         check.captions([(text.caption, t.number) for t in self._triplets for text in t.texts])
         check.explanations(

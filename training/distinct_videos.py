@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from synvita_data.errors import VideoError
+from synvita_data.real_times import choose_part
 from synvita_data.scoring.decode_ahead import read_ahead
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.video import NoFramesError, check_video
@@ -85,11 +86,12 @@ def probe_videos(
                 found=f"a first frame at {info.first_shown:.2f} s, a clip up to {item.end:g} s",
                 expected="start and end inside the file",
             )
-        if item.start is not None and item.start >= over:
+        part = choose_part(over, item.start, item.end, cut=False, told=True)
+        if part.use == "none":
             raise NoFramesError(
-                "a clip begins behind the end of its video",
+                "a clip begins or ends behind the end of its video",
                 file=None if isinstance(item.video, bytes) else item.video,
-                found=f"{over:.2f} s, a clip from {item.start:g} s on",
+                found=part.doubt,
                 expected="start and end inside the file",
                 fix="Is the file cut already? Say so in the mapping (trimmed)",
             )

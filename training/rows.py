@@ -11,6 +11,8 @@ from synvita_data.errors import SchemaError
 if TYPE_CHECKING:
     import datasets
 
+    from synvita_data.local_videos import RealPart
+
 _TEXTS = ("id", "pair_id", "caption", "neg_caption")
 _VIDEOS = ("real_video", "synthetic_video")
 _ALWAYS = (*_TEXTS, "start", "end", "real_available", "real_video")
@@ -108,17 +110,25 @@ class VideoColumn:
 
     def __init__(self, rows: Any, name: str) -> None:
         self._name = name
+        # Files of real videos that `load_triplets` found; they are not in the dataset's table.
+        self._paths: list[str | None] = []
+        if name == "real_video" and (parts := _real_parts(rows)) is not None:
+            self._paths = [None if part.path is None else str(part.path) for part in parts]
         # In Arrow's form: no feature decodes, and no other column (another video) is read.
         self._rows = rows.select_columns([name]).with_format("arrow") if _is_dataset(rows) else rows
 
     def __getitem__(self, number: int) -> Any:
         """`{"bytes", "path"}` of a row, or what stands in its place."""
+        if self._paths and self._paths[number] is not None:
+            return {"bytes": None, "path": self._paths[number]}
         if _is_dataset(self._rows):
             return self._rows[number].column(0)[0].as_py()
         return self._rows[number][self._name]
 
     def path(self, number: int) -> str | None:
         """The file of a row's video; None where its bytes are in the dataset, which are not read."""
+        if self._paths and self._paths[number] is not None:
+            return self._paths[number]
         if _is_dataset(self._rows):
             cell = self._rows[number].column(0)[0]
             path = None if cell["bytes"].is_valid else cell["path"].as_py()
@@ -129,6 +139,15 @@ class VideoColumn:
             )
             path = None if inside else cell["path"] if isinstance(cell, Mapping) else cell
         return None if path is None else str(path)
+
+
+def _real_parts(rows: Any) -> "list[RealPart] | None":
+    """What the real videos of a dataset of `load_triplets` are; None without a root, or for other rows."""
+    if not _is_dataset(rows):
+        return None
+    from synvita_data.local_videos import real_parts  # imports `datasets`, which the rows did already
+
+    return real_parts(rows)
 
 
 def _is_dataset(rows: Any) -> bool:
@@ -161,7 +180,13 @@ def _columns(rows: Any, wanted: Sequence[str], name: str) -> dict[str, list[Any]
         plain = [column for column in wanted if column not in _VIDEOS]
         table = rows.select_columns(plain).with_format("arrow")[:]
         columns = {column: table.column(column).to_pylist() for column in plain}
-        return columns | {c: _videos_there(rows, c, name) for c in wanted if c in _VIDEOS}
+        columns |= {c: _videos_there(rows, c, name) for c in wanted if c in _VIDEOS}
+        if (parts := _real_parts(rows)) is not None:
+            # The table names real videos as they were published; these are the ones that are here.
+            columns["real_video"] = columns["real_available"] = [part.available for part in parts]
+            columns["start"] = [part.start for part in parts]
+            columns["end"] = [part.end for part in parts]
+        return columns
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise SchemaError("a row is no mapping", file=name, row=number, found=type(row).__name__)

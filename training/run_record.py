@@ -22,13 +22,15 @@ def dataset_version(name: str, revision: str | None = None) -> dict[str, Any]:
     """Which version of a dataset was trained on.
 
     Returns:
-        `path`; for a folder `build`, the SHA-256 of its `build.json` (which holds those of all Parquet files); for
-        the Hub `revision` as asked for and the `commit` it stands for (None offline: what `datasets` has cached).
+        `path`; for a folder `build`, the SHA-256 of its `build.json` (which holds those of all Parquet files); for a
+        file `sha256`; for the Hub `revision` as asked for and the `commit` it stands for (None offline: what `datasets` has cached).
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         report = folder / "build.json"
         return {"path": folder.name, "build": sha256_file(report) if report.is_file() else None}
+    if folder.is_file():
+        return {"path": folder.name, "sha256": sha256_file(folder)}
     from huggingface_hub import constants
 
     from synvita_data.hub import HubRepo

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data import __version__
-from synvita_data.errors import SchemaError, SynvitaError
+from synvita_data.errors import SchemaError
 from synvita_data.schema import SCHEMA_VERSION
 
 from ..card import VIEWER_ROW_BYTES
@@ -32,7 +32,8 @@ def config_record(
     quarantine: Sequence[Mapping[str, Any]],
     unmatched: Sequence[str],
     unused_scores: int,
-    real_problems: Sequence[SynvitaError],
+    real_problems: Sequence[Mapping[str, Any]],
+    real_doubts: Sequence[Mapping[str, Any]] = (),
     embed_real: bool,
 ) -> dict[str, Any]:
     """Everything the card, `inspect` and `push` need to know of one config.
@@ -42,6 +43,7 @@ def config_record(
         shard_files: shard name -> `{"bytes", "sha256"}` of the file as written.
         quarantine: the rows left out; unmatched: files of synthetic videos that belong to no triplet.
         real_problems: why files of real videos were refused; their rows stay, without them.
+        real_doubts: what does not fit the names of files that were taken.
     """
     rows = [row for shard in shards for row in shard.rows]
     weights = [row.weight for row in rows if row.weight is not None]
@@ -74,7 +76,16 @@ def config_record(
         "unmatched_videos": len(unmatched),
         "unmatched_videos_first": sorted(unmatched)[:UNMATCHED_SHOWN],
         "real_videos_refused": len(real_problems),
-        "real_videos_refused_first": [error.to_record() for error in real_problems[:UNMATCHED_SHOWN]],
+        "real_videos_refused_first": [dict(record) for record in real_problems[:UNMATCHED_SHOWN]],
+        # Only where there are any, so that other reports stay as they were.
+        **(
+            {
+                "real_videos_doubted": len(real_doubts),
+                "real_videos_doubted_first": [dict(record) for record in real_doubts[:UNMATCHED_SHOWN]],
+            }
+            if real_doubts
+            else {}
+        ),
         "largest_row_bytes": max(sizes, default=0),
         "rows_over_viewer_limit": sum(size > VIEWER_ROW_BYTES for size in sizes),
     }

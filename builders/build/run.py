@@ -11,7 +11,7 @@ it stopped.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from synvita_data.captions import Span
 from synvita_data.errors import ScoreError, SynvitaError
+from synvita_data.files import without_root
 from synvita_data.lcs import shared_spans
 from synvita_data.real_videos import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
@@ -80,7 +81,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     found = _find_videos(options, triplets, work)
     for error in found.quarantined:
         set_aside("videos", None, error)
-    reals, real_problems = _find_reals(options, triplets)
+    reals, finder = _find_reals(options, triplets)
     videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
     table = options.vqascores
     unscored: dict[str, SynvitaError] = {}
@@ -131,11 +132,13 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             quarantine=quarantine,
             unmatched=found.unmatched,
             unused_scores=len(scores.unused()) if scores else 0,
-            real_problems=real_problems,
+            real_problems=_published(finder.problems if finder else (), options),
+            real_doubts=_published(finder.doubts if finder else (), options),
             embed_real=options.embed_real,
         )
         paths = {name: file.path for name, file in files.items()}
-        if put_in_place(options.out, options.config, record, quarantine, paths):
+        published = [_without_root(entry, options) for entry in quarantine]
+        if put_in_place(options.out, options.config, record, published, paths):
             return BuildResult(options.out, options.config, record, quarantine, was_up_to_date=False)
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
@@ -154,14 +157,26 @@ def _find_videos(options: BuildOptions, triplets: list[Triplet], work: Path) -> 
 
 def _find_reals(
     options: BuildOptions, triplets: list[Triplet]
-) -> tuple[list[RealFile | None], list[SynvitaError]]:
-    """Each triplet's real video where it is found, and what kept others from being found."""
+) -> tuple[list[RealFile | None], RealVideos | None]:
+    """Each triplet's real video where it is found, and who looked for them."""
     if options.real_root is None:
-        return [None] * len(triplets), []
+        return [None] * len(triplets), None
     finder = RealVideos(options.real_root, options.real_mapping)
     hits = [finder.find_triplet(triplet) for triplet in triplets]
     reals = [None if hit is None else RealFile(hit.path, hit.reference, hit.times_apply) for hit in hits]
-    return reals, list(finder.problems)
+    return reals, finder
+
+
+def _published(errors: Sequence[SynvitaError], options: BuildOptions) -> list[dict[str, Any]]:
+    return [_without_root(error.to_record(), options) for error in errors]
+
+
+def _without_root(record: dict[str, Any], options: BuildOptions) -> dict[str, Any]:
+    """A record that does not say where the real videos lie."""
+    if options.real_root is None:
+        return record
+    bare: dict[str, Any] = without_root(record, options.real_root)
+    return bare
 
 
 def _check(

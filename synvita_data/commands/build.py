@@ -175,6 +175,14 @@ def print_result(console: "Console", result: "BuildResult", seconds: float) -> N
         console.print(
             f"[yellow]{record['unmatched_videos']:,} video files belong to no triplet[/] ({first}, …)",
         )
+    if doubted := record.get("real_videos_doubted"):
+        from rich.markup import escape
+
+        first = record["real_videos_doubted_first"][0]
+        console.print(
+            f"[yellow]{doubted:,} real videos are not as long as their names say[/], first: "
+            + escape(f"{first['file']}: {first['found']}")
+        )
     if record["real_videos_refused"]:
         first = record["real_videos_refused_first"][0]
         console.print(

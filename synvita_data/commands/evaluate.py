@@ -215,6 +215,7 @@ def _run(
     from ..evaluation.measure import measure
     from ..evaluation.results import make_result, write_result
     from ..evaluation.runner import process_count, process_rank, run_key, score_task
+    from ..files import without_root
     from ..progress import Progress
     from ..real_videos import RealVideos
 
@@ -232,7 +233,11 @@ def _run(
         )
     if found is None:
         return
-    problems = [error.to_record() for error in getattr(resolve, "problems", ())]
+    unusual = {
+        name: [error.to_record() for error in getattr(resolve, name, ())] for name in ("problems", "doubts")
+    }
+    if not unusual["doubts"]:
+        unusual.pop("doubts")
     bad = len(found.missing) + len(found.unreadable)
     if bad and (not options["partial"] or not found.frames):
         reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
@@ -263,9 +268,15 @@ def _run(
             "videos_reused": found.reused,
             "key": run_key(scorer, task, rows),
         },
-        notes={**found.to_record(), "problems": problems, "bootstrap": _bootstrap(options)},
+        # Results are shown to others: where the videos lie stays out of them.
+        notes={
+            **without_root({**found.to_record(), **unusual}, real_root or Path()),
+            "bootstrap": _bootstrap(options),
+        },
     )
     frames = found.frames if scorer.frames else None
+    if doubts := getattr(resolve, "doubts", ()):
+        typer.echo(f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", err=True)
     _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
 
 

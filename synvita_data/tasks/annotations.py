@@ -86,11 +86,15 @@ class AnnotationReport:
     mismatches: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
-        """JSON-ready form, for result files."""
+        """JSON-ready form, for result files: files by their names, not where they lie on this machine."""
+        left_out = [error.to_record() for error in self.left_out]
+        for record in left_out:
+            if "file" in record:
+                record["file"] = Path(record["file"]).name
         return {
             **vars(self),
-            "files": list(self.files),
-            "left_out": [error.to_record() for error in self.left_out],
+            "files": [Path(file).name for file in self.files],
+            "left_out": left_out,
             "mismatches": list(self.mismatches),
         }
 
@@ -255,15 +259,17 @@ class Annotations:
                 on_missing(video)
                 continue
             texts = list(dict.fromkeys(self.text[rows].tolist()))
-            apart = isinstance(found, Path | bytes) or found.times_apply
+            times = (video.start, video.end)
+            if not isinstance(found, Path | bytes):
+                times = found.seconds(*times)
             yield ScoringItem(
                 item_id=self.item_id_of(video),
                 video_id=video.video_id,
                 video=found if isinstance(found, Path | bytes) else found.path,
                 texts=tuple(Text(self.captions[code]) for code in texts),
                 text_ids=tuple(self.text_ids[code] for code in texts),
-                start=video.start if apart else None,
-                end=video.end if apart else None,
+                start=times[0],
+                end=times[1],
             )
 
     @cached_property

@@ -379,6 +379,8 @@ class TestClip:
         assert record["videos_missing"] == ["ssv2_11", "ssv2_15"]
         assert [each["video_id"] for each in record["videos_unreadable"]] == ["ssv2_14"]
         assert any("empty" in each["problem"] for each in record["problems"])
+        # Others read results: which videos, but not where they and the annotations lie.
+        assert str(tmp_path) not in json.dumps(record)
         assert record["run"]["videos_reused"] == 3
 
         (root / "videos/14.mp4").write_bytes(whole)

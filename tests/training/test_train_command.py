@@ -193,7 +193,7 @@ def test_videos_are_looked_into_before_training(world, recipe, synvita, tmp_path
     real = tmp_path / "real"
     shutil.copytree(world.real, real)
     rows = load_triplets(world.dataset, split="train[:8]", real_root=real)
-    broken = Path(rows.with_format("arrow")["real_video"].to_pylist()[0]["path"])
+    broken = Path(rows[0]["real_video"]["path"])
     broken.write_bytes(broken.read_bytes()[:100])
     path = recipe(real_root=str(real))
     status, said = synvita("train", path, "--dry-run")
@@ -258,3 +258,26 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     assert status == 2, printed
     assert said in printed
     assert not (tmp_path / "out").exists()
+
+
+def test_a_subset_that_datasets_saved_can_be_trained_on(world, recipe, synvita, tmp_path):
+    """Filtered in Python, saved without real videos, and trained on with them."""
+    import datasets
+
+    from synvita_data.dataset import load_triplets
+    from synvita_data.training.rows import read_rows
+
+    rows = load_triplets(world.dataset, split="train", real_root=world.real)
+    kept = rows.filter(lambda line: line["weight"] > 0).shuffle(seed=1).select(range(5))
+    assert sum(row.has_real for row in read_rows(kept)) == 5
+    held_out = load_triplets(world.dataset, split="test", real_root=world.real)
+    datasets.DatasetDict(train=kept, test=held_out).save_to_disk(tmp_path / "disk")
+    kept.to_parquet(tmp_path / "kept.parquet")
+    for place, changes in ((tmp_path / "disk", {}), (tmp_path / "kept.parquet", {"eval_split": None})):
+        path = recipe(data=str(place), split="train", **changes)
+        status, said = synvita("train", path, "--dry-run")
+        assert status == 0, said
+        assert "5 triplets to train on" in said
+        assert "5 takes real" in said
+        status, said = synvita("train", path, "--dry-run", "real_root=null")
+        assert "takes real" not in said
