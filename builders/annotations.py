@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from synvita_data.card_text import code, front_matter, markdown, table
 from synvita_data.errors import SchemaError
 from synvita_data.files import sha256_file, write_atomic
 from synvita_data.tasks import TASKS, Annotations, Task, get_task, read_annotations
@@ -97,13 +98,12 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         "pretty_name": "Annotations of six video-language alignment benchmarks",
         "configs": configs,
     }
-    front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=1000)
     sections = [
         "# Annotations of video-language alignment benchmarks",
         "Ids and captions of the benchmarks that `synvita evaluate` runs. **No videos**: they belong to others, and "
         "`--real-root` says where yours lie. Every row is a text of a video with its label; `video_id` and "
         "`text_id` join it with item scores.",
-        _table(
+        table(
             ["config", "rows", "texts", "videos", "groups", "revision"],
             [
                 [
@@ -124,7 +124,7 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         "`group`: the pair, the caption that is searched for, or the question. `option`: its place in the "
         "question. `misalignment`, `hard`, `type`: where the benchmark has them. `row`: of the original file.",
         "## Licences\n\n"
-        + _table(
+        + table(
             ["config", "annotations", "videos (not in here)"],
             [[f"`{task.name}`", task.licence, task.video_licence] for task in tasks],
         ),
@@ -132,13 +132,13 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         + "\n\n".join(dict.fromkeys(entry for task in tasks for entry in task.citation.split("\n\n")))
         + "\n```",
     ]
-    return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
+    return f"{front_matter(metadata)}\n" + "\n\n".join(sections) + "\n"
 
 
 def _task_section(task: Task, record: Mapping[str, Any]) -> str:
     read = record["read"]
     notes = [
-        f"{read['rows']:,} rows were read from {', '.join(f'`{name}`' for name in read['sha256'])}",
+        f"{read['rows']:,} rows were read from {', '.join(map(code, read['sha256']))}",
         f"{read['duplicates']:,} repeated ones dropped",
         f"{len(read['left_out']):,} unusable ones left out",
     ]
@@ -149,10 +149,9 @@ def _task_section(task: Task, record: Mapping[str, Any]) -> str:
     text = f"## `{task.name}`: {task.title}\n\n{task.description} Metric: `{task.metric}`, `{task.main_score}`.\n\n"
     text += "; ".join(notes) + "."
     if read["mismatches"]:
-        text += " **Counts that differ from the published ones**: " + "; ".join(read["mismatches"]) + "."
+        text += (
+            " **Counts that differ from the published ones**: "
+            + "; ".join(map(markdown, read["mismatches"]))
+            + "."
+        )
     return text
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

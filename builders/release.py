@@ -3,7 +3,9 @@
 The rules are in the docstring of `publish.py`.
 """
 
+import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,9 +156,14 @@ def _card(
 
 def _is_as_built(folder: BuiltFolder) -> bool:
     try:
-        return folder.card == render_card(folder.report)
+        return _bare(folder.card) == _bare(render_card(folder.report))
     except (KeyError, TypeError):  # a report of another version of this package: its card stays as it is
         return False
+
+
+def _bare(card: str) -> str:
+    """A card without what only keeps text from being taken for markup: earlier versions escaped less."""
+    return re.sub(r"[\s\\`]|-{3}", "", html.unescape(card))
 
 
 def _merged_report(local: dict[str, Any], remote: dict[str, Any], kept: Sequence[str]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ def code(text: object) -> str:
     line = " ".join(plain(text).split())
     if not line:
         return ""
+    if "|" in line and "\\" in line:  # which of the two a table would take away depends on who reads it
+        return markdown(line)
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
     space = " " if line.startswith("`") or line.endswith("`") else ""
@@ -47,10 +49,12 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
     def line(cells: Iterable[str]) -> str:
         # A bar ends a cell even inside code; one that is escaped already stays so.
-        return "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", cell).replace("\n", " ") for cell in cells) + " |"
+        return (
+            "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", cell).replace("\n", " ") for cell in cells) + " |"
+        )
 
     head = list(header)
-    return "\n".join([line(head), "|" + "---|" * len(head), *(line(row) for row in rows)])
+    return "\n".join(line(cells) for cells in (head, ["---"] * len(head), *rows))
 
 
 def front_matter(metadata: Mapping[str, Any]) -> str:
