@@ -73,6 +73,7 @@ def read_built_folder(root: Path) -> BuiltFolder:
         raise SchemaError("no such folder", file=root, fix="Build the dataset with `synvita build`")
     card = _read(root, CARD)
     report = parse_report(_read(root, REPORT), file=str(root / REPORT))
+    _refuse_templates(report, root)
     names = _files_below(root)
     data: dict[str, LocalFile] = {}
     warnings: list[str] = []
@@ -140,6 +141,20 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
     if not report["configs"]:
         raise SchemaError("the report of the build lists no config", file=file)
     return report
+
+
+def _refuse_templates(report: Mapping[str, Any], root: Path) -> None:
+    """Earlier versions wrote the words of a `command:` template, keys and folders included, into what is published."""
+    for config, record in report["configs"].items():
+        told = [str(record["options"].get("synthetic"))]
+        told += [text for used in record.get("generators", {}).values() for text in used.get("configs", ())]
+        if any("{prompts}" in text or "{out}" in text for text in told):
+            raise SchemaError(
+                f"config {config!r} was built by a version that published the template of a program, with all its words",
+                file=root / REPORT,
+                expected="the program's name and a digest",
+                fix="Run the same `synvita build` again: no video is made twice",
+            )
 
 
 def _check_names(config: str, splits: Mapping[str, Any]) -> None:

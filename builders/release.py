@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synvita_data.display import json_text
 from synvita_data.errors import HubError, SchemaError
 from synvita_data.hub import LocalFile, Snapshot
 
@@ -188,7 +189,7 @@ def _dump(report: dict[str, Any], folder: BuiltFolder) -> str:
     """The report as text: the folder's own bytes unless other configs joined it."""
     if report is folder.report:
         return (folder.root / REPORT).read_text(encoding="utf-8")
-    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json_text(report, indent=1, sort_keys=True) + "\n"
 
 
 def _check_kept_files(snapshot: Snapshot, report: dict[str, Any], kept: Sequence[str], repo_id: str) -> None:

@@ -258,19 +258,19 @@ def _scan_lines(path: str, stream: IO[bytes], what: str) -> Iterator[Leak]:
         lines = (rest + block).split(b"\n")
         rest = lines.pop() if block else b""
         if len(rest) > LONGEST_LINE:  # a line without end: piece by piece, under the same number
-            yield from _scan_texts([rest], lambda _, n=number: f"{what} {n + len(lines) + 1}", path)
+            yield from _scan_texts([rest], f"{what} {{}}", number + len(lines) + 1, path)
             rest = rest[-OVERLAP:]
-        yield from _scan_texts(lines, lambda index, n=number: f"{what} {n + index + 1}", path)
+        yield from _scan_texts(lines, f"{what} {{}}", number + 1, path)
         number += len(lines)
         if not block:
             return
 
 
-def _scan_texts(texts: Sequence[bytes], place: Callable[[int], str], path: str) -> Iterator[Leak]:
+def _scan_texts(texts: Sequence[bytes], form: str, first: int, path: str) -> Iterator[Leak]:
     import pyarrow as pa
 
     array = pa.array([text.decode("utf-8", "replace") for text in texts], pa.large_string())
-    yield from _scan_array(array, lambda index: place(index), path)
+    yield from _scan_array(array, lambda index: form.format(first + index), path)
 
 
 def _scan_parquet(path: str, stream: IO[bytes]) -> Iterator[Leak]:
@@ -364,8 +364,9 @@ def _find_leaks(text: str, places: tuple[str, ...]) -> tuple[tuple[str, str, str
         for match in rule.pattern.finditer(text):
             secret = match[1] if match.re.groups else ""
             if rule.holds(secret):
-                begins = match[0][: match.start(1) - match.start() + 3] if secret else match[0]
-                found.append((TOKEN, rule.words, f"{begins}…" if secret else begins))
+                # Enough to find it by; what is short would be told whole.
+                before = match[0][: match.start(1) - match.start()] if secret else match[0]
+                found.append((TOKEN, rule.words, f"{before}{secret[:3] if len(secret) > 11 else ''}…"))
                 break
     for words, pattern in (("a home folder", HOME), ("a folder of this machine", own_pattern(places))):
         if pattern is not None and (match := pattern.search(text)) is not None:

@@ -70,7 +70,9 @@ def finish(recipe: Recipe, say: Callable[[str], None] = print) -> dict[str, Any]
     if _to_merge(folder, recipe):
         say(f"Merged model in {merge_adapter(folder, folder / MERGED)}")
     if repo := recipe.run.push_to:
-        commit = push_model(folder, repo, private=recipe.run.push_private)
+        commit = push_model(
+            folder, repo, private=recipe.run.push_private, allow_home_folders=recipe.run.push_home_folders
+        )
         say(f"Published {repo}, commit {commit[:10]}")
     return record
 

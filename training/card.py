@@ -41,6 +41,7 @@ _HARMLESS = frozenset(
         "output_dir",
         "push_to",
         "push_private",
+        "push_home_folders",
         "merge",
         "feature_cache",
         "report_to",

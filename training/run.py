@@ -29,7 +29,7 @@ from .output_folder import (
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
 from .run_counts import counts_of_run
 from .run_data import check_all_the_same, check_held_out, counts_line, fill_cache, load_rows, look_into_videos
-from .run_record import dataset_version, make_run_record, write_run_record
+from .run_record import dataset_version, make_run_record, public_record, write_run_record
 
 if TYPE_CHECKING:
     from synvita_data.alignment import AlignmentModel
@@ -187,7 +187,10 @@ def _train(run: Run, say: Say) -> dict[str, Any]:
     )
     if trainer.is_world_process_zero():
         adapter = (folder / ADAPTER_WEIGHTS).is_file()
-        write_atomic(folder / "README.md", render_model_card(record, run.recipe.run.push_to, adapter=adapter))
+        write_atomic(
+            folder / "README.md",
+            render_model_card(public_record(record), run.recipe.run.push_to, adapter=adapter),
+        )
         write_run_record(folder, record)  # last: with it the run is trained to its end
     trainer.accelerator.wait_for_everyone()  # before what may take longer than processes wait for one another
     if trainer.is_world_process_zero():

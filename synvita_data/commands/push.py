@@ -31,6 +31,13 @@ def push(
         str | None,
         typer.Option(help="Config that `load_dataset(REPO)` takes. Default: the one that has been so far."),
     ] = None,
+    allow_home_folders: Annotated[
+        bool,
+        typer.Option(
+            "--allow-home-folders",
+            help="Publish what looks like somebody's home folder (a token is never published).",
+        ),
+    ] = False,
     token: Annotated[
         str | None,
         typer.Option(
@@ -52,6 +59,7 @@ def push(
         delete_missing=delete_missing,
         default=default_config,
         token=token or None,
+        allow_home_folders=allow_home_folders,
     )
     for line in report(result, dry_run=dry_run):
         typer.echo(line)
