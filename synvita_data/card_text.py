@@ -13,8 +13,10 @@ from .display import plain
 # What Markdown may take for markup anywhere in a line, and the colons and dots by which GitHub makes links of text.
 _MARKUP = re.compile(r"([\\`*_\[\]{}|#~!$])")
 _AUTOLINK = re.compile(r"\b(https?|ftp|mailto|xmpp)(:)|\b(www)(\.)", re.IGNORECASE)
-# At the start of a line: lists, quotes, headings by underlining.
-_BLOCK = re.compile(r"^(\s*)(?:([-+=])|(\d{1,9})([.)]))(?=\s|$)")
+# Inside code it would be harmless; but not every reader of a card knows what code is.
+_LIKE_MARKUP = re.compile(r"[<>&`\\]|\]\(|!\[|\$\$")
+# At the start of a line: lists, rulers, headings by underlining.
+_BLOCK = re.compile(r"^(?:([-+=])(?=[-+=\s]|$)|(\d{1,9})([.)])(?=\s|$))")
 
 
 def markdown(text: object) -> str:
@@ -23,20 +25,15 @@ def markdown(text: object) -> str:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = _MARKUP.sub(r"\\\1", line)
     line = _AUTOLINK.sub(lambda m: f"{m[1] or m[3]}\\{m[2] or m[4]}", line).replace("@", "&#64;")
-    return _BLOCK.sub(lambda m: f"{m[1]}{m[3] or ''}\\{m[2] or m[4]}", line)
+    return _BLOCK.sub(lambda m: f"{m[2] or ''}\\{m[1] or m[3]}", line)
 
 
 def code(text: object) -> str:
-    """A code span that holds the text; also inside a table."""
+    """A code span that holds the text, also inside a table; text that looks like markup is escaped instead."""
     line = " ".join(plain(text).split())
-    if not line:
-        return ""
-    if "|" in line and "\\" in line:  # which of the two a table would take away depends on who reads it
+    if not line or _LIKE_MARKUP.search(line):
         return markdown(line)
-    longest = max((len(run) for run in re.findall("`+", line)), default=0)
-    fence = "`" * (longest + 1)
-    space = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{space}{line}{space}{fence}"
+    return f"`{line}`"
 
 
 def code_line(text: object) -> str:

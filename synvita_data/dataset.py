@@ -3,12 +3,12 @@
 import json
 import logging
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from .display import get_logger, warn
 from .errors import HubError, SchemaError
 from .real_videos import RealVideo, RealVideos
 from .schema import check_schema_version, features
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FOUND_COLUMNS = ("real_video", "real_available", "start", "end")
@@ -168,7 +168,7 @@ def _folder_or_repo(path_or_repo: str | Path) -> str:
     folder = Path(text).expanduser()
     if folder.is_dir():
         if isinstance(path_or_repo, str) and _REPO_ID.fullmatch(text):
-            warnings.warn(
+            warn(
                 f"{text!r} is a folder here, and hides a Hub repository of that name; write ./{text} to "
                 "mean the folder, or move to another folder to load from the Hub",
                 stacklevel=3,

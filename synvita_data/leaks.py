@@ -279,8 +279,10 @@ def _scan_parquet(path: str, stream: IO[bytes]) -> Iterator[Leak]:
 
     try:
         file = pq.ParquetFile(stream)
-    except (pa.ArrowException, OSError) as error:
-        raise LeakError("a file to publish is not readable Parquet", file=path, found=str(error)) from error
+    except (pa.ArrowException, OSError):  # whatever it is then
+        stream.seek(0)
+        yield from _scan_lines(path, stream, "line")
+        return
     for key, value in (file.metadata.metadata or {}).items():
         if key != b"ARROW:schema":  # the schema again, in binary
             text = f"{key.decode('utf-8', 'replace')}={value.decode('utf-8', 'replace')}"
@@ -369,7 +371,7 @@ def _find_leaks(text: str, places: tuple[str, ...]) -> tuple[tuple[str, str, str
                 found.append((TOKEN, rule.words, f"{before}{secret[:3] if len(secret) > 11 else ''}…"))
                 break
     for words, pattern in (("a home folder", HOME), ("a folder of this machine", own_pattern(places))):
-        if pattern is not None and (match := pattern.search(text)) is not None:
-            found.append((PLACE, words, match[0]))
+        if pattern is not None and (place := pattern.search(text)) is not None:
+            found.append((PLACE, words, place[0]))
             break
     return tuple(found)

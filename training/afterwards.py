@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import say as print_line
 from synvita_data.errors import SynvitaError
 
 from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
@@ -56,7 +57,7 @@ def is_left_to_do(recipe: Recipe) -> bool:
     return not is_main_process() or _to_merge(folder, recipe) or bool(recipe.run.push_to)
 
 
-def finish(recipe: Recipe, say: Callable[[str], None] = print) -> dict[str, Any]:
+def finish(recipe: Recipe, say: Callable[[str], None] = print_line) -> dict[str, Any]:
     """Merge and publish a finished run, as the recipe asks; on one process.
 
     Returns:

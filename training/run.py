@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from synvita_data.display import say as print_line
 from synvita_data.files import write_atomic
 
 from .afterwards import check_afterwards, finish, is_main_process
@@ -118,7 +119,7 @@ def make_config(recipe: Recipe, processes: int) -> SynViTAConfig:
         ) from error
 
 
-def prepare(recipe: Recipe, say: Say = print, *, dry_run: bool = False) -> Run:
+def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> Run:
     """Load and check model and data; everything that can be wrong is found here, before the first step.
 
     Args:
@@ -149,7 +150,7 @@ def prepare(recipe: Recipe, say: Say = print, *, dry_run: bool = False) -> Run:
     return run
 
 
-def train(run: Run, say: Say = print) -> dict[str, Any]:
+def train(run: Run, say: Say = print_line) -> dict[str, Any]:
     """Train, save, and do what the recipe asks for afterwards; a run that was killed goes on at its last checkpoint.
 
     Returns:

@@ -59,7 +59,7 @@ def public_failure(record: Mapping[str, Any]) -> dict[str, Any]:
         if record.get("problem") == PROGRAM_FAILED and "found" in shown:
             # Earlier versions kept the last line of standard error here.
             shown["found"] = str(shown["found"]).partition(": ")[0]
-        shown.setdefault("fix", "What it wrote is in .work/quarantine.jsonl, which is for you alone")
+        shown.setdefault("fix", "What it wrote is kept in the work folder, which is not published")
     return without_own_places(shown)
 
 

@@ -15,14 +15,14 @@ def annotations(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder: Parquet, card, eval.yaml.")],
 ) -> None:
     """Make a Hub dataset of benchmark annotations: ids, captions and labels, never videos."""
-    from rich.console import Console
-
     from synvita_data.builders.annotations import build_annotations
 
-    console = Console(highlight=False, soft_wrap=True)
+    from ..display import Terminal
+
+    terminal = Terminal()
     for name, record in build_annotations(dict.fromkeys(task, files), out).items():
         counts = record["counts"]
-        console.print(f"[bold]{name}[/] · {counts['pairs']:,} texts of {counts['videos']:,} videos")
+        terminal.line(("bold", name), f" · {counts['pairs']:,} texts of {counts['videos']:,} videos")
         for mismatch in record["read"]["mismatches"]:
-            console.print(f"  [yellow]not as published:[/] {mismatch}")
-    console.print(f"{out} · evaluate with --annotations {out}", style="dim")
+            terminal.line("  ", ("yellow", "not as published:"), f" {mismatch}")
+    terminal.line(f"{out} · evaluate with --annotations {out}", style="dim")

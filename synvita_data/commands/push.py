@@ -49,6 +49,7 @@ def push(
 ) -> None:
     """Publish a built dataset as version TAG of REPO. The same command continues a broken upload."""
     from ..builders.publish import push as publish
+    from ..display import say
 
     result = publish(
         folder,
@@ -62,7 +63,7 @@ def push(
         allow_home_folders=allow_home_folders,
     )
     for line in report(result, dry_run=dry_run):
-        typer.echo(line)
+        say(line)
 
 
 def report(result: "Push", *, dry_run: bool) -> list[str]:

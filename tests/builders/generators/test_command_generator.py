@@ -17,8 +17,8 @@ from synvita_data.errors import EngineError, SourceError
 from synvita_data.schema import make_pair_id
 
 
-def quarantine(out):
-    path = out / "quarantine.jsonl"
+def quarantine(out, name="quarantine.jsonl"):
+    path = out / name
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -117,8 +117,11 @@ def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
     failed = {record["row"]: record for record in quarantine(out)}
     assert set(failed) == {1, 2, 3}
     assert failed[1]["exit_code"] == 3
-    assert failed[1]["stderr"] == "out of paint: a crash\n"
-    assert "exit code 3: out of paint: a crash" in failed[1]["found"]
+    assert failed[1]["found"] == "exit code 3"
+    assert "out of paint" not in (out / "quarantine.jsonl").read_text()
+    own = {record["row"]: record for record in quarantine(out, ".work/quarantine.jsonl")}
+    assert own[1]["stderr"] == "out of paint: a crash\n"
+    assert any("out of paint: a crash" in line for line in report.lines())
     assert failed[1]["id"] == triplets[1].pair_id
     assert failed[2]["reason"] == "NotAVideoError"
     assert failed[3]["problem"] == "the program made 0 of 1 videos"
@@ -199,7 +202,9 @@ def test_a_broken_output_keeps_what_the_program_said_and_no_temporary_place(tmp_
     assert generate_videos(rows("a dog"), spec, tmp_path / "out").failed == 1
     [record] = quarantine(tmp_path / "out")
     assert (record["reason"], record["exit_code"]) == ("NotAVideoError", 0)
-    assert record["stderr"] == "half the weights\n"
+    [own] = quarantine(tmp_path / "out", ".work/quarantine.jsonl")
+    assert own["stderr"] == "half the weights\n"
+    assert "half the weights" not in json.dumps(record)
     assert "0001.mp4" in record["problem"]
     assert ".work" not in json.dumps(record)
 
