@@ -111,11 +111,13 @@ _RULES = (
         "a signed AWS address",
         re.compile(r"(?i)X-Amz-(?:Signature|Credential|Security-Token)=([\w%/+=-]{16,})"),
     ),
-    _Rule("a Google key", re.compile(rf"{_START}AIza([\w-]{{30,}})")),
+    _Rule("a Google key", re.compile(rf"{_START_NO_ID}AIza([\w-]{{35}})(?![\w-])")),
     _Rule("a Google token", re.compile(rf"{_START}(?:ya29\.|GOCSPX-)([\w-]{{16,}})"), _random_or_long),
     _Rule("a Slack token", re.compile(rf"{_START}xox[abeoprs]-([\w-]{{10,}})"), _random_or_long),
     _Rule("a Stripe key", re.compile(rf"{_START}[srp]k_(?:live|test)_([A-Za-z0-9]{{10,}})"), _random_or_long),
-    _Rule("an npm or PyPI token", re.compile(rf"{_START}(?:npm_|pypi-)([\w-]{{30,}})"), _random_or_long),
+    _Rule(
+        "an npm or PyPI token", re.compile(rf"{_START}(?:npm_|pypi-Ag)([A-Za-z0-9]{{30}})"), _random_or_long
+    ),
     _Rule(
         "a key of a model service",
         re.compile(rf"{_START}(?:gsk_|xai-|r8_|nvapi-)([A-Za-z0-9]{{20,}})"),

@@ -13,6 +13,9 @@ def annotations(
         typer.Option("--annotations", metavar="PATH", help="Published file, or a folder with all of them."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder: Parquet, card, eval.yaml.")],
+    allow_home_folders: Annotated[
+        bool, typer.Option("--allow-home-folders", help="Pass over what looks like somebody's home folder.")
+    ] = False,
 ) -> None:
     """Make a Hub dataset of benchmark annotations: ids, captions and labels, never videos."""
     from synvita_data.builders.annotations import build_annotations
@@ -20,7 +23,9 @@ def annotations(
     from ..display import Terminal
 
     terminal = Terminal()
-    for name, record in build_annotations(dict.fromkeys(task, files), out).items():
+    for name, record in build_annotations(
+        dict.fromkeys(task, files), out, allow_home_folders=allow_home_folders
+    ).items():
         counts = record["counts"]
         terminal.line(("bold", name), f" · {counts['pairs']:,} texts of {counts['videos']:,} videos")
         for mismatch in record["read"]["mismatches"]:
