@@ -12,7 +12,7 @@ from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
 from .output_folder import MERGED, different_keys, is_finished
 from .publish import check_visibility, push_model
 from .recipe import Recipe
-from .run_record import read_run_record
+from .run_record import FILE, as_json, public_record, read_run_record
 
 
 def is_main_process() -> bool:
@@ -36,11 +36,15 @@ def check_afterwards(recipe: Recipe) -> None:
             fix="Leave merge out: the output folder holds the whole model",
         )
     if options.push_to and is_main_process():
-        from synvita_data.hub import HubRepo
+        from synvita_data.hub import HubRepo, LocalFile
+        from synvita_data.leaks import refuse_leaks
 
         hub = HubRepo(options.push_to, repo_type="model")
         hub.check_token()
         state = hub.state()
+        # What the record will hold of the recipe, before hours of training.
+        public = public_record({"recipe": recipe.to_dict(), "model": {"name": options.model}})
+        refuse_leaks([LocalFile(FILE, as_json(public).encode())], allow_home=options.push_home_folders)
         if state is not None:
             check_visibility(state, options.push_to, private=options.push_private)
 
