@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_dataset import small_rows, write_shard
 
+from synvita_data.card_text import code, markdown
 from synvita_data.hub import LocalFile
 from synvita_data.leaks import PLACE, TOKEN, LeakError, find_leaks, leaks_of, refuse_leaks, scan
 from synvita_data.schema import arrow_schema, make_pair_id
@@ -244,6 +245,15 @@ def test_weights_are_not_read_but_their_header(tmp_path):
     save_file({"w": np.zeros(9)}, tmp_path / "x.safetensors", metadata={"from": "/home/anna/model"})
     [leak] = scan("x.safetensors", tmp_path / "x.safetensors")
     assert leak.kind == PLACE
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_what_a_card_escapes_is_found_in_it(name):
+    card = f"# Title\n\n| a | b |\n| --- | --- |\n| {markdown(TOKENS[name])} | {code(TOKENS[name])} |\n"
+    for text in (card, f"x\n\n\n\n{markdown(TOKENS[name])}"):
+        assert {(leak.kind, leak.place) for leak in scan("README.md", text.encode())} == {(TOKEN, "line 5")}
+    assert [leak.kind for leak in scan("x.json", b'{"path": "\\/home\\/anna\\/x"}')] == [PLACE]
+    assert [leak.kind for leak in scan("x.md", markdown("C:\\Users\\anna").encode())] == [PLACE]
 
 
 def test_refusing_names_the_place_and_lets_only_homes_pass():

@@ -148,7 +148,7 @@ def test_a_fine_tune_with_a_token_or_a_home_folder_is_not_sent(record, loopback_
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     for line in said[:2]:
-        assert line.startswith("LeakError: README.md")
+        assert line.startswith("LeakError: README.md: ")
         assert token not in line
     assert "home folder" in said[2]
     assert "chat_template.jinja" in said[2]
