@@ -27,8 +27,8 @@ SHOWN = 5
 BATCH_ROWS = 4096
 CHUNK_BYTES = 1 << 20
 # A line without an end is looked through in pieces of this size, which overlap by as much as the longest rule needs.
-LONGEST_LINE = 1 << 22
-OVERLAP = 4096
+LONGEST_LINE = 1 << 20
+PIECE, OVERLAP = 1 << 16, 1 << 12
 TOKEN, PLACE = "token", "home folder"
 
 
@@ -255,16 +255,17 @@ def scan(path: str, source: Path | bytes) -> Iterator[Leak]:
 
 def _scan_lines(path: str, stream: IO[bytes], what: str) -> Iterator[Leak]:
     """Lines in batches, numbered from 1."""
-    number, rest = 0, b""
+    number, rest, continued = 0, b"", False
     while True:
         block = stream.read(CHUNK_BYTES)
         lines = (rest + block).split(b"\n")
         rest = lines.pop() if block else b""
+        if lines:
+            yield from _scan_texts(lines, f"{what} {{}}", number + 1, path, continued)
+            number, continued = number + len(lines), False
         if len(rest) > LONGEST_LINE:  # a line without end: piece by piece, under the same number
-            yield from _scan_texts([rest], f"{what} {{}}", number + len(lines) + 1, path)
-            rest = rest[-OVERLAP:]
-        yield from _scan_texts(lines, f"{what} {{}}", number + 1, path)
-        number += len(lines)
+            yield from _scan_texts([rest], f"{what} {{}}", number + 1, path, continued)
+            rest, continued = rest[-OVERLAP:], True
         if not block:
             return
 
@@ -282,12 +283,26 @@ _READ_AS: dict[str, Callable[[str], str]] = {
 }
 
 
-def _scan_texts(texts: Sequence[bytes], form: str, first: int, path: str) -> Iterator[Leak]:
+def _scan_texts(texts: Sequence[bytes], form: str, first: int, path: str, continued: bool) -> Iterator[Leak]:
+    """Numbered lines; `continued`: the first of them is the rest of one that was looked through already."""
     import pyarrow as pa
 
     read = _READ_AS.get(Path(path).suffix.lower(), str)
-    array = pa.array([read(text.decode("utf-8", "replace")) for text in texts], pa.large_string())
-    yield from _scan_array(array, lambda index: form.format(first + index), path)
+    pieces: list[str] = []
+    numbers: list[int] = []
+    for number, text in enumerate(texts, start=first):
+        cut = _pieces(read(text.decode("utf-8", "replace")), continued and number == first)
+        pieces += cut
+        numbers += [number] * len(cut)
+    array = pa.array(pieces, pa.large_string())
+    yield from _scan_array(array, lambda index: form.format(numbers[index]), path)
+
+
+def _pieces(text: str, continued: bool) -> list[str]:
+    """A long text in pieces that overlap: the rules look only at those in which something may be."""
+    starts = range(0, max(len(text) - OVERLAP, 1), PIECE - OVERLAP)
+    # A piece begins inside a word, for all we know; what begins with it is in the piece before as well.
+    return [("x" if start or continued else "") + text[start : start + PIECE] for start in starts]
 
 
 def _scan_parquet(path: str, stream: IO[bytes]) -> Iterator[Leak]:

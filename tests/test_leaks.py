@@ -3,7 +3,6 @@
 import csv
 import json
 import random
-import resource
 import string
 import subprocess
 import sys
@@ -278,9 +277,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         path = tmp_path / f"{times}.parquet"
         with pq.ParquetWriter(path, arrow_schema()) as writer:
             for part in range(times):
-                rows = small_rows("lavie", "train", part * 4000, 4000)
+                rows = small_rows("lavie", "train", part * 1500, 1500)
                 for row in rows:
-                    row["synthetic_video"]["bytes"] += bytes(5000)
+                    row["synthetic_video"]["bytes"] += bytes(10_000)
                     row["generation"]["config"] = json.dumps({"words": ["plain"] * 200, "row": row["id"]})
                 writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema()))
         code = (
@@ -293,5 +292,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         count, peak = map(int, done.stdout.split())
         assert count == 0
         peaks.append(peak)
-    assert peaks[1] < peaks[0] + 60_000  # kilobytes; the larger file's text is some 50 MB, its videos 160 MB
-    assert resource.RUSAGE_SELF == 0
+    assert peaks[1] < peaks[0] + 50_000  # kilobytes; the larger file has 20 MB of text and 120 MB of videos
