@@ -146,9 +146,13 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
 def _refuse_templates(report: Mapping[str, Any], root: Path) -> None:
     """Earlier versions wrote the words of a `command:` template, keys and folders included, into what is published."""
     for config, record in report["configs"].items():
-        told = [str(record["options"].get("synthetic"))]
-        told += [text for used in record.get("generators", {}).values() for text in used.get("configs", ())]
-        if any("{prompts}" in text or "{out}" in text for text in told):
+        settings = [
+            text for used in record.get("generators", {}).values() for text in used.get("configs", ())
+        ]
+        spec = str(record["options"].get("synthetic"))
+        if (spec.startswith("command:") and "{" in spec) or any(
+            '"template"' in text and "{prompts}" in text for text in settings
+        ):
             raise SchemaError(
                 f"config {config!r} was built by a version that published the template of a program, with all its words",
                 file=root / REPORT,
