@@ -283,3 +283,34 @@ def test_five_kills(tmp_path):
     generator = open_generator(write_program(tmp_path))
     requests = tuple(make_requests(rows(*(f"a dog {number}" for number in range(12))), 1))
     survive_kills(lambda root: GenerateJob(generator, requests, root), tmp_path / "runs", kills=5)
+
+
+def test_the_template_still_makes_the_key():
+    """What was made by earlier versions stays: the digest is theirs (commit 79b0f4d)."""
+    recipe = open_generator("command:run --key sk-1 {prompts} {out}").recipe
+    assert recipe.digest == "d9492bfff24bb2d5c4cf3741df62224b6bfe01ff3b31910becae7618e77d3ce4"
+
+
+def test_a_folder_of_an_earlier_version_tells_no_more_than_a_new_one(tmp_path):
+    spec, out = write_program(tmp_path), tmp_path / "out"
+    triplets = rows("a dog", "a crash")
+    generate_videos(triplets, spec, out)
+    tables = {name: (out / name).read_bytes() for name in ("manifest.jsonl", "quarantine.jsonl")}
+    template = spec.removeprefix("command:")
+    changed = 0
+    for path in (out / ".work/generate").rglob("*.json"):
+        record = json.loads(path.read_bytes())
+        for fields in record.get("fields", {}).get("videos", {}).values():
+            config = fields["config"]
+            del config["program"], config["template_digest"]
+            config["template"] = template
+            changed += 1
+        if "exit_code" in str(record):
+            error = record.get("error", record)
+            error["found"] = "exit code 3: out of paint: a crash"
+            changed += 1
+        path.write_text(json.dumps(record))
+    assert changed == 2
+    again = generate_videos(triplets, spec, out)
+    assert (again.found, again.made) == (1, 0)
+    assert {name: (out / name).read_bytes() for name in tables} == tables
