@@ -29,6 +29,8 @@ CHUNK_BYTES = 1 << 20
 # A line without an end is looked through in pieces of this size, which overlap by as much as the longest rule needs.
 LONGEST_LINE = 1 << 20
 PIECE, OVERLAP = 1 << 16, 1 << 12
+# Vocabularies know `/home/user` as a word.
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model")
 TOKEN, PLACE = "token", "home folder"
 
 
@@ -241,7 +243,7 @@ def scan(path: str, source: Path | bytes) -> Iterator[Leak]:
     """Every leak in a file and in its name, in order; memory does not grow with the file."""
     for rule in find_leaks(path):
         yield Leak(path, "its name", *rule)
-    suffix = Path(path).suffix.lower()
+    suffix, words_only = Path(path).suffix.lower(), Path(path).name in _VOCABULARIES
     with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         if suffix in (".parquet", ".pq"):
             yield from _scan_parquet(path, stream)
@@ -250,7 +252,8 @@ def scan(path: str, source: Path | bytes) -> Iterator[Leak]:
             header = stream.read(size) if size <= 100_000_000 else b""
             yield from _scan_lines(path, BytesIO(header), "header, line")
         else:
-            yield from _scan_lines(path, stream, "line")
+            found = _scan_lines(path, stream, "line")
+            yield from (leak for leak in found if not (words_only and leak.kind == PLACE))
 
 
 def _scan_lines(path: str, stream: IO[bytes], what: str) -> Iterator[Leak]:

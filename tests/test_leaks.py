@@ -255,6 +255,12 @@ def test_what_a_card_escapes_is_found_in_it(name):
     assert [leak.kind for leak in scan("x.md", markdown("C:\\Users\\anna").encode())] == [PLACE]
 
 
+def test_a_vocabulary_may_hold_folders_as_words_but_no_token():
+    words = json.dumps({"/home/user": 7, TOKEN_HERE: 8}).encode()
+    assert {leak.kind for leak in scan("tokenizer.json", words)} == {TOKEN}
+    assert {leak.kind for leak in scan("tokenizer_config.json", words)} == {TOKEN, PLACE}
+
+
 def test_refusing_names_the_place_and_lets_only_homes_pass():
     home, token = LocalFile("b.json", b"{}\n/home/anna/x\n"), LocalFile("a.md", f"\n\n{TOKEN_HERE}".encode())
     refuse_leaks([LocalFile("fine.md", b"nothing here")])
