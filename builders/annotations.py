@@ -8,15 +8,19 @@
 `synvita_data.tasks.read_annotations(task, OUT)` reads it back to the same annotations.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from synvita_data.card_text import code, front_matter, markdown, table
+from synvita_data.display import json_text
 from synvita_data.errors import SchemaError
-from synvita_data.files import sha256_file, write_atomic
+from synvita_data.files import atomic_path, sha256_file, write_atomic
+from synvita_data.hub import LocalFile
+from synvita_data.leaks import refuse_leaks
+from synvita_data.places import without_own_places
 from synvita_data.tasks import TASKS, Annotations, Task, get_task, read_annotations
 from synvita_data.tasks.readers.packed import FILE_NAME, write_packed
 
@@ -24,13 +28,16 @@ from synvita_data.tasks.readers.packed import FILE_NAME, write_packed
 EVALUATION_FRAMEWORK = "synvita-data"
 
 
-def build_annotations(sources: Mapping[str, str | Path], out: str | Path) -> dict[str, Any]:
+def build_annotations(
+    sources: Mapping[str, str | Path], out: str | Path, *, allow_home_folders: bool = False
+) -> dict[str, Any]:
     """Write the dataset folder; equal annotations give equal bytes.
 
     Args:
         sources: task name -> its published annotation file, or a folder that holds it.
         out: folder, made where it is missing. Files of tasks that are not in `sources` are left alone, and
             are not in the card.
+        allow_home_folders: pass over what looks like a home folder: this folder is made to be published.
 
     Returns:
         The record that is written as `annotations.json`: for each task its counts, revision, report and the
@@ -38,6 +45,7 @@ def build_annotations(sources: Mapping[str, str | Path], out: str | Path) -> dic
 
     Raises:
         SchemaError: no task, an unknown one, or annotations that cannot be read.
+        LeakError: a token or a home folder; see `leaks`. The file that it is in is not written.
     """
     if not sources:
         raise SchemaError("no task to pack", expected=f"one or more of {', '.join(TASKS)}")
@@ -48,11 +56,20 @@ def build_annotations(sources: Mapping[str, str | Path], out: str | Path) -> dic
     record: dict[str, Any] = {}
     for task in tasks:
         annotations = read_annotations(task, sources[task.name])
-        write_packed(annotations, out / task.name / FILE_NAME)
+        with atomic_path(out / task.name / FILE_NAME) as whole:
+            write_packed(annotations, whole)
+            refuse_leaks([LocalFile(f"{task.name}/{FILE_NAME}", whole)], allow_home=allow_home_folders)
         record[task.name] = _record(annotations)
-    write_atomic(out / "annotations.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    write_atomic(out / "eval.yaml", _eval_yaml(tasks))
-    write_atomic(out / "README.md", _card(tasks, record))
+    texts = {
+        "annotations.json": json_text(record, indent=2) + "\n",
+        "eval.yaml": _eval_yaml(tasks),
+        "README.md": _card(tasks, record),
+    }
+    refuse_leaks(
+        (LocalFile(name, text.encode()) for name, text in texts.items()), allow_home=allow_home_folders
+    )
+    for name, text in texts.items():
+        write_atomic(out / name, text)
     return record
 
 
@@ -61,6 +78,7 @@ def _record(annotations: Annotations) -> dict[str, Any]:
     # Paths of this machine are nobody else's business; the digests say which files they were.
     del report["files"]
     names = {Path(file).name: sha256_file(Path(file)) for file in annotations.report.files}
+    report["left_out"] = [without_own_places(error) for error in report["left_out"]]
     return {
         "revision": annotations.revision,
         "counts": annotations.counts(),
@@ -96,13 +114,12 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         "pretty_name": "Annotations of six video-language alignment benchmarks",
         "configs": configs,
     }
-    front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=1000)
     sections = [
         "# Annotations of video-language alignment benchmarks",
         "Ids and captions of the benchmarks that `synvita evaluate` runs. **No videos**: they belong to others, and "
         "`--real-root` says where yours lie. Every row is a text of a video with its label; `video_id` and "
         "`text_id` join it with item scores.",
-        _table(
+        table(
             ["config", "rows", "texts", "videos", "groups", "revision"],
             [
                 [
@@ -123,7 +140,7 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         "`group`: the pair, the caption that is searched for, or the question. `option`: its place in the "
         "question. `misalignment`, `hard`, `type`: where the benchmark has them. `row`: of the original file.",
         "## Licences\n\n"
-        + _table(
+        + table(
             ["config", "annotations", "videos (not in here)"],
             [[f"`{task.name}`", task.licence, task.video_licence] for task in tasks],
         ),
@@ -131,13 +148,13 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         + "\n\n".join(dict.fromkeys(entry for task in tasks for entry in task.citation.split("\n\n")))
         + "\n```",
     ]
-    return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
+    return f"{front_matter(metadata)}\n" + "\n\n".join(sections) + "\n"
 
 
 def _task_section(task: Task, record: Mapping[str, Any]) -> str:
     read = record["read"]
     notes = [
-        f"{read['rows']:,} rows were read from {', '.join(f'`{name}`' for name in read['sha256'])}",
+        f"{read['rows']:,} rows were read from {', '.join(map(code, read['sha256']))}",
         f"{read['duplicates']:,} repeated ones dropped",
         f"{len(read['left_out']):,} unusable ones left out",
     ]
@@ -148,10 +165,9 @@ def _task_section(task: Task, record: Mapping[str, Any]) -> str:
     text = f"## `{task.name}`: {task.title}\n\n{task.description} Metric: `{task.metric}`, `{task.main_score}`.\n\n"
     text += "; ".join(notes) + "."
     if read["mismatches"]:
-        text += " **Counts that differ from the published ones**: " + "; ".join(read["mismatches"]) + "."
+        text += (
+            " **Counts that differ from the published ones**: "
+            + "; ".join(map(markdown, read["mismatches"]))
+            + "."
+        )
     return text
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

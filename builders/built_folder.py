@@ -23,6 +23,7 @@ from .front_matter import data_files, declared_rows, matches, read_front_matter
 CARD, REPORT, QUARANTINE = "README.md", "build.json", "quarantine.jsonl"
 # Beside the data, the card and the report, these may be published; everything else stays at home.
 _EXTRAS = re.compile(r"(?:LICENSE|NOTICE)(?:\.\w+)?|CITATION\.cff|eval\.yaml|figures/[\w.-]+\.(?:png|svg)")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 # Where the Hub's viewer gives up: bytes read to show a page of rows, and bytes of one row.
 VIEWER_SCAN_BYTES = 300_000_000
 VIEWER_ROW_BYTES = 2_000_000
@@ -72,6 +73,7 @@ def read_built_folder(root: Path) -> BuiltFolder:
         raise SchemaError("no such folder", file=root, fix="Build the dataset with `synvita build`")
     card = _read(root, CARD)
     report = parse_report(_read(root, REPORT), file=str(root / REPORT))
+    _refuse_templates(report, root)
     names = _files_below(root)
     data: dict[str, LocalFile] = {}
     warnings: list[str] = []
@@ -121,7 +123,8 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
     try:
         report = json.loads(text)
         version = str(report["schema_version"])
-        for record in report["configs"].values():
+        for config, record in report["configs"].items():
+            _check_names(config, record["splits"])
             _ = record["options"]["embed_real"], record["rows_over_viewer_limit"], record["largest_row_bytes"]
             for split in record["splits"].values():
                 _ = split["rows"]
@@ -138,6 +141,31 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
     if not report["configs"]:
         raise SchemaError("the report of the build lists no config", file=file)
     return report
+
+
+def _refuse_templates(report: Mapping[str, Any], root: Path) -> None:
+    """Earlier versions wrote the words of a `command:` template, keys and folders included, into what is published."""
+    for config, record in report["configs"].items():
+        settings = [
+            text for used in record.get("generators", {}).values() for text in used.get("configs", ())
+        ]
+        spec = str(record["options"].get("synthetic"))
+        if (spec.startswith("command:") and "{" in spec) or any(
+            '"template"' in text and "{prompts}" in text for text in settings
+        ):
+            raise SchemaError(
+                f"config {config!r} was built by a version that published the template of a program, with all its words",
+                file=root / REPORT,
+                expected="the program's name and a digest",
+                fix="Run the same `synvita build` again: no video is made twice",
+            )
+
+
+def _check_names(config: str, splits: Mapping[str, Any]) -> None:
+    """Raise ValueError for names that are no folder, file or YAML key of ours: the Hub's report is anybody's."""
+    for name in (config, *splits, *(shard["file"] for part in splits.values() for shard in part["shards"])):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name of a config, split or shard")
 
 
 def check_card(card: str, report: Mapping[str, Any], *, file: str) -> None:

@@ -7,8 +7,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
+from synvita_data.card_text import code, code_line, front_matter, markdown, table
 from synvita_data.inspection import figure_name
 from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
 
@@ -57,7 +56,6 @@ def render_card(
     """
     configs = report["configs"]
     default = default or default_config(configs)
-    metadata = yaml.safe_dump(_metadata(configs, default), sort_keys=False, allow_unicode=True, width=1000)
     sections = [
         _introduction(configs),
         _loading(configs, repo, default, version),
@@ -68,7 +66,7 @@ def render_card(
         _limits(configs),
         "## Citation\n\n" + _CITATION,
     ]
-    return f"---\n{metadata}---\n\n" + "\n\n".join(sections) + "\n"
+    return f"{front_matter(_metadata(configs, default))}\n" + "\n\n".join(sections) + "\n"
 
 
 def _metadata(configs: Mapping[str, Any], default: str) -> dict[str, Any]:
@@ -172,16 +170,18 @@ def _introduction(configs: Mapping[str, Any]) -> str:
 
 
 def _loading(configs: Mapping[str, Any], repo: str, default: str, version: str) -> str:
-    names = sorted(configs) + ([ALL_CONFIG] if len(configs) > 1 else [])
+    names = [code_line(name) for name in sorted(configs)] + ([ALL_CONFIG] if len(configs) > 1 else [])
+    repo, default, version = code_line(repo), code_line(default), code_line(version)
+    split = _splits(configs[default if default in configs else min(configs)])[0]
     others = [name for name in names if name != default]
     more = f'\nother = load_dataset("{repo}", "{others[0]}")  # also: {", ".join(others)}' if others else ""
     return (
         "## Load\n\n```python\nfrom datasets import load_dataset\n\n"
         f'dataset = load_dataset("{repo}", revision="{version}")  # config {default}{more}\n'
-        'row = dataset["train"][0]\nrow["synthetic_video"]["bytes"]  # an mp4 file, or None\n```\n\n'
+        f'row = dataset["{code_line(split)}"][0]\nrow["synthetic_video"]["bytes"]  # an mp4 file, or None\n```\n\n'
         "Videos come undecoded, so nothing but `datasets` is needed. With `pip install synvita-data`, "
         "`load_triplets(name, real_root=…)` also finds the real videos you have."
-    ).replace('["train"]', f'["{_splits(configs[default if default in configs else min(configs)])[0]}"]')
+    )
 
 
 def _contents(configs: Mapping[str, Any]) -> str:
@@ -198,16 +198,16 @@ def _contents(configs: Mapping[str, Any]) -> str:
             for kind in kinds
         ]
         lines.append(["**all**", *(f"**{record['splits'][s]['rows']:,}**" for s in splits)])
-        coverage = _table(
+        coverage = table(
             ["", "rows", "of"],
             [[text, *(f"{count:,}" for count in record["coverage"][key])] for key, text in _COVERAGE.items()],
         )
         dropped = record["triplets"]
         parts.append(
-            f"### Config `{name}`\n\n{_table(['misalignment', *splits], lines)}\n\n{coverage}\n\n"
+            f"### Config {code(name)}\n\n{table(['misalignment', *map(markdown, splits)], lines)}\n\n{coverage}\n\n"
             f"{dropped['read']:,} triplets were read, {dropped['duplicates']:,} exact duplicates dropped, "
-            f"{record['quarantined']:,} rows quarantined. Weighting: `{record['options']['weighting']}`"
-            f"{_mean_weight(record)}. Masks: `{record['options']['granularity']}` level."
+            f"{record['quarantined']:,} rows quarantined. Weighting: {code(record['options']['weighting'])}"
+            f"{_mean_weight(record)}. Masks: {code(record['options']['granularity'])} level."
         )
     return "\n\n".join(parts)
 
@@ -228,8 +228,8 @@ def _mean_weight(record: Mapping[str, Any]) -> str:
 
 def _figure(name: str) -> str:
     return (
-        f"![Mean VQAScore difference per misalignment, config {name}](figures/{figure_name(name)}.png)\n\n"
-        f"Config `{name}`: distribution of the mean VQAScore of the contrast caption minus that of the real "
+        f"![Mean VQAScore difference per misalignment, config {markdown(name)}](figures/{figure_name(name)}.png)\n\n"
+        f"Config {code(name)}: distribution of the mean VQAScore of the contrast caption minus that of the real "
         "caption on the synthetic video. Negative means are red: the synthetic videos of that kind show the "
         "real caption rather than their own."
     )
@@ -257,16 +257,22 @@ def _origin(configs: Mapping[str, Any]) -> str:
     source_rows = [
         [f"[{SOURCES[n].title}]({SOURCES[n].url})" if SOURCES[n].url else SOURCES[n].title, SOURCES[n].terms]
         if n in SOURCES
-        else [n, "unknown to the builder: check before you use or share it"]
+        else [markdown(n), "unknown to the builder: check before you use or share it"]
         for n in sources
     ]
     generator_rows = []
     for record in configs.values():
         for name, used in sorted(record["generators"].items()):
             known = GENERATORS.get(name)
-            title = name if known is None else f"[{known.title}]({known.url})" if known.url else known.title
-            revisions = ", ".join(used["revisions"]) or "not recorded"
-            settings = "; ".join(used["configs"]) or (
+            title = (
+                markdown(name)
+                if known is None
+                else f"[{known.title}]({known.url})"
+                if known.url
+                else known.title
+            )
+            revisions = ", ".join(map(markdown, used["revisions"])) or "not recorded"
+            settings = "; ".join(map(code, used["configs"])) or (
                 f"{known.settings} (usual)" if known else "not recorded"
             )
             generator_rows.append(
@@ -274,7 +280,7 @@ def _origin(configs: Mapping[str, Any]) -> str:
             )
     scorer_rows = sorted(
         {
-            (scorer["model"], scorer["revision"] or "not recorded", scorer["method"] or "not recorded")
+            tuple(markdown(scorer[key] or "not recorded") for key in ("model", "revision", "method"))
             for record in configs.values()
             for scorer in record["scorers"]
         }
@@ -283,11 +289,11 @@ def _origin(configs: Mapping[str, Any]) -> str:
         "## Where it comes from",
         "Real videos are never redistributed: rows hold ids, captions and time ranges.",
     ]
-    parts.append(_table(["source of real videos and captions", "terms"], source_rows))
+    parts.append(table(["source of real videos and captions", "terms"], source_rows))
     if generator_rows:
-        parts.append(_table(["generator", "videos", "revision", "settings", "licence"], generator_rows))
+        parts.append(table(["generator", "videos", "revision", "settings", "licence"], generator_rows))
     if scorer_rows:
-        parts.append(_table(["VQA model", "revision", "method"], scorer_rows))
+        parts.append(table(["VQA model", "revision", "method"], scorer_rows))
     return "\n\n".join(parts)
 
 
@@ -306,11 +312,3 @@ def _limits(configs: Mapping[str, Any]) -> str:
         "- Weights trust VQA models that look at single frames: they see objects and colours better than event order.\n"
         "- `load_dataset` downloads the videos; to read annotations only, pass `columns=[…]` with `streaming=True`."
     )
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    head = list(header)
-    return "\n".join([line(head), "|" + "---|" * len(head), *(line(row) for row in rows)])

@@ -21,6 +21,7 @@ from synvita_data.hub import (
     version_tags,
 )
 from synvita_data.hub_errors import HubUnreachableError
+from synvita_data.leaks import refuse_leaks
 
 from .built_folder import CARD, QUARANTINE, REPORT, BuiltFolder, parse_report, read_built_folder
 from .front_matter import data_files, default_of, read_front_matter
@@ -61,6 +62,7 @@ def push(
     delete_missing: bool = False,
     default: str | None = None,
     token: str | None = None,
+    allow_home_folders: bool = False,
 ) -> Push:
     """Publish the dataset folder `root` as version `tag` of `repo_id`.
 
@@ -73,9 +75,11 @@ def push(
         dry_run: change nothing; without a network the folder is checked and nothing compared.
         delete_missing: remove configs that the Hub has and the folder has not.
         default: the config that `load_dataset(repo_id)` takes from now on.
+        allow_home_folders: publish what looks like a home folder; see `leaks`.
 
     Raises:
         SchemaError: the folder is not a complete built dataset.
+        LeakError: something in it looks like a token or a place on somebody's machine.
         HubError: the tag is not `vX.Y.Z` or taken, the token or the network fails, or the
             repository holds what must not be overwritten.
     """
@@ -104,6 +108,8 @@ def push(
     release = plan_release(
         folder, remote, repo_id=repo_id, tag=tag, delete_missing=delete_missing, default=default
     )
+    if not published or release.upload:
+        refuse_leaks(release.files, allow_home=allow_home_folders)
     if published and remote is not None and state is not None:
         if release.upload or release.delete:
             raise tag_exists(repo_id, tag, remote.snapshot.commit, state.tags)
@@ -116,7 +122,7 @@ def push(
 
     commit = remote.snapshot.commit if published and remote else None
     if not dry_run and not published:
-        commit = _publish(hub, release, tag, remote, private)
+        commit = _publish(hub, release, tag, remote, private, allow_home_folders)
     is_private = state.private if state else private
     return Push(repo_id, tag, release, state is None, published, is_private, commit, tuple(notes))
 
@@ -145,7 +151,9 @@ def read_remote(hub: HubRepo, revision: str) -> Remote:
     return Remote(snapshot, report, text(QUARANTINE) or "", marked, foreign)
 
 
-def _publish(hub: HubRepo, release: Release, tag: str, remote: Remote | None, private: bool) -> str:
+def _publish(
+    hub: HubRepo, release: Release, tag: str, remote: Remote | None, private: bool, allow_home: bool
+) -> str:
     """Make the repository if needed, change it, verify it, tag it; returns the tagged commit."""
     if remote is None:
         hub.create(private=private)
@@ -158,7 +166,11 @@ def _publish(hub: HubRepo, release: Release, tag: str, remote: Remote | None, pr
             f", {len(release.delete)} removed" if release.delete else ""
         )
         after = hub.commit(
-            release.upload, release.delete, message=f"Publish {tag} ({changes})", parent=before.commit
+            release.upload,
+            release.delete,
+            message=f"Publish {tag} ({changes})",
+            parent=before.commit,
+            allow_home=allow_home,
         )
     if wrong := [file.path for file in release.files if not file.equals(after.files.get(file.path))]:
         raise HubError(

@@ -3,11 +3,14 @@
 The rules are in the docstring of `publish.py`.
 """
 
+import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synvita_data.display import json_text
 from synvita_data.errors import HubError, SchemaError
 from synvita_data.hub import LocalFile, Snapshot
 
@@ -154,9 +157,14 @@ def _card(
 
 def _is_as_built(folder: BuiltFolder) -> bool:
     try:
-        return folder.card == render_card(folder.report)
+        return _bare(folder.card) == _bare(render_card(folder.report))
     except (KeyError, TypeError):  # a report of another version of this package: its card stays as it is
         return False
+
+
+def _bare(card: str) -> str:
+    """A card without what only keeps text from being taken for markup: earlier versions escaped less."""
+    return re.sub(r"[\s\\`]|-{3}", "", html.unescape(card))
 
 
 def _merged_report(local: dict[str, Any], remote: dict[str, Any], kept: Sequence[str]) -> dict[str, Any]:
@@ -181,7 +189,7 @@ def _dump(report: dict[str, Any], folder: BuiltFolder) -> str:
     """The report as text: the folder's own bytes unless other configs joined it."""
     if report is folder.report:
         return (folder.root / REPORT).read_text(encoding="utf-8")
-    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json_text(report, indent=1, sort_keys=True) + "\n"
 
 
 def _check_kept_files(snapshot: Snapshot, report: dict[str, Any], kept: Sequence[str], repo_id: str) -> None:

@@ -2,9 +2,12 @@
 inside their functions, so that `synvita --help` needs neither datasets nor torch."""
 
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import __version__
 from .commands.annotations import annotations
@@ -18,10 +21,37 @@ from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.train import train
 from .commands.vqascore import vqascore
+from .display import plain, print_error, print_traceback, say
 from .errors import SynvitaError
+
+# Of click, or of the copy of it that newer versions of typer bring.
+_USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class _Program(TyperGroup):
+    """Shows its user's own arguments as text: `synvita inspect *` names files that others named."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _plain_usage_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        with _plain_usage_errors():
+            return super().invoke(*args, **kwargs)
+
+
+@contextmanager
+def _plain_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = plain(error.message)
+        raise
+
 
 app = typer.Typer(
     name="synvita",
+    cls=_Program,
     help="Datasets and benchmarks for video-language alignment with synthetic videos.",
     no_args_is_help=True,
     add_completion=False,
@@ -32,7 +62,7 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"synvita-data {__version__}")
+        say(f"synvita-data {__version__}")
         raise typer.Exit()
 
 
@@ -63,10 +93,11 @@ for _command in (
 
 def main() -> None:
     """Run the program: a `SynvitaError` is printed without a traceback and exits with status 2."""
+    sys.excepthook = print_traceback  # of what is our own fault
     try:
         app()
     except SynvitaError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        print_error(f"error: {error}")
         sys.exit(2)
     except BrokenPipeError:  # `synvita inspect … | head`
         sys.exit(141)
@@ -74,7 +105,7 @@ def main() -> None:
         if error.filename is None:
             raise
         # A full disk, a folder that may not be written: the user's to mend, and nothing is half-written.
-        typer.secho(f"error: {error.filename}: {error.strerror}.", fg=typer.colors.RED, err=True)
+        print_error(f"error: {error.filename}: {error.strerror}.")
         sys.exit(2)
 
 

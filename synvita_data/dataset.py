@@ -2,12 +2,12 @@
 
 import logging
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from .display import get_logger, warn
 from .errors import HubError, SchemaError
 from .real_videos import RealVideos
 from .saved_dataset import find_saved, load_saved
@@ -17,7 +17,7 @@ from .tables import BuiltDataset, open_dataset
 if TYPE_CHECKING:
     import datasets
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -194,7 +194,7 @@ def _folder_or_repo(path_or_repo: str | Path) -> str:
         return str(folder)
     if folder.is_dir():
         if isinstance(path_or_repo, str) and _REPO_ID.fullmatch(text):
-            warnings.warn(
+            warn(
                 f"{text!r} is a folder here, and hides a Hub repository of that name; write ./{text} to "
                 "mean the folder, or move to another folder to load from the Hub",
                 stacklevel=3,

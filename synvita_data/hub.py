@@ -27,6 +27,7 @@ from huggingface_hub.hf_api import RepoFile
 from .errors import HubError
 from .files import sha256_file
 from .hub_errors import hub_errors, offline, root_cause
+from .leaks import refuse_leaks
 
 # Files changed by one commit. The Hub's advice is fewer than 100; huggingface_hub's own uploader
 # starts at 250. More files than this become several commits, of which only the last is tagged.
@@ -121,7 +122,7 @@ class HubRepo:
         repo_type: `dataset`, `model` or `space`.
         token: an access token; None for HF_TOKEN or the one that `hf auth login` stored.
 
-    Every method raises `HubError`, and nothing else, when the Hub or the way to it fails.
+    Every method raises `HubError`, and nothing else, when the Hub or the way to it fails. `commit` looks for leaks first.
     """
 
     def __init__(self, repo_id: str, *, repo_type: str = "dataset", token: str | None = None) -> None:
@@ -225,17 +226,27 @@ class HubRepo:
             )
 
     def commit(
-        self, upload: Sequence[LocalFile], delete: Sequence[str], *, message: str, parent: str
+        self,
+        upload: Sequence[LocalFile],
+        delete: Sequence[str],
+        *,
+        message: str,
+        parent: str,
+        allow_home: bool = False,
     ) -> Snapshot:
         """Upload and delete files on `main`, whose head must be `parent`; return the verified result.
+
+        Nothing is sent before all of it was looked through for tokens and, unless `allow_home`, home folders.
 
         One atomic commit for up to `COMMIT_FILES` changes. More become several, in the order given
         and deletions last, so that `main` is between two versions until the last one.
 
         Raises:
+            LeakError: see `leaks`.
             HubError: also when somebody else committed meanwhile, or when the Hub's files are not
                 the local ones afterwards. What was sent stays there: call it again to continue.
         """
+        refuse_leaks(upload, allow_home=allow_home)
         additions = [self._addition(file) for file in upload]
         for batch in _batches(additions):
             with self._errors("upload files", resumable=True):

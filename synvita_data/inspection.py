@@ -3,6 +3,7 @@
 `inspect_dataset` reads columns only, never videos, so that it takes a second whatever the size.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,7 +208,8 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
 
 def figure_name(config: str) -> str:
     """File name of a config's figure, without the suffix."""
-    return f"vqascore-difference-{config}"
+    # A card of the Hub is anybody's: its configs' names must not lead to other folders.
+    return f"vqascore-difference-{re.sub(r'[^A-Za-z0-9_.-]', '_', config)}"
 
 
 def save_figure(figure: "Figure", stem: Path) -> tuple[Path, Path]:

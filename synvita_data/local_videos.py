@@ -12,7 +12,6 @@ function given to `map` may therefore return the rows that it read.
 import copy
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from datasets.formatting import _FORMAT_TYPES
 from datasets.formatting.formatting import LazyBatch, LazyRow, PythonFormatter
 from datasets.table import InMemoryTable
 
+from .display import warn
 from .errors import SchemaError
 from .real_videos import RealVideo, RealVideos
 
@@ -201,7 +201,7 @@ class _VideoFormatter(PythonFormatter):
     def can_find(self, pa_table: pa.Table, key: str) -> bool:
         missing = [name for name in _NEEDED if name not in pa_table.column_names]
         if missing:
-            warnings.warn(
+            warn(
                 f"the real videos of rows cannot be found without the columns {', '.join(missing)}, so {key} is as "
                 "published. Select those columns too",
                 stacklevel=2,

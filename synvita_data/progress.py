@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .display import Terminal, plain
+
 if TYPE_CHECKING:
     from .engine import Standing
 
@@ -40,7 +42,7 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._title = title
+        self._title = plain(title)
         self._enabled = enabled
         self._stream = stream or sys.stderr
         self._clock = clock
@@ -52,7 +54,6 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         if self._enabled and self._stream.isatty():
-            from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
             from rich.progress import Progress as Bar
 
@@ -61,7 +62,7 @@ class Progress:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[status]}", markup=False),
-                console=Console(file=self._stream),
+                console=Terminal(stream=self._stream).console,
                 transient=True,
             )
             self._bar.start()
@@ -86,8 +87,8 @@ class Progress:
             return
         with self._lock:
             now = self._clock()
-            if title is not None and title != self._title:
-                self._title, self._task = title, None
+            if title is not None and plain(title) != self._title:
+                self._title, self._task = plain(title), None
                 self._samples.clear()
             if not self._samples:
                 self._began = now
@@ -106,7 +107,7 @@ class Progress:
             elif now - max(self._said, self._began) >= LINE_EVERY:
                 self._said = now
                 counted = f"{self._title}: {done:,} of {total:,}"
-                print(", ".join([counted, *([status] if status else [])]), file=self._stream, flush=True)
+                self._write(", ".join([counted, *([status] if status else [])]))
 
     def follow(self, standing: "Standing") -> None:
         """`run_job`'s `on_progress`: its standing as of `at`, its news by `say`."""
@@ -121,9 +122,13 @@ class Progress:
             return
         with self._lock:
             if self._bar is not None:
-                self._bar.console.print(line, markup=False, highlight=False)
+                self._bar.console.print(plain(line), markup=False, highlight=False)
             else:
-                print(line, file=self._stream, flush=True)
+                self._write(line)
+
+    def _write(self, line: str) -> None:
+        self._stream.write(f"{plain(line)}\n")
+        self._stream.flush()
 
     def _rate(self, now: float, done: int) -> float:
         """Units a second since the oldest sample of the window; 0.0 before there is any progress."""

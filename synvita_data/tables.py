@@ -4,6 +4,7 @@
 only looks at annotations, scores and weights reads the Parquet columns it needs from here.
 """
 
+import glob
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class BuiltDataset:
             )
         found: list[str] = []
         for pattern in splits[split]:
-            hits = sorted(self.filesystem.glob(posixpath.join(self.root, pattern)))
+            # Brackets of a folder's name are no pattern.
+            hits = sorted(self.filesystem.glob(posixpath.join(glob.escape(self.root), pattern)))
             if not hits:
                 raise SchemaError(
                     "the card names Parquet files that are not there",

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import say as print_line
 from synvita_data.errors import SynvitaError
 
 from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
 from .output_folder import MERGED, different_keys, is_finished
 from .publish import check_visibility, push_model
 from .recipe import Recipe
-from .run_record import read_run_record
+from .run_record import FILE, as_json, public_record, read_run_record
 
 
 def is_main_process() -> bool:
@@ -35,11 +36,15 @@ def check_afterwards(recipe: Recipe) -> None:
             fix="Leave merge out: the output folder holds the whole model",
         )
     if options.push_to and is_main_process():
-        from synvita_data.hub import HubRepo
+        from synvita_data.hub import HubRepo, LocalFile
+        from synvita_data.leaks import refuse_leaks
 
         hub = HubRepo(options.push_to, repo_type="model")
         hub.check_token()
         state = hub.state()
+        # What the record will hold of the recipe, before hours of training.
+        public = public_record({"recipe": recipe.to_dict(), "model": {"name": options.model}})
+        refuse_leaks([LocalFile(FILE, as_json(public).encode())], allow_home=options.push_home_folders)
         if state is not None:
             check_visibility(state, options.push_to, private=options.push_private)
 
@@ -56,7 +61,7 @@ def is_left_to_do(recipe: Recipe) -> bool:
     return not is_main_process() or _to_merge(folder, recipe) or bool(recipe.run.push_to)
 
 
-def finish(recipe: Recipe, say: Callable[[str], None] = print) -> dict[str, Any]:
+def finish(recipe: Recipe, say: Callable[[str], None] = print_line) -> dict[str, Any]:
     """Merge and publish a finished run, as the recipe asks; on one process.
 
     Returns:
@@ -70,7 +75,9 @@ def finish(recipe: Recipe, say: Callable[[str], None] = print) -> dict[str, Any]
     if _to_merge(folder, recipe):
         say(f"Merged model in {merge_adapter(folder, folder / MERGED)}")
     if repo := recipe.run.push_to:
-        commit = push_model(folder, repo, private=recipe.run.push_private)
+        commit = push_model(
+            folder, repo, private=recipe.run.push_private, allow_home_folders=recipe.run.push_home_folders
+        )
         say(f"Published {repo}, commit {commit[:10]}")
     return record
 

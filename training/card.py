@@ -1,9 +1,10 @@
 """The model card of a fine-tune, made from its run record alone: nothing in it is typed by hand."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
+from synvita_data.card_text import code, code_line, front_matter, markdown, table
 
 _CITATION = """```bibtex
 @inproceedings{zanella2025synvita,
@@ -40,6 +41,7 @@ _HARMLESS = frozenset(
         "output_dir",
         "push_to",
         "push_private",
+        "push_home_folders",
         "merge",
         "feature_cache",
         "report_to",
@@ -55,6 +57,8 @@ _HARMLESS = frozenset(
         "run_name",
     }
 )
+# The Hub refuses a card that links to anything else.
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _OF_SYNTHETIC = ("weighting", "scr_weight", "margin")
 
 
@@ -66,7 +70,7 @@ def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, ada
         adapter: the folder holds a PEFT adapter and not a whole model.
     """
     recipe, base, data = record["recipe"], record["model"], record["data"]
-    on_hub = "/" in str(base["name"]) and not str(base["name"]).startswith(("/", ".", "~"))
+    on_hub = _REPO_ID.fullmatch(str(base["name"])) is not None
     metadata: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
         **({"base_model": base["name"]} if on_hub else {}),
@@ -76,7 +80,7 @@ def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, ada
     }
     name = repo or "OUTPUT_DIR"
     sections = [
-        f"# {(repo or recipe['name']).rpartition('/')[2]}",
+        f"# {markdown((repo or recipe['name']).rpartition('/')[2])}",
         _introduction(recipe, base),
         _use(name, base),
         _data(data),
@@ -85,8 +89,7 @@ def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, ada
         _versions(record),
         "## Citation\n\n" + _CITATION,
     ]
-    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
-    return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
+    return f"{front_matter(metadata)}\n" + "\n\n".join(sections) + "\n"
 
 
 def _introduction(recipe: Mapping[str, Any], base: Mapping[str, Any]) -> str:
@@ -96,8 +99,8 @@ def _introduction(recipe: Mapping[str, Any], base: Mapping[str, Any]) -> str:
     # What a recipe says of itself holds only as long as nobody changes it.
     about = recipe.get("about") if not set(recipe.get("changed", ())) - _HARMLESS else None
     return (
-        (f"{about}. " if about else "")
-        + f"Fine-tuned from `{base['name']}` with `synvita train` on {videos}: it says how well a text describes a "
+        (f"{markdown(about)}. " if about else "")
+        + f"Fine-tuned from {code(base['name'])} with `synvita train` on {videos}: it says how well a text describes a "
         "video, f(V, t) = P(Yes) / (P(Yes) + P(No))."
     )
 
@@ -105,37 +108,37 @@ def _introduction(recipe: Mapping[str, Any], base: Mapping[str, Any]) -> str:
 def _use(name: str, base: Mapping[str, Any]) -> str:
     return (
         "## Use\n\n```bash\n"
-        f"synvita evaluate {name} --task ssv2-temporal --annotations FILE --real-root DIR\n```\n\n"
-        f"Family `{base['family']}`, prompt `{base['prompt']}`, frames `{base['frames']}`. Scores depend on all three."
+        f"synvita evaluate {code_line(name)} --task ssv2-temporal --annotations FILE --real-root DIR\n```\n\n"
+        f"Family {code(base['family'])}, prompt {code(base['prompt'])}, frames {code(base['frames'])}. Scores depend on all three."
     )
 
 
 def _data(data: Mapping[str, Any]) -> str:
     version = {k: v for k, v in data.items() if k != "counts" and v is not None}
-    lines = ["## Data", "", *(f"- {key}: `{value}`" for key, value in version.items()), ""]
-    lines += ["| rows | |", "|---|---|"]
-    lines += [f"| {key.replace('_', ' ')} | {value:,} |" for key, value in data["counts"].items()]
+    lines = ["## Data", "", *(f"- {markdown(key)}: {code(value)}" for key, value in version.items()), ""]
+    counts = [[markdown(key.replace("_", " ")), f"{value:,}"] for key, value in data["counts"].items()]
+    lines.append(table(["rows", ""], counts))
     return "\n".join(lines)
 
 
 def _settings(recipe: Mapping[str, Any], processes: int) -> str:
     unused = _OF_SYNTHETIC if recipe.get("use_synthetic") is False else ()
     rows = [
-        f"| `{key}` | {recipe[key]} |" for key in _SHOWN if recipe.get(key) is not None and key not in unused
+        [code(key), markdown(recipe[key])]
+        for key in _SHOWN
+        if recipe.get(key) is not None and key not in unused
     ]
     changed = sorted(set(recipe.get("changed", ())) - _HARMLESS)
     return "\n".join(
         [
             "## Training",
             "",
-            f"Recipe `{recipe['name']}`"
-            + (f" with other values of {', '.join(f'`{key}`' for key in changed)}" if changed else "")
+            f"Recipe {code(recipe['name'])}"
+            + (f" with other values of {', '.join(map(code, changed))}" if changed else "")
             + f", {processes} process{'es' if processes > 1 else ''}. The whole recipe is in `training_run.json`, what it "
             "leaves at its default in `training_args.json`.",
             "",
-            "| setting | value |",
-            "|---|---|",
-            *rows,
+            table(["setting", "value"], rows),
         ]
     )
 
@@ -154,11 +157,11 @@ def _results(record: Mapping[str, Any]) -> str:
         "On the held-out split during training, as they came; `texts` is how many were scored.",
         "",
     ]
-    lines += [f"| step | {' | '.join(name.removeprefix('eval_') for name in names)} |"]
-    lines += ["|---|" + "---|" * len(names)]
-    for entry in evaluations:
-        cells = [_cell(entry.get(name)) for name in names]
-        lines.append(f"| {entry.get('step', '')} | {' | '.join(cells)} |")
+    rows = [
+        [markdown(entry.get("step", "")), *(_cell(entry.get(name)) for name in names)]
+        for entry in evaluations
+    ]
+    lines.append(table(["step", *(markdown(name.removeprefix("eval_")) for name in names)], rows))
     return "\n".join(lines)
 
 
@@ -169,4 +172,6 @@ def _cell(value: Any) -> str:
 
 
 def _versions(record: Mapping[str, Any]) -> str:
-    return "## Versions\n\n" + ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return "## Versions\n\n" + ", ".join(
+        f"{markdown(name)} {markdown(version)}" for name, version in record["versions"].items()
+    )

@@ -1,6 +1,5 @@
 """`TripletData`: a dataset of triplets as a map-style torch `Dataset` of `TrainingTriplet`."""
 
-import logging
 import operator
 from bisect import bisect_left
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from torch.utils.data import Dataset
 
 from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 from synvita_data.alignment.feature_cache import FeatureCache
+from synvita_data.display import get_logger
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.video import FramePolicyError, MissingBackendError
 
@@ -23,7 +23,7 @@ from .text_check import TextCheck
 from .triplet import VIDEOS, TrainingTriplet
 from .videos import VideoPreparer
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FEW = 8  # unreadable videos that are never too many
 _LONGEST_WALK = 32  # rows without any readable video in a row

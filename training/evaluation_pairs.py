@@ -1,6 +1,5 @@
 """`EvaluationPairs`: the videos of a held-out split with both captions and the truth, for the AUC during training."""
 
-import logging
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from torch.utils.data import Dataset
 from synvita_data.alignment import AlignmentModel, EncodedVideo, PreparedVideo
 from synvita_data.alignment.feature_cache import FeatureCache
 from synvita_data.captions import Text
+from synvita_data.display import get_logger
 from synvita_data.errors import SchemaError, VideoError
 from synvita_data.video import FramePolicy, FramePolicyError, MissingBackendError
 
@@ -19,7 +19,7 @@ from .text_check import TextCheck
 from .triplet import VIDEOS
 from .videos import VideoPreparer
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

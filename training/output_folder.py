@@ -27,7 +27,17 @@ _CAUSES = ("rows", "without", "set_aside")  # counts that other counts follow fr
 # What may change between a run and its continuation: where and how fast, not what. Where the real videos lie may
 # change because the data is compared by itself.
 MAY_CHANGE = frozenset(
-    {"about", "output_dir", "merge", "push_to", "push_private", "real_root", "real_mapping", "check_videos"}
+    {
+        "about",
+        "output_dir",
+        "merge",
+        "push_to",
+        "push_private",
+        "push_home_folders",
+        "real_root",
+        "real_mapping",
+        "check_videos",
+    }
     | {"report_to", "run_name", "logging_steps", "disable_tqdm"}
     | {"dataloader_num_workers", "save_total_limit", "feature_cache"}
 )

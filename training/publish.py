@@ -6,27 +6,41 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.alignment.loading import TRAINING_ARGUMENTS
+from synvita_data.display import plain
 from synvita_data.errors import HubError
 from synvita_data.hub import HubRepo, LocalFile, RepoState
+from synvita_data.leaks import refuse_leaks
+from synvita_data.places import without_places
 
 from .card import render_model_card
-from .run_record import FILE, as_json, public_record, read_run_record
+from .run_record import FILE, as_json, public_record, read_run_record, without_folders
 
 ADAPTER = "adapter_model.safetensors"
 # State to resume from and what only this machine needs stay here.
 _KEPT_HERE = ("checkpoint-", "runs", "merged", ".")
+# Of adapter_config.json, config.json, tokenizer_config.json.
+_BASES = ("base_model_name_or_path", "_name_or_path", "name_or_path")
+_LARGEST_SETTINGS = 5_000_000
 _MADE_ANEW = ("README.md", FILE, TRAINING_ARGUMENTS)
 _NOT_FOR_OTHERS = ("recipe.json", "quarantine.jsonl", "training_args.bin", "trainer_state.json")
 
 
-def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+def push_model(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    allow_home_folders: bool = False,
+) -> str:
     """Publish the output folder of a finished `synvita train`; returns the commit.
 
     Places on this machine (folders, roots, lists of bad files) are left out. The repository is made if it does
     not exist. Files that are there already are not sent again; nothing is deleted.
 
     Raises:
-        SchemaError: not the output of a finished run. HubError: no token, no network, or the repository is
+        SchemaError: not the output of a finished run. LeakError: a token, or a home folder unless
+            `allow_home_folders`. HubError: no token, no network, or the repository is
             public and a private one was asked for.
     """
     record = read_run_record(folder)
@@ -46,8 +60,9 @@ def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str 
         LocalFile("README.md", render_model_card(public, repo_id, adapter=adapter).encode()),
         LocalFile(FILE, as_json(public).encode()),
         LocalFile(TRAINING_ARGUMENTS, as_json(_public_arguments(folder)).encode()),
-        *(LocalFile(path.name, path) for path in files),
+        *(_public_file(path) for path in files),
     ]
+    refuse_leaks(upload, allow_home=allow_home_folders)
     hub = HubRepo(repo_id, repo_type="model", token=token)
     hub.check_token()
     state = hub.state()
@@ -62,7 +77,11 @@ def push_model(folder: Path, repo_id: str, *, private: bool = False, token: str 
     if not changed:
         return state.head
     done = hub.commit(
-        changed, [], message=f"Fine-tune {record['recipe']['name']} with synvita-data", parent=state.head
+        changed,
+        [],
+        message=f"Fine-tune {plain(record['recipe']['name'])} with synvita-data",
+        parent=state.head,
+        allow_home=allow_home_folders,
     )
     return done.commit
 
@@ -82,6 +101,25 @@ def check_visibility(state: RepoState, repo_id: str, *, private: bool) -> None:
         )
 
 
+def _public_file(path: Path) -> LocalFile:
+    """A file of the folder; settings that name the folder a base model lay in name that model alone."""
+    if path.suffix != ".json" or path.stat().st_size > _LARGEST_SETTINGS:
+        return LocalFile(path.name, path)
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return LocalFile(path.name, path)
+    if not isinstance(settings, dict):
+        return LocalFile(path.name, path)
+    named = {key: settings[key] for key in _BASES if isinstance(settings.get(key), str)}
+    public = {key: without_folders(name) for key, name in named.items()}
+    if public == named:
+        return LocalFile(path.name, path)
+    return LocalFile(
+        path.name, (json.dumps({**settings, **public}, indent=2, ensure_ascii=False) + "\n").encode()
+    )
+
+
 def _public_arguments(folder: Path) -> dict[str, Any]:
     """Our own arguments, which scoring depends on (the prompt, the frames); not those of `TrainingArguments`, which
     hold places."""
@@ -92,4 +130,8 @@ def _public_arguments(folder: Path) -> dict[str, Any]:
 
     noted = json.loads(path.read_text(encoding="utf-8"))
     inherited = {f.name for f in fields(TrainingArguments)}
-    return {key: value for key, value in noted.items() if key not in inherited and key != "feature_cache"}
+    return {
+        key: without_places(value)
+        for key, value in noted.items()
+        if key not in inherited and key != "feature_cache"
+    }

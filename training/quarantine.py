@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import json_text
 from synvita_data.errors import StoreError, VideoError
 
 from .triplet import VIDEOS
@@ -74,7 +75,7 @@ def _append(quarantine: Quarantine, record: dict[str, Any]) -> None:
         try:
             size = os.fstat(handle).st_size
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            line = ("\n" if torn else "") + json.dumps(record, ensure_ascii=False) + "\n"
+            line = ("\n" if torn else "") + json_text(record) + "\n"
             os.write(handle, line.encode())
         finally:
             os.close(handle)

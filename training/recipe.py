@@ -87,6 +87,12 @@ class RunOptions:
         metadata={"help": "Repository of the Hub for adapter and model card, when training ends."},
     )
     push_private: bool = field(default=False, metadata={"help": "Make that repository a private one."})
+    push_home_folders: bool = field(
+        default=False,
+        metadata={
+            "help": "Publish even what looks like somebody's home folder (a token is never published)."
+        },
+    )
 
 
 @dataclass(frozen=True)

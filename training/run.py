@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from synvita_data.display import say as print_line
 from synvita_data.files import write_atomic
 
 from .afterwards import check_afterwards, finish, is_main_process
@@ -29,7 +30,7 @@ from .output_folder import (
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
 from .run_counts import counts_of_run
 from .run_data import check_all_the_same, check_held_out, counts_line, fill_cache, load_rows, look_into_videos
-from .run_record import dataset_version, make_run_record, write_run_record
+from .run_record import dataset_version, make_run_record, public_record, write_run_record
 
 if TYPE_CHECKING:
     from synvita_data.alignment import AlignmentModel
@@ -118,7 +119,7 @@ def make_config(recipe: Recipe, processes: int) -> SynViTAConfig:
         ) from error
 
 
-def prepare(recipe: Recipe, say: Say = print, *, dry_run: bool = False) -> Run:
+def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> Run:
     """Load and check model and data; everything that can be wrong is found here, before the first step.
 
     Args:
@@ -149,7 +150,7 @@ def prepare(recipe: Recipe, say: Say = print, *, dry_run: bool = False) -> Run:
     return run
 
 
-def train(run: Run, say: Say = print) -> dict[str, Any]:
+def train(run: Run, say: Say = print_line) -> dict[str, Any]:
     """Train, save, and do what the recipe asks for afterwards; a run that was killed goes on at its last checkpoint.
 
     Returns:
@@ -187,7 +188,10 @@ def _train(run: Run, say: Say) -> dict[str, Any]:
     )
     if trainer.is_world_process_zero():
         adapter = (folder / ADAPTER_WEIGHTS).is_file()
-        write_atomic(folder / "README.md", render_model_card(record, run.recipe.run.push_to, adapter=adapter))
+        write_atomic(
+            folder / "README.md",
+            render_model_card(public_record(record), run.recipe.run.push_to, adapter=adapter),
+        )
         write_run_record(folder, record)  # last: with it the run is trained to its end
     trainer.accelerator.wait_for_everyone()  # before what may take longer than processes wait for one another
     if trainer.is_world_process_zero():

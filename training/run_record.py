@@ -8,6 +8,7 @@ from typing import Any
 from synvita_data.errors import SchemaError
 from synvita_data.evaluation.results import versions
 from synvita_data.files import sha256_file, write_atomic
+from synvita_data.places import without_places
 from synvita_data.schema import SCHEMA_VERSION
 
 from .recipe import Recipe
@@ -15,7 +16,16 @@ from .recipe import Recipe
 FILE = "training_run.json"
 _TIMES = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time")
 # Of a recipe: places on somebody's machine.
-_PLACES = ("real_root", "real_mapping", "output_dir", "feature_cache", "logging_dir", "push_to", "run_name")
+_PLACES = (
+    "push_home_folders",
+    "real_root",
+    "real_mapping",
+    "output_dir",
+    "feature_cache",
+    "logging_dir",
+    "push_to",
+    "run_name",
+)
 
 
 def dataset_version(name: str, revision: str | None = None) -> dict[str, Any]:
@@ -97,7 +107,8 @@ def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
         if key in recipe:
             recipe[key] = without_folders(str(recipe[key]))
     model = {**record["model"], "name": without_folders(str(record["model"]["name"]))}
-    return {**record, "recipe": recipe, "model": model}
+    public: dict[str, Any] = without_places({**record, "recipe": recipe, "model": model})
+    return public
 
 
 def without_folders(name: str) -> str:

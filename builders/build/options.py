@@ -9,6 +9,7 @@ from synvita_data.errors import SynvitaError
 from synvita_data.weights import WEIGHTINGS
 
 from ..card import ALL_CONFIG
+from ..sources.public import public_spec
 from .chain import Chain
 
 GRANULARITIES = ("word", "token", "released")
@@ -119,7 +120,7 @@ class BuildOptions:
                 if self.chain.models
                 else {}
             ),
-            "synthetic": _without_folders(self.synthetic),
+            "synthetic": public_spec(self.synthetic),
             "embed_real": self.embed_real,
             "weighting": self.weighting,
             "granularity": self.granularity_name,
@@ -130,10 +131,3 @@ class BuildOptions:
 def _without_path(model: str) -> str:
     """A Hub id as it is, a folder by its last name."""
     return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model
-
-
-def _without_folders(spec: str | None) -> str | None:
-    if spec is None:
-        return None
-    scheme, _, rest = spec.partition(":")
-    return f"{scheme}:{Path(rest).name if '/' in rest else rest}"

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data import __version__
+from synvita_data.display import json_text
 from synvita_data.errors import SchemaError
+from synvita_data.places import without_own_places
 from synvita_data.schema import SCHEMA_VERSION
 
 from ..card import VIEWER_ROW_BYTES
@@ -76,12 +78,16 @@ def config_record(
         "unmatched_videos": len(unmatched),
         "unmatched_videos_first": sorted(unmatched)[:UNMATCHED_SHOWN],
         "real_videos_refused": len(real_problems),
-        "real_videos_refused_first": [dict(record) for record in real_problems[:UNMATCHED_SHOWN]],
+        "real_videos_refused_first": [
+            without_own_places(record) for record in real_problems[:UNMATCHED_SHOWN]
+        ],
         # Only where there are any, so that other reports stay as they were.
         **(
             {
                 "real_videos_doubted": len(real_doubts),
-                "real_videos_doubted_first": [dict(record) for record in real_doubts[:UNMATCHED_SHOWN]],
+                "real_videos_doubted_first": [
+                    without_own_places(record) for record in real_doubts[:UNMATCHED_SHOWN]
+                ],
             }
             if real_doubts
             else {}
@@ -125,7 +131,7 @@ def read_report(out: Path) -> dict[str, Any] | None:
 
 
 def dump_json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json_text(value, indent=1, sort_keys=True) + "\n"
 
 
 def merge_quarantine(out: Path, config: str, records: Iterable[Mapping[str, Any]]) -> str:
@@ -135,15 +141,8 @@ def merge_quarantine(out: Path, config: str, records: Iterable[Mapping[str, Any]
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if json.loads(line)["config"] != config]
-    added = [json.dumps({"config": config, **_published(record)}, ensure_ascii=False) for record in records]
+    added = [json_text({"config": config, **without_own_places(record)}) for record in records]
     return "".join(line + "\n" for line in sorted(kept) + added)
-
-
-def _published(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record for the published list: of a path only the last folder and the name, not the user's home."""
-    if "file" not in record:
-        return dict(record)
-    return {**record, "file": "/".join(Path(record["file"]).parts[-2:])}
 
 
 def _split_record(shards: Sequence[Shard], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from synvita_data.errors import CaptionError, EngineError, SourceError, SynvitaError
 from synvita_data.store import Claim, Store
 
+from ..sources.public import public_config
 from .command import fill_template, output_name, split_template
-from .failures import LONGEST, ProgramError, settling_requests
+from .failures import LONGEST, PROGRAM_FAILED, ProgramError, settling_requests
 from .output import place_videos
 from .recipe import VIDEO, Request, video_fields
 from .versions import library_versions
@@ -73,7 +74,7 @@ class CommandWorker:
                 details=ran,
             )
         config = {
-            **self._recipe.settings,
+            **public_config(self._recipe.settings),
             "seed_of": "the row" if len(requests) == 1 else f"a job of {len(requests)}",
             "versions": library_versions(("synvita-data",)),
         }
@@ -129,8 +130,7 @@ class CommandWorker:
         details = {"exit_code": code, "stderr": _tail(log)}
         if code:
             how = f"exit code {code}" if code > 0 else f"ended by {_signal_name(-code)}"
-            last = str(details["stderr"]).strip().splitlines()[-1:] or ["it wrote nothing"]
-            raise ProgramError("the program failed", found=f"{how}: {last[0][:200]}", details=details)
+            raise ProgramError(PROGRAM_FAILED, found=how, details=details)
         return details
 
 
@@ -169,7 +169,7 @@ def find_outputs(made: Path, wanted: Sequence[str], ran: Mapping[str, Any]) -> d
             if direct[0].is_symlink() and not target.is_relative_to(made.resolve()):
                 raise ProgramError(
                     "an output of the program is a link",
-                    found=f"{name}, to {direct[0].readlink()}",
+                    found=f"{name}, to {direct[0].readlink().name} elsewhere",
                     expected="a file, or a link to one below {out}",
                     details=ran,
                 )

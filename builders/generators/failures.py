@@ -6,11 +6,13 @@ from typing import Any
 
 from synvita_data.engine import is_worker_fault, no_room
 from synvita_data.errors import EngineError, SynvitaError
+from synvita_data.places import without_own_places
 from synvita_data.store import Claim
 
 from .recipe import Request
 
 LONGEST = 2000
+PROGRAM_FAILED = "the program failed"
 
 
 @contextmanager
@@ -48,6 +50,17 @@ def failure(requests: Sequence[Request], error: BaseException) -> dict[str, Any]
     if first.row is not None:
         record.setdefault("row", first.row)
     return record
+
+
+def public_failure(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A failure as it stands beside the videos, for whoever gets them: without what a program wrote, nor places here."""
+    shown = {key: value for key, value in record.items() if key != "stderr"}
+    if "stderr" in record:
+        if record.get("problem") == PROGRAM_FAILED and "found" in shown:
+            # Earlier versions kept the last line of standard error here.
+            shown["found"] = str(shown["found"]).partition(": ")[0]
+        shown.setdefault("fix", "What it wrote is kept in the work folder, which is not published")
+    return without_own_places(shown)
 
 
 class ProgramError(SynvitaError):

@@ -3,6 +3,7 @@
     OUT/<pair_id>_<NNN>.mp4     a video (the store's own file under a second name, where links work)
     OUT/manifest.jsonl          one line a video, sorted by path; rebuilt from the store's records
     OUT/quarantine.jsonl        one line a request that failed, with its reason
+    OUT/.work/quarantine.jsonl  the same with what programs wrote on standard error; never published
     OUT/.work/generate/         the store: what is done, claimed, failed
     OUT/.work/recipe.json       what this folder holds videos of
     OUT/.work/jobs.json         which videos are made together, where a program makes several a run
@@ -22,17 +23,21 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from synvita_data.display import json_text
 from synvita_data.errors import SourceError, StoreError, SynvitaError
 from synvita_data.files import atomic_path, sha256_file, write_atomic
 from synvita_data.store import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
+from ..sources.public import public_config
+from .failures import public_failure
 from .recipe import Recipe, Request
 
 QUARANTINE = "quarantine.jsonl"
 STORE = ".work/generate"
 BOUND_TO = ".work/recipe.json"
 JOBS = ".work/jobs.json"
+OWN_QUARANTINE = ".work/quarantine.jsonl"
 PART = ".part-"
 # Another run may be about to rename its file; after a day it is not.
 ABANDONED_AFTER = 24 * 3600.0
@@ -172,7 +177,7 @@ def publish(out: Path, store: Store, unread: Iterable[SynvitaError] = ()) -> int
                     deferred.append(record)  # nothing later takes the name of what is published
                 elif path not in lines:
                     paths.add(path)
-                    row = {**fields, "sha256": digest}
+                    row = {**fields, "config": public_config(fields["config"]), "sha256": digest}
                     lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
             place_videos(out, record, paths)
 
@@ -181,12 +186,13 @@ def publish(out: Path, store: Store, unread: Iterable[SynvitaError] = ()) -> int
         for record in deferred:
             place(record, late=True)
         errors = [*(failure.error for failure in store.quarantined()), *(e.to_record() for e in unread)]
-        failures = [json.dumps(error, ensure_ascii=False, sort_keys=True) + "\n" for error in errors]
         write_atomic(out / MANIFEST, "".join(lines[path] for path in sorted(lines)))
-        if failures:
-            write_atomic(out / QUARANTINE, "".join(sorted(failures)))
-        else:
-            (out / QUARANTINE).unlink(missing_ok=True)
+        for table, records in ((OWN_QUARANTINE, errors), (QUARANTINE, map(public_failure, errors))):
+            failures = [json_text(record, sort_keys=True) + "\n" for record in records]
+            if failures:
+                write_atomic(out / table, "".join(sorted(failures)))
+            else:
+                (out / table).unlink(missing_ok=True)
     return len(lines)
 
 

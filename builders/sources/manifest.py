@@ -10,6 +10,8 @@ from typing import Any
 from synvita_data.cell_text import given_text, unique_names
 from synvita_data.errors import SchemaError, SourceError
 
+from .public import public_config
+
 NAME = "manifest.jsonl"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -68,6 +70,7 @@ def _parse(line: str, row: int) -> ManifestRow:
     seed = _optional(record, "seed", int)
     if seed is not None and not -(2**63) <= seed < 2**63:
         raise SourceError("seed does not fit 64 bits", found=seed)
+    config = _optional(record, "config", dict)
     return ManifestRow(
         row=row,
         id=_required(record, "id"),
@@ -76,7 +79,7 @@ def _parse(line: str, row: int) -> ManifestRow:
         generator=_optional(record, "generator", str) or None,
         revision=_optional(record, "revision", str) or None,
         seed=seed,
-        config=_optional(record, "config", dict),
+        config=None if config is None else public_config(config),
         sha256=sha256,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synvita_data.display import get_logger
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.schema import SPLITS, Triplet
 from synvita_data.video_names import name_in_scheme, normal_path, normal_source, path_id, video_stem
@@ -13,7 +14,7 @@ from synvita_data.video_names import name_in_scheme, normal_path, normal_source,
 from .cells import parse_triplet
 from .formats import read_rows
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass

@@ -6,12 +6,12 @@ Each video with its captions is a key of each model in one store below the work 
 stopped.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import json_text
 from synvita_data.engine import Engine, JobReport, Standing, run_job
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
@@ -208,7 +208,7 @@ def _failures(jobs: Sequence[VqaScoreJob], plan: PlannedRows) -> list[str]:
         for row, key in zip(job.rows, job.keys, strict=True):
             if key in errors:
                 records.append({"stage": "vqascore", "id": row.id, "model": job.model.label, **errors[key]})
-    return [json.dumps(record, sort_keys=True, ensure_ascii=False) for record in records]
+    return [json_text(record, sort_keys=True) for record in records]
 
 
 def _retry_mended(jobs: Sequence[VqaScoreJob]) -> None:

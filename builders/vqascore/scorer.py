@@ -1,6 +1,5 @@
 """What a VQA model does here: frames and captions in, log-probabilities of the answer's tokens out."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from synvita_data.display import get_logger
 from synvita_data.video.frames import Frames
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

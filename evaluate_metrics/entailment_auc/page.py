@@ -5,6 +5,7 @@ keeps the copies equal.
 """
 
 import csv
+import html
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -107,14 +108,14 @@ def build_page(
         try:
             result = compute(**to_columns(rows, columns), **dict(zip(options, values, strict=True)))
         except ValueError as error:
-            raise gr.Error(str(error), title="The input cannot be used", print_exception=False) from error
+            raise _shown(error, "The input cannot be used") from error
         return estimate_rows(result), result
 
     def upload(path: str) -> list[list[str]]:
         try:
             return read_csv(path, columns)
         except ValueError as error:
-            raise gr.Error(str(error), title="The file cannot be used", print_exception=False) from error
+            raise _shown(error, "The file cannot be used") from error
 
     with gr.Blocks(title=title) as page:
         gr.Markdown(f"# {title}\n\n{summary}")
@@ -147,6 +148,11 @@ def build_page(
         button.click(run, [table, *components], [estimates, full], api_name="compute")
         page.load(run, [table, *components], [estimates, full], api_visibility="private")
     return page
+
+
+def _shown(error: ValueError, title: str) -> gr.Error:
+    """Gradio shows a message as HTML, and this one quotes a file's cells."""
+    return gr.Error(html.escape(str(error), quote=False), title=title, print_exception=False)
 
 
 def number(cell: str) -> float:

@@ -13,16 +13,21 @@ def annotations(
         typer.Option("--annotations", metavar="PATH", help="Published file, or a folder with all of them."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder: Parquet, card, eval.yaml.")],
+    allow_home_folders: Annotated[
+        bool, typer.Option("--allow-home-folders", help="Pass over what looks like somebody's home folder.")
+    ] = False,
 ) -> None:
     """Make a Hub dataset of benchmark annotations: ids, captions and labels, never videos."""
-    from rich.console import Console
-
     from synvita_data.builders.annotations import build_annotations
 
-    console = Console(highlight=False, soft_wrap=True)
-    for name, record in build_annotations(dict.fromkeys(task, files), out).items():
+    from ..display import Terminal
+
+    terminal = Terminal()
+    for name, record in build_annotations(
+        dict.fromkeys(task, files), out, allow_home_folders=allow_home_folders
+    ).items():
         counts = record["counts"]
-        console.print(f"[bold]{name}[/] · {counts['pairs']:,} texts of {counts['videos']:,} videos")
+        terminal.line(("bold", name), f" · {counts['pairs']:,} texts of {counts['videos']:,} videos")
         for mismatch in record["read"]["mismatches"]:
-            console.print(f"  [yellow]not as published:[/] {mismatch}")
-    console.print(f"{out} · evaluate with --annotations {out}", style="dim")
+            terminal.line("  ", ("yellow", "not as published:"), f" {mismatch}")
+    terminal.line(f"{out} · evaluate with --annotations {out}", style="dim")

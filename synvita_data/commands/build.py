@@ -8,9 +8,9 @@ import typer
 from .generate import EngineName
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from synvita_data.builders.build import BuildResult
+
+    from ..display import Terminal
 
 QUARANTINE_SHOWN = 5
 
@@ -93,11 +93,10 @@ def build(
     """
     import time
 
-    from rich.console import Console
-
     from synvita_data.builders.build import BuildOptions, Chain, build_dataset
     from synvita_data.builders.sources.registry import GENERATORS, parse_spec
 
+    from ..display import Terminal
     from ..progress import Progress
 
     started = time.monotonic()
@@ -105,7 +104,6 @@ def build(
         from synvita_data.builders.shapes import write_triplets
 
         triplets = write_triplets(str(triplets).removeprefix("shapes:"), out / ".work" / "triplets")
-    console = Console(highlight=False, soft_wrap=True)
     with Progress("building") as progress:
         options = BuildOptions(
             triplets=triplets,
@@ -142,7 +140,7 @@ def build(
             progress.at(counted[stage], total, stage)
 
         result = build_dataset(options, advance)
-    print_result(console, result, time.monotonic() - started)
+    print_result(Terminal(), result, time.monotonic() - started)
     made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS
     failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
     if failed and (made_here or vqa_model):
@@ -157,48 +155,45 @@ def _config_name(synthetic: str | None) -> str:
     return named or scheme
 
 
-def print_result(console: "Console", result: "BuildResult", seconds: float) -> None:
+def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
     record = result.record
     dropped = record["triplets"]
     covered = record["coverage"]
-    console.print(
-        f"[bold]{result.out}[/] · config {result.config} · {record['rows']:,} rows from {dropped['read']:,} "
+    terminal.line(
+        ("bold", result.out),
+        f" · config {result.config} · {record['rows']:,} rows from {dropped['read']:,} "
         f"triplets ({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
     )
     videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
-    console.print(
+    terminal.line(
         f"{videos:,} synthetic videos embedded · {scored:,} rows with VQAScores · {found:,} real videos found",
     )
     if record["unmatched_videos"]:
         first = ", ".join(record["unmatched_videos_first"][:3])
-        console.print(
-            f"[yellow]{record['unmatched_videos']:,} video files belong to no triplet[/] ({first}, …)",
+        terminal.line(
+            ("yellow", f"{record['unmatched_videos']:,} video files belong to no triplet"), f" ({first}, …)"
         )
     if doubted := record.get("real_videos_doubted"):
-        from rich.markup import escape
-
         first = record["real_videos_doubted_first"][0]
-        console.print(
-            f"[yellow]{doubted:,} real videos are not as long as their names say[/], first: "
-            + escape(f"{first['file']}: {first['found']}")
+        terminal.line(
+            ("yellow", f"{doubted:,} real videos are not as long as their names say"),
+            f", first: {first['file']}: {first['found']}",
         )
     if record["real_videos_refused"]:
         first = record["real_videos_refused_first"][0]
-        console.print(
-            f"[yellow]{record['real_videos_refused']:,} real videos were refused[/], first: {first['problem']}"
+        terminal.line(
+            ("yellow", f"{record['real_videos_refused']:,} real videos were refused"),
+            f", first: {first['problem']}",
         )
     if record["unused_scores"]:
-        console.print(
+        terminal.line(
             f"{record['unused_scores']:,} entries of the score table belong to no row that was kept",
         )
     for entry in result.quarantine[:QUARANTINE_SHOWN]:
         where = ", ".join(str(entry[k]) for k in ("file", "row") if entry.get(k) is not None)
-        console.print(
-            f"[yellow]quarantined[/] {entry['reason']}: {entry['problem']} ({where})",
-            soft_wrap=True,
-        )
+        terminal.line(("yellow", "quarantined"), f" {entry['reason']}: {entry['problem']} ({where})")
     if len(result.quarantine) > QUARANTINE_SHOWN:
-        console.print(f"… and {len(result.quarantine) - QUARANTINE_SHOWN:,} more in quarantine.jsonl")
+        terminal.line(f"… and {len(result.quarantine) - QUARANTINE_SHOWN:,} more in quarantine.jsonl")
     state = "already up to date" if result.was_up_to_date else "built"
-    console.print(f'{state} in {seconds:.1f} s · load_dataset("{result.out}", "{result.config}")')
+    terminal.line(f'{state} in {seconds:.1f} s · load_dataset("{result.out}", "{result.config}")')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from ..display import Terminal
 
 CONFIG = "shapes"
 
@@ -24,23 +24,24 @@ def demo(
     """Render clips of moving shapes, build a dataset, load it, look at it, fine-tune a model on it. Needs nothing."""
     import time
 
-    from rich.console import Console
-
     from synvita_data.builders.build import BuildOptions, build_dataset
     from synvita_data.builders.shapes import make_shapes
 
+    from ..display import Terminal
     from .build import print_result
     from .inspect import inspect
 
-    console = Console(highlight=False, soft_wrap=True)
+    terminal = Terminal()
     started = time.monotonic()
-    console.print(f"[bold]1. Render[/] {pairs} pairs of clips with captions, contrast captions and scores")
+    terminal.line(
+        ("bold", "1. Render"), f" {pairs} pairs of clips with captions, contrast captions and scores"
+    )
     world = make_shapes(out / "world", pairs=pairs, seed=seed)
     commands = (
         f"synvita build --triplets {world.triplets} --vqascores {world.vqascores} "
         f"--synthetic folder:{world.synthetic} --real-root {world.real} --config {CONFIG} --out {out / 'dataset'}"
     )
-    console.print(f"\n[bold]2. Build[/]  {commands}", style="dim")
+    _step(terminal, "2. Build", f"  {commands}")
     began = time.monotonic()
     result = build_dataset(
         BuildOptions(
@@ -52,37 +53,40 @@ def demo(
             out=out / "dataset",
         )
     )
-    print_result(console, result, time.monotonic() - began)
+    print_result(terminal, result, time.monotonic() - began)
 
-    console.print(
-        f'\n[bold]3. Load[/]   load_triplets("{result.out}", real_root="{world.real}")', style="dim"
-    )
-    _show_rows(console, result.out, world.real, out / "cache")
+    _step(terminal, "3. Load", f'   load_triplets("{result.out}", real_root="{world.real}")')
+    _show_rows(terminal, result.out, world.real, out / "cache")
 
-    console.print(f"\n[bold]4. Look[/]   synvita inspect {result.out}", style="dim")
+    _step(terminal, "4. Look", f"   synvita inspect {result.out}")
     inspect(str(result.out))
     if fine_tune:
-        _train(console, out, result.out, world.real, seed)
-    console.print(f"\nDone in {time.monotonic() - started:.0f} s.")
+        _train(terminal, out, result.out, world.real, seed)
+    terminal.line()
+    terminal.line(f"Done in {time.monotonic() - started:.0f} s.")
 
 
-def _show_rows(console: "Console", dataset: Path, real_root: Path, cache: Path) -> None:
+def _step(terminal: "Terminal", title: str, command: str) -> None:
+    terminal.line()
+    terminal.line(("bold", title), command, style="dim")
+
+
+def _show_rows(terminal: "Terminal", dataset: Path, real_root: Path, cache: Path) -> None:
     import datasets
-    from rich.markup import escape
 
     from ..dataset import load_triplets, real_coverage
 
     datasets.disable_progress_bars()
     # An absolute path: "demo/dataset" could be a repository of the Hub as well.
     loaded = load_triplets(dataset.resolve(), CONFIG, real_root=real_root, cache_dir=cache)
-    console.print(f"{ {name: split.num_rows for name, split in loaded.items()} }, {real_coverage(loaded)}")
+    terminal.line(f"{ {name: split.num_rows for name, split in loaded.items()} }, {real_coverage(loaded)}")
     row = loaded["train"][0]
-    kept = escape(_marked(row["caption"], row["shared"]["caption"]))
-    contrast = escape(_marked(row["neg_caption"], row["shared"]["neg_caption"]))
+    kept = _marked(row["caption"], row["shared"]["caption"])
+    contrast = _marked(row["neg_caption"], row["shared"]["neg_caption"])
     size = len(row["synthetic_video"]["bytes"])
-    console.print(f"  caption           {kept}")
-    console.print(f"  contrast caption  {contrast}    (brackets: what the masks hide)")
-    console.print(f"  synthetic video   {size:,} bytes of mp4, weight {row['weight']:.3f}")
+    terminal.line(f"  caption           {kept}")
+    terminal.line(f"  contrast caption  {contrast}    (brackets: what the masks hide)")
+    terminal.line(f"  synthetic video   {size:,} bytes of mp4, weight {row['weight']:.3f}")
 
 
 def _marked(caption: str, shared: list[list[int]]) -> str:
@@ -95,12 +99,12 @@ def _marked(caption: str, shared: list[list[int]]) -> str:
     return text
 
 
-def _train(console: "Console", out: Path, dataset: Path, real_root: Path, seed: int) -> None:
+def _train(terminal: "Terminal", out: Path, dataset: Path, real_root: Path, seed: int) -> None:
     """A short fine-tune by a recipe, measured before and after on rows it trains on and on rows it does not."""
     from importlib.util import find_spec
 
     if find_spec("torch") is None or find_spec("transformers") is None:
-        console.print('\n[bold]5. Train[/]  left out: needs pip install "synvita-data[train]"', style="dim")
+        _step(terminal, "5. Train", '  left out: needs pip install "synvita-data[train]"')
         return
     import shutil
 
@@ -119,14 +123,14 @@ def _train(console: "Console", out: Path, dataset: Path, real_root: Path, seed: 
         f"seed={seed}",
     ]
     command = f"synvita train shapes/tiny {' '.join(changes)}"
-    console.print(f"\n[bold]5. Train[/]  {command}", style="dim")
+    _step(terminal, "5. Train", f"  {command}")
     with _quiet():
         make_tiny(
             "video_llava", out / "model", seed=seed, hidden_size=64, intermediate_size=128, vision_layers=1
         )
         run = prepare(open_recipe("shapes/tiny", [*changes, "disable_tqdm=true"]), lambda line: None)
         trained = [run.trainer.evaluate(run.triplets, metric_key_prefix="trained")]
-    console.print(
+    terminal.line(
         f"{len(run.triplets)} triplets, {run.config.max_steps} steps of {run.config.train_batch_size}, a tiny "
         "Video-LLaVA with random weights: about a minute"
     )
@@ -134,16 +138,16 @@ def _train(console: "Console", out: Path, dataset: Path, real_root: Path, seed: 
         record = train(run, lambda line: None)
         trained.append(run.trainer.evaluate(run.triplets, metric_key_prefix="trained"))
     held_out = [record["evaluations"][0], record["evaluations"][-1]]
-    console.print("  entailment AUC (50 is chance)    before   after")
+    terminal.line("  entailment AUC (50 is chance)    before   after")
     for name, values, key in (
         (f"{len(run.triplets)} rows it was trained on", trained, "trained_auc"),
         (f"{len(run.trainer.eval_dataset)} held-out rows", held_out, "eval_auc"),
     ):
-        console.print(f"  {name:<31}{values[0][key]:8.1f}{values[1][key]:8.1f}")
-    console.print(
+        terminal.line(f"  {name:<31}{values[0][key]:8.1f}{values[1][key]:8.1f}")
+    terminal.line(
         f"  f of true and contrast captions, real clips: {_f(trained[0])} before, {_f(trained[1])} after"
     )
-    console.print(f"Saved in {folder}; its card: {folder / 'README.md'}")
+    terminal.line(f"Saved in {folder}; its card: {folder / 'README.md'}")
 
 
 def _f(measures: dict[str, float]) -> str:

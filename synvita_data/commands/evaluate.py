@@ -276,7 +276,9 @@ def _run(
     )
     frames = found.frames if scorer.frames else None
     if doubts := getattr(resolve, "doubts", ()):
-        typer.echo(f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", err=True)
+        from ..display import write
+
+        write(f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", err=True)
     _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
 
 
@@ -308,16 +310,13 @@ def _now() -> str:
 
 
 def _report(result: "Result", path: Path) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
+    from ..display import Terminal
     from ..evaluation.leaderboard import estimate_text
 
-    console = Console(highlight=False, soft_wrap=True)
-    score, name = result.main_score, escape(result.model)
-    console.print(f"[bold]{result.task}[/] · {name} · {score['name']} {escape(estimate_text(score))}")
+    terminal, score = Terminal(), result.main_score
+    terminal.line(("bold", result.task), f" · {result.model} · {score['name']} {estimate_text(score)}")
     if score["best_ties"] is not None and score["best_ties"] - score["worst_ties"] > 0.005:
-        console.print(f"ties: between {score['worst_ties']:.2f} and {score['best_ties']:.2f} by their order")
+        terminal.line(f"ties: between {score['worst_ties']:.2f} and {score['best_ties']:.2f} by their order")
     if not result.official:
-        console.print("[yellow]not official:[/] " + escape("; ".join(result.record["why_not_official"])))
-    console.print(escape(str(path)), style="dim")
+        terminal.line(("yellow", "not official:"), " " + "; ".join(result.record["why_not_official"]))
+    terminal.line(str(path), style="dim")

@@ -56,10 +56,9 @@ def generate(
 
     Run it again after a kill and it continues; run it in several places on one folder and they share the work.
     """
-    from rich.console import Console
-
     from synvita_data.builders.generators import generate_videos
 
+    from ..display import Terminal
     from ..errors import SynvitaError
     from ..progress import Progress
 
@@ -84,10 +83,10 @@ def generate(
             on_bad=unread.append,
             on_progress=progress.follow,
         )
-    console = Console(highlight=False, soft_wrap=True)
+    terminal = Terminal()
     for line in report.lines():
-        console.print(line, markup=False)
+        terminal.line(line)
     if unread:
-        console.print(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}", markup=False)
-    console.print(f"{out}/manifest.jsonl · synvita build --synthetic folder:{out}", markup=False)
+        terminal.line(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}")
+    terminal.line(f"{out}/manifest.jsonl · synvita build --synthetic folder:{out}")
     raise typer.Exit(report.exit_status)

@@ -29,25 +29,24 @@ def inspect(
     token: Annotated[str | None, typer.Option(help="Hub token; default: the one you logged in with.")] = None,
 ) -> None:
     """Print rows, videos, score differences and weights per misalignment; draw their distribution."""
-    from rich.console import Console
-
+    from ..display import Terminal
     from ..inspection import difference_figure, figure_name, inspect_dataset, save_figure
     from ..tables import open_dataset
 
-    console = Console()
+    terminal = Terminal()
     opened = open_dataset(dataset, revision=revision, token=token)
     folder = figures or (Path(dataset) / "figures" if Path(dataset).is_dir() else Path())
     # A config that only gathers the others ("all") would repeat every row.
     names = config or [name for name in opened.configs if name != "all" or len(opened.configs) == 1]
     for name in names:
         inspection = inspect_dataset(opened, name, split)
-        console.print(summary_table(inspection, is_default=name == opened.default))
+        terminal.show(summary_table(inspection, is_default=name == opened.default))
         figure = difference_figure(inspection)
         if figure is None:
-            console.print("No VQAScores in this config: no figure.", style="dim")
+            terminal.line("No VQAScores in this config: no figure.", style="dim")
         else:
             png, svg = save_figure(figure, folder / figure_name(name))
-            console.print(f"Figure: {png} and {svg.name}", style="dim", soft_wrap=True)
+            terminal.line(f"Figure: {png} and {svg.name}", style="dim")
 
 
 def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
@@ -55,10 +54,12 @@ def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
     from rich import box
     from rich.table import Table
 
+    from ..display import cell
+
     splits = ", ".join(f"{name} {rows:,}" for name, rows in inspection.splits.items())
     default = " (default)" if is_default else ""
     table = Table(
-        title=f"{inspection.name} · config {inspection.config}{default} · {splits}",
+        title=cell(f"{inspection.name} · config {inspection.config}{default} · {splits}"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -73,15 +74,12 @@ def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
     for summary in inspection.summaries:
         if summary.name == "all":
             table.add_section()
-        negative = summary.difference < 0
         table.add_row(
-            summary.name,
+            cell(summary.name),
             f"{summary.rows:,}",
             f"{summary.videos:,}",
             f"{summary.scored:,}",
-            f"[red]{_number(summary.difference, '+.4f')}[/]"
-            if negative
-            else _number(summary.difference, "+.4f"),
+            cell(_number(summary.difference, "+.4f"), "red" if summary.difference < 0 else ""),
             _number(summary.weight, ".4f"),
             _number(summary.zero_weight, ".1%"),
             _number(summary.kept, ".1%"),

@@ -29,10 +29,7 @@ def leaderboard(
     ] = True,
 ) -> None:
     """Show all results in one table, beside the paper's. What cannot be told apart is not ranked."""
-    import json
-
-    from rich.console import Console
-
+    from ..display import Terminal, json_text, print_error, write
     from ..errors import SynvitaError
     from ..evaluation.leaderboard import make_leaderboard, read_results
     from ..evaluation.leaderboard_text import to_markdown
@@ -47,22 +44,22 @@ def leaderboard(
     if markdown is not None:
         outputs.append((markdown, to_markdown(board)))
     if json_file is not None:
-        record = json.dumps(board.to_record(), indent=1, ensure_ascii=False, allow_nan=False)
+        record = json_text(board.to_record(), indent=1, allow_nan=False)
         outputs.append((json_file, record + "\n"))
     for problem in board.problems:
-        typer.secho(f"left out: {problem}", fg=typer.colors.YELLOW, err=True)
+        print_error(f"left out: {problem}", "yellow")
     for place, text in outputs:
         if place == "-":
-            typer.echo(text, nl=False)
+            write(text)
         else:
             write_atomic(Path(place), text)
     if "-" not in (markdown, json_file):
-        console = Console(highlight=False)
-        for part in render(board, console.width):
-            console.print(part)
+        terminal = Terminal()
+        for part in render(board, terminal.width):
+            terminal.show(part)
     for place, _ in outputs:
         if place != "-":
-            typer.echo(f"written: {place}", err=True)
+            print_error(f"written: {place}", "")
 
 
 def render(board: "Leaderboard", width: int) -> "list[RenderableType]":
@@ -70,14 +67,15 @@ def render(board: "Leaderboard", width: int) -> "list[RenderableType]":
     side, then legend and notes."""
     from rich.text import Text
 
+    from ..display import cell
     from ..evaluation.leaderboard_text import legend
 
     parts: list[RenderableType] = []
     for columns in _side_by_side(board, width):
         parts += [_table(board, columns), Text()]
     meanings = (f"{mark}  {meaning}" for mark, meaning in legend(board))
-    parts.append(Text("\n".join(["All numbers in percent.", *meanings]), style="dim"))
-    parts += [Text(f"- {note}", style="yellow") for note in board.notes]
+    parts += [cell(line, "dim") for line in ("All numbers in percent.", *meanings)]
+    parts += [cell(f"- {note}", "yellow") for note in board.notes]
     return parts
 
 
@@ -102,6 +100,7 @@ def _table(board: "Leaderboard", columns: "dict[Column, int]") -> "RenderableTyp
     from rich.table import Table
     from rich.text import Text
 
+    from ..display import cell as in_table
     from ..evaluation.leaderboard_text import cell_parts, is_bold, metric_name, row_marks
 
     table = Table(
@@ -123,5 +122,5 @@ def _table(board: "Leaderboard", columns: "dict[Column, int]") -> "RenderableTyp
             value, *rest = cell_parts(cell) if cell is not None else [""]
             style = "bold green" if cell is not None and is_bold(cell) else ""
             texts.append(Text.assemble((value, style), *((f"\n{part}", "dim") for part in rest)))
-        table.add_row(Text(row.label + row_marks(row)), *texts)
+        table.add_row(in_table(row.label + row_marks(row)), *texts)
     return table

@@ -31,6 +31,13 @@ def push(
         str | None,
         typer.Option(help="Config that `load_dataset(REPO)` takes. Default: the one that has been so far."),
     ] = None,
+    allow_home_folders: Annotated[
+        bool,
+        typer.Option(
+            "--allow-home-folders",
+            help="Publish what looks like somebody's home folder (a token is never published).",
+        ),
+    ] = False,
     token: Annotated[
         str | None,
         typer.Option(
@@ -42,6 +49,7 @@ def push(
 ) -> None:
     """Publish a built dataset as version TAG of REPO. The same command continues a broken upload."""
     from ..builders.publish import push as publish
+    from ..display import say
 
     result = publish(
         folder,
@@ -52,9 +60,10 @@ def push(
         delete_missing=delete_missing,
         default=default_config,
         token=token or None,
+        allow_home_folders=allow_home_folders,
     )
     for line in report(result, dry_run=dry_run):
-        typer.echo(line)
+        say(line)
 
 
 def report(result: "Push", *, dry_run: bool) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from ..display import Terminal
 
 
 def train(
@@ -30,14 +30,14 @@ def train(
     A run that was killed goes on at its last checkpoint when it is started again. Start it with
     `accelerate launch` or `torchrun` to use several GPUs (docs/training.md).
     """
-    from rich.console import Console
+    from ..display import Terminal
 
-    console = Console(highlight=False, soft_wrap=True)
+    terminal = Terminal()
     if list_recipes:
-        _print_recipes(console)
+        _print_recipes(terminal)
         return
     if list_keys:
-        _print_keys(console)
+        _print_keys(terminal)
         return
     if recipe is None:
         raise typer.BadParameter("name a recipe; --list shows those of the package")
@@ -48,7 +48,7 @@ def train(
     from synvita_data.training.run import open_recipe, prepare
     from synvita_data.training.run import train as run_training
 
-    read, say = open_recipe(path, list(changes or ())), _say(console)
+    read, say = open_recipe(path, list(changes or ())), _say(terminal)
     if is_left_to_do(read):
         say("Trained to its end: only merging and publishing are left to do")
         if dry_run:
@@ -58,36 +58,34 @@ def train(
         return
     run = prepare(read, say, dry_run=dry_run)
     if dry_run:
-        _print_plan(console, run)
+        _print_plan(terminal, run)
         return
     record = run_training(run, say)
     if run.trainer.is_world_process_zero():
-        _print_result(console, run.folder, record)
+        _print_result(terminal, run.folder, record)
 
 
-def _say(console: "Console") -> Any:
+def _say(terminal: "Terminal") -> Any:
     """Prints on the first process only."""
     import os
 
     def say(line: str) -> None:
         if os.environ.get("RANK", "0") == "0":
-            console.print(line, markup=False)
+            terminal.line(line)
 
     return say
 
 
-def _print_recipes(console: "Console") -> None:
+def _print_recipes(terminal: "Terminal") -> None:
     import yaml
 
     from synvita_data.training.recipe import own_recipes
 
     for name, path in own_recipes().items():
-        console.print(
-            f"  {name:<34}{yaml.safe_load(path.read_text(encoding='utf-8'))['about']}", markup=False
-        )
+        terminal.line(f"  {name:<34}{yaml.safe_load(path.read_text(encoding='utf-8'))['about']}")
 
 
-def _print_keys(console: "Console") -> None:
+def _print_keys(terminal: "Terminal") -> None:
     from dataclasses import fields
 
     from synvita_data.training.config import SynViTAConfig
@@ -98,30 +96,32 @@ def _print_keys(console: "Console") -> None:
         f for f in fields(SynViTAConfig) if f.name not in inherited or "Paper" in f.metadata.get("help", "")
     ]
     for title, group in (("Model, data and result", fields(RunOptions)), ("Training", own)):
-        console.print(f"\n[bold]{title}[/]")
+        terminal.line()
+        terminal.line(("bold", title))
         for f in group:
             choices = f.metadata.get("choices")
             line = f.metadata["help"] + (f" One of {', '.join(choices)}." if choices else "")
-            console.print(f"  {f.name:<24}{line}", markup=False)
-    console.print(
-        "\nAnd every argument of transformers.TrainingArguments, such as per_device_train_batch_size, bf16, "
+            terminal.line(f"  {f.name:<24}{line}")
+    terminal.line()
+    terminal.line(
+        "And every argument of transformers.TrainingArguments, such as per_device_train_batch_size, bf16, "
         "gradient_checkpointing, eval_steps, save_steps, max_steps, report_to."
     )
 
 
-def _print_plan(console: "Console", run: Any) -> None:
+def _print_plan(terminal: "Terminal", run: Any) -> None:
     config = run.config
     a_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     if run.trainer.is_world_process_zero():
-        console.print(f"{a_step} triplets a step, {run.steps:,} steps, result in {run.folder}", markup=False)
-        console.print("Dry run: nothing was trained.")
+        terminal.line(f"{a_step} triplets a step, {run.steps:,} steps, result in {run.folder}")
+        terminal.line("Dry run: nothing was trained.")
 
 
 def _when(entry: dict[str, Any]) -> str:
     return f"at step {entry['step']}" if entry["step"] else "before training"
 
 
-def _print_result(console: "Console", folder: Path, record: dict[str, Any]) -> None:
+def _print_result(terminal: "Terminal", folder: Path, record: dict[str, Any]) -> None:
     first, last = (record["evaluations"] or [{}])[0], (record["evaluations"] or [{}])[-1]
     measures = [key for key in last if key.startswith("eval_") and "auc" in key]
     for key in measures:
@@ -130,8 +130,6 @@ def _print_result(console: "Console", folder: Path, record: dict[str, Any]) -> N
             before = f"{first[key]:.2f} {_when(first)}, "
         texts = f" ({last['eval_texts']:,} texts)" if "eval_texts" in last else ""
         line = f"{before}{last[key]:.2f} at step {last['step']}{texts}"
-        console.print(f"{key.removeprefix('eval_')} on held-out rows: {line}", markup=False)
+        terminal.line(f"{key.removeprefix('eval_')} on held-out rows: {line}")
     seconds = record["summary"].get("train_runtime", 0.0)
-    console.print(
-        f"Saved in {folder} after {seconds:,.0f} s · synvita evaluate {folder} --task …", markup=False
-    )
+    terminal.line(f"Saved in {folder} after {seconds:,.0f} s · synvita evaluate {folder} --task …")

@@ -92,8 +92,6 @@ def vqascore(
 
     Run it again after a kill and it continues; run it in several places on one folder and they share the work.
     """
-    from rich.console import Console
-
     from synvita_data.builders.triplets import TripletReader
     from synvita_data.builders.vqascore import (
         VqaSettings,
@@ -103,6 +101,7 @@ def vqascore(
         score_videos,
     )
 
+    from ..display import Terminal
     from ..progress import Progress
     from ..video import FramePolicy
 
@@ -116,7 +115,7 @@ def vqascore(
     models = [find_model(*parse_name(name), whole_video=whole_video) for name in model]
     reader = TripletReader(triplets, split=split, source=source)
     rows = list(reader)
-    console = Console(highlight=False, soft_wrap=True)
+    terminal = Terminal()
     with Progress("checking videos") as progress:
         checked = 0
 
@@ -145,9 +144,9 @@ def vqascore(
             on_progress=progress.follow,
         )
     if reader.report.quarantined:
-        console.print(f"{len(reader.report.quarantined):,} rows of {triplets} cannot be read", markup=False)
+        terminal.line(f"{len(reader.report.quarantined):,} rows of {triplets} cannot be read")
     for line in report.lines():
-        console.print(line, markup=False)
+        terminal.line(line)
     if report.complete and report.table is not None:
-        console.print(f"synvita build --synthetic {synthetic} --vqascores {out}", markup=False)
+        terminal.line(f"synvita build --synthetic {synthetic} --vqascores {out}")
     raise typer.Exit(report.exit_status)

@@ -116,6 +116,8 @@ def reason(failure: Failure) -> str:
     text = f"{error.get('reason', 'Error')}: {' '.join(str(error.get('problem', '')).split())[:300]}"
     if error.get("found") is not None:
         text += f", found {error['found']}"
+    if wrote := str(error.get("stderr") or "").strip():  # of a program that failed
+        text += f", which wrote {wrote.splitlines()[-1][:200]!r}"
     return f"{text} ({place})" if place else text
 
 

@@ -1,7 +1,6 @@
 """`run_job`: do what a job still needs, by the chosen engine, and report."""
 
 import contextlib
-import logging
 import os
 import re
 import secrets
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from ..display import get_logger
 from ..errors import EngineError
 from ..store import DONE, QUARANTINED, Record, Store
 from .crew import Crew, ThisProcess
@@ -24,7 +24,7 @@ from .survey import Survey, Verify, survey
 Engine = Literal["local", "ray"]
 REASONS_READ = 200  # failures whose reasons are read for the report
 
-_log = logging.getLogger("synvita_data.engine")
+_log = get_logger("synvita_data.engine")
 
 
 def run_job(

@@ -1,7 +1,6 @@
 """The leaderboard in words: marks, legend and Markdown. The terminal table takes its words from here too."""
 
-import re
-
+from ..card_text import markdown, table
 from .leaderboard import Cell, Column, Leaderboard, Row
 
 PUBLISHED, REPRODUCED, NOT_OFFICIAL = "†", "*", "‡"
@@ -71,16 +70,17 @@ def legend(board: Leaderboard) -> list[tuple[str, str]]:
 
 def to_markdown(board: Leaderboard) -> str:
     """A table for GitHub and for Hub cards, with legend and notes; names from result files are escaped."""
-    headings = [f"{column.title}, {metric_name(column)}" for column in board.columns]
-    lines = [_line(["model", *headings]), _line(["---"] * (1 + len(headings)))]
-    for row in board.rows:
-        cells = (row.cells.get(column.task) for column in board.columns)
-        lines.append(_line([_escape(row.label + row_marks(row)), *(_cell(cell) for cell in cells)]))
-    marks = "; ".join(f"{_escape(mark)} {_escape(meaning)}" for mark, meaning in legend(board))
+    headings = [markdown(f"{column.title}, {metric_name(column)}") for column in board.columns]
+    rows = [
+        [markdown(row.label + row_marks(row)), *(_cell(row.cells.get(c.task)) for c in board.columns)]
+        for row in board.rows
+    ]
+    lines = [table(["model", *headings], rows)]
+    marks = "; ".join(f"{markdown(mark)} {markdown(meaning)}" for mark, meaning in legend(board))
     lines += ["", f"All numbers in percent. {marks}."]
     if board.notes or board.problems:
-        lines += ["", *(f"- {_escape(note)}" for note in board.notes)]
-        lines += [f"- left out: {_escape(problem)}" for problem in board.problems]
+        lines += ["", *(f"- {markdown(note)}" for note in board.notes)]
+        lines += [f"- left out: {markdown(problem)}" for problem in board.problems]
     return "\n".join(lines) + "\n"
 
 
@@ -91,14 +91,4 @@ def _cell(cell: Cell | None) -> str:
     if is_bold(cell):
         number, _, marks = value.partition(" ")
         value = f"**{number}** {marks}"
-    return " ".join([value, *map(_escape, rest)])
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escape(text: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line."""
-    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]{}|#~!])", r"\\\1", one_line)
+    return " ".join([value, *map(markdown, rest)])

@@ -353,3 +353,28 @@ def test_the_program_says_what_is_wrong_and_exits_with_2(tmp_path, monkeypatch, 
     out, err = capsys.readouterr()
     assert out == ""
     assert "vX.Y.Z" in err
+
+
+def test_a_token_or_a_home_folder_stops_the_push_before_the_hub_hears_of_it(loopback_hub, tmp_path):
+    owner = loopback_hub.add_user("synvita")
+    folder = write_small_dataset(tmp_path / "dataset")
+    before = (folder / "quarantine.jsonl").read_text()
+    code = """
+        folder, repo, before = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+        for name, found in (("token", "hf_" + "a1B2c3D4e5" * 3), ("home", "/home/anna/x.mp4")):
+            line = json.dumps({"config": "lavie", "row": 8, "found": found})
+            (folder / "quarantine.jsonl").write_text(before + line + "\\n")
+            attempt(f"{name} dry", folder, repo, "v0.1.0", dry_run=True)
+            attempt(name, folder, repo, "v0.1.0")
+        from synvita_data.hub import HubRepo
+        said["repo"] = HubRepo(repo).state() is None
+        attempt("allowed", folder, repo, "v0.1.0", allow_home_folders=True)
+    """
+    said = run(code, loopback_hub, tmp_path, folder, REPO, before, token=owner.token)
+    for name, words in (("token", "Hugging Face token"), ("home", "home folder")):
+        for each in (f"{name} dry", name):
+            assert said[each].startswith("LeakError: quarantine.jsonl: "), said[each]
+            assert words in said[each]
+            assert "line 3" in said[each]
+    assert said["repo"]
+    assert said["allowed"]["commit"]

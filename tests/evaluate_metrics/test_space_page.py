@@ -97,3 +97,9 @@ def test_every_estimate_and_chance_level_is_listed(page):
         ["groups · hard · True · auc", *numbers],
         ["chance · map", 7.73, None, None, None, None, None, None],
     ]
+
+
+def test_a_message_quotes_cells_as_text(page):
+    error = page._shown(ValueError("row 1, score: '<img src=x onerror=alert(1)>' is not a number"), "title")
+    assert "<" not in error.message
+    assert "&lt;img src=x" in error.message

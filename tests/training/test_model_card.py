@@ -99,6 +99,64 @@ def test_what_is_published_names_no_place(record, tmp_path):
     assert json.loads(text)["recipe"]["data"] == "synvita/videocon-syn"
 
 
+def test_no_value_of_a_recipe_names_a_place(record):
+    record["recipe"] |= {
+        "deepspeed": "/srv/cluster/jobs/zero3.json",
+        "about": "from /home/anna/recipes/x.yaml",
+    }
+    record["summary"] = {"note": ["C:\\Users\\anna\\x.json"]}
+    text = as_json(public_record(record))
+    for place in ("cluster", "anna", "srv"):
+        assert place not in text
+    assert "jobs/zero3.json" in text
+
+
+def test_a_fine_tune_with_a_token_or_a_home_folder_is_not_sent(record, loopback_hub, tmp_path):
+    owner = loopback_hub.add_user("someone")
+    out = tmp_path / "out"
+    out.mkdir()
+    token = "hf_" + "a1B2c3D4e5" * 3
+    record["recipe"]["about"] = f"made with {token}"
+    write_run_record(out, record)
+    (out / "adapter_model.safetensors").write_bytes(b"weights" * 100)
+    base = tmp_path / "base"
+    base.mkdir()
+    (out / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base), "r": 8}))
+    (out / "chat_template.jinja").write_text("{# /home/anna/templates/x #}")
+    script = """
+        import json, sys
+        from pathlib import Path
+        from synvita_data.errors import SynvitaError
+        from synvita_data.training.publish import push_model
+        folder, said = Path(sys.argv[1]), []
+        def attempt(**how):
+            try:
+                push_model(folder, "someone/fine-tune", **how)
+                said.append("sent")
+            except SynvitaError as error:
+                said.append(f"{type(error).__name__}: {error}")
+        attempt()
+        attempt(allow_home_folders=True)
+        record = json.loads((folder / "training_run.json").read_text())
+        record["recipe"]["about"] = "a test"
+        (folder / "training_run.json").write_text(json.dumps(record))
+        attempt()
+        attempt(allow_home_folders=True)
+        print(json.dumps(said))
+    """
+    done = run_client(script, loopback_hub, str(out), home=tmp_path, token=owner.token)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    for line in said[:2]:
+        assert line.startswith("LeakError: README.md: ")
+        assert token not in line
+    assert "home folder" in said[2]
+    assert "chat_template.jinja" in said[2]
+    assert said[3] == "sent"
+    tree = loopback_hub.repos["model", "someone/fine-tune"].resolve("main").tree
+    assert json.loads(tree["adapter_config.json"].content) == {"base_model_name_or_path": "base", "r": 8}
+
+
 def test_local_models_and_data_are_not_named_as_the_hubs(record):
     record["model"]["name"] = "/home/me/model"
     record["data"] = {"path": "videocon-syn", "build": "a" * 64, "counts": {}}

@@ -17,8 +17,8 @@ from synvita_data.errors import EngineError, SourceError
 from synvita_data.schema import make_pair_id
 
 
-def quarantine(out):
-    path = out / "quarantine.jsonl"
+def quarantine(out, name="quarantine.jsonl"):
+    path = out / name
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -117,8 +117,11 @@ def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
     failed = {record["row"]: record for record in quarantine(out)}
     assert set(failed) == {1, 2, 3}
     assert failed[1]["exit_code"] == 3
-    assert failed[1]["stderr"] == "out of paint: a crash\n"
-    assert "exit code 3: out of paint: a crash" in failed[1]["found"]
+    assert failed[1]["found"] == "exit code 3"
+    assert "out of paint" not in (out / "quarantine.jsonl").read_text()
+    own = {record["row"]: record for record in quarantine(out, ".work/quarantine.jsonl")}
+    assert own[1]["stderr"] == "out of paint: a crash\n"
+    assert any("out of paint: a crash" in line for line in report.lines())
     assert failed[1]["id"] == triplets[1].pair_id
     assert failed[2]["reason"] == "NotAVideoError"
     assert failed[3]["problem"] == "the program made 0 of 1 videos"
@@ -199,7 +202,9 @@ def test_a_broken_output_keeps_what_the_program_said_and_no_temporary_place(tmp_
     assert generate_videos(rows("a dog"), spec, tmp_path / "out").failed == 1
     [record] = quarantine(tmp_path / "out")
     assert (record["reason"], record["exit_code"]) == ("NotAVideoError", 0)
-    assert record["stderr"] == "half the weights\n"
+    [own] = quarantine(tmp_path / "out", ".work/quarantine.jsonl")
+    assert own["stderr"] == "half the weights\n"
+    assert "half the weights" not in json.dumps(record)
     assert "0001.mp4" in record["problem"]
     assert ".work" not in json.dumps(record)
 
@@ -278,3 +283,34 @@ def test_five_kills(tmp_path):
     generator = open_generator(write_program(tmp_path))
     requests = tuple(make_requests(rows(*(f"a dog {number}" for number in range(12))), 1))
     survive_kills(lambda root: GenerateJob(generator, requests, root), tmp_path / "runs", kills=5)
+
+
+def test_the_template_still_makes_the_key():
+    """What was made by earlier versions stays: the digest is theirs (commit 79b0f4d)."""
+    recipe = open_generator("command:run --key sk-1 {prompts} {out}").recipe
+    assert recipe.digest == "d9492bfff24bb2d5c4cf3741df62224b6bfe01ff3b31910becae7618e77d3ce4"
+
+
+def test_a_folder_of_an_earlier_version_tells_no_more_than_a_new_one(tmp_path):
+    spec, out = write_program(tmp_path), tmp_path / "out"
+    triplets = rows("a dog", "a crash")
+    generate_videos(triplets, spec, out)
+    tables = {name: (out / name).read_bytes() for name in ("manifest.jsonl", "quarantine.jsonl")}
+    template = spec.removeprefix("command:")
+    changed = 0
+    for path in (out / ".work/generate").rglob("*.json"):
+        record = json.loads(path.read_bytes())
+        for fields in record.get("fields", {}).get("videos", {}).values():
+            config = fields["config"]
+            del config["program"], config["template_digest"]
+            config["template"] = template
+            changed += 1
+        if "exit_code" in str(record):
+            error = record.get("error", record)
+            error["found"] = "exit code 3: out of paint: a crash"
+            changed += 1
+        path.write_text(json.dumps(record))
+    assert changed == 2
+    again = generate_videos(triplets, spec, out)
+    assert (again.found, again.made) == (1, 0)
+    assert {name: (out / name).read_bytes() for name in tables} == tables

@@ -1,9 +1,12 @@
 """The folder of finished videos: found by `folder:`, mended from the store, never over somebody's files."""
 
+import hashlib
 import json
 import os
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from small_program import rows, told, videos, write_program
@@ -33,7 +36,10 @@ def test_folder_source_finds_all_with_their_records(made):
         prompt, seed, *_ = told(video.path)
         assert (prompt, video.seed, video.sample) == (triplet.neg_caption, int(seed), 1)
         assert (video.generator, len(video.sha256)) == ("command", 64)
-        assert video.config["template"] == _spec.removeprefix("command:")
+        template = _spec.removeprefix("command:")
+        assert "template" not in video.config
+        assert video.config["program"] == f"{Path(sys.executable).name} paint.py"
+        assert video.config["template_digest"] == hashlib.sha256(template.encode()).hexdigest()[:16]
     manifest = (out / "manifest.jsonl").read_text().splitlines()
     paths = [json.loads(line)["path"] for line in manifest]
     assert paths == sorted(videos(out))
