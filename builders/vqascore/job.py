@@ -26,6 +26,7 @@ class VqaRow(NamedTuple):
     Attributes:
         id: of the dataset's row. video: the file. sha256: of its bytes, 64 hex digits, when it was checked.
         caption: t^r. neg_caption: t^s, which the video was made from.
+        generator, sample: what made the video, and which of its samples it is; for the score table only.
     """
 
     id: str
@@ -33,6 +34,8 @@ class VqaRow(NamedTuple):
     sha256: str
     caption: str
     neg_caption: str
+    generator: str | None = None
+    sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

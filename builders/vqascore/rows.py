@@ -66,7 +66,8 @@ def plan_rows(
         videos = found.of(triplet)
         plan.without_video += not videos
         for video in videos:
-            row_id = make_row_id(triplet.pair_id, video.generator or generator, video.sample)
+            maker = video.generator or generator
+            row_id = make_row_id(triplet.pair_id, maker, video.sample)
             if row_id in seen:  # a pair that the annotations have twice
                 continue
             seen.add(row_id)
@@ -74,5 +75,6 @@ def plan_rows(
             if isinstance(state, SynvitaError):
                 plan.set_aside(state, row_id)
             else:
-                plan.rows.append(VqaRow(row_id, str(video.path), state, triplet.caption, triplet.neg_caption))
+                texts = (triplet.caption, triplet.neg_caption)
+                plan.rows.append(VqaRow(row_id, str(video.path), state, *texts, maker, video.sample))
     return plan

@@ -159,6 +159,8 @@ def _config_name(synthetic: str | None) -> str:
 
 def print_result(console: "Console", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
+    from synvita_data.builders.score_notes import score_notes
+
     record = result.record
     dropped = record["triplets"]
     covered = record["coverage"]
@@ -167,9 +169,14 @@ def print_result(console: "Console", result: "BuildResult", seconds: float) -> N
         f"triplets ({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
     )
     videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
+    here = record.get("scores", {}).get("with_video", scored)
+    of_them = "" if here == scored else f", {here:,} of them with their synthetic video"
     console.print(
-        f"{videos:,} synthetic videos embedded · {scored:,} rows with VQAScores · {found:,} real videos found",
+        f"{videos:,} synthetic videos embedded · {scored:,} rows with VQAScores{of_them} · "
+        f"{found:,} real videos found",
     )
+    for note in score_notes(record):
+        console.print(f"scores: {note}", style="yellow", markup=False)
     if record["unmatched_videos"]:
         first = ", ".join(record["unmatched_videos_first"][:3])
         console.print(
