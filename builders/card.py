@@ -251,7 +251,7 @@ def _figure(name: str, record: Mapping[str, Any]) -> str:
     scores = record.get("scores") or {"with_video": record["coverage"]["vqascores"][0], "without_video": 0}
     of = "on the synthetic video"
     if scores["without_video"]:
-        of = f"on the videos that were scored (this dataset holds {scores['with_video']:,} of them)"
+        of = f"on the videos that were scored ({scores['with_video']:,} rows here have a synthetic video)"
     return (
         f"![Mean VQAScore difference per misalignment, config {name}](figures/{figure_name(name)}.png)\n\n"
         f"Config `{name}`: distribution of the mean VQAScore of the contrast caption minus that of the real "

@@ -194,7 +194,8 @@ class ScoreTable:
         """
         entries = self._entries[key]
         own = [entry for entry in entries if entry.video.agrees(video)]
-        if own or self._several:
+        unknown_maker = self.generators and video.generator not in (None, *self.generators)
+        if own or (self._several and not unknown_maker):
             return own
         first = entries[0]
         remade = replace(first.video, sha256=None).agrees(video)
