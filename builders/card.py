@@ -13,7 +13,7 @@ from synvita_data.inspection import figure_name
 from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
 
 from .catalog import GENERATORS, SOURCES
-from .score_notes import score_notes
+from .notes import prompt_notes, score_notes
 
 ALL_CONFIG = "all"
 # Words that every card of ours holds: what a build may replace.
@@ -214,6 +214,7 @@ def _contents(configs: Mapping[str, Any]) -> str:
             f"{record['quarantined']:,} rows quarantined. Weighting: `{record['options']['weighting']}`"
             f"{_mean_weight(record)}. Masks: `{record['options']['granularity']}` level."
             + "".join(f"\n\n**Scores:** {note}." for note in score_notes(record))
+            + "".join(f"\n\n**Prompts:** {note}." for note in prompt_notes(record))
         )
     return "\n\n".join(parts)
 

@@ -125,14 +125,14 @@ def put_in_place(
     return written
 
 
-def renew_scores(out: Path, config: str, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Say in report and card of a config that is up to date how its scores are bound to its videos.
+def renew_record(out: Path, config: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in report and card of a config that is up to date what is known by now of scores and prompts.
 
     Rows are the same whether a score table names the videos or not, so their files stay.
     """
     with _turn(out / ".work"):
         report = read_report(out) or {"configs": {}}
-        record = {**report["configs"][config], "scores": dict(scores)}
+        record = {**report["configs"][config], **entries}
         report = compare_scores(out, {**report, "configs": {**report["configs"], config: record}})
         write_atomic(out / "README.md", render_card(report))
         write_atomic(out / REPORT_NAME, dump_json(report))

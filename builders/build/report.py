@@ -74,6 +74,7 @@ def config_record(
         "mean_weight": sum(weights) / len(weights) if weights else None,
         "sources": dict(sorted(Counter(row.triplet.source for row in rows).items())),
         "generators": _generators(rows),
+        "prompts": prompts_record(rows),
         "scorers": _scorers(rows),
         "scores": dict(scores),
         "unused_scores": unused_scores,
@@ -188,6 +189,12 @@ def _generators(rows: Sequence[Row]) -> dict[str, Any]:
         name: {key: sorted(value) if isinstance(value, set) else value for key, value in entry.items()}
         for name, entry in sorted(found.items())
     }
+
+
+def prompts_record(rows: Sequence[Row]) -> dict[str, int]:
+    """Of how many synthetic videos it is known how much of the caption the generator read, and where it was cut."""
+    known = [row.synthetic.prompt for row in rows if row.synthetic and row.synthetic.prompt]
+    return {"measured": len(known), "cut": sum("cut_at" in prompt for prompt in known)}
 
 
 def scores_record(rows: Sequence[Row], of_other_videos: int) -> dict[str, Any]:

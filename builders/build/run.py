@@ -29,9 +29,9 @@ from synvita_data.vqascores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
 from ..sources import FoundVideos, SyntheticVideo, open_source
 from ..triplets import TripletReader
 from .chain import find_models, score_found, table_of
-from .finish import check_place, finished_record, put_in_place, renew_scores
+from .finish import check_place, finished_record, put_in_place, renew_record
 from .options import BuildOptions
-from .report import config_record, scores_record
+from .report import config_record, prompts_record, scores_record
 from .rows import RealFile, make_rows
 from .shards import Shard, plan_shards, shard_key_parts, write_shard
 from .videos import agreed, check_videos
@@ -112,6 +112,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
             fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
         )
+    others_scored = scores.of_other_videos() if scores else 0
     shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
     key = _plan_key(options, shards, quarantine)
     store = Store(work / "shards" / f"{options.config}-{key[:16]}")
@@ -132,7 +133,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             quarantine=quarantine,
             unmatched=found.unmatched,
             unused_scores=len(scores.unused()) if scores else 0,
-            scores=scores_record(rows, scores.of_other_videos() if scores else 0),
+            scores=scores_record(rows, others_scored),
             real_problems=real_problems,
             embed_real=options.embed_real,
         )
@@ -140,8 +141,9 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         placed = put_in_place(options.out, options.config, record, quarantine, paths)
         if placed is not None:
             return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
-    if scores is not None and done.get("scores") != (said := scores_record(rows, scores.of_other_videos())):
-        done = renew_scores(options.out, options.config, said)
+    said = {"scores": scores_record(rows, others_scored), "prompts": prompts_record(rows)}
+    if any(done.get(name) != value for name, value in said.items()):
+        done = renew_record(options.out, options.config, said)
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 

@@ -26,6 +26,7 @@ class ManifestRow:
     seed: int | None = None
     config: Mapping[str, Any] | None = None
     sha256: str | None = None
+    prompt: Mapping[str, Any] | None = None
 
 
 def read_manifest(path: Path) -> Iterator[ManifestRow | SourceError]:
@@ -77,6 +78,7 @@ def _parse(line: str, row: int) -> ManifestRow:
         seed=seed,
         config=_optional(record, "config", dict),
         sha256=sha256,
+        prompt=_optional(record, "prompt", dict),
     )
 
 

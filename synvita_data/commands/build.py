@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .generate import EngineName
+from .generate import EngineName, PromptTooLong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,6 +65,10 @@ def build(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the generator: steps=25, …"),
     ] = None,
+    prompt_too_long: Annotated[
+        PromptTooLong,
+        typer.Option(help="Captions that the generator would cut: make them and say so, leave out, or stop."),
+    ] = PromptTooLong.warn,
     vqa_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,6 +110,7 @@ def build(
 
         triplets = write_triplets(str(triplets).removeprefix("shapes:"), out / ".work" / "triplets")
     console = Console(highlight=False, soft_wrap=True)
+    prompts: list[str] = []
     with Progress("building") as progress:
         options = BuildOptions(
             triplets=triplets,
@@ -127,12 +132,14 @@ def build(
             chain=Chain(
                 samples=samples,
                 overrides=tuple(settings or ()),
+                prompt_too_long=prompt_too_long.value,
                 models=tuple(vqa_model or ()),
                 engine="ray" if engine is EngineName.ray else "local",
                 workers=workers,
                 address=address,
                 retry_failed=retry_failed,
                 on_standing=progress.follow,
+                on_prompts=prompts.append,
             ),
         )
         counted: dict[str, int] = {}
@@ -142,6 +149,8 @@ def build(
             progress.at(counted[stage], total, stage)
 
         result = build_dataset(options, advance)
+    for line in prompts:
+        console.print(line, markup=False)
     print_result(console, result, time.monotonic() - started)
     made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS
     failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
@@ -159,7 +168,7 @@ def _config_name(synthetic: str | None) -> str:
 
 def print_result(console: "Console", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
-    from synvita_data.builders.score_notes import score_notes
+    from synvita_data.builders.notes import prompt_notes, score_notes
 
     record = result.record
     dropped = record["triplets"]
@@ -177,6 +186,8 @@ def print_result(console: "Console", result: "BuildResult", seconds: float) -> N
     )
     for note in score_notes(record):
         console.print(f"scores: {note}", style="yellow", markup=False)
+    for note in prompt_notes(record):
+        console.print(f"prompts: {note}", style="yellow", markup=False)
     if record["unmatched_videos"]:
         first = ", ".join(record["unmatched_videos_first"][:3])
         console.print(

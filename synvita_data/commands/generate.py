@@ -14,6 +14,14 @@ class EngineName(StrEnum):
     ray = "ray"
 
 
+class PromptTooLong(StrEnum):
+    """What becomes of captions of which the generator would cut the end."""
+
+    error = "error"
+    warn = "warn"
+    quarantine = "quarantine"
+
+
 def generate(
     triplets: Annotated[
         Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet.")
@@ -49,6 +57,10 @@ def generate(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read and decode finished videos first; make bad ones again.")
     ] = False,
+    prompt_too_long: Annotated[
+        PromptTooLong,
+        typer.Option(help="Captions that the generator would cut: make them and say so, leave out, or stop."),
+    ] = PromptTooLong.warn,
     split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
     source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
 ) -> None:
@@ -64,6 +76,7 @@ def generate(
     from ..progress import Progress
 
     unread: list[SynvitaError] = []
+    prompts: list[str] = []
     with Progress("generating") as progress:
         report = generate_videos(
             triplets,
@@ -81,11 +94,13 @@ def generate(
             verify="contents" if verify else "sizes",
             split=split,
             source=source,
+            prompt_too_long=prompt_too_long.value,
+            on_prompts=prompts.append,
             on_bad=unread.append,
             on_progress=progress.follow,
         )
     console = Console(highlight=False, soft_wrap=True)
-    for line in report.lines():
+    for line in (*report.lines(), *prompts):
         console.print(line, markup=False)
     if unread:
         console.print(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}", markup=False)

@@ -55,7 +55,7 @@ def inspect(
 
 def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     """Whose videos the scores are of: counted in the tables, and what `build.json` adds."""
-    from synvita_data.builders.score_notes import score_notes
+    from synvita_data.builders.notes import score_notes
 
     from ..inspection import scores_by_pair, shared_scores
 

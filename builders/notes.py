@@ -1,4 +1,4 @@
-"""What is to be said of a config's scores beside their number: whose videos they are of."""
+"""What is to be said of a config beside its numbers: whose videos the scores are of, which prompts were cut."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,3 +41,19 @@ def score_notes(record: Mapping[str, Any]) -> list[str]:
         for other, rows in sorted((record.get("equal_scores") or {}).items())
     ]
     return notes
+
+
+def prompt_notes(record: Mapping[str, Any]) -> list[str]:
+    """A sentence about contrast captions that the generator did not read to their end; none if there are none.
+
+    Args:
+        record: the config's entry of `build.json`; those of early versions do not say.
+    """
+    prompts = record.get("prompts") or {"cut": 0}
+    if not prompts["cut"]:
+        return []
+    videos = record["coverage"]["synthetic_video"][0]
+    return [
+        f"{prompts['cut']:,} of {videos:,} synthetic videos were made from the beginning of their contrast caption only: "
+        "the generator's text encoder cuts what is longer, and what follows may not be in the video"
+    ]
