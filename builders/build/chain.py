@@ -54,7 +54,7 @@ class Chain:
     devices: Sequence[str] | None = None
     retry_failed: bool = False
     on_standing: OnStanding | None = field(default=None, compare=False)
-    on_prompts: Callable[[str], None] | None = field(default=None, compare=False)
+    on_prompts: Callable[[str, int], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.workers < 1:

@@ -39,7 +39,7 @@ def generate_videos(
     on_bad: Callable[[SynvitaError], None] | None = None,
     on_progress: Callable[[Standing], None] | None = None,
     devices: Sequence[str] | None = None,
-    on_prompts: Callable[[str], None] | None = None,
+    on_prompts: Callable[[str, int], None] | None = None,
 ) -> JobReport:
     """One mp4 a contrast caption and sample in `out`, with a manifest; continues where a run stopped.
 
@@ -53,8 +53,8 @@ def generate_videos(
         prompt_too_long: what to do about captions of which the generator's text encoders would cut the end:
             `warn` makes them and says so, in the manifest too; `quarantine` leaves them out; `error` raises before
             anything is made. What is made, and under which key, does not depend on it.
-        on_prompts: called once, before anything is made, with a line about such captions, or about why they could
-            not be measured.
+        on_prompts: called once, before anything is made, with a line about such captions and their number, or
+            with why they could not be measured and 0.
         on_bad: called with the error of each row of the file that cannot be used; it is also kept in
             `OUT/quarantine.jsonl`.
         engine, workers, address, shard, limit, retry_failed, verify, on_progress, devices: see `run_job`.
@@ -108,7 +108,7 @@ def _fitting(
     requests: list[Request],
     lengths: PromptLengths,
     mode: OnTooLong,
-    on_prompts: Callable[[str], None] | None,
+    on_prompts: Callable[[str, int], None] | None,
 ) -> tuple[tuple[Request, ...], list[SynvitaError]]:
     """The requests to be made, and the errors of those that are set aside because a caption is too long.
 
@@ -133,9 +133,9 @@ def _fitting(
             fix=first.fix,
         )
     if on_prompts is not None and too_long:
-        on_prompts(told(too_long, len(requests), mode))
+        on_prompts(told(too_long, len(requests), mode), len(too_long))
     elif on_prompts is not None and lengths.unknown is not None:
-        on_prompts(f"prompts: not measured, {lengths.unknown}")
+        on_prompts(f"prompts: not measured, {lengths.unknown}", 0)
     if mode == "warn":
         return tuple(requests), []
     aside = {error.request.name for error in too_long}

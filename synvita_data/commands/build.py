@@ -110,7 +110,7 @@ def build(
 
         triplets = write_triplets(str(triplets).removeprefix("shapes:"), out / ".work" / "triplets")
     console = Console(highlight=False, soft_wrap=True)
-    prompts: list[str] = []
+    prompts: list[tuple[str, int]] = []
     with Progress("building") as progress:
         options = BuildOptions(
             triplets=triplets,
@@ -139,7 +139,7 @@ def build(
                 address=address,
                 retry_failed=retry_failed,
                 on_standing=progress.follow,
-                on_prompts=prompts.append,
+                on_prompts=lambda *told: prompts.append(told),
             ),
         )
         counted: dict[str, int] = {}
@@ -149,7 +149,7 @@ def build(
             progress.at(counted[stage], total, stage)
 
         result = build_dataset(options, advance)
-    for line in prompts:
+    for line, _ in prompts:
         console.print(line, markup=False)
     print_result(console, result, time.monotonic() - started)
     made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS

@@ -265,6 +265,8 @@ def _run(
         },
         notes={**found.to_record(), "problems": problems, "bootstrap": _bootstrap(options)},
     )
+    if found.texts_cut:
+        _say(f"{found.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
     frames = found.frames if scorer.frames else None
     _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
 
@@ -294,6 +296,12 @@ def _now() -> str:
     from datetime import UTC, datetime
 
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _say(line: str) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(line, style="yellow", markup=False)
 
 
 def _report(result: "Result", path: Path) -> None:

@@ -76,7 +76,7 @@ def generate(
     from ..progress import Progress
 
     unread: list[SynvitaError] = []
-    prompts: list[str] = []
+    prompts: list[tuple[str, int]] = []
     with Progress("generating") as progress:
         report = generate_videos(
             triplets,
@@ -95,14 +95,15 @@ def generate(
             split=split,
             source=source,
             prompt_too_long=prompt_too_long.value,
-            on_prompts=prompts.append,
+            on_prompts=lambda *told: prompts.append(told),
             on_bad=unread.append,
             on_progress=progress.follow,
         )
     console = Console(highlight=False, soft_wrap=True)
-    for line in (*report.lines(), *prompts):
+    for line in (*report.lines(), *(line for line, _ in prompts)):
         console.print(line, markup=False)
     if unread:
         console.print(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}", markup=False)
     console.print(f"{out}/manifest.jsonl · synvita build --synthetic folder:{out}", markup=False)
-    raise typer.Exit(report.exit_status)
+    set_aside = prompt_too_long is PromptTooLong.quarantine and any(count for _, count in prompts)
+    raise typer.Exit(report.exit_status or int(set_aside))
