@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from synvita_data.errors import CaptionError, SourceError, SynvitaError
+from synvita_data.text_length import read_length
 
 from .recipe import Request
 
@@ -42,32 +43,10 @@ class PromptEncoder:
 
     def measure(self, caption: str) -> tuple[int, int | None]:
         """(tokens of the prompt, characters of the caption that are read); None for the second if all are."""
-        text = f"{self.before}{caption}{self.after}"
-        tokens = len(self._ids(text))
-        if self.limit is None or tokens <= self.limit:
-            return tokens, None
-        kept = self._kept(text) - len(self.before)
-        # What is cut may be only what the pipeline wrote behind the caption.
-        return tokens, None if kept >= len(caption.rstrip()) else max(0, kept)
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, truncation=False, verbose=False)["input_ids"]
-        return ids
-
-    def _kept(self, text: str) -> int:
-        """Where the text ends that the first `limit` tokens are of."""
-        if getattr(self.tokenizer, "is_fast", False):
-            cut = self.tokenizer(text, truncation=True, max_length=self.limit, return_offsets_mapping=True)
-            return max((end for _, end in cut["offset_mapping"]), default=0)
-        # Without offsets: the longest beginning of the text that fits.
-        low, high = 0, len(text)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if len(self._ids(text[:middle])) <= (self.limit or 0):
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        tokens, kept = read_length(self.tokenizer, f"{self.before}{caption}{self.after}", self.limit)
+        if kept is None or kept - len(self.before) >= len(caption.rstrip()):
+            return tokens, None  # what is cut may be only what the pipeline wrote behind the caption
+        return tokens, max(0, kept - len(self.before))
 
 
 class PromptTooLongError(CaptionError):
