@@ -19,7 +19,7 @@ from .recipe import Request
 OnTooLong = Literal["error", "warn", "quarantine"]
 # What to do by default. The released models cut such captions too, and the video may still be good; but it is said,
 # per video, in the report and in the dataset's card.
-DEFAULT = "warn"
+DEFAULT: OnTooLong = "warn"
 # A tokenizer without a bound of its own says 1e30.
 NO_LIMIT = 1_000_000
 SHOWN = 60
@@ -149,8 +149,11 @@ def pipeline_encoders(
         tokenizer = getattr(component, "tokenizer", component)
         own = int(min(getattr(tokenizer, "model_max_length", NO_LIMIT) or NO_LIMIT, NO_LIMIT))
         fixed = FIXED_LIMITS.get((pipeline, name))
-        by_call = isinstance(length, int) and "CLIP" not in type(tokenizer).__name__
-        limit = fixed if fixed is not None else int(length) if by_call else own
+        limit = own
+        if fixed is not None:
+            limit = fixed
+        elif isinstance(length, int) and "CLIP" not in type(tokenizer).__name__:
+            limit = length
         before = after = ""
         # HunyuanVideo writes its LLM's instructions around the caption, and takes as many tokens more.
         if (

@@ -145,9 +145,10 @@ def evaluate(
     if check_texts is not None:  # before long work
         check_texts(Text(caption) for _, rows in read for caption in rows.captions)
     cut_texts = getattr(scorer, "cut_texts", None)
-    for each, rows in read if cut_texts is not None else ():
-        if told := cut_texts(rows.captions):
-            _say(f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}")
+    if cut_texts is not None:
+        for each, rows in read:
+            if told := cut_texts(rows.captions):
+                _say(f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}")
     for each, rows in read:
         check_measurable(each, rows, partial=bool(options["partial"]))
     for each, rows in read:

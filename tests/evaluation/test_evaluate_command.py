@@ -362,7 +362,10 @@ class TestClip:
         from small_annotations import ssv2_pairs, write_csv
 
         long = "Covering " + "something with " * 90 + "a lid"
-        pairs = [(video, long if n % 3 == 0 else text, match) for n, (video, text, match) in enumerate(ssv2_pairs())]
+        pairs = [
+            (video, long if n % 3 == 0 else text, match)
+            for n, (video, text, match) in enumerate(ssv2_pairs())
+        ]
         path = write_csv(tmp_path / "pairs.csv", pairs, ("videopath", "caption", "match"))
         found = synvita(*self.arguments(clip, path, root, tmp_path / "r", "--frames", 2))
         assert found[0] == 0
