@@ -78,7 +78,8 @@ def _parse(line: str, row: int) -> ManifestRow:
         seed=seed,
         config=_optional(record, "config", dict),
         sha256=sha256,
-        prompt=_optional(record, "prompt", dict),
+        # Manifests of others may call something else so: the caption's text, as a rule.
+        prompt=prompt if isinstance(prompt := record.get("prompt"), dict) and "tokens" in prompt else None,
     )
 
 
