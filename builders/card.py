@@ -4,7 +4,7 @@
 (configs, features, splits) and the text people read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synvita_data.card_text import code, code_line, front_matter, markdown, table
@@ -12,6 +12,7 @@ from synvita_data.inspection import figure_name
 from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
 
 from .catalog import GENERATORS, SOURCES
+from .notes import prompt_notes, score_notes
 
 ALL_CONFIG = "all"
 # Words that every card of ours holds: what a build may replace.
@@ -60,7 +61,11 @@ def render_card(
         _introduction(configs),
         _loading(configs, repo, default, version),
         _contents(configs),
-        *(_figure(name) for name, record in sorted(configs.items()) if record["coverage"]["vqascores"][0]),
+        *(
+            _figure(name, record)
+            for name, record in sorted(configs.items())
+            if record["coverage"]["vqascores"][0]
+        ),
         _columns(),
         _origin(configs),
         _limits(configs),
@@ -200,7 +205,7 @@ def _contents(configs: Mapping[str, Any]) -> str:
         lines.append(["**all**", *(f"**{record['splits'][s]['rows']:,}**" for s in splits)])
         coverage = table(
             ["", "rows", "of"],
-            [[text, *(f"{count:,}" for count in record["coverage"][key])] for key, text in _COVERAGE.items()],
+            [[text, *(f"{count:,}" for count in counts)] for text, counts in _coverage(record)],
         )
         dropped = record["triplets"]
         parts.append(
@@ -208,13 +213,15 @@ def _contents(configs: Mapping[str, Any]) -> str:
             f"{dropped['read']:,} triplets were read, {dropped['duplicates']:,} exact duplicates dropped, "
             f"{record['quarantined']:,} rows quarantined. Weighting: {code(record['options']['weighting'])}"
             f"{_mean_weight(record)}. Masks: {code(record['options']['granularity'])} level."
+            + "".join(f"\n\n**Scores:** {markdown(note)}." for note in score_notes(record))
+            + "".join(f"\n\n**Prompts:** {markdown(note)}." for note in prompt_notes(record))
         )
     return "\n\n".join(parts)
 
 
 _COVERAGE = {
     "synthetic_video": "with a synthetic video",
-    "vqascores": "with VQAScores",
+    "vqascores": "with VQAScores, of whose videos was not recorded",
     "weight_above_zero": "with a weight above 0",
     "real_video_found": "whose real video was found when this was built",
     "real_video_embedded": "that embed the real video",
@@ -222,15 +229,34 @@ _COVERAGE = {
 }
 
 
+def _coverage(record: Mapping[str, Any]) -> list[tuple[str, Sequence[int]]]:
+    """The lines of the table; a score counts as one of the row's video only where the row has a video."""
+    lines: list[tuple[str, Sequence[int]]] = []
+    scores = record.get("scores")
+    for key, text in _COVERAGE.items():
+        if key != "vqascores" or scores is None:
+            lines.append((text, record["coverage"][key]))
+            continue
+        rows = record["coverage"][key][1]
+        lines.append(("with a synthetic video and VQAScores", (scores["with_video"], rows)))
+        if scores["without_video"]:
+            lines.append(("with VQAScores of a video that is not here", (scores["without_video"], rows)))
+    return lines
+
+
 def _mean_weight(record: Mapping[str, Any]) -> str:
     return "" if record["mean_weight"] is None else f", mean weight {record['mean_weight']:.4f}"
 
 
-def _figure(name: str) -> str:
+def _figure(name: str, record: Mapping[str, Any]) -> str:
+    scores = record.get("scores") or {"with_video": record["coverage"]["vqascores"][0], "without_video": 0}
+    of = "on the synthetic video"
+    if scores["without_video"]:
+        of = f"on the videos that were scored ({scores['with_video']:,} rows here have a synthetic video)"
     return (
         f"![Mean VQAScore difference per misalignment, config {markdown(name)}](figures/{figure_name(name)}.png)\n\n"
         f"Config {code(name)}: distribution of the mean VQAScore of the contrast caption minus that of the real "
-        "caption on the synthetic video. Negative means are red: the synthetic videos of that kind show the "
+        f"caption {of}. Negative means are red: the synthetic videos of that kind show the "
         "real caption rather than their own."
     )
 
@@ -247,7 +273,7 @@ def _columns() -> str:
 | `misalignment`, `hard` | what the contrast caption changes; VideoCon-Human's hard flag |
 | `real_video`, `real_available` | reference to the real video; true where the row embeds it |
 | `synthetic_video`, `generation` | mp4 bytes; generator, revision, sample, seed, settings, SHA-256 |
-| `vqascores` | per VQA model, the score of each caption on the synthetic video, in [0, 1] |
+| `vqascores` | per VQA model, the score of each caption on the synthetic video that was scored, in [0, 1] |
 | `weight` | how far the synthetic video is trusted, in [0, 1]; null without scores |
 | `shared` | character spans `[start, end)` that both captions share; the rest is hidden in masked texts |"""
 

@@ -34,6 +34,7 @@ class MisalignmentSummary:
 
     Attributes:
         rows: number of rows. videos: those with a synthetic video. scored: those with VQAScores.
+        scored_here: those with both; the scores of the others are of videos that this dataset does not hold.
         difference: mean of f̄(V^s,t^s) − f̄(V^s,t^r) over scored rows (Figure 2), in [−1, 1].
         weight: mean weight over rows that have one. zero_weight: share of those that are 0, in [0, 1].
         kept: mean share of the caption's non-white characters inside its shared spans, in [0, 1].
@@ -46,6 +47,7 @@ class MisalignmentSummary:
     rows: int
     videos: int
     scored: int
+    scored_here: int
     difference: float
     weight: float
     zero_weight: float
@@ -129,6 +131,7 @@ def _summarise(name: str, rows: Sequence[_Measured]) -> MisalignmentSummary:
         rows=len(rows),
         videos=sum(row.has_video for row in rows),
         scored=len(differences),
+        scored_here=sum(row.has_video and not np.isnan(row.difference) for row in rows),
         difference=_mean(differences),
         weight=_mean(weights),
         zero_weight=_mean(weights == 0),
@@ -144,6 +147,42 @@ def _present(values: Sequence[float]) -> np.ndarray:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
+
+
+# --- scores of other videos --------------------------------------------------------------------------
+
+# pair id -> of each of its rows the scores (model, with the contrast caption, with the caption) and the video's SHA-256
+ScoresByPair = dict[str, list[tuple[tuple[tuple[str, float, float], ...], str | None]]]
+
+
+def scores_by_pair(dataset: BuiltDataset, config: str) -> ScoresByPair:
+    """The scores of one config, for `shared_scores`.
+
+    Raises:
+        SchemaError: files that are missing or of another schema version.
+    """
+    found: ScoresByPair = {}
+    for split in dataset.configs[config]:
+        for row in dataset.read(config, split, ("pair_id", "generation.sha256", "vqascores")).to_pylist():
+            if row["vqascores"]:
+                scores = sorted(
+                    (s["model"], s["neg_caption_score"], s["caption_score"]) for s in row["vqascores"]
+                )
+                sha256 = (row["generation"] or {}).get("sha256")
+                found.setdefault(row["pair_id"], []).append((tuple(scores), sha256))
+    return found
+
+
+def shared_scores(own: ScoresByPair, theirs: ScoresByPair) -> int:
+    """How many rows have the very scores that another config has for their pair, and not the same video."""
+    return sum(
+        any(
+            scores == others and (sha256 is None or sha256 != digest)
+            for others, digest in theirs.get(pair, ())
+        )
+        for pair, rows in own.items()
+        for scores, sha256 in rows
+    )
 
 
 # --- the figure ------------------------------------------------------------------------------------
@@ -187,14 +226,18 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
         )
     axes.axvline(0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_yticks(
-        range(len(shown)), [f"{s.name}\n{s.scored:,} rows" for s in reversed(shown)], va="bottom", fontsize=9
+        range(len(shown)), [f"{s.name}\n{_scored(s)}" for s in reversed(shown)], va="bottom", fontsize=9
     )
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-0.05, len(shown))
     axes.spines[["top", "right", "left"]].set_visible(False)
+    here = sum(s.scored_here for s in shown) == sum(s.scored for s in shown)
     axes.set_xlabel(
         r"$\bar f(V^s, t^s) - \bar f(V^s, t^r)$   (synthetic video: contrast caption minus real caption)"
+        if here
+        else r"$\bar f(V^s, t^s) - \bar f(V^s, t^r)$   (contrast caption minus real caption, "
+        "on the videos that were scored)"
     )
     axes.set_title(
         # Not the dataset's name: equal rows in another folder must give an equal figure.
@@ -204,6 +247,12 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
         color=_INK,
     )
     return figure
+
+
+def _scored(summary: MisalignmentSummary) -> str:
+    """How many rows stand behind a histogram, and whose scores they have."""
+    rows = f"{summary.scored:,} rows"
+    return rows if summary.scored_here == summary.scored else f"{rows},\nvideo of {summary.scored_here:,}"
 
 
 def figure_name(config: str) -> str:

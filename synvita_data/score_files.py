@@ -3,6 +3,7 @@
 `vqascores` says what the rows mean; here they are only cells with names.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,11 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .csv_text import read_table
 from .errors import SchemaError, ScoreError
 from .files import atomic_path
-from .schema import SCHEMA_VERSION, check_schema_version
+from .schema import check_schema_version
 from .weights import check_probability
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# Of score tables. 1.1 says which video was scored: `sha256`, `generator`, `sample`; readers of 1.0 pass over them.
+SCORES_VERSION = "1.1"
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Cells(NamedTuple):
@@ -34,6 +39,9 @@ class Cells(NamedTuple):
     videopath: Any
     caption: Any
     neg_caption: Any
+    sha256: Any
+    generator: Any
+    sample: Any
 
 
 REQUIRED = ("model", "neg_caption_score", "caption_score")
@@ -48,6 +56,8 @@ class ScoreRow:
         neg_caption_score, caption_score: probabilities in [0, 1]; see `ModelScore`.
         revision, method: of the model, and how it looked at the video.
         frame: index of the one frame that was scored, None for a mean over frames.
+        sha256: of the scored video's bytes, 64 lower-case hex digits.
+        generator, sample: what made the video, and which of its samples it is, from 1.
     """
 
     id: str
@@ -57,6 +67,9 @@ class ScoreRow:
     revision: str | None = None
     method: str | None = None
     frame: int | None = None
+    sha256: str | None = None
+    generator: str | None = None
+    sample: int | None = None
 
 
 def score_schema() -> "pa.Schema":
@@ -73,8 +86,12 @@ def score_schema() -> "pa.Schema":
             pa.field("frame", pa.int32()),  # null: mean over frames
             pa.field("neg_caption_score", score, nullable=False),
             pa.field("caption_score", score, nullable=False),
+            # Which video was scored; null where it is not known.
+            pa.field("sha256", text),
+            pa.field("generator", text),
+            pa.field("sample", pa.int32()),
         ],
-        metadata={"schema_version": SCHEMA_VERSION},
+        metadata={"schema_version": SCORES_VERSION},
     )
 
 
@@ -88,8 +105,8 @@ def write_scores(path: str | Path, rows: Iterable[ScoreRow]) -> int:
         How many rows were written.
 
     Raises:
-        ScoreError: an id or model is empty, a score NaN or outside [0, 1], or a row comes twice;
-            nothing is written and an older file stays as it was.
+        ScoreError: an id or model is empty, a score NaN or outside [0, 1], a digest or sample is none, or a
+            row comes twice; nothing is written and an older file stays as it was.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -111,7 +128,8 @@ def write_scores(path: str | Path, rows: Iterable[ScoreRow]) -> int:
 
 def _check_row(row: ScoreRow, seen: set[tuple[Any, ...]], path: Path) -> None:
     number = len(seen)
-    identity = (row.id, row.model, row.revision, row.method, row.frame)
+    video = (row.sha256, row.generator, row.sample)
+    identity = (row.id, row.model, row.revision, row.method, row.frame, *video)
     if not row.id or not row.model or (row.frame is not None and row.frame < 0):
         raise ScoreError(
             "a score does not say whose it is",
@@ -119,6 +137,16 @@ def _check_row(row: ScoreRow, seen: set[tuple[Any, ...]], path: Path) -> None:
             row=number,
             found=repr(row),
             expected="an id, a model, and a frame index or None",
+        )
+    if (row.sha256 is not None and not SHA256.fullmatch(row.sha256)) or (
+        row.sample is not None and row.sample < 1
+    ):
+        raise ScoreError(
+            "a score does not say which video it is of",
+            file=path,
+            row=number,
+            found=f"sha256 {row.sha256!r}, sample {row.sample!r}",
+            expected="64 lower-case hex digits and a sample from 1, or None",
         )
     if identity in seen:
         raise ScoreError(f"model {row.model} has two scores for one id", file=path, row=number, found=row.id)

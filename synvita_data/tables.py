@@ -5,6 +5,7 @@ only looks at annotations, scores and weights reads the Parquet columns it needs
 """
 
 import glob
+import json
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +70,15 @@ class BuiltDataset:
                 )
             found += hits
         return found
+
+    def record(self, config: str) -> dict[str, Any]:
+        """What `build.json` says of a config; {} where there is none, or none that can be read."""
+        try:
+            report = json.loads(self.filesystem.cat_file(posixpath.join(self.root, "build.json")))
+            found = report["configs"][config]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return dict(found) if isinstance(found, dict) else {}
 
     def read(self, config: str, split: str, columns: Sequence[str]) -> "pa.Table":
         """`columns` of one split as an Arrow table; nested columns may be named `a.b`."""

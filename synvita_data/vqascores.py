@@ -3,30 +3,81 @@
 Two forms are read. Our Parquet (written by `write_scores`) has `id, model, revision, method, frame,
 neg_caption_score, caption_score`. The long CSV has `row` (of the triplets file, from 0) or `id`,
 `model, neg_caption_score, caption_score`. Either may carry more: `videopath`, `caption` and
-`neg_caption` are then compared with those of the row that takes the scores. Columns stand in any
-order; a BOM, CRLF, and white space or capitals in column names do no harm.
+`neg_caption` are then compared with those of the row that takes the scores, and `sha256`, `generator`
+and `sample` with its synthetic video. Columns stand in any order; a BOM, CRLF, and white space or
+capitals in column names do no harm.
+
+A table may hold the scores of several synthetic videos of one row number or pair, if it says which is
+which. A row takes those that are of its own video; scores that name none are taken as they are, and
+whoever builds a dataset of them says so (`ScoreTable.bindings`).
 
 What is wrong with a whole file is raised when it is read. What is wrong with one row of the dataset (a
-score missing, NaN, outside [0, 1], given twice or for another caption, a model missing that other rows
-have) is raised when that row asks for its scores, so that a build quarantines the row and goes on.
+score missing, NaN, outside [0, 1], given twice, for another caption or of another video, a model missing
+that other rows have) is raised when that row asks for its scores, so that a build quarantines the row and goes on.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from .cell_text import given_text, id_text, read_number, read_whole_number
 from .errors import SchemaError, ScoreError
 from .schema import Triplet
-from .score_files import Cells, ScoreRow, read_cells, score_schema, write_scores
+from .score_files import SHA256, Cells, ScoreRow, read_cells, score_schema, write_scores
 from .weights import ModelScore, check_models, check_probability
 
-__all__ = ["Key", "ScoreRow", "ScoreTable", "read_scores", "score_schema", "write_scores"]
+__all__ = [
+    "Binding",
+    "Key",
+    "ScoreRow",
+    "ScoreTable",
+    "VideoIdentity",
+    "read_scores",
+    "score_schema",
+    "write_scores",
+]
 
 # What a score is filed under: a row id or pair id of the dataset, or a row number of the triplets file.
 Key = str | int
 T = TypeVar("T")
+# How a row's scores say that they are of its video: by the digest of its bytes, by generator and sample
+# (in columns, or in the row id that they are filed under), or not at all.
+Binding = Literal["sha256", "name", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoIdentity:
+    """Which synthetic video; None is not known, and agrees with everything.
+
+    Attributes:
+        sha256: of its bytes, 64 lower-case hex digits. generator: what made it.
+        sample: which of several made from one caption, from 1.
+    """
+
+    sha256: str | None = None
+    generator: str | None = None
+    sample: int | None = None
+
+    def agrees(self, other: "VideoIdentity") -> bool:
+        """Whether both may be one video: nothing that both know differs."""
+        pairs = (
+            (self.sha256, other.sha256),
+            (self.generator, other.generator),
+            (self.sample, other.sample),
+        )
+        return all(own is None or theirs is None or own == theirs for own, theirs in pairs)
+
+    def __str__(self) -> str:
+        named = (("sha256", self.sha256), ("generator", self.generator), ("sample", self.sample))
+        return ", ".join(f"{name} {value}" for name, value in named if value is not None) or "nothing"
+
+
+_UNKNOWN = VideoIdentity()
+OF_ANOTHER_VIDEO = "the scores are of another video"
+# Scores of one video under one key; a table that names no videos has one a key.
+_Slot = tuple[Key, VideoIdentity]
 
 
 class _Entry(NamedTuple):
@@ -42,6 +93,7 @@ class _Entry(NamedTuple):
     videopath: str | None
     caption: str | None
     neg_caption: str | None
+    video: VideoIdentity
 
 
 class ScoreTable:
@@ -50,18 +102,24 @@ class ScoreTable:
     Attributes:
         file: where it was read. rows: rows of the file.
         models: names of all models in it, sorted; a row of the dataset has all of them or none.
+        generators: names of all generators in it.
         duplicates: rows that repeat another one, score for score, and were left out.
+        bindings: row id -> how its scores name its video, of the rows that `for_row` found scores for.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.rows = 0
         self.models: tuple[str, ...] = ()
+        self.generators: set[str] = set()
         self.duplicates = 0
         self._entries: dict[Key, list[_Entry]] = {}
-        self._errors: dict[Key, ScoreError] = {}  # what was wrong with a key while reading
+        self.bindings: dict[str, Binding] = {}
+        self._errors: dict[_Slot, ScoreError] = {}  # what was wrong with a slot while reading
         self._frames: dict[str, int] = {}  # model -> frames that each row must have; 0 for means
+        self._several = False  # one key has scores of several generators or samples
         self._used: set[Key] = set()
+        self._used_slots: set[_Slot] = set()
 
     def __len__(self) -> int:
         """How many rows of the dataset (ids or row numbers) have scores."""
@@ -76,7 +134,8 @@ class ScoreTable:
         videopath: str | None = None,
         caption: str | None = None,
         neg_caption: str | None = None,
-        synthetic_videos: int = 1,
+        video: VideoIdentity = _UNKNOWN,
+        among: Sequence[VideoIdentity] = (),
     ) -> tuple[ModelScore, ...]:
         """Scores of one row, one entry a model, sorted by model; `()` if the table has none for it.
 
@@ -85,8 +144,9 @@ class ScoreTable:
                 triplets file (from 0, the header not counted).
             videopath, caption, neg_caption: of the row. Compared (white space around them apart) with
                 what the table says where it says so.
-            synthetic_videos: how many synthetic videos the row's pair has. With more than one, only
-                scores filed under the row id say which video they are of.
+            video: the row's synthetic video, as far as it is known, compared likewise.
+            among: all synthetic videos of the row's pair. Scores that could be of several of them are
+                those of none.
 
         Raises:
             ScoreError: the scores are of another video or caption, of an unknown one of several
@@ -96,39 +156,85 @@ class ScoreTable:
         if key is None:
             return ()
         self._used.add(key)
-        self._check_texts(key, videopath=videopath, caption=caption, neg_caption=neg_caption)
-        if synthetic_videos > 1 and key != row_id:
-            raise ScoreError(
-                "scores do not say which of several synthetic videos they are of",
-                file=self.file,
-                row=self._entries[key][0].line,
-                found=f"scores of {key!r}, {synthetic_videos} synthetic videos",
-                expected=f"scores with id {row_id!r}",
-                fix="File scores under the ids of the dataset's rows",
-            )
-        return self._resolve(key)
+        entries = self._entries_of(key, video)
+        if not entries:
+            return ()
+        self._used_slots.update((key, entry.video) for entry in entries)
+        self._check_texts(entries, videopath=videopath, caption=caption, neg_caption=neg_caption)
+        if key != row_id:
+            self._check_one_video(key, entries, video, among)
+        found = self._resolve(key, entries)
+        self.bindings[row_id] = _binding(entries, video, by_id=key == row_id)
+        return found
 
     def unused(self) -> list[Key]:
         """Ids and row numbers, in file order, that no call of `for_row` has matched so far."""
         return [key for key in self._entries if key not in self._used]
 
+    def of_other_videos(self) -> int:
+        """How many videos have scores under ids or row numbers that were asked for, but were not asked for."""
+        slots = {(key, entry.video) for key in self._used for entry in self._entries[key]}
+        return len(slots - self._used_slots)
+
     def problems(self) -> list[ScoreError]:
         """What is wrong with single rows, in file order: the errors that `for_row` would raise."""
         found = []
-        for key in self._entries:
-            try:
-                self._resolve(key)
-            except ScoreError as error:
-                found.append(error)
+        for key, entries in self._entries.items():
+            for video in dict.fromkeys(entry.video for entry in entries):
+                try:
+                    self._resolve(key, [entry for entry in entries if entry.video == video])
+                except ScoreError as error:
+                    found.append(error)
         return found
 
-    def _resolve(self, key: Key) -> tuple[ModelScore, ...]:
-        if key in self._errors:
-            raise self._errors[key]
+    def _entries_of(self, key: Key, video: VideoIdentity) -> list[_Entry]:
+        """The scores under `key` that may be of `video`.
+
+        Raises:
+            ScoreError: there are some, all of other videos; not so for a table that holds the scores of several
+                videos of one row, where this one may just not have been scored.
+        """
+        entries = self._entries[key]
+        own = [entry for entry in entries if entry.video.agrees(video)]
+        unknown_maker = self.generators and video.generator not in (None, *self.generators)
+        if own or (self._several and not unknown_maker):
+            return own
+        first = entries[0]
+        remade = replace(first.video, sha256=None).agrees(video)
+        raise ScoreError(
+            OF_ANOTHER_VIDEO + (": this one was made, or replaced, after the scoring" if remade else ""),
+            file=self.file,
+            row=first.line,
+            found=str(first.video),
+            expected=str(video),
+            fix="Score the videos again, or give the videos that were scored",
+        )
+
+    def _check_one_video(
+        self, key: Key, entries: Sequence[_Entry], video: VideoIdentity, among: Sequence[VideoIdentity]
+    ) -> None:
+        others = [
+            other
+            for other in among
+            if other != video and (other.sha256 is None or other.sha256 != video.sha256)
+        ]
+        if any(entry.video.agrees(other) for entry in entries for other in others):
+            raise ScoreError(
+                "scores do not say which of several synthetic videos they are of",
+                file=self.file,
+                row=entries[0].line,
+                found=f"scores of {key!r} and {entries[0].video}, {len(among)} synthetic videos",
+                expected=f"scores of {video}",
+                fix="File scores under the ids of the dataset's rows, or give the columns generator and sample, or sha256",
+            )
+
+    def _resolve(self, key: Key, entries: Sequence[_Entry]) -> tuple[ModelScore, ...]:
         by_model: dict[str, list[_Entry]] = {}
-        for entry in self._entries[key]:
+        for entry in entries:
+            if (key, entry.video) in self._errors:
+                raise self._errors[key, entry.video]
             by_model.setdefault(entry.model, []).append(entry)
-        line = self._entries[key][0].line
+        line = entries[0].line
         check_models(list(by_model), self.models, file=str(self.file), row=line)
         return tuple(self._mean_over_frames(model, by_model[model]) for model in sorted(by_model))
 
@@ -138,6 +244,8 @@ class ScoreTable:
         problem = None
         if len({(entry.revision, entry.method) for entry in entries}) > 1:
             problem = "under two revisions or methods"
+        elif len({entry.video for entry in entries}) > 1:
+            problem = "of several videos"
         elif len(entries) > 1 and any(entry.frame is None for entry in entries):
             problem = "both of single frames and as their mean"
         elif frames != self._frames[model]:
@@ -147,8 +255,11 @@ class ScoreTable:
                 f"model {model} has scores {problem}",
                 file=self.file,
                 row=first.line,
-                found=[(entry.revision, entry.method, entry.frame) for entry in entries],
-                expected="one mean, or as many frames as every other row, of one revision and method",
+                found=[(entry.revision, entry.method, entry.frame, str(entry.video)) for entry in entries],
+                expected="one mean, or as many frames as every other row, of one revision, method and video",
+                fix=None
+                if problem != "of several videos"
+                else "Give the videos with --synthetic, or name the generator with --config",
             )
         return ModelScore(
             model=model,
@@ -161,8 +272,8 @@ class ScoreTable:
     def _find(self, *keys: Key | None) -> Key | None:
         return next((key for key in keys if key is not None and key in self._entries), None)
 
-    def _check_texts(self, key: Key, **own: str | None) -> None:
-        for entry in self._entries[key]:
+    def _check_texts(self, entries: Iterable[_Entry], **own: str | None) -> None:
+        for entry in entries:
             for name, text in own.items():
                 said = getattr(entry, name)
                 if text is not None and said is not None and said != text.strip():
@@ -182,17 +293,18 @@ class ScoreTable:
             key = self._find(triplet.pair_id, triplet.row)
             if key is None:
                 continue
-            try:
-                self._check_texts(
-                    key,
-                    videopath=triplet.videopath,
-                    caption=triplet.caption,
-                    neg_caption=triplet.neg_caption,
-                )
-                right += 1
-            except ScoreError as error:
-                first_wrong = first_wrong or error
-                self._errors.setdefault(key, error)
+            for entry in self._entries[key]:
+                try:
+                    self._check_texts(
+                        [entry],
+                        videopath=triplet.videopath,
+                        caption=triplet.caption,
+                        neg_caption=triplet.neg_caption,
+                    )
+                    right += 1
+                except ScoreError as error:
+                    first_wrong = first_wrong or error
+                    self._errors.setdefault((key, entry.video), error)
         if first_wrong and not right:
             raise first_wrong
 
@@ -200,27 +312,36 @@ class ScoreTable:
         for line, cells in enumerate(rows):
             self.rows += 1
             key, entry = self._entry(line, cells)
+            if entry.video.generator is not None:
+                self.generators.add(entry.video.generator)
             entries = self._entries.setdefault(key, [])
-            before = next((e for e in entries if e[1:5] == entry[1:5]), None) if entries else None
+            before = None
+            if entries:
+                identity = (*entry[1:5], entry.video)
+                before = next((e for e in entries if (*e[1:5], e.video) == identity), None)
             if before is None:
                 entries.append(entry)
-            elif before[5:] == entry[5:]:
+            elif before[5:-1] == entry[5:-1]:
                 self.duplicates += 1
             else:
                 problem = ScoreError(
                     f"two rows contradict each other about model {entry.model}",
                     file=self.file,
                     row=line,
-                    found=f"{entry[5:]}, but {before[5:]} in row {before.line}",
+                    found=f"{entry[5:-1]}, but {before[5:-1]} in row {before.line}",
                     expected="one row for each id, model and frame",
                 )
-                self._errors.setdefault(key, problem)
+                self._errors.setdefault((key, entry.video), problem)
         counts: dict[str, dict[int, int]] = {}  # model -> frames -> rows that have so many
         for entries in self._entries.values():
-            own: dict[str, int] = {}
+            own: dict[tuple[str, VideoIdentity], int] = {}
             for entry in entries:
-                own[entry.model] = own.get(entry.model, 0) + (entry.frame is not None)
-            for model, frames in own.items():
+                of_one = (entry.model, entry.video)
+                own[of_one] = own.get(of_one, 0) + (entry.frame is not None)
+            if len(own) > 1:
+                named = {(video.generator, video.sample) for _, video in own}
+                self._several = self._several or len(named - {(None, None)}) > 1
+            for (model, _), frames in own.items():
                 tally = counts.setdefault(model, {})
                 tally[frames] = tally.get(frames, 0) + 1
         self.models = tuple(sorted(counts))
@@ -230,7 +351,9 @@ class ScoreTable:
         }
 
     def _entry(self, line: int, cells: Cells) -> tuple[Key, _Entry]:
-        own_id, row, model, revision, method, frame, neg_score, score, videopath, caption, neg_caption = cells
+        own_id, row, model, revision, method, frame, neg_score, score, videopath, caption, neg_caption, *named = (
+            cells
+        )
         model = self._read(line, given_text, model, "a model")
         key: Key | None = self._id(line, own_id)
         if key is None:
@@ -243,20 +366,39 @@ class ScoreTable:
                 found=f"id {own_id!r}, row {row!r}, model {cells.model!r}",
                 expected="an id or a row number, and a model",
             )
+        video = self._video(line, *named)
         return key, _Entry(
             line,
             model,
             _text(revision) if revision else None,
             _text(method) if method else None,
             None if frame is None or frame == "" else self._whole_number(line, "frame", frame),
-            self._score(line, key, model, "neg_caption_score", neg_score),
-            self._score(line, key, model, "caption_score", score),
+            self._score(line, (key, video), model, "neg_caption_score", neg_score),
+            self._score(line, (key, video), model, "caption_score", score),
             _text(videopath) if videopath else None,
             _text(caption) if caption else None,
             _text(neg_caption) if neg_caption else None,
+            video,
         )
 
-    def _score(self, line: int, key: Key, model: str, column: str, cell: Any) -> float:
+    def _video(self, line: int, sha256: Any, generator: Any, sample: Any) -> VideoIdentity:
+        """Which video a row says that it scored."""
+        if not sha256 and not generator and not sample and sample != 0:
+            return _UNKNOWN
+        digest = _text(sha256)
+        # A column with empty cells comes from pandas as floats.
+        number = self._whole_number(line, "sample", None if sample != sample else sample)
+        if number == 0 or (digest is not None and not SHA256.fullmatch(digest.lower())):
+            raise SchemaError(
+                "a score does not say which video it is of",
+                file=self.file,
+                row=line,
+                found=f"sha256 {digest!r}, sample {number!r}",
+                expected="64 hex digits, a sample from 1; or an empty cell",
+            )
+        return VideoIdentity(None if digest is None else digest.lower(), _text(generator), number)
+
+    def _score(self, line: int, slot: _Slot, model: str, column: str, cell: Any) -> float:
         """A cell as a probability; what is wrong with it waits for the row it belongs to."""
         value, what = math.nan, f"the {column} of model {model}"
         try:
@@ -267,7 +409,7 @@ class ScoreTable:
                 value = float(text) if infinite else read_number(text, what)
         except SchemaError as error:
             self._errors.setdefault(
-                key,
+                slot,
                 ScoreError(
                     error.problem,
                     file=self.file,
@@ -281,7 +423,7 @@ class ScoreTable:
             try:
                 check_probability(value, what, file=str(self.file), row=line)
             except ScoreError as error:
-                self._errors.setdefault(key, error)
+                self._errors.setdefault(slot, error)
         return value
 
     def _whole_number(self, line: int, name: str, cell: Any) -> int | None:
@@ -324,6 +466,15 @@ def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> 
     table._fill(read_cells(path))
     table._check_triplets(triplets or ())
     return table
+
+
+def _binding(entries: Sequence[_Entry], video: VideoIdentity, *, by_id: bool) -> Binding:
+    """How surely these scores are of `video`; the weakest of them counts."""
+    if video.sha256 is not None and all(entry.video.sha256 is not None for entry in entries):
+        return "sha256"
+    if by_id or all(entry.video.generator and entry.video.sample for entry in entries):
+        return "name"
+    return "nothing"
 
 
 def _text(cell: Any) -> str | None:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from synvita_data.errors import SchemaError, ScoreError, SynvitaError
-from synvita_data.schema import SCHEMA_VERSION, Triplet
-from synvita_data.vqascores import ScoreRow, read_scores, score_schema, write_scores
+from synvita_data.schema import Triplet
+from synvita_data.vqascores import ScoreRow, VideoIdentity, read_scores, score_schema, write_scores
 from synvita_data.weights import ModelScore, weigh
 
 HEADER = "row,videopath,model,neg_caption_score,caption_score"
@@ -91,10 +91,116 @@ def test_lookup_goes_from_row_id_to_pair_id_to_row_number(tmp_path):
 def test_scores_of_a_pair_with_several_synthetic_videos(tmp_path):
     path = parquet(tmp_path, [row(0), {**row(1), "id": "p1-gen-002"}])
     table = read_scores(path)
-    assert table.for_row("p1-gen-002", "p1", synthetic_videos=3)
-    assert table.for_row("p0-gen-001", "p0", synthetic_videos=1)
+    three = [VideoIdentity(None, "gen", sample) for sample in (1, 2, 3)]
+    assert table.for_row("p1-gen-002", "p1", video=three[1], among=three)
+    assert table.for_row("p0-gen-001", "p0", video=three[0], among=three[:1])
     with pytest.raises(ScoreError, match="which of several synthetic videos"):
-        table.for_row("p0-gen-001", "p0", synthetic_videos=3)
+        table.for_row("p0-gen-001", "p0", video=three[0], among=three)
+    twins = [VideoIdentity("a" * 64, "gen", sample) for sample in (1, 2)]
+    assert table.for_row("p0-gen-001", "p0", video=twins[0], among=twins)  # the same bytes
+
+
+A, B = "a" * 64, "b" * 64
+LONG = "row,model,neg_caption_score,caption_score,sha256,generator,sample"
+
+
+@pytest.mark.parametrize(
+    ("cells", "video", "binding"),
+    [
+        (f"{A},lavie,1", VideoIdentity(A, "lavie", 1), "sha256"),
+        (f"{A.upper()},,", VideoIdentity(A, "lavie", 1), "sha256"),
+        (f"{A},lavie,1", VideoIdentity(None, "lavie", 1), "name"),
+        (",lavie,01", VideoIdentity(A, "lavie", 1), "name"),
+        (",lavie,", VideoIdentity(A, "lavie", 1), "nothing"),
+        (",,1", VideoIdentity(A, "lavie", 1), "nothing"),
+        (",,", VideoIdentity(A, "lavie", 1), "nothing"),
+    ],
+)
+def test_scores_that_agree_with_the_video(tmp_path, cells, video, binding):
+    table = read_scores(write(tmp_path, LONG, f"0,m,0.5,0.25,{cells}"))
+    assert table.for_row("p-lavie-001", "p", 0, video=video) == (ModelScore("m", 0.5, 0.25),)
+    assert table.bindings == {"p-lavie-001": binding}
+
+
+@pytest.mark.parametrize(
+    ("cells", "found", "remade"),
+    [
+        (f"{B},,", f"sha256 {B}", True),
+        (f"{B},lavie,1", f"sha256 {B}, generator lavie, sample 1", True),
+        (",cogvideox,", "generator cogvideox", False),
+        (",,2", "sample 2", False),
+        (f"{A},lavie,2", f"sha256 {A}, generator lavie, sample 2", False),
+    ],
+)
+@pytest.mark.parametrize("key", ["id", "row"])
+def test_scores_that_contradict_the_video(tmp_path, cells, found, remade, key):
+    own = "p-lavie-001" if key == "id" else "4"
+    path = write(tmp_path, LONG.replace("row", key), f"{own},m,0.5,0.25,{cells}")
+    video = VideoIdentity(A, "lavie", 1)
+    with pytest.raises(ScoreError, match="row 0: the scores are of another video") as caught:
+        read_scores(path).for_row("p-lavie-001", "p", 4, video=video)
+    assert (caught.value.file, caught.value.found) == (str(path), found)
+    assert caught.value.expected == f"sha256 {A}, generator lavie, sample 1"
+    assert ("after the scoring" in caught.value.problem) == remade
+    assert caught.value.fix
+
+
+def test_a_table_of_several_generators_and_samples(tmp_path):
+    """By row number, one table serves every config; a video that it has no scores of is not scored."""
+    videos = [("lavie", 1), ("lavie", 2), ("cogvideox", 1)]
+    lines = [
+        f"{number},m,0.{number}{place},0,,{generator},{sample}"
+        for number in range(3)
+        for place, (generator, sample) in enumerate(videos)
+        if (number, place) != (2, 1)
+    ]
+    table = read_scores(write(tmp_path, LONG, *lines))
+    assert table.generators == {"lavie", "cogvideox"}
+    assert len(table) == 3
+    lavie = [VideoIdentity(f"{n}" * 64, "lavie", n) for n in (1, 2)]
+    for number in range(3):
+        for place in (0, 1):
+            found = table.for_row(
+                f"p{number}-lavie-00{place + 1}", None, number, video=lavie[place], among=lavie
+            )
+            expected = [] if (number, place) == (2, 1) else [float(f"0.{number}{place}")]
+            assert [score.neg_caption_score for score in found] == expected
+    assert table.of_other_videos() == 3
+    assert table.unused() == []
+    with pytest.raises(ScoreError, match="of several videos"):
+        table.for_row("p0", None, 0)
+    # What is wrong with one video's score is not the other's fault.
+    bad = read_scores(write(tmp_path, LONG, "0,m,nan,0,,lavie,1", "0,m,0.5,0,,lavie,2"))
+    with pytest.raises(ScoreError, match="is missing"):
+        bad.for_row("p", None, 0, video=lavie[0], among=lavie)
+    assert bad.for_row("p", None, 0, video=lavie[1], among=lavie) == (ModelScore("m", 0.5, 0.0),)
+
+
+def test_a_video_that_was_scored_again_takes_its_own_scores(tmp_path):
+    lines = [f"0,m,0.1,0,{A},,", f"0,m,0.9,0,{B},,", "0,other,0.5,0,,,"]
+    table = read_scores(write(tmp_path, LONG, *lines))
+    for sha256, score in ((A, 0.1), (B, 0.9)):
+        found = table.for_row("p", None, 0, video=VideoIdentity(sha256, "lavie", 1))
+        assert [(s.model, s.neg_caption_score) for s in found] == [("m", score), ("other", 0.5)]
+        assert table.bindings["p"] == "nothing"  # the other model's do not say
+
+
+@pytest.mark.parametrize("cells", ["abc,,", f"{A}0,,", ",,0", ",,-1", ",,first"])
+def test_what_names_no_video_is_an_error_of_the_file(tmp_path, cells):
+    with pytest.raises(SchemaError, match="row 1"):
+        read_scores(write(tmp_path, LONG, "0,m,0.5,0.5,,,", f"1,m,0.5,0.5,{cells}"))
+
+
+def test_columns_with_gaps_as_pandas_writes_them(tmp_path):
+    rows = [
+        row(0, sha256=A, generator="lavie", sample=2.0),
+        row(1, sha256=None, generator=None, sample=math.nan),
+    ]
+    table = read_scores(parquet(tmp_path, rows))
+    assert table.for_row("p0", video=VideoIdentity(A, "lavie", 2))
+    assert table.for_row("p1", video=VideoIdentity(A, "lavie", 2))
+    with pytest.raises(ScoreError, match="another video"):
+        table.for_row("p0", video=VideoIdentity(A, "lavie", 1))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +374,7 @@ def test_write_and_read_back(tmp_path):
     path = tmp_path / "deep" / "scores.parquet"
     assert write_scores(path, iter(SCORE_ROWS)) == 3
     stored = pq.read_table(path)
-    assert stored.schema.metadata[b"schema_version"].decode() == SCHEMA_VERSION
+    assert stored.schema.metadata[b"schema_version"].decode() == "1.1"
     assert stored.schema.equals(score_schema())
     assert stored.column_names == [
         "id",
@@ -278,6 +384,9 @@ def test_write_and_read_back(tmp_path):
         "frame",
         "neg_caption_score",
         "caption_score",
+        "sha256",
+        "generator",
+        "sample",
     ]
     assert stored.column("frame").to_pylist() == [0, 1, None]
     clip, llava = read_scores(path).for_row("p0")
@@ -311,6 +420,8 @@ def test_many_rows_pass_through_in_batches(tmp_path):
         (ScoreRow("", "m", 0.5, 0.5), "row 1: a score does not say whose"),
         (ScoreRow("p1", "", 0.5, 0.5), "row 1: a score does not say whose"),
         (ScoreRow("p1", "m", 0.5, 0.5, frame=-1), "row 1: a score does not say whose"),
+        (ScoreRow("p1", "m", 0.5, 0.5, sha256="A" * 64), "row 1: a score does not say which video"),
+        (ScoreRow("p1", "m", 0.5, 0.5, sample=0), "row 1: a score does not say which video"),
         (SCORE_ROWS[0], "two scores for one id"),
     ],
 )

@@ -30,6 +30,7 @@ class Chain:
     Attributes:
         samples: videos a contrast caption. overrides: `key=value` settings of the generator. generator_name:
             recorded for its videos; None for the model's own name.
+        prompt_too_long: see `generators.generate_videos`. on_prompts: told its line about such captions.
         models: VQA models by name (`vqascore.find_model`), `NAME@REVISION` for one of the Hub; none of them
             leaves scoring out.
         settings, score: how they look at videos; see `vqascore.score_videos`.
@@ -43,6 +44,7 @@ class Chain:
     samples: int = 1
     overrides: Sequence[str] = ()
     generator_name: str | None = None
+    prompt_too_long: str = "warn"
     models: Sequence[str] = ()
     settings: "VqaSettings | None" = None
     score: str | None = None
@@ -52,6 +54,7 @@ class Chain:
     devices: Sequence[str] | None = None
     retry_failed: bool = False
     on_standing: OnStanding | None = field(default=None, compare=False)
+    on_prompts: Callable[[str, int], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.workers < 1:
@@ -67,6 +70,8 @@ class Chain:
             "samples": self.samples,
             "overrides": tuple(self.overrides),
             "name": self.generator_name,
+            "prompt_too_long": self.prompt_too_long,
+            "on_prompts": self.on_prompts,
             **self._running,
         }
 

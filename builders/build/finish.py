@@ -24,6 +24,7 @@ from ..card import CARD_MARK, render_card
 from .report import (
     QUARANTINE_NAME,
     REPORT_NAME,
+    compare_scores,
     dump_json,
     merge_quarantine,
     merge_report,
@@ -91,11 +92,11 @@ def put_in_place(
     record: Mapping[str, Any],
     quarantine: Sequence[Mapping[str, Any]],
     files: Mapping[str, Path],
-) -> bool:
+) -> dict[str, Any] | None:
     """Make `files` the Parquet files of `OUT/config`, and renew card, report, quarantine and figure.
 
-    False when `files` are no longer there, because another build of equal inputs has put them in place
-    and tidied up.
+    The config's entry as it was written; None when `files` are no longer there, because another build of equal
+    inputs has put them in place and tidied up.
 
     Args:
         record: the config's entry of `build.json`.
@@ -106,7 +107,7 @@ def put_in_place(
     with _turn(work):
         check_place(out, config)
         if not all(path.is_file() for path in files.values()):
-            return False
+            return None
         fresh = work / f"fresh-{token_hex(4)}"
         fresh.mkdir()
         for name, path in files.items():
@@ -115,12 +116,28 @@ def put_in_place(
         # key missing, and puts everything in place again from the store.
         _swap(fresh, out / config, work)
         _draw(out, config, sorted(record["splits"]))
-        report = merge_report(read_report(out), config, record)
+        report = compare_scores(out, merge_report(read_report(out), config, record))
         write_atomic(out / "README.md", render_card(report))
         write_atomic(out / QUARANTINE_NAME, merge_quarantine(out, config, quarantine))
         write_atomic(out / REPORT_NAME, dump_json(report))
         _tidy(work, done=next(iter(files.values())))
-    return True
+    written: dict[str, Any] = report["configs"][config]
+    return written
+
+
+def renew_record(out: Path, config: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in report and card of a config that is up to date what is known by now of scores and prompts.
+
+    Rows are the same whether a score table names the videos or not, so their files stay.
+    """
+    with _turn(out / ".work"):
+        report = read_report(out) or {"configs": {}}
+        record = {**report["configs"][config], **entries}
+        report = compare_scores(out, {**report, "configs": {**report["configs"], config: record}})
+        write_atomic(out / "README.md", render_card(report))
+        write_atomic(out / REPORT_NAME, dump_json(report))
+    written: dict[str, Any] = report["configs"][config]
+    return written
 
 
 def _tidy(work: Path, done: Path) -> None:

@@ -7,13 +7,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from synvita_data import __version__
 from synvita_data.display import json_text
 from synvita_data.errors import SchemaError
+from synvita_data.inspection import scores_by_pair, shared_scores
 from synvita_data.places import without_own_places
 from synvita_data.schema import SCHEMA_VERSION
+from synvita_data.tables import local_config
+from synvita_data.vqascores import Binding
 
 from ..card import VIEWER_ROW_BYTES
 from .rows import Row
@@ -34,6 +37,7 @@ def config_record(
     quarantine: Sequence[Mapping[str, Any]],
     unmatched: Sequence[str],
     unused_scores: int,
+    scores: Mapping[str, Any],
     real_problems: Sequence[Mapping[str, Any]],
     real_doubts: Sequence[Mapping[str, Any]] = (),
     embed_real: bool,
@@ -44,6 +48,7 @@ def config_record(
         key: digest of all inputs; a build with the same key has nothing to do.
         shard_files: shard name -> `{"bytes", "sha256"}` of the file as written.
         quarantine: the rows left out; unmatched: files of synthetic videos that belong to no triplet.
+        unused_scores: entries of the score table that belong to no row. scores: of `scores_record`.
         real_problems: why files of real videos were refused; their rows stay, without them.
         real_doubts: what does not fit the names of files that were taken.
     """
@@ -73,7 +78,9 @@ def config_record(
         "mean_weight": sum(weights) / len(weights) if weights else None,
         "sources": dict(sorted(Counter(row.triplet.source for row in rows).items())),
         "generators": _generators(rows),
+        "prompts": prompts_record(rows),
         "scorers": _scorers(rows),
+        "scores": dict(scores),
         "unused_scores": unused_scores,
         "unmatched_videos": len(unmatched),
         "unmatched_videos_first": sorted(unmatched)[:UNMATCHED_SHOWN],
@@ -108,6 +115,27 @@ def merge_report(
         "synvita_data": __version__,
         "configs": dict(sorted(configs.items())),
     }
+
+
+def compare_scores(out: Path, report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report with `equal_scores` of each config: other config -> rows that have that one's scores too.
+
+    One video has one score, so scores that two generators share are those of another one's videos.
+    """
+    configs: dict[str, Any] = dict(report["configs"])
+    layout = {
+        config: local_config(out, config, sorted(record["splits"])) for config, record in configs.items()
+    }
+    known = {}
+    for config, dataset in layout.items():
+        try:
+            known[config] = scores_by_pair(dataset, config)
+        except (SchemaError, OSError):
+            continue  # another config, of another version or damaged: not this build's business
+    for config, own in known.items():
+        shared = {other: shared_scores(own, theirs) for other, theirs in known.items() if other != config}
+        configs[config] = {**configs[config], "equal_scores": {name: n for name, n in shared.items() if n}}
+    return {**report, "configs": configs}
 
 
 def read_report(out: Path) -> dict[str, Any] | None:
@@ -170,6 +198,28 @@ def _generators(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         name: {key: sorted(value) if isinstance(value, set) else value for key, value in entry.items()}
         for name, entry in sorted(found.items())
+    }
+
+
+def prompts_record(rows: Sequence[Row]) -> dict[str, int]:
+    """Of how many synthetic videos it is known how much of the caption the generator read, and where it was cut."""
+    known = [row.synthetic.prompt for row in rows if row.synthetic and row.synthetic.prompt]
+    return {"measured": len(known), "cut": sum("cut_at" in prompt for prompt in known)}
+
+
+def scores_record(rows: Sequence[Row], of_other_videos: int) -> dict[str, Any]:
+    """Whose scores they are: of videos that the rows have, and how the table says so, or of others.
+
+    Args:
+        of_other_videos: videos made from these rows' captions that the table has scores of, and no row has.
+    """
+    here = [row for row in rows if row.scores and row.synthetic is not None]
+    bound = Counter(row.binding for row in here)
+    return {
+        "with_video": len(here),
+        "without_video": sum(bool(row.scores) for row in rows) - len(here),
+        "video_named_by": {name: bound[name] for name in get_args(Binding)},
+        "of_other_videos": of_other_videos,
     }
 
 

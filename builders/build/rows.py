@@ -12,7 +12,7 @@ from typing import Any
 from synvita_data.captions import Span
 from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
-from synvita_data.vqascores import ScoreTable
+from synvita_data.vqascores import Binding, ScoreTable, VideoIdentity
 from synvita_data.weights import ModelScore, weight
 
 from ..sources import SyntheticVideo
@@ -46,6 +46,7 @@ class Row:
         synthetic: the synthetic video, None where there is none.
         real: the real video, None where it was not found.
         scores: one entry a VQA model, empty where nothing was scored. weight: None without scores.
+        binding: how the score table says that they are of the row's video.
         shared, neg_shared: spans kept in the caption and in the contrast caption.
     """
 
@@ -60,6 +61,7 @@ class Row:
     shared: tuple[Span, ...]
     neg_shared: tuple[Span, ...]
     granularity: str
+    binding: Binding = "nothing"
 
     def columns(self) -> dict[str, Any]:
         """All columns but the two videos, in the types of `schema.features()`."""
@@ -114,14 +116,19 @@ class Row:
         }
 
 
+def _identity(video: SyntheticVideo, generator: str | None) -> VideoIdentity:
+    return VideoIdentity(video.sha256, video.generator or generator, video.sample)
+
+
 def make_rows(
     triplets: Sequence[Triplet],
     videos: Sequence[Sequence[SyntheticVideo]],
-    samples_made: Sequence[int],
+    candidates: Sequence[Sequence[SyntheticVideo]],
     reals: Sequence[RealFile | None],
     scores: ScoreTable | None,
     *,
     generator: str | None,
+    config: str,
     weighting: str,
     spans: Callable[[str, str], tuple[list[Span], list[Span]]],
     granularity: str,
@@ -130,17 +137,25 @@ def make_rows(
     """One row a synthetic sample, or one without a video for a triplet that has none.
 
     Args:
-        triplets, videos, samples_made, reals: aligned; `videos[i]` are the usable samples made from
-            `triplets[i]`, `samples_made[i]` how many there were, `reals[i]` its real video if found.
+        triplets, videos, candidates, reals: aligned; `videos[i]` are the usable samples made from
+            `triplets[i]`, `candidates[i]` all there were, `reals[i]` its real video if found.
         scores: looked up by row id, then pair id, then row number of the triplets file. Scores that do
             not say which of several samples they are of cost their rows.
+        generator: of videos that do not name theirs. config: whose rows these are.
         spans: gives the shared spans of a caption and its contrast caption; `granularity` names it.
         quarantine: called with a row id and the error for a row that cannot be used.
     """
     rows = []
-    for triplet, samples, made, real in zip(triplets, videos, samples_made, reals, strict=True):
+    # A row without a video is one of the generator that the others are of.
+    makers = {video.generator or generator for samples in candidates for video in samples}
+    maker = next(iter(makers)) if len(makers) == 1 else None
+    if not makers and scores is not None and config in scores.generators:
+        maker = config
+    for triplet, samples, made, real in zip(triplets, videos, candidates, reals, strict=True):
         pair_id = triplet.pair_id
         shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
+        checked = {video.path: video for video in samples}
+        among = [_identity(checked.get(video.path, video), generator) for video in made]
         each: Sequence[SyntheticVideo | None] = samples or [None]
         for video in each:
             row_id = (
@@ -158,7 +173,8 @@ def make_rows(
                         videopath=triplet.videopath,
                         caption=triplet.caption,
                         neg_caption=triplet.neg_caption,
-                        synthetic_videos=max(1, made),
+                        video=_identity(video, generator) if video else VideoIdentity(None, maker, 1),
+                        among=among,
                     )
                 value = weight(found, weighting) if found else None
             except ScoreError as error:
@@ -177,6 +193,7 @@ def make_rows(
                     shared=tuple(shared),
                     neg_shared=tuple(neg_shared),
                     granularity=granularity,
+                    binding=scores.bindings[row_id] if scores is not None and found else "nothing",
                 )
             )
     return rows

@@ -25,14 +25,14 @@ from synvita_data.real_videos import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
 from synvita_data.store import Artefact, Claim, Store
 from synvita_data.store.settle import settle
-from synvita_data.vqascores import ScoreTable, read_scores
+from synvita_data.vqascores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
 
 from ..sources import FoundVideos, SyntheticVideo, open_source
 from ..triplets import TripletReader
 from .chain import find_models, score_found, table_of
-from .finish import check_place, finished_record, put_in_place
+from .finish import check_place, finished_record, put_in_place, renew_record
 from .options import BuildOptions
-from .report import config_record
+from .report import config_record, prompts_record, scores_record
 from .rows import RealFile, make_rows
 from .shards import Shard, plan_shards, shard_key_parts, write_shard
 from .videos import agreed, check_videos
@@ -91,10 +91,11 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     rows = make_rows(
         [triplets[i] for i in kept],
         [videos[i] for i in kept],
-        [len(found.of(triplets[i])) for i in kept],
+        [found.of(triplets[i]) for i in kept],
         [reals[i] for i in kept],
         scores,
         generator=options.config if options.synthetic else None,
+        config=options.config,
         weighting=options.weighting,
         spans=_spans(options),
         granularity=options.granularity_name,
@@ -112,6 +113,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
             fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
         )
+    others_scored = scores.of_other_videos() if scores else 0
     shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
     key = _plan_key(options, shards, quarantine)
     store = Store(work / "shards" / f"{options.config}-{key[:16]}")
@@ -132,14 +134,19 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             quarantine=quarantine,
             unmatched=found.unmatched,
             unused_scores=len(scores.unused()) if scores else 0,
+            scores=scores_record(rows, others_scored),
             real_problems=_published(finder.problems if finder else (), options),
             real_doubts=_published(finder.doubts if finder else (), options),
             embed_real=options.embed_real,
         )
         paths = {name: file.path for name, file in files.items()}
         published = [_without_root(entry, options) for entry in quarantine]
-        if put_in_place(options.out, options.config, record, published, paths):
-            return BuildResult(options.out, options.config, record, quarantine, was_up_to_date=False)
+        placed = put_in_place(options.out, options.config, record, published, paths)
+        if placed is not None:
+            return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
+    said = {"scores": scores_record(rows, others_scored), "prompts": prompts_record(rows)}
+    if any(done.get(name) != value for name, value in said.items()):
+        done = renew_record(options.out, options.config, said)
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
@@ -228,6 +235,12 @@ def _check_scores(
     """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside."""
     refused = [entry for entry in quarantine if entry["stage"] == "scores"]
     problem = None
+    of_others = [entry for entry in refused if entry["problem"].startswith(OF_ANOTHER_VIDEO)]
+    if of_others and len(of_others) >= len(scores.bindings):
+        raise ScoreError(
+            f"{of_others[0]['problem']}, and so are those of {len(of_others) - 1:,} rows more",
+            **{key: of_others[0].get(key) for key in ("file", "row", "found", "expected", "fix")},
+        )
     if len(scores.unused()) == len(scores):
         problem, found = "no row of the dataset found its scores there", list(scores.unused()[:3])
     elif beyond := [key for key in scores.unused() if isinstance(key, int) and key >= rows]:

@@ -62,6 +62,26 @@ def fetch_settings(repo: str, revision: str | None) -> tuple[Path, str]:
     return folder, folder.name
 
 
+def fetch_tokenizers(repo: str, commit: str) -> Path:
+    """A local folder with the tokenizers of a Hub repository, which are small.
+
+    Raises:
+        SourceError: the Hub cannot be reached and they are not cached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        patterns = ["model_index.json", "tokenizer*/*", "processor*/*"]
+        return Path(snapshot_download(repo, revision=commit, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise SourceError(
+            "the model's tokenizers cannot be fetched",
+            file=f"{repo}@{commit}",
+            found=str(error).splitlines()[0],
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, None where there is no file. Raises SourceError for anything else."""
     try:

@@ -57,6 +57,9 @@ class CommandGenerator:
             return self.recipe.seed(job[0], SEED_BITS)
         return hash_seed([self.recipe.name, self.recipe.revision, _identity(job)], SEED_BITS)
 
+    def encoders(self) -> None:
+        """Not known: a program may read captions as it likes."""
+
     def open_worker(self, root: str, out: str, device: str | None) -> Worker:
         """A worker that runs the program; the program itself starts with each job."""
         from .command_worker import CommandWorker

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from synvita_data.engine import JobReport, Shard, Standing, run_job
-from synvita_data.errors import SourceError, SynvitaError
+from synvita_data.errors import CaptionError, SourceError, SynvitaError
 from synvita_data.schema import Triplet
 from synvita_data.store import Store
 
 from ..triplets import TripletReader
 from .job import GenerateJob
-from .output import STORE, bind, check_free, publish
+from .output import STORE, bind, check_free, known_prompts, publish
 from .plan import plan_jobs
-from .recipe import make_requests, refuse_long_names
+from .prompt_length import DEFAULT, OnTooLong, PromptLengths, told
+from .recipe import Request, make_requests, refuse_long_names
 from .registry import open_generator
 
 
@@ -34,9 +35,11 @@ def generate_videos(
     limit: int | None = None,
     retry_failed: bool = False,
     verify: Literal["sizes", "contents"] = "sizes",
+    prompt_too_long: OnTooLong = DEFAULT,
     on_bad: Callable[[SynvitaError], None] | None = None,
     on_progress: Callable[[Standing], None] | None = None,
     devices: Sequence[str] | None = None,
+    on_prompts: Callable[[str, int], None] | None = None,
 ) -> JobReport:
     """One mp4 a contrast caption and sample in `out`, with a manifest; continues where a run stopped.
 
@@ -47,6 +50,11 @@ def generate_videos(
         triplets: annotation file, or triplets that are read already. split, source: for files that do not say.
         spec, overrides, name: see `open_generator`.
         samples: videos a contrast caption.
+        prompt_too_long: what to do about captions of which the generator's text encoders would cut the end:
+            `warn` makes them and says so, in the manifest too; `quarantine` leaves them out; `error` raises before
+            anything is made. What is made, and under which key, does not depend on it.
+        on_prompts: called once, before anything is made, with a line about such captions and their number, or
+            with why they could not be measured and 0.
         on_bad: called with the error of each row of the file that cannot be used; it is also kept in
             `OUT/quarantine.jsonl`.
         engine, workers, address, shard, limit, retry_failed, verify, on_progress, devices: see `run_job`.
@@ -56,6 +64,7 @@ def generate_videos(
 
     Raises:
         SourceError: no such generator, a setting it cannot use, or a folder with other things in it.
+        CaptionError: captions are too long, and `prompt_too_long` is `error`.
         SynvitaError: the annotation file as a whole cannot be read. What `run_job` raises.
     """
     if samples < 1:
@@ -72,7 +81,8 @@ def generate_videos(
     cache = out / ".work" / "weights.json" if out.is_dir() or not out.exists() else None
     generator = open_generator(spec, overrides, name=name, cache=cache)
     bind(out, generator.recipe)
-    requests = tuple(make_requests(triplets, samples))
+    lengths = PromptLengths(generator.encoders, known_prompts(out))
+    requests, refused = _fitting(make_requests(triplets, samples), lengths, prompt_too_long, on_prompts)
     job = GenerateJob(generator, requests, out.resolve(), plan_jobs(out, generator, requests))
     store = Store(job.root)
     check_free(out, store, (request.name for request in job.requests), job.needs)
@@ -90,5 +100,43 @@ def generate_videos(
             devices=devices,
         )
     finally:  # also of a run that was stopped
-        if unread or (out / STORE).is_dir():
-            publish(out, store, unread)
+        if unread or refused or (out / STORE).is_dir():
+            publish(out, store, [*unread, *refused], lengths.of)
+
+
+def _fitting(
+    requests: list[Request],
+    lengths: PromptLengths,
+    mode: OnTooLong,
+    on_prompts: Callable[[str, int], None] | None,
+) -> tuple[tuple[Request, ...], list[SynvitaError]]:
+    """The requests to be made, and the errors of those that are set aside because a caption is too long.
+
+    Raises:
+        CaptionError: there is one, and `mode` is `error`.
+    """
+    if mode not in get_args(OnTooLong):
+        raise SourceError(
+            "captions that are too long cannot be treated so",
+            found=mode,
+            expected=", ".join(get_args(OnTooLong)),
+        )
+    too_long = lengths.too_long(requests)
+    if too_long and mode == "error":
+        first = too_long[0]
+        raise CaptionError(
+            told(too_long, len(requests), mode),
+            file=first.file,
+            row=first.row,
+            found=first.found,
+            expected=first.expected,
+            fix=first.fix,
+        )
+    if on_prompts is not None and too_long:
+        on_prompts(told(too_long, len(requests), mode), len(too_long))
+    elif on_prompts is not None and lengths.unknown is not None:
+        on_prompts(f"prompts: not measured, {lengths.unknown}", 0)
+    if mode == "warn":
+        return tuple(requests), []
+    aside = {error.request.name for error in too_long}
+    return tuple(request for request in requests if request.name not in aside), list(too_long)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synvita_data.engine import Worker
 from synvita_data.errors import SourceError
@@ -18,6 +18,9 @@ from .pipeline_settings import pipeline_settings
 from .pipelines import single_needs
 from .presets import Preset
 from .recipe import Recipe, Request
+
+if TYPE_CHECKING:
+    from .prompt_length import PromptEncoder
 
 WEIGHTS = "lavie_base.pt"
 BASE = "stable-diffusion-v1-4"
@@ -57,6 +60,15 @@ class LaVieGenerator:
     def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a request."""
         return single_needs(self.recipe, requests)
+
+    def encoders(self) -> "list[PromptEncoder]":
+        """Of the pipeline's tokenizers, with the lengths that it gives them."""
+        from transformers import CLIPTokenizer
+
+        from .prompt_length import pipeline_encoders
+
+        tokenizer = CLIPTokenizer.from_pretrained(Path(self.folder) / BASE / "tokenizer")
+        return pipeline_encoders({"tokenizer": tokenizer}, PIPELINE, self.recipe.settings)
 
     def open_worker(self, root: str, out: str, device: str | None) -> Worker:
         """Load the model on `device`."""

@@ -155,13 +155,19 @@ def check_free(
                 )
 
 
-def publish(out: Path, store: Store, unread: Iterable[SynvitaError] = ()) -> int:
+def publish(
+    out: Path,
+    store: Store,
+    unread: Iterable[SynvitaError] = (),
+    prompts: Callable[[str], Mapping[str, Any] | None] = lambda caption: None,
+) -> int:
     """Put every finished video in its place and write manifest and quarantine anew; how many there are.
 
     Runs that end at the same moment take turns, so that the last one sees all.
 
     Args:
         unread: rows of the annotation file that no request could be made of.
+        prompts: caption -> how much of it the generator reads, None where that is not known.
     """
     with publishing_turn(out / ".work"):
         _tidy(out)
@@ -178,6 +184,8 @@ def publish(out: Path, store: Store, unread: Iterable[SynvitaError] = ()) -> int
                 elif path not in lines:
                     paths.add(path)
                     row = {**fields, "config": public_config(fields["config"]), "sha256": digest}
+                    if (prompt := prompts(fields["caption"])) is not None:
+                        row["prompt"] = dict(prompt)
                     lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
             place_videos(out, record, paths)
 
@@ -257,20 +265,32 @@ def _tidy(out: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def known_prompts(out: Path) -> dict[str, dict[str, Any]]:
+    """Caption -> how much of it the generator reads, as an earlier run noted it in the manifest."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in _manifest_rows(out):
+        if isinstance(row.get("prompt"), dict) and isinstance(row.get("caption"), str):
+            found[row["caption"]] = row["prompt"]
+    return found
+
+
 def _manifest_digests(out: Path) -> dict[str, Any]:
     """Path -> SHA-256 in a manifest of our own writing (`bind` has refused any other)."""
+    return {str(row["path"]): row.get("sha256") for row in _manifest_rows(out) if "path" in row}
+
+
+def _manifest_rows(out: Path) -> Iterator[dict[str, Any]]:
     try:
         text = (out / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {}
-    digests = {}
+        return
     for line in text.splitlines():
         try:
             row = json.loads(line)
-            digests[str(row["path"])] = row.get("sha256")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except ValueError:
             continue  # it is about to be written anew
-    return digests
+        if isinstance(row, dict):
+            yield row
 
 
 def _differences(found: Any, expected: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synvita_data.engine import Worker
 from synvita_data.errors import SourceError
@@ -13,6 +13,7 @@ from synvita_data.errors import SourceError
 from .checkpoints import (
     component_configs,
     fetch_settings,
+    fetch_tokenizers,
     folder_revision,
     local_or_hub,
     read_json,
@@ -20,6 +21,9 @@ from .checkpoints import (
 )
 from .pipeline_settings import pipeline_settings
 from .recipe import Recipe, Request, request_key
+
+if TYPE_CHECKING:
+    from .prompt_length import PromptEncoder
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,17 @@ class PipelineGenerator:
     def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a request."""
         return single_needs(self.recipe, requests)
+
+    def encoders(self) -> "list[PromptEncoder]":
+        """Of the pipeline's tokenizers, with the lengths that it gives them."""
+        from .prompt_length import load_tokenizers, pipeline_encoders
+
+        folder = Path(self.checkpoint)
+        if self.commit is not None:
+            folder = fetch_tokenizers(self.checkpoint, self.commit)
+        index = read_json(folder / "model_index.json") or {}
+        settings = self.recipe.settings
+        return pipeline_encoders(load_tokenizers(folder, index), str(settings["pipeline"]), settings)
 
     def open_worker(self, root: str, out: str, device: str | None) -> Worker:
         """Load the pipeline on `device`."""

@@ -8,12 +8,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from synvita_data.engine import Worker
 from synvita_data.errors import SynvitaError
 from synvita_data.schema import Triplet
 from synvita_data.store import work_key
+
+if TYPE_CHECKING:
+    from .prompt_length import PromptEncoder
 
 VIDEO = "video.mp4"
 # Raise it when an equal request would be made into another file.
@@ -93,6 +96,9 @@ class Generator(Protocol):
 
     def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """Key -> the requests that are made together (one, unless a program is given many at a time)."""
+
+    def encoders(self) -> "Sequence[PromptEncoder] | None":
+        """What reads the captions, without its weights; None where that is not known."""
 
     def open_worker(self, root: str, out: str, device: str | None) -> Worker:
         """Load model or program. `root` is the store's folder, `out` where finished videos appear."""

@@ -88,11 +88,20 @@ class GeneratedSource:
             if isinstance(line, SourceError):
                 raise line
             sample = line.sample or 1
-            if (line.id, sample) in wanted:
+            # Made by an earlier build that did not mind.
+            cut = self.making.get("prompt_too_long") == "quarantine" and "cut_at" in (line.prompt or {})
+            if (line.id, sample) in wanted and not cut:
                 path = resolve_under(self.folder, line.path)
                 found.videos.setdefault(line.id, []).append(
                     SyntheticVideo(
-                        path, sample, line.generator, line.revision, line.seed, line.config, line.sha256
+                        path,
+                        sample,
+                        line.generator,
+                        line.revision,
+                        line.seed,
+                        line.config,
+                        line.sha256,
+                        line.prompt,
                     )
                 )
         for videos in found.videos.values():

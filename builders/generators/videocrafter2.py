@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synvita_data.engine import Worker
 from synvita_data.errors import SourceError
@@ -19,6 +19,9 @@ from .pipeline_settings import pipeline_settings
 from .pipelines import single_needs
 from .presets import Preset
 from .recipe import Recipe, Request
+
+if TYPE_CHECKING:
+    from .prompt_length import PromptEncoder
 
 WEIGHTS = ("model.ckpt", "base_512_v2/model.ckpt", "model.safetensors")
 TOKENIZER = "tokenizer"
@@ -61,6 +64,14 @@ class VideoCrafter2Generator:
     def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a request."""
         return single_needs(self.recipe, requests)
+
+    def encoders(self) -> "list[PromptEncoder]":
+        """Of the pipeline's tokenizers, with the lengths that it gives them."""
+        from .prompt_length import pipeline_encoders
+        from .videocrafter2_parts import tokenizer_from
+
+        tokenizer = tokenizer_from(Path(self.folder) / TOKENIZER)
+        return pipeline_encoders({"tokenizer": tokenizer}, PIPELINE, self.recipe.settings)
 
     def open_worker(self, root: str, out: str, device: str | None) -> Worker:
         """Load the model on `device`."""

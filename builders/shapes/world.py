@@ -94,10 +94,10 @@ def make_shapes(
             path = made.synthetic / _synthetic_name(triplet, sample)
             encode_mp4(made_clip.pixels, made_clip.fps, path)
             manifest.append(_manifest_line(triplet, sample, path, made_clip, synthetic))
-            scores += _score(triplet, sample if samples > 1 else None, path)
+            scores += _score(triplet, sample, path, by_row=samples == 1)
     write_atomic(made.triplets, triplets_csv(world))
     key = "row" if samples == 1 else "id"
-    columns = (key, "videopath", "model", "neg_caption_score", "caption_score")
+    columns = (key, "videopath", "model", "neg_caption_score", "caption_score", "sha256", "sample")
     # Model by model, as published score tables are.
     order = [model.name for model in VQA_MODELS]
     by_model = sorted(scores, key=lambda row: order.index(str(row[2])))
@@ -106,16 +106,18 @@ def make_shapes(
     return made
 
 
-def _score(triplet: Triplet, sample: int | None, path: Path) -> Iterator[tuple[object, ...]]:
+def _score(triplet: Triplet, sample: int, path: Path, *, by_row: bool) -> Iterator[tuple[object, ...]]:
     """One row a scorer, of the clip's own pixels as they were encoded."""
     from synvita_data.video import FramePolicy, decode
 
     count, rule = VQA_FRAMES
     frames = decode(path, FramePolicy(count=count, rule=rule)).pixels
     means = score_frames(frames, [triplet.neg_caption, triplet.caption]).mean(axis=1)
-    key = triplet.row if sample is None else make_row_id(triplet.pair_id, GENERATOR, sample)
+    key = triplet.row if by_row else make_row_id(triplet.pair_id, GENERATOR, sample)
+    video = (sha256_file(path), sample)
     for model, (neg_caption_score, caption_score) in zip(VQA_MODELS, means, strict=True):
-        yield key, triplet.videopath, model.name, f"{neg_caption_score:.9f}", f"{caption_score:.9f}"
+        scores = (f"{neg_caption_score:.9f}", f"{caption_score:.9f}")
+        yield key, triplet.videopath, model.name, *scores, *video
 
 
 def _synthetic_name(triplet: Triplet, sample: int) -> str:

@@ -133,7 +133,9 @@ class FolderSource:
                     fix="Number the samples of a pair from 1",
                 )
             found.videos.setdefault(slot[0], []).append(
-                SyntheticVideo(path, slot[2], slot[1], line.revision, line.seed, line.config, line.sha256)
+                SyntheticVideo(
+                    path, slot[2], slot[1], line.revision, line.seed, line.config, line.sha256, line.prompt
+                )
             )
 
     def _slots(self, match: Match) -> list[_Slot]:

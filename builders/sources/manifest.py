@@ -29,6 +29,7 @@ class ManifestRow:
     seed: int | None = None
     config: Mapping[str, Any] | None = None
     sha256: str | None = None
+    prompt: Mapping[str, Any] | None = None
 
 
 def read_manifest(path: Path) -> Iterator[ManifestRow | SourceError]:
@@ -81,6 +82,8 @@ def _parse(line: str, row: int) -> ManifestRow:
         seed=seed,
         config=None if config is None else public_config(config),
         sha256=sha256,
+        # Manifests of others may call something else so: the caption's text, as a rule.
+        prompt=prompt if isinstance(prompt := record.get("prompt"), dict) and "tokens" in prompt else None,
     )
 
 

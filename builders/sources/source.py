@@ -20,6 +20,8 @@ class SyntheticVideo:
         seed: of its noise. config: its settings, JSON-ready.
         sha256: of the file's bytes, 64 lower-case hex digits, as whoever made the file noted it. It is
             not checked here: whoever reads the bytes hashes them anyway.
+        prompt: how much of the contrast caption the generator read: `tokens`, `limits` and, where its end was
+            cut, `cut_at`, each by text encoder.
         A value that nothing names is None.
     """
 
@@ -30,6 +32,7 @@ class SyntheticVideo:
     seed: int | None = None
     config: Mapping[str, Any] | None = None
     sha256: str | None = None
+    prompt: Mapping[str, Any] | None = None
 
 
 @dataclass

@@ -27,6 +27,7 @@ class VqaRow(NamedTuple):
     Attributes:
         id: of the dataset's row. video: the file. sha256: of its bytes, 64 hex digits, when it was checked.
         caption: t^r. neg_caption: t^s, which the video was made from.
+        generator, sample: what made the video, and which of its samples it is; for the score table only.
         other_stream, other_times: whether its stream, and which ways of telling the times of its frames, are others
             than before rules were mended, see `synvita_data.video.rules`.
     """
@@ -36,6 +37,8 @@ class VqaRow(NamedTuple):
     sha256: str
     caption: str
     neg_caption: str
+    generator: str | None = None
+    sample: int | None = None
     other_stream: bool = False
     other_times: tuple[str, ...] = ()
 

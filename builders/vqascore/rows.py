@@ -69,7 +69,8 @@ def plan_rows(
         videos = found.of(triplet)
         plan.without_video += not videos
         for video in videos:
-            row_id = make_row_id(triplet.pair_id, video.generator or generator, video.sample)
+            maker = video.generator or generator
+            row_id = make_row_id(triplet.pair_id, maker, video.sample)
             if row_id in seen:  # a pair that the annotations have twice
                 continue
             seen.add(row_id)
@@ -84,6 +85,8 @@ def plan_rows(
                         state,
                         triplet.caption,
                         triplet.neg_caption,
+                        generator=maker,
+                        sample=video.sample,
                         other_stream=takes_other_stream(video.path),
                         other_times=tuple(way for way in times if takes_other_times(video.path, way)),
                     )

@@ -60,6 +60,9 @@ def score_rows(job: VqaScoreJob, score: str) -> Iterator[ScoreRow]:
                 revision=job.model.revision,
                 method=method,
                 frame=frame,
+                sha256=row.sha256,
+                generator=row.generator,
+                sample=row.sample,
             )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .generate import EngineName
+from .generate import EngineName, PromptTooLong
 
 if TYPE_CHECKING:
     from synvita_data.builders.build import BuildResult
@@ -65,6 +65,10 @@ def build(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the generator: steps=25, …"),
     ] = None,
+    prompt_too_long: Annotated[
+        PromptTooLong,
+        typer.Option(help="Captions that the generator would cut: make them and say so, leave out, or stop."),
+    ] = PromptTooLong.warn,
     vqa_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,6 +108,7 @@ def build(
         from synvita_data.builders.shapes import write_triplets
 
         triplets = write_triplets(str(triplets).removeprefix("shapes:"), out / ".work" / "triplets")
+    prompts: list[tuple[str, int]] = []
     with Progress("building") as progress:
         options = BuildOptions(
             triplets=triplets,
@@ -125,12 +130,14 @@ def build(
             chain=Chain(
                 samples=samples,
                 overrides=tuple(settings or ()),
+                prompt_too_long=prompt_too_long.value,
                 models=tuple(vqa_model or ()),
                 engine="ray" if engine is EngineName.ray else "local",
                 workers=workers,
                 address=address,
                 retry_failed=retry_failed,
                 on_standing=progress.follow,
+                on_prompts=lambda *told: prompts.append(told),
             ),
         )
         counted: dict[str, int] = {}
@@ -140,7 +147,10 @@ def build(
             progress.at(counted[stage], total, stage)
 
         result = build_dataset(options, advance)
-    print_result(Terminal(), result, time.monotonic() - started)
+    terminal = Terminal()
+    for line, _ in prompts:
+        terminal.line(line)
+    print_result(terminal, result, time.monotonic() - started)
     made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS
     failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
     if failed and (made_here or vqa_model):
@@ -157,6 +167,8 @@ def _config_name(synthetic: str | None) -> str:
 
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
+    from synvita_data.builders.notes import prompt_notes, score_notes
+
     record = result.record
     dropped = record["triplets"]
     covered = record["coverage"]
@@ -166,9 +178,16 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
         f"triplets ({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
     )
     videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
+    here = record.get("scores", {}).get("with_video", scored)
+    of_them = "" if here == scored else f", {here:,} of them with their synthetic video"
     terminal.line(
-        f"{videos:,} synthetic videos embedded · {scored:,} rows with VQAScores · {found:,} real videos found",
+        f"{videos:,} synthetic videos embedded · {scored:,} rows with VQAScores{of_them} · "
+        f"{found:,} real videos found",
     )
+    for note in score_notes(record):
+        terminal.line(f"scores: {note}", style="yellow")
+    for note in prompt_notes(record):
+        terminal.line(f"prompts: {note}", style="yellow")
     if record["unmatched_videos"]:
         first = ", ".join(record["unmatched_videos_first"][:3])
         terminal.line(

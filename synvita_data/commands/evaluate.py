@@ -144,6 +144,11 @@ def evaluate(
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:  # before long work
         check_texts(Text(caption) for _, rows in read for caption in rows.captions)
+    cut_texts = getattr(scorer, "cut_texts", None)
+    if cut_texts is not None:
+        for each, rows in read:
+            if told := cut_texts(rows.captions):
+                _say(f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}")
     for each, rows in read:
         check_measurable(each, rows, partial=bool(options["partial"]))
     for each, rows in read:
@@ -274,6 +279,8 @@ def _run(
             "bootstrap": _bootstrap(options),
         },
     )
+    if found.texts_cut:
+        _say(f"{found.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
     frames = found.frames if scorer.frames else None
     if doubts := getattr(resolve, "doubts", ()):
         from ..display import write
@@ -307,6 +314,12 @@ def _now() -> str:
     from datetime import UTC, datetime
 
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _say(line: str) -> None:
+    from ..display import Terminal
+
+    Terminal().line(line, style="yellow")
 
 
 def _report(result: "Result", path: Path) -> None:

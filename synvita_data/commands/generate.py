@@ -14,6 +14,14 @@ class EngineName(StrEnum):
     ray = "ray"
 
 
+class PromptTooLong(StrEnum):
+    """What becomes of captions of which the generator would cut the end."""
+
+    error = "error"
+    warn = "warn"
+    quarantine = "quarantine"
+
+
 def generate(
     triplets: Annotated[
         Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet.")
@@ -49,6 +57,10 @@ def generate(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read and decode finished videos first; make bad ones again.")
     ] = False,
+    prompt_too_long: Annotated[
+        PromptTooLong,
+        typer.Option(help="Captions that the generator would cut: make them and say so, leave out, or stop."),
+    ] = PromptTooLong.warn,
     split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
     source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
 ) -> None:
@@ -63,6 +75,7 @@ def generate(
     from ..progress import Progress
 
     unread: list[SynvitaError] = []
+    prompts: list[tuple[str, int]] = []
     with Progress("generating") as progress:
         report = generate_videos(
             triplets,
@@ -80,13 +93,16 @@ def generate(
             verify="contents" if verify else "sizes",
             split=split,
             source=source,
+            prompt_too_long=prompt_too_long.value,
+            on_prompts=lambda *told: prompts.append(told),
             on_bad=unread.append,
             on_progress=progress.follow,
         )
     terminal = Terminal()
-    for line in report.lines():
+    for line in (*report.lines(), *(line for line, _ in prompts)):
         terminal.line(line)
     if unread:
         terminal.line(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}")
     terminal.line(f"{out}/manifest.jsonl · synvita build --synthetic folder:{out}")
-    raise typer.Exit(report.exit_status)
+    set_aside = prompt_too_long is PromptTooLong.quarantine and any(count for _, count in prompts)
+    raise typer.Exit(report.exit_status or int(set_aside))

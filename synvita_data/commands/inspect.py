@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..inspection import Inspection
+    from ..tables import BuiltDataset
 
 
 def inspect(
@@ -41,12 +42,39 @@ def inspect(
     for name in names:
         inspection = inspect_dataset(opened, name, split)
         terminal.show(summary_table(inspection, is_default=name == opened.default))
+        for note in _notes(opened, inspection):
+            terminal.line(f"scores: {note}", style="yellow")
         figure = difference_figure(inspection)
         if figure is None:
             terminal.line("No VQAScores in this config: no figure.", style="dim")
         else:
             png, svg = save_figure(figure, folder / figure_name(name))
             terminal.line(f"Figure: {png} and {svg.name}", style="dim")
+
+
+def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
+    """Whose videos the scores are of: counted in the tables, and what `build.json` adds."""
+    from synvita_data.builders.notes import score_notes
+
+    from ..inspection import scores_by_pair, shared_scores
+
+    config, total = inspection.config, inspection.total
+    record = opened.record(config)
+    if set(inspection.splits) != set(opened.configs[config]) or not record:  # it counts whole configs
+        record = {}
+    scores = record.get("scores") or {
+        "with_video": total.scored_here,
+        "without_video": total.scored - total.scored_here,
+        "video_named_by": {"sha256": 0, "name": 0, "nothing": 0},
+        "of_other_videos": 0,
+    }
+    own = scores_by_pair(opened, config)
+    shared = {
+        other: shared_scores(own, scores_by_pair(opened, other))
+        for other in opened.configs
+        if own and other not in (config, "all")
+    }
+    return score_notes({"scores": scores, "equal_scores": {name: n for name, n in shared.items() if n}})
 
 
 def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SynvitaError, VideoError
+from ..text_length import read_length
 from ..video import FramePolicy, Frames
 from .decode_ahead import decode_ahead
 from .device import one_cpu_thread, pick_device, torch_dtype
@@ -27,7 +28,7 @@ class ClipScorer:
 
     Frames of one video are embedded in one batch and each text alone, on a CPU by one thread, so that a
     score does not depend on what else is scored, in which order, or by how many processes. A text longer
-    than the model takes is cut, and counted in `details["texts_cut"]`.
+    than the model takes is cut, and counted in `details["texts_cut"]`; `cut_texts` says which.
 
     Args:
         name: Hub id or folder of a model with `get_image_features` and `get_text_features`.
@@ -101,6 +102,18 @@ class ClipScorer:
                 frame_indices=frames.indices,
                 details={"backend": frames.backend, "texts_cut": sum(cut for _, cut in embedded)},
             )
+
+    def cut_texts(self, captions: Iterable[str]) -> list[str]:
+        """What is told of each caption that is longer than the model takes: how long, and where it is cut."""
+        told = []
+        for caption in dict.fromkeys(captions):
+            tokens, kept = read_length(self._processor.tokenizer, caption, self._max_length)
+            if kept is not None:
+                told.append(
+                    f"{tokens} tokens, where the model reads {self._max_length}: cut at character {kept}, before "
+                    f"{caption[kept : kept + 60].strip()!r}"
+                )
+        return told
 
     def _embed_frames(self, frames: Frames) -> np.ndarray:
         """float32 [T, D], each of length 1."""

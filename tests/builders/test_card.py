@@ -70,13 +70,41 @@ def test_the_text_says_what_the_report_says():
     card = render_card({"configs": {"lavie": record(1234, videos=1200, scored=1100)}}, "owner/set")
     assert "1,234 rows in 1 config, 1,200 synthetic videos" in card
     assert re.search(r"\| action \| 1,233 \| 0 \|", card)
-    assert re.search(r"\| with VQAScores \| 1,100 \| 1,234 \|", card)
+    assert re.search(r"\| with VQAScores, of whose videos was not recorded \| 1,100 \| 1,234 \|", card)
     assert "1,239 triplets were read, 2 exact duplicates dropped, 3 rows quarantined" in card
     assert "mean weight 0.2500" in card
     assert 'load_dataset("owner/set", revision="v0.1.0")' in card
     assert '{"steps": 50}' in card
     assert "clip-flant5-xxl | not recorded" in card
     assert "vqascore-difference-lavie.png" in card
+
+
+def test_scores_of_videos_that_are_not_here_are_told_apart():
+    scores = {
+        "with_video": 3,
+        "without_video": 1097,
+        "video_named_by": {"sha256": 1, "name": 0, "nothing": 2},
+        "of_other_videos": 7,
+    }
+    built = {**record(1234, videos=5, scored=1100), "scores": scores, "equal_scores": {"cogvideox": 900}}
+    card = render_card({"configs": {"lavie": built}})
+    assert "| with a synthetic video and VQAScores | 3 | 1,234 |" in card
+    assert "| with VQAScores of a video that is not here | 1,097 | 1,234 |" in card
+    assert "| 1,100 | 1,234 |" not in card
+    for sentence in (
+        "1,097 of 1,100 scored rows have no synthetic video here",
+        "not bound to a video in 2 of 3 scored rows",
+        "scores of 7 other videos of these rows' captions",
+        "900 rows have the same scores as in config cogvideox",
+        "caption on the videos that were scored (3 rows here have a synthetic video)",
+    ):
+        assert sentence in card
+    whole = {**scores, "without_video": 0, "of_other_videos": 0}
+    whole["video_named_by"] = {"sha256": 3, "name": 0, "nothing": 0}
+    quiet = render_card({"configs": {"lavie": {**built, "scores": whole, "equal_scores": {}}}})
+    assert "**Scores:**" not in quiet
+    assert "not here" not in quiet
+    assert "caption on the synthetic video." in quiet
 
 
 def test_what_is_not_known_is_said_to_be_unknown():

@@ -358,6 +358,24 @@ class TestClip:
         assert record.pop("run")["videos_reused"] == 0
         assert again == record
 
+    def test_captions_that_are_cut_are_said(self, clip, root, tmp_path, synvita):
+        from small_annotations import ssv2_pairs, write_csv
+
+        long = "Covering " + "something with " * 90 + "a lid"
+        pairs = [
+            (video, long if n % 3 == 0 else text, match)
+            for n, (video, text, match) in enumerate(ssv2_pairs())
+        ]
+        path = write_csv(tmp_path / "pairs.csv", pairs, ("videopath", "caption", "match"))
+        found = synvita(*self.arguments(clip, path, root, tmp_path / "r", "--frames", 2))
+        assert found[0] == 0
+        told = " ".join(" ".join(map(str, found[1:])).split())
+        assert "1 captions are longer than the model reads, first:" in told
+        assert "where the model reads 77: cut at character" in told
+        assert "6 texts of videos are longer than the model reads" in told
+        record = json.loads(next((tmp_path / "r").glob("tiny*/ssv2-temporal.json")).read_text())
+        assert record["texts_cut"] == 6
+
     def test_missing_and_unreadable_videos(self, clip, annotations, root, tmp_path, synvita):
         (root / "videos/11.mp4").unlink()
         whole = (root / "videos/14.mp4").read_bytes()

@@ -130,6 +130,21 @@ def test_scores_are_those_of_the_stock_model(request, videos, name, padding, lon
     assert len(np.unique(found["t:0"].scores)) == 3
 
 
+def test_which_texts_are_cut_and_where(clip):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(clip)
+    scorer = open_scorer(str(clip))
+    caption = " ".join(["a dog runs"] * 60) + " and sleeps"
+    whole = tokenizer(caption, truncation=False)["input_ids"]
+    (told,) = scorer.cut_texts(["a dog runs", caption, caption])
+    assert f"{len(whole)} tokens, where the model reads 77: cut at character " in told
+    place = int(told.split("character ")[1].split(",")[0])
+    assert tokenizer(caption[:place])["input_ids"] == [*whole[:76], whole[-1]]
+    assert repr(caption[place : place + 60].strip()) in told
+    assert scorer.cut_texts(["a dog runs"]) == []
+
+
 def test_a_score_does_not_depend_on_company_order_or_threads(clip, videos):
     import torch
 

@@ -14,7 +14,7 @@ from synvita_data.builders.sources import open_source
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SourceError
 from synvita_data.schema import MISALIGNMENTS, Triplet
-from synvita_data.vqascores import read_scores
+from synvita_data.vqascores import VideoIdentity, read_scores
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,10 @@ def test_several_samples_are_scored_by_row_id(tmp_path):
     assert len({line["seed"] for line in lines}) == len({line["sha256"] for line in lines}) == 4
     table = read_scores(world.vqascores)
     assert len(table) == 4
-    assert all(len(table.for_row(line["id"], synthetic_videos=2)) == 3 for line in lines)
+    for line in lines:
+        video = VideoIdentity(line["sha256"], line["generator"], int(line["path"][-7:-4]))
+        assert len(table.for_row(line["id"], video=video)) == 3
+    assert set(table.bindings.values()) == {"sha256"}
 
 
 def test_the_source_renders_the_same_clips_once(world, tmp_path):

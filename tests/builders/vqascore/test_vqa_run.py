@@ -1,5 +1,6 @@
 """`score_videos` and its job with tiny real models: tables, faults, sharing of work, real videos."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -40,6 +41,9 @@ def test_a_table_of_every_frame_and_model_that_build_takes(inputs, models, tmp_p
     assert [row["model"] for row in rows] == ["clip_flant5"] * 20 + ["llava"] * 20
     assert [row["frame"] for row in rows] == MIDPOINTS * 10
     assert {row["revision"] for row in rows[:20]} == {models[0].revision}
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs.videos]
+    assert [row["sha256"] for row in rows[:20:4]] == digests
+    assert {(row["generator"], row["sample"]) for row in rows} == {("lavie", 1)}
     assert rows[0]["method"] == (
         "reference score; vicuna prompt; pad preprocessing; 4 segment-midpoints frames, pyav; float32"
     )
@@ -67,7 +71,9 @@ def test_a_table_of_every_frame_and_model_that_build_takes(inputs, models, tmp_p
         )
     )
     assert dataset.record["coverage"]["vqascores"] == [5, 5]
+    assert dataset.record["scores"]["video_named_by"] == {"sha256": 5, "name": 0, "nothing": 0}
     assert dataset.quarantine == []
+    assert "**Scores:**" not in (tmp_path / "dataset/README.md").read_text()
 
 
 def test_scores_are_the_models_own(inputs, models, tmp_path):
