@@ -112,7 +112,8 @@ def _use(name: str, base: Mapping[str, Any]) -> str:
 
 def _data(data: Mapping[str, Any]) -> str:
     version = {k: v for k, v in data.items() if k != "counts" and v is not None}
-    lines = ["## Data", "", *(f"- {key}: `{value}`" for key, value in version.items()), ""]
+    shown = {k: ", ".join(v) if isinstance(v, list) else v for k, v in version.items()}
+    lines = ["## Data", "", *(f"- {key}: `{value}`" for key, value in shown.items()), ""]
     lines += ["| rows | |", "|---|---|"]
     lines += [f"| {key.replace('_', ' ')} | {value:,} |" for key, value in data["counts"].items()]
     return "\n".join(lines)

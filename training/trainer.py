@@ -109,6 +109,7 @@ class SynViTATrainer(Trainer):
             way=args.way,
             consistency=args.consistency,
             explains=args.explains,
+            frozen_dropout=args.frozen_dropout,
         )
         if args.compile_layers:
             alignment.compile_layers()

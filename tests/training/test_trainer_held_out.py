@@ -93,7 +93,9 @@ def test_the_loss_is_that_of_one_step_over_all(checkpoint, tmp_path, normalisati
     for key in shared:
         assert measures[f"eval_{key}"] == pytest.approx(logged[key], rel=1e-5)
     # Eq. 7 of the terms, with the weights of these arguments.
-    terms = {name: measures[f"eval_loss/{name}"] for name in ("real", "synthetic", "consistency", "explanation")}
+    terms = {
+        name: measures[f"eval_loss/{name}"] for name in ("real", "synthetic", "consistency", "explanation")
+    }
     assert min(terms.values()) > 0.01
     total = terms["real"] + terms["synthetic"] + 0.35 * terms["consistency"] + 0.6 * terms["explanation"]
     assert measures["eval_loss"] == pytest.approx(total, rel=1e-5)
