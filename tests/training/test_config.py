@@ -50,7 +50,7 @@ def test_the_command_line(tmp_path):
     line = (
         f"--output_dir {tmp_path} --scr_weight 0.01 --weighting product --answer_loss token-and-end --frames 4 "
         "--use_synthetic false --prompt question --tune language-model --report_to none --use_cpu true "
-        "--gradient_checkpointing true"
+        "--gradient_checkpointing true --misalignments flip action --frozen_dropout true"
     )
     (config,) = HfArgumentParser(SynViTAConfig).parse_args_into_dataclasses(line.split())
     assert (config.scr_weight, config.weighting, config.answer_loss) == (0.01, "product", "token-and-end")
@@ -61,6 +61,8 @@ def test_the_command_line(tmp_path):
         "language-model",
     )
     assert config.gradient_checkpointing
+    assert config.frozen_dropout
+    assert config.misalignments == ["flip", "action"]
 
 
 def test_no_warning_for_checkpointing_by_its_old_name(tmp_path, recwarn):
@@ -85,6 +87,8 @@ def test_names_known_elsewhere():
         ({"scr_weight": float("inf")}, ["scr_weight", "inf"]),
         ({"nle_share": 1.5}, ["nle_share", "1.5"]),
         ({"nle_weight": -1}, ["nle_weight"]),
+        ({"misalignments": ["verb"]}, ["misalignment", "'verb'", "action, attribute, count"]),
+        ({"misalignments": []}, ["misalignment", "[]"]),
         ({"lora_r": 0}, ["lora_r", "0"]),
         ({"lora_dropout": 1.0}, ["lora_dropout"]),
         ({"frames": 0}, ["frames"]),
