@@ -8,6 +8,7 @@ from synvita_data.errors import SynvitaError
 from synvita_data.lcs import GRANULARITIES
 from synvita_data.training import SynViTAConfig
 from synvita_data.training import config as module
+from synvita_data.training.plan import DataOptions
 
 
 def make(tmp_path, **changes):
@@ -164,3 +165,23 @@ def test_what_the_data_is_told(tmp_path):
     assert options.masked_text == "remove"
     assert make(tmp_path).data_options(Counted()).frames is None
     assert make(tmp_path, data_seed=9).data_options(Counted()).seed == 9
+
+    # Each field is handed on, at a value that is not its default.
+    changed = {
+        "weighting": "product",
+        "granularity": "token",
+        "masked_text": "remove",
+        "use_synthetic": False,
+        "nle_share": 0.25,
+        "seed": 7,
+        "max_unreadable": 0.5,
+        "misalignments": ["flip", "action"],
+    }
+    options = make(tmp_path, scr_weight=0.0, frames=3, **changed).data_options(Counted())
+    expected = DataOptions(
+        **changed, use_scr=False, frames=FramePolicy(count=3, rule="linspace")
+    )  # of which none is left at its default
+    assert options == expected
+    for field in dataclasses.fields(DataOptions):
+        assert getattr(options, field.name) != field.default, field.name
+    assert options.misalignments == ("action", "flip")
