@@ -258,8 +258,9 @@ def _check(columns: Mapping[str, list[Any]], name: str) -> None:
 
 def _misalignments(cells: Sequence[Any], name: str) -> list[str | None]:
     """Names of the class numbers of a built dataset (or names as they are); None for null and −1, which are unknown."""
-    known: dict[Any, str | None] = dict(enumerate(MISALIGNMENTS)) | {each: each for each in MISALIGNMENTS}
-    known |= {None: None, -1: None}
+    known: dict[Any, str | None] = {None: None, -1: None}
+    for number, kind in enumerate(MISALIGNMENTS):
+        known[number] = known[kind] = kind
     read = []
     for row, value in enumerate(cells):
         if isinstance(value, bool) or not isinstance(value, int | str | None) or value not in known:

@@ -71,7 +71,9 @@ def join_officially(annotations: Annotations, form: str, place: Ints, scores: Fl
     several = np.zeros(len(first), bool)
     several[[text for text, _ in further]] = True
     unwelcome = several if form != "retrieval" else np.bincount(place, minlength=len(first)) > 1
-    groups = np.unique(annotations.group_code[unwelcome[annotations.pair]]) if form != "entailment" else []
+    groups: Ints = np.zeros(0, np.int64)
+    if form != "entailment":
+        groups = np.unique(annotations.group_code[unwelcome[annotations.pair]])
     return OfficialJoin(
         rows=np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int64),
         scores=np.concatenate([*values, np.zeros(0)]),
