@@ -89,9 +89,6 @@ def damaged() -> bytes:
     """A clip whose damage only decoding every frame shows."""
     import tempfile
 
-    from synvita_data.errors import VideoError
-    from synvita_data.video import check_video
-
     still = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     moving = np.concatenate([np.roll(still, 3 * n, axis=2) for n in range(40)])
     with tempfile.TemporaryDirectory() as folder:
@@ -99,15 +96,11 @@ def damaged() -> bytes:
         whole = (Path(folder) / "clip.mp4").read_bytes()
     with av.open(BytesIO(whole)) as container:
         spans = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size > 60]
+    # In nearly every packet: of a single damaged one FFmpeg's threads do not always tell.
+    damaged_ones = bytearray(whole)
     for position, size in spans[3:]:
-        data = bytearray(whole)
-        data[position + 40 : position + size] = b"\xff" * (size - 40)
-        check_video(bytes(data))
-        try:
-            check_video(bytes(data), decode_all=True)
-        except VideoError:
-            return bytes(data)
-    raise AssertionError("no damage of these packets shows when they are decoded")
+        damaged_ones[position + 40 : position + size] = b"\xff" * (size - 40)
+    return bytes(damaged_ones)
 
 
 def test_a_check_that_decodes_every_frame_finds_more():
