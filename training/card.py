@@ -115,7 +115,8 @@ def _use(name: str, base: Mapping[str, Any]) -> str:
 
 def _data(data: Mapping[str, Any]) -> str:
     version = {k: v for k, v in data.items() if k != "counts" and v is not None}
-    lines = ["## Data", "", *(f"- {markdown(key)}: {code(value)}" for key, value in version.items()), ""]
+    shown = {k: ", ".join(v) if isinstance(v, list) else v for k, v in version.items()}
+    lines = ["## Data", "", *(f"- {markdown(key)}: {code(value)}" for key, value in shown.items()), ""]
     counts = [[markdown(key.replace("_", " ")), f"{value:,}"] for key, value in data["counts"].items()]
     lines.append(table(["rows", ""], counts))
     return "\n".join(lines)

@@ -14,11 +14,12 @@ from synvita_data.alignment import WAYS, Family
 from synvita_data.alignment.model import ATTENTION
 from synvita_data.errors import SynvitaError
 from synvita_data.prompts import PROMPTS
+from synvita_data.schema import MISALIGNMENTS
 from synvita_data.weights import WEIGHTINGS
 
 from .masks import MASKED_TEXT
 from .objective import ANSWER_LOSSES, NORMALISATIONS
-from .plan import DataOptions
+from .plan import DataOptions, checked_misalignments
 
 # As in `lcs.GRANULARITIES`, which needs rapidfuzz to import.
 GRANULARITIES = ("word", "token", "released")
@@ -47,14 +48,15 @@ class SynViTAConfig(TrainingArguments):
     scr_weight: float = field(
         default=1.0,
         metadata={
-            "help": "λ of L_scr in Eq. 7; 0 leaves it out. Paper: 1.0 (Video-LLaVA), 0.01 (mPLUG-Owl)."
+            "help": "λ of L_scr in Eq. 7; 0 leaves it out. Paper: 1.0 (Video-LLaVA), 0.01 (mPLUG-Owl); its released "
+            "code: 1.0."
         },
     )
     weighting: str | None = _choice(
         None,
         WEIGHTINGS,
         "ω of the synthetic video, computed from the dataset's VQAScores; by default its column `weight`. "
-        "Paper: product (Video-LLaVA), difference (mPLUG-Owl, Eq. 4).",
+        "Paper: product (Video-LLaVA), difference (mPLUG-Owl, Eq. 4); its released code: difference.",
     )
     normalisation: str = _choice(
         "paper",
@@ -93,6 +95,13 @@ class SynViTAConfig(TrainingArguments):
         default=True,
         metadata={"help": "Train on synthetic videos; without them this is VideoCon. Paper: true."},
     )
+    misalignments: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": f"Kinds of contrast to train on, a list of {', '.join(MISALIGNMENTS)}; rows of other kinds are left "
+            "out. Default: all rows. Paper: all; one alone in Table 2."
+        },
+    )
     max_unreadable: float = field(
         default=0.05,
         metadata={
@@ -122,7 +131,7 @@ class SynViTAConfig(TrainingArguments):
         "packed",
         TRAINING_WAYS,
         "packed: one sequence a video with its texts as branches; plain: one sequence a pair, 3.8 times the work for "
-        "the same numbers. Paper: plain.",
+        "the same numbers where no dropout acts (packed texts share one draw for their prefix). Paper: plain.",
     )
     tune: str = _choice(
         "lora",
@@ -136,7 +145,14 @@ class SynViTAConfig(TrainingArguments):
         default=None,
         metadata={
             "help": "Regular expression of the adapted modules' names; by default the model family's: q, k, v, o, gate, "
-            "up and down projections of the language model. Paper: those."
+            "up and down projections of the language model. Paper: those of attention; its released code: all seven."
+        },
+    )
+    frozen_dropout: bool = field(
+        default=False,
+        metadata={
+            "help": "Keep the dropout of frozen parts behind the vision tower in training (mPLUG-Owl's abstractor: 0.1), "
+            "as the released code does; otherwise a frozen part is in evaluation mode. Paper: not said."
         },
     )
     feature_cache: str | None = field(
@@ -209,6 +225,7 @@ class SynViTAConfig(TrainingArguments):
             seed=self.seed if self.data_seed is None else self.data_seed,
             frames=frames,
             max_unreadable=self.max_unreadable,
+            misalignments=checked_misalignments(self.misalignments),
         )
 
     def _check_own(self) -> None:
@@ -233,6 +250,7 @@ class SynViTAConfig(TrainingArguments):
                     found=repr(value),
                     expected=f"a number from {low:g}" + ("" if math.isinf(high) else f" to {high:g}"),
                 )
+        checked_misalignments(self.misalignments)
         for name in ("lora_r", "lora_alpha", "frames"):
             value = getattr(self, name)
             if not (value is None and name == "frames") and (not isinstance(value, int) or value < 1):

@@ -93,7 +93,7 @@ class TripletData(Dataset[TrainingTriplet]):
         self._quarantine = None if quarantine is None else Quarantine(quarantine, self.name)
         # Shared with the workers: for each row of the dataset, bit k for an unreadable video k of VIDEOS, and
         # bit 2 where another triplet took its place.
-        self._marks = torch.zeros(len(self._rows.rows), dtype=torch.uint8).share_memory_()
+        self._marks = torch.zeros(self._rows.total, dtype=torch.uint8).share_memory_()
         self._recall()
 
     def __len__(self) -> int:

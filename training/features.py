@@ -137,12 +137,13 @@ def fill_feature_cache(
     return FillReport(len(videos), **count)
 
 
+def is_behind_the_tower(name: str) -> bool:
+    """Whether a module or parameter of this name reads the tower's features: they do not depend on it."""
+    return any(part in name for part in _BEHIND)
+
+
 def _tower_parameters(model: AlignmentModel) -> list[tuple[str, torch.nn.Parameter]]:
-    return [
-        (name, parameter)
-        for name, parameter in model.named_parameters()
-        if not any(part in name for part in _BEHIND)
-    ]
+    return [(name, own) for name, own in model.named_parameters() if not is_behind_the_tower(name)]
 
 
 def _moving(names: list[str]) -> SynvitaError:

@@ -15,8 +15,9 @@ from synvita_data.errors import SynvitaError
 
 from .data import TripletData
 from .evaluation_pairs import EvaluationPairs
-from .objective import Counts, Terms, combine, mean_scores, pair_sums
+from .objective import Counts, Terms, combine, mean_scores
 from .order import unfailed
+from .tally import batch_sums
 from .triplet import TEXTS, VIDEOS, TrainingTriplet
 
 if TYPE_CHECKING:
@@ -72,9 +73,8 @@ def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float
             if batch["filler"]:
                 continue
             if triplets:
-                terms = trainer.terms(output)
-                own = torch.stack([value.double() for value in terms.named().values()])
-                own = torch.cat([own, pair_sums(output.log_odds, output.scored).flatten().to(own.device)])
+                # To the CPU first: not every device has fp64. The scores of this batch are fetched anyway.
+                own = batch_sums(trainer.terms(output), output.log_odds, output.scored).cpu().double()
                 sums = own if sums is None else sums + own
                 counts += trainer.counts({"triplets": items, "filler": False})
                 for item, log_odds in zip(items, output.log_odds[:, 0, :2], strict=True):
@@ -109,20 +109,19 @@ def _items(rows: Sequence[Any]) -> dict[str, Any]:
 
 
 def _losses(trainer: "SynViTATrainer", sums: Tensor | None, counts: Counts) -> dict[str, float]:
-    device = trainer.args.device
     if sums is None:  # this process had fillers only
-        sums = torch.zeros(4 + 16, dtype=torch.float64, device=device)
-    sums = trainer.summed(sums.to(device))
-    counts = Counts.from_tensor(trainer.summed(counts.tensor(device)))
+        sums = torch.zeros(4 + 16, dtype=torch.float64)
+    sums = trainer.summed_on_cpu(sums)
+    counts = Counts.from_tensor(trainer.summed(counts.tensor(trainer.args.device)))
     loss, parts = combine(
-        Terms(*sums[:4].cpu()),
+        Terms(*sums[:4]),
         counts,
         normalisation=trainer.args.normalisation,
         scr_weight=trainer.args.scr_weight,
         nle_weight=trainer.args.nle_weight,
     )
     named = {f"loss/{name}": float(value) for name, value in parts.named().items()}
-    return {"loss": float(loss), **named, **mean_scores(sums[4:].cpu().view(2, 2, 4))}
+    return {"loss": float(loss), **named, **mean_scores(sums[4:].view(2, 2, 4))}
 
 
 def _gathered(trainer: "SynViTATrainer", scores: _Scores) -> _Scores:

@@ -11,6 +11,7 @@ from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, Pr
 from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 
+from .features import is_behind_the_tower
 from .objective import ANSWER_LOSSES, RIGHT_ANSWERS, Supervision, right_answers, token_losses, two_way_losses
 from .triplet import TEXTS, VIDEOS, TrainingTriplet
 
@@ -47,6 +48,7 @@ class TripletModule(nn.Module):
         alignment: the model, its adapters in place.
         answer_loss: of ANSWER_LOSSES. way: `packed` or `plain`.
         consistency: whether L_scr is taken. explains: whether explanations are trained on.
+        frozen_dropout: whether dropout acts in frozen parts behind the vision tower (`SynViTAConfig.frozen_dropout`).
 
     Raises:
         TokenizerError: `token-and-end` with a tokenizer that has no end token.
@@ -64,6 +66,7 @@ class TripletModule(nn.Module):
         way: str = "packed",
         consistency: bool = True,
         explains: bool = True,
+        frozen_dropout: bool = False,
     ) -> None:
         super().__init__()
         self.alignment = alignment
@@ -71,12 +74,16 @@ class TripletModule(nn.Module):
         self.way = way
         self.consistency = consistency
         self.explains = explains
-        # Modules outside of the language model without a trained weight. In a tuple: they are no children of this one.
+        # Modules outside of the language model without a trained weight, which stay in evaluation mode: what they
+        # make of a video does not change from epoch to epoch, nor with the way. In a tuple: they are no children of
+        # this one.
         language = set(map(id, alignment.family.language_model.modules()))
         self._frozen_parts = tuple(
             module
-            for module in alignment.family.model.modules()
-            if id(module) not in language and not any(p.requires_grad for p in module.parameters())
+            for name, module in alignment.family.model.named_modules()
+            if id(module) not in language
+            and not any(p.requires_grad for p in module.parameters())
+            and not (frozen_dropout and is_behind_the_tower(name))
         )
         if answer_loss == "token-and-end":
             _ = alignment.prompter.end_id
@@ -160,7 +167,8 @@ class TripletModule(nn.Module):
         return _placed(losses, pairs, count * 4).view(count, 2, 2)
 
     def train(self, mode: bool = True) -> "TripletModule":
-        """Training mode for what is trained; a frozen part (vision tower, projector) stays in evaluation mode."""
+        """Training mode for what is trained; a frozen part (vision tower, projector, abstractor) stays in evaluation
+        mode, and its dropout off, unless `frozen_dropout` was asked for."""
         super().train(mode)
         if mode:
             for part in self._frozen_parts:

@@ -303,16 +303,19 @@ def combine(
 
 
 def pair_sums(log_odds: Tensor, scored: Tensor) -> Tensor:
-    """Sums and numbers of f for logs: fp64 [2, 2, 4], to be added over batches and processes.
+    """Sums and numbers of f of one batch, for logs: fp32 (fp64 of fp64) [2, 2, 4], on the scores' device.
+
+    Those of many batches and processes are added on the CPU in fp64, which not every device has (`tally`).
 
     Args:
-        log_odds: [N, 2, 4]. scored: bool [N, 2, 4], which of them were computed (`Supervision.needed`).
+        log_odds: [N, 2, 4].
+        scored: bool [N, 2, 4], which of them were computed (`Supervision.needed`).
 
     Returns:
         [0]: Σ f of each pair of a video and a text. [1]: how many.
     """
-    f = log_odds.detach().double().sigmoid()
-    return torch.stack([torch.where(scored, f, 0.0).sum(0), scored.sum(0).double()])
+    f = _at_least_fp32(log_odds.detach()).sigmoid()
+    return torch.stack([torch.where(scored, f, 0.0).sum(0), scored.sum(0).to(f.dtype)])
 
 
 def mean_scores(sums: Tensor) -> dict[str, float]:

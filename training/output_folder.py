@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +124,22 @@ def write_started(folder: Path, recipe: Recipe, data: Mapping[str, Any]) -> None
 
 
 def data_identity(
-    version: Mapping[str, Any], triplets: Iterable[PlannedTriplet], counts: Mapping[str, int]
+    version: Mapping[str, Any],
+    triplets: Iterable[PlannedTriplet],
+    counts: Mapping[str, int],
+    misalignments: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What a run trains on, to be compared when it goes on: an order of triplets means the same ones only then.
 
     Args:
-        version: of `dataset_version`. triplets: as planned. counts: of their rows.
+        version: of `dataset_version`.
+        triplets: as planned.
+        counts: of their rows.
+        misalignments: kinds of contrast that the rows were chosen by; None for all rows.
 
     Returns:
-        `version`; `triplets`, the SHA-256 of what each of them trains, in their order; `counts`.
+        `version`; `triplets`, the SHA-256 of what each of them trains, in their order; `counts`; and `misalignments`
+        where rows were chosen by them.
     """
     digest = hashlib.sha256()
     for triplet in triplets:
@@ -150,7 +157,8 @@ def data_identity(
             triplet.end,
         )
         digest.update(json.dumps(own, default=str).encode() + b"\n")
-    return {"version": _plain(version), "triplets": digest.hexdigest(), "counts": dict(counts)}
+    identity = {"version": _plain(version), "triplets": digest.hexdigest(), "counts": dict(counts)}
+    return identity if misalignments is None else {**identity, "misalignments": list(misalignments)}
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
@@ -172,6 +180,12 @@ def check_data(folder: Path, data: Mapping[str, Any]) -> None:
         for key in ("build", "commit")
         if versions[0].get(key) and versions[1].get(key) and versions[0][key] != versions[1][key]
     ]
+    if not found and "triplets" in data and before.get("misalignments") != data.get("misalignments"):
+        kinds = [
+            "all rows" if each is None else ", ".join(map(str, each))
+            for each in (before.get("misalignments"), data.get("misalignments"))
+        ]
+        found = [f"misalignments: {kinds[0]} there, {kinds[1]} here"]
     if not found and "triplets" in data and before.get("triplets") != data["triplets"]:
         counts = (before.get("counts") or {}), data["counts"]
         found = [

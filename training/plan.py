@@ -7,6 +7,7 @@ from typing import Any
 
 from synvita_data.captions import Text
 from synvita_data.errors import SchemaError, SynvitaError
+from synvita_data.schema import MISALIGNMENTS
 from synvita_data.video import FramePolicy
 
 from .masks import MASKED_TEXT, masked_text, shared_of_all
@@ -30,9 +31,11 @@ class DataOptions:
         frames: which frames; None for the model family's own.
         max_unreadable: share of the videos that may turn out unreadable during training; more (and more than 8)
             is an error, for then something else is wrong than a few files.
+        misalignments: kinds of contrast that are trained, of `schema.MISALIGNMENTS`; rows of other kinds, and of an
+            unknown one, are left out and counted. None for all rows.
 
     Raises:
-        SynvitaError: a share outside [0, 1], no such way to mask.
+        SynvitaError: a share outside [0, 1], no such way to mask, no such misalignment.
     """
 
     weighting: str | None = None
@@ -44,8 +47,10 @@ class DataOptions:
     seed: int = 0
     frames: FramePolicy | None = None
     max_unreadable: float = 0.05
+    misalignments: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "misalignments", checked_misalignments(self.misalignments))
         for name in ("nle_share", "max_unreadable"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SynvitaError(f"{name} is no share", found=getattr(self, name), expected="0 to 1")
@@ -106,7 +111,13 @@ class TrainingRows:
                 optional.append("vqascores")
         if masks and options.granularity is None:
             optional.append("shared")
+        chosen = options.misalignments
+        if chosen is not None:
+            optional.append("misalignment")
         self.rows = read_rows(rows, optional=optional, name=name)
+        self.total = len(self.rows)
+        if chosen is not None:
+            self.rows = [row for row in self.rows if row.misalignment in chosen]
         self.weights = (
             weights_of(self.rows, options.weighting, name)
             if options.use_synthetic
@@ -144,7 +155,9 @@ class TrainingRows:
         planned: list[PlannedTriplet] = []
         taken: set[str] = set()
         counts = dict.fromkeys(COUNTS, 0)
-        counts["rows"] = len(self.rows)
+        counts["rows"] = self.total
+        if options.misalignments is not None:
+            counts["other_misalignment"] = self.total - len(self.rows)
         counts["set_aside_real"], counts["set_aside_synthetic"] = (
             len(unreadable_real),
             len(unreadable_synthetic),
@@ -194,14 +207,40 @@ class TrainingRows:
             raise SchemaError(
                 "no row of the dataset trains anything",
                 file=self._name,
-                found=", ".join(f"{key} {counts[key]:,}" for key in COUNTS if counts[key]),
-                expected="rows with a real video, or with a synthetic one of positive weight",
-                fix="Give real_root= to load_triplets, and build with --synthetic and --vqascores",
+                found=", ".join(f"{key} {value:,}" for key, value in counts.items() if value),
+                expected="rows with a real video, or with a synthetic one of positive weight"
+                + (
+                    f", of misalignment {' or '.join(options.misalignments)}" if options.misalignments else ""
+                ),
+                fix="Name other misalignments, or leave the option out"
+                if not self.rows
+                else "Give real_root= to load_triplets, and build with --synthetic and --vqascores",
             )
         return planned, counts
 
 
-# What `TripletData.counts` holds; docs/training-data.md explains each.
+def checked_misalignments(names: Collection[str] | None) -> tuple[str, ...] | None:
+    """The kinds of contrast that are asked for, in the order of `schema.MISALIGNMENTS`; None for all rows.
+
+    Raises:
+        SynvitaError: none at all, or one that does not exist.
+    """
+    if names is None:
+        return None
+    asked = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in asked if name not in MISALIGNMENTS]
+    if unknown or not asked:
+        raise SynvitaError(
+            "no such misalignment" if unknown else "no misalignment is named",
+            found=f"misalignments {asked}",
+            expected=f"a list of some of {', '.join(MISALIGNMENTS)}",
+            fix=None if unknown else "Leave the option out to train all rows",
+        )
+    return tuple(name for name in MISALIGNMENTS if name in asked)
+
+
+# What `TripletData.counts` holds; docs/training-data.md explains each. Where `misalignments` are named, also
+# `other_misalignment`.
 COUNTS = (
     "rows",
     "triplets",

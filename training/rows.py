@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 from synvita_data.errors import SchemaError
+from synvita_data.schema import MISALIGNMENTS
 
 if TYPE_CHECKING:
     import datasets
@@ -28,6 +29,7 @@ class Row:
         has_real, has_synthetic: whether the video is there (bytes or a path; nothing is opened).
         nle, weight, vqascores, shared: the columns of these names as they are; None where the column is null
             or was not asked for.
+        misalignment: one of `schema.MISALIGNMENTS`; None where it is unknown or was not asked for.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Row:
     weight: Any = None
     vqascores: Any = None
     shared: Any = None
+    misalignment: str | None = None
 
 
 def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the dataset") -> list[Row]:
@@ -50,7 +53,7 @@ def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the datas
 
     Args:
         rows: a `datasets.Dataset` or a sequence of mappings.
-        optional: which of `nle`, `synthetic_video`, `weight`, `vqascores`, `shared` are needed too.
+        optional: which of `nle`, `synthetic_video`, `weight`, `vqascores`, `shared`, `misalignment` are needed too.
         name: of the dataset, for messages.
 
     Raises:
@@ -88,6 +91,7 @@ def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the datas
                 columns.get("weight", nothing),
                 columns.get("vqascores", nothing),
                 columns.get("shared", nothing),
+                _misalignments(columns.get("misalignment", nothing), name),
                 strict=True,
             )
         )
@@ -275,6 +279,26 @@ def _check(columns: Mapping[str, list[Any]], name: str) -> None:
     for row, (start, end) in enumerate(zip(columns["start"], columns["end"], strict=True)):
         if start is not None and end is not None and start >= end:
             raise SchemaError("a clip ends before it starts", file=name, row=row, found=f"{start} to {end} s")
+
+
+def _misalignments(cells: Sequence[Any], name: str) -> list[str | None]:
+    """Names of the class numbers of a built dataset (or names as they are); None for null and −1, which are unknown."""
+    known: dict[Any, str | None] = {None: None, -1: None}
+    for number, kind in enumerate(MISALIGNMENTS):
+        known[number] = known[kind] = kind
+    read = []
+    for row, value in enumerate(cells):
+        if isinstance(value, bool) or not isinstance(value, int | str | None) or value not in known:
+            raise SchemaError(
+                "misalignment is of no known kind",
+                file=name,
+                row=row,
+                found=repr(value),
+                expected=f"a class number from 0 to {len(MISALIGNMENTS) - 1}, one of {', '.join(MISALIGNMENTS)}, or null",
+                fix="Load the dataset with load_triplets; docs/dataset.md lists the columns",
+            )
+        read.append(known[value])
+    return read
 
 
 def is_number(value: Any) -> bool:

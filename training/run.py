@@ -232,7 +232,8 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
         look_into_videos(triplets, config, say)
     if held_out is not None:
         check_held_out(held_out)
-    identity = data_identity(version, triplets.triplets, triplets.counts)
+    chosen = data_options.misalignments
+    identity = data_identity(version, triplets.triplets, triplets.counts, chosen)
     check_all_the_same(identity)
     check_data(folder, identity)
     trainer = SynViTATrainer(alignment.model, alignment.family.processor, config, triplets, held_out)
@@ -251,7 +252,12 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
             "prompt": trainer.alignment.prompt.name,
             "frames": _frames_text(triplets.preparer.frames),
         },
-        data={**version, "config": options.config, "split": options.split},
+        data={
+            **version,
+            "config": options.config,
+            "split": options.split,
+            **({} if chosen is None else {"misalignments": list(chosen)}),
+        },
         identity=identity,
     )
 

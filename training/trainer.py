@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
@@ -108,6 +109,7 @@ class SynViTATrainer(Trainer):
             way=args.way,
             consistency=args.consistency,
             explains=args.explains,
+            frozen_dropout=args.frozen_dropout,
         )
         before = getattr(module.config, "use_cache", None)
         self._tally = Tally()
@@ -198,11 +200,18 @@ class SynViTATrainer(Trainer):
         )
 
     def summed(self, values: Tensor) -> Tensor:
-        """The sum over processes."""
+        """The sum over processes of a tensor on this process's device."""
         if self.args.world_size == 1:
             return values
         total: Tensor = self.accelerator.reduce(values, reduction="sum")
         return total
+
+    def summed_on_cpu(self, values: Tensor) -> Tensor:
+        """The sum over processes of an fp64 tensor on the CPU. It never becomes fp64 on a device, which may not have it;
+        so it travels as numbers, which costs little for a line of logs."""
+        if self.args.world_size == 1:
+            return values
+        return torch.tensor(gather_object([values.tolist()]), dtype=torch.float64).sum(0)
 
     # Loss
 
@@ -262,7 +271,7 @@ class SynViTATrainer(Trainer):
         """Adds the terms, scores and counts since the last line; all processes come here together."""
         if "loss" in logs:
             steps = max(self.state.global_step - self._tallied, 1)
-            logs.update(self._tally.take(self.summed, steps, self.args.device))
+            logs.update(self._tally.take(self.summed_on_cpu, steps))
             self._tallied = self.state.global_step
         super().log(logs, start_time)
 

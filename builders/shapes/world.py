@@ -15,7 +15,7 @@ from .pixels import REAL, SYNTHETIC, Style, render
 from .source import generation_config
 from .vqa import VQA_MODELS, score_frames
 
-VQA_FRAMES = (4, "segment-midpoints")  # as SynViTA's f̄
+VQA_FRAMES = (4, "segment-midpoints")  # as `synvita vqascore` takes for f̄
 
 
 @dataclass(frozen=True, slots=True)

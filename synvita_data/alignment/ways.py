@@ -1,8 +1,8 @@
-"""Three ways to the hidden states at the answer positions; the numbers are the same.
+"""Three ways to the hidden states at the answer positions; the numbers are the same where no dropout acts.
 
 - `plain`: one sequence a pair, through the stock model with its own mask: the reference.
 - `packed`: one sequence a video, its texts as branches behind what they share. It trains: gradients and
-  gradient checkpointing work.
+  gradient checkpointing work. With dropout, its texts share one draw for the prefix; the plain ones draw each.
 - `cached`: the shared prefix once into a key-value cache, then all texts packed in one row against it. No
   gradients through gradient checkpointing (it drops the cache).
 

@@ -50,6 +50,13 @@ def evaluate(
     allow_unknown: Annotated[
         bool, typer.Option("--allow-unknown", help="Pass over --predictions of other videos and captions.")
     ] = False,
+    join: Annotated[
+        str,
+        typer.Option(
+            help="--predictions with two scores of one text: strict (an error) or official (joined as the official scripts "
+            "do)."
+        ),
+    ] = "strict",
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
     frames: Annotated[
         int | None, typer.Option(help="Frames a video. Default: the model's own number.", min=1)
@@ -94,6 +101,8 @@ def evaluate(
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
         raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
+    if predictions is None and join != "strict":
+        raise SynvitaError("--join is for --predictions", fix="Leave it out: a model gives a text one score")
     if not task:
         from ..tasks import TASKS
 
@@ -111,7 +120,7 @@ def evaluate(
     _check_writable(out)
     options = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
     if predictions is not None:
-        _from_file(*read[0], predictions, name or predictions.stem, kind, allow_unknown, out, options)
+        _from_file(*read[0], predictions, name or predictions.stem, kind, allow_unknown, join, out, options)
         return
     if real_root is None and model != "chance":
         raise SynvitaError("no videos are given", expected="--real-root DIR")
@@ -162,6 +171,7 @@ def _from_file(
     name: str,
     kind: str | None,
     allow_unknown: bool,
+    join: str,
     out: Path,
     options: dict[str, Any],
 ) -> None:
@@ -183,9 +193,18 @@ def _from_file(
         kind=cast(ScoreKind | None, kind),
         allow_missing=options["partial"],
         allow_unknown=allow_unknown,
+        join=join,
     )
-    metrics = measure(task, rows, found.scores, found.kind, **options)
+    metrics = measure(task, rows, found.scores, found.kind, official=found.official, **options)
     counts = {**asdict(found.counts), "file": path.name}
+    doubts = []
+    if found.official is not None:
+        counts |= found.official.to_record()
+        doubts += found.official.doubts(task.form)
+    if found.counts.unended and found.counts.score_last:
+        doubts.append(
+            "the score file breaks off without a line end, so its last score may be cut: end it with one"
+        )
     result = make_result(
         task=task,
         annotations=rows,
@@ -196,11 +215,9 @@ def _from_file(
         frames=None,
         run={"wall_seconds": round(time.monotonic() - started, 3), "finished": _now()},
         notes={"score_file": counts, "bootstrap": _bootstrap(options)},
-        doubts=["the score file breaks off without a line end, so its last score may be cut: end it with one"]
-        if found.counts.unended and found.counts.score_last
-        else [],
+        doubts=doubts,
     )
-    _report(result, write_result(out, result, rows, found.scores, found.kind))
+    _report(result, write_result(out, result, rows, found.scores, found.kind, official=found.official))
 
 
 def _run(

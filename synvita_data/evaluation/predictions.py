@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from ..errors import ScoreError
 from ..scoring.protocol import ScoreKind
+from ..tasks import get_task
 from ..tasks.annotations import Annotations, Ints
 from ..tasks.task import Task
+from .official_join import JOINS, OfficialJoin, join_officially
 from .score_columns import ScoreColumns, read_score_columns
 from .video_match import match_videos
 
@@ -68,11 +70,13 @@ class Predictions:
         scores: float64 [N], NaN where missing. kind: what the numbers mean.
         scored: bool [N], False where missing: the metrics' `scored`.
         counts: for the result file.
+        official: with `join="official"`, the further scores of texts that have several; `scores` has the first.
     """
 
     scores: Floats
     kind: ScoreKind
     counts: PredictionCounts
+    official: OfficialJoin | None = None
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
@@ -92,6 +96,7 @@ def read_predictions(
     kind: ScoreKind | None = None,
     allow_missing: bool = False,
     allow_unknown: bool = False,
+    join: str = "strict",
 ) -> Predictions:
     """Read a score file and match it with the annotations of its task.
 
@@ -106,6 +111,8 @@ def read_predictions(
             released scores are, if all lie in [0, 1], and an error if they do not.
         allow_missing: texts without a score become NaN and are counted.
         allow_unknown: rows of other videos or texts are passed over and counted.
+        join: `strict`: a text has one score, and two different ones are an error. `official`: they are joined as the
+            official scripts do (`official_join`), which the released Video-LLaVA files may need.
 
     Raises:
         ScoreError: a score that is NaN, infinite or (for probabilities) outside [0, 1]; two different
@@ -116,6 +123,8 @@ def read_predictions(
     """
     path = Path(path)
     _check_task(task, annotations, path)
+    if join not in JOINS:
+        raise ScoreError("there is no such join", found=repr(join), expected=f"one of {', '.join(JOINS)}")
     columns = read_score_columns(path, annotations)
     video_of, unknown_video = match_videos(columns.video, annotations, path)
     video = video_of[columns.video.codes]
@@ -136,7 +145,11 @@ def read_predictions(
     rows = np.flatnonzero(known)
     scores = columns.scores(rows)
     _check_finite(scores, rows, path)
-    value, repeated = _one_each(scores, rows, place[rows], len(keys), path, columns, annotations)
+    strict = join == "strict"
+    value, repeated = _one_each(scores, rows, place[rows], len(keys), path, columns, strict)
+    official = (
+        None if strict else join_officially(annotations, get_task(annotations.task).form, place[rows], scores)
+    )
     kind = _decide_kind(kind or columns.kind, scores, rows, path)
 
     missing = np.flatnonzero(np.isnan(value))
@@ -157,7 +170,7 @@ def read_predictions(
         unended=columns.unended,
         score_last=columns.score_last,
     )
-    return Predictions(value[annotations.pair], kind, counts)
+    return Predictions(value[annotations.pair], kind, counts, official)
 
 
 def _check_task(task: Task | str | None, annotations: Annotations, path: Path) -> None:
@@ -187,13 +200,15 @@ def _one_each(
     count: int,
     path: Path,
     columns: ScoreColumns,
-    annotations: Annotations,
+    strict: bool,
 ) -> tuple[Floats, int]:
-    """The score of each of `count` texts, NaN for none, and how many rows only repeat one."""
+    """The first score of each of `count` texts, NaN for none, and how many rows only repeat one; with `strict` two
+    different ones are an error."""
     first = np.full(count, -1, np.int64)
     first[place[::-1]] = np.arange(len(place))[::-1]
-    differs = np.flatnonzero(scores != scores[first[place]])
-    if differs.size:
+    different = scores != scores[first[place]]
+    differs = np.flatnonzero(different)
+    if strict and differs.size:
         later, earlier = int(differs[0]), int(first[place[differs[0]]])
         raise ScoreError(
             "one text of a video has two different scores",
@@ -203,11 +218,12 @@ def _one_each(
             f"{columns.video.cell(int(rows[later]))}: {columns.describe(int(rows[later]))} "
             f"({differs.size:,} such rows)",
             expected="one score each",
-            fix="Remove the rows that do not count, or score the texts again",
+            fix="Remove the rows that do not count, or score the texts again; --join official (join='official') takes them "
+            "as the official scripts do, which files of the released Video-LLaVA may need",
         )
     value = np.full(count, np.nan)
-    value[place] = scores
-    return value, len(rows) - int((first >= 0).sum())
+    value[first >= 0] = scores[first[first >= 0]]
+    return value, len(rows) - int((first >= 0).sum()) - int(different.sum())
 
 
 def _decide_kind(kind: str | None, scores: Floats, rows: Ints, path: Path) -> ScoreKind:
@@ -285,13 +301,20 @@ def _missing(
     )
 
 
-def item_scores_table(annotations: Annotations, scores: Floats, kind: ScoreKind) -> Any:
+def item_scores_table(
+    annotations: Annotations, scores: Floats, kind: ScoreKind, official: OfficialJoin | None = None
+) -> Any:
     """The rows that have a score as a `pyarrow.Table` of item scores: columns task, item_id, video_id, text_id,
     caption, label, score; kind and revision of the annotations in the metadata. `read_predictions` reads it.
 
     Args:
         scores: float64 [N], aligned with the annotations; NaN where there is none.
+        official: further scores of texts that have several, as further rows behind.
     """
     from .score_columns import item_scores
 
-    return item_scores(annotations, scores, kind)
+    rows = np.flatnonzero(~np.isnan(scores))
+    values = np.asarray(scores, np.float64)[rows]
+    if official is not None:
+        rows, values = np.append(rows, official.rows), np.append(values, official.scores)
+    return item_scores(annotations, rows, values, kind)

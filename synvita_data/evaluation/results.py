@@ -19,6 +19,7 @@ from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring.protocol import ScoreKind
 from ..tasks import Annotations, Task
+from .official_join import OfficialJoin
 from .predictions import item_scores_table
 
 # What can move a score or a metric; those that are installed are recorded.
@@ -109,11 +110,13 @@ def write_result(
     scores: npt.NDArray[np.float64],
     kind: ScoreKind,
     frames: Mapping[str, Sequence[int]] | None = None,
+    official: OfficialJoin | None = None,
 ) -> Path:
     """Write both files, scores first; returns the path of the JSON file.
 
     Args:
         frames: video id -> indices of the frames that were looked at; a column `frame_indices` of the table.
+        official: further scores of texts that have several.
 
     Raises:
         SchemaError: the earlier result there is of another model, or is official and this one is not.
@@ -125,7 +128,7 @@ def write_result(
     place = folder / safe_name(result.model)
     path = place / f"{result.task}.json"
     _check_replaced(path, result)
-    table = item_scores_table(annotations, scores, kind)
+    table = item_scores_table(annotations, scores, kind, official)
     if frames:
         indices = [list(frames[video]) for video in table["video_id"].to_pylist()]
         table = table.append_column("frame_indices", pa.array(indices, pa.list_(pa.int64())))

@@ -191,11 +191,10 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
     )
 
 
-def item_scores(annotations: Annotations, scores: Floats, kind: ScoreKind) -> "pa.Table":
-    """See `predictions.item_scores_table`."""
+def item_scores(annotations: Annotations, rows: Ints, scores: Floats, kind: ScoreKind) -> "pa.Table":
+    """See `predictions.item_scores_table`: the scores [R] of these rows [R] of the annotations."""
     import pyarrow as pa
 
-    rows = np.flatnonzero(~np.isnan(scores))
     videos = [video.video_id for video in annotations.videos]
     items = [annotations.item_id_of(video) for video in annotations.videos]
 
@@ -209,7 +208,7 @@ def item_scores(annotations: Annotations, scores: Floats, kind: ScoreKind) -> "p
         "text_id": repeated(annotations.text_ids, annotations.text),
         "caption": repeated(annotations.captions, annotations.text),
         "label": from_numpy(annotations.label[rows]),
-        "score": from_numpy(np.asarray(scores, np.float64)[rows]),
+        "score": from_numpy(scores),
     }
     metadata = {"schema_version": SCHEMA_VERSION, "kind": kind, "annotations": annotations.revision}
     return pa.table(columns).replace_schema_metadata(metadata)

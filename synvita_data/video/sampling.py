@@ -23,7 +23,9 @@ _SAME_TIME = 6e-7
 def segment_midpoints(frames: int, count: int) -> list[int]:
     """Frame in the middle of each of `count` equal segments: floor((2k + 1) n / (2 count)).
 
-    The sampling of VQAScore's video models and of SynViTA's f̄ (with count 4).
+    Our choice for f̄, of which SynViTA says no more than "four uniformly sampled" frames (its code for them is not
+    released). VQAScore's code takes i (n // 4) for image models, from the first frame on, and mPLUG-Owl's rule for
+    InternVideo: of 32 frames 0, 8, 16, 24 and 3, 11, 19, 26 where this takes 4, 12, 20, 28.
     """
     return [(2 * k + 1) * frames // (2 * count) for k in range(count)]
 

@@ -245,8 +245,9 @@ def test_checkpointing_reaches_tower_and_abstractor_when_they_train(owl, io):
         assert torch.allclose(gradient, reference[name], atol=1e-5, rtol=1e-4), name
 
 
-def test_the_frozen_abstractor_drops_attention_in_training(owl, io):
-    """As the original: dropout 0.1 is live in train mode, frozen or not. The tower has none."""
+def test_the_class_in_train_mode_drops_what_the_originals_does(owl, io):
+    """Dropout 0.1 in the abstractor, none in the tower. What our trainer does with it while it is frozen is decided in
+    `tests/training/test_trainer_errors.py::test_dropout_of_a_frozen_part_is_off_unless_it_is_asked_for`."""
     owl.train()
     with torch.no_grad():
         features = [owl.vision_model(io["video_pixel_values"]) for _ in range(2)]

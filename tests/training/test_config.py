@@ -8,6 +8,7 @@ from synvita_data.errors import SynvitaError
 from synvita_data.lcs import GRANULARITIES
 from synvita_data.training import SynViTAConfig
 from synvita_data.training import config as module
+from synvita_data.training.plan import DataOptions
 
 
 def make(tmp_path, **changes):
@@ -50,7 +51,7 @@ def test_the_command_line(tmp_path):
     line = (
         f"--output_dir {tmp_path} --scr_weight 0.01 --weighting product --answer_loss token-and-end --frames 4 "
         "--use_synthetic false --prompt question --tune language-model --report_to none --use_cpu true "
-        "--gradient_checkpointing true"
+        "--gradient_checkpointing true --misalignments flip action --frozen_dropout true"
     )
     (config,) = HfArgumentParser(SynViTAConfig).parse_args_into_dataclasses(line.split())
     assert (config.scr_weight, config.weighting, config.answer_loss) == (0.01, "product", "token-and-end")
@@ -61,6 +62,8 @@ def test_the_command_line(tmp_path):
         "language-model",
     )
     assert config.gradient_checkpointing
+    assert config.frozen_dropout
+    assert config.misalignments == ["flip", "action"]
 
 
 def test_no_warning_for_checkpointing_by_its_old_name(tmp_path, recwarn):
@@ -85,6 +88,8 @@ def test_names_known_elsewhere():
         ({"scr_weight": float("inf")}, ["scr_weight", "inf"]),
         ({"nle_share": 1.5}, ["nle_share", "1.5"]),
         ({"nle_weight": -1}, ["nle_weight"]),
+        ({"misalignments": ["verb"]}, ["misalignment", "'verb'", "action, attribute, count"]),
+        ({"misalignments": []}, ["misalignment", "[]"]),
         ({"lora_r": 0}, ["lora_r", "0"]),
         ({"lora_dropout": 1.0}, ["lora_dropout"]),
         ({"frames": 0}, ["frames"]),
@@ -160,3 +165,23 @@ def test_what_the_data_is_told(tmp_path):
     assert options.masked_text == "remove"
     assert make(tmp_path).data_options(Counted()).frames is None
     assert make(tmp_path, data_seed=9).data_options(Counted()).seed == 9
+
+    # Each field is handed on, at a value that is not its default.
+    changed = {
+        "weighting": "product",
+        "granularity": "token",
+        "masked_text": "remove",
+        "use_synthetic": False,
+        "nle_share": 0.25,
+        "seed": 7,
+        "max_unreadable": 0.5,
+        "misalignments": ["flip", "action"],
+    }
+    options = make(tmp_path, scr_weight=0.0, frames=3, **changed).data_options(Counted())
+    expected = DataOptions(
+        **changed, use_scr=False, frames=FramePolicy(count=3, rule="linspace")
+    )  # of which none is left at its default
+    assert options == expected
+    for field in dataclasses.fields(DataOptions):
+        assert getattr(options, field.name) != field.default, field.name
+    assert options.misalignments == ("action", "flip")

@@ -1,5 +1,6 @@
 """Recipes: files, inheritance, overrides, types, and errors before anything heavy is imported."""
 
+import re
 import subprocess
 import sys
 from typing import Literal, get_type_hints
@@ -7,6 +8,7 @@ from typing import Literal, get_type_hints
 import pytest
 import yaml
 
+from synvita_data.schema import MISALIGNMENTS
 from synvita_data.training.recipe import (
     RECIPES,
     RecipeError,
@@ -16,6 +18,7 @@ from synvita_data.training.recipe import (
     own_recipes,
     read_recipe,
 )
+from synvita_data.weights import WEIGHTINGS
 
 TYPES = {
     "margin": float,
@@ -197,8 +200,107 @@ def test_the_papers_settings(training_types):
         plain = values(f"{model}/plain-lavie")
         assert (plain["config"], plain["weighting"], plain["scr_weight"]) == ("lavie", "fixed", 0)
         assert values(f"{model}/all-generators")["config"] == "all"
-        released = values(f"{model}/synvita-released")
-        assert (released["normalisation"], released["answer_loss"]) == ("released", "token-and-end")
+
+
+def test_released_recipes_have_the_released_scripts_values(training_types):
+    """Where paper and released code differ: ../shared/specs/released-synvita.md, sections 1 and 7."""
+
+    def values(name):
+        recipe = read_recipe(name, training_types=training_types)
+        return {**vars(recipe.run), **recipe.training}
+
+    common = {
+        "normalisation": "released",
+        "answer_loss": "token-and-end",
+        "granularity": "released",
+        "weighting": "difference",  # of the CSV's alignment_diff, in both trainers
+        "scr_weight": 1.0,  # the trainers' default, which neither script changes
+        "margin": 0.2,
+        "warmup_steps": 200,
+        "num_train_epochs": 1,
+        "weight_decay": 1e-4,
+        "seed": 0,
+    }
+    owl, llava = values("mplug-owl/synvita-released"), values("video-llava/synvita-released")
+    assert common.items() <= owl.items()
+    assert common.items() <= llava.items()
+    assert (owl["learning_rate"], owl["lr_scheduler_type"]) == (1e-4, "linear")
+    assert (llava["learning_rate"], llava["lr_scheduler_type"]) == (5e-5, "cosine")
+    assert owl["frozen_dropout"] is True
+    # 32 rows a step, three a triplet: the nearest number that four GPUs share.
+    nearest = min(range(4, 40, 4), key=lambda batch: abs(batch - 32 / 3))
+    assert owl["batch"] == llava["batch"] == nearest
+    # The published checkpoints' last steps, by those 32 rows: one number of training rows explains all three.
+    rows = {n for n in range(160_000, 170_000) if -(-n // 32) == 5181 and -(-n // 4) // 8 == 5180}
+    assert rows & {n for n in range(160_000, 170_000) if -(-n // 64) == 5182 // 2}
+    # The paper's own recipes stay the paper's.
+    assert values("mplug-owl/synvita")["scr_weight"] == 0.01
+    assert values("video-llava/synvita")["weighting"] == "product"
+    for model in ("video-llava", "mplug-owl"):
+        paper = values(f"{model}/synvita")
+        assert (paper["normalisation"], paper["answer_loss"], paper["granularity"]) == (
+            "paper",
+            "two-way",
+            "token",
+        )
+        assert "frozen_dropout" not in paper
+
+
+TABLES = {
+    "Table 1": {"videocon", "plain-cogvideox", "plain-lavie", "plain-videocrafter2"},
+    "Table 2": {f"misalignment-{kind}" for kind in MISALIGNMENTS},
+    "Table 4": {f"weight-{name}" for name in WEIGHTINGS},
+    "Table 5": {"synvita-lavie", "synvita-videocrafter2", "all-generators"},  # varies the generator
+    "Figure 4": {"without-scr", "without-weighting"},  # ablates the losses
+}
+
+
+@pytest.mark.parametrize("model", ["video-llava", "mplug-owl"])
+@pytest.mark.parametrize("place", TABLES)
+def test_each_recipe_says_where_it_stands_in_the_paper(training_types, model, place):
+    number = place.split()[1]
+    word = place.split()[0]
+    says = set()
+    for name in own_recipes():
+        if name.startswith(f"{model}/"):
+            about = read_recipe(name, training_types=training_types).run.about
+            inside = re.findall(r"(Tables?|Figures?) (\d)(?: and (\d))?", about)
+            if any(kind.rstrip("s") == word and number in numbers for kind, *numbers in inside):
+                says.add(name.partition("/")[2])
+    assert says == TABLES[place]
+
+
+@pytest.mark.parametrize("model", ["video-llava", "mplug-owl"])
+def test_the_recipes_of_figure_4_and_table_5_change_what_these_are_about(training_types, model):
+    base = read_recipe(f"{model}/synvita", training_types=training_types)
+
+    def changes(name):
+        recipe = read_recipe(f"{model}/{name}", training_types=training_types)
+        before, after = ({**vars(r.run), **r.training} for r in (base, recipe))
+        return {k for k in {**before, **after} if before.get(k) != after.get(k)} - {"about", "output_dir"}
+
+    assert changes("without-scr") == {"scr_weight"}
+    assert changes("without-weighting") == {"weighting"}
+    for name in TABLES["Table 5"]:
+        assert changes(name) == {"config"}
+    for kind in MISALIGNMENTS:
+        assert changes(f"misalignment-{kind}") <= {"weighting", "scr_weight", "misalignments"}
+        own = read_recipe(f"{model}/misalignment-{kind}", training_types=training_types)
+        assert (own.training["misalignments"], own.training["weighting"]) == ([kind], "fixed")
+        assert own.training["scr_weight"] == 0
+
+
+def test_the_documentation_has_the_same_tables():
+    text = (RECIPES.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    line = {
+        place: next(each for each in text.splitlines() if each.rstrip(" |").endswith(place))
+        for place in TABLES
+        if place != "Table 1"
+    }
+    assert "`without-scr`, `without-weighting`" in line["Figure 4"]
+    assert "`all-generators`" in line["Table 5"]
+    assert "`misalignment-" in line["Table 2"]
+    assert "`weight-" in line["Table 4"]
 
 
 def test_launch_configurations_are_ones_that_accelerate_reads():

@@ -86,6 +86,18 @@ def test_a_run_goes_on_only_with_its_recipe_and_its_data(tmp_path):
     with pytest.raises(SynvitaError, match="but others"):
         check_data(tmp_path, identity(replace(TRIPLET, weight=0.5)))
 
+    # The kinds of contrast that rows were chosen by belong to the data, even where they choose the same rows.
+    chosen = data_identity(VERSION, [TRIPLET], {"rows": 5}, ("action", "flip"))
+    assert "misalignments" not in identity(TRIPLET)
+    with pytest.raises(SynvitaError, match=r"other data.*misalignments: all rows there, action, flip here"):
+        check_data(tmp_path, chosen)
+    write_started(tmp_path / "chosen", RECIPE, chosen)
+    check_data(tmp_path / "chosen", chosen)
+    check_data(tmp_path / "chosen", {"version": VERSION})
+    for other, said in ((None, "all rows"), (("action",), "action")):
+        with pytest.raises(SynvitaError, match=f"misalignments: action, flip there, {said} here"):
+            check_data(tmp_path / "chosen", data_identity(VERSION, [TRIPLET], {"rows": 5}, other))
+
     # What was started stays what was started.
     write_started(tmp_path, elsewhere, identity())
     assert read_started(tmp_path) == {"recipe": RECIPE.to_dict(), "data": identity(TRIPLET)}

@@ -39,11 +39,11 @@ def models(tmp_path_factory):
     return get
 
 
-def expected_of(model, processor, family, data, answer_loss="two-way", lam=1.0):
+def expected_of(model, processor, family, data, answer_loss="two-way", lam=1.0, margin=0.2):
     """(gradients, loss) pair by pair."""
     model.train()
     model.zero_grad(set_to_none=True)
-    loss = reference_loss(model.get_base_model(), processor, family, data, answer_loss, lam)
+    loss = reference_loss(model.get_base_model(), processor, family, data, answer_loss, lam, margin)
     loss.backward()
     return gradients(model), loss.item()
 
@@ -90,6 +90,21 @@ def test_losses_of_tokens(models, family, answer_loss, tmp_path):
         )
         assert difference(found, reference) < 1e-5
         assert logged == pytest.approx(loss, rel=1e-5)
+
+
+# The paper's two λ, and margins on both sides of its own.
+@pytest.mark.parametrize(("margin", "scr_weight"), [(0.5, 0.01), (0.05, 1.0), (0.9, 2.5)])
+def test_margin_and_weight_of_l_scr_are_those_of_the_loss(models, tmp_path, margin, scr_weight):
+    model, processor = models("video_llava")
+    few = ROWS[:4]
+    reference, loss = expected_of(model, processor, "video_llava", few, lam=scr_weight, margin=margin)
+    collator = StockCollator(model, processor)
+    own = SynViTALoss(margin=margin, scr_weight=scr_weight)
+    found, logged = trained_gradients(
+        model, triplets_of(few, collator), collator, own, tmp_path, batch=2, accumulation=2
+    )
+    assert difference(found, reference) < 1e-5
+    assert logged == pytest.approx(loss, rel=1e-5)
 
 
 def test_without_regularisation_no_masked_text_is_scored(models, tmp_path):

@@ -137,6 +137,42 @@ def test_a_recipe_becomes_a_fine_tune_that_can_be_scored_with(world, recipe, syn
     assert "finished run" in said
 
 
+def test_a_run_on_some_misalignments_says_so_everywhere(world, recipe, synvita, tmp_path):
+    from synvita_data import load_triplets
+    from synvita_data.schema import MISALIGNMENTS
+
+    kinds = [MISALIGNMENTS[each] for each in load_triplets(str(world.dataset), split="train")["misalignment"]]
+    own = sum(kind in ("flip", "count") for kind in kinds)
+    assert 0 < own < len(kinds)
+    path = recipe(split="train", misalignments=["flip", "count"], max_steps=1, eval_on_start=False)
+    status, said = synvita("train", path, "--dry-run")
+    assert status == 0, said
+    assert f"{own} triplets to train on" in said
+    assert f"{len(kinds) - own} other misalignment" in said
+    status, said = synvita("train", path)
+    assert status == 0, said
+    record = json.loads((tmp_path / "out" / "training_run.json").read_text())
+    assert record["recipe"]["misalignments"] == ["flip", "count"]
+    assert record["data"]["misalignments"] == ["count", "flip"]
+    assert record["data"]["counts"]["other_misalignment"] == len(kinds) - own
+    assert record["data"]["counts"]["triplets"] == own
+    started = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    assert started["data"]["misalignments"] == ["count", "flip"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- misalignments: `count, flip`" in card
+    assert f"| other misalignment | {len(kinds) - own} |" in card
+    # An unfinished run on these is not one on others.
+    (tmp_path / "out" / "training_run.json").unlink()
+    status, said = synvita("train", path, "misalignments=[flip]", "--dry-run")
+    assert (status, "misalignments: ['flip', 'count'] there, ['flip'] here" in said) == (2, True), said
+    status, said = synvita(
+        "train", path, f"output_dir={tmp_path / 'new'}", "misalignments=[verb]", "--dry-run"
+    )
+    assert status == 2
+    assert "no such misalignment" in said
+    assert "action, attribute, count" in said
+
+
 def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refused(
     recipe, synvita, tmp_path
 ):

@@ -131,6 +131,43 @@ def test_frozen_parts_stay_in_evaluation_mode(checkpoint, tmp_path):
     assert not backbone.language_model.training
 
 
+@pytest.mark.parametrize("way", ["packed", "plain"])
+def test_dropout_of_a_frozen_part_is_off_unless_it_is_asked_for(tmp_path, way):
+    """mPLUG-Owl's abstractor: by default two forward passes in training are one; `frozen_dropout` leaves its attention
+    dropout on, as the released training does, and the vision tower, whose features a cache may keep, off."""
+    from synvita_data.tiny_models import make_tiny
+
+    folder = make_tiny("mplug-owl", tmp_path / "model")
+
+    def passes(frozen_dropout):
+        model, processor = load(folder)
+        for module in model.modules():
+            if hasattr(getattr(module, "config", None), "attention_probs_dropout_prob"):
+                module.config.attention_probs_dropout_prob = 0.1
+        config = arguments(tmp_path, frozen_dropout=frozen_dropout, way=way)
+        triplets = triplets_of(small_rows(2), model, processor)
+        trainer = SynViTATrainer(model, processor, config, triplets)
+        trainer.module.train()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            in_training = [trainer.module(triplets=triplets).log_odds for _ in range(2)]
+            trainer.module.eval()
+            evaluated = trainer.module(triplets=triplets).log_odds
+        trainer.module.train()
+        return model, in_training, evaluated
+
+    model, (one, two), evaluated = passes(False)
+    assert not model.abstractor.training
+    assert torch.equal(one, two)
+    assert torch.equal(one, evaluated)  # LoRA has no dropout here
+    model, (one, two), evaluated_too = passes(True)
+    assert model.abstractor.training
+    assert not any(p.requires_grad for p in model.abstractor.parameters())
+    assert not model.vision_model.training
+    assert (one - two).abs().max() > 1e-4
+    assert torch.equal(evaluated_too, evaluated)
+
+
 class Broken:
     """Two triplets, and a third whose reading ends the run."""
 

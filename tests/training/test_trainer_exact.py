@@ -33,11 +33,11 @@ def checkpoints(tmp_path_factory):
 def test_a_step_is_eq_7_by_the_stock_model(checkpoints, tmp_path):
     data = [{**row, "explanation": None} for row in small_rows(8)]
     trainer = make_trainer(
-        checkpoints("video_llava"), tmp_path, data, scr_weight=0.7, per_device_train_batch_size=3
+        checkpoints("video_llava"), tmp_path, data, scr_weight=0.7, margin=0.45, per_device_train_batch_size=3
     )
     network, processor = trainer.module.network, trainer.processing_class
     network.eval()
-    expected = reference_loss(network.get_base_model(), processor, "video_llava", data, "two-way", 0.7)
+    expected = reference_loss(network.get_base_model(), processor, "video_llava", data, "two-way", 0.7, 0.45)
     expected.backward()
     wanted = gradients(trainer.module)
     trainer.module.zero_grad(set_to_none=True)
@@ -81,7 +81,13 @@ def test_released_is_what_its_words_say(checkpoints, tmp_path):
     """Answers and explanations per supervised token, L_scr per half-triplet, counted here by hand."""
     data = small_rows(8)
     trainer = make_trainer(
-        checkpoints("video_llava"), tmp_path, data, normalisation="released", nle_weight=1.0
+        checkpoints("video_llava"),
+        tmp_path,
+        data,
+        normalisation="released",
+        nle_weight=0.3,
+        scr_weight=0.6,
+        margin=0.35,
     )
     (_,), (loss,) = step_gradients(trainer)
     logged = trainer.state.log_history[0]
@@ -112,13 +118,13 @@ def test_released_is_what_its_words_say(checkpoints, tmp_path):
                 weight = 1.0 if z == 0 else row["weight"]
                 answers -= weight * float(f[own].log() + (1 - f[other]).log())
             consistency += row["weight"] * float(
-                (0.2 + f[own + 2] - f[own]).clamp(min=0) + (0.2 + f[other] - f[other + 2]).clamp(min=0)
+                (0.35 + f[own + 2] - f[own]).clamp(min=0) + (0.35 + f[other] - f[other + 2]).clamp(min=0)
             )
             explained += float(out.explanation_loss.sum())
             tokens += out.explanation_tokens[0]
             assert m.isfinite().all()
     assert tokens > 0
-    expected = (answers + explained) / (pairs + tokens) + consistency / halves
+    expected = (answers + 0.3 * explained) / (pairs + tokens) + 0.6 * consistency / halves
     assert loss == pytest.approx(expected, rel=1e-5)
     assert logged["loss/consistency"] == pytest.approx(consistency / halves, rel=1e-5)
     assert logged["loss/explanation"] == pytest.approx(explained / (pairs + tokens), rel=1e-5)

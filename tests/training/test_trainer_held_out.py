@@ -82,7 +82,7 @@ def test_the_loss_is_that_of_one_step_over_all(checkpoint, tmp_path, normalisati
     data = small_rows(7)
     trainer = make_trainer(
         checkpoint, tmp_path, data, normalisation=normalisation, answer_loss="token-and-end",
-        per_device_eval_batch_size=3,
+        per_device_eval_batch_size=3, scr_weight=0.35, nle_weight=0.6, margin=0.4,
     )  # fmt: skip
     measures = trainer.evaluate(trainer.train_dataset)
     _, (loss,) = step_gradients(trainer)
@@ -92,6 +92,13 @@ def test_the_loss_is_that_of_one_step_over_all(checkpoint, tmp_path, normalisati
     assert len(shared) == 12
     for key in shared:
         assert measures[f"eval_{key}"] == pytest.approx(logged[key], rel=1e-5)
+    # Eq. 7 of the terms, with the weights of these arguments.
+    terms = {
+        name: measures[f"eval_loss/{name}"] for name in ("real", "synthetic", "consistency", "explanation")
+    }
+    assert min(terms.values()) > 0.01
+    total = terms["real"] + terms["synthetic"] + 0.35 * terms["consistency"] + 0.6 * terms["explanation"]
+    assert measures["eval_loss"] == pytest.approx(total, rel=1e-5)
 
 
 def test_bf16(checkpoint, tmp_path):

@@ -10,6 +10,8 @@ from small_triplets import CAPTIONS, dataset, expected_pixels, mp4, pixels, row,
 from torch.utils.data import DataLoader
 
 from synvita_data.captions import Text
+from synvita_data.errors import SchemaError, SynvitaError
+from synvita_data.schema import MISALIGNMENTS
 from synvita_data.training.collator import PackedCollator
 from synvita_data.training.data import TripletData
 from synvita_data.training.plan import DataOptions
@@ -67,6 +69,88 @@ def test_l_real_and_explanation_are_taken_once_a_pair(rows):
         "unreadable_synthetic": 0,
         "replaced": 0,
     }
+
+
+KINDS = [0, 3, 6, None, -1, "flip", 3]  # class numbers as a built dataset has them, and one name
+
+
+def of_kinds():
+    rows = [row(n, misalignment=kind) for n, kind in enumerate(KINDS)]
+    rows[5] |= {"vqascores": [], "weight": None, "synthetic_video": None}
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        (["action"], [0]),
+        (("flip",), [1, 5, 6]),
+        (["flip", "action", "flip"], [0, 1, 5, 6]),
+        (["relation", "count"], [2]),
+        (list(MISALIGNMENTS), [0, 1, 2, 5, 6]),
+        (None, [0, 1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_rows_of_other_misalignments_are_left_out_and_counted(asked, numbers):
+    data = made(of_kinds(), misalignments=asked)
+    assert [triplet.number for triplet in data.triplets] == numbers
+    assert [triplet.row_id for triplet in data] == [of_kinds()[n]["id"] for n in numbers]
+    assert data.counts["rows"] == 7
+    assert data.counts.get("other_misalignment") == (None if asked is None else 7 - len(numbers))
+    assert data.counts["triplets"] == len(numbers)
+    # What is left out is not looked at: neither its weight nor its scores.
+    bad = [
+        {**each, "weight": 7.0, "vqascores": []} if n not in numbers else each
+        for n, each in enumerate(of_kinds())
+    ]
+    assert len(made(bad, misalignments=asked)) == len(numbers)
+
+
+def test_a_built_dataset_is_chosen_from_by_misalignment(tmp_path):
+    kinds = [5, 0, None, 0]
+    rows = dataset([row(n, misalignment=kind) for n, kind in enumerate(kinds)], tmp_path)
+    data = made(rows, misalignments=["action"])
+    assert [triplet.number for triplet in data.triplets] == [1, 3]
+    assert torch.equal(pixels(data[1].synthetic), expected_pixels(mp4(7)))
+    # Without the option nobody needs the column.
+    assert len(made(rows.remove_columns("misalignment"))) == 4
+    with pytest.raises(SchemaError, match=r"lacks columns.*also misalignment"):
+        made(rows.remove_columns("misalignment"), misalignments=["action"])
+    with pytest.raises(
+        SchemaError, match=r"no row.*other misalignment 4|other_misalignment 4.*of misalignment flip"
+    ):
+        made(rows, misalignments=["flip"])
+
+
+def test_a_broken_video_of_a_chosen_row_is_set_aside_by_its_number(tmp_path):
+    broken = {"bytes": b"nothing", "path": "x.mp4"}
+    rows = [row(0), row(1), row(2, misalignment=0, synthetic_video=broken), row(3, misalignment=0)]
+    data = made(rows, misalignments=["action"])
+    assert [triplet.synthetic is None for triplet in data] == [True, False]
+    assert data.counts["unreadable_synthetic"] == 1
+    data = made(rows, misalignments=["action"])
+    assert [(each.kind, tuple(each.rows)) for each in data.check_videos()] == [("synthetic", (2,))]
+    assert data.counts["set_aside_synthetic"] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["actions"], "no such misalignment.*'actions'.*action, attribute, count"),
+        ("flips", "no such misalignment.*flips"),
+        ([], "no misalignment is named"),
+        ([3], "no such misalignment"),
+    ],
+)
+def test_misalignments_that_do_not_exist_are_refused(asked, words):
+    with pytest.raises(SynvitaError, match=words):
+        DataOptions(misalignments=asked)
+
+
+@pytest.mark.parametrize("cell", [7, -2, "verb", True, 0.5, [0]])
+def test_a_cell_that_is_no_misalignment_is_named(cell):
+    with pytest.raises(SchemaError, match=r"row 1\b.*no known kind"):
+        made([row(0), row(1, misalignment=cell)], misalignments=["object"])
 
 
 def test_without_scr_a_second_row_of_a_pair_needs_no_real_video_and_no_masks(rows):

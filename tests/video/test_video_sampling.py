@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,19 @@ few = st.integers(1, 64)
 
 def at_rate(frames: int, fps: float) -> list[float]:
     return [i / fps for i in range(frames)]
+
+
+def test_the_rules_that_segment_midpoints_is_not():
+    """docs/video.md: our choice for f̄, neither VQAScore's rule for image models nor the one for InternVideo."""
+    text = (Path(__file__).parents[2] / "docs" / "video.md").read_text(encoding="utf-8")
+    ours, images, internvideo = ([rule(32, k) for k in range(4)] for rule in (
+        lambda n, k: round((k + 0.5) * n / 4), lambda n, k: k * (n // 4), lambda n, k: 3 + round((n - 1) / 4 * k)
+    ))  # fmt: skip
+    assert RULES["segment-midpoints"](32, 4) == ours
+    assert RULES["mplug-owl"](32, 4) == internvideo
+    assert len({tuple(each) for each in (ours, images, internvideo)}) == 3
+    for each in (ours, images, internvideo):
+        assert ", ".join(map(str, each)) in text
 
 
 @given(frames=many, count=few)

@@ -76,7 +76,7 @@ class MplugOwl(Family):
     def tower(self, video: PreparedVideo) -> Features:
         """`patches`: [T, 1 + patches, D], the tower's output, class tokens first (17 MB in bf16 for 32 frames).
 
-        Not the abstractor's: it may be trained, and its dropout is live in training.
+        Not the abstractor's: it may be trained, or keep its dropout in training.
         """
         parameter = next(self.model.vision_model.parameters())
         pixels = video.inputs["video_pixel_values"].to(parameter.device, parameter.dtype)
