@@ -207,7 +207,7 @@ def _contents(configs: Mapping[str, Any]) -> str:
             f"### Config `{name}`\n\n{_table(['misalignment', *splits], lines)}\n\n{coverage}\n\n"
             f"{dropped['read']:,} triplets were read, {dropped['duplicates']:,} exact duplicates dropped, "
             f"{record['quarantined']:,} rows quarantined. Weighting: `{record['options']['weighting']}`"
-            f"{_mean_weight(record)}. Masks: `{record['options']['granularity']}` level."
+            f"{_mean_weight(record)}. Masks: `{record['options']['granularity']}` level{_word_rules(record)}."
         )
     return "\n\n".join(parts)
 
@@ -220,6 +220,16 @@ _COVERAGE = {
     "real_video_embedded": "that embed the real video",
     "nle": "with an explanation (`nle`)",
 }
+
+
+def _word_rules(record: Mapping[str, Any]) -> str:
+    """Which libraries cut the words of captions that need more than spaces between them."""
+    rules = [
+        f"{count:,} rows by `{name.partition('+')[2].replace('+', '` and `')}`"
+        for name, count in record.get("granularities", {}).items()
+        if "+" in name
+    ]
+    return f", the words of {', of '.join(rules)}" if rules else ""
 
 
 def _mean_weight(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 The published column `shared` and the paper's t′ come from here. Three granularities:
 
 - `word` (the published one): a word is `\\w+`, or one character that is neither a word character nor
-  white space. Case counts unless `ignore_case` is asked for.
+  white space; `words` says what it is in scripts that need more than that. Case counts unless
+  `ignore_case` is asked for.
 - `token`: the ids that a tokenizer gives the bare captions.
 - `released`: as the paper's released code does it, for reproduction only: characters of the
   space-joined token ids of `"{caption}"?`, so that token 29 counts as shared with token 2629.
@@ -15,7 +16,6 @@ the shorter sequence, of equally long ones the smaller in code point order. So s
 swaps the result, and neither a hash seed nor the machine has a say.
 """
 
-import re
 from collections.abc import Sequence
 from itertools import chain, count
 from typing import Any
@@ -25,22 +25,13 @@ from rapidfuzz.distance import LCSseq
 from .captions import Span
 from .errors import SynvitaError, TokenizerError
 from .tokens import Tokenizer, tokenize
+from .words import CutText, cut_alike, cut_text, equal_as, is_plain, plain_spans
+from .words import word_spans as word_spans
 
 GRANULARITIES = ("word", "token", "released")
 
 # `matching_blocks`: (start in the first, start in the second, length), as in difflib.
 Block = tuple[int, int, int]
-
-_WORD = re.compile(r"\w+|[^\w\s]")
-
-
-def word_spans(text: str) -> list[Span]:
-    """The `[start, end)` code points of each word of `text`: `\\w+`, or one other non-white character.
-
-    A combining mark is not a word character: "e" + U+0301 makes two words, "é" makes one. Nothing is
-    normalised, because spans count the code points of the published caption.
-    """
-    return [match.span() for match in _WORD.finditer(text)]
 
 
 def shared_spans(
@@ -138,9 +129,9 @@ def released_shared_tokens(ids: Sequence[int], other_ids: Sequence[int]) -> list
 
 
 def _shared_words(caption: str, neg_caption: str, ignore_case: bool) -> tuple[list[Span], list[Span]]:
-    spans, neg_spans = word_spans(caption), word_spans(neg_caption)
-    words = [caption[start:end] for start, end in spans]
-    neg_words = [neg_caption[start:end] for start, end in neg_spans]
+    spans, neg_spans = _words_of_both(caption, neg_caption)
+    words = [equal_as(caption[start:end]) for start, end in spans]
+    neg_words = [equal_as(neg_caption[start:end]) for start, end in neg_spans]
     if ignore_case:
         words, neg_words = [w.casefold() for w in words], [w.casefold() for w in neg_words]
     blocks = matching_blocks(words, neg_words)
@@ -149,6 +140,16 @@ def _shared_words(caption: str, neg_caption: str, ignore_case: bool) -> tuple[li
         [(spans[a][0], spans[a + size - 1][1]) for a, _, size in blocks],
         [(neg_spans[b][0], neg_spans[b + size - 1][1]) for _, b, size in blocks],
     )
+
+
+def _words_of_both(caption: str, neg_caption: str) -> tuple[list[Span], list[Span]]:
+    """Words of two captions; where both say the same, they are cut alike."""
+    if is_plain(caption) and is_plain(neg_caption):
+        return plain_spans(caption), plain_spans(neg_caption)
+    cuts: list[CutText] = [cut_text(text, caption + neg_caption) for text in (caption, neg_caption)]
+    if any(cut.dictionary for cut in cuts):
+        cut_alike(*cuts, matching_blocks(cuts[0].clusters, cuts[1].clusters))
+    return cuts[0].spans(), cuts[1].spans()
 
 
 def _shared_tokens(caption: str, neg_caption: str, tokenizer: Tokenizer) -> tuple[list[Span], list[Span]]:

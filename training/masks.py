@@ -5,6 +5,7 @@ from typing import Any
 
 from synvita_data.captions import Span, Text, check_spans, hidden_spans
 from synvita_data.errors import CaptionError, SchemaError, SynvitaError
+from synvita_data.words import without_spaces
 
 from .rows import Row
 
@@ -17,7 +18,8 @@ def masked_text(caption: str, shared: Sequence[Span], mode: str) -> Text:
     Args:
         shared: half-open character spans that the other caption shares.
         mode: `hide` (the paper): the whole caption, attention does not see the rest. `remove`: a caption of
-            the shared words alone, a space where something was left out; empty where nothing is shared.
+            the shared words alone, a space where something was left out (but not between two letters of a
+            script without spaces); empty where nothing is shared.
 
     Raises:
         CaptionError: the spans do not fit the caption.
@@ -33,7 +35,11 @@ def masked_text(caption: str, shared: Sequence[Span], mode: str) -> Text:
     check_spans(caption, shared)
     words, end_before = "", 0
     for start, end in shared:
-        words += (" " if words and start > end_before else "") + caption[start:end]
+        if words and start > end_before:
+            spaced = caption[end_before:start].strip() != caption[end_before:start]
+            joined = not spaced and without_spaces(words[-1]) and without_spaces(caption[start])
+            words += "" if joined else " "
+        words += caption[start:end]
         end_before = end
     return Text(words)
 

@@ -14,6 +14,7 @@ from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
 from synvita_data.vqascores import ScoreTable
 from synvita_data.weights import ModelScore, weight
+from synvita_data.words import word_rule
 
 from ..sources import SyntheticVideo
 
@@ -47,6 +48,8 @@ class Row:
         real: the real video, None where it was not found.
         scores: one entry a VQA model, empty where nothing was scored. weight: None without scores.
         shared, neg_shared: spans kept in the caption and in the contrast caption.
+        granularity: how they were found; of words that need more than the plain rule, with the libraries that
+            cut them and their versions (`words.word_rule`).
     """
 
     id: str
@@ -141,6 +144,9 @@ def make_rows(
     for triplet, samples, made, real in zip(triplets, videos, samples_made, reals, strict=True):
         pair_id = triplet.pair_id
         shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
+        named = granularity
+        if granularity.startswith("word") and (rule := word_rule(triplet.caption, triplet.neg_caption)):
+            named = f"{granularity}+{rule}"
         each: Sequence[SyntheticVideo | None] = samples or [None]
         for video in each:
             row_id = (
@@ -176,7 +182,7 @@ def make_rows(
                     weight=value,
                     shared=tuple(shared),
                     neg_shared=tuple(neg_shared),
-                    granularity=granularity,
+                    granularity=named,
                 )
             )
     return rows
