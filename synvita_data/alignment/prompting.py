@@ -88,8 +88,16 @@ class Prompter:
         Raises:
             CaptionError: the caption holds one of the tokenizer's special tokens.
             ContextError: more tokens than the model's context.
+            TokenizerError: the token at which the answer is read would be hidden.
         """
         ids, hidden = self._with_video(*self._short(text, video.placeholder), video)
+        if hidden[-1]:
+            raise TokenizerError(
+                "the last token of a prompt, where the answer is read, would be hidden",
+                found=self.family.tokenizer.convert_ids_to_tokens(int(ids[-1])),
+                expected="words of the prompt behind the caption",
+                fix="Take a prompt that goes on after the caption, such as the family's own",
+            )
         reads: tuple[int, ...] = (len(ids) - 1,)
         if answer is not None:
             ids = np.append(ids, self.answer_ids[0 if answer else 1])

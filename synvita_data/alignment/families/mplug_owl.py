@@ -113,7 +113,7 @@ class MplugOwl(Family):
             caption_start=len(before),
             input_ids=tokens.ids[kept],
             offsets=offsets,
-            hidden=hidden_tokens(prompt, len(before), text, offsets),
+            hidden=hidden_tokens(prompt, len(before), text, offsets, tokens.ids[kept]),
         )
 
 
