@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .captions import QuotedTokens, Span, Text, quoted
 from .errors import CaptionError
-from .tokens import Tokenizer, tokenize
+from .tokens import Tokenizer, Tokens, tokenize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,13 +142,25 @@ def mask_prompt(
     """
     prompt = before + text.caption + after
     tokens = tokenize(tokenizer, prompt, add_special_tokens=add_special_tokens)
+    return masked_prompt(prompt, len(before), text, tokens)
+
+
+def masked_prompt(prompt: str, caption_start: int, text: Text, tokens: Tokens) -> MaskedPrompt:
+    """The hidden tokens of a prompt that was tokenised in whatever way.
+
+    Args:
+        caption_start: code point of `prompt` at which the caption begins. tokens: of all of `prompt`.
+
+    Raises:
+        CaptionError: as `hidden_tokens`.
+    """
     offsets = np.array(tokens.offsets, dtype=np.int64).reshape(-1, 2)
     return MaskedPrompt(
         prompt=prompt,
-        caption_start=len(before),
+        caption_start=caption_start,
         input_ids=np.array(tokens.ids, dtype=np.int64),
         offsets=offsets,
-        hidden=hidden_tokens(prompt, len(before), text, offsets, tokens.ids),
+        hidden=hidden_tokens(prompt, caption_start, text, offsets, tokens.ids),
     )
 
 

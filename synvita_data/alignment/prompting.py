@@ -3,6 +3,7 @@ Yes or No, or an explanation of what is wrong."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ..captions import Text
 from ..errors import CaptionError, ContextError, TokenizerError
 from ..masking import MaskedPrompt
+from ..placeholders import behind
 from ..prompts import Prompt, description_prompt, explanation_prompt
 from .families.family import Family, PreparedVideo
 
@@ -123,6 +125,17 @@ class Prompter:
         words = told.answer if isinstance(told, Explanation) else told.caption
         self._check_context(len(ids) + 1, video, words)
         return PromptTokens(ids, hidden, tuple(range(len(ids) - len(targets), len(ids))), targets)
+
+    @cached_property
+    def behind_video(self) -> dict[str, Any]:
+        """What follows the video in this prompt: `space` (of `placeholders.PLACEHOLDER_SPACES`), `ids` and `tokens`.
+
+        It depends on the checkpoint's `tokenizer_config.json` and on the release of transformers, so results keep it.
+        """
+        masked = self.family.tokenise(self._frame.before, Text("a"), self._frame.after)
+        ids = behind(masked.input_ids.tolist(), self.family.video_token_id)
+        tokens = [str(token) for token in self.family.tokenizer.convert_ids_to_tokens(ids)]
+        return {"space": self.family.placeholder_space, "ids": ids, "tokens": tokens}
 
     @cached_property
     def end_id(self) -> int:
