@@ -25,7 +25,7 @@ from rapidfuzz.distance import LCSseq
 from .captions import QuotedTokens, Span, quoted
 from .errors import SynvitaError, TokenizerError
 from .tokens import Tokenizer, Tokens, tokenize
-from .words import CutText, cut_alike, cut_text, equal_as, is_plain, plain_spans
+from .words import cut_alike, cut_text, equal_as, is_plain, plain_spans
 from .words import word_spans as word_spans
 
 GRANULARITIES = ("word", "token", "released")
@@ -183,10 +183,10 @@ def _words_of_both(caption: str, neg_caption: str) -> tuple[list[Span], list[Spa
     """Words of two captions; where both say the same, they are cut alike."""
     if is_plain(caption) and is_plain(neg_caption):
         return plain_spans(caption), plain_spans(neg_caption)
-    cuts: list[CutText] = [cut_text(text, caption + neg_caption) for text in (caption, neg_caption)]
-    if any(cut.dictionary for cut in cuts):
-        cut_alike(*cuts, matching_blocks(cuts[0].clusters, cuts[1].clusters))
-    return cuts[0].spans(), cuts[1].spans()
+    one, other = (cut_text(text, caption + neg_caption) for text in (caption, neg_caption))
+    if one.dictionary or other.dictionary:
+        cut_alike(one, other, matching_blocks(one.clusters, other.clusters))
+    return one.spans(), other.spans()
 
 
 def _shared_tokens(caption: str, neg_caption: str, tokenizer: Tokenizer) -> tuple[list[Span], list[Span]]:

@@ -103,9 +103,9 @@ def hidden_tokens(
 
 def find_tokens(ids: Sequence[int] | NDArray[np.int64], tokens: Sequence[int]) -> int | None:
     """The first place where `tokens` stand in `ids`, one after the other; None where they do not."""
-    ids, tokens = np.asarray(ids), np.asarray(tokens)
-    for place in np.flatnonzero(ids[: len(ids) - len(tokens) + 1] == tokens[0]).tolist():
-        if np.array_equal(ids[place : place + len(tokens)], tokens):
+    inside, wanted = np.asarray(ids), np.asarray(tokens)
+    for place in np.flatnonzero(inside[: max(0, len(inside) - len(wanted) + 1)] == wanted[0]).tolist():
+        if np.array_equal(inside[place : place + len(wanted)], wanted):
             return int(place)
     return None
 

@@ -283,7 +283,7 @@ def _load_model(options: RunOptions, config: SynViTAConfig) -> "tuple[AlignmentM
 
     checkpoint = find_checkpoint(options.model, revision=options.model_revision)
     base = replace(checkpoint, adapter=None, adapter_name=None, adapter_revision=None)
-    asked = {
+    asked: dict[str, Any] = {
         "prompt": config.prompt,
         "attention": config.attention,
         "placeholder_space": config.placeholder_space,

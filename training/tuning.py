@@ -23,7 +23,7 @@ def make_trainable(model: Any, processor: Any, config: SynViTAConfig) -> Alignme
         SynvitaError: no such family or prompt; an adapter that is frozen or whose base could not be found again;
             an adapter that is not what `lora_…` say, where they say something; `lora_targets` that fit no module.
     """
-    asked = {
+    asked: dict[str, Any] = {
         "prompt": config.prompt,
         "attention": config.attention,
         "placeholder_space": config.placeholder_space,
@@ -129,7 +129,9 @@ def _take_adapters_settings(network: Any, stock: nn.Module, config: SynViTAConfi
         "lora_targets": targets,
     }
     fields = type(config).__dataclass_fields__
-    asked = {name: getattr(config, name) for name in own if getattr(config, name) != fields[name].default}
+    asked: dict[str, Any] = {
+        name: getattr(config, name) for name in own if getattr(config, name) != fields[name].default
+    }
     differing = {name: value for name, value in asked.items() if value != own[name]}
     if "lora_targets" in differing and _linear(stock, asked["lora_targets"]) == _linear(stock, targets):
         del differing["lora_targets"]  # another spelling of the same modules

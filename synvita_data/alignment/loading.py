@@ -120,7 +120,7 @@ def load_alignment_model(
         config = kind.config_class.from_pretrained(name, revision=revision)
         with torch.device("meta"):
             empty = kind(config)
-    asked = {"prompt": prompt, "attention": attention, "placeholder_space": placeholder_space}
+    asked: dict[str, Any] = {"prompt": prompt, "attention": attention, "placeholder_space": placeholder_space}
     AlignmentModel(empty, processor, **asked)
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
