@@ -20,9 +20,8 @@ _Item = TypeVar("_Item")
 _AT_ONCE = 4096  # texts given to the tokenizer together
 # Tokens that a text may have more inside its prompt than alone, the answer's or the end token among them.
 _SLACK = 16
-_LOOKED_AT = (
-    64  # masked texts: whether tokens are joined over a quote depends on the tokenizer, hardly on the text
-)
+# Masked texts: whether tokens are joined over a quote depends on the tokenizer, hardly on the text.
+_LOOKED_AT = 64
 
 
 class TextCheck:

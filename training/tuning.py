@@ -129,9 +129,7 @@ def _take_adapters_settings(network: Any, stock: nn.Module, config: SynViTAConfi
         "lora_targets": targets,
     }
     fields = type(config).__dataclass_fields__
-    asked: dict[str, Any] = {
-        name: getattr(config, name) for name in own if getattr(config, name) != fields[name].default
-    }
+    asked = {name: getattr(config, name) for name in own if getattr(config, name) != fields[name].default}
     differing = {name: value for name, value in asked.items() if value != own[name]}
     if "lora_targets" in differing and _linear(stock, asked["lora_targets"]) == _linear(stock, targets):
         del differing["lora_targets"]  # another spelling of the same modules

@@ -28,10 +28,8 @@ class MplugOwl(Family):
     model_class = "MplugOwlForConditionalGeneration"
     default_prompt = "mplug-owl"
     answers = ("Yes", "No")  # pieces of their own, which sentencepiece begins with a space
-    placeholder_spaces = (
-        "processor",
-        "original",
-    )  # one and the same: its processor reads pieces, as the original
+    # One and the same here: its processor reads pieces, as the original code does.
+    placeholder_spaces = ("processor", "original")
 
     advice = "Convert the released checkpoint first: `synvita convert mplug-owl DIR OUT` (docs/mplug_owl.md)"
 
