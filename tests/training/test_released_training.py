@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from released_reference import released
 from small_triplets import mp4, row, tiny_model
 
 from synvita_data.alignment import EncodedVideo
@@ -25,38 +26,12 @@ def made(family: str = "video_llava", **options):
     return TripletData(rows, tiny_model(family), DataOptions(granularity="released", **options))
 
 
-def shared_characters(a: str, b: str) -> list[bool]:
-    """pylcs' choice of a longest common subsequence, by a plain table."""
-    table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
-    for i, x in enumerate(a):
-        for j, y in enumerate(b):
-            table[i + 1][j + 1] = table[i][j] + 1 if x == y else max(table[i][j + 1], table[i + 1][j])
-    found, i, j = [False] * len(a), len(a), len(b)
-    while i and j:
-        if a[i - 1] == b[j - 1]:
-            i, j = i - 1, j - 1
-            found[i] = True
-        elif table[i - 1][j] >= table[i][j - 1]:
-            i -= 1
-        else:
-            j -= 1
-    return found
-
-
 def released_hidden(tokenizer, ids: list[int], caption: str, other: str) -> list[int]:
     """Positions in `ids` that the released code masks."""
     own, others = (
         tokenizer(f'"{text}"?', add_special_tokens=False)["input_ids"] for text in (caption, other)
     )
-    text = " ".join(map(str, own))
-    shared = shared_characters(text, " ".join(map(str, others)))
-    (start,) = [i for i in range(len(ids)) if ids[i : i + len(own)] == own]
-    ends = np.cumsum([len(str(number)) + 1 for number in own])
-    return [
-        start + k
-        for k, (number, end) in enumerate(zip(own, ends, strict=True))
-        if not all(shared[end - 1 - len(str(number)) : end - 1])
-    ]
+    return np.flatnonzero(released(ids, own, others)).tolist()
 
 
 def video(family: str):
