@@ -212,7 +212,7 @@ def _contents(configs: Mapping[str, Any]) -> str:
             f"### Config {code(name)}\n\n{table(['misalignment', *map(markdown, splits)], lines)}\n\n{coverage}\n\n"
             f"{dropped['read']:,} triplets were read, {dropped['duplicates']:,} exact duplicates dropped, "
             f"{record['quarantined']:,} rows quarantined. Weighting: {code(record['options']['weighting'])}"
-            f"{_mean_weight(record)}. Masks: {code(record['options']['granularity'])} level."
+            f"{_mean_weight(record)}. Masks: {code(record['options']['granularity'])} level{_word_rules(record)}."
             + "".join(f"\n\n**Scores:** {markdown(note)}." for note in score_notes(record))
             + "".join(f"\n\n**Prompts:** {markdown(note)}." for note in prompt_notes(record))
         )
@@ -242,6 +242,16 @@ def _coverage(record: Mapping[str, Any]) -> list[tuple[str, Sequence[int]]]:
         if scores["without_video"]:
             lines.append(("with VQAScores of a video that is not here", (scores["without_video"], rows)))
     return lines
+
+
+def _word_rules(record: Mapping[str, Any]) -> str:
+    """Which libraries cut the words of captions that need more than spaces between them."""
+    rules = [
+        f"{count:,} rows by {' and '.join(map(code, name.split('+')[1:]))}"
+        for name, count in record.get("granularities", {}).items()
+        if "+" in name
+    ]
+    return f", the words of {', of '.join(rules)}" if rules else ""
 
 
 def _mean_weight(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 The published column `shared` and the paper's t′ come from here. Three granularities:
 
 - `word` (the published one): a word is `\\w+`, or one character that is neither a word character nor
-  white space. Case counts unless `ignore_case` is asked for.
+  white space; `words` says what it is in scripts that need more than that. Case counts unless
+  `ignore_case` is asked for.
 - `token`: the ids that a tokenizer gives the bare captions.
 - `released`: as the paper's released code does it, for reproduction only: characters of the
   space-joined token ids of `"{caption}"?`, so that token 29 counts as shared with token 2629.
@@ -15,32 +16,22 @@ the shorter sequence, of equally long ones the smaller in code point order. So s
 swaps the result, and neither a hash seed nor the machine has a say.
 """
 
-import re
 from collections.abc import Sequence
 from itertools import chain, count
 from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
-from .captions import Span
+from .captions import QuotedTokens, Span, quoted
 from .errors import SynvitaError, TokenizerError
-from .tokens import Tokenizer, tokenize
+from .tokens import Tokenizer, Tokens, tokenize
+from .words import cut_alike, cut_text, equal_as, is_plain, plain_spans
+from .words import word_spans as word_spans
 
 GRANULARITIES = ("word", "token", "released")
 
 # `matching_blocks`: (start in the first, start in the second, length), as in difflib.
 Block = tuple[int, int, int]
-
-_WORD = re.compile(r"\w+|[^\w\s]")
-
-
-def word_spans(text: str) -> list[Span]:
-    """The `[start, end)` code points of each word of `text`: `\\w+`, or one other non-white character.
-
-    A combining mark is not a word character: "e" + U+0301 makes two words, "é" makes one. Nothing is
-    normalised, because spans count the code points of the published caption.
-    """
-    return [match.span() for match in _WORD.finditer(text)]
 
 
 def shared_spans(
@@ -61,7 +52,8 @@ def shared_spans(
     At token level a character spread over several tokens is shared only if all of them are. At
     `released` level a span is a run of shared tokens of its own caption alone, and the two captions
     are compared once in each direction, as the released code does, which may give different lengths.
-    There the spans cannot say that the quote before a caption is hidden (`released_shared_tokens` can).
+    There the spans cannot say that the quotes around a caption or the question mark are hidden:
+    `released_masks` can, and is what training with that granularity takes.
 
     Args:
         granularity: one of `GRANULARITIES`.
@@ -86,8 +78,10 @@ def shared_spans(
         )
     if tokenizer is None:
         raise TokenizerError(f"granularity {granularity!r} needs a tokenizer", fix="Pass tokenizer=…")
-    shared = _shared_tokens if granularity == "token" else _shared_as_released
-    return shared(caption, neg_caption, tokenizer)
+    if granularity == "token":
+        return _shared_tokens(caption, neg_caption, tokenizer)
+    masks = released_masks(caption, neg_caption, tokenizer)
+    return masks[0][0], masks[1][0]
 
 
 def matching_blocks(one: Sequence[Any], other: Sequence[Any]) -> list[Block]:
@@ -137,10 +131,44 @@ def released_shared_tokens(ids: Sequence[int], other_ids: Sequence[int]) -> list
     return shared
 
 
+def released_masks(
+    caption: str, neg_caption: str, tokenizer: Tokenizer
+) -> tuple[tuple[list[Span], QuotedTokens], tuple[list[Span], QuotedTokens]]:
+    """What the released code masks of two captions, token for token.
+
+    Returns:
+        For each caption the spans that `shared_spans` gives, and the flags of the tokens of `"{caption}"?`.
+
+    Raises:
+        TokenizerError: as `shared_spans`.
+
+    Example:
+        >>> (_, flags), _ = released_masks("a cat.", "a dog", llama)  # doctest: +SKIP
+        >>> dict(zip(llama.convert_ids_to_tokens(flags.ids), flags.hidden))  # doctest: +SKIP
+        {'▁"': False, 'a': False, '▁cat': True, '."': True, '?': True}
+    """
+    both = [tokenize(tokenizer, quoted(text), add_special_tokens=False) for text in (caption, neg_caption)]
+
+    def mask(text: str, own: Tokens, other: Tokens) -> tuple[list[Span], QuotedTokens]:
+        shared = released_shared_tokens(own.ids, other.ids)
+        # Without the opening quote, up to the closing one.
+        inside = [
+            (min(max(start - 1, 0), len(text)), min(max(end - 1, 0), len(text))) for start, end in own.offsets
+        ]
+        seen = [False] * (len(text) + 3)
+        for (start, end), is_shared in zip(own.offsets, shared, strict=True):
+            if not is_shared:
+                seen[start:end] = [True] * (end - start)
+        flags = QuotedTokens(tuple(own.ids), tuple(not is_shared for is_shared in shared), tuple(_runs(seen)))
+        return _spans_of_runs(text, inside, _runs(shared)), flags
+
+    return mask(caption, both[0], both[1]), mask(neg_caption, both[1], both[0])
+
+
 def _shared_words(caption: str, neg_caption: str, ignore_case: bool) -> tuple[list[Span], list[Span]]:
-    spans, neg_spans = word_spans(caption), word_spans(neg_caption)
-    words = [caption[start:end] for start, end in spans]
-    neg_words = [neg_caption[start:end] for start, end in neg_spans]
+    spans, neg_spans = _words_of_both(caption, neg_caption)
+    words = [equal_as(caption[start:end]) for start, end in spans]
+    neg_words = [equal_as(neg_caption[start:end]) for start, end in neg_spans]
     if ignore_case:
         words, neg_words = [w.casefold() for w in words], [w.casefold() for w in neg_words]
     blocks = matching_blocks(words, neg_words)
@@ -151,6 +179,16 @@ def _shared_words(caption: str, neg_caption: str, ignore_case: bool) -> tuple[li
     )
 
 
+def _words_of_both(caption: str, neg_caption: str) -> tuple[list[Span], list[Span]]:
+    """Words of two captions; where both say the same, they are cut alike."""
+    if is_plain(caption) and is_plain(neg_caption):
+        return plain_spans(caption), plain_spans(neg_caption)
+    one, other = (cut_text(text, caption + neg_caption) for text in (caption, neg_caption))
+    if one.dictionary or other.dictionary:
+        cut_alike(one, other, matching_blocks(one.clusters, other.clusters))
+    return one.spans(), other.spans()
+
+
 def _shared_tokens(caption: str, neg_caption: str, tokenizer: Tokenizer) -> tuple[list[Span], list[Span]]:
     tokens = tokenize(tokenizer, caption, add_special_tokens=False)
     neg_tokens = tokenize(tokenizer, neg_caption, add_special_tokens=False)
@@ -158,26 +196,6 @@ def _shared_tokens(caption: str, neg_caption: str, tokenizer: Tokenizer) -> tupl
     return (
         _spans_of_runs(caption, tokens.offsets, [(a, a + size) for a, _, size in blocks]),
         _spans_of_runs(neg_caption, neg_tokens.offsets, [(b, b + size) for _, b, size in blocks]),
-    )
-
-
-def _shared_as_released(
-    caption: str, neg_caption: str, tokenizer: Tokenizer
-) -> tuple[list[Span], list[Span]]:
-    tokens, neg_tokens = (
-        tokenize(tokenizer, f'"{text}"?', add_special_tokens=False) for text in (caption, neg_caption)
-    )
-
-    def spans(text: str, offsets: list[Span], shared: list[bool]) -> list[Span]:
-        def place(edge: int) -> int:  # without the opening quote, up to the closing one
-            return min(max(edge - 1, 0), len(text))
-
-        inside = [(place(start), place(end)) for start, end in offsets]
-        return _spans_of_runs(text, inside, _runs(shared))
-
-    return (
-        spans(caption, tokens.offsets, released_shared_tokens(tokens.ids, neg_tokens.ids)),
-        spans(neg_caption, neg_tokens.offsets, released_shared_tokens(neg_tokens.ids, tokens.ids)),
     )
 
 

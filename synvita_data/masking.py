@@ -4,16 +4,22 @@ The rule: **a token is hidden if it overlaps a non-white caption character insid
 Offsets often include the space before a word, which hides nothing. A token that is half caption and
 half closing quote (`."`) follows its caption part. A character spread over several tokens (the bytes
 of an emoji) hides all of them. Tokens of the prompt alone and special tokens are never hidden.
+
+A text with flags for the tokens of its quoted caption (`Text.tokens`) is masked as the released code does: the first
+place in the prompt's ids where these tokens stand gets their flags, those of the quotes and the question mark too. Where
+they stand nowhere, because the tokenizer joins the quote or the question mark with what is beside it, the released code
+stops; here the flags then go by the characters of the quoted caption.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .captions import Text
+from .captions import QuotedTokens, Span, Text, quoted
 from .errors import CaptionError
-from .tokens import Tokenizer, tokenize
+from .tokens import Tokenizer, Tokens, tokenize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +40,13 @@ class MaskedPrompt:
     hidden: NDArray[np.bool_]
 
 
-def hidden_tokens(prompt: str, caption_start: int, text: Text, offsets: ArrayLike) -> NDArray[np.bool_]:
+def hidden_tokens(
+    prompt: str,
+    caption_start: int,
+    text: Text,
+    offsets: ArrayLike,
+    ids: Sequence[int] | NDArray[np.int64] | None = None,
+) -> NDArray[np.bool_]:
     """Which tokens of `prompt` are hidden when `text` stands at `caption_start` in it.
 
     Args:
@@ -43,12 +55,14 @@ def hidden_tokens(prompt: str, caption_start: int, text: Text, offsets: ArrayLik
         text: the caption and what is hidden of it.
         offsets: [n, 2] half-open code points of `prompt` for each token, as the `offset_mapping` of
             a fast tokenizer; (0, 0) for special tokens and padding.
+        ids: [n] of these tokens; for a text with `tokens`.
 
     Returns:
         bool [n].
 
     Raises:
-        CaptionError: the caption is not at that place, or the offsets are not those of this prompt.
+        CaptionError: the caption is not at that place, the offsets are not those of this prompt, or there are
+            no ids for a text that needs them.
 
     Example:
         >>> text = Text("a red cat", hidden=((2, 5),))
@@ -64,15 +78,54 @@ def hidden_tokens(prompt: str, caption_start: int, text: Text, offsets: ArrayLik
             fix="Count the start in code points of the very string that was tokenised",
         )
     bounds = _check_offsets(offsets, len(prompt))
+    spans = [(caption_start + start, caption_start + end) for start, end in text.hidden]
+    if text.tokens is not None:
+        if ids is None or len(ids) != len(bounds):
+            raise CaptionError(
+                "a text with flags for its tokens needs the ids of the prompt",
+                found="no ids" if ids is None else f"{len(ids)} ids for {len(bounds)} offsets",
+                expected="ids=, one for each token",
+            )
+        place = find_tokens(ids, text.tokens.ids)
+        if place is not None:
+            hidden = np.zeros(len(bounds), dtype=np.bool_)
+            hidden[place : place + len(text.tokens.ids)] = text.tokens.hidden
+            return hidden
+        spans = _quoted_spans(prompt, caption_start, text, text.tokens)
     # counts[i]: hidden, non-white characters before character i of the prompt.
     counts = np.zeros(len(prompt) + 1, dtype=np.int64)
-    for start, end in text.hidden:
-        counts[caption_start + start + 1 : caption_start + end + 1] = [
-            not character.isspace() for character in text.caption[start:end]
-        ]
+    for start, end in spans:
+        counts[start + 1 : end + 1] = [not character.isspace() for character in prompt[start:end]]
     np.cumsum(counts, out=counts)
-    hidden: NDArray[np.bool_] = counts[bounds[:, 1]] > counts[bounds[:, 0]]
-    return hidden
+    by_characters: NDArray[np.bool_] = counts[bounds[:, 1]] > counts[bounds[:, 0]]
+    return by_characters
+
+
+def find_tokens(ids: Sequence[int] | NDArray[np.int64], tokens: Sequence[int]) -> int | None:
+    """The first place where `tokens` stand in `ids`, one after the other; None where they do not."""
+    inside, wanted = np.asarray(ids), np.asarray(tokens)
+    for place in np.flatnonzero(inside[: max(0, len(inside) - len(wanted) + 1)] == wanted[0]).tolist():
+        if np.array_equal(inside[place : place + len(wanted)], wanted):
+            return int(place)
+    return None
+
+
+def _quoted_spans(prompt: str, caption_start: int, text: Text, tokens: QuotedTokens) -> list[Span]:
+    """Characters of the prompt that hidden tokens of the quoted caption stand for.
+
+    A wording may have the caption without quotes, or another sign after it: what is not there cannot be hidden.
+    """
+    start = caption_start - 1
+    whole = quoted(text.caption)
+    first = 0 if start >= 0 and prompt[start] == whole[0] else 1
+    last = len(whole)
+    while not prompt.startswith(whole[1:last], caption_start):
+        last -= 1
+    return [
+        (start + max(a, first), start + min(b, last))
+        for a, b in tokens.characters
+        if max(a, first) < min(b, last)
+    ]
 
 
 def mask_prompt(
@@ -89,13 +142,25 @@ def mask_prompt(
     """
     prompt = before + text.caption + after
     tokens = tokenize(tokenizer, prompt, add_special_tokens=add_special_tokens)
+    return masked_prompt(prompt, len(before), text, tokens)
+
+
+def masked_prompt(prompt: str, caption_start: int, text: Text, tokens: Tokens) -> MaskedPrompt:
+    """The hidden tokens of a prompt that was tokenised in whatever way.
+
+    Args:
+        caption_start: code point of `prompt` at which the caption begins. tokens: of all of `prompt`.
+
+    Raises:
+        CaptionError: as `hidden_tokens`.
+    """
     offsets = np.array(tokens.offsets, dtype=np.int64).reshape(-1, 2)
     return MaskedPrompt(
         prompt=prompt,
-        caption_start=len(before),
+        caption_start=caption_start,
         input_ids=np.array(tokens.ids, dtype=np.int64),
         offsets=offsets,
-        hidden=hidden_tokens(prompt, len(before), text, offsets),
+        hidden=hidden_tokens(prompt, caption_start, text, offsets, tokens.ids),
     )
 
 

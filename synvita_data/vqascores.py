@@ -351,9 +351,20 @@ class ScoreTable:
         }
 
     def _entry(self, line: int, cells: Cells) -> tuple[Key, _Entry]:
-        own_id, row, model, revision, method, frame, neg_score, score, videopath, caption, neg_caption, *named = (
-            cells
-        )
+        (
+            own_id,
+            row,
+            model,
+            revision,
+            method,
+            frame,
+            neg_score,
+            score,
+            videopath,
+            caption,
+            neg_caption,
+            *named,
+        ) = cells
         model = self._read(line, given_text, model, "a model")
         key: Key | None = self._id(line, own_id)
         if key is None:

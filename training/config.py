@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 from synvita_data.alignment import WAYS, Family
 from synvita_data.alignment.model import ATTENTION
 from synvita_data.errors import SynvitaError
+from synvita_data.placeholders import PLACEHOLDER_SPACES
 from synvita_data.prompts import PROMPTS
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.weights import WEIGHTINGS
@@ -115,6 +116,12 @@ class SynViTAConfig(TrainingArguments):
         PROMPTS,
         "Wording of the question; by default the model family's. Paper: the released code's `video-llava-train` and "
         "`mplug-owl`.",
+    )
+    placeholder_space: str = _choice(
+        "processor",
+        PLACEHOLDER_SPACES,
+        "What stands around <video> in the prompt: tokenised as transformers' processor does, or part by part as the "
+        "original code of Video-LLaVA (`▁` before the line break). Paper: original.",
     )
     frames: int | None = field(
         default=None,

@@ -88,6 +88,8 @@ class TripletData(Dataset[TrainingTriplet]):
                 if t.explanation
             ]
         )
+        if warning := check.released([text for t in self._triplets for text in t.texts[2:]]):
+            logger.warning("%s: %s", self.name, warning)
         kinds = VIDEOS if self.options.use_synthetic else VIDEOS[:1]
         self._videos = {kind: VideoColumn(rows, f"{kind}_video") for kind in kinds}
         self._quarantine = None if quarantine is None else Quarantine(quarantine, self.name)

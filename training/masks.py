@@ -1,23 +1,37 @@
 """The masked texts t′ of a row: what each caption shares with the other, shown by hiding or by removing the rest."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from synvita_data.captions import Span, Text, check_spans, hidden_spans
+from synvita_data.captions import QuotedTokens, Span, Text, check_spans, hidden_spans
 from synvita_data.errors import CaptionError, SchemaError, SynvitaError
+from synvita_data.words import without_spaces
 
 from .rows import Row
 
 MASKED_TEXT = ("hide", "remove")
 
 
-def masked_text(caption: str, shared: Sequence[Span], mode: str) -> Text:
+class Shared(NamedTuple):
+    """What a caption shares with the other one of its row.
+
+    Attributes:
+        spans: half-open character spans. tokens: flags of the released code's mask; None but for `released`.
+    """
+
+    spans: list[Span]
+    tokens: QuotedTokens | None = None
+
+
+def masked_text(caption: str, shared: Sequence[Span], mode: str, tokens: QuotedTokens | None = None) -> Text:
     """t′ of one caption.
 
     Args:
         shared: half-open character spans that the other caption shares.
+        tokens: flags of the tokens of the quoted caption, which say what to hide where there are any.
         mode: `hide` (the paper): the whole caption, attention does not see the rest. `remove`: a caption of
-            the shared words alone, a space where something was left out; empty where nothing is shared.
+            the shared words alone, a space where something was left out (but not between two letters of a
+            script without spaces); empty where nothing is shared.
 
     Raises:
         CaptionError: the spans do not fit the caption.
@@ -29,11 +43,15 @@ def masked_text(caption: str, shared: Sequence[Span], mode: str) -> Text:
         'a cat,'
     """
     if mode == "hide":
-        return Text(caption, hidden_spans(caption, shared))
+        return Text(caption, hidden_spans(caption, shared), tokens)
     check_spans(caption, shared)
     words, end_before = "", 0
     for start, end in shared:
-        words += (" " if words and start > end_before else "") + caption[start:end]
+        if words and start > end_before:
+            spaced = caption[end_before:start].strip() != caption[end_before:start]
+            joined = not spaced and without_spaces(words[-1]) and without_spaces(caption[start])
+            words += "" if joined else " "
+        words += caption[start:end]
         end_before = end
     return Text(words)
 
@@ -77,8 +95,8 @@ def shared_of(row: Row, name: str) -> tuple[list[Span], list[Span]]:
 
 def shared_of_all(
     rows: Sequence[Row], granularity: str | None, tokenizer: Any, name: str
-) -> list[tuple[list[Span], list[Span]]]:
-    """The shared spans of each row: published ones, or found anew, once a pair of captions.
+) -> list[tuple[Shared, Shared]]:
+    """What the captions of each row share: as published, or found anew, once a pair of captions.
 
     Args:
         granularity: None for the dataset's own; one of `lcs.GRANULARITIES`.
@@ -88,16 +106,23 @@ def shared_of_all(
         SynvitaError: no such granularity, or spans that are missing or do not fit.
     """
     if granularity is None:
-        return [shared_of(row, name) for row in rows]
-    from synvita_data.lcs import GRANULARITIES, shared_spans
+        published = [shared_of(row, name) for row in rows]
+        return [(Shared(spans), Shared(neg_spans)) for spans, neg_spans in published]
+    from synvita_data.lcs import GRANULARITIES, released_masks, shared_spans
 
     if granularity not in GRANULARITIES:
         raise SynvitaError("no such granularity", found=granularity, expected=" or ".join(GRANULARITIES))
-    known: dict[tuple[str, str], tuple[list[Span], list[Span]]] = {}
+    known: dict[tuple[str, str], tuple[Shared, Shared]] = {}
     for row in rows:
         pair = (row.caption, row.neg_caption)
-        if pair not in known:
-            known[pair] = shared_spans(
+        if pair in known:
+            continue
+        if granularity == "released":
+            own, other = released_masks(*pair, tokenizer)
+            known[pair] = Shared(*own), Shared(*other)
+        else:
+            spans, neg_spans = shared_spans(
                 *pair, granularity=granularity, tokenizer=None if granularity == "word" else tokenizer
             )
+            known[pair] = Shared(spans), Shared(neg_spans)
     return [known[row.caption, row.neg_caption] for row in rows]

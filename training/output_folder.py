@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
 from synvita_data.store import Store
@@ -147,7 +148,7 @@ def data_identity(
             triplet.number,
             triplet.row_id,
             triplet.pair_id,
-            [[text.caption, text.hidden] for text in triplet.texts],
+            [_identity(text) for text in triplet.texts],
             triplet.weight,
             triplet.takes_real,
             triplet.explanation,
@@ -159,6 +160,12 @@ def data_identity(
         digest.update(json.dumps(own, default=str).encode() + b"\n")
     identity = {"version": _plain(version), "triplets": digest.hexdigest(), "counts": dict(counts)}
     return identity if misalignments is None else {**identity, "misalignments": list(misalignments)}
+
+
+def _identity(text: Text) -> list[Any]:
+    """What a text is; token flags only where there are any, so that runs without them go on as they began."""
+    flags = [] if text.tokens is None else [text.tokens.ids, text.tokens.hidden]
+    return [text.caption, text.hidden, *flags]
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:

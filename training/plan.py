@@ -128,8 +128,8 @@ class TrainingRows:
             shared = shared_of_all(self.rows, options.granularity, tokenizer, name)
             self.masked = [
                 (
-                    masked_text(row.caption, own, options.masked_text),
-                    masked_text(row.neg_caption, other, options.masked_text),
+                    masked_text(row.caption, own.spans, options.masked_text, own.tokens),
+                    masked_text(row.neg_caption, other.spans, options.masked_text, other.tokens),
                 )
                 for row, (own, other) in zip(self.rows, shared, strict=True)
             ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from synvita_data.display import say as print_line
 from synvita_data.files import write_atomic
+from synvita_data.placeholders import describe
 
 from .afterwards import check_afterwards, finish, is_main_process
 from .card import render_model_card
@@ -240,6 +241,8 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
     trained = sum(p.numel() for p in trainer.module.parameters() if p.requires_grad)
     total = sum(p.numel() for p in trainer.module.parameters())
     say(f"{options.model} ({family}), {trained:,} of {total:,} weights are trained")
+    placeholder = trainer.alignment.prompter.behind_video
+    say(describe(**placeholder))
     return Run(
         recipe,
         config,
@@ -251,6 +254,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
             "family": family,
             "prompt": trainer.alignment.prompt.name,
             "frames": _frames_text(triplets.preparer.frames),
+            "placeholder": placeholder,
         },
         data={
             **version,
@@ -289,16 +293,17 @@ def _load_model(options: RunOptions, config: SynViTAConfig) -> "tuple[AlignmentM
 
     checkpoint = find_checkpoint(options.model, revision=options.model_revision)
     base = replace(checkpoint, adapter=None, adapter_name=None, adapter_revision=None)
-    model, version = load_alignment_model(
-        base, prompt=config.prompt, dtype=options.dtype, device="cpu", attention=config.attention
-    )
+    asked: dict[str, Any] = {
+        "prompt": config.prompt,
+        "attention": config.attention,
+        "placeholder_space": config.placeholder_space,
+    }
+    model, version = load_alignment_model(base, dtype=options.dtype, device="cpu", **asked)
     if checkpoint.adapter is not None:
         from peft import PeftModel
 
         adapted = PeftModel.from_pretrained(model.model, checkpoint.adapter, is_trainable=True)
-        model = AlignmentModel(
-            adapted, model.family.processor, prompt=config.prompt, attention=config.attention
-        )
+        model = AlignmentModel(adapted, model.family.processor, **asked)
         version = f"{version}+{checkpoint.adapter_revision}"
     return model, version, checkpoint.model_type
 

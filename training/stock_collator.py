@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 from synvita_data.alignment import EncodedVideo, PreparedVideo, get_family
 from synvita_data.alignment.prompting import Prompter, PromptTokens
 from synvita_data.errors import SynvitaError
+from synvita_data.placeholders import check_placeholder_space
 from synvita_data.prompts import get_prompt
 from synvita_data.video.sampling import FramePolicy
 
@@ -30,6 +31,7 @@ class StockCollator:
     Args:
         model: the stock model, or a PEFT model of one. processor: its processor.
         prompt: name in `synvita_data.prompts.PROMPTS`; None for the family's.
+        placeholder_space: `processor` or `original`, see `synvita_data.placeholders`.
         answer_loss: of `objective.ANSWER_LOSSES`; with `token-and-end` Yes or No stands behind each unmasked prompt.
         consistency: whether masked texts are wanted; without L_scr (λ = 0) they are not.
         logits_to_keep: ask the model for logits only where an answer is read, not at every token: at a vocabulary
@@ -52,6 +54,7 @@ class StockCollator:
         processor: Any,
         *,
         prompt: str | None = None,
+        placeholder_space: str = "processor",
         answer_loss: str = "two-way",
         consistency: bool = True,
         logits_to_keep: bool = True,
@@ -64,6 +67,9 @@ class StockCollator:
             )
         stock = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.family = get_family(stock.config.model_type)(stock, processor)
+        self.family.placeholder_space = check_placeholder_space(
+            placeholder_space, self.family.placeholder_spaces
+        )
         self.prompter = Prompter(self.family, get_prompt(prompt or self.family.default_prompt))
         self.appended = tokens_of_answer(answer_loss) == 2
         self.consistency = consistency

@@ -8,8 +8,9 @@ import numpy as np
 
 from synvita_data.alignment import Explanation, Family, PreparedVideo, PromptFrame
 from synvita_data.alignment.prompting import Prompter
-from synvita_data.captions import Text
+from synvita_data.captions import Text, quoted
 from synvita_data.errors import SynvitaError
+from synvita_data.masking import find_tokens
 from synvita_data.prompts import explanation_prompt
 from synvita_data.video import Frames
 
@@ -19,6 +20,8 @@ _Item = TypeVar("_Item")
 _AT_ONCE = 4096  # texts given to the tokenizer together
 # Tokens that a text may have more inside its prompt than alone, the answer's or the end token among them.
 _SLACK = 16
+# Masked texts: whether tokens are joined over a quote depends on the tokenizer, hardly on the text.
+_LOOKED_AT = 64
 
 
 class TextCheck:
@@ -75,6 +78,27 @@ class TextCheck:
                 self._prompter.explanation(explanation, self._video)
             except SynvitaError as error:
                 raise at_row(error, self._name, rows[explanation]) from error
+
+    def released(self, texts: Sequence[Text]) -> str | None:
+        """Whether token flags of the released code's mask find their tokens in the prompts of these texts.
+
+        Returns:
+            What to tell the user where some do not; None where all do.
+        """
+        flagged = [text for text in dict.fromkeys(texts) if text.tokens is not None][:_LOOKED_AT]
+        lost = [
+            text
+            for text in flagged
+            if text.tokens is not None
+            and find_tokens(self._prompter.tokens(text, None, self._video).ids, text.tokens.ids) is None
+        ]
+        if not lost:
+            return None
+        return (
+            f"{len(lost)} of the first {len(flagged)} masked texts do not have the tokens of "
+            f"{quoted(lost[0].caption)} by itself inside their prompt, where the released code would stop: "
+            "what their tokens stand for is hidden by characters"
+        )
 
     def _suspicious(self, items: Sequence[_Item], texts: Sequence[str], frame: PromptFrame) -> list[_Item]:
         """Items whose text holds a special token, or may be too long inside `frame`.

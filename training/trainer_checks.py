@@ -61,13 +61,14 @@ def check_made_for(data: Any, config: SynViTAConfig, alignment: AlignmentModel) 
     }
     pairs["frames"] = (preparer.frames, wanted.frames or alignment.family.default_frames())
     pairs["prompt"] = (preparer.prompt.name, alignment.prompt.name)
+    pairs["placeholder_space"] = (preparer.family.placeholder_space, alignment.family.placeholder_space)
     if differing := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
         raise SynvitaError(
             "the training data was made with other options than those of the trainer",
             found=", ".join(f"{name} {there!r}" for name, (there, _) in differing.items()),
             expected=", ".join(f"{name} {here!r}" for name, (_, here) in differing.items()),
-            fix="TripletData(rows, AlignmentModel(model, processor, prompt=config.prompt), "
-            "config.data_options(family))",
+            fix="TripletData(rows, AlignmentModel(model, processor, prompt=config.prompt, "
+            "placeholder_space=config.placeholder_space), config.data_options(family))",
         )
 
 

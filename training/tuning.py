@@ -23,13 +23,18 @@ def make_trainable(model: Any, processor: Any, config: SynViTAConfig) -> Alignme
         SynvitaError: no such family or prompt; an adapter that is frozen or whose base could not be found again;
             an adapter that is not what `lora_…` say, where they say something; `lora_targets` that fit no module.
     """
-    alignment = AlignmentModel(model, processor, prompt=config.prompt, attention=config.attention)
+    asked: dict[str, Any] = {
+        "prompt": config.prompt,
+        "attention": config.attention,
+        "placeholder_space": config.placeholder_space,
+    }
+    alignment = AlignmentModel(model, processor, **asked)
     if config.tune == "lora":
         network = model if model is not alignment.family.model else _adapted(alignment, config)
         _check_adapter(network)
         if network is model:
             _take_adapters_settings(network, alignment.family.model, config)
-        return AlignmentModel(network, processor, prompt=config.prompt, attention=config.attention)
+        return AlignmentModel(network, processor, **asked)
     if model is not alignment.family.model:
         raise SynvitaError(
             "a model with an adapter can only train its adapter",

@@ -42,6 +42,7 @@ class VideoPreparer:
         cache: FeatureCache | None = None,
     ) -> None:
         self.family = type(family)(_NoWeights(family.model), family.processor)
+        self.family.placeholder_space = family.placeholder_space
         self.prompt = prompt
         self.frames = frames or family.default_frames()
         self.cache = cache

@@ -81,6 +81,7 @@ def config_record(
         "prompts": prompts_record(rows),
         "scorers": _scorers(rows),
         "scores": dict(scores),
+        **_granularities(rows),
         "unused_scores": unused_scores,
         "unmatched_videos": len(unmatched),
         "unmatched_videos_first": sorted(unmatched)[:UNMATCHED_SHOWN],
@@ -102,6 +103,12 @@ def config_record(
         "largest_row_bytes": max(sizes, default=0),
         "rows_over_viewer_limit": sum(size > VIEWER_ROW_BYTES for size in sizes),
     }
+
+
+def _granularities(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """How many rows were cut into words by which libraries; nothing where the plain rule served all of them."""
+    found = dict(sorted(Counter(row.granularity for row in rows).items()))
+    return {"granularities": found} if any("+" in name for name in found) else {}
 
 
 def merge_report(

@@ -14,6 +14,7 @@ from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
 from synvita_data.vqascores import Binding, ScoreTable, VideoIdentity
 from synvita_data.weights import ModelScore, weight
+from synvita_data.words import word_rule
 
 from ..sources import SyntheticVideo
 
@@ -48,6 +49,8 @@ class Row:
         scores: one entry a VQA model, empty where nothing was scored. weight: None without scores.
         binding: how the score table says that they are of the row's video.
         shared, neg_shared: spans kept in the caption and in the contrast caption.
+        granularity: how they were found; of words that need more than the plain rule, with the libraries that
+            cut them and their versions (`words.word_rule`).
     """
 
     id: str
@@ -156,6 +159,9 @@ def make_rows(
         shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
         checked = {video.path: video for video in samples}
         among = [_identity(checked.get(video.path, video), generator) for video in made]
+        named = granularity
+        if granularity.startswith("word") and (rule := word_rule(triplet.caption, triplet.neg_caption)):
+            named = f"{granularity}+{rule}"
         each: Sequence[SyntheticVideo | None] = samples or [None]
         for video in each:
             row_id = (
@@ -192,7 +198,7 @@ def make_rows(
                     weight=value,
                     shared=tuple(shared),
                     neg_shared=tuple(neg_shared),
-                    granularity=granularity,
+                    granularity=named,
                     binding=scores.bindings[row_id] if scores is not None and found else "nothing",
                 )
             )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from synvita_data.engine import Worker
 from synvita_data.engine.processes import visible_gpus
 from synvita_data.errors import SynvitaError
+from synvita_data.placeholders import check_placeholder_space
 from synvita_data.scoring.device import DTYPES
 from synvita_data.store import work_key
 from synvita_data.video import FramePolicy
@@ -51,6 +52,7 @@ class VqaSettings:
         frames: which frames. preprocessing: `reference` (the released scorer's) or `hf`. dtype: of the weights.
         batch_rows: videos in one batch; from 2 on scores differ in rounding with what stands beside a video.
         threads: that read and decode ahead.
+        placeholder_space: `processor` or `original`, for models that have the choice (`synvita_data.placeholders`).
     """
 
     frames: FramePolicy = field(default_factory=lambda: FramePolicy(count=4, rule="segment-midpoints"))
@@ -58,8 +60,10 @@ class VqaSettings:
     dtype: str = "float32"
     batch_rows: int = 1
     threads: int = 2
+    placeholder_space: str = "processor"
 
     def __post_init__(self) -> None:
+        check_placeholder_space(self.placeholder_space)
         if self.dtype not in DTYPES:
             raise SynvitaError("weights cannot have this dtype", found=self.dtype, expected=", ".join(DTYPES))
         if self.batch_rows < 1 or self.threads < 1:
@@ -105,7 +109,7 @@ class VqaScoreJob:
         which both kinds are made from.
         """
         settings = self.settings
-        common = {
+        common: dict[str, Any] = {
             "version": SCORER_VERSION,
             "kind": self.model.kind,
             "revision": self.model.revision,
@@ -114,6 +118,8 @@ class VqaScoreJob:
             "dtype": settings.dtype,
         }
         by_rate = settings.frames.fps is not None
+        if (space := self.model.placeholder_space(settings.placeholder_space)) != "processor":
+            common["placeholder_space"] = space  # what was scored by default keeps its keys
         return tuple(
             work_key(
                 video=row.sha256,
@@ -152,8 +158,10 @@ class VqaScoreJob:
         count = "" if policy.count is None else f"{policy.count} "
         frames = f"{policy.fps:g} fps" if policy.fps is not None else f"{count}{policy.rule}"
         size = "" if policy.size is None else f" at {policy.size}"
+        space = self.model.placeholder_space(self.settings.placeholder_space)
+        told = "" if space == "processor" else f" with {space} placeholder space"
         return (
-            f"{score} score; {self.model.question} prompt; {shape} preprocessing; {frames} frames{size}, "
+            f"{score} score; {self.model.question} prompt{told}; {shape} preprocessing; {frames} frames{size}, "
             f"{policy.backend}; {self.settings.dtype}"
         )
 

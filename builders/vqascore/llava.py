@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from synvita_data.errors import CaptionError, TokenizerError
+from synvita_data.placeholders import behind, check_placeholder_space, tokenize_in_parts
 from synvita_data.video.frames import Frames
 
 from .preprocess import preprocess
@@ -21,13 +22,17 @@ class LlavaScorer(FrameScorer):
     Args:
         model: `LlavaForConditionalGeneration`, in evaluation mode, on its device. processor: its own.
         shape: of the preprocessing: `pad` (the reference) or `crop` (as the processor does).
+        placeholder_space: `processor` or `original` (the reference), see `synvita_data.placeholders`.
 
     Raises:
-        TokenizerError: "Yes" is not one token.
+        TokenizerError: "Yes" is not one token, or the tokenizer is not of LLaMA's kind.
     """
 
-    def __init__(self, model: Any, processor: Any, shape: str) -> None:
+    def __init__(
+        self, model: Any, processor: Any, shape: str, *, placeholder_space: str = "processor"
+    ) -> None:
         super().__init__()
+        self._space = check_placeholder_space(placeholder_space)
         self.model, self._tokenizer, self._shape = model, processor.tokenizer, shape
         self._image_processor = processor.image_processor
         self.device = next(model.parameters()).device
@@ -36,7 +41,14 @@ class LlavaScorer(FrameScorer):
         self._patches = (vision.image_size // vision.patch_size) ** 2 + (
             model.config.vision_feature_select_strategy != "default"
         )
-        answer, end = self._tokens("a dog")[-2:]
+        ids = self._tokens("a dog")
+        after = behind(ids, self._image_id)
+        self.behind_placeholder = {
+            "space": self._space,
+            "ids": after,
+            "tokens": [str(token) for token in self._tokenizer.convert_ids_to_tokens(after)],
+        }
+        answer, end = ids[-2:]
         if self._tokenizer.decode([answer]).strip() != VICUNA.answer or end != self._tokenizer.eos_token_id:
             raise TokenizerError(
                 "the answer is not one token before the end token",
@@ -62,6 +74,8 @@ class LlavaScorer(FrameScorer):
 
     def _tokens(self, caption: str) -> list[int]:
         text = f"{VICUNA.wrap(caption)}{VICUNA.answer}{self._tokenizer.eos_token}"
+        if self._space == "original":
+            return tokenize_in_parts(self._tokenizer, text, VICUNA.image, self._image_id).ids
         ids: list[int] = self._tokenizer(text)["input_ids"]
         return ids
 

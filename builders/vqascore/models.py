@@ -33,6 +33,8 @@ _SHAPES = {
     LLAVA: {"reference": "pad", "hf": "crop"},
 }
 _QUESTIONS = {CLIP_FLANT5: "vicuna", INSTRUCTBLIP: "blip", LLAVA: "vicuna", CHAT: "chat"}
+# Families whose original code tokenises the prompt in parts. (mPLUG-Owl's processor always does so.)
+_ORIGINAL_SPACE = ("video_llava",)
 _COMMIT = re.compile(r"snapshots/([0-9a-f]{40})/")
 
 
@@ -75,6 +77,11 @@ class VqaModel:
     def default_score(self) -> str:
         """The score its makers use."""
         return "reference" if self.kind in _SHAPES else "first-token"
+
+    def placeholder_space(self, asked: str) -> str:
+        """How what stands around the placeholder is tokenised: `asked` where this kind has a choice."""
+        has_choice = self.kind == LLAVA or (self.kind == WHOLE_VIDEO and self.model_type in _ORIGINAL_SPACE)
+        return asked if has_choice else "processor"
 
     def shape(self, preprocessing: str) -> str:
         """How frames become squares: `pad`, `crop`, `squash`, or `processor` for chat models' own processors.

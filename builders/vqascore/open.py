@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from synvita_data.placeholders import check_placeholder_space
 from synvita_data.scoring.device import pick_device, torch_dtype
 from synvita_data.scoring.weights_file import check_complete, explained
 
@@ -15,12 +16,18 @@ _TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "spiece.model")
 
 
 def open_scorer(
-    model: VqaModel, *, preprocessing: str = "reference", dtype: str = "float32", device: str | None = None
+    model: VqaModel,
+    *,
+    preprocessing: str = "reference",
+    dtype: str = "float32",
+    device: str | None = None,
+    placeholder_space: str = "processor",
 ) -> VqaScorer:
     """Load a model.
 
     Args:
         preprocessing: `reference` or `hf`. dtype: of the weights. device: None for this process's GPU, or the CPU.
+        placeholder_space: `processor` or `original`; models without the choice do not look at it.
 
     Raises:
         SynvitaError: what is wrong with the model, its files or these choices.
@@ -28,6 +35,7 @@ def open_scorer(
     import torch
 
     shape = model.shape(preprocessing)
+    space = model.placeholder_space(check_placeholder_space(placeholder_space))
     weights, place = torch_dtype(dtype), pick_device(device)
     if model.kind in (CLIP_FLANT5, INSTRUCTBLIP):
         from .t5 import refuse_float16
@@ -52,7 +60,11 @@ def open_scorer(
         if model.kind == LLAVA:
             from .llava import LlavaScorer
 
-            return LlavaScorer(*_stock(model, "LlavaForConditionalGeneration", weights, place), shape)
+            return LlavaScorer(
+                *_stock(model, "LlavaForConditionalGeneration", weights, place),
+                shape,
+                placeholder_space=space,
+            )
         if model.kind == CHAT:
             from .chat import ChatScorer
 
@@ -62,7 +74,7 @@ def open_scorer(
         from .whole_video import WholeVideoScorer
 
         checkpoint = find_checkpoint(model.location, revision=model.hub_revision)
-        aligned, _ = load_alignment_model(checkpoint, dtype=dtype, device=place)
+        aligned, _ = load_alignment_model(checkpoint, dtype=dtype, device=place, placeholder_space=space)
         return WholeVideoScorer(aligned)
 
 

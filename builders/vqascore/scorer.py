@@ -37,9 +37,12 @@ class VqaScorer(ABC):
 
     Attributes:
         device: where the model is.
+        behind_placeholder: what follows the image or video in the prompt (`placeholders`), JSON-ready; None where the
+            prompt has no placeholder of ours.
     """
 
     device: torch.device
+    behind_placeholder: dict[str, Any] | None = None
 
     def __init__(self) -> None:
         # Fast tokenizers may not be used by two threads at once when one of them changes padding.

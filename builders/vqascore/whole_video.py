@@ -27,6 +27,7 @@ class WholeVideoScorer(VqaScorer):
         super().__init__()
         self.model = model
         self.device = next(model.parameters()).device
+        self.behind_placeholder = model.prompter.behind_video
         self._answer = [model.prompter.answer_ids[0], model.prompter.end_id]
 
     def prepare(self, frames: Frames, captions: Sequence[str]) -> Prepared:

@@ -1,11 +1,14 @@
 """A worker of `VqaScoreJob`: one loaded model, videos read and decoded ahead of it in threads."""
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from synvita_data.engine import is_worker_fault, settling
 from synvita_data.errors import VideoError
+from synvita_data.placeholders import describe
 from synvita_data.scoring.decode_ahead import read_ahead
 from synvita_data.scoring.device import one_cpu_thread
 from synvita_data.store import Claim
@@ -35,8 +38,16 @@ class VqaScoreWorker:
         self._model, self._settings = model, settings
         self._memory = MemoryLimit()
         self._scorer: VqaScorer | None = open_scorer(
-            model, preprocessing=settings.preprocessing, dtype=settings.dtype, device=device
+            model,
+            preprocessing=settings.preprocessing,
+            dtype=settings.dtype,
+            device=device,
+            placeholder_space=settings.placeholder_space,
         )
+        self._more: dict[str, Any] = {}
+        if (placeholder := self._scorer.behind_placeholder) is not None:
+            self._more = {"placeholder": placeholder}
+            print(f"{model.label!r}: {describe(**placeholder)}", file=sys.stderr, flush=True)
 
     @property
     def scorer(self) -> VqaScorer:
@@ -93,7 +104,7 @@ class VqaScoreWorker:
             return
         for (claim, look), log_probs in zip(together, found, strict=True):
             with settling(claim):
-                claim.commit({"frames": look.indices(), "log_probs": log_probs.tolist()})
+                claim.commit({"frames": look.indices(), "log_probs": log_probs.tolist(), **self._more})
 
 
 class _Look:

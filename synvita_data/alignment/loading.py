@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import HubError, SynvitaError
 from ..files import sha256_file
+from ..placeholders import PLACEHOLDER_SPACES
 from ..prompts import PROMPTS
 from ..scoring.device import pick_device, torch_dtype
 from ..scoring.weights_file import check_complete, explained, model_revision
@@ -32,6 +33,7 @@ class Checkpoint:
         adapter_name: what the user called it. adapter_revision: digest of the adapter's weights and settings.
         trained_prompt, trained_frames: the wording and the number of frames that it was fine-tuned with by
             `SynViTATrainer`; None where that is not known, or was the family's own.
+        trained_space: its `placeholder_space`, None where that is not known.
     """
 
     base: str
@@ -42,6 +44,7 @@ class Checkpoint:
     adapter_revision: str | None = None
     trained_prompt: str | None = None
     trained_frames: int | None = None
+    trained_space: str | None = None
 
 
 def find_checkpoint(
@@ -91,6 +94,7 @@ def load_alignment_model(
     device: str | None = None,
     device_map: str | None = None,
     attention: str = "split",
+    placeholder_space: str = "processor",
 ) -> tuple[AlignmentModel, str]:
     """The model, in evaluation mode, and its revision.
 
@@ -98,7 +102,7 @@ def load_alignment_model(
         prompt: by name; None for the family's. dtype: of the weights; log-odds are fp32 whatever it is.
         device: None for this process's GPU, or the CPU. device_map: of transformers (`auto`, `balanced`):
             spread one model over several devices; `device` is not used then.
-        attention: `split`, `sdpa` or `eager`.
+        attention: `split`, `sdpa` or `eager`. placeholder_space: `processor` or `original`.
 
     Raises:
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
@@ -116,7 +120,8 @@ def load_alignment_model(
         config = kind.config_class.from_pretrained(name, revision=revision)
         with torch.device("meta"):
             empty = kind(config)
-    AlignmentModel(empty, processor, prompt=prompt, attention=attention)
+    asked: dict[str, Any] = {"prompt": prompt, "attention": attention, "placeholder_space": placeholder_space}
+    AlignmentModel(empty, processor, **asked)
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
     del empty
@@ -134,7 +139,7 @@ def load_alignment_model(
         with explained(str(checkpoint.adapter_name)):
             model = PeftModel.from_pretrained(model, checkpoint.adapter)
         version = f"{version}+{checkpoint.adapter_revision}"
-    return AlignmentModel(model, processor, prompt=prompt, attention=attention).eval(), version
+    return AlignmentModel(model, processor, **asked).eval(), version
 
 
 def _with_adapter(base: Checkpoint, name: str, revision: str | None, *, named: bool) -> Checkpoint:
@@ -172,9 +177,11 @@ def _trained(name: str, revision: str | None) -> dict[str, Any]:
     except SynvitaError:  # the Hub cannot be asked, and what is cached has no such file
         return {}
     prompt, frames = noted.get("prompt"), noted.get("frames")
+    space = noted.get("placeholder_space")
     return {
         "trained_prompt": prompt if prompt in PROMPTS else None,
         "trained_frames": frames if isinstance(frames, int) else None,
+        "trained_space": space if space in PLACEHOLDER_SPACES else None,
     }
 
 

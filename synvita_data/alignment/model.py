@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..captions import Text
 from ..errors import SynvitaError
+from ..placeholders import check_placeholder_space
 from ..prompts import Prompt, get_prompt
 from ..video.frames import Frames
 from . import ways
@@ -65,9 +66,10 @@ class AlignmentModel(nn.Module):
         prompt: name in `synvita_data.prompts.PROMPTS`; None for the family's.
         attention: of the language model: `split` (fastest), `sdpa` or `eager`. It stays set on the model;
             `split` is `sdpa` for whatever else the model does.
+        placeholder_space: `processor` or `original`, see `synvita_data.placeholders`.
 
     Raises:
-        SynvitaError: no such family, prompt or attention; Yes or No is not one token.
+        SynvitaError: no such family, prompt, attention or placeholder_space; Yes or No is not one token.
 
     Example:
         >>> model = AlignmentModel(video_llava, processor)        # doctest: +SKIP
@@ -75,7 +77,13 @@ class AlignmentModel(nn.Module):
     """
 
     def __init__(
-        self, model: Any, processor: Any, *, prompt: str | None = None, attention: str = "split"
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        prompt: str | None = None,
+        attention: str = "split",
+        placeholder_space: str = "processor",
     ) -> None:
         super().__init__()
         if attention not in ATTENTION:
@@ -88,6 +96,9 @@ class AlignmentModel(nn.Module):
         stock = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.model = model
         self.family = get_family(stock.config.model_type)(stock, processor)
+        self.family.placeholder_space = check_placeholder_space(
+            placeholder_space, self.family.placeholder_spaces
+        )
         self.prompt: Prompt = get_prompt(prompt or self.family.default_prompt)
         self.prompter = Prompter(self.family, self.prompt)
         # Of PEFT. In a tuple: they are children of the model already.

@@ -3,6 +3,7 @@ Yes or No, or an explanation of what is wrong."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ..captions import Text
 from ..errors import CaptionError, ContextError, TokenizerError
 from ..masking import MaskedPrompt
+from ..placeholders import behind
 from ..prompts import Prompt, description_prompt, explanation_prompt
 from .families.family import Family, PreparedVideo
 
@@ -88,8 +90,16 @@ class Prompter:
         Raises:
             CaptionError: the caption holds one of the tokenizer's special tokens.
             ContextError: more tokens than the model's context.
+            TokenizerError: the token at which the answer is read would be hidden.
         """
         ids, hidden = self._with_video(*self._short(text, video.placeholder), video)
+        if hidden[-1]:
+            raise TokenizerError(
+                "the last token of a prompt, where the answer is read, would be hidden",
+                found=self.family.tokenizer.convert_ids_to_tokens(int(ids[-1])),
+                expected="words of the prompt behind the caption",
+                fix="Take a prompt that goes on after the caption, such as the family's own",
+            )
         reads: tuple[int, ...] = (len(ids) - 1,)
         if answer is not None:
             ids = np.append(ids, self.answer_ids[0 if answer else 1])
@@ -115,6 +125,17 @@ class Prompter:
         words = told.answer if isinstance(told, Explanation) else told.caption
         self._check_context(len(ids) + 1, video, words)
         return PromptTokens(ids, hidden, tuple(range(len(ids) - len(targets), len(ids))), targets)
+
+    @cached_property
+    def behind_video(self) -> dict[str, Any]:
+        """What follows the video in this prompt: `space` (of `placeholders.PLACEHOLDER_SPACES`), `ids` and `tokens`.
+
+        It depends on the checkpoint's `tokenizer_config.json` and on the release of transformers, so results keep it.
+        """
+        masked = self.family.tokenise(self._frame.before, Text("a"), self._frame.after)
+        ids = behind(masked.input_ids.tolist(), self.family.video_token_id)
+        tokens = [str(token) for token in self.family.tokenizer.convert_ids_to_tokens(ids)]
+        return {"space": self.family.placeholder_space, "ids": ids, "tokens": tokens}
 
     @cached_property
     def end_id(self) -> int:

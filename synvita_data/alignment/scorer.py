@@ -79,6 +79,11 @@ class AlignmentScorer:
         """How scores depend on the times of the frames in the file, for keys of stored work."""
         return self.model.family.reads_times
 
+    @property
+    def behind_placeholder(self) -> dict[str, Any]:
+        """`Prompter.behind_video`, for results."""
+        return self.model.prompter.behind_video
+
     @classmethod
     def open(
         cls,
@@ -93,6 +98,7 @@ class AlignmentScorer:
         device: str | None = None,
         device_map: str | None = None,
         attention: str = "split",
+        placeholder_space: str | None = None,
         way: str | None = None,
         workers: int = 2,
         cache: Path | None = None,
@@ -105,6 +111,8 @@ class AlignmentScorer:
             prompt: by name; None for the one a fine-tune was trained with, or else the family's.
             frames: fields of `FramePolicy` to replace in the family's own; `count` makes `linspace` of a rate. A
                 fine-tune's own count comes before the family's.
+            placeholder_space: `processor` or `original`; None for the one a fine-tune was trained with, or else
+                `processor`.
             cache: folder of a feature cache. cache_bytes: its bound.
 
         Raises:
@@ -114,11 +122,18 @@ class AlignmentScorer:
             name, revision=revision, adapter=adapter, adapter_revision=adapter_revision
         )
         prompt = prompt or checkpoint.trained_prompt
+        space = placeholder_space or checkpoint.trained_space or "processor"
         frames = frames or {}
         if checkpoint.trained_frames is not None and not {"count", "fps"} & frames.keys():
             frames = {**frames, "count": checkpoint.trained_frames}
         model, version = load_alignment_model(
-            checkpoint, prompt=prompt, dtype=dtype, device=device, device_map=device_map, attention=attention
+            checkpoint,
+            prompt=prompt,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            attention=attention,
+            placeholder_space=space,
         )
         policy = _changed(model.family.default_frames(), frames)
         settings = {"family": checkpoint.model_type, "dtype": dtype, "attention": attention}
@@ -126,6 +141,8 @@ class AlignmentScorer:
             settings |= {"base": checkpoint.base, "adapter": checkpoint.adapter_name}
         if device_map is not None:
             settings["device_map"] = device_map
+        if space != "processor":  # scores of earlier runs keep their keys
+            settings["placeholder_space"] = space
         kept = None
         if cache is not None:
             # An adapter of the language model leaves the tower as it was: its base's features serve it.

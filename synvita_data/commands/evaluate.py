@@ -73,6 +73,12 @@ def evaluate(
     prompt: Annotated[
         str | None, typer.Option(help="Wording by name (docs/tasks.md). Default: the Video LLM's own.")
     ] = None,
+    placeholder_space: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands around <video> (docs/alignment.md): processor (default) or original (Video-LLaVA)."
+        ),
+    ] = None,
     adapter: Annotated[
         str | None, typer.Option(metavar="DIR_OR_REPO", help="Adapter of PEFT for MODEL.")
     ] = None,
@@ -130,6 +136,7 @@ def evaluate(
     asked = {"count": frames, "backend": backend}
     for_video_llms: dict[str, Any] = {
         "prompt": prompt,
+        "placeholder_space": placeholder_space,
         "adapter": adapter,
         "adapter_revision": adapter_revision,
         "device_map": device_map,
@@ -148,6 +155,12 @@ def evaluate(
         workers=workers,
         video_llm={name: value for name, value in for_video_llms.items() if value is not None},
     )
+    if (placeholder := getattr(scorer, "behind_placeholder", None)) is not None:
+        from rich.console import Console
+
+        from ..placeholders import describe
+
+        Console(highlight=False, soft_wrap=True).print(describe(**placeholder), style="dim", markup=False)
     from ..evaluation.measure import check_measurable
 
     check_texts = getattr(scorer, "check_texts", None)
@@ -276,7 +289,8 @@ def _run(
         annotations=rows,
         metrics=metrics,
         model={"name": name, "revision": scorer.revision, "kind": scorer.kind}
-        | {"prompt": scorer.prompt, "settings": scorer.settings},
+        | {"prompt": scorer.prompt, "settings": scorer.settings}
+        | ({"placeholder": scorer.behind_placeholder} if hasattr(scorer, "behind_placeholder") else {}),
         scores=found.scores,
         frames=scorer.frames
         and {

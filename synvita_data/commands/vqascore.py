@@ -49,6 +49,12 @@ def vqascore(
     preprocess: Annotated[
         Preprocessing, typer.Option(help="The released scorers' own, or that of transformers.")
     ] = Preprocessing.reference,
+    placeholder_space: Annotated[
+        str,
+        typer.Option(
+            help="What follows <image> in LLaVA-1.5's prompt (docs/vqascore.md): processor (as transformers) or original."
+        ),
+    ] = "processor",
     whole_video: Annotated[
         bool, typer.Option("--whole-video", help="Show video chat models all frames at once.")
     ] = False,
@@ -102,6 +108,7 @@ def vqascore(
     )
 
     from ..display import Terminal
+    from ..errors import SynvitaError
     from ..progress import Progress
     from ..video import FramePolicy
 
@@ -111,8 +118,18 @@ def vqascore(
         dtype=dtype or default_dtype(device, address),
         batch_rows=batch_rows,
         threads=threads,
+        placeholder_space=placeholder_space,
     )
     models = [find_model(*parse_name(name), whole_video=whole_video) for name in model]
+    if placeholder_space != "processor" and not any(
+        each.placeholder_space(placeholder_space) == placeholder_space for each in models
+    ):
+        raise SynvitaError(
+            "none of these models has another placeholder_space",
+            found=", ".join(each.label for each in models),
+            expected="LLaVA-1.5, or Video-LLaVA with --whole-video",
+            fix="Leave --placeholder-space out",
+        )
     reader = TripletReader(triplets, split=split, source=source)
     rows = list(reader)
     terminal = Terminal()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_sentencepiece import pieces, train
 
 FIXTURE = Path(__file__).parent / "fixture"
 
@@ -53,42 +54,14 @@ def owl(raw_config, weights):
 
 @pytest.fixture(scope="session")
 def sentencepiece_model(tmp_path_factory):
-    """`tokenizer.model` as LLaMA's was trained (BPE, bytes for what is unknown, spaces as they are), but toy."""
-    import sentencepiece
-
-    from synvita_data.tiny_models.corpus import sentences
-
-    folder = tmp_path_factory.mktemp("sentencepiece")
-    (folder / "corpus.txt").write_text("\n".join(sentences()), encoding="utf-8")
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(folder / "corpus.txt"),
-        model_prefix=str(folder / "tokenizer"),
-        model_type="bpe",
-        vocab_size=700,
-        byte_fallback=True,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        add_dummy_prefix=True,
-        allow_whitespace_only_pieces=True,
-        split_digits=True,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    return folder / "tokenizer.model"
+    """`tokenizer.model` as LLaMA's was trained, but toy."""
+    return train(tmp_path_factory.mktemp("sentencepiece"))
 
 
 @pytest.fixture(scope="session")
 def pieces_of(sentencepiece_model):
     """sentencepiece itself: a text -> [(id, first character, last + 1)]."""
-    import sentencepiece
-
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(sentencepiece_model))
-
-    def encode(text):
-        proto = processor.encode(text, return_type="proto")
-        return [(piece.id, piece.begin, piece.end) for piece in proto.pieces]
-
-    return encode
+    return pieces(sentencepiece_model)
 
 
 @pytest.fixture(scope="session")

@@ -111,13 +111,23 @@ def test_a_recipe_becomes_a_fine_tune_that_can_be_scored_with(world, recipe, syn
     assert not out.exists()
     assert not (tmp_path / "cache").exists()
 
+    # Asked for in a dry run, what follows the video is the original's lone space.
+    status, said = synvita("train", path, "--dry-run", "placeholder_space=original", "granularity=released")
+    assert status == 0, said
+    assert "behind the placeholder (original): " in said
+    assert " '▁', " in said.partition("(original): ")[2].partition(",")[0] + ", "
+
     status, said = synvita("train", path)
     assert status == 0, said
     assert "auc on held-out rows" in said
+    assert "behind the placeholder (processor): " in said
     record = json.loads((out / "training_run.json").read_text())
     assert record["data"]["counts"]["rows"] == 8
     assert record["data"]["build"]
     assert record["model"]["family"] == "video_llava"
+    placeholder = record["model"]["placeholder"]
+    assert (placeholder["space"], placeholder["tokens"][0]) == ("processor", "<0x0A>")
+    assert "placeholder_space" not in record["recipe"]  # as before, where nothing is asked for
     assert record["recipe"]["learning_rate"] == 1e-3
     assert record["evaluations"][0]["step"] == 0
     assert record["evaluations"][-1]["step"] == 3

@@ -251,6 +251,23 @@ def test_granularities_find_masks_anew():
             assert texts[2].hidden == texts[3].hidden == ((6, 9),)
 
 
+@pytest.mark.parametrize(
+    ("caption", "shared", "left"),
+    [
+        ("厨房里吃苹果", [(0, 3), (4, 6)], "厨房里苹果"),
+        ("ผู้ชายกินแอปเปิล", [(0, 6), (9, 16)], "ผู้ชายแอปเปิล"),
+        ("厨房 吃 苹果", [(0, 2), (5, 7)], "厨房 苹果"),  # there were spaces
+        ("dog吃苹果", [(0, 3), (4, 6)], "dog 苹果"),
+        ("a red cat", [(0, 1), (6, 9)], "a cat"),
+        ("두 남자 셋", [(0, 1), (5, 6)], "두 셋"),
+    ],
+)
+def test_removed_words_leave_a_space_only_where_spaces_part_words(caption, shared, left):
+    from synvita_data.training.masks import masked_text
+
+    assert masked_text(caption, shared, "remove").caption == left
+
+
 def test_masked_texts_can_have_words_removed():
     spans = {"caption": [[0, 5], [10, 14], [14, 15], [21, 26]], "neg_caption": [], "granularity": "word"}
     texts = made([row(0, shared=spans)], masked_text="remove")[0].texts

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ...captions import Text
 from ...errors import TokenizerError
-from ...masking import MaskedPrompt, mask_prompt
+from ...masking import MaskedPrompt, mask_prompt, masked_prompt
+from ...placeholders import tokenize_in_parts
 from ...prompts import Prompt
 from ...scoring.weights_file import WHOLE_FILES
 from ...video.frames import Frames
@@ -76,8 +77,12 @@ class Family(ABC):
         end_token: what ends a turn of the assistant in the family's chat; None for the tokenizer's `eos_token`.
         lora_targets: regular expression of the language model's modules that adapters train.
         advice: what to do when a checkpoint cannot be loaded.
+        placeholder_spaces: of `placeholders.PLACEHOLDER_SPACES`, those that this family has.
         cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
             positions need them (grids).
+
+    Attributes:
+        placeholder_space: how what stands around the video's placeholder is tokenised; one of those.
     """
 
     model_type: ClassVar[str]
@@ -90,6 +95,8 @@ class Family(ABC):
     )
     advice: ClassVar[str] = WHOLE_FILES
     cache_inputs: ClassVar[tuple[str, ...]] = ()
+    placeholder_spaces: ClassVar[tuple[str, ...]] = ("processor",)
+    placeholder_space: str = "processor"
 
     def __init__(self, model: Any, processor: Any) -> None:
         self.model = model
@@ -193,6 +200,10 @@ class Family(ABC):
         Raises:
             TokenizerError: the tokenizer has no offsets, or truncates.
         """
+        if self.placeholder_space == "original":
+            prompt = before + text.caption + after
+            parts = tokenize_in_parts(self.tokenizer, prompt, self.video_token, self.video_token_id)
+            return masked_prompt(prompt, len(before), text, parts)
         return mask_prompt(self.tokenizer, before, text, after)
 
     def frame_prompt(self, prompt: Prompt) -> PromptFrame:

@@ -28,6 +28,8 @@ class MplugOwl(Family):
     model_class = "MplugOwlForConditionalGeneration"
     default_prompt = "mplug-owl"
     answers = ("Yes", "No")  # pieces of their own, which sentencepiece begins with a space
+    # One and the same here: its processor reads pieces, as the original code does.
+    placeholder_spaces = ("processor", "original")
 
     advice = "Convert the released checkpoint first: `synvita convert mplug-owl DIR OUT` (docs/mplug_owl.md)"
 
@@ -113,7 +115,7 @@ class MplugOwl(Family):
             caption_start=len(before),
             input_ids=tokens.ids[kept],
             offsets=offsets,
-            hidden=hidden_tokens(prompt, len(before), text, offsets),
+            hidden=hidden_tokens(prompt, len(before), text, offsets, tokens.ids[kept]),
         )
 
 

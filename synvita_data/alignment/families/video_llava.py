@@ -19,6 +19,7 @@ class VideoLlava(Family):
     model_class = "VideoLlavaForConditionalGeneration"
     default_prompt = "video-llava"
     answers = (" Yes", " No")
+    placeholder_spaces = ("processor", "original")
 
     @property
     def video_token(self) -> str:

@@ -67,6 +67,44 @@ def test_rows_hold_what_the_inputs_say(inputs, tmp_path):
     assert result.record["coverage"]["synthetic_video"] == [10, 12]
 
 
+def test_rows_say_what_cut_their_words_where_spaces_do_not(inputs, tmp_path):
+    """English rows keep their name and their bytes; others carry the versions of the libraries."""
+    from importlib.metadata import version
+
+    with inputs.triplets.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    others = {
+        0: ("一个男人在厨房里吃苹果。", "一个男人在厨房里切苹果。", [[0, 8], [9, 12]]),
+        1: ("एक आदमी खा रहा है", "एक आदमी काट रहा है", [[0, 7], [11, 17]]),
+    }
+    for number, (caption, neg_caption, _) in others.items():
+        rows[number] |= {"caption": caption, "neg_caption": neg_caption}
+    triplets = tmp_path / "mixed.csv"
+    with triplets.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    result = build_dataset(options(inputs, tmp_path / "out", triplets=triplets, vqascores=None))
+    built = rows_of(tmp_path / "out")
+    libraries = f"word+uniseg-{version('uniseg')}"
+    models = f"{libraries}+budoux-{version('budoux')}"
+    found = {name: row["shared"]["granularity"] for name, row in built.items()}
+    assert found == dict.fromkeys(found, "word") | {"video0": models, "video1": libraries}
+    for number, (_, _, shared) in others.items():
+        assert built[f"video{number}"]["shared"]["caption"] == shared
+    assert result.record["granularities"] == {"word": 10, libraries: 1, models: 1}
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert f"1 rows by `uniseg-{version('uniseg')}` and `budoux-{version('budoux')}`" in card
+    # Nothing of it where no row needs it.
+    plain = build_dataset(options(inputs, tmp_path / "plain", vqascores=None))
+    assert "granularities" not in plain.record
+    assert {row["shared"]["granularity"] for row in rows_of(tmp_path / "plain").values()} == {"word"}
+    folded = build_dataset(
+        options(inputs, tmp_path / "fold", triplets=triplets, vqascores=None, ignore_case=True)
+    )
+    assert sorted(folded.record["granularities"])[0] == "word-ignore-case"
+
+
 def test_plain_load_dataset_reads_it(inputs, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     out = tmp_path / "out"

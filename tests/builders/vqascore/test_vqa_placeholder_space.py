@@ -1,0 +1,84 @@
+"""`placeholder_space` in VQAScore: LLaVA-1.5's ids, its keys and method, and models without the choice."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from synvita_data.builders.vqascore import find_model, score_videos
+from synvita_data.builders.vqascore.job import SCORER_VERSION, VqaRow, VqaScoreJob
+from synvita_data.builders.vqascore.open import open_scorer
+from synvita_data.builders.vqascore.questions import VICUNA
+from synvita_data.errors import SynvitaError
+from synvita_data.store import Store, work_key
+
+ROW = VqaRow("r", "v.mp4", "0" * 64, "a dog", "a cat")
+
+
+def jobs(folder, settings, tmp_path):
+    model = find_model(str(folder))
+    spaces = ("processor", "original")
+    return [VqaScoreJob(tmp_path, model, replace(settings, placeholder_space=s), (ROW,)) for s in spaces]
+
+
+def test_llavas_ids(tiny):
+    """Part by part, as t2v_metrics reads its prompt."""
+    folder = tiny("llava")
+    plain, original = (
+        open_scorer(find_model(str(folder)), placeholder_space=s) for s in ("processor", "original")
+    )
+    tokenizer = plain._tokenizer
+    text = VICUNA.wrap("a dog") + "Yes</s>"
+    assert plain.question("a dog") == tokenizer(text)["input_ids"]
+    before, after = text.split("<image>")
+    expected = [
+        tokenizer.bos_token_id,
+        *tokenizer(before, add_special_tokens=False)["input_ids"],
+        tokenizer.convert_tokens_to_ids("<image>"),
+        *tokenizer(after, add_special_tokens=False)["input_ids"],
+    ]
+    assert original.question("a dog") == expected != plain.question("a dog")
+    assert original.behind_placeholder["tokens"][:2] == ["▁", "<0x0A>"]
+    assert original.behind_placeholder["space"] == "original"
+    assert plain.behind_placeholder["tokens"][0] == "<0x0A>"
+
+
+def test_keys_and_method_change_only_where_the_ids_do(tiny, settings, tmp_path):
+    plain, original = jobs(tiny("llava"), settings, tmp_path)
+    model = plain.model
+    common = {
+        "version": SCORER_VERSION,
+        "kind": model.kind,
+        "revision": model.revision,
+        "frames": settings.frames.to_dict(),
+        "preprocessing": "pad",
+        "dtype": "float32",
+    }
+    assert plain.keys == (work_key(video=ROW.sha256, captions=["a cat", "a dog"], **common),)  # as ever
+    assert original.keys != plain.keys
+    assert "placeholder" not in plain.method("reference")
+    assert "vicuna prompt with original placeholder space;" in original.method("reference")
+    for family in ("instructblip", "qwen2_5_vl"):
+        plain, original = jobs(tiny(family), settings, tmp_path)
+        assert (plain.keys, plain.method("reference")) == (original.keys, original.method("reference"))
+    with pytest.raises(SynvitaError, match="unknown placeholder_space"):
+        replace(settings, placeholder_space="legacy")
+
+
+def test_every_result_records_the_ids(inputs, tiny, settings, tmp_path, capfd):
+    model = find_model(str(tiny("llava")))
+    tables = []
+    for space in ("processor", "original"):
+        out = tmp_path / f"{space}.parquet"
+        own = replace(settings, placeholder_space=space)
+        score_videos(
+            inputs.triplets, inputs.spec, [model], out, work=tmp_path / "work", settings=own, devices=["cpu"]
+        )
+        tables.append(out.read_bytes())
+        assert f"behind the placeholder ({space}): " in capfd.readouterr().err
+    assert tables[0] != tables[1]
+    store = Store(tmp_path / "work" / "vqascore")
+    records = [json.loads(json.dumps(record.fields)) for record in store.records()]
+    spaces = sorted(record["placeholder"]["space"] for record in records)
+    assert spaces == ["original"] * len(inputs.triplets) + ["processor"] * len(inputs.triplets)
+    assert {tuple(r["placeholder"]["tokens"][:1]) for r in records} == {("▁",), ("<0x0A>",)}
