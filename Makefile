@@ -4,7 +4,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.synvita-setup
 export HF_HUB_DISABLE_TELEMETRY := 1
-export RAY_AUTH_MODE := disabled
 
 .PHONY: setup demo test test-all lint format bench lock clean
 

@@ -18,7 +18,8 @@ from engine.kill_harness import lives, survive_kills
 from engine.number_jobs import Squares, assert_whole, lines, made, workers_of
 
 from synvita_data.engine import run_job
-from synvita_data.engine.ray_cluster import _check_answers, _first_sentence, _remove_for_good
+from synvita_data.engine.ray_cluster import _check_answers, _first_sentence
+from synvita_data.engine.ray_private import remove_for_good
 from synvita_data.errors import EngineError
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -125,9 +126,9 @@ def test_a_folder_that_is_written_to_while_it_goes_is_gone_at_last(tmp_path):
 
     writer = threading.Thread(target=write)
     writer.start()
-    _remove_for_good(folder)
+    remove_for_good(folder)
     writer.join()
-    _remove_for_good(folder)
+    remove_for_good(folder)
     assert not folder.exists()
 
 
