@@ -50,18 +50,18 @@ class PrivateCluster:
         self._folder = tempfile.mkdtemp(prefix="synvita-ray-", dir=_short_temporary_folder())
         # Again at the end, after Ray's own last acts: its agents write there while they die.
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
-        with _token(), _loopback(self._ray):
-            # What this process can import, its workers can: also from a checkout.
-            with environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
-                self._ray.init(
-                    address="local",
-                    num_cpus=cpus,
-                    object_store_memory=OBJECT_STORE,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level="error",
-                    _temp_dir=self._folder,
-                )
+        # What this process can import, its workers can: also from a checkout.
+        paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with _token(), _loopback(self._ray), environment(paths):
+            self._ray.init(
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                _temp_dir=self._folder,
+            )
 
     def end(self) -> None:
         self._ray.shutdown()

@@ -41,6 +41,7 @@ class Squares:
         kills: numbers at which the process is killed by SIGKILL, as often as `once` allows.
         once: breaks and kills happen once only (a file remembers).
         missing: no worker can be opened.
+        gate: no number is written before this file exists.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class Squares:
     kills: tuple[int, ...] = ()
     once: bool = True
     missing: bool = False
+    gate: Path | None = None
 
     def needs(self) -> dict[str, Any]:
         return {self.key(number): number for number in range(self.count)}
@@ -68,6 +70,7 @@ class Squares:
         append(
             self.log.with_name("opened"), f"{os.getpid()} {device} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
         )
+        append(self.log.with_name("variables"), " ".join(sorted(os.environ)))
         return Squarer(self)
 
     def check(self, record: Record) -> str | None:
@@ -94,6 +97,8 @@ class Squarer:
                 os.kill(os.getpid(), signal.SIGKILL)
             if number in self.job.breaks and self.may("break", number):
                 raise MemoryError(f"no memory at {number}")
+        while self.job.gate is not None and not Path(self.job.gate).exists():
+            time.sleep(0.01)
         for claim, number in batch:
             with settling(claim):
                 if number in self.job.raises:

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -132,6 +133,16 @@ def test_a_folder_that_is_written_to_while_it_goes_is_gone_at_last(tmp_path):
     assert not folder.exists()
 
 
+# What a cluster of the tests asks of everyone who comes.
+KEY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def give_key(monkeypatch) -> None:
+    """For runs that are forked from this process, which has never used Ray."""
+    for name, value in KEY.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="module")
 def cluster(repo_root, tmp_path_factory):
     """Address of a cluster that outlives the runs on it."""
@@ -147,7 +158,7 @@ def cluster(repo_root, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env=environment(repo_root, home) | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+        env=environment(repo_root, home) | KEY,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -167,7 +178,7 @@ def test_sigterm_gives_claims_back_at_once(tmp_path, repo_root, cluster):
         program(
             tmp_path / "store", tmp_path / "log", {"count": 20, "seconds": 60.0}, workers=2, address=cluster
         ),
-        env=environment(repo_root, tmp_path) | {"RAY_AUTH_MODE": "disabled"},
+        env=environment(repo_root, tmp_path) | KEY,
     )
     job = Squares(tmp_path / "store", tmp_path / "log", 20)
     deadline = time.monotonic() + 120
@@ -184,7 +195,7 @@ def test_sigterm_gives_claims_back_at_once(tmp_path, repo_root, cluster):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["parent", "worker"])
 def test_thirty_kills_on_ray(tmp_path, monkeypatch, repo_root, cluster, victim):
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    give_key(monkeypatch)
     monkeypatch.setenv("PYTHONPATH", f"{repo_root}/tests:{repo_root}")
 
     def make_job(root: Path) -> Squares:
