@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from engine.kill_harness import lives, survive_kills
-from engine.number_jobs import Squares, assert_whole, lines, made, workers_of
+from engine.number_jobs import Squares, assert_whole, lines, made, wait_until, workers_of
 
 from synvita_data.engine import run_job
 from synvita_data.engine.ray_cluster import _check_answers, _first_sentence
@@ -55,7 +55,7 @@ def environment(repo_root: Path, home: Path) -> dict[str, str]:
 def test_two_actors_one_of_which_is_killed(tmp_path, repo_root):
     """A cluster of its own: started, used, ended, and nothing of it left."""
     before = set(Path("/tmp").glob("synvita-ray-*"))
-    settings = {"count": 24, "seconds": 0.05, "together": 2, "kills": [5]}
+    settings = {"count": 24, "opens": 3, "together": 2, "kills": [5]}
     done = subprocess.run(
         program(tmp_path / "store", tmp_path / "log", settings, workers=2),
         env=environment(repo_root, tmp_path),
@@ -168,7 +168,7 @@ def cluster(repo_root, tmp_path_factory):
         pytest.skip("this machine is too busy for Ray to start within its 30 seconds")
     yield address
     process.stdin.close()
-    process.wait(60)
+    process.wait(300)
 
 
 @needs_ray
@@ -176,17 +176,18 @@ def cluster(repo_root, tmp_path_factory):
 def test_sigterm_gives_claims_back_at_once(tmp_path, repo_root, cluster):
     process = subprocess.Popen(
         program(
-            tmp_path / "store", tmp_path / "log", {"count": 20, "seconds": 60.0}, workers=2, address=cluster
+            tmp_path / "store",
+            tmp_path / "log",
+            {"count": 20, "gate": str(tmp_path / "never")},
+            workers=2,
+            address=cluster,
         ),
         env=environment(repo_root, tmp_path) | KEY,
     )
     job = Squares(tmp_path / "store", tmp_path / "log", 20)
-    deadline = time.monotonic() + 120
-    while len(list(job.root.glob("??/*.claim/*"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: len(list(job.root.glob("??/*.claim/*"))) == 2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    assert process.wait(300) == 143
     assert list(job.root.glob("??/*.claim")) == []
     assert list((job.root / "owners").iterdir()) == []
 
