@@ -112,9 +112,12 @@ def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
         assert states["claimed"] == 0
         assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
         assert not any(lives(int(worker)) for worker, *_ in opened(job) if int(worker) != os.getpid())
-    done = set(made(job))
+    done = states["done"]
+    assert (
+        len(made(job)) <= done <= len(made(job)) + 3
+    )  # a worker may be stopped after a commit, before it tells
     quick = squares(tmp_path, count=40)
-    assert run_job(quick).found == len(done)
+    assert run_job(quick).found == done
     assert max(made(job).values()) == 1
     assert_whole(quick)
 
