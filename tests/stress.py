@@ -37,7 +37,9 @@ def run(module: str, seed: int) -> tuple[bool, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", "--tb=short"]
     command += ["-p", "no:cacheprovider", f"--randomly-seed={seed}", str(HERE / module)]
     done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
-    last = re.sub(r"\x1b\[\d*m", "", done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr)
+    last = re.sub(
+        r"\x1b\[\d*m", "", done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr
+    )
     return done.returncode == 0, last if done.returncode == 0 else done.stdout[-6000:] + done.stderr[-2000:]
 
 
