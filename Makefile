@@ -4,9 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.synvita-setup
 export HF_HUB_DISABLE_TELEMETRY := 1
-export RAY_AUTH_MODE := disabled
 
-.PHONY: setup demo test test-all lint format bench lock clean
+.PHONY: setup demo test test-all test-oldest stress lint format bench lock lock-oldest clean
 
 setup: $(STAMP)
 
@@ -27,6 +26,25 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2
+
+# The oldest versions that pyproject.toml promises, in an environment of their own. The tests of what stands on them
+# (torch, transformers, datasets, huggingface_hub), so that .ci/run stays short; all others: make test-oldest OLDEST=tests
+OLDEST ?= $(addprefix tests/,alignment builders/generators builders/vqascore mplug_owl scoring tiny_models training \
+	test_dataset.py test_hub.py)
+OLD_STAMP := .venv-oldest/.synvita-setup
+$(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
+	test -x .venv-oldest/bin/python || .uv/bin/uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-oldest
+	.uv/bin/uv pip install --quiet --python .venv-oldest/bin/python --requirement requirements-oldest.txt
+	.uv/bin/uv pip install --quiet --python .venv-oldest/bin/python --no-deps --editable .
+	touch $@
+
+test-oldest: $(OLD_STAMP)
+	.venv-oldest/bin/python -m pytest -n 2 -m "not slow" $(OLDEST)
+
+# Tests that kill, wait for or count processes, again and again beside a busy loop for each core.
+TIMES ?= 20
+stress: $(STAMP)
+	$(BIN)/python tests/stress.py $(TIMES)
 
 # mypy checks an installed copy: only there the four folders are one package.
 lint: $(STAMP)
@@ -52,5 +70,11 @@ lock: .uv/bin/uv
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.lock
 
+# The oldest versions that go together, for the oldest Python, of what the tests need; Ray and gradio have no part in them.
+lock-oldest: .uv/bin/uv
+	.uv/bin/uv pip compile pyproject.toml $(addprefix --extra ,$(filter-out ray leaderboard,$(LOCKED_EXTRAS))) \
+		--python-version 3.11 --resolution lowest-direct --upgrade --no-emit-index-url --no-emit-find-links --no-annotate \
+		--custom-compile-command "make lock-oldest" --output-file requirements-oldest.txt
+
 clean:
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo
+	rm -rf .venv .venv-oldest .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo

@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from .errors import HubError
 from .files import sha256_file
-from .hub_errors import hub_errors, offline, root_cause
+from .hub_errors import http_library, hub_errors, offline, root_cause
 from .leaks import refuse_leaks
 
 # Files changed by one commit. The Hub's advice is fewer than 100; huggingface_hub's own uploader
@@ -309,7 +308,7 @@ class HubRepo:
         self, error: HubError, upload: Sequence[LocalFile], delete: Sequence[str], *, last: bool
     ) -> str:
         """The head of `main` if a commit whose answer got lost was carried out; else raise `error`."""
-        if not last or not isinstance(root_cause(error.__cause__), httpx2.TransportError):
+        if not last or not isinstance(root_cause(error.__cause__), http_library.TransportError):
             raise error
         try:
             head = self.snapshot("main")

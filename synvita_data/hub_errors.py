@@ -1,9 +1,10 @@
 """What `huggingface_hub` and its transport raise, as `HubError`s that say what to do."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -14,6 +15,9 @@ from huggingface_hub.errors import (
 )
 
 from .errors import HubError
+
+# What this huggingface_hub sends its requests with, by the base of its errors: httpx2, or httpx before version 2.
+http_library: Any = importlib.import_module(HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
 
 
 class HubUnreachableError(HubError):
@@ -37,7 +41,7 @@ def hub_errors(
     except (
         OfflineModeIsEnabled,
         HFValidationError,
-        httpx2.HTTPError,  # the base of HfHubHTTPError too
+        http_library.HTTPError,  # the base of HfHubHTTPError too
         OSError,  # Xet's errors; a local file that vanished
         RuntimeError,  # huggingface_hub wraps the failure of a single file
         ValueError,  # metadata of the card that the Hub refuses
@@ -53,7 +57,7 @@ def _translate(error: Exception, action: str, repo_id: str, has_token: bool, res
     context = "" if error is cause else f"{str(error).strip().splitlines()[0]} " if str(error).strip() else ""
     if isinstance(cause, OfflineModeIsEnabled):
         return offline()
-    if isinstance(cause, httpx2.TransportError):
+    if isinstance(cause, http_library.TransportError):
         return HubUnreachableError(
             f"{problem}: no connection to {constants.ENDPOINT}, or it broke",
             file=repo_id,
@@ -102,7 +106,7 @@ def _translate(error: Exception, action: str, repo_id: str, has_token: bool, res
 
 def root_cause(error: BaseException | None) -> BaseException | None:
     """The first error in the chain of causes that says something about the connection or the answer."""
-    known = (OfflineModeIsEnabled, HfHubHTTPError, httpx2.TransportError)
+    known = (OfflineModeIsEnabled, HfHubHTTPError, http_library.TransportError)
     link = error
     while link is not None and not isinstance(link, known):
         link = link.__cause__ or link.__context__

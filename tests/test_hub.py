@@ -42,7 +42,9 @@ def test_names_that_are_no_repository(name):
         HubRepo(name)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n", bytes(range(256)) * 300])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello\n", bytes(range(256)) * 300], ids=["empty", "line", "large"]
+)
 def test_local_files_know_what_git_and_lfs_call_them(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)

@@ -18,7 +18,7 @@ def ask(loopback_hub):
     loopback_hub.add_user("synvita", role="read")
 
     def send(method, path, body=None, token="hf_synvita_write", **headers):
-        connection = http.client.HTTPConnection(loopback_hub.url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(loopback_hub.url.removeprefix("http://"), timeout=60)
         if token:
             headers["Authorization"] = f"Bearer {token}"
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

@@ -187,8 +187,10 @@ def _main(task: Task, tells: Connection, hears: Connection, parent: int) -> None
         orders = Orders(task.alone)
         threading.Thread(target=_listen, args=(hears, orders, parent), daemon=True, name="orders").start()
         with task.open_store() as store:
-            work_shift(task, store, orders, tell)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be stopped
+            try:
+                work_shift(task, store, orders, tell)
+            finally:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be stopped but the closing
 
 
 def _listen(hears: Connection, orders: Orders, parent: int) -> None:

@@ -4,19 +4,13 @@ Ray starts actors, says when one died, and carries orders and events; all that m
 Every machine needs this package, the job's models, and the store's folder under the same path.
 """
 
-import atexit
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
-import sys
-import tempfile
 import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -24,14 +18,13 @@ from ..errors import EngineError, SynvitaError
 from .crew import Tell
 from .faults import one_line
 from .job import Job
-from .processes import environment, usable_cpus
+from .processes import usable_cpus
+from .ray_private import PrivateCluster, forget_token
 from .shift import Event, Orders, Task, work_shift
 
 GRACE = 5.0  # seconds an actor has to end what it does before its claims are given back for it
 ANSWER = 60.0  # seconds in which a living ledger answers
 ADDRESS = "Give the address that 'ray start --head' printed, or none for a cluster on this machine"
-STARTS = 3  # attempts to start a cluster on this machine
-OBJECT_STORE = 100 * 2**20  # bytes; nothing but tasks and events goes through Ray
 
 
 class Ledger:
@@ -54,7 +47,9 @@ class Ledger:
 class Hand:
     """One worker's actor. `work` runs in one thread of it, orders come in another."""
 
-    def __init__(self, task: Task, tell: Callable[[Event], None]) -> None:
+    def __init__(self, task: Task, tell: Callable[[Event], None], private: bool) -> None:
+        if private:
+            forget_token()
         self._task = task
         self._tell = tell
         self._orders = Orders(task.alone)
@@ -94,9 +89,9 @@ class RayActors:
         self._job = job
         self._label = label
         self._address = address
-        self._ray: Any = _import_ray(local=address is None)
-        self._ours = False  # whether the connection, and the local cluster, are ours to end
-        self._folder: str | None = None
+        self._ray: Any = _import_ray()
+        self._joined = False  # whether the connection to a cluster of others is ours to end
+        self._private: PrivateCluster | None = None  # the cluster that is ours to end
         self._on_gpu = False
         self._ledger: Any = None
         self._actors: dict[int, Any] = {}
@@ -123,7 +118,7 @@ class RayActors:
         task = Task(self._job, todo, f"{self._label}{number}", "cuda:0" if self._on_gpu else None, alone)
         resources = {"num_cpus": 1, "num_gpus": 1} if self._on_gpu else {"num_cpus": 1}
         make = self._ray.remote(Hand).options(max_concurrency=3, max_restarts=0, **resources)
-        actor = make.remote(task, _Teller(self._ledger, number))
+        actor = make.remote(task, _Teller(self._ledger, number), private=self._private is not None)
         self._actors[number] = actor
         self._shifts[actor.work.remote()] = number
 
@@ -199,11 +194,11 @@ class RayActors:
         handler = signal.getsignal(signal.SIGTERM)
         try:
             if self._address is None:
-                self._start_cluster()
+                self._private = PrivateCluster(self._ray, max(self.size, usable_cpus()))
             else:
                 _check_answers(self._address)
                 self._ray.init(address=self._address, log_to_driver=False, logging_level="error")
-            self._ours = True
+                self._joined = True
         except SynvitaError:
             raise
         except Exception as error:  # Ray raises whatever it likes
@@ -220,35 +215,12 @@ class RayActors:
             if threading.current_thread() is threading.main_thread() and handler is not None:
                 signal.signal(signal.SIGTERM, handler)  # instead of Ray's own
 
-    def _start_cluster(self) -> None:
-        for attempt in range(1, STARTS + 1):
-            self._folder = tempfile.mkdtemp(prefix="synvita-ray-", dir=_short_temporary_folder())
-            # Again at the end, after Ray's own last acts: its agents write there while they die.
-            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
-            try:
-                # What this process can import, its workers can: also from a checkout.
-                with environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
-                    self._ray.init(
-                        address="local",
-                        num_cpus=max(self.size, usable_cpus()),
-                        object_store_memory=OBJECT_STORE,
-                        include_dashboard=False,
-                        log_to_driver=False,
-                        logging_level="error",
-                        _temp_dir=self._folder,
-                    )
-                return
-            except Exception:  # a busy machine may not make it within the 30 seconds that Ray allows
-                if attempt == STARTS:
-                    raise
-                self._disconnect()
-
     def _disconnect(self) -> None:
-        if self._ours or self._folder is not None:
+        if self._private is not None:
+            self._private.end()
+        elif self._joined:
             self._ray.shutdown()
-        if self._folder is not None:
-            _remove_for_good(Path(self._folder))
-        self._ours, self._folder = False, None
+        self._private, self._joined = None, False
 
 
 class _Teller:
@@ -264,10 +236,8 @@ class _Teller:
         ray.get(self._ledger.tell.remote(self._number, event))
 
 
-def _import_ray(*, local: bool) -> Any:
+def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if local:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home folder
     try:
         import ray
         import ray.util.scheduling_strategies
@@ -293,21 +263,6 @@ def _check_answers(address: str) -> None:
             found=address,
             fix=ADDRESS,
         ) from error
-
-
-def _remove_for_good(folder: Path) -> None:
-    """Remove a folder that dying processes may write to for a moment longer."""
-    for _ in range(10):
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.1)
-        if not folder.exists():
-            return
-
-
-def _short_temporary_folder() -> str:
-    """Ray's sockets lie some 65 characters below it, and a socket's path may have 107."""
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= 20 or not Path("/tmp").is_dir() else "/tmp"
 
 
 def _first_sentence(error: BaseException) -> str:

@@ -92,26 +92,36 @@ class Owner:
         self.name = str(self.identity)
         self.folder = f"{self.root}/{OWNERS}/{self.name}"
         self.numbers = itertools.count(1)  # next() is atomic: threads get distinct numbers
-        self.held: set[str] = set()  # paths of the tokens of open claims
+        self.held: set[str] = set()  # paths of the tokens of open claims, and of those that are being taken
         self._slots: list[tuple[str, str]] = []  # folders of ended claims for use again, their tokens
         self._lock = threading.Lock()
+        self._started = False
+        self._stop = threading.Event()
         self._end: weakref.finalize | None = None
 
     def start(self) -> None:
-        """Make the folder and start the heartbeat, once."""
-        if self._end is not None:
+        """Make the folder and start the heartbeat, once.
+
+        A signal handler may raise between any two lines here and wherever claims are taken and given back: what
+        undoes a step is noted before the step, so that `close` leaves nothing behind.
+        """
+        if self._started:
             return
         with self._lock:
             if self._end is None:
+                # Runs on close(), when the store is dropped, and when the interpreter ends.
+                self._end = weakref.finalize(self, _end, self.folder, self._stop, self.held)
+            if not self._started:
                 os.makedirs(self.folder, exist_ok=True)
-                stop = threading.Event()
                 interval = self.stale_after / BEATS
                 thread = threading.Thread(
-                    target=_beat, args=(self.folder, interval, stop), name="store-heartbeat", daemon=True
+                    target=_beat,
+                    args=(self.folder, interval, self._stop),
+                    name="store-heartbeat",
+                    daemon=True,
                 )
                 thread.start()
-                # Runs on close(), when the store is dropped, and when the interpreter ends.
-                self._end = weakref.finalize(self, _end, self.folder, stop, self.held)
+                self._started = True
 
     def close(self) -> None:
         """Release every open claim, stop the heartbeat, remove the folder. A later claim starts anew."""
@@ -141,7 +151,6 @@ class Owner:
 
     def give_back(self, token: str) -> None:
         """End the claim with this token, if it is still ours, and keep its folder."""
-        self.held.discard(token)
         claim, _, name = token.rpartition("/")
         slot = f"{self.folder}/slot-{name.rpartition('.')[2]}"
         try:
@@ -149,7 +158,9 @@ class Owner:
             os.rename(claim, slot)
         except OSError:  # taken over; or our own folder was cleaned away
             release(token)
+            self.held.discard(token)
             return
+        self.held.discard(token)
         if os.path.exists(f"{slot}/{name}"):
             self._slots.append((slot, name))
         else:  # taken over between the two calls above, after `stale_after` seconds of silence: theirs

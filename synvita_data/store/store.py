@@ -253,6 +253,7 @@ class Store:
         name = f"{owner.name}.{next(owner.numbers)}"
         claim = f"{self._root}/{digest[:2]}/{digest}.{CLAIM}"
         token = f"{claim}/{name}"
+        owner.held.add(token)  # before it is: whatever ends this process in good order gives it back
         for _ in range(1000):  # each turn but the last, somebody else got on
             slot = None
             holder = token_in(claim)
@@ -264,6 +265,7 @@ class Store:
                     os.rename(f"{claim}/{holder}", token)
                     os.utime(token)
                 else:
+                    owner.held.discard(token)
                     return None
             except FileNotFoundError:  # the first key of this folder, or another was quicker: look again
                 if slot is not None:
@@ -272,13 +274,14 @@ class Store:
                 os.makedirs(owner.folder, exist_ok=True)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    owner.held.discard(token)
                     raise
                 if slot is not None:  # another was quicker
                     owner.keep_slot(slot, name)
             else:
-                owner.held.add(token)
                 before = None if holder is None else Identity.parse(holder)
                 return token, before is not None and before.process_is_gone()
+        owner.held.discard(token)
         raise StoreError("a claim can be neither read nor taken", file=claim, fix="Remove what lies in it")
 
     def _liveness(self) -> Liveness:

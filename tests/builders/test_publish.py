@@ -196,7 +196,7 @@ def test_a_killed_upload_continues(loopback_hub, tmp_path):
     fault = loopback_hub.fail("upload", how="hold", nth=4)
     arguments = ["-m", "synvita_data.cli", "push", str(folder), REPO, "--tag", "v0.1.0"]
     client = start_client(arguments, loopback_hub, home=tmp_path, token=owner.token)
-    assert fault.reached.wait(120)
+    assert fault.reached.wait(300)
     client.kill()
     client.communicate()
     loopback_hub.repair()

@@ -12,6 +12,7 @@ Import what the job needs (torch, diffusers) before the call: each run is forked
 Everything must be on one thread (OMP_NUM_THREADS=1, as tests/conftest.py sets), or a forked child may hang.
 """
 
+import contextlib
 import hashlib
 import os
 import random
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.number_jobs import append, lines
+
 from synvita_data.engine import Job, JobReport, processes, run_job
 from synvita_data.store import DONE, Claim, Record, Store
 
@@ -34,7 +37,12 @@ PATIENCE = 120.0  # seconds a run may take to get anywhere
 
 @dataclass(frozen=True)
 class Watched:
-    """A job as it is, but that each claim and each commit is told in `log`: `begun KEY PID`, `done KEY PID`."""
+    """A job as it is, but that each claim and each commit is told in `log`: `begun KEY PID`, `done KEY PID`.
+
+    No race decides what a kill meets: workers stop where so much has been told as `allow` has allowed, and, until
+    `let_it_end`, before the commit after which every key would have been committed. So a run is there to be killed
+    however late the kill comes, and it meets about the place that was chosen.
+    """
 
     job: Job
     log: Path
@@ -51,12 +59,12 @@ class Watched:
         return self.job.needs()
 
     def open_worker(self, device: str | None) -> "WatchedWorker":
-        return WatchedWorker(self.job.open_worker(device), self.log)
+        return WatchedWorker(self.job.open_worker(device), self.log, len(self.job.needs()))
 
 
 class WatchedWorker:
-    def __init__(self, worker: Any, log: Path) -> None:
-        self.worker, self.log = worker, log
+    def __init__(self, worker: Any, log: Path, keys: int) -> None:
+        self.worker, self.log, self.keys = worker, log, keys
 
     def run(self, held: Iterator[tuple[Claim, Any]]) -> None:
         def watched() -> Iterator[tuple[Claim, Any]]:
@@ -70,21 +78,46 @@ class WatchedWorker:
         commit = claim.commit
 
         def told(fields: Any = None) -> bool:
+            self.wait_for_leave()
+            append(beside(self.log, "commits"), claim.key)
+            if len(set(lines(beside(self.log, "commits")))) == self.keys:  # who comes last sees them all
+                append(beside(self.log, "at-the-end"), str(os.getpid()))
+                while not beside(self.log, "may-end").exists():
+                    time.sleep(0.002)
             stands = commit(fields)
             if stands:
-                self.tell("done", claim.key)
+                append(self.log, f"done {claim.key} {os.getpid()}")
             return stands
 
         claim.commit = told
-        self.tell("begun", claim.key)
+        self.wait_for_leave()
+        append(self.log, f"begun {claim.key} {os.getpid()}")
 
-    def tell(self, what: str, key: str) -> None:
-        descriptor = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
-        os.write(descriptor, f"{what} {key} {os.getpid()}\n".encode())  # one write: lines do not mix
-        os.close(descriptor)
+    def wait_for_leave(self) -> None:
+        while not beside(self.log, "may-end").exists() and len(lines(self.log)) >= allowed(self.log):
+            time.sleep(0.002)
 
     def close(self) -> None:
         self.worker.close()
+
+
+def beside(log: Path, what: str) -> Path:
+    return log.with_name(f"{log.name}.{what}")
+
+
+def allow(log: Path, count: int) -> None:
+    """Let workers go on until so much has been told (a little more where several are at work)."""
+    new = beside(log, "new")
+    new.write_text(str(count))
+    new.replace(beside(log, "allowed"))
+
+
+def allowed(log: Path) -> int:
+    return int(beside(log, "allowed").read_text())
+
+
+def let_it_end(log: Path) -> None:
+    beside(log, "may-end").touch()
 
 
 def survive_kills(
@@ -101,7 +134,7 @@ def survive_kills(
 ) -> JobReport:
     """SIGKILL runs of a job at `kills` random moments, finish it, and compare with an undisturbed run.
 
-    Asserted after every kill: each file under a final name has the size and SHA-256 that its name says; each result
+    Every kill meets a run that works (see `Watched`). Asserted after every kill: each file under a final name has the size and SHA-256 that its name says; each result
     reported done is in the store, whole. At the end: nothing reported done was begun again or reported twice,
     every file equals the undisturbed run's, and no claim or temporary file is left.
 
@@ -125,22 +158,19 @@ def survive_kills(
     goals = sorted(chance.sample(range(1, max(kills + 1, int(1.6 * len(keys)))), kills))
     run = lambda: run_job(Watched(job, log), workers=workers, **settings)  # noqa: E731
 
+    allow(log, 0)
     pid = fork(run, start)
-    hit = 0
     for goal in goals:
-        if not reach(log, goal, pid):
-            break  # it finished first: short jobs need fewer kills
-        time.sleep(chance.uniform(0, report.seconds / len(keys)))
+        allow(log, goal + chance.randint(1, 8))  # on it goes while the kill is on its way
+        reach(log, goal, pid)
+        time.sleep(chance.uniform(0, report.seconds / len(keys)))  # anywhere in the work on a key
         kill_parent = victim == "parent" or (victim == "either" and chance.random() < 0.5)
-        target = pid if kill_parent else chance.choice(sorted(at_work(log)) or [pid])
-        os.kill(target, signal.SIGKILL)
-        hit += 1
-        if target == pid:
+        if not (not kill_parent and kill_one_of(log, chance)):
+            os.kill(pid, signal.SIGKILL)
             assert join(pid) == -signal.SIGKILL
-        assert_nothing_lost(job, log)
-        if target == pid:
             pid = fork(run, start)
-    assert hit >= min(kills, 2), "the kills came too late to mean anything"
+        assert_nothing_lost(job, log)
+    let_it_end(log)
     status = join(pid)
     assert status == 0, f"the run ended with status {status}"
     wait_for_the_end_of(log)
@@ -180,8 +210,7 @@ def join(pid: int) -> int:
 
 def told(log: Path) -> list[tuple[str, str, int]]:
     """(begun or done, key, PID), in the order in which it was told."""
-    text = log.read_text() if log.exists() else ""
-    parts = [line.split(" ", 1) for line in text.splitlines()]
+    parts = [line.split(" ", 1) for line in lines(log)]
     return [(what, *_key_and_pid(rest)) for what, rest in parts]
 
 
@@ -208,15 +237,23 @@ def lives(pid: int) -> bool:
         return False
 
 
-def reach(log: Path, goal: int, pid: int) -> bool:
-    """Wait until so much has been told; False if the run ended before. The run is not reaped."""
+def kill_one_of(log: Path, chance: random.Random) -> bool:
+    """SIGKILL a worker with something in hand; False if there is none at the moment."""
+    while at := sorted(at_work(log)):
+        with contextlib.suppress(ProcessLookupError):  # it ended of itself a moment ago
+            os.kill(chance.choice(at), signal.SIGKILL)
+            return True
+    return False
+
+
+def reach(log: Path, goal: int, pid: int) -> None:
+    """Wait until so much has been told, or nothing but the run's end is left."""
     deadline = time.monotonic() + PATIENCE
-    while len(told(log)) < goal:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
-            return False
+    while len(told(log)) < goal and not any(lives(int(at)) for at in lines(beside(log, "at-the-end"))):
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)  # it is not reaped
+        assert ended is None, f"the run ended before it was killed: {ended}"
         assert time.monotonic() < deadline, "the run gets nowhere"
         time.sleep(0.002)
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
 
 
 def wait_for_the_end_of(log: Path) -> None:

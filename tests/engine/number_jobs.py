@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,14 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def wait_until(condition: Callable[[], object], patience: float = 300.0) -> None:
+    """Look again and again; an event comes when it comes, however busy the machine is."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.01)
+
+
 def square(number: int) -> bytes:
     return (f"{number} squared is {number * number}\n" * 200).encode()
 
@@ -41,6 +49,9 @@ class Squares:
         kills: numbers at which the process is killed by SIGKILL, as often as `once` allows.
         once: breaks and kills happen once only (a file remembers).
         missing: no worker can be opened.
+        meet: nothing is settled before so many workers have something in hand.
+        opens: the last number is not written before so many workers were opened.
+        gate: until this file exists a worker writes `quota` numbers, and then only half of the next.
     """
 
     root: Path
@@ -54,6 +65,10 @@ class Squares:
     kills: tuple[int, ...] = ()
     once: bool = True
     missing: bool = False
+    meet: int = 0
+    opens: int = 0
+    gate: Path | None = None
+    quota: int = 0
 
     def needs(self) -> dict[str, Any]:
         return {self.key(number): number for number in range(self.count)}
@@ -68,6 +83,7 @@ class Squares:
         append(
             self.log.with_name("opened"), f"{os.getpid()} {device} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
         )
+        append(self.log.with_name("variables"), " ".join(sorted(os.environ)))
         return Squarer(self)
 
     def check(self, record: Record) -> str | None:
@@ -78,6 +94,7 @@ class Squares:
 class Squarer:
     def __init__(self, job: Squares) -> None:
         self.job = job
+        self.written = 0
 
     def run(self, held: Iterator[tuple[Claim, Any]]) -> None:
         batch: list[tuple[Claim, int]] = []
@@ -94,10 +111,15 @@ class Squarer:
                 os.kill(os.getpid(), signal.SIGKILL)
             if number in self.job.breaks and self.may("break", number):
                 raise MemoryError(f"no memory at {number}")
+        if batch and self.job.meet:
+            append(self.job.log.with_name("met"), str(os.getpid()))
+            wait_until(lambda: len(set(lines(self.job.log.with_name("met")))) >= self.job.meet)
         for claim, number in batch:
             with settling(claim):
                 if number in self.job.raises:
                     raise ValueError(f"{number} is a bad number")
+                if number == self.job.count - 1:
+                    wait_until(lambda: len(lines(self.job.log.with_name("opened"))) >= self.job.opens)
                 self.write(claim.path("square.txt"), square(number))
                 if claim.commit({"number": number}):
                     append(self.job.log, f"{number} {os.getpid()}")
@@ -107,6 +129,13 @@ class Squarer:
             for start in range(0, len(content), 1500):
                 handle.write(content[start : start + 1500])
                 time.sleep(self.job.seconds * 1500 / len(content))
+                if (
+                    start >= len(content) // 2
+                    and self.job.gate is not None
+                    and self.written >= self.job.quota
+                ):
+                    wait_until(Path(self.job.gate).exists)
+        self.written += 1
 
     def may(self, what: str, number: int) -> bool:
         mark = self.job.log.with_name(f"{what}-{number}")

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from engine.kill_harness import fork, join, lives
-from engine.number_jobs import Squares, assert_whole, lines, made, workers_of
+from engine.number_jobs import Squares, assert_whole, lines, made, wait_until, workers_of
 
 from synvita_data.engine import processes, run_job
 from synvita_data.engine.processes import visible_gpus
@@ -29,19 +28,13 @@ def opened(job: Squares) -> list[list[str]]:
     return [line.split() for line in lines(job.log.with_name("opened"))]
 
 
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_fresh_processes_share_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "START_METHOD", "spawn")
-    job = squares(tmp_path, count=60, seconds=0.05)
+    job = squares(tmp_path, count=60, meet=2)
     report = run_job(job, workers=2)
     assert (report.done, report.made, report.deaths, report.exit_status) == (60, 60, (), 0)
     assert len(opened(job)) == len(lines(tmp_path / "closed")) == 2
+    assert len(workers_of(job)) == 2
     assert str(os.getpid()) not in workers_of(job)
     assert max(made(job).values()) == 1
     assert_whole(job)
@@ -56,7 +49,7 @@ def test_no_more_processes_than_keys(tmp_path):
 def test_each_worker_sees_a_gpu_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    job = squares(tmp_path, count=40, seconds=0.05)
+    job = squares(tmp_path, count=40, meet=2)
     run_job(job, workers=2)
     assert {(device, gpu) for _, device, gpu in opened(job)} == {("cuda:0", "3"), ("cuda:0", "5")}
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"
@@ -64,7 +57,7 @@ def test_each_worker_sees_a_gpu_of_its_own(tmp_path, monkeypatch):
 
 
 def test_named_devices_are_given_in_turn(tmp_path):
-    job = squares(tmp_path, count=40, seconds=0.05)
+    job = squares(tmp_path, count=40, meet=3)
     run_job(job, workers=3, devices=["cpu", "cuda:1"])
     assert sorted(device for _, device, _ in opened(job)) == ["cpu", "cpu", "cuda:1"]
 
@@ -78,7 +71,7 @@ def test_visible_gpus_follow_the_variable(monkeypatch, variable, gpus):
 
 
 def test_a_killed_worker_is_replaced_and_told(tmp_path):
-    job = squares(tmp_path, count=80, seconds=0.03, kills=(7,), together=2)
+    job = squares(tmp_path, count=80, opens=3, kills=(7,), together=2)
     told: list[str] = []
     report = run_job(job, workers=2, on_progress=lambda standing: told.extend(standing.news))
     assert (report.done, report.made, report.exit_status) == (80, 80, 0)
@@ -108,7 +101,7 @@ def test_no_worker_can_be_opened(tmp_path):
 
 
 def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
-    job = squares(tmp_path, count=40, seconds=1.0, together=2)
+    job = squares(tmp_path, count=40, gate=tmp_path / "never", quota=2, together=2)
     for workers in (1, 2):
         before = len(made(job))
         pid = fork(lambda workers=workers: run_job(job, workers=workers))
@@ -119,15 +112,18 @@ def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
         assert states["claimed"] == 0
         assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
         assert not any(lives(int(worker)) for worker, *_ in opened(job) if int(worker) != os.getpid())
-    done = set(made(job))
+    done = states["done"]
+    assert (
+        len(made(job)) <= done <= len(made(job)) + 3
+    )  # a worker may be stopped after a commit, before it tells
     quick = squares(tmp_path, count=40)
-    assert run_job(quick).found == len(done)
+    assert run_job(quick).found == done
     assert max(made(job).values()) == 1
     assert_whole(quick)
 
 
 def test_an_interrupt_of_the_terminal_reaches_everyone_and_ends_orderly(tmp_path):
-    job = squares(tmp_path, count=40, seconds=1.0)
+    job = squares(tmp_path, count=40, gate=tmp_path / "never", quota=1)
 
     def run():
         os.setpgid(0, 0)
@@ -138,18 +134,18 @@ def test_an_interrupt_of_the_terminal_reaches_everyone_and_ends_orderly(tmp_path
             os._exit(130)
 
     pid = fork(run)
-    wait_until(lambda: made(job))
+    wait_until(lambda: len(workers_of(job)) == 2)
     os.killpg(pid, signal.SIGINT)
     assert join(pid) == 130
     assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
-    job = squares(tmp_path, count=400, seconds=0.2)
+    job = squares(tmp_path, count=40, gate=tmp_path / "never", quota=3)
     pid = fork(lambda: run_job(job, workers=2))
     wait_until(lambda: len(workers_of(job)) == 2)
     os.kill(pid, signal.SIGKILL)
     join(pid)
     wait_until(lambda: not any(lives(int(worker)) for worker, *_ in opened(job)))
-    assert len(made(job)) < 400
+    assert 2 <= len(made(job)) <= 6
     assert list(job.root.glob("??/*.claim")) == []

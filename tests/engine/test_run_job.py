@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from engine.number_jobs import Squarer, Squares, append, assert_whole, lines, made
 
-from synvita_data.engine import Shard, results, run_job
+from synvita_data.engine import Shard, results, run_job, supervisor
 from synvita_data.errors import EngineError
 from synvita_data.store import Store
 
@@ -227,15 +227,20 @@ def test_wrong_arguments_are_refused_before_anything_happens(tmp_path, wrong, me
     assert not job.root.exists()
 
 
-def test_progress_counts_up_to_the_report(tmp_path):
-    job = squares(tmp_path, count=30, raises=(9,), seconds=0.02)
+@pytest.mark.parametrize("every", [0.0, 3600.0])
+def test_progress_counts_up_to_the_report_and_is_told_no_more_often_than_it_may(tmp_path, monkeypatch, every):
+    monkeypatch.setattr(supervisor, "SAY_EVERY", every)
+    job = squares(tmp_path, count=30, raises=(9,))
     run_job(dataclasses.replace(job, count=5))
     seen = []
     report = run_job(job, on_progress=seen.append)
     assert seen[0].done == seen[0].found == report.found == 5
     assert [one.done for one in seen] == sorted(one.done for one in seen)
     assert (seen[-1].done, seen[-1].failed, seen[-1].total) == (report.done, report.failed, 30) == (29, 1, 30)
-    assert len(seen) < 30, "more often than a person can read"
+    if every:
+        assert len(seen) < 10, "it was told between looks at the store"
+    else:
+        assert {one.done for one in seen} >= set(range(5, 30)) - {9}
 
 
 def test_results_come_in_the_order_of_the_job(tmp_path):

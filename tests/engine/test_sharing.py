@@ -5,12 +5,11 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from engine.kill_harness import fork, join
-from engine.number_jobs import Squares, append, assert_whole, lines, made, workers_of
+from engine.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
 
 from synvita_data.engine import processes, run_job
 from synvita_data.errors import StoreError
@@ -28,7 +27,7 @@ def squares(tmp_path: Path, **settings) -> Squares:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_two_runs_at_once_share_the_work_and_both_see_it_done(tmp_path, workers):
-    job = squares(tmp_path, count=60, seconds=0.05, together=2)
+    job = squares(tmp_path, count=60, meet=2 * workers, together=2)
 
     def run():
         report = run_job(job, workers=workers)
@@ -45,15 +44,18 @@ def test_two_runs_at_once_share_the_work_and_both_see_it_done(tmp_path, workers)
 
 
 def test_a_run_waits_for_another_and_takes_over_when_it_is_killed(tmp_path):
-    slow = squares(tmp_path, count=1, seconds=600.0)
+    slow = squares(tmp_path, count=1, gate=tmp_path / "never")
     pid = fork(lambda: run_job(slow))
-    while not list(slow.root.glob("??/*.claim/*")):
-        time.sleep(0.01)
+    wait_until(lambda: list(slow.root.glob("??/*.claim/*")))
     quick = squares(tmp_path, count=3)
-    waiting = fork(lambda: run_job(quick))
-    while len(made(quick)) < 2:
-        time.sleep(0.01)
-    time.sleep(0.5)
+    waits = tmp_path / "waits"
+
+    def look(standing):  # once a look at the store found the other's key in hand, and nothing else to do
+        if len(made(quick)) == 2:
+            append(waits, "x")
+
+    waiting = fork(lambda: run_job(quick, on_progress=look))
+    wait_until(lambda: len(lines(waits)) >= 2)
     assert os.waitid(os.P_PID, waiting, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None, "it did not wait"
     limited = run_job(quick, limit=5)  # nothing is free, and it does not wait
     assert (limited.found, limited.made, limited.held_back) == (2, 0, 1)

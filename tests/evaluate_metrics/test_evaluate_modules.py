@@ -232,7 +232,7 @@ def test_the_page_of_a_space_starts_and_computes(repo_root, tmp_path, name):
             call(url, [{"headers": columns, "data": example, "metadata": None}, *defaults])
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(300)
 
 
 def call(url, data):

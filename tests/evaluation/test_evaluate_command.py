@@ -119,7 +119,7 @@ def test_score_files_need_neither_torch_nor_evaluate_nor_datasets(tmp_path, anno
     )
     command = [sys.executable, "-c", program, "evaluate", "--predictions", path, "--task", "ssv2-temporal"]
     command += ["--annotations", annotations, "--out", tmp_path / "results"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert read(tmp_path / "results", "model")["main_score"]["value"] == pytest.approx(expected_map())
 

@@ -131,7 +131,7 @@ def test_a_scorer_that_fails_loses_nothing_it_had_answered(setup):
 @pytest.mark.parametrize("dies_at", [0, 1, 5])
 def test_a_killed_run_is_resumed_to_the_bit(setup, dies_at):
     killed = setup.start(dies_at=dies_at)
-    assert killed.wait(60) == -signal.SIGKILL
+    assert killed.wait(300) == -signal.SIGKILL
     killed.stderr.close()
     assert setup.scored() == Counter(range(dies_at))
     found = setup.run()
@@ -300,7 +300,7 @@ def test_two_processes_share_the_videos_and_count_none_twice(setup):
     alone = setup.run(work="alone").scores
     setup.scored()
     processes = [setup.start(rank, 2, pause=0.15) for rank in (0, 1)]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     by_rank = Counter(line.split()[1] for line in (setup.folder / "log").read_text().splitlines())
     assert setup.scored() == ALL_ONCE
@@ -318,8 +318,8 @@ def test_the_first_process_does_the_share_of_one_that_fails(setup, how):
         assert other.poll() is None
         time.sleep(0.01)
     first = setup.start(0, 2)
-    first_error = first.communicate(timeout=60)[1]
-    other_error = other.communicate(timeout=60)[1]
+    first_error = first.communicate(timeout=300)[1]
+    other_error = other.communicate(timeout=300)[1]
     assert other.returncode == (1 if how == "fails_at" else -signal.SIGKILL)
     assert "out of memory" in other_error or how == "dies_at"
     assert first.returncode == 0, first_error

@@ -73,9 +73,9 @@ def run_synvita(
 
 def _finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     try:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise AssertionError(f"a client did not end in 240 s\n{out}\n{err}") from None
+        raise AssertionError(f"a client did not end in 600 s\n{out}\n{err}") from None
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -87,7 +87,10 @@ def create_repo(hub: "LoopbackHub", request: Request) -> Reply:
     if (kind, repo_id) in hub.repos:
         url = request.base + hub.repos[kind, repo_id].url_path
         return Reply({"error": f"You already created this {kind} repo", "url": url}, status=409)
-    repo = Repo(repo_id, kind, private=wanted.get("visibility") == "private", sdk=wanted.get("sdk"))
+    private = wanted.get(
+        "private", wanted.get("visibility") == "private"
+    )  # the former until huggingface_hub 2
+    repo = Repo(repo_id, kind, private=bool(private), sdk=wanted.get("sdk"))
     hub.repos[kind, repo_id] = repo
     return Reply({"url": request.base + repo.url_path, "name": repo_id})
 

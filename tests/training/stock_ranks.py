@@ -13,14 +13,12 @@ CASES = [
 ]
 
 
-def run_rank(rank: int, port: int, checkpoints: dict[str, str], folder: str) -> None:
+def run_rank(rank: int, place: dict[str, str], checkpoints: dict[str, str], folder: str) -> None:
     """Train each case; process 0 writes to `folder/differences.json` how far its gradients are from the paper's."""
-    os.environ |= {
+    os.environ |= place | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
         "ACCELERATE_USE_CPU": "1",
     }
     import torch

@@ -55,7 +55,7 @@ def test_the_same_frames_give_the_same_bytes_in_another_process(tmp_path) -> Non
         [sys.executable, "-c", script, str(tmp_path / "c.mp4")],
         cwd=Path(__file__).parent,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     digests = {
         hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("a.mp4", "b.mp4", "c.mp4")

@@ -61,7 +61,7 @@ def test_thirty_kills(make_job, tmp_path, workers):
 @on_ray.needs_ray
 @pytest.mark.slow
 def test_kills_on_ray(make_job, tmp_path, monkeypatch, repo_root, ray_cluster):
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    on_ray.give_key(monkeypatch)
     monkeypatch.setenv("PYTHONPATH", f"{repo_root}/tests:{repo_root}")
     survive_kills(
         make_job, tmp_path / "kills", kills=8, workers=2, victim="worker", engine="ray", address=ray_cluster
@@ -79,7 +79,7 @@ def test_ray_gives_the_same_bytes(inputs, tiny, tmp_path, repo_root, ray_cluster
     command += ["--engine", "ray", "--address", ray_cluster, "--workers", "2"]
     done = subprocess.run(
         list(map(str, command)),
-        env=on_ray.environment(repo_root, tmp_path) | {"RAY_AUTH_MODE": "disabled"},
+        env=on_ray.environment(repo_root, tmp_path) | on_ray.KEY,
         capture_output=True,
         text=True,
         timeout=300,
