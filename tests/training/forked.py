@@ -59,7 +59,12 @@ def meeting_place() -> Iterator[dict[str, str]]:
     try:
         port = os.read(answer, 10).decode()
         assert port, "the store has not opened"
-        yield {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+        yield {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": "0",
+        }
     finally:
         os.close(answer)
         os.close(ended)
