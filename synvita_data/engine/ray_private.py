@@ -84,24 +84,29 @@ def _token() -> Iterator[None]:
         try:
             _read_environment_again()
             _check_token_is_asked_for()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             raise _too_old() from error
         yield
 
 
 def _read_environment_again() -> None:
     """Ray reads mode and token once in a process; it has no public call that reads them again."""
-    from ray._raylet import AuthenticationTokenLoader, Config
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    raylet = _raylet()
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _check_token_is_asked_for() -> None:
-    from ray._raylet import AuthenticationMode, get_authentication_mode
-
-    if get_authentication_mode() != AuthenticationMode.TOKEN:
+    raylet = _raylet()
+    if raylet.get_authentication_mode() != raylet.AuthenticationMode.TOKEN:
         raise _too_old()
+
+
+def _raylet() -> Any:
+    """Ray's compiled part; what it declares of itself leaves these out."""
+    from ray import _raylet as compiled
+
+    return compiled
 
 
 def _too_old() -> EngineError:
