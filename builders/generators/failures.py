@@ -26,10 +26,14 @@ def settling_requests(claim: Claim, requests: Sequence[Request]) -> Iterator[Non
         try:
             yield
         except Exception as error:
-            broken = isinstance(error, EngineError) or is_worker_fault(error) or no_room(error)
-            if broken or claim.outcome != "open":
+            if is_the_workers(error) or claim.outcome != "open":
                 raise
             claim.quarantine(failure(requests, error))
+
+
+def is_the_workers(error: Exception) -> bool:
+    """Whether worker or disk are at fault, so that no request may be blamed."""
+    return isinstance(error, EngineError) or is_worker_fault(error) or no_room(error) is not None
 
 
 def failure(requests: Sequence[Request], error: BaseException) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The worker of every generator that is a pipeline of diffusers: claims in, mp4 files out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,7 @@ from synvita_data.errors import CaptionError, EngineError, SourceError
 from synvita_data.scoring.device import one_cpu_thread, pick_device
 from synvita_data.store import Claim, Store
 
-from .failures import settling_requests
+from .failures import is_the_workers, settling_requests
 from .frames import to_uint8
 from .noise import cpu_generator, fp32_latents, noise_kind
 from .output import place_videos
@@ -49,14 +50,26 @@ class PipelineWorker:
         }
 
     def run(self, held: Iterator[tuple[Claim, Any]]) -> None:
-        """Make every claim's video; `batch_size` of them in one call of the pipeline."""
+        """Make every claim's video; `batch_size` of them in one call of the pipeline.
+
+        A video is encoded and committed in a thread while the pipeline makes the next one.
+        """
         size = int(self._settings["batch_size"])
-        with one_cpu_thread(self._device):
+        # One thread and one video at a time: frames of more than two videos are never in memory beside a batch.
+        with one_cpu_thread(self._device), ThreadPoolExecutor(1, "encode") as encoder:
+            before: Future[None] | None = None
             while group := list(islice(held, size)):
                 batch = [(claim, needs[0]) for claim, needs in group]
                 ready = self._make_together(batch) if len(batch) > 1 else {}
                 for claim, request in batch:
-                    self._settle(claim, request, ready.get(claim.key))
+                    made = ready.get(claim.key)
+                    if made is None:
+                        made = self._make(request)
+                    if before is not None:
+                        before.result()  # raises what is wrong with the worker or the disk
+                    before = encoder.submit(self._settle, claim, request, made)
+            if before is not None:
+                before.result()
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -69,12 +82,26 @@ class PipelineWorker:
 
             torch.cuda.empty_cache()
 
+    def _make(self, request: Request) -> Any:
+        """The frames of one request, or the error that it is quarantined with."""
+        try:
+            return self._call([request])[0]
+        except Exception as error:
+            if is_the_workers(error):
+                raise
+            return error
+
     def _settle(self, claim: Claim, request: Request, frames: Any) -> None:
+        """Encode and commit a video, or quarantine its request. Runs in the encoder's thread.
+
+        Args:
+            frames: of `_make` or of a batch.
+        """
         from synvita_data.video import encode_mp4
 
         with settling_requests(claim, [request]):
-            if frames is None:
-                frames = self._call([request])[0]
+            if isinstance(frames, Exception):
+                raise frames
             pixels = to_uint8(frames)
             encode_mp4(pixels, self._settings["fps"], claim.path(VIDEO))
             made = dict(zip(("frames", "height", "width"), pixels.shape[:3], strict=True))

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engine.kill_harness import survive_kills
 from small_program import rows, videos
 from tiny_pipelines import BUILDERS, SETTINGS, built, save_pipeline
 
+from synvita_data import video as video_module
 from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
 from synvita_data.builders.generators.frames import to_uint8
 from synvita_data.builders.generators.noise import BY_PIPELINE, IN_FP32, fp32_latents, noise_kind
@@ -364,3 +366,60 @@ def test_first_rows_of_videocon_on_ray(saved, tmp_path, real_data):
         tmp_path / "triplets.csv", spec, tmp_path / "ray", overrides=overrides, engine="ray", workers=2
     )
     assert videos(tmp_path / "ray") == videos(tmp_path / "one")
+
+
+def test_a_video_is_encoded_while_the_next_one_is_made(saved, tmp_path, monkeypatch):
+    """The first video's encoder waits for the pipeline's second call, which could never come if it had to wait too."""
+    second_call = threading.Event()
+    calls = []
+    stock_call_of_worker, stock_encode = PipelineWorker._call, video_module.encode_mp4
+
+    def call(self, requests):
+        calls.append(requests)
+        if len(calls) == 2:
+            second_call.set()
+        return stock_call_of_worker(self, requests)
+
+    def encode(*args, **kwargs):
+        assert second_call.wait(300)
+        return stock_encode(*args, **kwargs)
+
+    monkeypatch.setattr(PipelineWorker, "_call", call)
+    monkeypatch.setattr(video_module, "encode_mp4", encode)
+    captions = CAPTIONS[:3]
+    report = generate_videos(
+        rows(*captions), f"diffusers:{saved('cogvideox')}", tmp_path / "out", overrides=SETTINGS["cogvideox"]
+    )
+    assert report.exit_status == 0, report.lines()
+    assert len(calls) == len(captions)
+    monkeypatch.undo()
+    alone = generate_videos(
+        rows(*captions),
+        f"diffusers:{saved('cogvideox')}",
+        tmp_path / "again",
+        overrides=SETTINGS["cogvideox"],
+    )
+    assert alone.exit_status == 0
+    assert videos(tmp_path / "out") == videos(tmp_path / "again")
+
+
+def test_an_encoder_that_fails_blames_its_own_request(saved, tmp_path, monkeypatch):
+    """The error comes out of a thread while another video is made; the others are finished."""
+    stock, made = video_module.encode_mp4, []
+
+    def encode(*args, **kwargs):
+        made.append(args)
+        if len(made) == 2:
+            raise VideoError("the frames cannot be encoded", found="by this test")
+        return stock(*args, **kwargs)
+
+    monkeypatch.setattr(video_module, "encode_mp4", encode)
+    captions = CAPTIONS[:3]
+    out = tmp_path / "out"
+    report = generate_videos(
+        rows(*captions), f"diffusers:{saved('cogvideox')}", out, overrides=SETTINGS["cogvideox"]
+    )
+    assert report.exit_status == 1
+    assert len(videos(out)) == 2
+    [line] = (out / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["problem"] == "the frames cannot be encoded"
