@@ -70,9 +70,10 @@ lock: .uv/bin/uv
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.lock
 
-# The oldest versions that go together, for the oldest Python, of what the tests need; Ray and gradio have no part in them.
+# The oldest versions that go together, for the oldest Python, of what the tests need. Without Ray and gradio; and without
+# torchcodec, which datasets 5.0 imports where it sees it, whether FFmpeg is there or not.
 lock-oldest: .uv/bin/uv
-	.uv/bin/uv pip compile pyproject.toml $(addprefix --extra ,$(filter-out ray leaderboard,$(LOCKED_EXTRAS))) \
+	.uv/bin/uv pip compile pyproject.toml $(addprefix --extra ,$(filter-out ray leaderboard decoders,$(LOCKED_EXTRAS))) \
 		--python-version 3.11 --resolution lowest-direct --upgrade --no-emit-index-url --no-emit-find-links --no-annotate \
 		--custom-compile-command "make lock-oldest" --output-file requirements-oldest.txt
 

@@ -35,7 +35,9 @@ def pieces(model: Path) -> Callable[[str], list[tuple[int, int, int]]]:
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
 
     def encode(text: str) -> list[tuple[int, int, int]]:
-        proto = processor.encode(text, return_type="proto")
+        # Its name until sentencepiece 0.2.1, and since.
+        old = getattr(processor, "encode_as_immutable_proto", None)
+        proto = old(text) if old is not None else processor.encode_as_proto(text)
         return [(piece.id, piece.begin, piece.end) for piece in proto.pieces]
 
     return encode

@@ -65,7 +65,7 @@ class PrivateCluster:
 
     def end(self) -> None:
         self._ray.shutdown()
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError, AttributeError):
             _read_environment_again()  # this process may use another cluster next
         if self._folder is not None:
             remove_for_good(Path(self._folder))

@@ -219,9 +219,7 @@ def test_which_file_is_which_real_video(prepared, world, tmp_path):
     rows = load_triplets(str(world.dataset), split="train[:4]", real_root=world.real)
     (tmp_path / "elsewhere").mkdir()
     lines = ["videopath,file"]
-    for number, (path, cell) in enumerate(
-        zip(rows["videopath"], rows.with_format("arrow")["real_video"].to_pylist(), strict=True)
-    ):
+    for number, (path, cell) in enumerate(zip(rows["videopath"], rows["real_video"], strict=True)):
         name = f"{number}.mp4"
         (tmp_path / "elsewhere" / name).write_bytes(Path(cell["path"]).read_bytes())
         lines.append(f"{path},{name}")
