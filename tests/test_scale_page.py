@@ -83,3 +83,13 @@ def test_two_kinds_are_the_rows_of_the_published_file(real_data):
     assert f"action ({kinds['action']:,}) and flip ({kinds['flip']:,})" in PAGE
     assert kinds.total() == kinds["action"] + kinds["flip"]
     assert f"MSR-VTT {sources['msr-vtt']:,}, VATEX {sources['vatex']:,}, TEMPO {sources['tempo']:,}" in PAGE
+
+
+def test_hours_from_measured_seconds():
+    section = PAGE.partition("## Measured on an H100")[2].partition("\n## ")[0]
+    rows = [each.split("|")[2:5] for each in section.splitlines() if each.startswith("| ")][1:]
+    assert len(rows) == 5
+    for cells in rows:
+        seconds, *hours = map(float, cells)
+        for found, triplets in zip(hours, SIZES.values(), strict=True):
+            assert found == pytest.approx(triplets * seconds / 3600, abs=0.05)
