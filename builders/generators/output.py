@@ -284,7 +284,7 @@ def _manifest_rows(out: Path) -> Iterator[dict[str, Any]]:
         text = (out / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
         return
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a caption may hold other characters that end lines
         try:
             row = json.loads(line)
         except ValueError:

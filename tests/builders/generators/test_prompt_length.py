@@ -3,6 +3,7 @@
 import json
 import shutil
 from contextlib import contextmanager
+from hashlib import sha256
 
 import pytest
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from synvita_data.builders.build import BuildOptions, Chain, build_dataset
 from synvita_data.builders.generators import generate_videos, make_requests, open_generator
+from synvita_data.builders.generators.output import _manifest_digests, known_prompts
 from synvita_data.builders.generators.pipeline_settings import pipeline_settings
 from synvita_data.builders.generators.presets import PRESETS
 from synvita_data.builders.generators.prompt_length import (
@@ -280,6 +282,16 @@ def test_neither_mode_nor_measure_enters_a_key(saved, tmp_path):
         assert len(stored) == {"warn": 2, "quarantine": 1}[mode]
     record = next((tmp_path / "warn/.work/generate").glob("??/*.files.json")).read_text()
     assert "limits" not in record
+
+
+@pytest.mark.parametrize("odd", ["\x85", "\x0c"])
+def test_what_is_known_is_found_again_whatever_a_caption_holds(saved, tmp_path, odd):
+    caption = f"a man{odd} is in the dog"
+    make(saved, tmp_path / "out", SHORT, caption)
+    digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "out").glob("*.mp4")}
+    assert len(digests) == 2
+    assert _manifest_digests(tmp_path / "out") == digests
+    assert known_prompts(tmp_path / "out").keys() == {SHORT, caption}
 
 
 def test_quarantine_leaves_it_out_and_says_why(saved, tmp_path):
