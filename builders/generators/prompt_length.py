@@ -135,14 +135,17 @@ def pipeline_encoders(
     """The encoders of a pipeline of diffusers, whatever its class.
 
     A CLIP reads as much as its tokenizer says (77), every other one the pipeline's `max_sequence_length`, as set by
-    the user or else by the class; where the class has none, what the tokenizer says.
+    the user or else by the class (in its call, or in its `encode_prompt`); where the class has none, what the tokenizer
+    says.
 
     Args:
         components: name -> tokenizer, or a processor that holds one. pipeline: class name.
         settings: of the recipe; `call` may replace the class's defaults.
     """
-    call, defaults = dict(settings.get("call") or {}), _call_defaults(pipeline)
+    call, defaults = dict(settings.get("call") or {}), _defaults(pipeline, "__call__")
     length = call.get("max_sequence_length", defaults.get("max_sequence_length"))
+    if "max_sequence_length" not in defaults:
+        length = _defaults(pipeline, "encode_prompt").get("max_sequence_length", length)
     template = call.get("prompt_template", defaults.get("prompt_template"))
     encoders = []
     for name, component in sorted(components.items()):
@@ -163,6 +166,8 @@ def pipeline_encoders(
         ):
             before, _, after = str(template["template"]).partition("{}")
             limit += int(template.get("crop_start") or 0)
+        elif name == "tokenizer" and pipeline in CHATS:
+            before, after = _around_caption(component, *CHATS[pipeline])
         encoders.append(PromptEncoder(name, tokenizer, None if limit >= NO_LIMIT else limit, before, after))
     return encoders
 
@@ -174,6 +179,18 @@ FIXED_LIMITS: dict[tuple[str, str], int] = {
     # Only what stands in quotation marks, to be drawn as letters.
     ("HunyuanVideo15Pipeline", "tokenizer_2"): NO_LIMIT,
 }
+
+# Pipelines that put a caption into their LLM's chat template and count the whole: (system message, whether the answer
+# is begun).
+_COSMOS_SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."
+CHATS: dict[str, tuple[str | None, bool]] = {
+    "EasyAnimatePipeline": (None, True),
+    "EasyAnimateControlPipeline": (None, True),
+    "EasyAnimateInpaintPipeline": (None, True),
+    "Cosmos2_5_PredictBasePipeline": (_COSMOS_SYSTEM, False),
+    "Cosmos2_5_TransferPipeline": (_COSMOS_SYSTEM, False),
+}
+_MARK = "\u2063caption\u2063"  # invisible separators around it: no template has it
 
 
 def load_tokenizers(folder: Path, index: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,16 +222,25 @@ def load_tokenizers(folder: Path, index: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _call_defaults(pipeline: str) -> dict[str, Any]:
-    """Default values of a pipeline's call; {} for a class that this diffusers does not have."""
+def _around_caption(tokenizer: Any, system: str | None, answers: bool) -> tuple[str, str]:
+    """What a chat template writes before and after a caption."""
+    turns = [] if system is None else [{"role": "system", "content": [{"type": "text", "text": system}]}]
+    turns.append({"role": "user", "content": [{"type": "text", "text": _MARK}]})
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answers)
+    before, _, after = text.partition(_MARK)
+    return before, after
+
+
+def _defaults(pipeline: str, method: str) -> dict[str, Any]:
+    """Default values of a method of a pipeline; {} for a class that this diffusers does not have."""
     import inspect
 
     import diffusers
 
-    kind = getattr(diffusers, pipeline, None)
-    if kind is None:
+    function = getattr(getattr(diffusers, pipeline, None), method, None)
+    if function is None:
         return {}
-    parameters = inspect.signature(kind.__call__).parameters
+    parameters = inspect.signature(function).parameters
     return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
 
 

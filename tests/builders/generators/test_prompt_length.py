@@ -4,6 +4,7 @@ import json
 import shutil
 from contextlib import contextmanager
 from hashlib import sha256
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,7 +28,8 @@ from synvita_data.builders.generators.prompt_length import (
 )
 from synvita_data.cli import app
 from synvita_data.errors import CaptionError, SourceError
-from synvita_data.tiny_models.tokenizer import clip_tokenizer, llama_tokenizer
+from synvita_data.tiny_models.build_qwen2_5_vl import QWEN_CHAT_TEMPLATE
+from synvita_data.tiny_models.tokenizer import clip_tokenizer, llama_tokenizer, qwen_tokenizer
 
 SHORT = "a dog is in the man"
 LONG = "a man in the dog is a man in the dog is a man in the dog is a man in the dog and then he sings"
@@ -151,6 +153,53 @@ def test_clip_of_the_stable_diffusion_family_reads_77():
     assert encoder.limit == len(ids) == 77
     assert tokens == len(words(caption, truncation=False)["input_ids"])
     assert words(caption[:kept])["input_ids"] == ids
+
+
+@pytest.mark.parametrize("name", ["EasyAnimatePipeline", "Cosmos2_5_PredictBasePipeline"])
+def test_a_chat_template_counts(name):
+    """These put a caption into their LLM's chat template, and its tokens are of the bound."""
+    import diffusers
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    words = qwen_tokenizer()
+    words.chat_template = QWEN_CHAT_TEMPLATE
+    config = Qwen2Config(
+        vocab_size=len(words),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
+    read = []
+    model = Qwen2ForCausalLM(config).eval()
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(args[0] if args else kwargs["input_ids"]), with_kwargs=True
+    )
+    (encoder,) = pipeline_encoders({"tokenizer": words}, name, {})
+    around = encoder.measure("")[0]
+    one = len(words(" dog")["input_ids"])
+    fits = " dog" * ((encoder.limit - around) // one)
+    beginning = 0
+    for caption in (fits, fits + " dog" * 40 + " sleeps"):
+        with torch.inference_mode():
+            if name == "EasyAnimatePipeline":
+                pipe = diffusers.EasyAnimatePipeline(
+                    vae=None, text_encoder=model, tokenizer=words, transformer=None, scheduler=None
+                )
+                pipe.encode_prompt([caption], do_classifier_free_guidance=False)
+            else:
+                own = SimpleNamespace(tokenizer=words, text_encoder=model, _execution_device="cpu")
+                diffusers.Cosmos2_5_PredictBasePipeline._get_prompt_embeds(own, [caption])
+        text = words.decode(read.pop()[0])
+        _, kept = encoder.measure(caption)
+        assert (kept is None) == (caption in text)
+        if kept is not None:
+            assert caption[:kept] in text
+            assert caption[: kept + 1] not in text
+            beginning = kept
+    assert beginning > 0
+    assert encoder.limit == {"EasyAnimatePipeline": 256, "Cosmos2_5_PredictBasePipeline": 512}[name]
 
 
 # The lengths of the authors' own pipelines, from their papers and scripts.
