@@ -176,9 +176,11 @@ class Shift:
         return took
 
     def _ended(self) -> tuple[tuple[str, str], ...]:
-        ended = tuple((claim.key, claim.outcome) for claim in self._in_hand if claim.outcome != "open")
+        # Looked at once each: a worker's thread may end a claim meanwhile, which is then told the next time.
+        outcomes = [(claim, claim.outcome) for claim in self._in_hand]
+        ended = tuple((claim.key, outcome) for claim, outcome in outcomes if outcome != "open")
         self._released += [key for key, outcome in ended if outcome == "released"]
-        self._in_hand = [claim for claim in self._in_hand if claim.outcome == "open"]
+        self._in_hand = [claim for claim, outcome in outcomes if outcome == "open"]
         return ended
 
     def _refuse_leftovers(self) -> None:
