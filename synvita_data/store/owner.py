@@ -135,8 +135,11 @@ class Owner:
         Folders are used again and again: making one and removing it for each claim would cost more than
         all else that small work does (ext4 is slow to reuse inodes, and metadata servers are not quicker).
         """
-        while self._slots:
-            slot, earlier = self._slots.pop()
+        while True:
+            try:
+                slot, earlier = self._slots.pop()
+            except IndexError:  # none, or another thread took the last one
+                break
             with contextlib.suppress(FileNotFoundError):  # cleaned away while we were silent
                 os.rename(f"{slot}/{earlier}", f"{slot}/{name}")
                 return slot

@@ -17,6 +17,7 @@ import pytest
 
 from synvita_data.errors import StoreError
 from synvita_data.store import CLAIMED, DONE, PENDING, Claim, Store
+from synvita_data.store.owner import Owner
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -459,3 +460,18 @@ def test_an_interrupt_between_any_two_lines_leaves_nothing_behind(tmp_path):
         if left > 0:
             break
     assert at > 50
+
+
+def test_a_slot_that_another_thread_takes_first_is_made_anew(tmp_path):
+    class TakenMeanwhile(list):
+        def __bool__(self):
+            return True  # there was one a moment ago
+
+    owner = Owner(str(tmp_path), None, 60.0)
+    owner.start()
+    try:
+        owner._slots = TakenMeanwhile()
+        name = f"{owner.name}.1"
+        assert [path.name for path in Path(owner.take_slot(name)).iterdir()] == [name]
+    finally:
+        owner.close()

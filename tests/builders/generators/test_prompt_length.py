@@ -161,6 +161,8 @@ def test_a_chat_template_counts(name):
     import diffusers
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
+    if not hasattr(diffusers, name):
+        pytest.skip(f"this diffusers has no {name}")
     words = qwen_tokenizer()
     words.chat_template = QWEN_CHAT_TEMPLATE
     config = Qwen2Config(
