@@ -168,8 +168,11 @@ def visible_gpus() -> list[str]:
 def _main(task: Task, tells: Connection, hears: Connection, parent: int) -> None:
     """A worker process from its first line to its last."""
 
+    orders = Orders(task.alone)
+
     def stop(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        orders.stop()  # Python drops what is raised while a finaliser runs: then the key in hand is the last
         raise Stopped
 
     lock = threading.Lock()
@@ -184,7 +187,6 @@ def _main(task: Task, tells: Connection, hears: Connection, parent: int) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
     with contextlib.suppress(Stopped):
         signal.signal(signal.SIGTERM, stop)
-        orders = Orders(task.alone)
         threading.Thread(target=_listen, args=(hears, orders, parent), daemon=True, name="orders").start()
         with task.open_store() as store:
             try:

@@ -96,8 +96,8 @@ def run_job(
             wait_for_others=limit is None,
             on_progress=told,
         )
-        with _exit_on_sigterm():
-            supervisor.run()
+        with _exit_on_sigterm() as check:
+            supervisor.run(check)
         if any(os.scandir(store.root / "owners")):  # what lost workers left
             store.clean_temporary()
         return _report(job, store, seen, supervisor, began)
@@ -192,10 +192,15 @@ def _report(job: Job, store: Store, seen: Survey, supervisor: Supervisor | None,
 
 
 @contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """SIGTERM raises SystemExit(143) in this thread, so that what is open is closed; main thread only."""
+def _exit_on_sigterm() -> Iterator[Callable[[], None]]:
+    """SIGTERM raises SystemExit(143) in this thread, so that what is open is closed; main thread only.
+
+    Yields:
+        A function that raises it once more. Python drops what a signal's handler raises while a finaliser or a
+        callback of the garbage collector runs; the work would go on, deaf to further signals.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
 
     status = 128 + signal.SIGTERM
@@ -206,9 +211,13 @@ def _exit_on_sigterm() -> Iterator[None]:
         told.set()
         raise SystemExit(status)
 
+    def check() -> None:
+        if told.is_set():
+            raise SystemExit(status)
+
     before = signal.signal(signal.SIGTERM, leave)
     try:
-        yield
+        yield check
     except SystemExit:
         if told.is_set():  # Ray passes it on with a status of its own
             raise SystemExit(status) from None

@@ -55,6 +55,7 @@ class Supervisor:
         self._crew = crew
         self._wait_for_others = wait_for_others
         self._on_progress = on_progress
+        self._check: Callable[[], None] = lambda: None
         self._posts = [Post() for _ in range(crew.size)]
         self._any_opened = False
         self._fatal: SynvitaError | None = None
@@ -71,15 +72,20 @@ class Supervisor:
     def lost_workers(self) -> int:
         return sum(post.given_up for post in self._posts)
 
-    def run(self) -> None:
+    def run(self, check: Callable[[], None] = lambda: None) -> None:
         """Return when every key is settled, is another run's business, or no worker is left.
+
+        Args:
+            check: called between two looks at the workers; raises where the run shall stop.
 
         Raises:
             SynvitaError: no worker can be opened; the disk is full. All workers have been stopped by then.
         """
+        self._check = check
         with self._crew:
             idle = 0
             while True:
+                check()
                 states = self._look()
                 self._say(0.0)
                 if states[PENDING]:
@@ -125,6 +131,7 @@ class Supervisor:
         took = False
         while any(post.running for post in self._posts):
             self._crew.wait(self._handle, POLL)
+            self._check()
             took = took or any(post.took for post in self._posts)
             if self._fatal is not None:
                 raise self._fatal
@@ -139,6 +146,10 @@ class Supervisor:
         return took or len(self.deaths) > deaths
 
     def _handle(self, number: int, event: Event) -> None:
+        self._note(number, event)
+        self._check()  # a worker in this process comes by here between two keys, and nowhere else
+
+    def _note(self, number: int, event: Event) -> None:
         post = self._posts[number]
         for key, outcome in event.ended:
             if outcome == "released":

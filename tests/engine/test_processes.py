@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,32 @@ def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
     assert run_job(quick).found == done
     assert max(made(job).values()) == 1
     assert_whole(quick)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sigterm_that_python_drops_stops_the_run_too(tmp_path, workers, monkeypatch):
+    """What a handler raises inside a finaliser is dropped; this one raises nowhere else."""
+    job = squares(tmp_path, count=40, seconds=0.01)
+    seen = []
+
+    class Finaliser:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # the handler runs between two of these lines
+                seen.append(1)
+
+    def tell(standing):
+        if len(made(job)) >= 3 and not seen:
+            Finaliser()
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: seen.append(dropped.exc_type))
+    pid = fork(lambda: run_job(job, workers=workers, on_progress=tell))
+    assert join(pid) == 143
+    assert 3 <= len(made(job)) < 40
+    states = Store(job.root).scan(job.needs()).counts
+    assert states["claimed"] == 0
+    assert states["done"] >= len(made(job))
+    assert run_job(squares(tmp_path, count=40)).done == 40
 
 
 def test_an_interrupt_of_the_terminal_reaches_everyone_and_ends_orderly(tmp_path):

@@ -67,8 +67,11 @@ def test_two_actors_one_of_which_is_killed(tmp_path, repo_root):
         pytest.skip("this machine is too busy for Ray to start within its 30 seconds")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report[:3] == [24, 24, 0]
-    (reason,) = report[3]
+    whole, told, status, deaths = report
+    # What the killed actor told last may be lost with it: at most the two results of its last batch.
+    assert (whole, status) == (24, 0)
+    assert 22 <= told <= 24
+    (reason,) = deaths
     assert "actor died" in reason
     job = Squares(tmp_path / "store", tmp_path / "log", 24)
     assert_whole(job)
