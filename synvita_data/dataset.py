@@ -290,4 +290,31 @@ def _checked(part: "datasets.Dataset", name: str) -> "datasets.Dataset":
             found=f"columns {part.column_names}",
             expected=f"also {missing}",
         )
-    return plain_references(part)
+    return plain_references(_published_types(part, name))
+
+
+def _published_types(part: "datasets.Dataset", name: str) -> "datasets.Dataset":
+    """The published types where rows went through Python: a column or a field of nothing but None has lost its own."""
+    import datasets
+    import pyarrow as pa
+
+    schema, target = part.data.schema, part.features.copy()
+    for column, feature in features().items():
+        if isinstance(feature, datasets.Video):
+            found = schema.field(column).type
+            if found != feature.pa_type and not pa.types.is_null(found):
+                target[column] = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+        elif part.features[column] != feature:
+            target[column] = feature
+    if target == part.features:
+        return part
+    try:
+        return part.cast(target)
+    except (datasets.exceptions.DatasetsError, TypeError, ValueError) as error:
+        changed = [column for column in target if target[column] != part.features[column]]
+        raise SchemaError(
+            "columns of the dataset have other types than published, and cannot be read as those",
+            file=name,
+            found={column: str(part.features[column]) for column in changed},
+            expected={column: str(target[column]) for column in changed},
+        ) from error
