@@ -13,15 +13,20 @@ from .errors import SchemaError
 
 # What the official scripts' `pandas.read_csv` takes for an empty cell, and what databases write.
 _MISSING = frozenset(
-    {"", "#n/a", "#na", "<na>", "n/a", "na", "nan", "-nan", "nat", "none", "null", "(null)", "\\n"}
+    {"", "#n/a", "#na", "<na>", "n/a", "n.a.", "na", "nan", "-nan", "nat", "none", "(none)", "<none>", "nil"}
+    | {"null", "(null)", "<null>", "[null]", "undefined", "(blank)", "-", "--", "\\n"}
 )
 _LONGEST_MISSING = max(map(len, _MISSING))
-# Excel, Google Sheets, LibreOffice, in any language: #NAME?, #WERT!, #¡REF!, #DIV/0!, Err:502, a column of ####.
+# Excel, Google Sheets, LibreOffice, in any language and script: #NAME?, #WERT!, #¡REF!, #DIV/0!, #ИМЯ?, #Н/Д, Err:502, a
+# column of ####, a cell that was saved while it was computed.
 _ERROR_CELL = re.compile(
-    r"#[¿¡]?[A-ZÀ-Þ0-9/_]{2,}[!?]|#N/A|#N/A N/A|#NV|#N/D|#ND|#GETTING_DATA|#{3,}|Err:[0-9]{3}"
-    r"|-?1\.#(?:IND|QNAN|INF)",
+    r"#[¿¡]?[^\W_][\w/.]+[!?]|#[^\W\d_]/[^\W\d_]|#N/A N/A|#NV|#ND|#(?:REF|VALUE|NAME|NUM|NULL|DIV/0)"
+    r"|#GETTING_DATA|#{3,}|Err:[0-9]{3}|Loading\.\.\.|-?1\.#(?:IND|QNAN|INF)",
     re.IGNORECASE,
 )
+# The formula in the place of what it gave.
+_FORMULA = re.compile(r"=[A-Za-z_.]+[0-9.]*\(.*\)|=\$?[A-Za-z]{1,3}\$?[0-9]+(?:\W.*)?", re.DOTALL)
+_FAULTY_BEGINNINGS = frozenset("#EeLl1-=")
 _INVISIBLE = "\ufeff\u200b\u2060\x00"  # byte-order mark, zero-width space, word joiner, NUL
 _FLOAT_OF_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0")
 _SCIENTIFIC = re.compile(r"-?[0-9](?:[.,][0-9]+)?[eE][+-][0-9]+")
@@ -46,11 +51,14 @@ def check_data(text: str, what: str) -> None:
     """Refuse a stripped cell that holds what a spreadsheet leaves where data was.
 
     Raises:
-        SchemaError: `#NAME?`, `#REF!`, `####`, …
+        SchemaError: `#NAME?`, `#REF!`, `####`, `=A2&B2`, …
     """
-    if text[:1] in ("#", "E", "e", "1", "-") and _ERROR_CELL.fullmatch(text):
+    if text[:1] not in _FAULTY_BEGINNINGS:
+        return
+    formula = _FORMULA.fullmatch(text)
+    if formula or _ERROR_CELL.fullmatch(text):
         raise SchemaError(
-            f"{what} is the error value of a spreadsheet",
+            f"{what} is {'a formula' if formula else 'the error value'} of a spreadsheet",
             found=repr(text),
             expected="the text that stood there before",
             fix="Import the original file with all columns as text: a cell that begins with = or - is taken for a formula",

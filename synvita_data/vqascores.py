@@ -396,9 +396,11 @@ class ScoreTable:
         """Which video a row says that it scored."""
         if not sha256 and not generator and not sample and sample != 0:
             return _UNKNOWN
-        digest = _text(sha256)
-        # A column with empty cells comes from pandas as floats.
-        number = self._whole_number(line, "sample", None if sample != sample else sample)
+        digest = self._read(line, given_text, sha256, "a sha256")
+        maker = self._read(line, given_text, generator, "a generator")
+        # Also a column with empty cells, which comes from pandas as floats.
+        given = self._read(line, given_text, sample, "a sample number") is not None
+        number = self._whole_number(line, "sample", sample) if given else None
         if number == 0 or (digest is not None and not SHA256.fullmatch(digest.lower())):
             raise SchemaError(
                 "a score does not say which video it is of",
@@ -407,7 +409,7 @@ class ScoreTable:
                 found=f"sha256 {digest!r}, sample {number!r}",
                 expected="64 hex digits, a sample from 1; or an empty cell",
             )
-        return VideoIdentity(None if digest is None else digest.lower(), _text(generator), number)
+        return VideoIdentity(None if digest is None else digest.lower(), maker, number)
 
     def _score(self, line: int, slot: _Slot, model: str, column: str, cell: Any) -> float:
         """A cell as a probability; what is wrong with it waits for the row it belongs to."""

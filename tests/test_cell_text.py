@@ -40,6 +40,8 @@ ERRORS += [
     "#GETTING_DATA",
     "#NV",
     "1.#QNAN",
+    # Excel in Russian, Polish, Greek, Norwegian, Turkish and Finnish; Google Sheets while it computes.
+    *("#ИМЯ?", "#ЗНАЧ!", "#ДЕЛ/0!", "#Н/Д", "#ODWOŁANIE!", "#ΤΙΜΗ!", "#I/T", "#N/B", "#REF", "Loading..."),
 ]
 
 
@@ -48,6 +50,21 @@ def test_error_values_are_no_data(cell):
     for text in (cell, f" {cell} ", f"\ufeff{cell}"):
         with pytest.raises(SchemaError, match="caption is the error value of a spreadsheet"):
             given_text(text, "caption")
+
+
+@pytest.mark.parametrize(
+    "cell", ["=A2", '=A2&" "&$B$3', '=HYPERLINK("https://x.org";"a cat")', "=_xlfn.CONCAT(A1)"]
+)
+def test_formulas_are_no_data(cell):
+    with pytest.raises(SchemaError, match="caption is a formula of a spreadsheet"):
+        given_text(f" {cell} ", "caption")
+
+
+@pytest.mark.parametrize(
+    "cell", ["-", "--", "n.a.", "<null>", "[NULL]", "(blank)", "undefined", "(None)", "Nil"]
+)
+def test_what_people_and_databases_write_for_nothing(cell):
+    assert given_text(f" {cell}\u200b", "caption") is None
 
 
 @pytest.mark.parametrize(
@@ -68,6 +85,9 @@ def test_what_stands_for_nothing(cell):
         "#NAME? is shown",
         "-abcdefghij",
         "=x",
+        "=> a cat (small)",
+        "Loading... the truck",
+        "nil desperandum",
         "no",
     ],
 )

@@ -191,6 +191,14 @@ def test_what_names_no_video_is_an_error_of_the_file(tmp_path, cells):
         read_scores(write(tmp_path, LONG, "0,m,0.5,0.5,,,", f"1,m,0.5,0.5,{cells}"))
 
 
+@pytest.mark.parametrize("cells", ["nan,nan,nan", "NA,NULL,#N/A", "None,-,<NA>"])
+def test_words_for_an_empty_cell_name_no_video(tmp_path, cells):
+    table = read_scores(write(tmp_path, LONG, f"0,m,0.5,0.5,{cells}", f"1,m,0.5,0.5,{A},lavie,1"))
+    assert table.generators == {"lavie"}
+    assert table.for_row("p", source_row=0, video=VideoIdentity(B, "other", 3))
+    assert table.bindings["p"] == "nothing"
+
+
 def test_columns_with_gaps_as_pandas_writes_them(tmp_path):
     rows = [
         row(0, sha256=A, generator="lavie", sample=2.0),

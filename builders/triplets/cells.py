@@ -30,6 +30,7 @@ _SPLITS = {
 _MISALIGNMENTS = {name: name for name in MISALIGNMENTS} | {
     # `Dataset.to_csv` writes a ClassLabel as its number, and as a float where a cell is empty.
     **{f"{number}{zero}": name for number, name in enumerate(MISALIGNMENTS) for zero in ("", ".0")},
+    **dict.fromkeys(("-1", "-1.0")),  # and a missing one as -1
     "actions": "action",
     "attributes": "attribute",
     "counting": "count",
@@ -180,7 +181,8 @@ def _choice(cells: Mapping[str, Any], field: str) -> Any:
 @lru_cache(maxsize=1024)  # a few spellings, met in every row
 def _meaning(field: str, text: str) -> Any:
     choices = _CHOICES[field]
-    key = "_".join(text.lower().replace("-", " ").replace("_", " ").split())
+    # The hyphen of `event-order-flip` is a space, that of -1 a sign.
+    key = "_".join(re.sub(r"(?<=\w)-", " ", text.lower()).replace("_", " ").split())
     if key not in choices:
         raise SchemaError(f"unknown {field}", found=repr(text), expected=f"one of {', '.join(choices)}")
     return choices[key]

@@ -22,7 +22,7 @@ from synvita_data.csv_text import (
 )
 from synvita_data.errors import SchemaError
 
-from .columns import choose_columns
+from .columns import ALIASES, choose_columns, normal_name
 
 Cells = dict[str, Any]
 Rows = Iterator[tuple[int, Cells | SchemaError]]
@@ -74,11 +74,29 @@ def _csv_rows(path: Path) -> Rows:
         if isinstance(values, SchemaError):
             yield row, values
         elif len(values) == width:
-            yield row, dict(zip(fields, pick(values), strict=True))
+            cells = dict(zip(fields, pick(values), strict=True))
+            if len(cells["caption"]) < 30 and _is_header(values, columns):
+                yield (
+                    row,
+                    SchemaError(
+                        "the header stands here again, as where two files were joined",
+                        file=path,
+                        row=row,
+                        found=", ".join(values),
+                        fix="Take it out",
+                    ),
+                )
+            else:
+                yield row, cells
         else:
             yield row, wrong_width(path, row, values, width)
     if row < 0:
         raise SchemaError("the file has a header but no rows", file=path)
+
+
+def _is_header(cells: list[str], columns: dict[str, int]) -> bool:
+    """Whether a row is the header again, as where one file was put behind another."""
+    return all(normal_name(cells[index]) in ALIASES[field] for field, index in columns.items())
 
 
 def _csv_header(path: Path) -> tuple[str, int, dict[str, int]]:

@@ -609,3 +609,39 @@ def test_times_of_day(tmp_path):
     triplet = only(tmp_path, header, ["a", "b", "v", "00:00:05", "00:01:00.5"])
     assert (triplet.start, triplet.end) == (5.0, 60.5)
     assert "1.5" in str(reason(tmp_path, header, ["a", "b", "v", "1,5", "3"]))
+
+
+def test_a_missing_class_of_datasets(tmp_path):
+    """`datasets` writes -1 where a class is not known; the sign is no hyphen of a name."""
+    features = datasets.Features(
+        {name: datasets.Value("string") for name in ("video_id", "caption", "neg_caption")}
+        | {"misalignment": datasets.ClassLabel(names=list(MISALIGNMENTS))}
+    )
+    table = {
+        "video_id": ["a", "b"],
+        "caption": ["x", "x"],
+        "neg_caption": ["y", "y"],
+        "misalignment": [-1, 1],
+    }
+    data = datasets.Dataset.from_dict(table, features=features)
+    data.to_csv(tmp_path / "t.csv", num_proc=None)
+    data.to_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        assert [triplet.misalignment for triplet in read_triplets(tmp_path / name)] == [
+            None,
+            MISALIGNMENTS[1],
+        ]
+    (tmp_path / "t.csv").write_text("video_id,caption,neg_caption,hard\na,x,y,-1\nb,x,y,1\n")
+    reader = read_triplets(tmp_path / "t.csv")
+    assert [triplet.hard for triplet in reader] == [True]
+    assert "unknown hard" in str(reader.report.quarantined[0])
+
+
+def test_two_files_put_together(tmp_path):
+    header, row = "Video-ID,caption,neg_caption,nle\n", "{0},a {0},b {0},\n"
+    path = tmp_path / "t.csv"
+    path.write_text(header + row.format(1) + "\ufeff" + header + row.format(2) + "c,caption,text,\n")
+    reader = read_triplets(path)
+    assert [triplet.video_id for triplet in reader] == ["1", "2", "c"]
+    assert [error.row for error in reader.report.quarantined] == [1]
+    assert "header" in str(reader.report.quarantined[0])
