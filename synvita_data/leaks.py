@@ -91,7 +91,7 @@ _START = r"(?<![A-Za-z0-9])"
 _START_NO_ID = r"(?<![A-Za-z0-9_-])"  # ids of videos hold `_` and `-` as letters
 _VALUE = r"[A-Za-z0-9_\-./+~!@$%^*]"
 _SECRET_NAMES = (
-    r"api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|secret|client[_-]?secret|passw(?:or)?d|passwd|passphrase|pwd"
+    r"api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?access[_-]?key|secret[_-]?key|secret|client[_-]?secret|passw(?:or)?d|passwd|passphrase|pwd"
     r"|access[_-]?token|auth[_-]?token|hf[_-]?token|api[_-]?token|private[_-]?key|account[_-]?key|credentials?"
 )
 _RULES = (
@@ -171,6 +171,26 @@ _RULES = (
         re.compile(r"(?i)(?<![a-z])https?://([\w.~-]{20,200})@[\w\[]"),
         _random_or_long,
     ),
+    _Rule("a signed address", re.compile(r"(?i)[?&;]sig(?:nature)?=([\w%/+=~-]{16,})"), _random_or_long),
+    _Rule(
+        "the address of a webhook",
+        re.compile(
+            r"(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/([\w/-]{20,})"
+        ),
+    ),
+    _Rule(
+        "a user's password as an option",
+        re.compile(r"(?<![\w-])(?:-u|--user|--proxy-user)[ \t=]+[\"']?[^\s:\"']{1,100}:([^\s\"']{6,})"),
+        _random,
+    ),
+    _Rule("a Telegram token", re.compile(r"(?<!\w)[0-9]{8,10}:(AA[\w-]{32,33})(?![\w-])")),
+    _Rule("a SendGrid key", re.compile(r"(?<!\w)SG\.([\w-]{16,32}\.[\w-]{30,})"), _random_or_long),
+    _Rule(
+        "a key of a model service",
+        re.compile(
+            rf"{_START}(?:api_org_(?=[A-Za-z0-9]{{30}})|do[opr]_v1_(?=[0-9a-f]{{40}})|key_(?=[0-9a-f]{{64}}))([A-Za-z0-9]+)"
+        ),
+    ),
     _Rule("a private key", re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----")),
 )
 # What every rule's text holds, in the words of RE2, which looks through a column at once and cannot look behind.
@@ -178,7 +198,8 @@ _COARSE = (
     r"(?i)hf_[a-z0-9]|sk-[a-z0-9]|gh[pousr]_|github_pat_|glpat-|AKIA|ASIA|AROA|AIDA|X-Amz-|AIza|ya29\.|GOCSPX-|xox[abeoprs]-"
     r"|[srp]k_(live|test)_|npm_|pypi-|gsk_|xai-|r8_|nvapi-|eyJ|bearer\s|authorization|passw|passphrase|pwd|secret|credential"
     r"|(key|token)[\"']?(_?id)?[\"']?\s*[:= ]\s*[\"']?[a-z0-9_./+~!@$%^*-]{8}|://[^\s/]*@|PRIVATE KEY"
-    r"|/home/|/users/|/root/|[a-z]:[\\/]+(users|documents and settings)[\\/]"
+    r"|sig(nature)?=|/(services|workflows|webhooks)/|-u[ \t=]|-user[ \t=]|:AA|SG\.|api_org_|do[opr]_v1_|key_[0-9a-f]{64}"
+    r"|/home[s0-9]*/|/users/|/root/|[a-z]:[\\/]+(users|documents and settings)[\\/]|\\(users|home)\\"
 )
 
 

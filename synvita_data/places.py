@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 # A path begins where no word, no other path and no address goes on: not the `/home` of `work/home`, nor that of a URL.
-_BEGINS = r"(?:file://|(?<![\w/.~*)\]}>-])(?=/(?!/)))"
+# It may stand behind a redirection (`2>/home/x`) and an option (`-I/home/x`).
+_BEGINS = r"(?:file://|(?:(?<![\w/.~*)\]}>-])|(?<=[\s\d&]>)|(?<=\s-[A-Za-z]))(?=/(?!/)))"
 _NAME = r"[^\s/\\\"'`<>|:;,()\[\]{}*?!#&=]+"
 HOME = re.compile(
-    rf"{_BEGINS}(?:/[\w.+-]+){{0,2}}?/home/{_NAME}(?<![.])"
-    rf"|{_BEGINS}/Users/{_NAME}(?<![.])"
+    rf"{_BEGINS}(?:/[\w.+-]+){{0,2}}?/home(?:s|[0-9]+)?/{_NAME}(?<![.])"
+    rf"|{_BEGINS}(?:/[\w.+-]+){{0,2}}?/[Uu]sers/{_NAME}(?<![.])"
+    rf"|{_BEGINS}/Volumes/[^/\n]{{1,60}}/Users/{_NAME}(?<![.])"
+    rf"|(?<![\w\\])\\{{2,4}}[\w.$-]+(?:\\{{1,2}}[\w.-]+)?\\{{1,2}}(?i:users|home)\\{{1,2}}{_NAME}"
     rf"|{_BEGINS}(?:/var)?/root(?=/[\w.~-])"
     rf"|(?<![A-Za-z])[A-Za-z]:[\\/]{{1,4}}(?i:users|documents and settings)[\\/]{{1,4}}{_NAME}"
 )

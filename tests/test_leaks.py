@@ -61,6 +61,19 @@ TOKENS = {
     "json": '{"api_key": "' + made(26, 20) + '"}',
     "url": "postgres://me:secret@db.example.org/x",
     "git url": f"https://{made(27, 40)}@github.com/a/b",
+    "azure sas": "https://x.blob.core.windows.net/c/v.mp4?sv=2020-08-04&ss=b&sig="
+    + made(30, 44)
+    + "%3D&se=2030",
+    "cloudfront": "https://d1.cloudfront.net/v.mp4?Expires=17&Signature=" + made(31, 80),
+    "aws json": '{"SecretAccessKey": "' + made(32, 40, ALNUM + "/+") + '"}',
+    "curl": "curl -u anna:" + made(33, 14) + " https://example.org",
+    "slack hook": "https://hooks.slack.com/services/T00000000/B00000000/" + made(34, 24),
+    "discord hook": "https://discord.com/api/webhooks/1234567890/" + made(35, 60),
+    "telegram": "123456789:AA" + made(36, 33),
+    "sendgrid": "SG." + made(37, 22) + "." + made(38, 43),
+    "hub org": "api_org_" + made(39, 34),
+    "digitalocean": "dop_v1_" + made(40, 64, "0123456789abcdef"),
+    "runway": "key_" + made(41, 128, "0123456789abcdef"),
     "pem": "-----BEGIN OPENSSH PRIVATE KEY-----",
     "pgp": "-----BEGIN PGP PRIVATE KEY BLOCK-----",
 }
@@ -71,6 +84,18 @@ HOMES = [
     "file:///home/anna/x",
     "/root/x",
     "in '/mnt/home/anna'",
+    "/mnt/c/Users/anna/x",
+    "/c/Users/anna/x",
+    "/homes/anna/x",
+    "/home2/anna",
+    "/net/home01/anna/x",
+    "/users/anna/x",
+    "/gpfs/users/anna",
+    "/Volumes/My Disk/Users/anna/x",
+    "\\\\server\\Users\\anna\\x",
+    "\\\\wsl$\\Ubuntu\\home\\anna\\x",
+    "a program 2>/home/anna/log",
+    "cc -I/home/anna/include",
 ]
 HARMLESS = [
     "a ring bearer walks congratulatorily down the aisle",
@@ -86,6 +111,9 @@ HARMLESS = [
     "the root of /rooted trees, /homeless people, and/or",
     "load_triplets(name, real_root=…)",
     "Basic authorization of a token economy",
+    "a page of the design=1234567890abcdefgh, signature: none; the ratio is 10:2000, -u 10:200",
+    "GET https://example.org/users/anna and example.org/homes/for/sale",
+    "monkey_" + "0123456789abcdef" * 4,
 ]
 
 
