@@ -314,9 +314,9 @@ def _run(
         _say(f"{found.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
     frames = found.frames if scorer.frames else None
     if doubts := getattr(resolve, "doubts", ()):
-        from ..display import write
+        from ..display import print_error
 
-        write(f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", err=True)
+        print_error(f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", "yellow")
     _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
 
 
