@@ -316,7 +316,9 @@ def _run(
     if doubts := getattr(resolve, "doubts", ()):
         from ..display import print_error
 
-        print_error(f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", "yellow")
+        print_error(
+            f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", "yellow"
+        )
     _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
 
 

@@ -60,7 +60,8 @@ class PrivateCluster:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="error",
-                _temp_dir=self._folder,
+                # Ray opens it to every user of the machine; the folder above it stays ours.
+                _temp_dir=str(Path(self._folder) / "r"),
             )
 
     def end(self) -> None:
@@ -148,6 +149,6 @@ def remove_for_good(folder: Path) -> None:
 
 
 def _short_temporary_folder() -> str:
-    """Ray's sockets lie some 65 characters below it, and a socket's path may have 107."""
+    """Ray's sockets lie some 67 characters below it, and a socket's path may have 107."""
     folder = tempfile.gettempdir()
-    return folder if len(folder) <= 20 or not Path("/tmp").is_dir() else "/tmp"
+    return folder if len(folder) <= 18 or not Path("/tmp").is_dir() else "/tmp"

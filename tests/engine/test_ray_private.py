@@ -138,6 +138,7 @@ def test_a_stranger_is_not_let_in(tmp_path, repo_root):
         assert re.fullmatch(r"[0-9a-f]{64}", token)
         assert not any(token in command_line(pid) for pid in everyone)
         (session,) = set(Path("/tmp").glob("synvita-ray-*")) - before
+        assert session.stat().st_mode & 0o077 == 0  # no other user of the machine gets to the sockets
         written = [path for root in (session, tmp_path) for path in root.rglob("*") if path.is_file()]
         assert len(written) > 10
         assert [path for path in written if token.encode() in path.read_bytes()] == []
