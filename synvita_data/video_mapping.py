@@ -47,6 +47,8 @@ def read_mapping(mapping: str | Path | Mapping[str, str], root: Path) -> dict[st
         file, rows = str(mapping), _read(Path(mapping))
     result: dict[str, MappedVideo] = {}
     for row, key, path, trimmed in rows:
+        # A folder of Windows is one here too, as in the paths of rows.
+        path = path.replace("\\", "/")
         video = MappedVideo(resolve_under(root, path, file=file, row=row), trimmed)
         if result.setdefault(key, video) != video:
             raise SchemaError("the mapping gives two files for one video", file=file, row=row, found=key)

@@ -341,3 +341,15 @@ def test_mappings_with_other_delimiters_and_float_ids(tmp_path):
         assert where(RealVideos(root, tmp_path / name).find("tempo", "1524")) == "1.mp4"
     (tmp_path / "m.csv").write_text("videopath,path\n1524.0,1.mp4\n")
     assert where(RealVideos(root, tmp_path / "m.csv").find("custom", "1524", videopath="1524")) == "1.mp4"
+
+
+def test_a_mapping_made_on_windows(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.mp4").write_bytes(b"video")
+    table = tmp_path / "mapping.csv"
+    table.write_text("id,path\nmine_v,a\\one.mp4\n")
+    assert RealVideos(tmp_path, table).find("mine", "v").reference == "a/one.mp4"
+    for path in ("..\\one.mp4", "C:\\one.mp4", "\\\\server\\one.mp4"):
+        table.write_text(f"id,path\nmine_v,{path}\n")
+        with pytest.raises(UnsafePathError):
+            RealVideos(tmp_path, table)
