@@ -186,6 +186,24 @@ def real_coverage(dataset: "datasets.Dataset | datasets.DatasetDict") -> RealCov
     )
 
 
+def config_there(path_or_repo: str, config: str | None, revision: str | None = None) -> str | None:
+    """`config`; None, with a warning, for what `datasets` saved, which has one subset and no names for it.
+
+    For who has the name of a config from elsewhere, as recipes do.
+    """
+    name = _folder_or_repo(path_or_repo)
+    if config is None:
+        return None
+    if find_saved(name) is None:
+        built = _describe(name, revision, None)
+        if built is None or config in built.configs or list(built.configs) != ["default"]:
+            return config
+    elif config == "default":
+        return None
+    logger.warning("%s was saved by datasets and has no configs: all of it is taken for %r", name, config)
+    return None
+
+
 def _folder_or_repo(path_or_repo: str | Path) -> str:
     """The name for `load_dataset`: an existing folder or file, or else the id of a repository."""
     text = str(path_or_repo)

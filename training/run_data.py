@@ -21,12 +21,12 @@ Say = Callable[[str], None]
 
 
 def load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
-    from synvita_data.dataset import load_triplets
+    from synvita_data.dataset import config_there, load_triplets
 
     def load(split: str) -> Any:
         return load_triplets(
             options.data,
-            options.config,
+            chosen,
             options.data_revision,
             split,
             real_root=options.real_root,
@@ -34,6 +34,7 @@ def load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
         )
 
     with config.main_process_first(desc="loading the dataset"):
+        chosen = config_there(options.data, options.config, options.data_revision)
         rows = load(options.split)
         held_out = None if options.eval_split is None else load(options.eval_split)
     return rows, held_out

@@ -325,5 +325,10 @@ def test_a_subset_that_datasets_saved_can_be_trained_on(world, recipe, synvita, 
         assert status == 0, said
         assert "5 triplets to train on" in said
         assert "5 takes real" in said
+        status, said = synvita(
+            "train", path, "--dry-run", "config=shapes"
+        )  # as the paper's recipes name theirs
+        assert status == 0, said
+        assert "5 triplets to train on" in said
         status, said = synvita("train", path, "--dry-run", "real_root=null")
         assert "takes real" not in said
