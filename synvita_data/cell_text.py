@@ -13,8 +13,7 @@ from .errors import SchemaError
 
 # What the official scripts' `pandas.read_csv` takes for an empty cell, and what databases write.
 _MISSING = frozenset(
-    {"", "#n/a", "#na", "<na>", "n/a", "n.a.", "na", "nan", "-nan", "nat", "none", "(none)", "<none>", "nil"}
-    | {"null", "(null)", "<null>", "[null]", "undefined", "(blank)", "-", "--", "\\n"}
+    {"", "#n/a", "#na", "<na>", "n/a", "na", "nan", "-nan", "nat", "none", "null", "(null)", "\\n"}
 )
 _LONGEST_MISSING = max(map(len, _MISSING))
 # Excel, Google Sheets, LibreOffice, in any language and script: #NAME?, #WERT!, #¡REF!, #DIV/0!, #ИМЯ?, #Н/Д, Err:502, a

@@ -61,13 +61,6 @@ def test_formulas_are_no_data(cell):
 
 
 @pytest.mark.parametrize(
-    "cell", ["-", "--", "n.a.", "<null>", "[NULL]", "(blank)", "undefined", "(None)", "Nil"]
-)
-def test_what_people_and_databases_write_for_nothing(cell):
-    assert given_text(f" {cell}\u200b", "caption") is None
-
-
-@pytest.mark.parametrize(
     "cell", ["", " ", "nan", "NaN", "NULL", "None", "N/A", "#N/A", "<NA>", "\\N", "\ufeff", "\u200b", "\0"]
 )
 def test_what_stands_for_nothing(cell):

@@ -191,7 +191,7 @@ def test_what_names_no_video_is_an_error_of_the_file(tmp_path, cells):
         read_scores(write(tmp_path, LONG, "0,m,0.5,0.5,,,", f"1,m,0.5,0.5,{cells}"))
 
 
-@pytest.mark.parametrize("cells", ["nan,nan,nan", "NA,NULL,#N/A", "None,-,<NA>"])
+@pytest.mark.parametrize("cells", ["nan,nan,nan", "NA,NULL,#N/A", "None,NaT,<NA>"])
 def test_words_for_an_empty_cell_name_no_video(tmp_path, cells):
     table = read_scores(write(tmp_path, LONG, f"0,m,0.5,0.5,{cells}", f"1,m,0.5,0.5,{A},lavie,1"))
     assert table.generators == {"lavie"}
