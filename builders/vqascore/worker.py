@@ -1,11 +1,11 @@
 """A worker of `VqaScoreJob`: one loaded model, videos read and decoded ahead of it in threads."""
 
 import hashlib
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import write
 from synvita_data.engine import is_worker_fault, settling
 from synvita_data.errors import VideoError
 from synvita_data.placeholders import describe
@@ -47,7 +47,7 @@ class VqaScoreWorker:
         self._more: dict[str, Any] = {}
         if (placeholder := self._scorer.behind_placeholder) is not None:
             self._more = {"placeholder": placeholder}
-            print(f"{model.label!r}: {describe(**placeholder)}", file=sys.stderr, flush=True)
+            write(f"{model.label!r}: {describe(**placeholder)}\n", err=True)
 
     @property
     def scorer(self) -> VqaScorer:

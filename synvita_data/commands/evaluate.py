@@ -156,11 +156,10 @@ def evaluate(
         video_llm={name: value for name, value in for_video_llms.items() if value is not None},
     )
     if (placeholder := getattr(scorer, "behind_placeholder", None)) is not None:
-        from rich.console import Console
-
+        from ..display import Terminal
         from ..placeholders import describe
 
-        Console(highlight=False, soft_wrap=True).print(describe(**placeholder), style="dim", markup=False)
+        Terminal().line(describe(**placeholder), style="dim")
     from ..evaluation.measure import check_measurable
 
     check_texts = getattr(scorer, "check_texts", None)

@@ -4,7 +4,6 @@ import contextlib
 import ipaddress
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -104,12 +103,11 @@ def comes(address: str, mark: Path, environment: dict[str, str]) -> subprocess.P
 
 
 @on_ray.needs_ray
-def test_a_stranger_is_not_let_in(tmp_path, repo_root):
+def test_a_stranger_is_not_let_in(tmp_path, repo_root, sessions):
     """Where the user has switched tokens off for other clusters of theirs, too."""
     gate, home = tmp_path / "gate", tmp_path / "home"
-    before = set(Path("/tmp").glob("synvita-ray-*"))
     settings = {"count": 6, "gate": str(gate)}
-    surroundings = on_ray.environment(repo_root, home)
+    surroundings = on_ray.environment(repo_root, home, sessions)
     run = subprocess.Popen(
         on_ray.program(tmp_path / "store", tmp_path / "log", settings, workers=2),
         env=surroundings | {"RAY_AUTH_MODE": "disabled"},
@@ -137,7 +135,7 @@ def test_a_stranger_is_not_let_in(tmp_path, repo_root):
         (token,) = (entry.partition("=")[2] for entry in variables if entry.startswith("RAY_AUTH_TOKEN="))
         assert re.fullmatch(r"[0-9a-f]{64}", token)
         assert not any(token in command_line(pid) for pid in everyone)
-        (session,) = set(Path("/tmp").glob("synvita-ray-*")) - before
+        (session,) = sessions.glob("synvita-ray-*")
         assert session.stat().st_mode & 0o077 == 0  # no other user of the machine gets to the sockets
         written = [path for root in (session, tmp_path) for path in root.rglob("*") if path.is_file()]
         assert len(written) > 10
@@ -217,13 +215,12 @@ def test_two_runs_in_a_process_that_has_used_ray_leave_its_settings_alone(tmp_pa
 
 @on_ray.needs_ray
 @pytest.mark.slow
-def test_a_killed_run_takes_its_cluster_with_it(tmp_path, repo_root):
+def test_a_killed_run_takes_its_cluster_with_it(tmp_path, repo_root, sessions):
     """Or the ports would stay open for as long as the machine runs."""
     settings = {"count": 6, "gate": str(tmp_path / "gate")}
-    before = set(Path("/tmp").glob("synvita-ray-*"))
     run = subprocess.Popen(
         on_ray.program(tmp_path / "store", tmp_path / "log", settings, workers=2),
-        env=on_ray.environment(repo_root, tmp_path),
+        env=on_ray.environment(repo_root, tmp_path, sessions),
     )
     wait_until(lambda: len(lines(tmp_path / "opened")) == 2 or run.poll() is not None)
     assert run.poll() is None
@@ -232,8 +229,6 @@ def test_a_killed_run_takes_its_cluster_with_it(tmp_path, repo_root):
     run.send_signal(signal.SIGKILL)
     run.wait()
     wait_until(lambda: not any(lives(pid) for pid in everyone))  # Ray's agents look for its end once a minute
-    for session in set(Path("/tmp").glob("synvita-ray-*")) - before:
-        shutil.rmtree(session)
 
 
 def test_a_ray_that_cannot_ask_for_a_token_starts_nothing(tmp_path, monkeypatch):
