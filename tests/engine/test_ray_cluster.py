@@ -79,7 +79,7 @@ def test_two_actors_one_of_which_is_killed(tmp_path, repo_root, sessions):
     assert len(lines(tmp_path / "opened")) == 3
     assert list(sessions.glob("synvita-ray-*")) == []
     assert not (tmp_path / ".ray").exists(), "Ray wrote a token into the home folder"
-    assert not any(lives(int(pid)) for pid in workers_of(job))
+    wait_until(lambda: not any(lives(int(pid)) for pid in workers_of(job)))  # they are being ended
     # The same results as one process makes.
     plain = Squares(tmp_path / "plain", tmp_path / "plain-log", 24)
     run_job(plain)
