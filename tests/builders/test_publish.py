@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+import time
 
 import pytest
 from loopback_hub import run_client, run_synvita, start_client
@@ -197,10 +198,15 @@ def test_a_killed_upload_continues(loopback_hub, tmp_path):
     arguments = ["-m", "synvita_data.cli", "push", str(folder), REPO, "--tag", "v0.1.0"]
     client = start_client(arguments, loopback_hub, home=tmp_path, token=owner.token)
     assert fault.reached.wait(300)
+    repo = repo_of(loopback_hub)
+    deadline = time.monotonic() + 300
+    # Files are sent side by side: those before the one that is held arrive in their own time.
+    while len(repo.objects) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     client.kill()
     client.communicate()
     loopback_hub.repair()
-    repo = repo_of(loopback_hub)
     assert repo.tags == {}
     assert len(repo.history("main")) == 1  # nothing visible yet
     stored_before = set(repo.objects)
