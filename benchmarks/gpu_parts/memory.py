@@ -7,9 +7,6 @@ from typing import Any
 
 import torch
 
-from synvita_data.alignment import EncodedVideo
-from synvita_data.alignment.feature_cache import KnownVideo
-from synvita_data.alignment.scorer import AlignmentScorer
 from synvita_data.builders.vqascore import find_model
 from synvita_data.builders.vqascore.open import open_scorer
 from synvita_data.builders.vqascore.scorer import MemoryLimit, log_probs_that_fit
@@ -18,6 +15,7 @@ from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.tiny_models import make_tiny
 
 from .figures import Figures, free_memory, peak_gib
+from .scoring import FromMemory
 from .shapes import captions, clip, tiny_alignment
 
 SIZES = {"hidden_size": 1024, "intermediate_size": 2752, "layers": 8, "heads": 16, "positions": 8192}
@@ -61,23 +59,15 @@ def capped(gib: float, network: Any, tokens: int) -> Iterator[None]:
         hook.remove()
 
 
-class FromMemory(AlignmentScorer):
-    """The scorer, with frames that are there already in the place of a decoder, which a GPU machine may lack."""
-
-    def _read(self, item: ScoringItem) -> tuple[str | None, KnownVideo]:
-        record = {"backend": "none", "timestamps": (), "indices": ()}
-        return None, KnownVideo(EncodedVideo(self.model.prepare(clip(0, 8, 28))), record)
-
-
 def scoring(figures: Figures) -> None:
     """A thousand captions of one video, in rows of 16,384 tokens where there is room."""
     model = tiny_alignment("video_llava", figures.device, **({} if figures.small else SIZES))
     texts = tuple(captions(60 if figures.small else 1000))
-    item = ScoringItem("one", "one", b"", texts, tuple(str(n) for n in range(len(texts))))
+    item = ScoringItem("0", "0", b"", texts, tuple(str(n) for n in range(len(texts))))
     rows = 1024 if figures.small else 16_384
 
     def score() -> tuple[Any, int]:
-        scorer = FromMemory(model, "tiny", "none", branch_tokens=rows)
+        scorer = FromMemory(model, [model.prepare(clip(0, 8, 28))], branch_tokens=rows)
         (found,) = scorer.score([item])
         assert found.scores is not None, found.error
         return torch.from_numpy(found.scores), scorer._branch_tokens

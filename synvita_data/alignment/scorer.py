@@ -17,7 +17,7 @@ from ..scoring.protocol import ItemScores, ScoreKind, ScoringItem
 from ..video import FramePolicy, Frames, decode
 from .feature_cache import FeatureCache, KnownVideo, tower_identity
 from .loading import find_checkpoint, load_alignment_model
-from .model import AlignmentModel, choose_way
+from .model import AlignmentModel
 from .prompting import ContextError
 from .ways import WAYS, EncodedVideo
 
@@ -223,8 +223,7 @@ class AlignmentScorer:
                 return self.model(
                     [video],
                     [texts],
-                    way=self._way
-                    or choose_way([len(texts)], gradients=False, device=torch.device(self._device).type),
+                    way=self._way,
                     branch_tokens=self._branch_tokens,
                 ).log_odds
             except torch.OutOfMemoryError:
