@@ -22,6 +22,7 @@ from .shift import Event, Orders, Task, work_shift
 # A fresh interpreter: CUDA and threads do not survive a fork. Tests whose jobs use neither may set "fork".
 START_METHOD = "spawn"
 GRACE = 10.0  # seconds a worker has to give its claims back before it is killed
+AGAIN = 3.0  # seconds after which a worker that has not stopped gets SIGTERM once more
 
 
 class Stopped(BaseException):
@@ -105,14 +106,18 @@ class Processes:
     ) -> None:
         deadline = time.monotonic() + GRACE
         stopping = [place for number, place in self._places.items() if number not in self._over]
-        for place in stopping:
-            place.process.terminate()
         try:
-            for place in stopping:
-                while place.process.is_alive() and time.monotonic() < deadline:
+            due = 0.0
+            while stopping and time.monotonic() < deadline:
+                if time.monotonic() >= due:
+                    for place in stopping:
+                        place.process.terminate()
+                    due = time.monotonic() + AGAIN
+                for place in stopping:
                     for _ in _received(place.events):  # a full pipe must not hold a worker up
                         pass
-                    place.process.join(0.05)
+                wait([place.process.sentinel for place in stopping], 0.05)
+                stopping = [place for place in stopping if place.process.is_alive()]
         finally:  # also when the user is impatient
             for number in list(self._places):
                 self._remove(number)
@@ -171,9 +176,10 @@ def _main(task: Task, tells: Connection, hears: Connection, parent: int) -> None
     orders = Orders(task.alone)
 
     def stop(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        orders.stop()  # Python drops what is raised while a finaliser runs: then the key in hand is the last
-        raise Stopped
+        if orders.releasing:
+            return
+        orders.stop()
+        raise Stopped  # Python drops it where a finaliser runs; then the next SIGTERM raises it again
 
     lock = threading.Lock()
 

@@ -38,10 +38,12 @@ class Orders:
 
     Attributes:
         alone: keys that a worker died with: they are done last, and one at a time.
+        releasing: the claims are being given back after a stop, which nothing may interrupt.
     """
 
     def __init__(self, alone: frozenset[str] = frozenset()) -> None:
         self.alone = alone
+        self.releasing = False
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -170,6 +172,7 @@ class Shift:
             self._refuse_leftovers()
         finally:
             over = True
+            self._orders.releasing = self._orders.stopped
             for claim in self._in_hand:
                 claim.release()
             self._tell(Event("ended", ended=self._ended()))

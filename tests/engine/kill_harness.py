@@ -10,10 +10,12 @@
 
 Import what the job needs (torch, diffusers) before the call: each run is forked from here, so it costs no import.
 Everything must be on one thread (OMP_NUM_THREADS=1, as tests/conftest.py sets), or a forked child may hang.
+Runs on Ray are fresh processes (`fresh`): Ray's own threads bear no fork, and the job must be picklable.
 """
 
 import contextlib
 import hashlib
+import multiprocessing
 import os
 import random
 import re
@@ -23,6 +25,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +131,7 @@ def survive_kills(
     workers: int = 1,
     victim: str = "parent",
     start: str = "fork",
+    fresh: bool = False,
     seed: int = 0,
     check: Callable[[Job], None] | None = None,
     **settings: Any,
@@ -143,6 +147,7 @@ def survive_kills(
         kills: at most half as many as the job has keys for victim="worker".
         victim: "parent" (with one local worker, that is the worker too), "worker", or "either" at random.
         start: how worker processes start; "fork" is cheap, "spawn" is what users have.
+        fresh: each run is a new interpreter, not a fork of this process.
         check: called with the finished job.
         settings: further arguments of `run_job`.
 
@@ -156,10 +161,11 @@ def survive_kills(
     keys = list(job.needs())
     chance = random.Random(seed)
     goals = sorted(chance.sample(range(1, max(kills + 1, int(1.6 * len(keys)))), kills))
-    run = lambda: run_job(Watched(job, log), workers=workers, **settings)  # noqa: E731
+    run = partial(run_job, Watched(job, log), workers=workers, **settings)
+    begin = start_fresh if fresh else partial(fork, start=start)
 
     allow(log, 0)
-    pid = fork(run, start)
+    pid = begin(run)
     for goal in goals:
         allow(log, goal + chance.randint(1, 8))  # on it goes while the kill is on its way
         reach(log, goal, pid)
@@ -168,7 +174,7 @@ def survive_kills(
         if not (not kill_parent and kill_one_of(log, chance)):
             os.kill(pid, signal.SIGKILL)
             assert join(pid) == -signal.SIGKILL
-            pid = fork(run, start)
+            pid = begin(run)
         assert_nothing_lost(job, log)
     let_it_end(log)
     status = join(pid)
@@ -202,6 +208,18 @@ def fork(run: Callable[[], JobReport], start: str = "fork") -> int:
         sys.stderr.flush()
     finally:
         os._exit(status)
+
+
+def start_fresh(run: Callable[[], JobReport]) -> int:
+    """`run` in a new interpreter, whose exit status is the report's."""
+    process = multiprocessing.get_context("spawn").Process(target=_run_and_exit, args=(run,))
+    process.start()
+    assert process.pid is not None
+    return process.pid
+
+
+def _run_and_exit(run: Callable[[], JobReport]) -> None:
+    raise SystemExit(run().exit_status)
 
 
 def join(pid: int) -> int:

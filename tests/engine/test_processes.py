@@ -3,11 +3,12 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from engine.kill_harness import fork, join, lives
-from engine.number_jobs import Squares, assert_whole, lines, made, wait_until, workers_of
+from engine.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
 
 from synvita_data.engine import processes, run_job
 from synvita_data.engine.processes import visible_gpus
@@ -147,6 +148,48 @@ def test_a_sigterm_that_python_drops_stops_the_run_too(tmp_path, workers, monkey
     assert states["claimed"] == 0
     assert states["done"] >= len(made(job))
     assert run_job(squares(tmp_path, count=40)).done == 40
+
+
+class DropsTheFirstSigterm(Squares):
+    """A worker whose first SIGTERM arrives in a finaliser, where Python drops what the handler raises."""
+
+    def open_worker(self, device):
+        worker = super().open_worker(device)
+        log, signals = self.log, []
+
+        class Finaliser:
+            def __del__(self):
+                append(log.with_name("waits"), "x")
+                while not signals:
+                    time.sleep(0.01)
+
+        handler = signal.getsignal(signal.SIGTERM)
+
+        def noted(number, frame):
+            signals.append(number)
+            handler(number, frame)
+
+        signal.signal(signal.SIGTERM, noted)
+        write = worker.write
+
+        def write_late(path, content):
+            Finaliser()
+            write(path, content)
+
+        worker.write = write_late
+        return worker
+
+
+def test_a_worker_that_drops_a_sigterm_gets_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "AGAIN", 0.5)
+    monkeypatch.setattr(processes, "GRACE", 300.0)
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: None)
+    job = DropsTheFirstSigterm(tmp_path / "store", tmp_path / "log", count=40, gate=tmp_path / "never")
+    pid = fork(lambda: run_job(job, workers=2))
+    wait_until(lambda: len(lines(tmp_path / "waits")) == 2)
+    os.kill(pid, signal.SIGTERM)
+    assert join(pid) == 143
+    assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
 
 
 def test_an_interrupt_of_the_terminal_reaches_everyone_and_ends_orderly(tmp_path):

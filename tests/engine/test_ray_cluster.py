@@ -140,7 +140,7 @@ KEY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_U
 
 
 def give_key(monkeypatch) -> None:
-    """For runs that are forked from this process, which has never used Ray."""
+    """For runs that this process starts."""
     for name, value in KEY.items():
         monkeypatch.setenv(name, value)
 
@@ -206,5 +206,13 @@ def test_thirty_kills_on_ray(tmp_path, monkeypatch, repo_root, cluster, victim):
 
     kills = 20 if victim == "worker" else 10  # thirty together
     survive_kills(
-        make_job, tmp_path, kills=kills, workers=2, victim=victim, engine="ray", address=cluster, seed=3
+        make_job,
+        tmp_path,
+        kills=kills,
+        workers=2,
+        victim=victim,
+        fresh=True,
+        engine="ray",
+        address=cluster,
+        seed=3,
     )

@@ -64,7 +64,14 @@ def test_kills_on_ray(make_job, tmp_path, monkeypatch, repo_root, ray_cluster):
     on_ray.give_key(monkeypatch)
     monkeypatch.setenv("PYTHONPATH", f"{repo_root}/tests:{repo_root}")
     survive_kills(
-        make_job, tmp_path / "kills", kills=8, workers=2, victim="worker", engine="ray", address=ray_cluster
+        make_job,
+        tmp_path / "kills",
+        kills=8,
+        workers=2,
+        victim="worker",
+        fresh=True,
+        engine="ray",
+        address=ray_cluster,
     )
 
 
