@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from synvita_data.lcs import released_shared_tokens, shared_spans, word_spans
+from synvita_data.captions.lcs import released_shared_tokens, shared_spans, word_spans
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "videocon-16k" / "triplets.csv"
 GOAL_SECONDS = 1.0

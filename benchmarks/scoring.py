@@ -24,10 +24,10 @@ from gpu_parts.shapes import captions, clip
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
-from synvita_data.alignment import AlignmentModel, PreparedVideo
-from synvita_data.alignment.packing import pack
-from synvita_data.captions import Text
-from synvita_data.tiny_models import make_tiny
+from synvita_data.captions.text import Text
+from synvita_data.models import AlignmentModel, PreparedVideo
+from synvita_data.models.packing import pack
+from synvita_data.testing import make_tiny
 
 logging.disable_progress_bar()
 logging.set_verbosity_error()

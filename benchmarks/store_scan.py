@@ -24,9 +24,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from synvita_data.store import Store
-from synvita_data.store.names import PREFIXES, artefact_suffix, digest_of
-from synvita_data.store.records import Artefact, record_bytes
+from synvita_data.jobs import Store
+from synvita_data.jobs.names import PREFIXES, artefact_suffix, digest_of
+from synvita_data.jobs.records import Artefact, record_bytes
 
 SCAN = """
 import json, sys, time

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from lcs import REAL, made_pairs, real_pairs
 
-from synvita_data.alignment import AlignmentModel
-from synvita_data.captions import Text, hidden_spans
-from synvita_data.lcs import shared_spans
+from synvita_data.captions.lcs import shared_spans
+from synvita_data.captions.text import Text, hidden_spans
+from synvita_data.models import AlignmentModel
 from synvita_data.schema import arrow_schema, make_pair_id, make_row_id
-from synvita_data.tiny_models import make_tiny
+from synvita_data.testing import make_tiny
 from synvita_data.training.data import TripletData
 from synvita_data.training.plan import DataOptions
 from synvita_data.training.text_check import smallest_video

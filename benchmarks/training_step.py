@@ -34,10 +34,10 @@ from peft import LoraConfig, get_peft_model
 from scoring import figure, narrow_model
 from torch import Tensor
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo, PreparedVideo
-from synvita_data.alignment.packing import pack
-from synvita_data.alignment.prompting import PromptTokens
-from synvita_data.captions import Text, hidden_spans
+from synvita_data.captions.text import Text, hidden_spans
+from synvita_data.models import AlignmentModel, EncodedVideo, PreparedVideo
+from synvita_data.models.packing import pack
+from synvita_data.models.prompting import PromptTokens
 from synvita_data.training.objective import Supervision, combine, counts_of, terms_of, two_way_losses
 from synvita_data.training.triplet import TrainingTriplet
 
@@ -61,7 +61,7 @@ def real_pairs(limit: int | None = None) -> list[tuple[str, str]]:
 
 def texts_of(pair: tuple[str, str]) -> Texts:
     """The four texts of a triplet, masked by words."""
-    from synvita_data.lcs import shared_spans
+    from synvita_data.captions.lcs import shared_spans
 
     shared = shared_spans(*pair, granularity="word")
     masked = [Text(caption, hidden_spans(caption, own)) for caption, own in zip(pair, shared, strict=True)]
@@ -75,7 +75,7 @@ def fixed_texts() -> Texts:
 
 def real_tokenizer(model: AlignmentModel, pairs: int) -> AlignmentModel:
     """The same model asked with a tokenizer that cuts real captions as a real one does (8,000 tokens)."""
-    from synvita_data.tiny_models.tokenizer import llama_tokenizer
+    from synvita_data.testing.tokenizer import llama_tokenizer
 
     asked = tuple(model.prompt.wrap(caption) for pair in real_pairs(pairs) for caption in pair)
     if not asked:

@@ -28,7 +28,7 @@ from transformers.utils import logging
 from synvita_data.builders.vqascore import find_model
 from synvita_data.builders.vqascore.open import open_scorer
 from synvita_data.builders.vqascore.scorer import FrameScorer, Prepared
-from synvita_data.tiny_models import make_tiny
+from synvita_data.testing import make_tiny
 from synvita_data.video import FramePolicy, Frames, decode, encode_mp4
 
 logging.disable_progress_bar()

@@ -19,11 +19,11 @@ if (_root / "pyproject.toml").is_file() and (_root / "training").is_dir():
 _EXPORTS = {
     "Frames": "synvita_data.video",
     "FramePolicy": "synvita_data.video",
-    "Text": "synvita_data.captions",
+    "Text": "synvita_data.captions.text",
     "Triplet": "synvita_data.schema",
-    "load_triplets": "synvita_data.dataset",
+    "load_triplets": "synvita_data.dataset.load",
     "metric": "synvita_data.metrics",
-    "shared_spans": "synvita_data.lcs",
+    "shared_spans": "synvita_data.captions.lcs",
 }
 __all__ = [*_EXPORTS, "__version__"]
 

@@ -4,8 +4,10 @@ Every error a user can cause is a `SynvitaError`; the command line prints it wit
 exits with status 2, and long jobs write it into `quarantine.jsonl` and go on.
 """
 
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 class SynvitaError(Exception):
@@ -50,6 +52,18 @@ class SynvitaError(Exception):
         if self.fix:
             text += f" {self.fix.rstrip('.')}."
         return text
+
+    def at(self, file: str | Path | None, row: int | str | None = None) -> Self:
+        """This error, said of a file and its row; what it already names stays.
+
+        Args:
+            file: the file at fault.
+            row: the row of that file, counted from 0.
+        """
+        self.file = self.file if self.file is not None or file is None else str(file)
+        self.row = row if self.row is None else self.row
+        self.args = (str(self),)
+        return self
 
     def __reduce__(self) -> Any:  # survives the trip back from a worker process
         return _rebuild, (type(self), self.__dict__)
@@ -106,6 +120,47 @@ class SourceError(SynvitaError):
 
 class HubError(SynvitaError):
     """The Hugging Face Hub refused, or holds something that must not be overwritten."""
+
+
+@contextlib.contextmanager
+def located(file: str | Path | None, row: int | str | None = None) -> Iterator[None]:
+    """Errors raised within name this file and row, unless they name their own."""
+    try:
+        yield
+    except SynvitaError as error:
+        error.at(file, row)
+        raise
+
+
+def choose(
+    value: str,
+    allowed: Collection[str],
+    what: str,
+    *,
+    error: type[SynvitaError] = SynvitaError,
+    fix: str | None = None,
+) -> str:
+    """`value`, which must be one of the `allowed` names.
+
+    Args:
+        what: what the names are, for the message: "weighting", "task".
+        error: class to raise.
+        fix: what else the user can do.
+
+    Raises:
+        SynvitaError: of the class `error`; the message lists all names.
+    """
+    if value not in allowed:
+        raise error(
+            f"unknown {what}", found=repr(value), expected=f"one of {', '.join(map(str, allowed))}", fix=fix
+        )
+    return value
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """The first line of what an exception says, or its class where it says nothing."""
+    text = str(error).strip() or type(error).__name__
+    return _short(text.splitlines()[0], limit)
 
 
 def _short(value: Any, limit: int = 300) -> str:

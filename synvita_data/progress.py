@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .display import Terminal, plain
 
 if TYPE_CHECKING:
-    from .engine import Standing
+    from .jobs import Standing
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 WINDOW = 300.0  # seconds the rate is taken over: what was slow an hour ago says nothing about the rest

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synvita_data.builders.card import render_card
+from synvita_data.builders.dataset.card import render_card
 from synvita_data.schema import MISALIGNMENTS, SCHEMA_VERSION, arrow_schema, make_pair_id, make_row_id
 
 CONFIGS = ("cogvideox", "lavie")

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from synvita_data.card_text import code, code_line, front_matter, markdown, table
 from synvita_data.display import plain
+from synvita_data.hub.card import code, code_line, front_matter, markdown, table
 
 HOSTILE = (
     '<img src=http://evil/track.png onerror=alert(1)> ![t](http://evil/t.png) [l](http://evil "x") <script>alert(2)'

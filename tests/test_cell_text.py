@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.cell_text import (
+from synvita_data.errors import SchemaError
+from synvita_data.tables.cells import (
     check_data,
     given_text,
     id_text,
@@ -16,7 +17,6 @@ from synvita_data.cell_text import (
     read_seconds,
     read_whole_number,
 )
-from synvita_data.errors import SchemaError
 
 ERRORS = [
     "#NAME?",

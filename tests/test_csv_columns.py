@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.csv_columns import as_numpy, from_numpy, open_csv
 from synvita_data.errors import SchemaError
+from synvita_data.tables.csv_columns import as_numpy, from_numpy, open_csv
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
 

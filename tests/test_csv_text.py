@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.csv_text import Dialect, choose_delimiter, choose_dialect, quotes_are_odd, read_records
 from synvita_data.errors import SchemaError
+from synvita_data.tables.csv_text import (
+    Dialect,
+    choose_delimiter,
+    choose_dialect,
+    quotes_are_odd,
+    read_records,
+)
 
 COMMA = Dialect(",")
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import synvita_data
-from synvita_data.dataset import RealCoverage, load_triplets, real_coverage
+from synvita_data.dataset.load import RealCoverage, load_triplets, real_coverage
 from synvita_data.errors import SchemaError, SourceError, SynvitaError, UnsafePathError
 from synvita_data.schema import MISALIGNMENTS, Triplet, arrow_schema, make_row_id
 
@@ -219,7 +219,7 @@ def test_a_mapping_names_files_that_say_nothing(built, tmp_path):
 
 def test_coverage_counts_rows_and_is_logged(built, tmp_path, caplog):
     root = put(tmp_path / "real", "k600/abcdefghijk_000004_000014.mp4")
-    with caplog.at_level(logging.INFO, logger="synvita_data.dataset"):
+    with caplog.at_level(logging.INFO, logger="synvita_data.dataset.load"):
         loaded = load(built, tmp_path, real_root=root)
     expected = RealCoverage(1, 3, {"activitynet": (0, 1), "msr-vtt": (0, 1), "vatex": (1, 1)})
     assert real_coverage(loaded) == expected

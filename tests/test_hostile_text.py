@@ -129,8 +129,8 @@ def test_a_folder_without_manifest(inputs, tmp_path):
 
 
 def test_the_hubs_report_may_not_name_what_it_likes(inputs, tmp_path):
-    from synvita_data.builders.built_folder import parse_report
-    from synvita_data.builders.card import render_card
+    from synvita_data.builders.dataset.card import render_card
+    from synvita_data.builders.publish.folder import parse_report
     from synvita_data.errors import SchemaError
 
     out = tmp_path / "out"

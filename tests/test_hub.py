@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loopback_hub import run_client
 
 from synvita_data.errors import HubError
-from synvita_data.hub import HubRepo, LocalFile, RemoteFile, check_version_tag, version_tags
+from synvita_data.hub.repo import HubRepo, LocalFile, RemoteFile, check_version_tag, version_tags
 
 
 @given(st.tuples(*[st.integers(0, 10**6)] * 3))

@@ -9,10 +9,16 @@ import pytest
 from typer.testing import CliRunner
 
 from synvita_data.cli import app
+from synvita_data.dataset.built import open_dataset
+from synvita_data.dataset.inspection import (
+    UNKNOWN,
+    difference_figure,
+    figure_name,
+    inspect_dataset,
+    save_figure,
+)
 from synvita_data.errors import SchemaError
-from synvita_data.inspection import UNKNOWN, difference_figure, figure_name, inspect_dataset, save_figure
 from synvita_data.schema import MISALIGNMENTS, arrow_schema
-from synvita_data.tables import open_dataset
 
 CARD = """---
 configs:
@@ -145,7 +151,7 @@ def test_the_command_prints_a_table_for_each_config(folder, tmp_path):
 
 
 def test_the_real_rows_give_the_known_means(real_data, tmp_path):
-    from synvita_data.builders.build import BuildOptions, build_dataset
+    from synvita_data.builders.dataset import BuildOptions, build_dataset
 
     real = real_data / "videocon-16k"
     result = build_dataset(

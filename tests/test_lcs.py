@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from small_tokenizers import KINDS, captions, hard_pairs, small_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from synvita_data.captions import Text, check_spans, hidden_spans
+from synvita_data.captions.lcs import matching_blocks, released_shared_tokens, shared_spans, word_spans
+from synvita_data.captions.masking import hidden_tokens
+from synvita_data.captions.text import Text, check_spans, hidden_spans
 from synvita_data.errors import SynvitaError, TokenizerError
-from synvita_data.lcs import matching_blocks, released_shared_tokens, shared_spans, word_spans
-from synvita_data.masking import hidden_tokens
 
 PAIRS = [*hard_pairs(), *captions(150)]
 # Words by the plain rule; tests/test_words.py has the scripts and signs that need more.
@@ -198,7 +198,7 @@ def test_examples():
 
 def test_neither_hash_seed_nor_process_changes_the_result():
     code = (
-        "from synvita_data.lcs import shared_spans\n"
+        "from synvita_data.captions.lcs import shared_spans\n"
         "print([shared_spans(a, b) for a in ('x y z w x y', 'éa b 😀 b éa') for b in ('y x w z y x', 'b éa 😀 éa b')])"
     )
     results = set()

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_dataset import small_rows, write_shard
 
-from synvita_data.card_text import code, markdown
-from synvita_data.hub import LocalFile
-from synvita_data.leaks import PLACE, TOKEN, LeakError, find_leaks, leaks_of, refuse_leaks, scan
+from synvita_data.hub.card import code, markdown
+from synvita_data.hub.leaks import PLACE, TOKEN, LeakError, find_leaks, leaks_of, refuse_leaks, scan
+from synvita_data.hub.repo import LocalFile
 from synvita_data.schema import arrow_schema, make_pair_id
 
 SHARED = Path(__file__).parent.parent.parent.parent / "shared" / "data"
@@ -214,7 +214,7 @@ TOKEN_HERE = TOKENS["github"]
 )
 @pytest.mark.parametrize("at", [0, 7, 8, 19])
 def test_parquet_is_looked_through_with_row_and_column(tmp_path, monkeypatch, column, change, at):
-    monkeypatch.setattr("synvita_data.leaks.BATCH_ROWS", 8)
+    monkeypatch.setattr("synvita_data.hub.leaks.BATCH_ROWS", 8)
     rows = small_rows("lavie", "train", 0, 20)
     rows[at] = change(rows[at])
     write_shard(tmp_path / "x.parquet", rows)
@@ -317,7 +317,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
                     row["generation"]["config"] = json.dumps({"words": ["plain"] * 200, "row": row["id"]})
                 writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema()))
         code = (
-            "import resource, sys; from pathlib import Path; from synvita_data.leaks import scan; "
+            "import resource, sys; from pathlib import Path; from synvita_data.hub.leaks import scan; "
             "print(len(list(scan('x.parquet', Path(sys.argv[1])))), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         done = subprocess.run(

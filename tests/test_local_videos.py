@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from test_dataset import HUMAN, MSR_VTT, VATEX, put, row, write_dataset
 
-from synvita_data.dataset import load_triplets, real_coverage
+from synvita_data.dataset.load import load_triplets, real_coverage
+from synvita_data.dataset.local_videos import LocalVideo, finder_of, real_parts, without_real_bytes
 from synvita_data.errors import SchemaError
-from synvita_data.local_videos import LocalVideo, finder_of, real_parts, without_real_bytes
 from synvita_data.schema import features
 
 datasets = pytest.importorskip("datasets")
@@ -241,8 +241,8 @@ def test_json_without_videos_and_mp4_files_in_parquet(load, root, tmp_path):
 
 
 def test_a_saved_subset_can_be_inspected(load, tmp_path):
-    from synvita_data.inspection import inspect_dataset
-    from synvita_data.tables import open_dataset
+    from synvita_data.dataset.built import open_dataset
+    from synvita_data.dataset.inspection import inspect_dataset
 
     rows = load().filter(lambda line: line["real_available"])
     rows.to_parquet(tmp_path / "train.parquet")

@@ -81,7 +81,7 @@ def test_the_wheel_builds_a_dataset_outside_the_checkout(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/tiny/train-00000-of-00001.parquet").is_file()
     where = subprocess.run(
-        [sys.executable, "-P", "-c", "import synvita_data.builders.build as b; print(b.__file__)"],
+        [sys.executable, "-P", "-c", "import synvita_data.builders.dataset as b; print(b.__file__)"],
         cwd=tmp_path,
         env={"PATH": "", "PYTHONPATH": str(site)},
         capture_output=True,

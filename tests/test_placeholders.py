@@ -10,9 +10,9 @@ from llama_vocabulary import llama_js, save_llama
 from small_sentencepiece import pieces, train
 
 from synvita_data.builders.vqascore.questions import VICUNA
+from synvita_data.captions.placeholders import behind, check_placeholder_space, describe, tokenize_in_parts
+from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SynvitaError, TokenizerError
-from synvita_data.placeholders import behind, check_placeholder_space, describe, tokenize_in_parts
-from synvita_data.prompts import PROMPTS
 
 LEGACY = {"absent": {}, "false": {"legacy": False}, "true": {"legacy": True}}
 BOS, LINE_BREAK = 1, "<0x0A>"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.places import HOME, own_places, short_path, without_own_places, without_places
+from synvita_data.hub.places import HOME, own_places, short_path, without_own_places, without_places
 
 PART = st.text("abcdefgh0123456789_-", min_size=1, max_size=8)
 

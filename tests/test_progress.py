@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from synvita_data.engine import Standing
+from synvita_data.jobs import Standing
 from synvita_data.progress import Progress, duration, readable_rate
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_annotations import OWL
 
+from synvita_data.captions.prompts import PROMPTS, get_prompt, read_caption, unwrap, which_prompt, wrap
 from synvita_data.errors import CaptionError
-from synvita_data.prompts import PROMPTS, get_prompt, read_caption, unwrap, which_prompt, wrap
 
 # What captions hold that tempts a regular expression or `str.format`.
 NASTY = [

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from synvita_data.errors import SchemaError, SourceError, UnsafePathError
-from synvita_data.real_videos import RealVideos
+from synvita_data.real_videos.find import RealVideos
+from synvita_data.real_videos.names import path_id
 from synvita_data.schema import Triplet
-from synvita_data.video_names import path_id
 
 CLIP = {
     "videopath": "k600_val_abcdefghijk_000004_000014",

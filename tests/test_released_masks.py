@@ -11,12 +11,12 @@ from released_reference import released
 from small_tokenizers import captions, hard_pairs, small_tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from synvita_data.captions import QuotedTokens, Text, hidden_spans
+from synvita_data.captions.lcs import released_masks, shared_spans
+from synvita_data.captions.masking import hidden_tokens, mask_prompt
+from synvita_data.captions.prompts import PROMPTS
+from synvita_data.captions.text import QuotedTokens, Text, hidden_spans
 from synvita_data.errors import CaptionError
-from synvita_data.lcs import released_masks, shared_spans
-from synvita_data.masking import hidden_tokens, mask_prompt
-from synvita_data.mplug_owl.pieces import PieceTokenizer
-from synvita_data.prompts import PROMPTS
+from synvita_data.models.mplug_owl.pieces import PieceTokenizer
 
 VIDEO_LLAVA = PROMPTS["video-llava-train"]
 OWL = PROMPTS["mplug-owl"]

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synvita_data.errors import SchemaError, ScoreError
-from synvita_data.vqascores import read_scores
+from synvita_data.tables.scores import read_scores
 
 HEADER = "row,model,neg_caption_score,caption_score\n"
 

@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.errors import SchemaError
-from synvita_data.schema import make_pair_id
-from synvita_data.tasks import read_annotations
-from synvita_data.video_names import (
+from synvita_data.real_videos.names import (
     VideoName,
     flat_name,
     name_id,
@@ -22,6 +20,8 @@ from synvita_data.video_names import (
     times_in_name,
     video_stem,
 )
+from synvita_data.schema import make_pair_id
+from synvita_data.tasks import read_annotations
 
 CLIP = VideoName("--7VUM9MKg4_000136_000146", 136.0, 146.0, "--7VUM9MKg4")
 

@@ -12,7 +12,7 @@ import pytest
 
 from synvita_data.errors import SchemaError, ScoreError, SynvitaError
 from synvita_data.schema import Triplet
-from synvita_data.vqascores import ScoreRow, VideoIdentity, read_scores, score_schema, write_scores
+from synvita_data.tables.scores import ScoreRow, VideoIdentity, read_scores, score_schema, write_scores
 from synvita_data.weights import ModelScore, weigh
 
 HEADER = "row,videopath,model,neg_caption_score,caption_score"

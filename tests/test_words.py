@@ -13,11 +13,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from synvita_data import words
-from synvita_data.captions import check_spans, hidden_spans
+from synvita_data.captions import words
+from synvita_data.captions.lcs import shared_spans
+from synvita_data.captions.text import check_spans, hidden_spans
+from synvita_data.captions.words import is_plain, word_rule, word_spans
 from synvita_data.errors import SynvitaError
-from synvita_data.lcs import shared_spans
-from synvita_data.words import is_plain, word_rule, word_spans
 
 regex = pytest.importorskip("regex")
 
@@ -249,7 +249,7 @@ def test_no_rule_is_named_where_the_plain_one_would_do(caption, neg_caption):
 
 def test_english_loads_neither_library():
     code = (
-        "import sys; from synvita_data.lcs import shared_spans; from synvita_data.words import word_rule\n"
+        "import sys; from synvita_data.captions.lcs import shared_spans; from synvita_data.captions.words import word_rule\n"
         "shared_spans('a café — “it’s” 3½', 'naïve 😀'); word_rule('é', 'ö')\n"
         "print(*(name in sys.modules for name in ('uniseg', 'budoux')))"
     )

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from .collator import PackedCollator
     from .config import SynViTAConfig
     from .data import TripletData
-    from .loss import SynViTALoss
     from .module import TripletModule, TripletScores
     from .plan import DataOptions
     from .recipe import Recipe, RecipeError, read_recipe
-    from .stock_collator import StockCollator
+    from .stock.collator import StockCollator
+    from .stock.loss import SynViTALoss
     from .trainer import SynViTATrainer
     from .triplet import TEXTS, VIDEOS, TrainingTriplet
 
@@ -30,9 +30,9 @@ _HOMES = {
     "PackedCollator": "collator",
     "Recipe": "recipe",
     "RecipeError": "recipe",
-    "StockCollator": "stock_collator",
+    "StockCollator": "stock.collator",
     "SynViTAConfig": "config",
-    "SynViTALoss": "loss",
+    "SynViTALoss": "stock.loss",
     "SynViTATrainer": "trainer",
     "TEXTS": "triplet",
     "TrainingTriplet": "triplet",

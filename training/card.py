@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from synvita_data.card_text import code, code_line, front_matter, markdown, table
+from synvita_data.hub.card import code, code_line, front_matter, markdown, table
 
 _CITATION = """```bibtex
 @inproceedings{zanella2025synvita,

@@ -10,11 +10,11 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from synvita_data.alignment import WAYS, Family
-from synvita_data.alignment.model import ATTENTION
+from synvita_data.captions.placeholders import PLACEHOLDER_SPACES
+from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SynvitaError
-from synvita_data.placeholders import PLACEHOLDER_SPACES
-from synvita_data.prompts import PROMPTS
+from synvita_data.models import WAYS, Family
+from synvita_data.models.alignment import ATTENTION
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.weights import WEIGHTINGS
 

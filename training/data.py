@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
-from synvita_data.alignment.feature_cache import FeatureCache
 from synvita_data.display import get_logger
 from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
+from synvita_data.models.features import FeatureCache
 from synvita_data.video import FramePolicyError, MissingBackendError
 
 from .distinct_videos import DistinctVideo, UnreadableVideo, distinct_videos, probe_videos

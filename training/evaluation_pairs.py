@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo, PreparedVideo
-from synvita_data.alignment.feature_cache import FeatureCache
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.display import get_logger
 from synvita_data.errors import SchemaError, VideoError
+from synvita_data.models import AlignmentModel, EncodedVideo, PreparedVideo
+from synvita_data.models.features import FeatureCache
 from synvita_data.video import FramePolicy, FramePolicyError, MissingBackendError
 
 from .rows import Row, VideoColumn, describe, read_rows

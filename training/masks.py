@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from synvita_data.captions import QuotedTokens, Span, Text, check_spans, hidden_spans
+from synvita_data.captions.text import QuotedTokens, Span, Text, check_spans, hidden_spans
+from synvita_data.captions.words import without_spaces
 from synvita_data.errors import CaptionError, SchemaError, SynvitaError
-from synvita_data.words import without_spaces
 
 from .rows import Row
 
@@ -108,7 +108,7 @@ def shared_of_all(
     if granularity is None:
         published = [shared_of(row, name) for row in rows]
         return [(Shared(spans), Shared(neg_spans)) for spans, neg_spans in published]
-    from synvita_data.lcs import GRANULARITIES, released_masks, shared_spans
+    from synvita_data.captions.lcs import GRANULARITIES, released_masks, shared_spans
 
     if granularity not in GRANULARITIES:
         raise SynvitaError("no such granularity", found=granularity, expected=" or ".join(GRANULARITIES))

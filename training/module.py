@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 
 from .features import is_behind_the_tower
 from .objective import ANSWER_LOSSES, RIGHT_ANSWERS, Supervision, right_answers, token_losses, two_way_losses

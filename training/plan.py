@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.video import FramePolicy

@@ -5,12 +5,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from synvita_data.alignment.loading import TRAINING_ARGUMENTS
 from synvita_data.display import plain
 from synvita_data.errors import HubError
-from synvita_data.hub import HubRepo, LocalFile, RepoState
-from synvita_data.leaks import refuse_leaks
-from synvita_data.places import without_places
+from synvita_data.hub.leaks import refuse_leaks
+from synvita_data.hub.places import without_places
+from synvita_data.hub.repo import HubRepo, LocalFile, RepoState
+from synvita_data.models.loading import TRAINING_ARGUMENTS
 
 from .card import render_model_card
 from .run_record import FILE, as_json, public_record, read_run_record, without_folders

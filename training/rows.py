@@ -12,7 +12,7 @@ from synvita_data.schema import MISALIGNMENTS
 if TYPE_CHECKING:
     import datasets
 
-    from synvita_data.local_videos import RealPart
+    from synvita_data.dataset.local_videos import RealPart
 
 _TEXTS = ("id", "pair_id", "caption", "neg_caption")
 _VIDEOS = ("real_video", "synthetic_video")
@@ -149,7 +149,7 @@ def _real_parts(rows: Any) -> "list[RealPart] | None":
     """What the real videos of a dataset of `load_triplets` are; None without a root, or for other rows."""
     if not _is_dataset(rows):
         return None
-    from synvita_data.local_videos import real_parts  # imports `datasets`, which the rows did already
+    from synvita_data.dataset.local_videos import real_parts  # imports `datasets`, which the rows did already
 
     return real_parts(rows)
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from synvita_data.captions.placeholders import describe
 from synvita_data.display import say as print_line
 from synvita_data.files import write_atomic
-from synvita_data.placeholders import describe
 
-from .afterwards import check_afterwards, finish, is_main_process
+from .after_training import check_afterwards, finish, is_main_process
 from .card import render_model_card
 from .checkpoints import ADAPTER_WEIGHTS
 from .config import SynViTAConfig
 from .data import TripletData
 from .features import feature_cache_of
-from .output_folder import (
+from .output import (
     QUARANTINE,
     RunLock,
     check_data,
@@ -34,7 +34,7 @@ from .run_data import check_all_the_same, check_held_out, counts_line, fill_cach
 from .run_record import dataset_version, make_run_record, public_record, write_run_record
 
 if TYPE_CHECKING:
-    from synvita_data.alignment import AlignmentModel
+    from synvita_data.models import AlignmentModel
 
     from .trainer import SynViTATrainer
 
@@ -288,8 +288,8 @@ def _check_arguments(options: RunOptions, config: SynViTAConfig) -> None:
 
 def _load_model(options: RunOptions, config: SynViTAConfig) -> "tuple[AlignmentModel, str, str]":
     """The model on the CPU (the Trainer moves it), its revision and family; with its adapter trainable if it has one."""
-    from synvita_data.alignment import AlignmentModel
-    from synvita_data.alignment.loading import find_checkpoint, load_alignment_model
+    from synvita_data.models import AlignmentModel
+    from synvita_data.models.loading import find_checkpoint, load_alignment_model
 
     checkpoint = find_checkpoint(options.model, revision=options.model_revision)
     base = replace(checkpoint, adapter=None, adapter_name=None, adapter_revision=None)

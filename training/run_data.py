@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import SynvitaError, VideoError
 
-from .afterwards import is_main_process
+from .after_training import is_main_process
 from .config import SynViTAConfig
 from .data import TripletData
 from .features import fill_feature_cache
 from .recipe import RunOptions
 
 if TYPE_CHECKING:
-    from synvita_data.alignment import AlignmentModel
+    from synvita_data.models import AlignmentModel
 
     from .evaluation_pairs import EvaluationPairs
 
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 def load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
-    from synvita_data.dataset import config_there, load_triplets
+    from synvita_data.dataset.load import config_there, load_triplets
 
     def load(split: str) -> Any:
         return load_triplets(

@@ -8,7 +8,7 @@ from typing import Any
 from synvita_data.errors import SchemaError
 from synvita_data.evaluation.results import versions
 from synvita_data.files import sha256_file, write_atomic
-from synvita_data.places import without_places
+from synvita_data.hub.places import without_places
 from synvita_data.schema import SCHEMA_VERSION
 
 from .recipe import Recipe
@@ -43,7 +43,7 @@ def dataset_version(name: str, revision: str | None = None) -> dict[str, Any]:
         return {"path": folder.name, "sha256": sha256_file(folder)}
     from huggingface_hub import constants
 
-    from synvita_data.hub import HubRepo
+    from synvita_data.hub.repo import HubRepo
 
     commit = None if constants.is_offline_mode() else HubRepo(name).resolve(revision or "main")
     return {"path": name, "revision": revision, "commit": commit}

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from synvita_data.alignment import Explanation, Family, PreparedVideo, PromptFrame
-from synvita_data.alignment.prompting import Prompter
-from synvita_data.captions import Text, quoted
+from synvita_data.captions.masking import find_tokens
+from synvita_data.captions.prompts import explanation_prompt
+from synvita_data.captions.text import Text, quoted
 from synvita_data.errors import SynvitaError
-from synvita_data.masking import find_tokens
-from synvita_data.prompts import explanation_prompt
+from synvita_data.models import Explanation, Family, PreparedVideo, PromptFrame
+from synvita_data.models.prompting import Prompter
 from synvita_data.video import Frames
 
 from .videos import VideoPreparer

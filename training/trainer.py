@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints, speed_metrics
 
-from synvita_data.alignment.loading import TRAINING_ARGUMENTS
 from synvita_data.errors import SynvitaError
+from synvita_data.models.loading import TRAINING_ARGUMENTS
 
 from .checkpoints import (
     check_resumable,
@@ -33,14 +33,14 @@ from .checkpoints import (
 )
 from .collator import PackedCollator
 from .config import SynViTAConfig
+from .evaluation import measure_held_out
 from .features import check_frozen_tower
-from .held_out import measure_held_out
+from .logs import Tally
+from .lora import make_trainable, trains_only_language
 from .module import TripletModule, TripletScores
 from .objective import Counts, Terms, combine, counts_of, terms_of
-from .order import CollateRows, Rows, TripletOrder, unfailed
-from .tally import Tally
+from .sampler import CollateRows, Rows, TripletOrder, unfailed
 from .trainer_checks import check_evaluation, check_made_for, check_rows, out_of_memory
-from .tuning import make_trainable, trains_only_language
 
 UNFINISHED = ".unfinished"  # in OUTPUT_DIR: the checkpoint that is being written
 
@@ -49,7 +49,7 @@ class SynViTATrainer(Trainer):
     """Fine-tune a Video LLM with the SynViTA objective.
 
     Args:
-        model: a stock Video LLM of transformers, of a family in `synvita_data.alignment.FAMILIES`, changed in place
+        model: a stock Video LLM of transformers, of a family in `synvita_data.models.FAMILIES`, changed in place
             (adapters, frozen parts); or a PEFT model of one, whose adapter goes on being trained.
         processor: of the model. args: what and how to train.
         train_dataset: `TripletData`, or any sequence of `TrainingTriplet`.

@@ -7,11 +7,11 @@ from typing import Any
 
 from transformers.trainer_utils import IntervalStrategy
 
-from synvita_data.alignment import AlignmentModel
 from synvita_data.errors import SynvitaError
+from synvita_data.models import AlignmentModel
 
 from .config import SynViTAConfig
-from .held_out import measures_of
+from .evaluation import measures_of
 from .plan import DataOptions
 from .triplet import TrainingTriplet
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from synvita_data.alignment import EncodedVideo, PreparedVideo
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
+from synvita_data.models import EncodedVideo, PreparedVideo
 
 # The four texts of a triplet, in the order of every tensor's last axis; a video's own text and the other's.
 TEXTS = ("caption", "neg_caption", "caption_masked", "neg_caption_masked")

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo, Family, PreparedVideo
-from synvita_data.alignment.feature_cache import FeatureCache
+from synvita_data.captions.prompts import Prompt
 from synvita_data.errors import VideoError
-from synvita_data.prompts import Prompt
+from synvita_data.models import AlignmentModel, EncodedVideo, Family, PreparedVideo
+from synvita_data.models.features import FeatureCache
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.video import FramePolicy, Frames, decode
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from synvita_data.alignment import AlignmentModel, Description, PreparedVideo
 from synvita_data.errors import SynvitaError
+from synvita_data.models import AlignmentModel, Description, PreparedVideo
 
 _RISE = 20  # steps in which the learning rate rises to its height
 

@@ -47,7 +47,7 @@ def cogvideox(device: str, small: bool) -> Any:
     )
     from transformers import T5Config, T5EncoderModel
 
-    from synvita_data.tiny_models.vqa_tokenizers import t5_tokenizer
+    from synvita_data.testing.vqa_tokenizers import t5_tokenizer
 
     tokenizer = t5_tokenizer()
     tokenizer.model_max_length = 226
@@ -102,18 +102,18 @@ class Loaded:
     pipe: Any
 
     def needs(self, requests: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
-        from synvita_data.builders.generators.pipelines import single_needs
+        from synvita_data.builders.generators.diffusers.open import single_needs
 
         return single_needs(self.recipe, requests)
 
     def open_worker(self, root: str, out: str, device: str | None) -> Any:
-        from synvita_data.builders.generators.pipeline_worker import PipelineWorker
+        from synvita_data.builders.generators.diffusers.worker import PipelineWorker
 
         return PipelineWorker(self.recipe, lambda: self.pipe, root, out, device)
 
 
 def recipe_of(small: bool, changes: Mapping[str, Any]) -> Any:
-    from synvita_data.builders.generators.pipeline_settings import pipeline_settings
+    from synvita_data.builders.generators.diffusers.settings import pipeline_settings
     from synvita_data.builders.generators.recipe import Recipe
 
     wanted = {**(SMALL if small else REAL), "dtype": "float32" if small else "float16", "vae_dtype": None}
@@ -131,7 +131,7 @@ def requests(count: int) -> tuple[Any, ...]:
 def run_videos(generator: Any, wanted: Sequence[Any], device: str) -> tuple[float, Any]:
     """Seconds of a job that makes these videos, the worker's opening included, and its report."""
     from synvita_data.builders.generators.job import GenerateJob
-    from synvita_data.engine import run_job
+    from synvita_data.jobs import run_job
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -145,7 +145,7 @@ def run_videos(generator: Any, wanted: Sequence[Any], device: str) -> tuple[floa
 
 def overhead(figures: Figures) -> None:
     """The job against bare calls of the pipeline that make the same videos; and what the real number of steps makes of it."""
-    from synvita_data.builders.generators.noise import cpu_generator
+    from synvita_data.builders.generators.diffusers.noise import cpu_generator
 
     pipe = cogvideox(figures.device, figures.small)
     generator = Loaded(recipe_of(figures.small, {}), pipe)

@@ -12,7 +12,7 @@ from synvita_data.builders.vqascore.open import open_scorer
 from synvita_data.builders.vqascore.scorer import MemoryLimit, log_probs_that_fit
 from synvita_data.errors import SynvitaError
 from synvita_data.scoring.protocol import ScoringItem
-from synvita_data.tiny_models import make_tiny
+from synvita_data.testing import make_tiny
 
 from .figures import Figures, free_memory, peak_gib
 from .scoring import FromMemory

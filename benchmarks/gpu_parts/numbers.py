@@ -12,9 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from synvita_data.builders.vqascore import find_model
 from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.scoring.protocol import ScoringItem
-from synvita_data.tiny_models import FAMILIES, VQA_MODELS, make_tiny
+from synvita_data.testing import FAMILIES, VQA_MODELS, make_tiny
 
 from .figures import Figures
 from .shapes import captions, clip, tiny_alignment
@@ -163,7 +163,7 @@ def kernels(figures: Figures) -> None:
 
 def feature_cache(figures: Figures) -> None:
     """Features that a CPU wrote serve a GPU, and the other way round."""
-    from synvita_data.alignment.feature_cache import FeatureCache, KnownVideo
+    from synvita_data.models.features import FeatureCache, KnownVideo
 
     item = ScoringItem("one", "one", b"stands for a video's bytes", (Text(QUESTION[0]),), ("0",))
     frames, texts = clip(3, 4, 28), [captions(5)]

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo
-from synvita_data.alignment.feature_cache import KnownVideo
-from synvita_data.alignment.packing import pack
-from synvita_data.alignment.scorer import AlignmentScorer
+from synvita_data.models import AlignmentModel, EncodedVideo
+from synvita_data.models.features import KnownVideo
+from synvita_data.models.packing import pack
+from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.scoring.protocol import ScoringItem
 
 from .figures import Figures, dense_rate, flop_of, peak_gib, seconds

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from transformers import AutoProcessor
 
-from synvita_data.alignment import AlignmentModel
-from synvita_data.alignment.prompting import PromptTokens
-from synvita_data.captions import Text
-from synvita_data.tiny_models import make_tiny
-from synvita_data.tiny_models.corpus import EVERYDAY
+from synvita_data.captions.text import Text
+from synvita_data.models import AlignmentModel
+from synvita_data.models.prompting import PromptTokens
+from synvita_data.testing import make_tiny
+from synvita_data.testing.corpus import EVERYDAY
 from synvita_data.video.frames import Frames
 
 VICUNA = {
@@ -69,7 +69,7 @@ def tiny_alignment(
     family: str, device: str, dtype: torch.dtype = torch.float32, **sizes: int
 ) -> AlignmentModel:
     """A tiny random model of a family; the same weights on every device, rounded to `dtype`."""
-    from synvita_data.alignment import get_family
+    from synvita_data.models import get_family
 
     with tempfile.TemporaryDirectory() as folder:
         make_tiny(family, folder, **sizes)
@@ -114,7 +114,7 @@ def _video_llava(device: str) -> AlignmentModel:
 def _mplug_owl(device: str) -> AlignmentModel:
     from transformers import LlamaConfig
 
-    from synvita_data.mplug_owl import (
+    from synvita_data.models.mplug_owl import (
         MplugOwlConfig,
         MplugOwlForConditionalGeneration,
         MplugOwlVisionConfig,

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from synvita_data.engine import Worker
 from synvita_data.errors import SourceError
 from synvita_data.files import sha256_file
-from synvita_data.store import work_key
+from synvita_data.jobs import Worker, work_key
 
 from . import settings as read
 from .recipe import Recipe, Request, hash_seed

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import CaptionError, EngineError, SourceError, SynvitaError
-from synvita_data.store import Claim, Store
+from synvita_data.jobs import Claim, Store
 
 from ..sources.public import public_config
 from .command import fill_template, output_name, split_template
 from .failures import LONGEST, PROGRAM_FAILED, ProgramError, settling_requests
-from .output import place_videos
+from .folder import place_videos
 from .recipe import VIDEO, Request, video_fields
 from .versions import library_versions
 

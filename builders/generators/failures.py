@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from synvita_data.engine import is_worker_fault, no_room
 from synvita_data.errors import EngineError, SynvitaError
-from synvita_data.places import without_own_places
-from synvita_data.store import Claim
+from synvita_data.hub.places import without_own_places
+from synvita_data.jobs import Claim, is_worker_fault, no_room
 
 from .recipe import Request
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.engine import Worker
 from synvita_data.errors import VideoError
-from synvita_data.store import Record
+from synvita_data.jobs import Record, Worker
 
-from .output import STORE
+from .folder import STORE
 from .recipe import Generator, Request
 
 

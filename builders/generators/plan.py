@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from synvita_data.files import write_atomic
-from synvita_data.store import Record, Store
+from synvita_data.jobs import Record, Store
 
-from .output import JOBS, STORE, publishing_turn
+from .folder import JOBS, STORE, publishing_turn
 from .recipe import Generator, Request
 
 Jobs = tuple[tuple[Request, ...], ...]

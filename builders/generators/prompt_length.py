@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from synvita_data.captions.length import read_length
 from synvita_data.errors import CaptionError, SourceError, SynvitaError
-from synvita_data.text_length import read_length
 
 from .recipe import Request
 

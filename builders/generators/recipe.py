@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synvita_data.engine import Worker
 from synvita_data.errors import SynvitaError
+from synvita_data.jobs import Worker, work_key
 from synvita_data.schema import Triplet
-from synvita_data.store import work_key
 
 if TYPE_CHECKING:
     from .prompt_length import PromptEncoder

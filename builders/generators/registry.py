@@ -13,9 +13,9 @@ from .settings import parse_overrides
 
 # Scheme -> (module, function `open(argument, overrides, name, cache) -> Generator`).
 _OPENERS: dict[str, tuple[str, str]] = {
-    "diffusers": ("pipelines", "open_diffusers"),
-    "lavie": ("lavie", "open_lavie"),
-    "videocrafter2": ("videocrafter2", "open_videocrafter2"),
+    "diffusers": ("diffusers.open", "open_diffusers"),
+    "lavie": ("lavie.open", "open_lavie"),
+    "videocrafter2": ("videocrafter2.open", "open_videocrafter2"),
     "command": ("command", "open_command"),
 }
 

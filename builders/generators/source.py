@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synvita_data.engine import JobReport
 from synvita_data.errors import SourceError, SynvitaError
 from synvita_data.files import resolve_under
+from synvita_data.jobs import JobReport
 from synvita_data.schema import Triplet
 
 from ..sources.manifest import NAME as MANIFEST
 from ..sources.manifest import read_manifest
 from ..sources.source import FoundVideos, SyntheticVideo
-from .generate import generate_videos
-from .output import read_failures
+from .folder import read_failures
 from .registry import open_generator
+from .run import generate_videos
 
 
 def open_source(

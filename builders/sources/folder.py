@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from synvita_data.errors import SourceError, SynvitaError
 from synvita_data.files import resolve_under
+from synvita_data.real_videos.folder import walk_videos
 from synvita_data.schema import Triplet, make_row_id
-from synvita_data.video_folder import walk_videos
 
 from .manifest import NAME, ManifestRow, read_manifest
 from .matching import Match, TripletIndex, sample_in

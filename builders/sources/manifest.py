@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.cell_text import given_text, unique_names
 from synvita_data.errors import SchemaError, SourceError
+from synvita_data.tables.cells import given_text, unique_names
 
 from .public import public_config
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from synvita_data.errors import SourceError
+from synvita_data.real_videos.names import flat_name, path_of_id
 from synvita_data.schema import Triplet, make_pair_id
-from synvita_data.video_names import flat_name, path_of_id
 
 _ROW_ID = re.compile(r"(?P<name>.+_[0-9a-f]{10})-(?P<generator>.+)-(?P<sample>\d{3,})")
 _SAMPLE = re.compile(r"(?P<name>.+)_(?P<sample>\d{3,})")

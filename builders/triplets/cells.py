@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from synvita_data.cell_text import given_text, id_text, read_seconds
 from synvita_data.errors import CaptionError, SchemaError, SynvitaError
 from synvita_data.files import check_relative
+from synvita_data.real_videos.names import VideoName, name_id, name_url, name_video, normal_source
 from synvita_data.schema import MISALIGNMENTS, Triplet
-from synvita_data.video_names import VideoName, name_id, name_url, name_video, normal_source
+from synvita_data.tables.cells import given_text, id_text, read_seconds
 
 MAX_TEXT = 2000  # characters of a caption or explanation; VideoCon's longest caption has 286
 DEFAULT_SOURCE = "custom"

@@ -11,8 +11,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from synvita_data.cell_text import read_json_object
-from synvita_data.csv_text import (
+from synvita_data.errors import SchemaError
+from synvita_data.tables.cells import read_json_object
+from synvita_data.tables.csv_text import (
     DELIMITERS,
     choose_dialect,
     first_record,
@@ -20,7 +21,6 @@ from synvita_data.csv_text import (
     refuse_encoding,
     wrong_width,
 )
-from synvita_data.errors import SchemaError
 
 from .columns import ALIASES, choose_columns, normal_name
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from synvita_data.display import get_logger
 from synvita_data.errors import SchemaError, SynvitaError
+from synvita_data.real_videos.names import name_in_scheme, normal_path, normal_source, path_id, video_stem
 from synvita_data.schema import SPLITS, Triplet
-from synvita_data.video_names import name_in_scheme, normal_path, normal_source, path_id, video_stem
 
 from .cells import parse_triplet
 from .formats import read_rows

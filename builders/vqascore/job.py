@@ -6,12 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from synvita_data.engine import Worker
-from synvita_data.engine.processes import visible_gpus
+from synvita_data.captions.placeholders import check_placeholder_space
 from synvita_data.errors import SynvitaError
-from synvita_data.placeholders import check_placeholder_space
-from synvita_data.scoring.device import DTYPES
-from synvita_data.store import work_key
+from synvita_data.jobs import Worker, work_key
+from synvita_data.jobs.processes import visible_gpus
+from synvita_data.models.runtime import DTYPES
 from synvita_data.video import FramePolicy
 from synvita_data.video.rules import named_versions
 
@@ -52,7 +51,7 @@ class VqaSettings:
         frames: which frames. preprocessing: `reference` (the released scorer's) or `hf`. dtype: of the weights.
         batch_rows: videos in one batch; from 2 on scores differ in rounding with what stands beside a video.
         threads: that read and decode ahead.
-        placeholder_space: `processor` or `original`, for models that have the choice (`synvita_data.placeholders`).
+        placeholder_space: `processor` or `original`, for models that have the choice (`synvita_data.captions.placeholders`).
     """
 
     frames: FramePolicy = field(default_factory=lambda: FramePolicy(count=4, rule="segment-midpoints"))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from synvita_data.captions.placeholders import behind, check_placeholder_space, tokenize_in_parts
 from synvita_data.errors import CaptionError, TokenizerError
-from synvita_data.placeholders import behind, check_placeholder_space, tokenize_in_parts
 from synvita_data.video.frames import Frames
 
 from .preprocess import preprocess
@@ -22,7 +22,7 @@ class LlavaScorer(FrameScorer):
     Args:
         model: `LlavaForConditionalGeneration`, in evaluation mode, on its device. processor: its own.
         shape: of the preprocessing: `pad` (the reference) or `crop` (as the processor does).
-        placeholder_space: `processor` or `original` (the reference), see `synvita_data.placeholders`.
+        placeholder_space: `processor` or `original` (the reference), see `synvita_data.captions.placeholders`.
 
     Raises:
         TokenizerError: "Yes" is not one token, or the tokenizer is not of LLaMA's kind.

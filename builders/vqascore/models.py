@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import SynvitaError
-from synvita_data.scoring.weights_file import model_revision
+from synvita_data.models.weights_file import model_revision
 
 # The paper's three, and their smaller ones.
 ALIASES = {
@@ -69,7 +69,7 @@ class VqaModel:
         """How its scores depend on the times of the frames in the file: one of `video.rules.TIMES`, or not."""
         if self.kind != WHOLE_VIDEO:
             return None
-        from synvita_data.alignment.families import READS_TIMES  # torch, which `find_model` has loaded
+        from synvita_data.models.families import READS_TIMES  # torch, which `find_model` has loaded
 
         return READS_TIMES.get(self.model_type)
 
@@ -107,7 +107,7 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
 
     Args:
         revision: commit, tag or branch on the Hub; a folder has none.
-        whole_video: show the frames as one video; for families of `synvita_data.alignment`.
+        whole_video: show the frames as one video; for families of `synvita_data.models`.
 
     Raises:
         SynvitaError: no such model; one that cannot see a video at once.
@@ -129,7 +129,7 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
         label, found = name, commit[1]
     kind, model_type = _kind(config), str(config.get("model_type", ""))
     if whole_video:
-        from synvita_data.alignment.families import FAMILIES
+        from synvita_data.models.families import FAMILIES
 
         if model_type not in FAMILIES:
             raise SynvitaError(

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synvita_data.errors import SynvitaError
+from synvita_data.jobs import Store
 from synvita_data.schema import Triplet, make_row_id
-from synvita_data.store import Store
 from synvita_data.video.rules import takes_other_stream, takes_other_times
 
-from ..build.videos import agreed, check_videos
 from ..sources import FoundVideos
+from ..sources.checks import agreed, check_videos
 from .job import VqaRow
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.display import json_text
-from synvita_data.engine import Engine, JobReport, Standing, run_job
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
+from synvita_data.jobs import Engine, JobReport, Standing, Store, run_job
 from synvita_data.schema import Triplet
-from synvita_data.score_files import write_scores
-from synvita_data.store import Store
+from synvita_data.tables.score_files import write_scores
 
 from ..sources import FoundVideos, open_source
 from ..sources.registry import GENERATORS, parse_spec

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from synvita_data.errors import StoreError
-from synvita_data.score_files import ScoreRow
-from synvita_data.store import QUARANTINED, Record, Store
+from synvita_data.jobs import QUARANTINED, Record, Store
+from synvita_data.tables.score_files import ScoreRow
 
 from .job import VqaScoreJob
 from .models import WHOLE_VIDEO

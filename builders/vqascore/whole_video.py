@@ -1,6 +1,6 @@
 """A video chat model that sees the chosen frames as one video: P(Yes) once a caption, not once a frame.
 
-For the families of `synvita_data.alignment`, with the question each of them asks there: captions of a video
+For the families of `synvita_data.models`, with the question each of them asks there: captions of a video
 share its prefix.
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from synvita_data.alignment import AlignmentModel
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
+from synvita_data.models import AlignmentModel
 from synvita_data.video.frames import Frames
 
 from .scorer import Prepared, VqaScorer, token_log_probs

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from synvita_data.captions.placeholders import describe
 from synvita_data.display import write
-from synvita_data.engine import is_worker_fault, settling
 from synvita_data.errors import VideoError
-from synvita_data.placeholders import describe
-from synvita_data.scoring.decode_ahead import read_ahead
-from synvita_data.scoring.device import one_cpu_thread
-from synvita_data.store import Claim
+from synvita_data.jobs import Claim, is_worker_fault, settling
+from synvita_data.models.decode_ahead import read_ahead
+from synvita_data.models.runtime import one_cpu_thread
 from synvita_data.video import Frames, MissingBackendError, decode
 
 from .job import VqaRow, VqaSettings

@@ -18,7 +18,7 @@ def annotations(
     ] = False,
 ) -> None:
     """Make a Hub dataset of benchmark annotations: ids, captions and labels, never videos."""
-    from synvita_data.builders.annotations import build_annotations
+    from synvita_data.builders.publish.annotations import build_annotations
 
     from ..display import Terminal
 

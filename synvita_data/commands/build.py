@@ -8,7 +8,7 @@ import typer
 from .generate import EngineName, PromptTooLong
 
 if TYPE_CHECKING:
-    from synvita_data.builders.build import BuildResult
+    from synvita_data.builders.dataset import BuildResult
 
     from ..display import Terminal
 
@@ -97,7 +97,7 @@ def build(
     """
     import time
 
-    from synvita_data.builders.build import BuildOptions, Chain, build_dataset
+    from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
     from synvita_data.builders.sources.registry import GENERATORS, parse_spec
 
     from ..display import Terminal
@@ -167,7 +167,7 @@ def _config_name(synthetic: str | None) -> str:
 
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
-    from synvita_data.builders.notes import prompt_notes, score_notes
+    from synvita_data.builders.dataset.notes import prompt_notes, score_notes
 
     record = result.record
     dropped = record["triplets"]

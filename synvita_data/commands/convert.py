@@ -42,12 +42,12 @@ def convert(
     if kind is Kind.mplug_owl:
         if base is not None or merge:
             raise typer.BadParameter("--base and --merge are for mplug-owl-lora")
-        from ..mplug_owl.convert import convert_mplug_owl
+        from ..models.mplug_owl.convert import convert_mplug_owl
 
         convert_mplug_owl(source, out, say=say)
         return
     if base is None:
         raise typer.BadParameter("name the converted model with --base")
-    from ..mplug_owl.lora_checkpoint import convert_lora, merge_lora
+    from ..models.mplug_owl.lora_checkpoint import convert_lora, merge_lora
 
     (merge_lora if merge else convert_lora)(source, out, base, alpha=alpha, say=say)

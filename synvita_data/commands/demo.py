@@ -24,7 +24,7 @@ def demo(
     """Render clips of moving shapes, build a dataset, load it, look at it, fine-tune a model on it. Needs nothing."""
     import time
 
-    from synvita_data.builders.build import BuildOptions, build_dataset
+    from synvita_data.builders.dataset import BuildOptions, build_dataset
     from synvita_data.builders.shapes import make_shapes
 
     from ..display import Terminal
@@ -74,7 +74,7 @@ def _step(terminal: "Terminal", title: str, command: str) -> None:
 def _show_rows(terminal: "Terminal", dataset: Path, real_root: Path, cache: Path) -> None:
     import datasets
 
-    from ..dataset import load_triplets, real_coverage
+    from ..dataset.load import load_triplets, real_coverage
 
     datasets.disable_progress_bars()
     # An absolute path: "demo/dataset" could be a repository of the Hub as well.
@@ -91,7 +91,7 @@ def _show_rows(terminal: "Terminal", dataset: Path, real_root: Path, cache: Path
 
 def _marked(caption: str, shared: list[list[int]]) -> str:
     """The caption with its hidden parts in brackets."""
-    from ..captions import hidden_spans
+    from ..captions.text import hidden_spans
 
     text = caption
     for start, end in reversed(hidden_spans(caption, [(a, b) for a, b in shared])):
@@ -110,7 +110,7 @@ def _train(terminal: "Terminal", out: Path, dataset: Path, real_root: Path, seed
 
     from synvita_data.training.run import open_recipe, prepare, train
 
-    from ..tiny_models import make_tiny
+    from ..testing import make_tiny
 
     folder = out / "fine-tune"
     for earlier in (folder, out / "model"):  # of an earlier demo

@@ -99,7 +99,7 @@ def evaluate(
 
     Saves after every video and resumes. Under `accelerate launch` the processes share the videos.
     """
-    from ..captions import Text
+    from ..captions.text import Text
     from ..errors import SynvitaError
     from ..tasks import get_task, read_annotations
 
@@ -131,7 +131,7 @@ def evaluate(
     if real_root is None and model != "chance":
         raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
-    from ..scoring.registry import open_scorer
+    from ..scoring.open import open_scorer
 
     asked = {"count": frames, "backend": backend}
     for_video_llms: dict[str, Any] = {
@@ -156,8 +156,8 @@ def evaluate(
         video_llm={name: value for name, value in for_video_llms.items() if value is not None},
     )
     if (placeholder := getattr(scorer, "behind_placeholder", None)) is not None:
+        from ..captions.placeholders import describe
         from ..display import Terminal
-        from ..placeholders import describe
 
         Terminal().line(describe(**placeholder), style="dim")
     from ..evaluation.measure import check_measurable
@@ -248,10 +248,10 @@ def _run(
     from ..errors import SourceError
     from ..evaluation.measure import measure
     from ..evaluation.results import make_result, write_result
-    from ..evaluation.runner import process_count, process_rank, run_key, score_task
+    from ..evaluation.run import process_count, process_rank, run_key, score_task
     from ..files import without_root
     from ..progress import Progress
-    from ..real_videos import RealVideos
+    from ..real_videos.find import RealVideos
 
     started = time.monotonic()
     first = process_rank() == 0
@@ -356,7 +356,7 @@ def _say(line: str) -> None:
 
 def _report(result: "Result", path: Path) -> None:
     from ..display import Terminal
-    from ..evaluation.leaderboard import estimate_text
+    from ..leaderboard.table import estimate_text
 
     terminal, score = Terminal(), result.main_score
     terminal.line(("bold", result.task), f" · {result.model} · {score['name']} {estimate_text(score)}")

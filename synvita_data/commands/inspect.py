@@ -8,8 +8,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..inspection import Inspection
-    from ..tables import BuiltDataset
+    from ..dataset.built import BuiltDataset
+    from ..dataset.inspection import Inspection
 
 
 def inspect(
@@ -30,9 +30,9 @@ def inspect(
     token: Annotated[str | None, typer.Option(help="Hub token; default: the one you logged in with.")] = None,
 ) -> None:
     """Print rows, videos, score differences and weights per misalignment; draw their distribution."""
+    from ..dataset.built import open_dataset
+    from ..dataset.inspection import difference_figure, figure_name, inspect_dataset, save_figure
     from ..display import Terminal
-    from ..inspection import difference_figure, figure_name, inspect_dataset, save_figure
-    from ..tables import open_dataset
 
     terminal = Terminal()
     opened = open_dataset(dataset, revision=revision, token=token)
@@ -54,9 +54,9 @@ def inspect(
 
 def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     """Whose videos the scores are of: counted in the tables, and what `build.json` adds."""
-    from synvita_data.builders.notes import score_notes
+    from synvita_data.builders.dataset.notes import score_notes
 
-    from ..inspection import scores_by_pair, shared_scores
+    from ..dataset.inspection import scores_by_pair, shared_scores
 
     config, total = inspection.config, inspection.total
     record = opened.record(config)

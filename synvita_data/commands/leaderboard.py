@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..evaluation.leaderboard import Column, Leaderboard
+    from ..leaderboard.table import Column, Leaderboard
 
 # The least a model's name gets, with the space behind it.
 _NAME = 16
@@ -31,9 +31,9 @@ def leaderboard(
     """Show all results in one table, beside the paper's. What cannot be told apart is not ranked."""
     from ..display import Terminal, json_text, print_error, write
     from ..errors import SynvitaError
-    from ..evaluation.leaderboard import make_leaderboard, read_results
-    from ..evaluation.leaderboard_text import to_markdown
     from ..files import write_atomic
+    from ..leaderboard.table import make_leaderboard, read_results
+    from ..leaderboard.text import to_markdown
 
     if markdown == json_file == "-":
         raise SynvitaError("only one of --markdown and --json can be printed", fix="Give the other a file")
@@ -68,7 +68,7 @@ def render(board: "Leaderboard", width: int) -> "list[RenderableType]":
     from rich.text import Text
 
     from ..display import cell
-    from ..evaluation.leaderboard_text import legend
+    from ..leaderboard.text import legend
 
     parts: list[RenderableType] = []
     for columns in _side_by_side(board, width):
@@ -81,7 +81,7 @@ def render(board: "Leaderboard", width: int) -> "list[RenderableType]":
 
 def _side_by_side(board: "Leaderboard", width: int) -> "list[dict[Column, int]]":
     """Columns and their widths, as many to a part as fit beside the models' names."""
-    from ..evaluation.leaderboard_text import cell_parts, metric_name
+    from ..leaderboard.text import cell_parts, metric_name
 
     parts: list[dict[Column, int]] = []
     for column in board.columns:
@@ -101,7 +101,7 @@ def _table(board: "Leaderboard", columns: "dict[Column, int]") -> "RenderableTyp
     from rich.text import Text
 
     from ..display import cell as in_table
-    from ..evaluation.leaderboard_text import cell_parts, is_bold, metric_name, row_marks
+    from ..leaderboard.text import cell_parts, is_bold, metric_name, row_marks
 
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"

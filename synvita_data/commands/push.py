@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..builders.publish import Push
+    from ..builders.publish.push import Push
 
 _FILES_SHOWN = 40
 
@@ -48,7 +48,7 @@ def push(
     ] = None,
 ) -> None:
     """Publish a built dataset as version TAG of REPO. The same command continues a broken upload."""
-    from ..builders.publish import push as publish
+    from ..builders.publish.push import push as publish
     from ..display import say
 
     result = publish(

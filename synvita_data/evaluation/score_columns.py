@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..csv_columns import Column, as_numpy, from_numpy, open_csv, placed
+from ..captions.prompts import read_caption, which_prompt
 from ..errors import SchemaError, ScoreError, SynvitaError
-from ..prompts import read_caption, which_prompt
 from ..schema import SCHEMA_VERSION, check_schema_version
 from ..scoring.protocol import ScoreKind
+from ..tables.csv_columns import Column, as_numpy, from_numpy, open_csv, placed
 from ..tasks.annotations import Annotations, Ints
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..cell_text import id_text
-from ..csv_columns import Column
 from ..errors import ScoreError, SynvitaError
+from ..real_videos.names import VideoName, flat_name, name_in_scheme, path_id, path_of_id, video_stem
+from ..tables.cells import id_text
+from ..tables.csv_columns import Column
 from ..tasks.annotations import Annotations, Ints
-from ..video_names import VideoName, flat_name, name_in_scheme, path_id, path_of_id, video_stem
 
 # A path, a path without suffix, or (source, name) -> places in `Annotations.videos`.
 _Codes = dict[Any, set[int]]

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..captions.length import read_length
 from ..errors import SynvitaError, VideoError
-from ..text_length import read_length
+from ..models.decode_ahead import decode_ahead
+from ..models.runtime import one_cpu_thread, pick_device, torch_dtype
+from ..models.weights_file import check_complete, explained, model_revision
 from ..video import FramePolicy, Frames
-from .decode_ahead import decode_ahead
-from .device import one_cpu_thread, pick_device, torch_dtype
 from .protocol import ItemScores, ScoreKind, ScoringItem
-from .weights_file import check_complete, explained, model_revision
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
 DEFAULT_FRAMES = FramePolicy(count=8, rule="segment-midpoints")  # at stored size; the processor resizes

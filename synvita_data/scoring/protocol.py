@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from ..captions import Text
+from ..captions.text import Text
 from ..errors import SynvitaError
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..captions import Text
+from ..captions.text import Text
 from ..errors import SourceError, SynvitaError
 from ..schema import MISALIGNMENTS
 from ..scoring.protocol import ScoringItem
 
 if TYPE_CHECKING:
-    from ..real_videos import RealVideo, RealVideos
+    from ..real_videos.find import RealVideo, RealVideos
 
 Ints = npt.NDArray[np.int64]
 TYPES = ("CW", "CH", "TN", "TC", "TP")

@@ -7,6 +7,9 @@ from .limits import Limits
 from .sampling import FramePolicy
 from .source import VideoSource, resolve
 
+# Backend -> its module, imported when it is asked for.
+_BACKENDS = {"pyav": ".pyav.backend", "decord": ".decord_backend", "torchcodec": ".torchcodec_backend"}
+
 
 def decode(
     source: VideoSource,
@@ -39,5 +42,5 @@ def decode(
         VideoError: always one of the classes in `synvita_data.video.errors`.
     """
     resolved = resolve(source, limits)
-    backend = import_module(f".{policy.backend}_backend", __package__)
+    backend = import_module(_BACKENDS[policy.backend], __package__)
     return backend.read_frames(resolved, policy, start, end, limits, threads)

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from .container import has_pictures, open_video, video_streams
 from .errors import BackendError
 from .limits import Limits
-from .packets import read_index
-from .pyav_backend import check_output, first_frame
+from .pyav.backend import check_output, first_frame
+from .pyav.container import has_pictures, open_video, video_streams
+from .pyav.packets import read_index
+from .pyav.timeline import Chosen, Timeline
 from .sampling import FramePolicy
 from .source import Source
-from .timeline import Chosen, Timeline
 
 # Containers with a table of their packets, or with times that can be searched for.
 _INDEXED = frozenset({"mov", "matroska"})

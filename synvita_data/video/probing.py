@@ -8,7 +8,7 @@ from .limits import Limits
 from .source import Source, VideoSource, resolve
 
 if TYPE_CHECKING:
-    from .packets import PacketIndex
+    from .pyav.packets import PacketIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,16 @@ def check_video(
             fix="Copy or generate it again",
         )
     if decode_all:
-        from .pyav_backend import count_frames
+        from .pyav.backend import count_frames
 
         count_frames(resolved, limits)
     return info
 
 
 def _inspect(source: Source, limits: Limits) -> "tuple[VideoInfo, PacketIndex]":
-    from .container import open_video
-    from .packets import read_index
-    from .pyav_backend import count_frames, first_frame
+    from .pyav.backend import count_frames, first_frame
+    from .pyav.container import open_video
+    from .pyav.packets import read_index
 
     with open_video(source, limits) as (container, stream):
         index = read_index(container, stream, source, limits)

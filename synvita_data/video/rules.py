@@ -65,7 +65,7 @@ def takes_other_stream(video: VideoSource) -> bool:
 
     A file that cannot be read takes none: what is wrong with it is said where it is decoded.
     """
-    from .container import open_video, video_streams
+    from .pyav.container import open_video, video_streams
 
     try:
         with open_video(resolve(video, Limits()), Limits()) as (container, stream):
@@ -79,9 +79,9 @@ def takes_other_times(video: VideoSource, reads_times: str) -> bool:
 
     Reads the packets, and decodes AVI files; of others the timestamps are what they were.
     """
-    from .container import open_video
-    from .packets import read_index
-    from .pyav_backend import count_frames
+    from .pyav.backend import count_frames
+    from .pyav.container import open_video
+    from .pyav.packets import read_index
 
     limits = Limits()
     try:

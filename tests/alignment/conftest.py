@@ -24,7 +24,7 @@ FAST = "video_llava"  # each other family has a quick test of its own, test_fami
 @pytest.fixture(scope="session")
 def checkpoint_of(tmp_path_factory):
     """Folder of the tiny checkpoint of a family."""
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     made = {}
 

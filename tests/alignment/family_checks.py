@@ -3,8 +3,8 @@
 import torch
 from stock_models import clip, stock_log_odds
 
-from synvita_data.alignment import EncodedVideo, PreparedVideo
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
+from synvita_data.models import EncodedVideo, PreparedVideo
 
 TOLERANCE = 1e-5  # log-odds, fp32
 # Frames: even, odd, one. Sizes: wide, high, square. Seconds between frames: 1/4, 3/4.

@@ -4,8 +4,8 @@ import pytest
 import torch
 from stock_models import clip
 
-from synvita_data.alignment import AlignmentModel
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
+from synvita_data.models import AlignmentModel
 
 VIDEOS = [clip(2), clip(3)]
 CAPTIONS = ("A man plays a guitar on a stage.", "A man plays a piano on a stage.")
@@ -84,7 +84,7 @@ def test_reentrant_checkpointing(adapted):
 
 
 def test_a_leak_between_branches_is_noticed(adapted, monkeypatch):
-    from synvita_data.alignment import ways
+    from synvita_data.models import strategies as ways
 
     reference = gradients(adapted, "plain")
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.alignment import choose_way
-from synvita_data.alignment.packing import branch_mask, common_prefix, pack
-from synvita_data.alignment.prompting import PromptTokens
-from synvita_data.alignment.ways import chunks
+from synvita_data.models import choose_way
+from synvita_data.models.packing import branch_mask, common_prefix, pack
+from synvita_data.models.prompting import PromptTokens
+from synvita_data.models.strategies import chunks
 
 sequences = st.lists(st.integers(0, 2), min_size=2, max_size=9)
 

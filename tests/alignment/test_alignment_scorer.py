@@ -9,12 +9,13 @@ import pytest
 import torch
 from stock_models import load, stock_log_odds
 
-from synvita_data.alignment import AlignmentModel, ContextError, scorer
-from synvita_data.alignment.scorer import AlignmentScorer
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError, SynvitaError
+from synvita_data.models import AlignmentModel, ContextError
 from synvita_data.scoring import Scorer, ScoringItem
-from synvita_data.scoring.registry import open_scorer
+from synvita_data.scoring import alignment as scorer
+from synvita_data.scoring.alignment import AlignmentScorer
+from synvita_data.scoring.open import open_scorer
 from synvita_data.video import FramePolicy, decode, encode_mp4
 
 TEXTS = (Text("A man plays a guitar."), Text("A man plays a piano.", ((14, 19),)), Text("A dog runs."))
@@ -135,7 +136,7 @@ def without_weights(checkpoint, tmp_path):
 
 
 def test_an_adapter_for_another_base_is_refused_before_weights_are_read(without_weights, tmp_path):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     with pytest.raises(SynvitaError, match="cannot load the model"):
         open_scorer(str(without_weights), device="cpu")

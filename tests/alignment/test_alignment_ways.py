@@ -4,9 +4,10 @@ import pytest
 import torch
 from stock_models import clip, stock_log_odds
 
-from synvita_data.alignment import WAYS, AlignmentModel, ways
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.models import WAYS, AlignmentModel
+from synvita_data.models import strategies as ways
 
 TOLERANCE = 1e-5  # log-odds, fp32
 TEXTS = [

@@ -5,10 +5,10 @@ import pytest
 import torch
 from stock_models import clip, stock_inputs, stock_log_odds, stock_positions
 
-from synvita_data.alignment import WAYS, AlignmentModel, ContextError, Description, EncodedVideo, Explanation
-from synvita_data.captions import Text
+from synvita_data.captions.prompts import PROMPTS, Prompt, explanation_prompt
+from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError, SynvitaError
-from synvita_data.prompts import PROMPTS, Prompt, explanation_prompt
+from synvita_data.models import WAYS, AlignmentModel, ContextError, Description, EncodedVideo, Explanation
 
 RELATIVE = 1e-5
 VIDEOS = [clip(0), clip(1), clip(2)]
@@ -145,7 +145,7 @@ class TestOneFamily:
                 assert alone.explanation_tokens == (0, 0, 0)
 
     def test_the_shared_prefix_ends_where_the_questions_part(self, stock):
-        from synvita_data.alignment.packing import common_prefix
+        from synvita_data.models.packing import common_prefix
 
         model = AlignmentModel(*stock)
         prepared = model.prepare(VIDEOS[0])

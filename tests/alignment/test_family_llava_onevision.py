@@ -7,9 +7,10 @@ import torch
 from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, language_model_linears, worst
 from stock_models import clip, load, stock_inputs, stock_log_odds
 
-from synvita_data.alignment import WAYS, AlignmentModel, ways
-from synvita_data.captions import Text
-from synvita_data.tiny_models import make_tiny
+from synvita_data.captions.text import Text
+from synvita_data.models import WAYS, AlignmentModel
+from synvita_data.models import strategies as ways
+from synvita_data.testing import make_tiny
 
 PROMPT = "a dog runs"
 

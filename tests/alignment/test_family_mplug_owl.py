@@ -9,12 +9,13 @@ import torch
 from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, worst
 from stock_models import clip, load, stock_inputs
 
-from synvita_data.alignment import WAYS, AlignmentModel, ContextError, Explanation, ways
-from synvita_data.alignment.scorer import AlignmentScorer
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError
+from synvita_data.models import WAYS, AlignmentModel, ContextError, Explanation
+from synvita_data.models import strategies as ways
 from synvita_data.scoring import ScoringItem
-from synvita_data.tiny_models import make_tiny
+from synvita_data.scoring.alignment import AlignmentScorer
+from synvita_data.testing import make_tiny
 from synvita_data.video import FramePolicy, decode, encode_mp4
 
 CAPTION = "a dog runs"
@@ -66,7 +67,7 @@ def test_ids_and_pixels_are_the_processors(stock, wording):
 
 def test_padding_on_the_right_changes_no_score(stock, wording):
     """The released scripts pad to 257 ids and mask nothing; the answer is read before the padding."""
-    from synvita_data.mplug_owl import answer_log_odds
+    from synvita_data.models.mplug_owl import answer_log_odds
 
     network, processor = stock
     model = AlignmentModel(network, processor)

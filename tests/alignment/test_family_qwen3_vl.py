@@ -7,8 +7,8 @@ import torch
 from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, language_model_linears, worst
 from stock_models import clip, stock_inputs, stock_positions
 
-from synvita_data.alignment import WAYS, AlignmentModel
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
+from synvita_data.models import WAYS, AlignmentModel
 
 PROMPT = "a dog runs"
 # The stock processor refuses a single frame; see `test_one_frame_is_shown_twice`.

@@ -10,12 +10,12 @@ import torch
 from small_annotations import ssv2_pairs, write_ssv2
 from stock_models import clip, load
 
-from synvita_data.alignment import AlignmentModel
-from synvita_data.alignment.loading import find_checkpoint
-from synvita_data.alignment.scorer import AlignmentScorer
-from synvita_data.captions import Text
+from synvita_data.captions.prompts import PROMPTS
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
-from synvita_data.prompts import PROMPTS
+from synvita_data.models import AlignmentModel
+from synvita_data.models.loading import find_checkpoint
+from synvita_data.scoring.alignment import AlignmentScorer
 
 VIDEO = clip(5)
 TEXTS = [Text("a dog runs", ((2, 5),)), Text("a cat runs"), Text("two men")]
@@ -77,7 +77,7 @@ def test_ways_agree_and_the_scores_are_others(video_llava):
 
 
 def test_explanations_are_read_in_parts_too(video_llava):
-    from synvita_data.alignment import Explanation
+    from synvita_data.models import Explanation
 
     network, processor = video_llava
     model = AlignmentModel(network, processor, placeholder_space="original")

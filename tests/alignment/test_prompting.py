@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stock_models import answer_id, clip, hidden_positions, load, stock_ids
 
-from synvita_data.alignment import AlignmentModel, ContextError
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError, TokenizerError
+from synvita_data.models import AlignmentModel, ContextError
 
 VIDEO = clip(5)
 
@@ -105,7 +105,7 @@ def video_llava(checkpoint_of):
 )
 def test_released_wordings_of_video_llava(video_llava, prompt, joiner, first):
     """Frame by frame: 5 tokens each (2 × 2 patches and the class token), joined as the released code does."""
-    from synvita_data.prompts import PROMPTS
+    from synvita_data.captions.prompts import PROMPTS
 
     network, processor = video_llava
     model = AlignmentModel(network, processor, prompt=prompt)

@@ -5,10 +5,11 @@ import pytest
 import torch
 from stock_models import clip
 
-from synvita_data.alignment import WAYS, AlignmentModel, ways
-from synvita_data.alignment.families import FAMILIES
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.models import WAYS, AlignmentModel
+from synvita_data.models import strategies as ways
+from synvita_data.models.families import FAMILIES
 
 TEXTS = [
     [Text("A man plays a guitar on a stage."), Text("A man plays a piano on a stage.", hidden=((14, 19),))]

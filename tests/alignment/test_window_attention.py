@@ -6,9 +6,9 @@ pytest.importorskip("torch")
 import torch
 from transformers import AutoProcessor
 
-from synvita_data.alignment import AlignmentModel, get_family
-from synvita_data.alignment.attention import WINDOWS, window_attention
-from synvita_data.tiny_models import make_tiny
+from synvita_data.models import AlignmentModel, get_family
+from synvita_data.models.attention import WINDOWS, window_attention
+from synvita_data.testing import make_tiny
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])

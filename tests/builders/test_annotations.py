@@ -20,7 +20,7 @@ from small_annotations import (
     write_statements,
 )
 
-from synvita_data.builders.annotations import build_annotations
+from synvita_data.builders.publish.annotations import build_annotations
 from synvita_data.errors import SchemaError
 from synvita_data.tasks import TASKS, read_annotations
 

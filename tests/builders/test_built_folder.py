@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_dataset import read_report, small_rows, write_report, write_shard, write_small_dataset
 
-from synvita_data.builders.built_folder import VIEWER_SCAN_BYTES, read_built_folder
+from synvita_data.builders.publish.folder import VIEWER_SCAN_BYTES, read_built_folder
 from synvita_data.errors import SchemaError, SynvitaError, UnsafePathError
 from synvita_data.files import sha256_file
 from synvita_data.schema import arrow_schema
@@ -208,7 +208,7 @@ def test_what_the_viewer_will_not_show(folder, monkeypatch):
         )
     assert VIEWER_SCAN_BYTES == 300 * 10**6  # the viewer's 286 MiB
     largest = max(sizes, key=sizes.get)
-    monkeypatch.setattr("synvita_data.builders.built_folder.VIEWER_SCAN_BYTES", sizes[largest] - 1)
+    monkeypatch.setattr("synvita_data.builders.publish.folder.VIEWER_SCAN_BYTES", sizes[largest] - 1)
     warnings = read_built_folder(folder).warnings
     over = [path for path, size in sizes.items() if size > sizes[largest] - 1]
     assert len([text for text in warnings if "row group 0" in text]) == len(over)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from datasets import Features
 
-from synvita_data.builders.card import VIEWER_ROW_BYTES, default_config, render_card
+from synvita_data.builders.dataset.card import VIEWER_ROW_BYTES, default_config, render_card
 from synvita_data.schema import features
 
 

@@ -5,7 +5,8 @@ import yaml
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
 
-from synvita_data.builders.front_matter import (
+from synvita_data.errors import SchemaError
+from synvita_data.hub.front_matter import (
     data_files,
     declared_rows,
     default_of,
@@ -13,7 +14,6 @@ from synvita_data.builders.front_matter import (
     read_front_matter,
     with_default,
 )
-from synvita_data.errors import SchemaError
 
 
 def card(configs, **more):

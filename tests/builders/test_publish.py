@@ -8,7 +8,7 @@ import pytest
 from loopback_hub import run_client, run_synvita, start_client
 from small_dataset import fake_mp4, read_report, write_report, write_small_dataset
 
-from synvita_data.builders.publish import push
+from synvita_data.builders.publish.push import push
 from synvita_data.cli import main
 from synvita_data.errors import HubError, SchemaError
 

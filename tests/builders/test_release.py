@@ -9,11 +9,11 @@ import pytest
 import yaml
 from small_dataset import read_report, write_small_dataset
 
-from synvita_data.builders.built_folder import read_built_folder
-from synvita_data.builders.front_matter import default_of, read_front_matter
-from synvita_data.builders.release import Remote, plan_release
+from synvita_data.builders.publish.folder import read_built_folder
+from synvita_data.builders.publish.release import Remote, plan_release
 from synvita_data.errors import HubError, SchemaError
-from synvita_data.hub import RemoteFile, Snapshot
+from synvita_data.hub.front_matter import default_of, read_front_matter
+from synvita_data.hub.repo import RemoteFile, Snapshot
 
 
 @pytest.fixture(scope="module")

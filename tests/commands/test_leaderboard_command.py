@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from synvita_data.cli import app
 from synvita_data.commands.leaderboard import render
 from synvita_data.errors import SourceError, SynvitaError
-from synvita_data.evaluation.leaderboard import make_leaderboard
+from synvita_data.leaderboard.table import make_leaderboard
 
 
 def run(*arguments, width=100):

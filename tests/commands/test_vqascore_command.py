@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from synvita_data.builders.vqascore import parse_name
 from synvita_data.cli import app
-from synvita_data.vqascores import read_scores
+from synvita_data.tables.scores import read_scores
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def run(folder, *more, model):
 
 
 def test_from_captions_to_a_table(folder):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     model = make_tiny("llava", folder / "tiny@home")
     partly = run(folder, "--limit", 1, "--frames", 2, model=model)

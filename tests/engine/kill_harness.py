@@ -31,8 +31,7 @@ from typing import Any
 
 from engine.number_jobs import append, lines
 
-from synvita_data.engine import Job, JobReport, processes, run_job
-from synvita_data.store import DONE, Claim, Record, Store
+from synvita_data.jobs import DONE, Claim, Job, JobReport, Record, Store, processes, run_job
 
 FINAL_NAME = re.compile(r"[0-9a-f]{40}\.\d+of\d+\.(\d+)\.([0-9a-f]{12})\..+")
 PATIENCE = 120.0  # seconds a run may take to get anywhere

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.engine import settling
 from synvita_data.errors import EngineError
-from synvita_data.store import Claim, Record, work_key
+from synvita_data.jobs import Claim, Record, settling, work_key
 
 
 def append(path: Path, line: str) -> None:
@@ -157,7 +156,7 @@ def workers_of(job: Squares) -> set[str]:
 
 def assert_whole(job: Squares, without: tuple[int, ...] = ()) -> None:
     """Every number but `without` has its right square in the store, and nothing else is there."""
-    from synvita_data.store import Store
+    from synvita_data.jobs import Store
 
     store = Store(job.root)
     wanted = [number for number in range(job.count) if number not in without]

@@ -6,10 +6,9 @@ import threading
 import pytest
 from engine.number_jobs import Squarer, Squares, made
 
-from synvita_data.engine import is_worker_fault, no_room, run_job, settling
-from synvita_data.engine.faults import one_line
 from synvita_data.errors import StoreError, VideoError
-from synvita_data.store import Store
+from synvita_data.jobs import Store, is_worker_fault, no_room, run_job, settling
+from synvita_data.jobs.failures import one_line
 
 
 def raised_from(error: Exception, cause: Exception | None) -> Exception:

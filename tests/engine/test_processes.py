@@ -10,10 +10,9 @@ import pytest
 from engine.kill_harness import fork, join, lives
 from engine.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
 
-from synvita_data.engine import processes, run_job
-from synvita_data.engine.processes import visible_gpus
 from synvita_data.errors import EngineError
-from synvita_data.store import Store
+from synvita_data.jobs import Store, processes, run_job
+from synvita_data.jobs.processes import visible_gpus
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ import pytest
 from engine.kill_harness import lives, survive_kills
 from engine.number_jobs import Squares, assert_whole, lines, made, wait_until, workers_of
 
-from synvita_data.engine import run_job
-from synvita_data.engine.ray_cluster import _check_answers, _first_sentence
-from synvita_data.engine.ray_private import remove_for_good
 from synvita_data.errors import EngineError
+from synvita_data.jobs import run_job
+from synvita_data.jobs.ray_cluster import _check_answers, _first_sentence
+from synvita_data.jobs.ray_private import remove_for_good
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 

@@ -15,8 +15,8 @@ from engine import test_ray_cluster as on_ray
 from engine.kill_harness import lives
 from engine.number_jobs import Squares, assert_whole, lines, wait_until
 
-from synvita_data.engine import ray_private
 from synvita_data.errors import EngineError
+from synvita_data.jobs import ray_private
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks for ports in /proc")
 

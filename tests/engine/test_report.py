@@ -1,8 +1,7 @@
 """What people read at the end of a run."""
 
-from synvita_data.engine import Death, JobReport
-from synvita_data.engine.report import SHOWN
-from synvita_data.store import Failure
+from synvita_data.jobs import Death, Failure, JobReport
+from synvita_data.jobs.report import SHOWN
 
 
 def test_a_clean_run_is_one_line():

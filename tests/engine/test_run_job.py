@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from engine.number_jobs import Squarer, Squares, append, assert_whole, lines, made
 
-from synvita_data.engine import Shard, results, run_job, supervisor
 from synvita_data.errors import EngineError
-from synvita_data.store import Store
+from synvita_data.jobs import Shard, Store, results, run_job, supervisor
 
 
 def squares(tmp_path: Path, **settings) -> Squares:

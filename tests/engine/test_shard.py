@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.engine import Shard
 from synvita_data.errors import EngineError
+from synvita_data.jobs import Shard
 
 
 @pytest.mark.parametrize(("text", "shard"), [("0/1", (0, 1)), ("2/8", (2, 8)), (" 07 / 10 ", (7, 10))])

@@ -11,9 +11,8 @@ import pytest
 from engine.kill_harness import fork, join
 from engine.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
 
-from synvita_data.engine import processes, run_job
 from synvita_data.errors import StoreError
-from synvita_data.store import Store
+from synvita_data.jobs import Store, processes, run_job
 
 
 @pytest.fixture(autouse=True)

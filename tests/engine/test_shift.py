@@ -1,6 +1,6 @@
 """What a shift tells about claims that a worker's own thread ends while it looks at them."""
 
-from synvita_data.engine.shift import Orders, Shift
+from synvita_data.jobs.worker import Orders, Shift
 
 
 class EndedBetweenTwoLooks:

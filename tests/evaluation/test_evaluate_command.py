@@ -301,7 +301,7 @@ def test_several_tasks_in_one_run(tmp_path, synvita, annotations):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from synvita_data.tiny_models import clip
+    from synvita_data.testing import clip
 
     return clip(tmp_path_factory.mktemp("clip"))
 

@@ -2,8 +2,8 @@ import re
 
 from small_results import record, result, result_of
 
-from synvita_data.evaluation.leaderboard import Cell, make_leaderboard
-from synvita_data.evaluation.leaderboard_text import cell_parts, legend, to_markdown
+from synvita_data.leaderboard.table import Cell, make_leaderboard
+from synvita_data.leaderboard.text import cell_parts, legend, to_markdown
 
 
 def lines_of(results, **how):

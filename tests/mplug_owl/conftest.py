@@ -43,7 +43,7 @@ def io():
 @pytest.fixture
 def owl(raw_config, weights):
     """Our model with the fixture's weights, in evaluation mode; tests change it."""
-    from synvita_data.mplug_owl import MplugOwlConfig, MplugOwlForConditionalGeneration
+    from synvita_data.models.mplug_owl import MplugOwlConfig, MplugOwlForConditionalGeneration
 
     model = MplugOwlForConditionalGeneration(MplugOwlConfig(**raw_config))
     missing, left_over = model.load_state_dict(weights, strict=False)

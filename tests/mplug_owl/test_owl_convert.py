@@ -9,8 +9,8 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from synvita_data.errors import SynvitaError, TokenizerError
-from synvita_data.mplug_owl.convert import convert_mplug_owl
-from synvita_data.mplug_owl.released import load_released, read_config
+from synvita_data.models.mplug_owl.convert import convert_mplug_owl
+from synvita_data.models.mplug_owl.released import load_released, read_config
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_the_tokenizer_survives_the_conversion(released, tmp_path, pieces_of):
 
 
 def test_scoring_as_released_says_how_to_convert(released):
-    from synvita_data.alignment.scorer import AlignmentScorer
+    from synvita_data.scoring.alignment import AlignmentScorer
 
     for there in (True, False):
         if not there:
@@ -224,7 +224,7 @@ def test_another_models_settings_or_tokenizer(released, tmp_path):
 
 def test_a_full_size_tokenizer_must_be_llamas(released):
     """With LLaMA's number of tokens, Yes and No must be LLaMA's own."""
-    from synvita_data.mplug_owl import convert
+    from synvita_data.models.mplug_owl import convert
 
     class Tokenizer:
         unk_token_id, bos_token_id, eos_token_id = 0, 1, 2

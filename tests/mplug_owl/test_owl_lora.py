@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from synvita_data.errors import SynvitaError
-from synvita_data.mplug_owl.lora_checkpoint import TARGET_PATTERN, convert_lora, merge_lora, take_apart
-from synvita_data.tiny_models import make_tiny
+from synvita_data.models.mplug_owl.lora_checkpoint import TARGET_PATTERN, convert_lora, merge_lora, take_apart
+from synvita_data.testing import make_tiny
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_the_adapter_gives_what_the_checkpoint_gave(base, adapted, inputs, tmp_p
 
 def test_the_adapter_scores_as_a_model_by_its_own_name(base, adapted, tmp_path):
     """`synvita evaluate ADAPTER` knows its base."""
-    from synvita_data.alignment.scorer import AlignmentScorer
+    from synvita_data.scoring.alignment import AlignmentScorer
 
     convert_lora(saved(adapted, tmp_path / "owl-con"), tmp_path / "adapter", base, alpha=8)
     scorer = AlignmentScorer.open(str(tmp_path / "adapter"), device="cpu")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from synvita_data.mplug_owl import (
+from synvita_data.models.mplug_owl import (
     MplugOwlConfig,
     MplugOwlForConditionalGeneration,
     MplugOwlVisualAbstractorConfig,
@@ -71,7 +71,7 @@ def test_names_and_shapes_of_the_released_weights(full, name, shape):
 def test_lora_reaches_the_224_layers_of_the_language_model(full):
     import re
 
-    from synvita_data.alignment import get_family
+    from synvita_data.models import get_family
 
     family = get_family("mplug-owl")
     for pattern in (TARGETS, family.lora_targets):
@@ -176,8 +176,8 @@ def test_bf16(owl, io, attention):
 def test_float16_is_refused_for_scoring(checkpoint_of_owl):
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from synvita_data.alignment import AlignmentModel
     from synvita_data.errors import SynvitaError
+    from synvita_data.models import AlignmentModel
 
     model = AutoModelForImageTextToText.from_pretrained(checkpoint_of_owl, dtype=torch.float16)
     with pytest.raises(SynvitaError, match="float16"):
@@ -186,7 +186,7 @@ def test_float16_is_refused_for_scoring(checkpoint_of_owl):
 
 @pytest.fixture(scope="module")
 def checkpoint_of_owl(tmp_path_factory):
-    from synvita_data.tiny_models import mplug_owl
+    from synvita_data.testing import mplug_owl
 
     return mplug_owl(tmp_path_factory.mktemp("owl"))
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import CaptionError, ContextError, TokenizerError
-from synvita_data.mplug_owl import MplugOwlProcessor, MplugOwlVideoProcessor
-from synvita_data.prompts import PROMPTS
+from synvita_data.models.mplug_owl import MplugOwlProcessor, MplugOwlVideoProcessor
 
 SYSTEM = (
     "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "

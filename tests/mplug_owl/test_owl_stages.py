@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from synvita_data.mplug_owl import answer_log_odds, read_positions
+from synvita_data.models.mplug_owl import answer_log_odds, read_positions
 
 YES, NO = 77, 33
 TOLERANCE = {

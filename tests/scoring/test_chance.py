@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.evaluation.measure import measure
 from synvita_data.scoring import Scorer, ScoringItem
 from synvita_data.scoring.chance import ChanceScorer

@@ -9,13 +9,13 @@ import shutil
 import numpy as np
 import pytest
 
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.models.runtime import one_cpu_thread, pick_device
+from synvita_data.models.weights_file import model_revision
 from synvita_data.scoring import Scorer, ScoringItem
-from synvita_data.scoring.device import one_cpu_thread, pick_device
-from synvita_data.scoring.registry import open_scorer
-from synvita_data.scoring.weights_file import model_revision
-from synvita_data.tiny_models import clip as tiny_clip
+from synvita_data.scoring.open import open_scorer
+from synvita_data.testing import clip as tiny_clip
 from synvita_data.video import FramePolicy, MissingBackendError, decode, encode_mp4
 
 LONG = "a large red star moves left and then " * 12
@@ -32,7 +32,7 @@ def siglip(tmp_path_factory):
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
     from transformers.trainer_utils import set_seed
 
-    from synvita_data.tiny_models.tokenizer import clip_tokenizer
+    from synvita_data.testing.tokenizer import clip_tokenizer
 
     folder = tmp_path_factory.mktemp("siglip")
     tokenizer = clip_tokenizer()

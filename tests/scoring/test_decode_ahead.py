@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import VideoError
+from synvita_data.models.decode_ahead import decode_ahead, read_ahead
 from synvita_data.scoring import ScoringItem
-from synvita_data.scoring.decode_ahead import decode_ahead, read_ahead
 from synvita_data.video import FramePolicy, MissingBackendError, MissingVideoError
 
 

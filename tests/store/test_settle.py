@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from synvita_data.errors import StoreError
-from synvita_data.store import DONE, QUARANTINED, Store
-from synvita_data.store.settle import settle
+from synvita_data.jobs import DONE, QUARANTINED, Store
+from synvita_data.jobs.complete import settle
 
 KEYS = [f"key {number}" for number in range(12)]
 

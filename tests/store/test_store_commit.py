@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from synvita_data.errors import StoreError
-from synvita_data.store import DONE, PENDING, Store
+from synvita_data.jobs import DONE, PENDING, Store
 
 FILES = ("a.bin", "b.bin")
 

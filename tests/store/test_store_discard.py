@@ -2,7 +2,7 @@
 
 import pytest
 
-from synvita_data.store import DONE, PENDING, Store
+from synvita_data.jobs import DONE, PENDING, Store
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from synvita_data.store import CLAIMED, DONE, PENDING, QUARANTINED, Claim, Store
+from synvita_data.jobs import CLAIMED, DONE, PENDING, QUARANTINED, Claim, Store
 
 KEYS = ("", "a", "b", "../c")
 NAMES = ("one.bin", "two.bin")

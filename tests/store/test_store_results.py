@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.errors import StoreError, VideoError
-from synvita_data.store import CLAIMED, DONE, PENDING, QUARANTINED, Store, work_key
+from synvita_data.jobs import CLAIMED, DONE, PENDING, QUARANTINED, Store, work_key
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

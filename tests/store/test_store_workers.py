@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from synvita_data.errors import StoreError
-from synvita_data.store import CLAIMED, DONE, PENDING, Claim, Store
-from synvita_data.store.owner import Owner
+from synvita_data.jobs import CLAIMED, DONE, PENDING, Claim, Store
+from synvita_data.jobs.lease import Owner
 
 
 def fork(work: Callable[[], None]) -> int:

@@ -24,7 +24,7 @@ from synvita_data.builders.generators import generate_videos
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.builders.vqascore import find_model, score_videos
 from synvita_data.cli import app
-from synvita_data.evaluation.runner import score_task
+from synvita_data.evaluation.run import score_task
 from synvita_data.files import sha256_file
 from synvita_data.scoring import ItemScores
 from synvita_data.tasks import get_task
@@ -117,7 +117,7 @@ def main() -> None:
 
 def vqascore(folder: Path, triplets: list) -> None:
     """A score table of a tiny model, and the store it came from."""
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     model = find_model(str(make_tiny("llava", folder / "tiny-llava")))
     report = score_videos(

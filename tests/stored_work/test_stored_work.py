@@ -71,9 +71,9 @@ def test_the_dataset_of_then_is_up_to_date(files, tmp_path):
 
 def test_the_dataset_of_then_is_read(files):
     from synvita_data import load_triplets
-    from synvita_data.builders.built_folder import read_built_folder
-    from synvita_data.inspection import inspect_dataset
-    from synvita_data.tables import open_dataset
+    from synvita_data.builders.publish.folder import read_built_folder
+    from synvita_data.dataset.built import open_dataset
+    from synvita_data.dataset.inspection import inspect_dataset
 
     folder = read_built_folder(files / "dataset")
     assert sorted(folder.configs) == ["cogvideox", "lavie"]
@@ -110,7 +110,7 @@ def test_videos_of_then_are_found_done(files):
 def test_scores_of_then_are_found_done_and_written_again(files):
     """The model is not there: whatever were scored again would fail."""
     from synvita_data.builders.vqascore import VqaModel, score_videos
-    from synvita_data.vqascores import read_scores
+    from synvita_data.tables.scores import read_scores
 
     known = json.loads((files / "vqascore-model.json").read_text())
     model = VqaModel(known["label"], "no/such-model", known["revision"], known["kind"], known["type"])
@@ -134,7 +134,7 @@ def test_scores_of_then_are_found_done_and_written_again(files):
 
 
 def test_a_run_of_then_is_not_scored_again(files, tmp_path):
-    from synvita_data.evaluation.runner import score_task
+    from synvita_data.evaluation.run import score_task
     from synvita_data.tasks import get_task
 
     pairs = annotations()

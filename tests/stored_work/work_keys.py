@@ -79,8 +79,8 @@ def _ids(work: Path) -> list[list[Any]]:
 
 def _generate(work: Path) -> dict[str, Any]:
     from synvita_data.builders.generators import make_requests
-    from synvita_data.builders.generators.pipeline_settings import pipeline_settings
-    from synvita_data.builders.generators.presets import PRESETS
+    from synvita_data.builders.generators.diffusers.presets import PRESETS
+    from synvita_data.builders.generators.diffusers.settings import pipeline_settings
     from synvita_data.builders.generators.recipe import Recipe, request_key
 
     requests = make_requests(triplets(work)[:3], 2)
@@ -166,7 +166,7 @@ def annotations() -> Any:
 
 def real_videos(folder: Path) -> Any:
     """The benchmark's videos in `folder`, with the times that the run of then saw."""
-    from synvita_data.real_videos import RealVideos
+    from synvita_data.real_videos.find import RealVideos
 
     for path in (folder / "videos").iterdir():
         os.utime(path, ns=(10**18, 10**18))
@@ -186,8 +186,8 @@ class StoredScorer:
 
 
 def _evaluate() -> dict[str, Any]:
-    from synvita_data.captions import Text
-    from synvita_data.evaluation.runner import _item_key, run_key
+    from synvita_data.captions.text import Text
+    from synvita_data.evaluation.run import _item_key, run_key
     from synvita_data.scoring.protocol import ScoringItem
     from synvita_data.tasks import get_task
     from synvita_data.video import FramePolicy
@@ -215,8 +215,8 @@ def _features() -> dict[str, Any]:
 
     import torch
 
-    from synvita_data.alignment.feature_cache import FeatureCache, tower_identity
-    from synvita_data.captions import Text
+    from synvita_data.captions.text import Text
+    from synvita_data.models.features import FeatureCache, tower_identity
     from synvita_data.scoring.protocol import ScoringItem
     from synvita_data.video import FramePolicy
 
@@ -238,7 +238,7 @@ def _features() -> dict[str, Any]:
 
 
 def _masks() -> list[Any]:
-    from synvita_data.lcs import shared_spans
+    from synvita_data.captions.lcs import shared_spans
 
     found = [
         shared_spans(*pair, granularity="word", ignore_case=ignore, tokenizer=None)
@@ -257,7 +257,7 @@ def _shapes(work: Path) -> list[str]:
 
 def build(triplets_file: Path, files: Path, out: Path) -> Any:
     """The dataset of the fixture: two configs, samples, scores by row number and by row id."""
-    from synvita_data.builders.build import BuildOptions, build_dataset
+    from synvita_data.builders.dataset import BuildOptions, build_dataset
 
     common: dict[str, Any] = {"triplets": triplets_file, "out": out}
     build_dataset(

@@ -16,7 +16,7 @@ from small_annotations import (
 )
 
 from synvita_data.errors import SourceError
-from synvita_data.real_videos import RealVideos
+from synvita_data.real_videos.find import RealVideos
 from synvita_data.tasks import read_annotations
 
 

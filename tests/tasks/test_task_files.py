@@ -2,8 +2,8 @@
 
 import pytest
 
+from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SchemaError
-from synvita_data.prompts import PROMPTS
 from synvita_data.tasks import TASKS, get_task, published_results
 from synvita_data.tasks.published import MODELS
 from synvita_data.tasks.task import Expected

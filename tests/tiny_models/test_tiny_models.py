@@ -10,7 +10,7 @@ import pytest
 
 from synvita_data.builders.shapes import parse, render
 from synvita_data.errors import SynvitaError
-from synvita_data.tiny_models import FAMILIES, make_tiny, video_llava
+from synvita_data.testing import FAMILIES, make_tiny, video_llava
 
 CLASSES = {
     "video_llava": ("VideoLlavaForConditionalGeneration", "VideoLlavaProcessor", "LlamaTokenizer"),

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synvita_data.builders.shapes import draw_pairs
-from synvita_data.prompts import PROMPTS
-from synvita_data.tiny_models.tokenizer import (
+from synvita_data.captions.prompts import PROMPTS
+from synvita_data.testing.tokenizer import (
     _trained,
     answer_ids,
     clip_tokenizer,
@@ -107,7 +107,7 @@ def test_special_tokens_stand_where_the_real_ones_do(tokenizers):
 
 def test_training_gives_the_same_in_every_process():
     code = (
-        "import hashlib, json; from synvita_data.tiny_models.tokenizer import _trained; "
+        "import hashlib, json; from synvita_data.testing.tokenizer import _trained; "
         "print([hashlib.sha256(json.dumps(_trained(k)).encode()).hexdigest() for k in ('llama', 'qwen', 'clip')])"
     )
     here = [hashlib.sha256(json.dumps(_trained(kind)).encode()).hexdigest() for kind in MAKERS]

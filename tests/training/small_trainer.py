@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from stock_pairs import gradients, rows
 
-from synvita_data.alignment import AlignmentModel
+from synvita_data.models import AlignmentModel
 from synvita_data.training import SynViTAConfig, SynViTATrainer, TrainingTriplet
 
 

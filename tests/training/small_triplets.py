@@ -78,8 +78,8 @@ def tiny_model(family: str = "video_llava") -> Any:
     from transformers import AutoProcessor
     from transformers.utils import logging
 
-    from synvita_data.alignment import AlignmentModel, get_family
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.models import AlignmentModel, get_family
+    from synvita_data.testing import make_tiny
 
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:

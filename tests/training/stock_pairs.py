@@ -1,12 +1,12 @@
 """The reference of the stock Trainer's tests: a stock model fed by its own processor, one pair a forward, and the
-loss written out from the paper. Nothing of `synvita_data.alignment` or `synvita_data.training` computes here."""
+loss written out from the paper. Nothing of `synvita_data.models` or `synvita_data.training` computes here."""
 
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.training.triplet import TrainingTriplet
 from synvita_data.video import Frames
 

@@ -33,8 +33,8 @@ def run_rank(rank: int, place: dict[str, str], checkpoints: dict[str, str], fold
         triplets_of,
     )
 
-    from synvita_data.training.loss import SynViTALoss
-    from synvita_data.training.stock_collator import StockCollator
+    from synvita_data.training.stock.collator import StockCollator
+    from synvita_data.training.stock.loss import SynViTALoss
 
     torch.set_num_threads(1)
     AcceleratorState._reset_state(True)  # a forked process has its parent's, of one process

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from synvita_data.captions.lcs import GRANULARITIES
 from synvita_data.errors import SynvitaError
-from synvita_data.lcs import GRANULARITIES
 from synvita_data.training import SynViTAConfig
 from synvita_data.training import config as module
 from synvita_data.training.plan import DataOptions

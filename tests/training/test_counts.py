@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from synvita_data.alignment import PreparedVideo
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.models import PreparedVideo
 from synvita_data.training.objective import Counts, Supervision, counts_of
 from synvita_data.training.triplet import TrainingTriplet
 

@@ -18,13 +18,13 @@ from synvita_data.training import SynViTATrainer, merge_adapter
 from synvita_data.training.data import TripletData
 from synvita_data.training.evaluation_pairs import EvaluationPairs
 from synvita_data.training.features import feature_cache_of, fill_feature_cache
-from synvita_data.training.stock_collator import StockCollator
+from synvita_data.training.stock.collator import StockCollator
 from synvita_data.video import FramePolicy, encode_mp4
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     return make_tiny("video_llava", tmp_path_factory.mktemp("model"))
 
@@ -143,7 +143,7 @@ def test_frames_of_a_stock_trainers_data(checkpoint):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, checkpoint):
-    from synvita_data.builders.build import BuildOptions, build_dataset
+    from synvita_data.builders.dataset import BuildOptions, build_dataset
     from synvita_data.builders.shapes import make_shapes
 
     root = tmp_path_factory.mktemp("world")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from synvita_data.alignment import AlignmentModel
 from synvita_data.builders.shapes import SYNTHETIC, draw_pairs, render
-from synvita_data.captions import Text, hidden_spans
-from synvita_data.lcs import shared_spans
-from synvita_data.tiny_models import make_tiny
+from synvita_data.captions.lcs import shared_spans
+from synvita_data.captions.text import Text, hidden_spans
+from synvita_data.models import AlignmentModel
+from synvita_data.testing import make_tiny
 from synvita_data.training.config import SynViTAConfig
 from synvita_data.training.trainer import SynViTATrainer
 from synvita_data.training.triplet import TrainingTriplet

@@ -4,14 +4,14 @@ import pytest
 import yaml
 from small_triplets import row, tiny_model
 
-from synvita_data.alignment import AlignmentModel
 from synvita_data.errors import SynvitaError
+from synvita_data.models import AlignmentModel
 from synvita_data.training import StockCollator, SynViTAConfig
 from synvita_data.training.data import TripletData
+from synvita_data.training.lora import make_trainable
 from synvita_data.training.plan import DataOptions
 from synvita_data.training.recipe import own_recipes
 from synvita_data.training.trainer_checks import check_made_for
-from synvita_data.training.tuning import make_trainable
 
 
 def model(space: str) -> AlignmentModel:

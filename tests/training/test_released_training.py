@@ -9,12 +9,12 @@ import torch
 from released_reference import released
 from small_triplets import mp4, row, tiny_model
 
-from synvita_data.alignment import EncodedVideo
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
+from synvita_data.models import EncodedVideo
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.training import StockCollator
 from synvita_data.training.data import TripletData
-from synvita_data.training.output_folder import data_identity
+from synvita_data.training.output import data_identity
 from synvita_data.training.plan import DataOptions
 from synvita_data.video import FramePolicy, decode
 
@@ -100,7 +100,7 @@ def test_flags_tell_runs_and_stored_scores_apart_and_nothing_else():
     """What has no flags is named as before."""
     import hashlib
 
-    from synvita_data.evaluation.runner import _item_key
+    from synvita_data.evaluation.run import _item_key
 
     data = made()
     (planned,) = data.triplets
@@ -140,9 +140,9 @@ def test_a_hidden_last_token_is_an_error():
     """Packed rows leave hidden tokens out; an answer cannot be read at one of them."""
     from dataclasses import replace
 
-    from synvita_data.alignment.prompting import Prompter
+    from synvita_data.captions.prompts import PROMPTS
     from synvita_data.errors import TokenizerError
-    from synvita_data.prompts import PROMPTS
+    from synvita_data.models.prompting import Prompter
 
     model = tiny_model()
     ends = replace(PROMPTS["video-llava"], after='"?')

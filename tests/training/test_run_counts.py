@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from forked import run_as_ranks
 
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.training.plan import PlannedTriplet
 from synvita_data.training.run_counts import counts_of_run, read_quarantine, unreadable_among
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
-from synvita_data.training.output_folder import (
+from synvita_data.training.output import (
     RunLock,
     check_data,
     check_folder,

@@ -8,11 +8,11 @@ import pytest
 import torch
 from stock_pairs import clip, triplets_of
 
-from synvita_data.alignment import EncodedVideo, PreparedVideo
-from synvita_data.captions import Text
+from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
-from synvita_data.training.stock_collator import StockCollator
-from synvita_data.training.stock_labels import COLUMNS, COUNTED, StockLabels
+from synvita_data.models import EncodedVideo, PreparedVideo
+from synvita_data.training.stock.collator import StockCollator
+from synvita_data.training.stock.labels import COLUMNS, COUNTED, StockLabels
 from synvita_data.video import Frames
 
 TEXTS = (Text("dogs run"), Text("a cat"), Text("dogs run", ((0, 4),)), Text("a cat", ((2, 5),)))
@@ -32,7 +32,7 @@ PADDING = "<unk>"
 def model_and_processor(tmp_path_factory):
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     folder = make_tiny("video_llava", tmp_path_factory.mktemp("video_llava"))
     return AutoModelForImageTextToText.from_pretrained(folder), AutoProcessor.from_pretrained(folder)

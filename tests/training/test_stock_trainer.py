@@ -16,8 +16,8 @@ from stock_pairs import (
 )
 
 from synvita_data.errors import SynvitaError
-from synvita_data.training.loss import SynViTALoss
-from synvita_data.training.stock_collator import StockCollator
+from synvita_data.training.stock.collator import StockCollator
+from synvita_data.training.stock.loss import SynViTALoss
 
 # Video-LLaVA's forward takes loss arguments, Qwen2.5-VL's does not: a Trainer scales their losses differently.
 FAMILIES = ("video_llava", "qwen2_5_vl")
@@ -27,7 +27,7 @@ ROWS = rows(8)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     made = {}
 
@@ -215,8 +215,8 @@ def test_the_lines_of_the_documentation_train(repo_root, tmp_path, monkeypatch):
     """Every Python block of README and guides that shows `SynViTALoss` runs as it stands, on a tiny model."""
     from small_triplets import dataset, row
 
-    import synvita_data.dataset
-    from synvita_data.tiny_models import make_tiny
+    import synvita_data.dataset.load
+    from synvita_data.testing import make_tiny
 
     guides = [repo_root / "README.md", *sorted((repo_root / "docs").glob("training*.md"))]
     blocks = [
@@ -229,7 +229,7 @@ def test_the_lines_of_the_documentation_train(repo_root, tmp_path, monkeypatch):
     folder = make_tiny("video_llava", tmp_path / "tiny")
     monkeypatch.chdir(tmp_path)
     built = dataset([row(video) for video in range(3)], tmp_path)
-    monkeypatch.setattr(synvita_data.dataset, "load_triplets", lambda *args, **kwargs: built)
+    monkeypatch.setattr(synvita_data.dataset.load, "load_triplets", lambda *args, **kwargs: built)
     for block in blocks:
         code = block.replace("LanguageBind/Video-LLaVA-7B-hf", str(folder))
         names = {}
@@ -244,9 +244,9 @@ def test_mplug_owl(tmp_path):
     """A family with a model class of its own and prompts tokenised in pieces, against its alignment model."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    import synvita_data.mplug_owl  # noqa: F401  (makes the classes known)
-    from synvita_data.alignment import AlignmentModel
-    from synvita_data.tiny_models import make_tiny
+    import synvita_data.models.mplug_owl  # noqa: F401  (makes the classes known)
+    from synvita_data.models import AlignmentModel
+    from synvita_data.testing import make_tiny
 
     folder = make_tiny("mplug-owl", tmp_path / "owl")
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()

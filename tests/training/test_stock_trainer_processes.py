@@ -13,7 +13,7 @@ def test_two_processes_have_the_gradients_of_the_papers_loss(tmp_path):
     import peft  # noqa: F401
     from transformers import AutoModelForImageTextToText, Trainer, VideoLlavaForConditionalGeneration  # noqa: F401
 
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     folders = {family: str(make_tiny(family, tmp_path / family)) for family in {case[0] for case in CASES}}
     # Forking saves importing twice; a process that has used a GPU cannot be forked.

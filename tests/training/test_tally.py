@@ -10,8 +10,8 @@ from no_fp64 import NoFp64, OnDevice, on_device
 from small_trainer import make_trainer, small_rows, step_gradients, triplets_of
 
 import synvita_data
+from synvita_data.training.logs import Tally
 from synvita_data.training.objective import Terms, pair_sums
-from synvita_data.training.tally import Tally
 from synvita_data.training.triplet import TEXTS, VIDEOS
 
 ROOT = Path(synvita_data.__file__).resolve().parents[1]
@@ -20,7 +20,7 @@ NAMES = [f"f/{video}/{text}" for video in VIDEOS for text in TEXTS]
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     return make_tiny("video_llava", tmp_path_factory.mktemp("model"))
 

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from synvita_data.alignment.loading import find_checkpoint
-from synvita_data.alignment.scorer import AlignmentScorer
-from synvita_data.builders.build import BuildOptions, build_dataset
+from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.shapes import make_shapes
 from synvita_data.cli import main
-from synvita_data.tiny_models import make_tiny
-from synvita_data.training.output_folder import RunLock
+from synvita_data.models.loading import find_checkpoint
+from synvita_data.scoring.alignment import AlignmentScorer
+from synvita_data.testing import make_tiny
+from synvita_data.training.output import RunLock
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refu
 
 
 def test_videos_are_looked_into_before_training(world, recipe, synvita, tmp_path):
-    from synvita_data.dataset import load_triplets
+    from synvita_data.dataset.load import load_triplets
 
     real = tmp_path / "real"
     shutil.copytree(world.real, real)
@@ -310,7 +310,7 @@ def test_a_subset_that_datasets_saved_can_be_trained_on(world, recipe, synvita, 
     """Filtered in Python, saved without real videos, and trained on with them."""
     import datasets
 
-    from synvita_data.dataset import load_triplets
+    from synvita_data.dataset.load import load_triplets
     from synvita_data.training.rows import read_rows
 
     rows = load_triplets(world.dataset, split="train", real_root=world.real)

@@ -10,7 +10,7 @@ from synvita_data.training import SynViTATrainer, TripletModule
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     return make_tiny("video_llava", tmp_path_factory.mktemp("model"))
 
@@ -135,7 +135,7 @@ def test_frozen_parts_stay_in_evaluation_mode(checkpoint, tmp_path):
 def test_dropout_of_a_frozen_part_is_off_unless_it_is_asked_for(tmp_path, way):
     """mPLUG-Owl's abstractor: by default two forward passes in training are one; `frozen_dropout` leaves its attention
     dropout on, as the released training does, and the vision tower, whose features a cache may keep, off."""
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     folder = make_tiny("mplug-owl", tmp_path / "model")
 
@@ -199,7 +199,7 @@ def test_an_error_of_a_worker_is_the_users_own(checkpoint, tmp_path, workers):
 def test_data_made_with_other_options(checkpoint, tmp_path):
     from small_triplets import row
 
-    from synvita_data.alignment import AlignmentModel
+    from synvita_data.models import AlignmentModel
     from synvita_data.training import DataOptions, TripletData
     from synvita_data.video import FramePolicy
 
@@ -247,7 +247,7 @@ def test_a_stock_trainers_data_without_what_its_loss_takes():
 def test_the_measure_that_chooses_the_best(checkpoint, tmp_path):
     from small_triplets import row
 
-    from synvita_data.alignment import AlignmentModel
+    from synvita_data.models import AlignmentModel
     from synvita_data.training.evaluation_pairs import EvaluationPairs
 
     model, processor = load(checkpoint)

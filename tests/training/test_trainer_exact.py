@@ -7,7 +7,7 @@ import torch
 from small_trainer import load, make_trainer, small_rows, step_gradients, triplets_of
 from stock_pairs import difference, gradients, reference_loss
 
-from synvita_data.alignment import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
+from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 
 FAMILIES = [
     "video_llava",  # its stock forward takes loss arguments
@@ -18,7 +18,7 @@ FAMILIES = [
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     made = {}
 

@@ -5,7 +5,7 @@ import torch
 from small_trainer import make_trainer, small_rows
 
 from synvita_data.errors import SynvitaError
-from synvita_data.tiny_models import make_tiny
+from synvita_data.testing import make_tiny
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def check(folder, cases):
 
 
 def test_two_processes_make_the_steps_of_one(tmp_path):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     checkpoint = make_tiny("video_llava", tmp_path / "model")
     cases = ["windows", "alone"]
@@ -39,7 +39,7 @@ def test_two_processes_make_the_steps_of_one(tmp_path):
 @pytest.mark.slow
 def test_torchrun(tmp_path):
     """All cases and kinds of models, under the launcher that people use."""
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     families = ["video_llava", "llava_onevision", "qwen2_5_vl"]
     folders = {

@@ -31,7 +31,7 @@ ROWS = 6
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     return make_tiny("video_llava", tmp_path_factory.mktemp("model"))
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from small_trainer import arguments, load, make_trainer, randomise, small_rows, triplets_of
 
-from synvita_data.alignment.loading import find_checkpoint, load_alignment_model
 from synvita_data.errors import StoreError, SynvitaError
+from synvita_data.models.loading import find_checkpoint, load_alignment_model
 from synvita_data.training import SynViTATrainer, merge_adapter
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     return make_tiny("video_llava", tmp_path_factory.mktemp("model"))
 

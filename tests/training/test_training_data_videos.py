@@ -8,8 +8,8 @@ import torch
 from small_triplets import dataset, expected_pixels, mp4, pixels, row, tiny_model
 from torch.utils.data import DataLoader
 
-from synvita_data.alignment import EncodedVideo, PreparedVideo
 from synvita_data.errors import SchemaError, SynvitaError, VideoError
+from synvita_data.models import EncodedVideo, PreparedVideo
 from synvita_data.training import videos
 from synvita_data.training.collator import PackedCollator
 from synvita_data.training.data import TripletData
@@ -267,9 +267,9 @@ def test_workers_read_the_cache(frozen, tmp_path):
 
 def test_the_scorer_finds_what_training_kept(frozen, tmp_path):
     """One folder for both: `AlignmentScorer.open(cache=…)` makes equal keys."""
-    from synvita_data.alignment.scorer import AlignmentScorer
     from synvita_data.scoring import ScoringItem
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.scoring.alignment import AlignmentScorer
+    from synvita_data.testing import make_tiny
 
     checkpoint = make_tiny("video_llava", tmp_path / "model")
     scorer = AlignmentScorer.open(str(checkpoint), device="cpu", cache=tmp_path / "features")
@@ -308,7 +308,7 @@ def test_a_tower_that_moves_has_no_cache(frozen, tmp_path):
 def test_an_adapted_tower_has_no_cache(tmp_path):
     from peft import LoraConfig, get_peft_model
 
-    from synvita_data.alignment import AlignmentModel
+    from synvita_data.models import AlignmentModel
 
     alignment = tiny_model.__wrapped__()
     network, processor = alignment.model, alignment.family.processor

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from synvita_data.alignment import AlignmentModel
 from synvita_data.errors import CaptionError, SynvitaError
-from synvita_data.tiny_models import make_tiny
+from synvita_data.models import AlignmentModel
+from synvita_data.testing import make_tiny
 from synvita_data.training.warm_up import warm_up
 from synvita_data.video.frames import Frames
 

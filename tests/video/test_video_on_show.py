@@ -22,7 +22,7 @@ from synvita_data.video import (
     probe,
     select_frames,
 )
-from synvita_data.video.timeline import Timeline, is_even
+from synvita_data.video.pyav.timeline import Timeline, is_even
 
 COUNTED = ["segment-midpoints", "linspace", "mplug-owl", "all"]
 SLIDES = [0, 2000, 2100, 7000, 7125, 12000]  # ms at which pictures come on show; the last one stays for 4 s

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numbered_clips import write_clip
 
 from synvita_data.video import Limits
-from synvita_data.video.container import open_video
-from synvita_data.video.container_length import find_cut
-from synvita_data.video.h264 import inspect_packet, length_size
-from synvita_data.video.packets import PacketIndex, Timeline, read_index
+from synvita_data.video.pyav.container import open_video
+from synvita_data.video.pyav.container_length import find_cut
+from synvita_data.video.pyav.h264 import inspect_packet, length_size
+from synvita_data.video.pyav.packets import PacketIndex, Timeline, read_index
 from synvita_data.video.source import resolve
 
 

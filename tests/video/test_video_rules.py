@@ -14,13 +14,13 @@ from av.stream import Disposition
 from numbered_clips import write_clip
 from test_video_streams import Stream, write
 
-from synvita_data.builders.build.videos import check_videos
+from synvita_data.builders.sources.checks import check_videos
 from synvita_data.builders.vqascore.job import VqaRow, VqaScoreJob, VqaSettings
 from synvita_data.builders.vqascore.models import VqaModel
-from synvita_data.captions import Text
-from synvita_data.evaluation.runner import _item_key
+from synvita_data.captions.text import Text
+from synvita_data.evaluation.run import _item_key
+from synvita_data.jobs import Store
 from synvita_data.scoring.protocol import ScoringItem
-from synvita_data.store import Store
 from synvita_data.video import FramePolicy
 from synvita_data.video.rules import rule_versions
 
@@ -112,7 +112,7 @@ def test_bytes_and_files_are_alike(videos) -> None:
 
 
 def test_keys_of_the_feature_cache(videos, tmp_path) -> None:
-    from synvita_data.alignment.feature_cache import FeatureCache
+    from synvita_data.models.features import FeatureCache
 
     tower = {"model": "m", "family": "f", "dtype": "torch.float32", "joiner": None}
     tower["frames"] = FramePolicy(count=8).to_dict()

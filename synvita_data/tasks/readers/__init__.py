@@ -1,4 +1,4 @@
-"""Read the annotation files of the tasks, as they were published or as `builders/annotations.py` packs them."""
+"""Read the annotation files of the tasks, as they were published or as `builders/publish/annotations.py` packs them."""
 
 from .read import read_annotations
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cell_text import given_text, id_text, read_whole_number, strip_cell, unique_names
-from ...csv_columns import CsvFile, open_csv, placed
+from ...captions.prompts import read_caption
 from ...errors import SchemaError, SynvitaError
-from ...prompts import read_caption
+from ...tables.cells import given_text, id_text, read_whole_number, strip_cell, unique_names
+from ...tables.csv_columns import CsvFile, open_csv, placed
 from ..annotations import TYPES, AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
 from ..task import Task
 from .videos import check_distinct, video_at

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ...cell_text import given_text, is_missing, strip_cell
-from ...csv_columns import Codes, Column, open_csv, placed
+from ...captions.prompts import read_caption
 from ...errors import SchemaError, SynvitaError
-from ...prompts import read_caption
+from ...real_videos.names import normal_source
 from ...schema import MISALIGNMENTS, make_pair_id
-from ...video_names import normal_source
+from ...tables.cells import given_text, is_missing, strip_cell
+from ...tables.csv_columns import Codes, Column, open_csv, placed
 from ..annotations import AnnotationReport, Annotations, VideoRef, make_annotations
 from ..task import Task
 from .faults import no_rows

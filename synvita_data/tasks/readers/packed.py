@@ -1,22 +1,15 @@
-"""Annotations in Parquet: one file a task, ids and captions, never videos. Written by `builders/annotations.py`."""
+"""Annotations in Parquet: one file a task, ids and captions, never videos. Written by `builders/publish/annotations.py`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...csv_columns import Column, as_numpy, from_numpy
 from ...errors import SchemaError
 from ...files import atomic_path
 from ...schema import MISALIGNMENTS, SCHEMA_VERSION, check_schema_version
-from ..annotations import (
-    TYPES,
-    AnnotationReport,
-    Annotations,
-    VideoRef,
-    make_annotations,
-    make_text_id,
-)
+from ...tables.csv_columns import Column, as_numpy, from_numpy
+from ..annotations import TYPES, AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
 from ..task import Task
 
 if TYPE_CHECKING:

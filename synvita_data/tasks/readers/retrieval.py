@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...csv_columns import open_csv
+from ...captions.prompts import read_caption
 from ...errors import SchemaError
-from ...prompts import read_caption
+from ...tables.csv_columns import open_csv
 from ..annotations import AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
 from ..task import Task
 from .videos import check_distinct, video_at

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...cell_text import given_text, id_text
 from ...errors import SchemaError
-from ...video_names import flat_name, name_url, name_video, video_stem
+from ...real_videos.names import flat_name, name_url, name_video, video_stem
+from ...tables.cells import given_text, id_text
 from ..annotations import VideoRef
 
 

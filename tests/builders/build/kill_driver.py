@@ -19,7 +19,7 @@ import matplotlib.figure  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 
 import synvita_data.video  # noqa: F401
-from synvita_data.builders.build import BuildOptions, build_dataset
+from synvita_data.builders.dataset import BuildOptions, build_dataset
 
 KILLS_A_BUILD = 5
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from synvita_data.builders.build import BuildOptions, build_dataset
+from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.errors import SynvitaError
 
 

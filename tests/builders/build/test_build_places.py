@@ -5,7 +5,7 @@ import json
 import pytest
 from small_annotations import write_csv
 
-from synvita_data.builders.build import BuildOptions, build_dataset
+from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.files import without_root
 
 SECRET = "home-of-nobody"

@@ -2,8 +2,8 @@
 
 import csv
 
-from synvita_data.builders.build import BuildOptions, build_dataset
-from synvita_data.dataset import load_triplets
+from synvita_data.builders.dataset import BuildOptions, build_dataset
+from synvita_data.dataset.load import load_triplets
 
 GENERATORS = ("cogvideox", "lavie", "videocrafter2")
 # The captions of the synthetic videos are known; those of the real ones are not, so they are made up.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_build import digests, options, rows_of
 
-from synvita_data.builders.build import build_dataset
+from synvita_data.builders.dataset import build_dataset
 from synvita_data.errors import SchemaError, ScoreError, SynvitaError
 from synvita_data.video import encode_mp4
 

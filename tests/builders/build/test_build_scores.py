@@ -9,12 +9,12 @@ import pytest
 from test_build import digests, options, rows_of
 from typer.testing import CliRunner
 
-from synvita_data.builders.build import build_dataset
+from synvita_data.builders.dataset import build_dataset
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.cli import app
+from synvita_data.dataset.built import open_dataset
+from synvita_data.dataset.inspection import difference_figure, inspect_dataset
 from synvita_data.errors import ScoreError
-from synvita_data.inspection import difference_figure, inspect_dataset
-from synvita_data.tables import open_dataset
 
 
 def sha256_of(inputs, i: int) -> str:

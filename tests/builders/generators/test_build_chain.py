@@ -10,11 +10,11 @@ import pytest
 from tiny_pipelines import SETTINGS, save_pipeline
 
 from synvita_data import load_triplets
-from synvita_data.builders.build import BuildOptions, Chain, build_dataset
+from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
 from synvita_data.errors import SynvitaError
 from synvita_data.files import sha256_file
-from synvita_data.score_files import read_cells
-from synvita_data.tiny_models import make_tiny
+from synvita_data.tables.score_files import read_cells
+from synvita_data.testing import make_tiny
 
 MODELS = ("clip_flant5", "instructblip", "llava")
 PAIRS = [

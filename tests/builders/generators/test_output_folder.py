@@ -13,8 +13,8 @@ from small_program import rows, told, videos, write_program
 
 from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
 from synvita_data.builders.sources import open_source
-from synvita_data.engine import run_job
 from synvita_data.errors import SourceError, SynvitaError
+from synvita_data.jobs import run_job
 
 CAPTIONS = ("a dog", "a cat", "a cow", "a hen")
 

@@ -19,14 +19,14 @@ from tiny_pipelines import BUILDERS, SETTINGS, built, save_pipeline
 
 from synvita_data import video as video_module
 from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
-from synvita_data.builders.generators.frames import to_uint8
-from synvita_data.builders.generators.noise import BY_PIPELINE, IN_FP32, fp32_latents, noise_kind
-from synvita_data.builders.generators.pipeline_settings import pipeline_settings
-from synvita_data.builders.generators.pipeline_worker import PipelineWorker, call_arguments
-from synvita_data.builders.generators.pipelines import load_pipeline, set_scheduler
-from synvita_data.builders.generators.presets import PRESETS
-from synvita_data.engine import processes, run_job
+from synvita_data.builders.generators.diffusers.frames import to_uint8
+from synvita_data.builders.generators.diffusers.noise import BY_PIPELINE, IN_FP32, fp32_latents, noise_kind
+from synvita_data.builders.generators.diffusers.open import load_pipeline, set_scheduler
+from synvita_data.builders.generators.diffusers.presets import PRESETS
+from synvita_data.builders.generators.diffusers.settings import pipeline_settings
+from synvita_data.builders.generators.diffusers.worker import PipelineWorker, call_arguments
 from synvita_data.errors import SourceError, SynvitaError, VideoError
+from synvita_data.jobs import processes, run_job
 from synvita_data.video import encode_mp4
 
 CAPTIONS = ("a dog is in the man", "a man", "the dog", "a man is a dog")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.builders.generators.checkpoints import folder_revision
-from synvita_data.builders.generators.pipeline_settings import pipeline_settings
-from synvita_data.builders.generators.presets import FRAME_STEPS, PRESETS, SIZE_STEPS, find_preset
+from synvita_data.builders.generators.diffusers.checkpoints import folder_revision
+from synvita_data.builders.generators.diffusers.presets import FRAME_STEPS, PRESETS, SIZE_STEPS, find_preset
+from synvita_data.builders.generators.diffusers.settings import pipeline_settings
 from synvita_data.builders.generators.settings import parse_overrides
 from synvita_data.errors import SourceError
 

@@ -16,20 +16,16 @@ from small_program import rows, videos, write_program
 from tiny_pipelines import BUILDERS, SETTINGS, built, save_pipeline, t5_tokenizer
 from typer.testing import CliRunner
 
-from synvita_data.builders.build import BuildOptions, Chain, build_dataset
+from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
 from synvita_data.builders.generators import generate_videos, make_requests, open_generator
-from synvita_data.builders.generators.output import _manifest_digests, known_prompts
-from synvita_data.builders.generators.pipeline_settings import pipeline_settings
-from synvita_data.builders.generators.presets import PRESETS
-from synvita_data.builders.generators.prompt_length import (
-    PromptEncoder,
-    load_tokenizers,
-    pipeline_encoders,
-)
+from synvita_data.builders.generators.diffusers.presets import PRESETS
+from synvita_data.builders.generators.diffusers.settings import pipeline_settings
+from synvita_data.builders.generators.folder import _manifest_digests, known_prompts
+from synvita_data.builders.generators.prompt_length import PromptEncoder, load_tokenizers, pipeline_encoders
 from synvita_data.cli import app
 from synvita_data.errors import CaptionError, SourceError
-from synvita_data.tiny_models.build_qwen2_5_vl import QWEN_CHAT_TEMPLATE
-from synvita_data.tiny_models.tokenizer import clip_tokenizer, llama_tokenizer, qwen_tokenizer
+from synvita_data.testing.build_qwen2_5_vl import QWEN_CHAT_TEMPLATE
+from synvita_data.testing.tokenizer import clip_tokenizer, llama_tokenizer, qwen_tokenizer
 
 SHORT = "a dog is in the man"
 LONG = "a man in the dog is a man in the dog is a man in the dog is a man in the dog and then he sings"

@@ -13,15 +13,15 @@ import torch
 from released_videocrafter2 import checkpoint
 
 from synvita_data.builders.generators import open_generator
-from synvita_data.builders.generators.lavie import load_lavie_weights
-from synvita_data.builders.generators.scaled_ddim import ScaledDDIMScheduler, signal_scale
-from synvita_data.builders.generators.state_dicts import load_exactly, read_checkpoint
-from synvita_data.builders.generators.videocrafter2_parts import (
+from synvita_data.builders.generators.diffusers.state_dicts import load_exactly, read_checkpoint
+from synvita_data.builders.generators.lavie.open import load_lavie_weights
+from synvita_data.builders.generators.videocrafter2.parts import (
     text_encoder_of,
     tokenizer_from,
     unet_of,
     vae_of,
 )
+from synvita_data.builders.generators.videocrafter2.scaled_ddim import ScaledDDIMScheduler, signal_scale
 from synvita_data.errors import SourceError
 
 UNET = {
@@ -36,7 +36,7 @@ UNET = {
 
 
 def lavie_unet(seed=0):
-    from synvita_data.builders.generators.lavie_unet import LaVieUNet
+    from synvita_data.builders.generators.lavie.unet import LaVieUNet
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -58,7 +58,7 @@ def inputs(batch=2, frames=5, size=8, text=32):
 
 class TestLaVie:
     def test_attention_over_time_is_what_its_formula_says(self):
-        from synvita_data.builders.generators.lavie_unet import TimeAttention
+        from synvita_data.builders.generators.lavie.unet import TimeAttention
 
         torch.manual_seed(0)
         heads, head, frames = 2, 40, 20  # 40 channels: 32 are rotated, 8 are not
@@ -101,7 +101,7 @@ class TestLaVie:
         assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
 
     def test_group_norms_span_the_frames_of_one_video(self):
-        from synvita_data.builders.generators.lavie_unet import VideoGroupNorm
+        from synvita_data.builders.generators.lavie.unet import VideoGroupNorm
 
         norm = VideoGroupNorm(2, 6)
         norm.frames = 3
@@ -187,7 +187,7 @@ class TestLaVie:
 
 @pytest.fixture(scope="module")
 def tokenizer_folder(tmp_path_factory):
-    from synvita_data.tiny_models.tokenizer import clip_tokenizer
+    from synvita_data.testing.tokenizer import clip_tokenizer
 
     folder = tmp_path_factory.mktemp("clip")
     clip_tokenizer().save_pretrained(folder)
@@ -300,7 +300,7 @@ def save_lavie(folder):
     from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from synvita_data.tiny_models.tokenizer import clip_tokenizer
+    from synvita_data.testing.tokenizer import clip_tokenizer
 
     base, tokenizer = folder / "stable-diffusion-v1-4", clip_tokenizer()
     unet = lavie_unet(5)

@@ -195,7 +195,7 @@ def hunyuan():
     )
     from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel
 
-    from synvita_data.tiny_models.tokenizer import clip_tokenizer, llama_tokenizer
+    from synvita_data.testing.tokenizer import clip_tokenizer, llama_tokenizer
 
     words, llama_words = clip_tokenizer(), llama_tokenizer()
     llama = LlamaModel(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.builders.shapes import Actor, Scene, caption, contrast, draw_scene, explanation, parse
+from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import CaptionError
-from synvita_data.lcs import shared_spans
 from synvita_data.schema import MISALIGNMENTS
 
 COLOUR_WORDS = {"red", "green", "blue", "yellow", "purple", "cyan"}

@@ -10,15 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from synvita_data.builders.shapes import (
-    REAL,
-    SYNTHETIC,
-    Actor,
-    Scene,
-    Style,
-    draw_scene,
-    render,
-)
+from synvita_data.builders.shapes import REAL, SYNTHETIC, Actor, Scene, Style, draw_scene, render
 from synvita_data.schema import MISALIGNMENTS
 
 SHAPES = ["circle", "square", "triangle", "star"]

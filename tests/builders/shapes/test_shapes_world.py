@@ -14,7 +14,7 @@ from synvita_data.builders.sources import open_source
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SourceError
 from synvita_data.schema import MISALIGNMENTS, Triplet
-from synvita_data.vqascores import VideoIdentity, read_scores
+from synvita_data.tables.scores import VideoIdentity, read_scores
 
 
 @pytest.fixture(scope="module")

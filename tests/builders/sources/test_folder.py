@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from synvita_data.builders.sources import SyntheticVideo, open_source
 from synvita_data.builders.triplets import read_triplets
 from synvita_data.errors import SourceError, UnsafePathError
+from synvita_data.real_videos.names import path_id
 from synvita_data.schema import Triplet, make_pair_id, make_row_id
-from synvita_data.video_names import path_id
 
 
 def triplet(video_id, neg_caption="contrast", source="msr-vtt", caption="caption", videopath=None):

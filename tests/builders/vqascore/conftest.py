@@ -61,7 +61,7 @@ def tiny(tmp_path_factory):
     """Family -> the folder of a tiny model, made once."""
     from transformers.utils import logging
 
-    from synvita_data.tiny_models import make_tiny
+    from synvita_data.testing import make_tiny
 
     logging.disable_progress_bar()
     made: dict[str, Path] = {}

@@ -10,7 +10,7 @@ from synvita_data.builders.vqascore.job import SCORER_VERSION, VqaRow, VqaScoreJ
 from synvita_data.builders.vqascore.open import open_scorer
 from synvita_data.builders.vqascore.questions import VICUNA
 from synvita_data.errors import SynvitaError
-from synvita_data.store import Store, work_key
+from synvita_data.jobs import Store, work_key
 
 ROW = VqaRow("r", "v.mp4", "0" * 64, "a dog", "a cat")
 

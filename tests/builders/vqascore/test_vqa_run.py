@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from synvita_data.builders.build import BuildOptions, build_dataset
+from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, score_videos
 from synvita_data.builders.vqascore.worker import read_frames
-from synvita_data.engine import processes, run_job
 from synvita_data.errors import SynvitaError, VideoError
+from synvita_data.jobs import Store, processes, run_job
 from synvita_data.schema import Triplet
-from synvita_data.store import Store
+from synvita_data.tables.scores import read_scores
 from synvita_data.video import FramePolicy
-from synvita_data.vqascores import read_scores
 from synvita_data.weights import weight
 
 MIDPOINTS = [1, 4, 7, 10]  # of 12 frames in four segments

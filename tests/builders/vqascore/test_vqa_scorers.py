@@ -17,7 +17,7 @@ from synvita_data.builders.vqascore import find_model
 from synvita_data.builders.vqascore.open import open_scorer
 from synvita_data.builders.vqascore.scorer import MemoryLimit, log_probs_that_fit
 from synvita_data.errors import CaptionError, SynvitaError
-from synvita_data.tiny_models import make_tiny
+from synvita_data.testing import make_tiny
 from synvita_data.video import Frames
 
 CAPTIONS = ("a man is running", 'a dog sits on the "mat" while it blinks')
@@ -117,9 +117,9 @@ def test_clip_flant5_is_its_stock_parts(tiny):
 
 @pytest.mark.parametrize(("shards", "safetensors"), [(1, False), (3, True), (1, True)])
 def test_clip_flant5_loads_every_layout_alike(tiny, tmp_path, shards, safetensors):
-    from synvita_data.tiny_models.build_clip_flant5 import build
-    from synvita_data.tiny_models.random_weights import construct
-    from synvita_data.tiny_models.sizes import Sizes
+    from synvita_data.testing.build_clip_flant5 import build
+    from synvita_data.testing.random_weights import construct
+    from synvita_data.testing.sizes import Sizes
 
     parts, tokenizer = construct(build, Sizes(), 0)
     parts.save_pretrained(tmp_path, shards=shards, safetensors=safetensors)

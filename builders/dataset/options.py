@@ -1,0 +1,133 @@
+"""What a build is asked to do."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synvita_data.errors import SynvitaError
+from synvita_data.weights import WEIGHTINGS
+
+from ..sources.public import public_spec
+from .card import ALL_CONFIG
+from .chain import Chain
+
+GRANULARITIES = ("word", "token", "released")
+# A config is a folder of the dataset: it must not be another thing of that folder, on any file system.
+RESERVED = frozenset(
+    {ALL_CONFIG, "figures", "data", "readme.md", "build.json", "quarantine.jsonl"}
+    | {"license", "notice", "citation.cff", "eval.yaml"}
+)
+MAX_SHARD_BYTES = 500_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """Inputs and settings of one config of a dataset.
+
+    Attributes:
+        triplets: annotation file (VideoCon's CSVs, or any CSV, JSONL or Parquet with two captions).
+        out: dataset folder; other configs in it are kept.
+        config: name of the config, usually that of the generator.
+        synthetic: SPEC of the synthetic videos (`folder:DIR`, `shapes:…`, or a generator that makes them:
+            `diffusers:REPO_OR_DIR`, …), None for a dataset without videos.
+        vqascores: scores table, Parquet or long CSV; None leaves weights null, unless `chain` names models.
+        chain: how videos are generated and scored on the way.
+        real_root, real_mapping: where the user's real videos lie, to report coverage or to embed them.
+        embed_real: put the real videos into the Parquet files. For private use: the licences of the
+            sources forbid redistribution.
+        weighting: name of a strategy in `weights.WEIGHTINGS`.
+        granularity, ignore_case: of the masks (`lcs.shared_spans`).
+        tokenizer: folder or file of a fast tokenizer (`tokenizer.json`) or its Hub id, for masks that
+            are not word-level.
+        split, source: for annotation files that do not say.
+        max_shard_bytes: a shard is closed before it grows beyond this.
+        threads: that check videos.
+
+    Raises:
+        SynvitaError: a setting is not usable; nothing has been read yet.
+    """
+
+    triplets: Path
+    out: Path
+    config: str
+    synthetic: str | None = None
+    vqascores: Path | None = None
+    real_root: Path | None = None
+    real_mapping: Path | None = None
+    embed_real: bool = False
+    weighting: str = "difference"
+    granularity: str = "word"
+    ignore_case: bool = False
+    tokenizer: str | None = None
+    split: str | None = None
+    source: str | None = None
+    max_shard_bytes: int = MAX_SHARD_BYTES
+    threads: int = 2
+    chain: Chain = field(default_factory=Chain)
+
+    def __post_init__(self) -> None:
+        usable = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", self.config)
+        if not usable or self.config.lower() in RESERVED:
+            raise SynvitaError(
+                "not usable as a config name",
+                found=self.config,
+                expected=f"letters, digits, '_', '.', '-', and none of {', '.join(sorted(RESERVED))}",
+                fix="Name it with --config",
+            )
+        if self.weighting not in WEIGHTINGS:
+            raise SynvitaError(
+                "no such weighting", found=self.weighting, expected=f"one of {', '.join(WEIGHTINGS)}"
+            )
+        if self.granularity not in GRANULARITIES:
+            raise SynvitaError(
+                "no such granularity", found=self.granularity, expected=f"one of {', '.join(GRANULARITIES)}"
+            )
+        if (self.granularity == "word") != (self.tokenizer is None):
+            raise SynvitaError(
+                "word-level masks need no tokenizer, the others need one",
+                found=f"granularity {self.granularity!r}, tokenizer {self.tokenizer!r}",
+            )
+        if (self.embed_real or self.real_mapping is not None) and self.real_root is None:
+            raise SynvitaError(
+                "--embed-real and --real-mapping need --real-root", fix="Say where the real videos lie"
+            )
+        if self.chain.models and (self.vqascores is not None or self.synthetic is None):
+            raise SynvitaError(
+                "VQA models score the synthetic videos when there is no score table yet",
+                found=f"models {', '.join(self.chain.models)}, "
+                + ("no synthetic videos" if self.synthetic is None else f"table {self.vqascores}"),
+                fix="Leave out --vqascores or --vqa-model, and name the videos with --synthetic",
+            )
+        if self.max_shard_bytes < 1 or self.threads < 1:
+            raise SynvitaError(
+                "sizes and counts must be positive",
+                found=f"max_shard_bytes={self.max_shard_bytes}, threads={self.threads}",
+            )
+
+    @property
+    def granularity_name(self) -> str:
+        """The published `shared.granularity`."""
+        return self.granularity + ("-ignore-case" if self.ignore_case else "")
+
+    def recorded(self) -> dict[str, Any]:
+        """What the report keeps: settings and file names, no absolute paths."""
+        return {
+            "triplets": self.triplets.name,
+            "vqascores": self.vqascores.name if self.vqascores else None,
+            **(
+                {"vqa_models": [_without_path(name) for name in self.chain.models]}
+                if self.chain.models
+                else {}
+            ),
+            "synthetic": public_spec(self.synthetic),
+            "embed_real": self.embed_real,
+            "weighting": self.weighting,
+            "granularity": self.granularity_name,
+            "tokenizer": None if self.tokenizer is None else Path(self.tokenizer).name,
+        }
+
+
+def _without_path(model: str) -> str:
+    """A Hub id as it is, a folder by its last name."""
+    return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model

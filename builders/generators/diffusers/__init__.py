@@ -1,0 +1,1 @@
+"""Pipelines of diffusers as generators (`diffusers:REPO_OR_DIR`)."""

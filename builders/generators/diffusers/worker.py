@@ -1,0 +1,222 @@
+"""The worker of every generator that is a pipeline of diffusers: claims in, mp4 files out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from synvita_data.errors import CaptionError, EngineError, SourceError
+from synvita_data.jobs import Claim, Store, is_worker_fault
+from synvita_data.models.runtime import one_cpu_thread, pick_device
+
+from ..failures import is_the_workers, settling_requests
+from ..folder import place_videos
+from ..recipe import VIDEO, Recipe, Request, video_fields
+from ..versions import device_name, library_versions
+from .frames import to_uint8
+from .noise import cpu_generator, fp32_latents, noise_kind
+
+
+class PipelineWorker:
+    """Holds one loaded pipeline.
+
+    Args:
+        load: gives the pipeline in main memory, in evaluation mode, with its scheduler.
+        root: folder of the store. out: folder where finished videos appear.
+    """
+
+    def __init__(
+        self, recipe: Recipe, load: Callable[[], Any], root: str, out: str, device: str | None
+    ) -> None:
+        self._recipe = recipe
+        self._settings = recipe.settings
+        self._store = Store(root)
+        self._out = Path(out)
+        self._device = pick_device(device)
+        with out_of_memory_advice():
+            self._pipe = load()
+            _lay_out(self._pipe, self._settings, recipe.placement, self._device)
+        self._arguments = call_arguments(type(self._pipe), self._settings)
+        self._config = {
+            **self._settings,
+            **recipe.placement,
+            "noise": noise_kind(self._pipe),
+            "scheduler": type(self._pipe.scheduler).__name__,
+            "device": device_name(self._device),
+            "versions": library_versions(),
+        }
+
+    def run(self, held: Iterator[tuple[Claim, Any]]) -> None:
+        """Make every claim's video; `batch_size` of them in one call of the pipeline.
+
+        A video is encoded and committed in a thread while the pipeline makes the next one.
+        """
+        size = int(self._settings["batch_size"])
+        # One thread and one video at a time: frames of more than two videos are never in memory beside a batch.
+        with one_cpu_thread(self._device), ThreadPoolExecutor(1, "encode") as encoder:
+            before: Future[None] | None = None
+            while group := list(islice(held, size)):
+                batch = [(claim, needs[0]) for claim, needs in group]
+                ready = self._make_together(batch) if len(batch) > 1 else {}
+                for claim, request in batch:
+                    made = ready.get(claim.key)
+                    if made is None:
+                        made = self._make(request)
+                    if before is not None:
+                        before.result()  # raises what is wrong with the worker or the disk
+                    before = encoder.submit(self._settle, claim, request, made)
+            if before is not None:
+                before.result()
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        del self._pipe
+        import gc
+
+        gc.collect()
+        if not self._device.startswith("cpu"):
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def _make(self, request: Request) -> Any:
+        """The frames of one request, or the error that it is quarantined with."""
+        try:
+            return self._call([request])[0]
+        except Exception as error:
+            if is_the_workers(error):
+                raise
+            return error
+
+    def _settle(self, claim: Claim, request: Request, frames: Any) -> None:
+        """Encode and commit a video, or quarantine its request. Runs in the encoder's thread.
+
+        Args:
+            frames: of `_make` or of a batch.
+        """
+        from synvita_data.video import encode_mp4
+
+        with settling_requests(claim, [request]):
+            if isinstance(frames, Exception):
+                raise frames
+            pixels = to_uint8(frames)
+            encode_mp4(pixels, self._settings["fps"], claim.path(VIDEO))
+            made = dict(zip(("frames", "height", "width"), pixels.shape[:3], strict=True))
+            config = {**self._config, **made}
+            fields = video_fields(self._recipe, request, self._recipe.seed(request), config)
+            if claim.commit({"videos": {VIDEO: fields}}):
+                place_videos(self._out, self._store.validate(claim.key))
+
+    def _make_together(self, batch: Sequence[tuple[Claim, Request]]) -> dict[str, Any]:
+        """Key -> frames. Nothing if the call fails: then each row is made alone, and the bad one fails alone."""
+        requests = [request for _, request in batch]
+        if not all(request.caption.strip() for request in requests):
+            return {}
+        try:
+            made = self._call(requests)
+        except Exception as error:
+            if is_worker_fault(error):
+                raise
+            return {}
+        return {claim.key: frames for (claim, _), frames in zip(batch, made, strict=True)}
+
+    def _call(self, requests: Sequence[Request]) -> Any:
+        """One video a request: float [T, H, W, 3] in [0, 1], or what else the pipeline gives."""
+        import torch
+
+        for request in requests:
+            if not request.caption.strip():
+                raise CaptionError("there is no caption to make a video from", found=repr(request.caption))
+        arguments = dict(self._arguments)
+        negative = arguments.get("negative_prompt")
+        if negative is not None:
+            arguments["negative_prompt"] = [negative] * len(requests)
+        generators = [cpu_generator(self._recipe.seed(request)) for request in requests]
+        with torch.inference_mode(), fp32_latents(self._pipe), out_of_memory_advice():
+            output = self._pipe(
+                prompt=[request.caption for request in requests],
+                generator=generators if len(generators) > 1 else generators[0],
+                output_type="np",
+                **arguments,
+            )
+        return output.frames
+
+
+def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a pipeline class for these settings, but for prompt and generator.
+
+    Raises:
+        SourceError: it is no text-to-video pipeline, or has no such argument.
+    """
+    import inspect
+
+    parameters = inspect.signature(kind.__call__).parameters
+    if "prompt" not in parameters:
+        raise SourceError("the pipeline takes no prompt", found=kind.__name__, expected="text to video")
+    required = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and name not in ("self", "prompt", "kwargs", "args")
+    ]
+    if required or {"image", "video"} & set(list(parameters)[1:3]):
+        raise SourceError(
+            "the pipeline is not made from text alone",
+            found=f"{kind.__name__} wants {', '.join(required) or 'a picture or a video'}",
+            expected="a text-to-video pipeline",
+        )
+    names = {
+        "frames": "video_length" if "video_length" in parameters else "num_frames",
+        "height": "height",
+        "width": "width",
+        "steps": "num_inference_steps",
+        "guidance": "guidance_scale",
+        "negative_prompt": "negative_prompt",
+    }
+    arguments = {names[key]: settings[key] for key in names if settings.get(key) is not None} | dict(
+        settings["call"]
+    )
+    for name in arguments:
+        if name not in parameters:
+            raise SourceError(
+                f"{kind.__name__} has no argument {name}",
+                expected=", ".join(sorted(set(parameters) - {"self", "prompt", "generator", "latents"})),
+            )
+    if "frame_rate" in parameters:  # LTX is told how fast time runs
+        arguments["frame_rate"] = settings["fps"]
+    return arguments
+
+
+def _lay_out(pipe: Any, settings: Mapping[str, Any], placement: Mapping[str, Any], device: str) -> None:
+    pipe.set_progress_bar_config(disable=True)
+    for key, method in (("vae_tiling", "enable_tiling"), ("vae_slicing", "enable_slicing")):
+        if settings[key]:
+            enable = getattr(pipe.vae, method, None)
+            if enable is None:
+                raise SourceError(
+                    f"this pipeline's VAE has no {key.removeprefix('vae_')}", fix=f"--set {key}=false"
+                )
+            enable()
+    offload = placement["offload"]
+    if offload == "none" or device == "cpu":  # on a CPU all is where it would be offloaded to
+        pipe.to(device)
+    elif offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.enable_sequential_cpu_offload(device=device)
+
+
+@contextmanager
+def out_of_memory_advice() -> Iterator[None]:
+    """Turns running out of memory into an error of the worker that says what helps."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise EngineError(
+            "there is not enough memory for this model and these settings",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix="Give --set offload=model (or sequential), vae_tiling=true, fewer frames or a smaller size",
+        ) from error

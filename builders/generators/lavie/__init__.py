@@ -1,0 +1,1 @@
+"""LaVie (`lavie:DIR`)."""

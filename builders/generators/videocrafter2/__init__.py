@@ -1,0 +1,1 @@
+"""VideoCrafter2 (`videocrafter2:DIR`)."""

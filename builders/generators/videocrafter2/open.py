@@ -1,0 +1,139 @@
+"""`videocrafter2:DIR`: VideoCrafter2's text-to-video model at 320×512 on diffusers' parts.
+
+DIR holds the released `model.ckpt` (or `base_512_v2/model.ckpt`) and `tokenizer/`, CLIP's vocabulary
+(`vocab.json` and `merges.txt`, the same in every CLIP), which the authors' program takes from open_clip.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synvita_data.errors import SourceError
+from synvita_data.jobs import Worker
+
+from .. import settings as read
+from ..diffusers.checkpoints import folder_revision, weight_files
+from ..diffusers.open import single_needs
+from ..diffusers.presets import Preset
+from ..diffusers.settings import pipeline_settings
+from ..recipe import Recipe, Request
+
+if TYPE_CHECKING:
+    from ..prompt_length import PromptEncoder
+
+WEIGHTS = ("model.ckpt", "base_512_v2/model.ckpt", "model.safetensors")
+TOKENIZER = "tokenizer"
+PIPELINE = "TextToVideoSDPipeline"
+SCHEDULER = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+# `--fps 28` of the authors' script: what the model is told, not how fast the file runs.
+FPS_CONDITION = 28
+PRESET = Preset(
+    name="videocrafter2",
+    pipeline=PIPELINE,
+    frames=32,
+    height=320,
+    width=512,
+    fps=8,
+    steps=50,
+    guidance=12.0,
+    scheduler_options=SCHEDULER,
+    dtype="float16",
+    vae_slicing=True,
+    call={"eta": 1.0},
+)
+
+
+@dataclass(frozen=True)
+class VideoCrafter2Generator:
+    """VideoCrafter2 from a folder; `weights` is the checkpoint's path below it."""
+
+    recipe: Recipe
+    folder: str
+    weights: str
+
+    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+        """One key a request."""
+        return single_needs(self.recipe, requests)
+
+    def encoders(self) -> "list[PromptEncoder]":
+        """Of the pipeline's tokenizers, with the lengths that it gives them."""
+        from ..prompt_length import pipeline_encoders
+        from .parts import tokenizer_from
+
+        tokenizer = tokenizer_from(Path(self.folder) / TOKENIZER)
+        return pipeline_encoders({"tokenizer": tokenizer}, PIPELINE, self.recipe.settings)
+
+    def open_worker(self, root: str, out: str, device: str | None) -> Worker:
+        """Load the model on `device`."""
+        from ..diffusers.worker import PipelineWorker
+
+        folder = Path(self.folder)
+        load = partial(load_videocrafter2, folder / self.weights, folder / TOKENIZER, self.recipe.settings)
+        return PipelineWorker(self.recipe, load, root, out, device)
+
+
+def open_videocrafter2(
+    argument: str, overrides: Mapping[str, Any], name: str | None, cache: Path | None
+) -> VideoCrafter2Generator:
+    """The generator `videocrafter2:argument`; see `open_diffusers` for the arguments.
+
+    One setting more: `fps_condition`, the frame rate that the model is told.
+
+    Raises:
+        SourceError: DIR lacks a file, or a setting cannot be used.
+    """
+    folder = Path(argument).expanduser()
+    weights = next((name for name in WEIGHTS if argument and (folder / name).is_file()), None)
+    if weights is None or not (folder / TOKENIZER).is_dir():
+        raise SourceError(
+            "the folder does not hold VideoCrafter2",
+            file=folder,
+            found="no checkpoint" if weights is None else f"no {TOKENIZER}/",
+            expected=f"{' or '.join(WEIGHTS)}, and {TOKENIZER}/",
+            fix="Download VideoCrafter/VideoCrafter2, and the tokenizer of any CLIP model into tokenizer/",
+        )
+    own = {key: value for key, value in overrides.items() if key != "fps_condition"}
+    settings, placement = pipeline_settings(PIPELINE, {}, "videocrafter2", own, PRESET)
+    settings["fps_condition"] = read.whole("fps_condition", overrides.get("fps_condition", FPS_CONDITION))
+    files = [folder / weights, *weight_files(folder / TOKENIZER)]
+    revision = folder_revision(files, folder, cache)
+    recipe = Recipe("videocrafter2", name or "videocrafter2", revision, settings, placement)
+    return VideoCrafter2Generator(recipe, str(folder.resolve()), weights)
+
+
+def load_videocrafter2(weights: Path, tokenizer_folder: Path, settings: Mapping[str, Any]) -> Any:
+    """VideoCrafter2 as a `TextToVideoSDPipeline` in main memory.
+
+    Raises:
+        SourceError: a file is missing or damaged, or the weights are not VideoCrafter2's.
+    """
+    from diffusers import TextToVideoSDPipeline
+
+    from synvita_data.models.runtime import torch_dtype
+
+    from ..diffusers.open import set_scheduler
+    from ..diffusers.state_dicts import read_checkpoint
+    from .parts import text_encoder_of, tokenizer_from, unet_of, vae_of
+    from .scaled_ddim import ScaledDDIMScheduler
+
+    state = read_checkpoint(weights)
+    dtype = torch_dtype(settings["dtype"])
+    pipe = TextToVideoSDPipeline(
+        unet=unet_of(state, weights, int(settings["fps_condition"])).to(dtype).eval(),
+        vae=vae_of(state, weights).to(dtype).eval(),
+        text_encoder=text_encoder_of(state, weights).to(dtype).eval(),
+        tokenizer=tokenizer_from(tokenizer_folder),
+        scheduler=ScaledDDIMScheduler(**SCHEDULER),
+    )
+    set_scheduler(pipe, settings)
+    return pipe

@@ -1,0 +1,1 @@
+"""Publish a built dataset or annotations on the Hub (`synvita push`)."""

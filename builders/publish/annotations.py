@@ -1,0 +1,173 @@
+"""Pack the tasks' annotations as a Hub dataset: ids and captions, never videos.
+
+    OUT/README.md                                   card: configs, counts, licences, citations
+    OUT/eval.yaml                                   the Hub's leaderboards: one task, one value
+    OUT/annotations.json                            what was read, left out and counted
+    OUT/<task>/test-00000-of-00001.parquet          one config a task
+
+`synvita_data.tasks.read_annotations(task, OUT)` reads it back to the same annotations.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synvita_data.display import json_text
+from synvita_data.errors import SchemaError
+from synvita_data.files import atomic_path, sha256_file, write_atomic
+from synvita_data.hub.card import code, front_matter, markdown, table
+from synvita_data.hub.leaks import refuse_leaks
+from synvita_data.hub.places import without_own_places
+from synvita_data.hub.repo import LocalFile
+from synvita_data.tasks import TASKS, Annotations, Task, get_task, read_annotations
+from synvita_data.tasks.readers.packed import FILE_NAME, write_packed
+
+# The Hub shows a leaderboard for frameworks it knows; this one is to be registered there first.
+EVALUATION_FRAMEWORK = "synvita-data"
+
+
+def build_annotations(
+    sources: Mapping[str, str | Path], out: str | Path, *, allow_home_folders: bool = False
+) -> dict[str, Any]:
+    """Write the dataset folder; equal annotations give equal bytes.
+
+    Args:
+        sources: task name -> its published annotation file, or a folder that holds it.
+        out: folder, made where it is missing. Files of tasks that are not in `sources` are left alone, and
+            are not in the card.
+        allow_home_folders: pass over what looks like a home folder: this folder is made to be published.
+
+    Returns:
+        The record that is written as `annotations.json`: for each task its counts, revision, report and the
+        SHA-256 of the files that were read.
+
+    Raises:
+        SchemaError: no task, an unknown one, or annotations that cannot be read.
+        LeakError: a token or a home folder; see `leaks`. The file that it is in is not written.
+    """
+    if not sources:
+        raise SchemaError("no task to pack", expected=f"one or more of {', '.join(TASKS)}")
+    out = Path(out)
+    tasks = [get_task(name) for name in TASKS if name in sources] + [
+        get_task(name) for name in sources if name not in TASKS
+    ]
+    record: dict[str, Any] = {}
+    for task in tasks:
+        annotations = read_annotations(task, sources[task.name])
+        with atomic_path(out / task.name / FILE_NAME) as whole:
+            write_packed(annotations, whole)
+            refuse_leaks([LocalFile(f"{task.name}/{FILE_NAME}", whole)], allow_home=allow_home_folders)
+        record[task.name] = _record(annotations)
+    texts = {
+        "annotations.json": json_text(record, indent=2) + "\n",
+        "eval.yaml": _eval_yaml(tasks),
+        "README.md": _card(tasks, record),
+    }
+    refuse_leaks(
+        (LocalFile(name, text.encode()) for name, text in texts.items()), allow_home=allow_home_folders
+    )
+    for name, text in texts.items():
+        write_atomic(out / name, text)
+    return record
+
+
+def _record(annotations: Annotations) -> dict[str, Any]:
+    report = annotations.report.to_record()
+    # Paths of this machine are nobody else's business; the digests say which files they were.
+    del report["files"]
+    names = {Path(file).name: sha256_file(Path(file)) for file in annotations.report.files}
+    report["left_out"] = [without_own_places(error) for error in report["left_out"]]
+    return {
+        "revision": annotations.revision,
+        "counts": annotations.counts(),
+        "read": {"sha256": names, **report},
+    }
+
+
+def _eval_yaml(tasks: list[Task]) -> str:
+    content = {
+        "name": "Video-language alignment",
+        "description": "Entailment, retrieval and question answering of VideoCon and SynViTA, exact under ties.",
+        "evaluation_framework": EVALUATION_FRAMEWORK,
+        "tasks": [{"id": task.name, "config": task.name, "split": "test"} for task in tasks],
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
+    configs: list[dict[str, Any]] = [
+        {
+            "config_name": task.name,
+            "data_files": [{"split": "test", "path": f"{task.name}/test-*.parquet"}],
+            **({"default": True} if task is tasks[0] else {}),
+        }
+        for task in tasks
+    ]
+    metadata = {
+        "language": ["en"],
+        "license": "other",
+        "license_name": "see-the-licences-below",
+        "task_categories": ["video-classification", "visual-question-answering"],
+        "tags": ["video", "vision-language", "alignment", "benchmark", "evaluation"],
+        "pretty_name": "Annotations of six video-language alignment benchmarks",
+        "configs": configs,
+    }
+    sections = [
+        "# Annotations of video-language alignment benchmarks",
+        "Ids and captions of the benchmarks that `synvita evaluate` runs. **No videos**: they belong to others, and "
+        "`--real-root` says where yours lie. Every row is a text of a video with its label; `video_id` and "
+        "`text_id` join it with item scores.",
+        table(
+            ["config", "rows", "texts", "videos", "groups", "revision"],
+            [
+                [
+                    f"`{task.name}`",
+                    *(
+                        f"{record[task.name]['counts'][key]:,}"
+                        for key in ("rows", "texts", "videos", "groups")
+                    ),
+                    f"`{record[task.name]['revision']}`",
+                ]
+                for task in tasks
+            ],
+        ),
+        *(_task_section(task, record[task.name]) for task in tasks),
+        "## Columns\n\n"
+        "`video_id`, `source`, `video_name`, `videopath`, `video_url`, `youtube_key`, `start`, `end`: the video. "
+        "`text_id` (a digest), `caption`: the text, without a prompt. `label`: 1 if it describes the video. "
+        "`group`: the pair, the caption that is searched for, or the question. `option`: its place in the "
+        "question. `misalignment`, `hard`, `type`: where the benchmark has them. `row`: of the original file.",
+        "## Licences\n\n"
+        + table(
+            ["config", "annotations", "videos (not in here)"],
+            [[f"`{task.name}`", task.licence, task.video_licence] for task in tasks],
+        ),
+        "## Citation\n\n```bibtex\n"
+        + "\n\n".join(dict.fromkeys(entry for task in tasks for entry in task.citation.split("\n\n")))
+        + "\n```",
+    ]
+    return f"{front_matter(metadata)}\n" + "\n\n".join(sections) + "\n"
+
+
+def _task_section(task: Task, record: Mapping[str, Any]) -> str:
+    read = record["read"]
+    notes = [
+        f"{read['rows']:,} rows were read from {', '.join(map(code, read['sha256']))}",
+        f"{read['duplicates']:,} repeated ones dropped",
+        f"{len(read['left_out']):,} unusable ones left out",
+    ]
+    if record["counts"]["contradictory_texts"]:
+        notes.append(f"{record['counts']['contradictory_texts']:,} texts have both labels")
+    if read["untyped"]:
+        notes.append(f"{read['untyped']:,} questions have no known type")
+    text = f"## `{task.name}`: {task.title}\n\n{task.description} Metric: `{task.metric}`, `{task.main_score}`.\n\n"
+    text += "; ".join(notes) + "."
+    if read["mismatches"]:
+        text += (
+            " **Counts that differ from the published ones**: "
+            + "; ".join(map(markdown, read["mismatches"]))
+            + "."
+        )
+    return text

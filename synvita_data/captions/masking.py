@@ -1,0 +1,186 @@
+"""From character spans to tokens: which tokens of a full prompt attention must not see.
+
+The rule: **a token is hidden if it overlaps a non-white caption character inside `Text.hidden`.**
+Offsets often include the space before a word, which hides nothing. A token that is half caption and
+half closing quote (`."`) follows its caption part. A character spread over several tokens (the bytes
+of an emoji) hides all of them. Tokens of the prompt alone and special tokens are never hidden.
+
+A text with flags for the tokens of its quoted caption (`Text.tokens`) is masked as the released code does: the first
+place in the prompt's ids where these tokens stand gets their flags, those of the quotes and the question mark too. Where
+they stand nowhere, because the tokenizer joins the quote or the question mark with what is beside it, the released code
+stops; here the flags then go by the characters of the quoted caption.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import CaptionError
+from .text import QuotedTokens, Span, Text, quoted
+from .tokens import Tokenizer, Tokens, tokenize
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskedPrompt:
+    """A prompt with its tokens and those of them that are hidden.
+
+    Attributes:
+        prompt: the whole text. caption_start: where its caption begins, in code points.
+        input_ids: int64 [n]. offsets: int64 [n, 2], code points of `prompt`.
+        hidden: bool [n], true where attention must not look (as a key; the token stays in place and
+            position ids do not change).
+    """
+
+    prompt: str
+    caption_start: int
+    input_ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    hidden: NDArray[np.bool_]
+
+
+def hidden_tokens(
+    prompt: str,
+    caption_start: int,
+    text: Text,
+    offsets: ArrayLike,
+    ids: Sequence[int] | NDArray[np.int64] | None = None,
+) -> NDArray[np.bool_]:
+    """Which tokens of `prompt` are hidden when `text` stands at `caption_start` in it.
+
+    Args:
+        prompt: the string that was tokenised, with placeholders of media expanded or not, as it was.
+        caption_start: code point of `prompt` at which `text.caption` begins.
+        text: the caption and what is hidden of it.
+        offsets: [n, 2] half-open code points of `prompt` for each token, as the `offset_mapping` of
+            a fast tokenizer; (0, 0) for special tokens and padding.
+        ids: [n] of these tokens; for a text with `tokens`.
+
+    Returns:
+        bool [n].
+
+    Raises:
+        CaptionError: the caption is not at that place, the offsets are not those of this prompt, or there are
+            no ids for a text that needs them.
+
+    Example:
+        >>> text = Text("a red cat", hidden=((2, 5),))
+        >>> hidden_tokens('Is "a red cat"?', 4, text, [(0, 2), (2, 4), (4, 5), (5, 9), (9, 13), (13, 15)])
+        array([False, False, False,  True, False, False])
+    """
+    caption_end = caption_start + len(text.caption)
+    if caption_start < 0 or prompt[caption_start:caption_end] != text.caption:
+        raise CaptionError(
+            "the caption is not where the prompt should have it",
+            found=f"{prompt[max(caption_start, 0) : max(caption_end, 0)]!r} at character {caption_start}",
+            expected=repr(text.caption),
+            fix="Count the start in code points of the very string that was tokenised",
+        )
+    bounds = _check_offsets(offsets, len(prompt))
+    spans = [(caption_start + start, caption_start + end) for start, end in text.hidden]
+    if text.tokens is not None:
+        if ids is None or len(ids) != len(bounds):
+            raise CaptionError(
+                "a text with flags for its tokens needs the ids of the prompt",
+                found="no ids" if ids is None else f"{len(ids)} ids for {len(bounds)} offsets",
+                expected="ids=, one for each token",
+            )
+        place = find_tokens(ids, text.tokens.ids)
+        if place is not None:
+            hidden = np.zeros(len(bounds), dtype=np.bool_)
+            hidden[place : place + len(text.tokens.ids)] = text.tokens.hidden
+            return hidden
+        spans = _quoted_spans(prompt, caption_start, text, text.tokens)
+    # counts[i]: hidden, non-white characters before character i of the prompt.
+    counts = np.zeros(len(prompt) + 1, dtype=np.int64)
+    for start, end in spans:
+        counts[start + 1 : end + 1] = [not character.isspace() for character in prompt[start:end]]
+    np.cumsum(counts, out=counts)
+    by_characters: NDArray[np.bool_] = counts[bounds[:, 1]] > counts[bounds[:, 0]]
+    return by_characters
+
+
+def find_tokens(ids: Sequence[int] | NDArray[np.int64], tokens: Sequence[int]) -> int | None:
+    """The first place where `tokens` stand in `ids`, one after the other; None where they do not."""
+    inside, wanted = np.asarray(ids), np.asarray(tokens)
+    for place in np.flatnonzero(inside[: max(0, len(inside) - len(wanted) + 1)] == wanted[0]).tolist():
+        if np.array_equal(inside[place : place + len(wanted)], wanted):
+            return int(place)
+    return None
+
+
+def _quoted_spans(prompt: str, caption_start: int, text: Text, tokens: QuotedTokens) -> list[Span]:
+    """Characters of the prompt that hidden tokens of the quoted caption stand for.
+
+    A wording may have the caption without quotes, or another sign after it: what is not there cannot be hidden.
+    """
+    start = caption_start - 1
+    whole = quoted(text.caption)
+    first = 0 if start >= 0 and prompt[start] == whole[0] else 1
+    last = len(whole)
+    while not prompt.startswith(whole[1:last], caption_start):
+        last -= 1
+    return [
+        (start + max(a, first), start + min(b, last))
+        for a, b in tokens.characters
+        if max(a, first) < min(b, last)
+    ]
+
+
+def mask_prompt(
+    tokenizer: Tokenizer, before: str, text: Text, after: str = "", *, add_special_tokens: bool = True
+) -> MaskedPrompt:
+    """Tokenise `before + caption + after` as one string and find its hidden tokens.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers, or a `tokenizers.Tokenizer`.
+        before, after: the prompt around the caption, for example `… the description: "` and `"?`.
+
+    Raises:
+        TokenizerError: a slow tokenizer, or one that truncates.
+    """
+    prompt = before + text.caption + after
+    tokens = tokenize(tokenizer, prompt, add_special_tokens=add_special_tokens)
+    return masked_prompt(prompt, len(before), text, tokens)
+
+
+def masked_prompt(prompt: str, caption_start: int, text: Text, tokens: Tokens) -> MaskedPrompt:
+    """The hidden tokens of a prompt that was tokenised in whatever way.
+
+    Args:
+        caption_start: code point of `prompt` at which the caption begins. tokens: of all of `prompt`.
+
+    Raises:
+        CaptionError: as `hidden_tokens`.
+    """
+    offsets = np.array(tokens.offsets, dtype=np.int64).reshape(-1, 2)
+    return MaskedPrompt(
+        prompt=prompt,
+        caption_start=caption_start,
+        input_ids=np.array(tokens.ids, dtype=np.int64),
+        offsets=offsets,
+        hidden=hidden_tokens(prompt, caption_start, text, offsets, tokens.ids),
+    )
+
+
+def _check_offsets(offsets: ArrayLike, length: int) -> NDArray[np.int64]:
+    bounds = np.asarray(offsets)
+    if bounds.size == 0:
+        bounds = np.zeros((0, 2), dtype=np.int64)
+    if bounds.ndim != 2 or bounds.shape[1] != 2 or bounds.dtype.kind not in "iu":
+        raise CaptionError(
+            "token offsets are not pairs of whole numbers",
+            found=f"shape {bounds.shape}, {bounds.dtype}",
+            expected="[n, 2] integers, the offset_mapping of one text, without a batch dimension",
+        )
+    bounds = bounds.astype(np.int64)
+    bad = (bounds[:, 0] < 0) | (bounds[:, 0] > bounds[:, 1]) | (bounds[:, 1] > length)
+    if bad.any():
+        token = int(np.flatnonzero(bad)[0])
+        raise CaptionError(
+            "token offsets do not fit the prompt",
+            found=f"{tuple(bounds[token].tolist())} of token {token}",
+            expected=f"0 <= start <= end <= {length}, in code points (not bytes) of this prompt",
+        )
+    return bounds

@@ -1,0 +1,232 @@
+"""The question a model is asked about a caption, by name; the one place that puts a caption into a prompt
+or takes it out of one.
+
+Annotations and score files hold clean captions, or captions inside one of these prompts, to the letter.
+Nothing is guessed: a text that is no known prompt is a caption.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ..errors import CaptionError, SchemaError
+from ..tables.cells import check_data, is_missing, strip_cell
+
+_LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt is `before + caption + after`.
+
+    Attributes:
+        before: ends right before the caption. `video` stands in it where the model's video tokens go.
+        video: the placeholder of the video; empty for a question without one, which a model family wraps in
+            its own chat template.
+        joiner: what the released code puts between the placeholders of the frames; they matter to the
+            tokenizer. None where there is one placeholder for the whole video.
+        origin: where the wording comes from.
+    """
+
+    name: str
+    before: str
+    after: str
+    video: str
+    origin: str
+    joiner: str | None = None
+
+    def wrap(self, caption: str) -> str:
+        """The prompt with this caption, taken literally: quotes, brackets and braces stay as they are."""
+        return f"{self.before}{caption}{self.after}"
+
+    def unwrap(self, text: str) -> str | None:
+        """The caption of which `text` is `wrap`; None if it is not."""
+        if len(text) < len(self.before) + len(self.after):
+            return None
+        if not (text.startswith(self.before) and text.endswith(self.after)):
+            return None
+        return text[len(self.before) : len(text) - len(self.after)]
+
+
+_QUESTION = 'Does this video entail the description: "'
+_EXPLAIN = 'What is the misalignment between this video and the description: "'
+_OWL = (
+    "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the user's questions.\nHuman: <|video|>\nHuman: "
+)
+_VICUNA = (
+    "A chat between a curious {0} and an artificial intelligence assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the {0}'s questions. USER: <video>\n"
+)
+
+PROMPTS = {
+    prompt.name: prompt
+    for prompt in (
+        Prompt(
+            "question", _QUESTION, '"?', "", "the question alone; a family puts it into its chat template"
+        ),
+        Prompt(
+            "mplug-owl",
+            _OWL + _QUESTION,
+            '"?\nAI: ',
+            "<|video|>",
+            "VideoCon's scripts, training and evaluation; the space after `AI:` belongs to it",
+        ),
+        Prompt(
+            "video-llava",
+            "USER: <video>\n" + _QUESTION,
+            '"? ASSISTANT:',
+            "<video>",
+            "SynViTA's paper, with the quotes of its code",
+        ),
+        Prompt(
+            "video-llava-unquoted",
+            "USER: <video>\nDoes this video entail the description: ",
+            "? ASSISTANT:",
+            "<video>",
+            "the same without quotes",
+        ),
+        Prompt(
+            "video-llava-train",
+            _VICUNA.format("user") + _QUESTION,
+            '"? ASSISTANT:',
+            "<video>",
+            "SynViTA's released training code: Vicuna's system sentence with “curious user”",
+            joiner="",
+        ),
+        Prompt(
+            "video-llava-eval",
+            _VICUNA.format("human") + _QUESTION,
+            '"? ASSISTANT:',
+            "<video>",
+            "SynViTA's released evaluation code: “curious human”, frame tokens joined by spaces",
+            joiner=" ",
+        ),
+    )
+}
+# The longest template first: a text in quotes also fits the template without them.
+_MOST_SPECIFIC_FIRST = sorted(PROMPTS.values(), key=lambda prompt: -len(prompt.before + prompt.after))
+
+
+def get_prompt(name: str) -> Prompt:
+    """The prompt of this name.
+
+    Raises:
+        CaptionError: there is none.
+    """
+    if name not in PROMPTS:
+        raise CaptionError(
+            "there is no such prompt", found=repr(name), expected=f"one of {', '.join(PROMPTS)}"
+        )
+    return PROMPTS[name]
+
+
+def explanation_prompt(prompt: Prompt) -> Prompt:
+    """The question of VideoCon's second task (natural-language explanation) in the wording of `prompt`.
+
+    It takes a contrast caption, always in quotes, and is answered by what is wrong with it for the video.
+
+    Raises:
+        CaptionError: a wording of one's own that does not ask the entailment question.
+
+    Example:
+        >>> explanation_prompt(get_prompt("video-llava-unquoted")).wrap("a cat")
+        'USER: <video>\\nWhat is the misalignment between this video and the description: "a cat"? ASSISTANT:'
+    """
+    before, after = _around_question(prompt)
+    return replace(
+        prompt,
+        name=f"{prompt.name}-explanation",
+        before=before + _EXPLAIN,
+        after=f'"?{after}',
+        origin="VideoCon's explanation task",
+    )
+
+
+def description_prompt(prompt: Prompt) -> Prompt:
+    """A request for a caption in the wording of `prompt`; what it takes in place of a caption is the word `video`.
+
+    Raises:
+        CaptionError: as `explanation_prompt`.
+
+    Example:
+        >>> description_prompt(get_prompt("video-llava")).wrap("video")
+        'USER: <video>\\nDescribe this video. ASSISTANT:'
+    """
+    before, after = _around_question(prompt)
+    return replace(
+        prompt,
+        name=f"{prompt.name}-description",
+        before=f"{before}Describe this ",
+        after=f".{after}",
+        origin="plain captioning",
+    )
+
+
+def _around_question(prompt: Prompt) -> tuple[str, str]:
+    """What a prompt says before and after its entailment question."""
+    before, asked, quote = prompt.before.rpartition(_QUESTION.removesuffix('"'))
+    if not asked or not prompt.after.startswith(f"{quote}?"):
+        raise CaptionError(
+            f"the prompt {prompt.name!r} does not say how to ask anything else",
+            found=f"…{prompt.before[-50:]!r}",
+            expected=f"…{_QUESTION!r}",
+        )
+    return before, prompt.after.removeprefix(f"{quote}?")
+
+
+def wrap(caption: str, prompt: str) -> str:
+    """`caption` inside the prompt of this name."""
+    return get_prompt(prompt).wrap(caption)
+
+
+def unwrap(text: str) -> str | None:
+    """The caption inside `text` if `text` is one of PROMPTS with a caption, to the letter; otherwise None."""
+    found = which_prompt(text)
+    return None if found is None else found.unwrap(text)
+
+
+def which_prompt(text: str) -> Prompt | None:
+    """The prompt that `text` is an instance of; of several (quotes or none) the one that says most."""
+    return next((prompt for prompt in _MOST_SPECIFIC_FIRST if prompt.unwrap(text) is not None), None)
+
+
+@lru_cache(maxsize=4096)
+def read_caption(text: str, *, words_for_nothing: bool = True) -> str:
+    """The clean caption of a cell that holds it bare or inside a known prompt.
+
+    A line break and the space around it become one space, and space at both ends goes, as in the dataset's
+    own captions.
+
+    Args:
+        words_for_nothing: `nan`, `NULL`, `none` are an empty cell; an answer may be such a word.
+
+    Raises:
+        CaptionError: empty, the error value of a spreadsheet, or a text that begins as a known prompt and breaks
+            off or asks something else.
+    """
+    inner = unwrap(text)
+    if inner is None:
+        for prompt in _MOST_SPECIFIC_FIRST:
+            # What stands before the video is long enough to be no caption's own words.
+            if prompt.video and text.startswith(prompt.before.partition(prompt.video)[0]):
+                raise CaptionError(
+                    f"a text begins as the prompt {prompt.name!r} and is not it",
+                    found=f"…{text[-60:]!r}",
+                    expected=f"…{prompt.before[-50:]!r}, a caption, and {prompt.after!r}",
+                    fix="The file was cut or changed on the way: fetch or write it again",
+                )
+    caption = text if inner is None else inner
+    caption = (caption if caption.isprintable() else _LINE_BREAKS.sub(" ", caption)).strip()
+    caption = strip_cell(caption)
+    try:
+        check_data(caption, "a caption")
+    except SchemaError as error:
+        raise CaptionError(
+            error.problem, found=error.found, expected=error.expected, fix=error.fix
+        ) from error
+    if "\0" in caption:
+        raise CaptionError("a caption holds a NUL character", found=repr(caption[:60]))
+    if not caption or (words_for_nothing and is_missing(caption)):
+        raise CaptionError("a caption is empty", found=repr(text) if caption else None)
+    return caption

@@ -1,0 +1,1 @@
+"""A built dataset: load it, look into it, find its videos."""

@@ -1,0 +1,193 @@
+"""Open a built dataset, in a folder or on the Hub, and read its columns without reading its videos.
+
+`datasets.load_dataset` copies every video into its cache before the first row can be read; what
+only looks at annotations, scores and weights reads the Parquet columns it needs from here.
+"""
+
+import glob
+import json
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..errors import HubError, SchemaError
+from ..schema import check_table
+from .saved import Saved, find_saved
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class BuiltDataset:
+    """Where a dataset lies and which Parquet files its card gives to each config and split.
+
+    Attributes:
+        name: the folder or repository as the user named it.
+        configs: config -> split -> glob patterns relative to the root, as in the card's YAML.
+        default: the config that `load_dataset(name)` picks.
+    """
+
+    name: str
+    root: str
+    filesystem: Any
+    configs: dict[str, dict[str, list[str]]]
+    default: str
+
+    def config_or_default(self, config: str | None) -> str:
+        """`config` if the dataset has it, the default for None; otherwise an error listing all."""
+        chosen = config or self.default
+        if chosen not in self.configs:
+            raise SchemaError(
+                "no such config", file=self.name, found=chosen, expected=f"one of {sorted(self.configs)}"
+            )
+        return chosen
+
+    def files(self, config: str, split: str) -> list[str]:
+        """The Parquet files of one split, sorted; an error when the card promises files that are absent."""
+        splits = self.configs[config]
+        if split not in splits:
+            raise SchemaError(
+                f"config {config!r} has no such split",
+                file=self.name,
+                found=split,
+                expected=f"one of {sorted(splits)}",
+            )
+        found: list[str] = []
+        for pattern in splits[split]:
+            # Brackets of a folder's name are no pattern.
+            hits = sorted(self.filesystem.glob(posixpath.join(glob.escape(self.root), pattern)))
+            if not hits:
+                raise SchemaError(
+                    "the card names Parquet files that are not there",
+                    file=self.name,
+                    expected=pattern,
+                    fix="Build the dataset again, or fetch it whole",
+                )
+            found += hits
+        return found
+
+    def record(self, config: str) -> dict[str, Any]:
+        """What `build.json` says of a config; {} where there is none, or none that can be read."""
+        try:
+            report = json.loads(self.filesystem.cat_file(posixpath.join(self.root, "build.json")))
+            found = report["configs"][config]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return dict(found) if isinstance(found, dict) else {}
+
+    def read(self, config: str, split: str, columns: Sequence[str]) -> "pa.Table":
+        """`columns` of one split as an Arrow table; nested columns may be named `a.b`."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        tables = []
+        for path in self.files(config, split):
+            with self.filesystem.open(path, "rb") as handle:
+                try:
+                    file = pq.ParquetFile(handle)
+                except pa.ArrowInvalid as error:
+                    raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
+                check_table(file.schema_arrow, file=path)
+                tables.append(file.read(columns=list(columns)).replace_schema_metadata(None))
+        return pa.concat_tables(tables)
+
+
+def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str | None = None) -> BuiltDataset:
+    """Read the card of a built dataset.
+
+    Args:
+        path_or_repo: a folder written by `synvita build`, a Hub dataset repository `owner/name`, or Parquet
+            files that `datasets` wrote of one.
+        revision: tag, branch or commit on the Hub; refused for a folder.
+
+    Raises:
+        SchemaError: no card, or a card without `configs`.
+        HubError: the repository or the revision cannot be read.
+    """
+    folder = Path(path_or_repo)
+    if (saved := find_saved(path_or_repo)) is not None:
+        return _open_saved(path_or_repo, saved)
+    if folder.is_dir():
+        import fsspec
+
+        if revision is not None:
+            raise SchemaError("a local folder has no revisions", file=path_or_repo, found=revision)
+        root, filesystem = str(folder), fsspec.filesystem("file")
+        card = folder / "README.md"
+        if not card.is_file():
+            raise SchemaError(
+                "not a dataset folder", file=path_or_repo, expected="a README.md written by `synvita build`"
+            )
+        text = card.read_text(encoding="utf-8")
+    else:
+        text, root, filesystem = _open_hub(path_or_repo, revision, token)
+    return _parse_card(path_or_repo, text, root, filesystem)
+
+
+def local_config(folder: Path, config: str, splits: Sequence[str]) -> BuiltDataset:
+    """One config of a folder that has no card yet: the layout of `synvita build`, by its file names."""
+    import fsspec
+
+    patterns = {split: [f"{config}/{split}-*.parquet"] for split in splits}
+    return BuiltDataset(str(folder), str(folder), fsspec.filesystem("file"), {config: patterns}, config)
+
+
+def _open_saved(name: str, saved: Saved) -> BuiltDataset:
+    """Parquet files that `datasets` wrote, which have no card."""
+    import fsspec
+
+    if saved.kind != "parquet":
+        raise SchemaError(
+            "a saved dataset that is not Parquet can be loaded and trained on, but not looked at here",
+            file=name,
+            expected="Parquet files, or a folder written by `synvita build`",
+            fix="Save it with to_parquet, or load it with load_triplets",
+        )
+    return BuiltDataset(name, "", fsspec.filesystem("file"), {"default": saved.files}, "default")
+
+
+def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, str, Any]:
+    from huggingface_hub import HfFileSystem
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    root = f"datasets/{repo}" + (f"@{revision}" if revision else "")
+    filesystem = HfFileSystem(token=token)
+    try:
+        return filesystem.read_text(f"{root}/README.md", encoding="utf-8"), root, filesystem
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError, ValueError) as error:
+        raise HubError(
+            f"cannot read the dataset's card ({type(error).__name__})",
+            file=repo if revision is None else f"{repo}@{revision}",
+            found=str(error).splitlines()[0] if str(error) else None,
+            expected="a folder on this machine, or a Hub dataset repository you may read",
+        ) from error
+
+
+def _parse_card(name: str, text: str, root: str, filesystem: Any) -> BuiltDataset:
+    parts = text.split("---\n", 2)
+    try:
+        has_yaml = len(parts) == 3 and not parts[0].strip()
+        metadata: dict[str, Any] = yaml.safe_load(parts[1]) if has_yaml else {}
+        entries = {entry["config_name"]: entry for entry in metadata["configs"]}
+        configs = {
+            config: {
+                files["split"]: [files["path"]] if isinstance(files["path"], str) else list(files["path"])
+                for files in entry["data_files"]
+            }
+            for config, entry in entries.items()
+        }
+        default = next((c for c, entry in entries.items() if entry.get("default")), next(iter(configs)))
+    except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+        raise SchemaError(
+            "the card has no readable list of configs",
+            file=f"{name}/README.md",
+            found=repr(error),
+            expected="YAML with `configs: [{config_name, data_files: [{split, path}]}]`",
+            fix="Build the dataset again with `synvita build`",
+        ) from error
+    return BuiltDataset(name, root, filesystem, configs, default)

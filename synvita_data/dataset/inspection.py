@@ -1,0 +1,276 @@
+"""What is in a built dataset: one line per misalignment, and the paper's Figure 2.
+
+`inspect_dataset` reads columns only, never videos, so that it takes a second whatever the size.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..schema import MISALIGNMENTS
+from .built import BuiltDataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+UNKNOWN = "unknown"
+_COLUMNS = (
+    "caption",
+    "misalignment",
+    "generation.sha256",
+    "vqascores",
+    "weight",
+    "shared.caption",
+)
+
+
+@dataclass(frozen=True)
+class MisalignmentSummary:
+    """Counts and means over the rows of one misalignment (or of all, named `all`).
+
+    Attributes:
+        rows: number of rows. videos: those with a synthetic video. scored: those with VQAScores.
+        scored_here: those with both; the scores of the others are of videos that this dataset does not hold.
+        difference: mean of f̄(V^s,t^s) − f̄(V^s,t^r) over scored rows (Figure 2), in [−1, 1].
+        weight: mean weight over rows that have one. zero_weight: share of those that are 0, in [0, 1].
+        kept: mean share of the caption's non-white characters inside its shared spans, in [0, 1].
+        differences: the values behind `difference`, float64 [scored].
+
+    Means over nothing are NaN.
+    """
+
+    name: str
+    rows: int
+    videos: int
+    scored: int
+    scored_here: int
+    difference: float
+    weight: float
+    zero_weight: float
+    kept: float
+    differences: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Summaries in the order of MISALIGNMENTS (only those present), `unknown`, then `all`."""
+
+    name: str
+    config: str
+    splits: dict[str, int]
+    summaries: tuple[MisalignmentSummary, ...]
+
+    @property
+    def total(self) -> MisalignmentSummary:
+        return self.summaries[-1]
+
+
+def inspect_dataset(
+    dataset: BuiltDataset, config: str | None = None, splits: Sequence[str] | None = None
+) -> Inspection:
+    """Summarise one config (the default for None) over `splits` (all for None).
+
+    Raises:
+        SchemaError: an unknown config or split, or files that are missing or of another schema version.
+    """
+    config = dataset.config_or_default(config)
+    tables = {split: dataset.read(config, split, _COLUMNS) for split in (splits or dataset.configs[config])}
+    rows = [row for table in tables.values() for row in map(_measure, table.to_pylist())]
+    groups: dict[str, list[_Measured]] = {}
+    for row in rows:
+        groups.setdefault(row.misalignment, []).append(row)
+    order = [name for name in (*MISALIGNMENTS, UNKNOWN) if name in groups]
+    return Inspection(
+        name=dataset.name,
+        config=config,
+        splits={split: table.num_rows for split, table in tables.items()},
+        summaries=(*(_summarise(name, groups[name]) for name in order), _summarise("all", rows)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    misalignment: str
+    has_video: bool
+    difference: float
+    weight: float
+    kept: float
+
+
+def _measure(row: dict[str, Any]) -> _Measured:
+    scores = row["vqascores"] or []
+    difference = (
+        float(np.mean([s["neg_caption_score"] for s in scores]))
+        - float(np.mean([s["caption_score"] for s in scores]))
+        if scores
+        else np.nan
+    )
+    caption = row["caption"]
+    visible = sum(not char.isspace() for char in caption)
+    spans = (row["shared"] or {}).get("caption") or []
+    kept = sum(not char.isspace() for start, end in spans for char in caption[start:end])
+    label = row["misalignment"]
+    return _Measured(
+        misalignment=UNKNOWN if label is None or label < 0 else MISALIGNMENTS[label],
+        has_video=bool((row["generation"] or {}).get("sha256")),
+        difference=difference,
+        weight=np.nan if row["weight"] is None else float(row["weight"]),
+        kept=kept / visible if visible else np.nan,
+    )
+
+
+def _summarise(name: str, rows: Sequence[_Measured]) -> MisalignmentSummary:
+    differences = _present([row.difference for row in rows])
+    weights = _present([row.weight for row in rows])
+    return MisalignmentSummary(
+        name=name,
+        rows=len(rows),
+        videos=sum(row.has_video for row in rows),
+        scored=len(differences),
+        scored_here=sum(row.has_video and not np.isnan(row.difference) for row in rows),
+        difference=_mean(differences),
+        weight=_mean(weights),
+        zero_weight=_mean(weights == 0),
+        kept=_mean(_present([row.kept for row in rows])),
+        differences=differences,
+    )
+
+
+def _present(values: Sequence[float]) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    return array[~np.isnan(array)]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+# --- scores of other videos --------------------------------------------------------------------------
+
+# pair id -> of each of its rows the scores (model, with the contrast caption, with the caption) and the video's SHA-256
+ScoresByPair = dict[str, list[tuple[tuple[tuple[str, float, float], ...], str | None]]]
+
+
+def scores_by_pair(dataset: BuiltDataset, config: str) -> ScoresByPair:
+    """The scores of one config, for `shared_scores`.
+
+    Raises:
+        SchemaError: files that are missing or of another schema version.
+    """
+    found: ScoresByPair = {}
+    for split in dataset.configs[config]:
+        for row in dataset.read(config, split, ("pair_id", "generation.sha256", "vqascores")).to_pylist():
+            if row["vqascores"]:
+                scores = sorted(
+                    (s["model"], s["neg_caption_score"], s["caption_score"]) for s in row["vqascores"]
+                )
+                sha256 = (row["generation"] or {}).get("sha256")
+                found.setdefault(row["pair_id"], []).append((tuple(scores), sha256))
+    return found
+
+
+def shared_scores(own: ScoresByPair, theirs: ScoresByPair) -> int:
+    """How many rows have the very scores that another config has for their pair, and not the same video."""
+    return sum(
+        any(
+            scores == others and (sha256 is None or sha256 != digest)
+            for others, digest in theirs.get(pair, ())
+        )
+        for pair, rows in own.items()
+        for scores, sha256 in rows
+    )
+
+
+# --- the figure ------------------------------------------------------------------------------------
+
+_INK, _FILL, _POSITIVE, _NEGATIVE, _FAINT = "#22303c", "#b9cfe4", "#1f4e79", "#c0392b", "#8795a1"
+
+
+def difference_figure(inspection: Inspection) -> "Figure | None":
+    """Distribution of f̄(V^s,t^s) − f̄(V^s,t^r) per misalignment, means marked, negative means in red.
+
+    The paper's Figure 2: one histogram a misalignment on a shared axis, each scaled to its own
+    highest bin. None when no row has scores.
+    """
+    from matplotlib.figure import Figure
+
+    shown = [s for s in inspection.summaries[:-1] if s.scored]
+    if not shown:
+        return None
+    figure = Figure(figsize=(7.2, 1.5 + 0.72 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    reach = min(1.0, float(np.ceil(10 * max(np.abs(s.differences).max() for s in shown)) / 10) or 0.1)
+    rows = max(s.scored for s in shown)
+    edges = np.linspace(-reach, reach, 2 * int(np.clip(np.sqrt(rows), 10, 30)) + 1)
+    for level, summary in enumerate(reversed(shown)):
+        counts, _ = np.histogram(summary.differences, bins=edges)
+        heights = 0.7 * counts / counts.max()
+        axes.stairs(level + heights, edges, baseline=level, fill=True, color=_FILL)
+        axes.stairs(level + heights, edges, baseline=level, color=_FAINT, linewidth=0.8)
+        colour = _NEGATIVE if summary.difference < 0 else _POSITIVE
+        axes.vlines(summary.difference, level, level + 0.88, color=colour, linewidth=2.2)
+        axes.annotate(
+            f"{summary.difference:+.4f}",
+            (summary.difference, level + 0.9),
+            xytext=(4 if summary.difference >= 0 else -4, 0),
+            textcoords="offset points",
+            ha="left" if summary.difference >= 0 else "right",
+            va="top",
+            fontsize=9,
+            fontweight="bold",
+            color=colour,
+        )
+    axes.axvline(0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.set_yticks(
+        range(len(shown)), [f"{s.name}\n{_scored(s)}" for s in reversed(shown)], va="bottom", fontsize=9
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-0.05, len(shown))
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    here = sum(s.scored_here for s in shown) == sum(s.scored for s in shown)
+    axes.set_xlabel(
+        r"$\bar f(V^s, t^s) - \bar f(V^s, t^r)$   (synthetic video: contrast caption minus real caption)"
+        if here
+        else r"$\bar f(V^s, t^s) - \bar f(V^s, t^r)$   (contrast caption minus real caption, "
+        "on the videos that were scored)"
+    )
+    axes.set_title(
+        # Not the dataset's name: equal rows in another folder must give an equal figure.
+        f"config {inspection.config}: mean VQAScore difference",
+        loc="left",
+        fontsize=10,
+        color=_INK,
+    )
+    return figure
+
+
+def _scored(summary: MisalignmentSummary) -> str:
+    """How many rows stand behind a histogram, and whose scores they have."""
+    rows = f"{summary.scored:,} rows"
+    return rows if summary.scored_here == summary.scored else f"{rows},\nvideo of {summary.scored_here:,}"
+
+
+def figure_name(config: str) -> str:
+    """File name of a config's figure, without the suffix."""
+    # A card of the Hub is anybody's: its configs' names must not lead to other folders.
+    return f"vqascore-difference-{re.sub(r'[^A-Za-z0-9_.-]', '_', config)}"
+
+
+def save_figure(figure: "Figure", stem: Path) -> tuple[Path, Path]:
+    """Write `stem.png` (150 dpi) and `stem.svg`; equal input gives equal bytes."""
+    import matplotlib
+
+    from ..files import atomic_path
+
+    png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
+    with matplotlib.rc_context({"svg.hashsalt": "synvita", "svg.fonttype": "none"}):
+        with atomic_path(png) as temporary:
+            figure.savefig(temporary, dpi=150, metadata={"Software": None})
+        with atomic_path(svg) as temporary:
+            figure.savefig(temporary, metadata={"Date": None, "Creator": None})
+    return png, svg

@@ -1,0 +1,338 @@
+"""Load a dataset of triplets, and put the real videos a user has into its rows."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from ..display import get_logger, warn
+from ..errors import HubError, SchemaError
+from ..real_videos.find import RealVideos
+from ..schema import VIDEO_COLUMNS, check_table, features
+from .built import BuiltDataset, open_dataset
+from .saved import find_saved, load_saved
+
+if TYPE_CHECKING:
+    import datasets
+
+logger = get_logger(__name__)
+
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class RealCoverage:
+    """How many rows have a real video that can be read.
+
+    Attributes:
+        found, total: rows with `real_available`, and all rows.
+        by_source: source -> (found, total).
+    """
+
+    found: int
+    total: int
+    by_source: dict[str, tuple[int, int]]
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {k:,} of {n:,}" for name, (k, n) in self.by_source.items())
+        return f"{self.found:,} of {self.total:,} rows have their real video" + (
+            f" ({parts})" if parts else ""
+        )
+
+
+@overload
+def load_triplets(
+    path_or_repo: str | Path,
+    config: str | None = None,
+    revision: str | None = None,
+    split: None = None,
+    *,
+    real_root: str | Path | None = None,
+    mapping: str | Path | Mapping[str, str] | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> "datasets.DatasetDict": ...
+
+
+@overload
+def load_triplets(
+    path_or_repo: str | Path,
+    config: str | None = None,
+    revision: str | None = None,
+    *,
+    split: str,
+    real_root: str | Path | None = None,
+    mapping: str | Path | Mapping[str, str] | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> "datasets.Dataset": ...
+
+
+@overload
+def load_triplets(
+    path_or_repo: str | Path,
+    config: str | None,
+    revision: str | None,
+    split: str,
+    *,
+    real_root: str | Path | None = None,
+    mapping: str | Path | Mapping[str, str] | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> "datasets.Dataset": ...
+
+
+def load_triplets(
+    path_or_repo: str | Path,
+    config: str | None = None,
+    revision: str | None = None,
+    split: str | None = None,
+    *,
+    real_root: str | Path | None = None,
+    mapping: str | Path | Mapping[str, str] | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> "datasets.Dataset | datasets.DatasetDict":
+    """A dataset of triplets, as `datasets.load_dataset` gives it, with the real videos that are here.
+
+    Args:
+        path_or_repo: a folder written by `synvita build`, a Hub dataset repository `owner/name`, or what
+            `datasets` saved of one: a folder of `save_to_disk`, a file of `to_parquet` or `to_json`, a
+            repository of `push_to_hub`. A folder wins over a repository of its name, with a warning.
+        config: one generator's config; None for the default.
+        revision: tag, branch or commit on the Hub.
+        split: as for `load_dataset` (`"train"`, `"train[:100]"`, `"train+test"`); None for all splits.
+        real_root: folder that holds real videos; see `real_videos.RealVideos` for how they are found.
+        mapping: videos under `real_root` whose names say nothing; see `video_mapping.read_mapping`.
+        token: access token for a private repository.
+        cache_dir: where `datasets` keeps its Arrow files.
+
+    Returns:
+        A `Dataset`, or a `DatasetDict` when `split` is None, with the columns of `schema.features()`.
+
+        With `real_root`, real videos are found when rows are read: in a row whose video is here,
+        `real_video` is `{"bytes": None, "path": LocalVideo}` and `real_available` is true. `start` and
+        `end` are then the seconds to decode *in that file*: None for a clip that is cut already, those of
+        the row for a whole source video. Other rows are as they were published. `real_coverage` counts.
+
+        The table under the rows stays as published: `push_to_hub`, `save_to_disk`, `to_parquet` and the
+        like write neither bytes nor paths of real videos. `filter`, `map`, `select`, `shuffle`,
+        `train_test_split`, pickling, and concatenation with datasets of the same root keep finding them;
+        another format (`with_format("torch")`, `with_transform`) shows the published table.
+
+    Raises:
+        SchemaError: no such folder, config or split (the message lists those there are), a folder
+            without a card, another schema version, or files that the card does not describe.
+        HubError: the repository or revision cannot be read.
+        SourceError, UnsafePathError: `real_root` or `mapping` cannot be used.
+    """
+    if mapping is not None and real_root is None:
+        raise SchemaError("a mapping needs the folder that its paths are in", fix="Give real_root too")
+    videos = None if real_root is None else RealVideos(real_root, mapping)
+    name = _folder_or_repo(path_or_repo)
+    saved = find_saved(name)
+    if saved is not None:
+        loaded = load_saved(saved, config, split, revision, cache_dir)
+    else:
+        built = _describe(name, revision, token)
+        if built is not None:
+            config = built.config_or_default(config)
+            _check_splits(built, config, split)
+        loaded = _load(name, config, split, revision, token, cache_dir)
+    loaded = _each(loaded, lambda part: _checked(part, name))
+    if videos is None:
+        return loaded
+
+    from .local_videos import with_local_videos
+
+    loaded = _each(loaded, lambda part: with_local_videos(part, videos))
+    coverage = real_coverage(loaded)
+    level = logging.INFO if coverage.found == coverage.total else logging.WARNING
+    logger.log(level, "%s under %s", coverage, videos.root)
+    if videos.problems:
+        logger.warning("%d real videos were refused, first: %s", len(videos.problems), videos.problems[0])
+    if videos.doubts:
+        logger.warning(
+            "%d real videos are not as long as their names say, first: %s",
+            len(videos.doubts),
+            videos.doubts[0],
+        )
+    return loaded
+
+
+def real_coverage(dataset: "datasets.Dataset | datasets.DatasetDict") -> RealCoverage:
+    """Count the rows whose `real_available` is true, over all splits of a `DatasetDict`."""
+    from .local_videos import real_parts
+
+    counts: dict[str, list[int]] = {}
+    for part in dataset.values() if isinstance(dataset, Mapping) else [dataset]:
+        found = real_parts(part)
+        plain = part.select_columns(["source", "real_available"]).with_format("arrow")
+        sources: list[str] = []
+        published: list[bool | None] = []
+        for batch in plain.iter(1000):
+            sources += batch.column("source").to_pylist()
+            published += batch.column("real_available").to_pylist()
+        available = published if found is None else [each.available for each in found]
+        for source, there in zip(sources, available, strict=True):
+            count = counts.setdefault(source, [0, 0])
+            count[0] += there is True
+            count[1] += 1
+    by_source = {source: (k, n) for source, (k, n) in sorted(counts.items())}
+    return RealCoverage(
+        sum(k for k, _ in by_source.values()), sum(n for _, n in by_source.values()), by_source
+    )
+
+
+def config_there(path_or_repo: str, config: str | None, revision: str | None = None) -> str | None:
+    """`config`; None, with a warning, for what `datasets` saved, which has one subset and no names for it.
+
+    For who has the name of a config from elsewhere, as recipes do.
+    """
+    name = _folder_or_repo(path_or_repo)
+    if config is None:
+        return None
+    if find_saved(name) is None:
+        built = _describe(name, revision, None)
+        if built is None or config in built.configs or list(built.configs) != ["default"]:
+            return config
+    elif config == "default":
+        return None
+    logger.warning("%s was saved by datasets and has no configs: all of it is taken for %r", name, config)
+    return None
+
+
+def _folder_or_repo(path_or_repo: str | Path) -> str:
+    """The name for `load_dataset`: an existing folder or file, or else the id of a repository."""
+    text = str(path_or_repo)
+    folder = Path(text).expanduser()
+    if folder.is_file():
+        return str(folder)
+    if folder.is_dir():
+        if isinstance(path_or_repo, str) and _REPO_ID.fullmatch(text):
+            warn(
+                f"{text!r} is a folder here, and hides a Hub repository of that name; write ./{text} to "
+                "mean the folder, or move to another folder to load from the Hub",
+                stacklevel=3,
+            )
+        return str(folder)
+    if isinstance(path_or_repo, Path) or not _REPO_ID.fullmatch(text):
+        raise SchemaError(
+            "no such dataset folder",
+            file=text,
+            expected="a folder written by `synvita build`, or a Hub repository owner/name",
+        )
+    return text
+
+
+def _describe(name: str, revision: str | None, token: str | None) -> BuiltDataset | None:
+    """What the card promises, checked against the first file; None when the Hub may not be asked."""
+    from huggingface_hub import constants
+
+    local = Path(name).is_dir()
+    if not local:
+        if constants.is_offline_mode():
+            return None  # `datasets` may still have it in its cache
+        from ..hub.repo import HubRepo
+
+        HubRepo(name, token=token).resolve(revision or "main")
+    built = open_dataset(name, revision=revision, token=token)
+    return built
+
+
+def _check_splits(built: BuiltDataset, config: str, split: str | None) -> None:
+    """Known split names, and Parquet files of a schema version that this code reads."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = list(built.configs[config]) if split is None else re.findall(r"(?:^|\+)\s*(\w+)", split)
+    for name in names:
+        path = built.files(config, name)[0]
+        with built.filesystem.open(path, "rb") as handle:
+            try:
+                schema = pq.read_schema(handle)
+            except pa.ArrowInvalid as error:
+                raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
+        check_table(schema, file=path)
+
+
+def _load(
+    name: str,
+    config: str | None,
+    split: str | None,
+    revision: str | None,
+    token: str | None,
+    cache_dir: str | Path | None,
+) -> Any:
+    import datasets
+
+    cache = None if cache_dir is None else str(cache_dir)
+    try:
+        loaded = datasets.load_dataset(
+            name, config, split=split, revision=revision, token=token, cache_dir=cache
+        )
+    except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
+        kind = SchemaError if Path(name).is_dir() else HubError
+        damaged = kind is SchemaError and isinstance(error, datasets.exceptions.DatasetsError)
+        raise kind(
+            f"the dataset cannot be loaded ({type(error).__name__})",
+            file=name if revision is None else f"{name}@{revision}",
+            found=str(error),
+            fix="Build the dataset again, or fetch it whole" if damaged else None,
+        ) from error
+    return loaded
+
+
+def _each(loaded: Any, change: Callable[[Any], Any]) -> Any:
+    """A dataset, or each split of a `DatasetDict`, changed."""
+    import datasets
+
+    if isinstance(loaded, datasets.DatasetDict):
+        return datasets.DatasetDict({part: change(loaded[part]) for part in loaded})
+    return change(loaded)
+
+
+def _checked(part: "datasets.Dataset", name: str) -> "datasets.Dataset":
+    """One split with the columns of triplets, and nothing in its table that `datasets` would take for a file here."""
+    from .local_videos import plain_references
+
+    for column in VIDEO_COLUMNS:
+        if column not in part.features:
+            part = part.add_column(column, [None] * len(part), feature=features()[column])
+    if missing := [column for column in features() if column not in part.features]:
+        raise SchemaError(
+            "the dataset lacks columns of a table of triplets",
+            file=name,
+            found=f"columns {part.column_names}",
+            expected=f"also {missing}",
+        )
+    return plain_references(_published_types(part, name))
+
+
+def _published_types(part: "datasets.Dataset", name: str) -> "datasets.Dataset":
+    """The published types where rows went through Python: a column or a field of nothing but None has lost its own."""
+    import datasets
+    import pyarrow as pa
+
+    schema, target = part.data.schema, part.features.copy()
+    for column, feature in features().items():
+        if isinstance(feature, datasets.Video):
+            found = schema.field(column).type
+            if found != feature.pa_type and not pa.types.is_null(found):
+                target[column] = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+        elif part.features[column] != feature:
+            target[column] = feature
+    if target == part.features:
+        return part
+    try:
+        return part.cast(target)
+    except (datasets.exceptions.DatasetsError, TypeError, ValueError) as error:
+        changed = [column for column in target if target[column] != part.features[column]]
+        raise SchemaError(
+            "columns of the dataset have other types than published, and cannot be read as those",
+            file=name,
+            found={column: str(part.features[column]) for column in changed},
+            expected={column: str(target[column]) for column in changed},
+        ) from error

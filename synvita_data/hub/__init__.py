@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: repositories, cards, and what must not be published."""

@@ -1,0 +1,59 @@
+"""Long jobs: a store of results that any number of workers share, and the engines that run them.
+
+A job says which keys it needs and opens workers; the engine has them done by this process, local processes or Ray:
+
+    report = run_job(job, workers=8, on_progress=progress.follow)
+    print(*report.lines(), sep="\\n")
+
+Below it is the store. A worker asks for keys, claims one at a time, and commits the result:
+
+    store = Store(out / ".work" / "vqascore")
+    for claim in store.claims(keys):  # yields only what is neither done nor held by a live worker
+        with claim:
+            path = claim.path("video.mp4")  # a temporary place on the same file system
+            ...  # write the file
+            claim.commit({"frames": 49})  # files first, then the record: the record is the proof
+
+Any number of threads, processes and machines may run this loop on one folder, be killed at any moment,
+and be started again in other numbers. `docs/store.md` states what is promised and why it holds.
+
+Standard library only: a scan of 100,000 keys comes before any heavy import; Ray is imported for engine="ray".
+"""
+
+from .claim import Claim
+from .failures import is_worker_fault, no_room, settling
+from .job import CheckedJob, Job, Worker
+from .names import work_key
+from .records import Artefact, Failure, Record
+from .report import Death, JobReport, Standing
+from .run import Engine, results, run_job
+from .scan import CLAIMED, DONE, PENDING, QUARANTINED, Scan
+from .shard import Shard
+from .store import Store
+
+__all__ = [
+    "CLAIMED",
+    "DONE",
+    "PENDING",
+    "QUARANTINED",
+    "Artefact",
+    "CheckedJob",
+    "Claim",
+    "Death",
+    "Engine",
+    "Failure",
+    "Job",
+    "JobReport",
+    "Record",
+    "Scan",
+    "Shard",
+    "Standing",
+    "Store",
+    "Worker",
+    "is_worker_fault",
+    "no_room",
+    "results",
+    "run_job",
+    "settling",
+    "work_key",
+]

@@ -1,0 +1,102 @@
+"""Whose fault an error is: the key's, the worker's, or the disk's."""
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import EngineError, StoreError, SynvitaError
+from .claim import Claim
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+@contextmanager
+def settling(claim: Claim) -> Iterator[Claim]:
+    """The usual way for a worker to settle a claim: the body commits, what is wrong with the key is quarantined.
+
+        for claim, need in held:
+            with settling(claim):
+                make_video(need, claim.path("video.mp4"))
+                claim.commit({"frames": 49})
+
+    Any `Exception` but the faults of worker and disk (see `is_worker_fault`, `no_room`) quarantines the key with
+    its reason and does not leave the `with`. Those faults leave it, and the key goes back.
+    """
+    with claim:
+        try:
+            yield claim
+        except Exception as error:
+            if is_worker_fault(error) or no_room(error) or claim.outcome != "open":
+                raise
+            claim.quarantine(error)
+
+
+def no_room(error: BaseException) -> OSError | None:
+    """The error of the operating system behind `error` that says that nothing can be written.
+
+    No room, a quota, a limit on file sizes, a read-only file system; None for any other error. What it was
+    raised from counts, as for the `StoreError` of a failed commit.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+            return cause
+    return None
+
+
+def is_worker_fault(error: BaseException) -> bool:
+    """Whether `error` says that the worker itself is broken: no memory, a lost accelerator.
+
+    The next key would fail too, or this one might pass in a fresh worker; so it must not be quarantined at once.
+    """
+    torch = sys.modules.get("torch")
+    kinds: list[type[BaseException]] = [MemoryError]
+    for name in ("OutOfMemoryError", "AcceleratorError"):
+        kind = getattr(torch, name, None)
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            kinds.append(kind)
+    return any(
+        isinstance(cause, tuple(kinds))
+        or (isinstance(cause, RuntimeError) and str(cause).startswith(("CUDA error", "NCCL error")))
+        for cause in _causes(error)
+    )
+
+
+def disk_error(error: BaseException, cause: OSError, root: Path) -> SynvitaError:
+    """`error` if it already names the file, else a `StoreError` that does."""
+    if isinstance(error, SynvitaError) and error.file is not None:
+        return error
+    return StoreError(
+        f"nothing can be written: {cause.strerror or cause}",
+        file=cause.filename2 or cause.filename or root,
+        fix="Free space or mend the file system, and run again; nothing that was done is lost",
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """Class, text and place of an error, for reports."""
+    text = " ".join(str(error).split()) or "no message"
+    place = ""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is not None and not isinstance(error, SynvitaError):
+        code = trace.tb_frame.f_code
+        place = f" ({Path(code.co_filename).name}, line {trace.tb_lineno}, in {code.co_name})"
+    return f"{type(error).__name__}: {text[:500]}{place}"
+
+
+def as_engine_error(error: BaseException, problem: str) -> SynvitaError:
+    """A `SynvitaError` as it is; any other as an `EngineError` that quotes it."""
+    if isinstance(error, SynvitaError):
+        return error
+    return EngineError(f"{problem}: {one_line(error)}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,0 +1,295 @@
+"""`Store`: one folder that says what is done, claimed, failed and still to do."""
+# ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH110
+# Plain strings and system calls: claiming is a hot path.
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import StoreError
+from .claim import Claim, explained
+from .clean import clean
+from .lease import Identity, Liveness, Owner
+from .names import CLAIM, FAILED, digest_of
+from .records import Failure, Record, load, parse, read_failure, verify
+from .scan import Check, Scan, damage, every, remove_results, scan, token_in
+
+Sync = Literal["never", "artefacts", "always"]
+
+
+class Store:
+    """The results of one kind of work under one folder, shared by any number of workers.
+
+    Nothing is created before the first claim. Two kinds of work take two folders (`ROOT/generate`,
+    `ROOT/vqascore`). Threads may share a store; a forked child has its own identity in it; a store that is
+    sent to another process (multiprocessing, Ray) arrives as a new store on the same folder.
+
+    Args:
+        root: the folder; on a POSIX file system with atomic rename (local disks, NFS, Lustre, GPFS, CephFS;
+            not an object store mounted as a folder).
+        stale_after: seconds without a heartbeat after which another worker may take a claim over; at
+            least 0.1. A worker of this machine whose process is gone is taken over at once.
+        owner: a label for this worker in names of claims, for people; the host's name by default.
+        sync: what is flushed to the disk before a commit returns. A killed process never loses a commit,
+            whatever this says; it matters when the machine itself stops. "artefacts" (default): results
+            with files are flushed, JSON-only records are not (thousands a second; a lost one is seen by
+            `scan` and done again). "always": those too. "never": nothing.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        stale_after: float = 120.0,
+        owner: str | None = None,
+        *,
+        sync: Sync = "artefacts",
+    ) -> None:
+        if not 0.1 <= stale_after <= 1e7:
+            raise StoreError("stale_after is out of range", found=stale_after, expected="0.1 to 1e7 seconds")
+        if sync not in ("never", "artefacts", "always"):
+            raise StoreError("unknown sync", found=sync, expected="'never', 'artefacts' or 'always'")
+        self._root = os.path.abspath(root)  # a worker may change its folder
+        self.root = Path(self._root)
+        self.stale_after = float(stale_after)
+        self.sync: Sync = sync
+        self._owner = Owner(self._root, owner, self.stale_after)
+        self._judge = Liveness(self._root, self.stale_after, self._owner.name)
+
+    # Work
+
+    def claim(self, key: str) -> Claim | None:
+        """The right to do `key`; None when it is done, in quarantine, or held by a live worker.
+
+        A key whose result is damaged (a file deleted, shortened; an unreadable record) is claimed anew.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        digest = digest_of(key)
+        with explained(f"cannot claim key {key!r}"):
+            if self._look(digest) == "settled":
+                return None
+            taken = self._acquire(digest)
+            if taken is None:
+                return None
+            token, from_the_gone = taken
+            # Another worker may have finished between the look and the claim. This look is the one that
+            # counts: no live worker can finish the key from here on, and on NFS the claim has made this
+            # machine forget what it thought it knew of the folder.
+            seen = self._look(digest)
+            if seen == "settled":
+                self._owner.give_back(token)
+                return None
+            return Claim(self, key, digest, token, replaces=seen == "damaged" or from_the_gone)
+
+    def claims(self, keys: Iterable[str]) -> Iterator[Claim]:
+        """Claim the pending ones of `keys` one after the other; a worker's main loop.
+
+        Each key comes at most once. Passes over the keys are repeated until one yields nothing, so that
+        what another worker gave up meanwhile is taken too; what live workers hold at the end is left to
+        them.
+        """
+        keys = list(keys)
+        given: set[str] = set()
+        while True:
+            before = len(given)
+            for key in self.pending(keys):
+                if key not in given and (claim := self.claim(key)) is not None:
+                    given.add(key)
+                    yield claim
+            if len(given) == before:
+                return
+
+    # Looking
+
+    def scan(self, keys: Iterable[str], check: Check = "sizes") -> Scan:
+        """The state of each of `keys`; creates nothing but a clock file, and that only beside claims.
+
+        Args:
+            keys: any number; 100,000 take about a second.
+            check: how a result proves itself. "names": record and files are there. "sizes": the files
+                also have the right sizes (one `stat` each). "contents": the files also have the right
+                SHA-256 (reads them all).
+        """
+        return scan(self._root, keys, check, Liveness(self._root, self.stale_after, self._owner.name))
+
+    def pending(self, keys: Iterable[str]) -> list[str]:
+        """The keys that are neither done, nor in quarantine, nor held by a live worker."""
+        return self.scan(keys).pending
+
+    def validate(self, key: str, deep: bool = False) -> Record:
+        """The record of `key` if its files have the right sizes (and, if `deep`, the right SHA-256).
+
+        Raises:
+            StoreError: no result, or what is wrong with it: file, found, expected.
+        """
+        digest = digest_of(key)
+        loaded = load(self._root, digest)
+        if loaded is None:
+            raise StoreError(f"key {key!r} has no result", file=f"{self._root}/{digest[:2]}/{digest}.*")
+        return verify(parse(*loaded), deep=deep)
+
+    def record(self, key: str) -> Record | None:
+        """The result of `key`, None if there is none or it is damaged (`validate` says how)."""
+        try:
+            return self.validate(key)
+        except StoreError:
+            return None
+
+    def records(self, keys: Iterable[str] | None = None) -> Iterator[Record]:
+        """Results in the order of `keys` (without: all, in the order of digests); what is not done is left out."""
+        if keys is not None:
+            for key in keys:
+                if (record := self.record(key)) is not None:
+                    yield record
+            return
+        for digest, found in every(self._root):
+            if found.records and (loaded := load(self._root, digest)) is not None:
+                with contextlib.suppress(StoreError):
+                    yield verify(parse(*loaded))
+
+    def failure(self, key: str) -> Failure | None:
+        """Why `key` is in quarantine, None if it is not."""
+        digest = digest_of(key)
+        try:
+            return read_failure(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
+        except FileNotFoundError:
+            return None
+
+    def quarantined(self) -> Iterator[Failure]:
+        """Every key in quarantine with its reason, in the order of digests."""
+        for digest, found in every(self._root):
+            if found.failed and not (found.records and damage(self._root, digest, deep=False) is None):
+                with contextlib.suppress(FileNotFoundError):  # retried meanwhile
+                    yield read_failure(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
+
+    # Mending
+
+    def retry_failed(self, keys: Iterable[str] | None = None) -> int:
+        """Take `keys` (without: every key) out of quarantine, so that they are pending; how many there were."""
+        digests: Iterable[str]
+        if keys is None:
+            digests = (digest for digest, found in every(self._root) if found.failed)
+        else:
+            digests = map(digest_of, keys)
+        count = 0
+        for digest in digests:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
+                count += 1
+        return count
+
+    def discard(self, key: str) -> bool:
+        """Remove the result of `key`, so that it is pending; False when a live worker holds the key.
+
+        For a result that whoever looked into it found to be no good. The record goes first, so that no
+        reader ever sees a part of the result as done.
+        """
+        digest = digest_of(key)
+        with explained(f"cannot discard the result of key {key!r}"):
+            taken = self._acquire(digest)
+            if taken is None:
+                return False
+            try:
+                remove_results(self._root, digest, set())
+            finally:
+                self._owner.give_back(taken[0])
+        return True
+
+    def clean_temporary(self) -> int:
+        """Remove what the dead left: their claims and temporary files, and files of no result.
+
+        What live workers hold is left alone, so it may run beside them. Returns how many things went.
+        """
+        with explained("cannot clean"):
+            return clean(self._owner, self.stale_after, self._acquire)
+
+    def close(self) -> None:
+        """Release all open claims and stop the heartbeat; the store can be used again."""
+        self._owner.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:  # to another process: the same folder, an identity of its own
+        return _reopen, (self._root, self.stale_after, self._owner.label, self.sync)
+
+    def __repr__(self) -> str:
+        return f"Store({self._root!r})"
+
+    def _look(self, digest: str) -> Literal["free", "damaged", "settled"]:
+        loaded = load(self._root, digest)
+        if loaded is not None:
+            with contextlib.suppress(StoreError):
+                verify(parse(*loaded))
+                return "settled"
+        if os.path.exists(f"{self._root}/{digest[:2]}/{digest}.{FAILED}"):
+            return "settled"
+        return "free" if loaded is None else "damaged"
+
+    def _acquire(self, digest: str) -> tuple[str, bool] | None:
+        """Path of a new token in the digest's claim, None when a live worker holds it.
+
+        The second value says that the claim was taken from a process that is certainly gone, which may
+        have left files of a commit it did not finish.
+
+        A claim is a folder with one token in it, and changes hands by renames that fail for all but one:
+
+        - free: a folder with the token inside, made aside, is renamed to the claim's name, which succeeds
+          only where there is none (or an empty one, just being released);
+        - held by the dead: *their token* is renamed to ours. Its name is unique for ever, so this
+          compares and swaps in one step: whoever comes second, or judged a claim that changed since,
+          finds no such file.
+        """
+        owner = self._owner
+        owner.start()
+        name = f"{owner.name}.{next(owner.numbers)}"
+        claim = f"{self._root}/{digest[:2]}/{digest}.{CLAIM}"
+        token = f"{claim}/{name}"
+        owner.held.add(token)  # before it is: whatever ends this process in good order gives it back
+        for _ in range(1000):  # each turn but the last, somebody else got on
+            slot = None
+            holder = token_in(claim)
+            try:
+                if holder is None:
+                    slot = owner.take_slot(name)
+                    os.rename(slot, claim)
+                elif self._liveness().is_dead(holder, f"{claim}/{holder}"):
+                    os.rename(f"{claim}/{holder}", token)
+                    os.utime(token)
+                else:
+                    owner.held.discard(token)
+                    return None
+            except FileNotFoundError:  # the first key of this folder, or another was quicker: look again
+                if slot is not None:
+                    owner.keep_slot(slot, name)
+                os.makedirs(f"{self._root}/{digest[:2]}", exist_ok=True)
+                os.makedirs(owner.folder, exist_ok=True)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    owner.held.discard(token)
+                    raise
+                if slot is not None:  # another was quicker
+                    owner.keep_slot(slot, name)
+            else:
+                before = None if holder is None else Identity.parse(holder)
+                return token, before is not None and before.process_is_gone()
+        owner.held.discard(token)
+        raise StoreError("a claim can be neither read nor taken", file=claim, fix="Remove what lies in it")
+
+    def _liveness(self) -> Liveness:
+        """A judge of the last fifth of a second: many held keys in a row ask after few owners."""
+        if time.monotonic() - self._judge.made > 0.2:
+            self._judge = Liveness(self._root, self.stale_after, self._owner.name)
+        return self._judge
+
+
+def _reopen(root: str, stale_after: float, owner: str | None, sync: Sync) -> Store:
+    return Store(root, stale_after, owner, sync=sync)

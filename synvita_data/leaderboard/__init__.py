@@ -1,0 +1,1 @@
+"""Results of several models beside the published ones."""

@@ -1,0 +1,409 @@
+"""The data behind the leaderboard: result files and the paper's Table 3 in, rows of cells out.
+
+`docs/leaderboard.md` states the rule by which cells are compared; `standings` is that rule.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import __version__
+from ..errors import SchemaError, SourceError, SynvitaError
+from ..evaluation.results import Result, read_result
+from ..schema import SCHEMA_VERSION
+from ..tasks import TASKS, Task
+from ..tasks.published import MODELS, SOURCE
+
+Kind = Literal["published", "ours"]
+# best: told apart from all others. shared: not told apart from the highest, or the highest itself then.
+# highest: the highest, but without an interval, so that nothing says how far it is ahead.
+Standing = Literal["best", "shared", "highest"]
+_ESTIMATE = ("value", "low", "high", "worst_ties", "best_ties")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One number of the table, in percent.
+
+    Attributes:
+        value, low, high, worst_ties, best_ties: the estimate of the main score; None where unknown.
+        k, n: units scored and units of the task (texts, pairs, questions); None for published numbers.
+        digits: decimals to show: as printed for published numbers, otherwise 2.
+        official: every text was scored, on the annotations the paper used; True for published numbers.
+        partial: some texts were not scored.
+        why_not_official: one sentence each.
+        annotations: revision of the annotations. revision: of the model (for a score file, of the file).
+        standing: filled in by `make_leaderboard`; None for a cell behind the best or one that is not compared.
+        details: model, frames policy, metrics with breakdown and versions, as the result file has them.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    worst_ties: float | None = None
+    best_ties: float | None = None
+    k: int | None = None
+    n: int | None = None
+    digits: int = 2
+    official: bool
+    partial: bool = False
+    why_not_official: tuple[str, ...] = ()
+    annotations: str | None = None
+    revision: str | None = None
+    standing: Standing | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_interval(self) -> bool:
+        return self.low is not None and self.high is not None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """From `low` to `high`, in which `value` lies; a point where no interval is known, NaN without a value."""
+        value = math.nan if self.value is None else self.value
+        if self.low is None or self.high is None:
+            return value, value
+        return min(self.low, value), max(self.high, value)
+
+    @property
+    def depends_on_ties(self) -> bool:
+        """The order of tied scores could move the number by more than the last digit shown."""
+        return (
+            self.worst_ties is not None
+            and self.best_ties is not None
+            and self.best_ties - self.worst_ties > 0.005
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A benchmark. `annotations`: the distinct revisions that our results were made on, sorted. `compared`:
+    False where official results are of different ones, which leaves every cell without a standing."""
+
+    task: str
+    title: str
+    metric: str
+    annotations: tuple[str, ...]
+    compared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A model.
+
+    Attributes:
+        model: its name. label: the name as shown, with a short revision where the model has several rows.
+        kind: `published` (the paper's Table 3) or `ours` (a result file).
+        reproduced: marked * in the paper.
+        revision: of the model; None for published rows and for score files, which have one each.
+        score_files: the scores came from files, not from running the model.
+        cells: by task; a task without a number is not there.
+    """
+
+    model: str
+    label: str
+    kind: Kind
+    reproduced: bool
+    revision: str | None
+    score_files: bool
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Rows: the paper's in its order, then ours by label. `notes`: what a reader must know, a sentence each.
+    `problems`: result files that could not be used."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form; `docs/leaderboard.md` describes it."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "synvita_data": __version__,
+            "unit": "percent",
+            "published_source": SOURCE,
+            "columns": [asdict(column) for column in self.columns],
+            "rows": [asdict(row) for row in self.rows],
+            "notes": list(self.notes),
+            "problems": list(self.problems),
+        }
+
+
+def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | None = None) -> list[Result]:
+    """Read every `RESULTS/<model>/<task>.json`, by path; names that begin with a dot are passed over.
+
+    Args:
+        folder: RESULTS, as `synvita evaluate --out` writes it.
+        on_broken: called with the error of each file that cannot be used, which is then left out.
+
+    Raises:
+        SourceError: no such folder, or no usable result in it.
+        SchemaError: a file that cannot be used, and `on_broken` is None.
+    """
+    if not folder.is_dir():
+        raise SourceError("no such folder of results", file=folder, fix="Make one with synvita evaluate")
+    results: list[Result] = []
+    broken: list[SynvitaError] = []
+    paths = (path for path in folder.glob("*/*.json") if not path.name.startswith("."))
+    for path in sorted(path for path in paths if not path.parent.name.startswith(".")):
+        try:
+            result = read_result(path)
+            make_cell(result, file=path)
+        except SynvitaError as error:
+            if on_broken is None:
+                raise
+            on_broken(error)
+            broken.append(error)
+        else:
+            results.append(result)
+    if not results:
+        loose = any(folder.glob("*.json"))
+        raise SourceError(
+            "no usable result in this folder",
+            file=folder,
+            found=f"{len(broken):,} unusable: {broken[0]}" if broken else None,
+            expected="RESULTS/<model>/<task>.json, as synvita evaluate writes them",
+            fix="Give the folder above, which holds one folder a model" if loose and not broken else None,
+        )
+    return results
+
+
+def make_leaderboard(
+    results: Iterable[Result], *, published: bool = True, problems: Iterable[SynvitaError] = ()
+) -> Leaderboard:
+    """The table; it does not depend on the order of `results`.
+
+    Args:
+        results: of any models and tasks. A model has a row for each of its revisions; the revision of a
+            score file is the file's, so score files under one name share a row. A task's second result
+            of one model and revision gets a row of its own, and equal results count once.
+        published: with the paper's rows.
+        problems: what `read_results` could not use, to be reported with the table.
+
+    Raises:
+        SchemaError: a result whose fields contradict each other or are not what the schema says.
+    """
+    notes: list[str] = []
+    ours = _our_rows(results, notes)
+    rows = [*(_published_rows() if published else ()), *ours]
+    columns = tuple(_column(task, ours, notes) for task in TASKS.values())
+    for column in columns:
+        if not column.compared:
+            continue
+        found = standings([row.cells.get(column.task) for row in rows])
+        for place, standing in enumerate(found):
+            if standing is not None:
+                cells = dict(rows[place].cells)
+                cells[column.task] = replace(cells[column.task], standing=standing)
+                rows[place] = replace(rows[place], cells=cells)
+    for row in ours:
+        for task, cell in row.cells.items():
+            if not cell.official:
+                reasons = printable("; ".join(cell.why_not_official) or "its file does not say why")
+                notes.append(f"{row.label}, {TASKS[task].column}: not official: {reasons}")
+    left_out = tuple(printable(str(problem)) for problem in problems)
+    return Leaderboard(columns, tuple(rows), tuple(notes), left_out)
+
+
+def standings(cells: Sequence[Cell | None]) -> list[Standing | None]:
+    """Who may be called best in a column, aligned with `cells`.
+
+    Compared are official cells with a value. A cell reaches from `low` to `high`; one without an interval
+    (a published number) is a point. The highest value is on top, and every cell whose reach meets that of the
+    top one is not told apart from it: all these share the place. Alone, the top is `best` if it has an
+    interval, `highest` otherwise. Two published numbers are compared as printed. With fewer than two cells
+    there is nothing to compare.
+    """
+    found: list[Standing | None] = [None] * len(cells)
+    compared = {
+        place: cell
+        for place, cell in enumerate(cells)
+        if cell is not None and cell.official and cell.value is not None
+    }
+    if len(compared) < 2:
+        return found
+    # Of equal values the one that reaches down the furthest, whatever their order.
+    top = max(compared, key=lambda place: (compared[place].value, -compared[place].reach[0]))
+    together = [place for place, cell in compared.items() if cell.reach[1] >= compared[top].reach[0]]
+    for place in together:
+        found[place] = "shared"
+    if together == [top]:
+        found[top] = "best" if compared[top].has_interval else "highest"
+    return found
+
+
+def make_cell(result: Result, *, file: Path | None = None) -> Cell:
+    """The number of a result file, checked: a file may have been edited or made elsewhere.
+
+    Raises:
+        SchemaError: a field is missing or of another type, out of range, or contradicts another.
+    """
+    record = result.record
+    try:
+        json.dumps(record, allow_nan=False)
+        score, model = record["main_score"], record["model"]
+        if not isinstance(result.model, str) or not isinstance(result.task, str):
+            raise TypeError("the name of the model or task is not a string")
+        value, low, high, worst_ties, best_ties = numbers = [_number(score[name]) for name in _ESTIMATE]
+        cell = Cell(
+            value=value,
+            low=low,
+            high=high,
+            worst_ties=worst_ties,
+            best_ties=best_ties,
+            k=_count(score["k"]),
+            n=_count(score["n"]),
+            official=record["official"] is True,
+            partial=record["partial"] is True,
+            why_not_official=tuple(map(str, record["why_not_official"])),
+            annotations=str(record["task"]["annotations"]),
+            revision=None if model["revision"] is None else str(model["revision"]),
+            details={
+                "model": dict(model),
+                "frames": (record["frames"] or {}).get("policy"),
+                "coverage": dict(record["coverage"]),
+                "metrics": dict(record["metrics"]),
+                "versions": dict(record["versions"]),
+            },
+        )
+        name = score["name"]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise SchemaError(
+            "not a result file", file=file, found=repr(error), expected="a complete result"
+        ) from error
+    task = TASKS.get(result.task)
+    wrong = None
+    if any(number is not None and not 0 <= number <= 100 for number in numbers):
+        wrong = "a percentage outside [0, 100]"
+    elif (low is None) != (high is None) or (low is not None and high is not None and low > high):
+        wrong = "an interval whose ends do not fit each other"
+    elif not 0 <= (cell.k or 0) <= (cell.n or 0):
+        wrong = "more texts scored than there are"
+    elif cell.official and (cell.partial or cell.why_not_official or cell.k != cell.n):
+        wrong = "a result called official that is partial or says why it is not official"
+    elif task is not None and name != task.main_score:
+        wrong = f"another main score than {task.main_score}"
+    if wrong:
+        fix = "Evaluate the scores again"
+        raise SchemaError(f"the result holds {wrong}", file=file, found=dict(score), fix=fix)
+    return cell
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise TypeError(f"{value!r} is not a number")
+    return None if value is None else float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def _published_rows() -> list[Row]:
+    """The paper's rows in its order."""
+    cells: dict[str, dict[str, Cell]] = {model: {} for model in MODELS}
+    reproduced = set()
+    for task in TASKS.values():
+        for number in task.published:
+            cells[number.model][task.name] = Cell(value=number.value, digits=number.digits, official=True)
+            if number.reproduced:
+                reproduced.add(number.model)
+    return [
+        Row(model, model, "published", model in reproduced, None, False, cells[model]) for model in MODELS
+    ]
+
+
+def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:
+    """One row a model and revision, and a further one for each further result of a task, by label."""
+    grouped: dict[tuple[str, bool, str], dict[str, dict[str, Cell]]] = {}
+    for result in results:
+        if result.task not in TASKS:
+            notes.append(f"{printable(result.model)}: {printable(result.task)} has no column here")
+            continue
+        cell = make_cell(result)
+        # The revision of a score file is a digest of it: another one for each task, and nothing of the model.
+        score_files = "score_file" in result.record
+        key = (result.model, score_files, "" if score_files else cell.revision or "")
+        same_task = grouped.setdefault(key, {}).setdefault(result.task, {})
+        same_task[json.dumps({**result.record, "run": None}, sort_keys=True)] = cell
+    notes.sort()
+    rows = []
+    for (model, score_files, revision), tasks in sorted(grouped.items()):
+        label = printable(model)
+        others = [each for name, _, each in grouped if name == model]
+        if len(others) > 1:
+            which = _short(revision, others) if revision else "no revision"
+            label += f" ({'score files' if score_files else which})"
+        count = max(map(len, tasks.values()))
+        if count > 1:
+            notes.append(f"{label}: {count} different results of one task and revision, in rows of their own")
+        for place in range(count):
+            cells = {
+                task: [found[text] for text in sorted(found)][place]
+                for task, found in tasks.items()
+                if len(found) > place
+            }
+            shown = label if place == 0 else f"{label} #{place + 1}"
+            rows.append(Row(model, shown, "ours", False, revision or None, score_files, cells))
+    return sorted(rows, key=lambda row: (row.label.casefold(), row.label))
+
+
+def _column(task: Task, ours: Sequence[Row], notes: list[str]) -> Column:
+    by_revision: dict[str, list[Row]] = {}
+    for row in ours:
+        if task.name in row.cells:
+            by_revision.setdefault(row.cells[task.name].annotations or "unknown", []).append(row)
+    official = {
+        revision
+        for revision, rows in by_revision.items()
+        if any(row.cells[task.name].official for row in rows)
+    }
+    if len(by_revision) > 1:
+        lists = "; ".join(
+            f"{_short(revision, list(by_revision))}: {', '.join(row.label for row in by_revision[revision])}"
+            for revision in sorted(by_revision)
+        )
+        notes.append(
+            f"{task.column}: results on different annotations"
+            + (", so none is compared" if len(official) > 1 else "")
+            + f" ({lists})"
+        )
+    return Column(task.name, task.column, task.main_score, tuple(sorted(by_revision)), len(official) < 2)
+
+
+def printable(text: str) -> str:
+    """Text from a file as one line without control characters, which a terminal would obey."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split()) or "(empty)"
+
+
+def _short(revision: str, others: Sequence[str]) -> str:
+    """Enough of a long hexadecimal revision to tell it from the others, 8 digits at least; others in full."""
+    if len(revision) < 12 or set(revision) - set("0123456789abcdef"):
+        return printable(revision)
+    rest = [other for other in others if other != revision]
+    length = 8
+    while length < len(revision) and any(other.startswith(revision[:length]) for other in rest):
+        length += 1
+    return revision[:length]
+
+
+def estimate_text(score: Mapping[str, Any]) -> str:
+    """One estimate as text: `15.57 [11.6, 19.9]`, with ` 96/100` behind it when k of n were scored.
+
+    Args:
+        score: value, low, high (percent, any may be None), k, n.
+    """
+    value, low, high = score["value"], score["low"], score["high"]
+    text = "–" if value is None else f"{value:.2f}"
+    if low is not None and high is not None:
+        text += f" [{low:.1f}, {high:.1f}]"
+    return text if score["k"] == score["n"] else f"{text} {score['k']:,}/{score['n']:,}"

@@ -1,0 +1,314 @@
+"""`AlignmentModel`: videos and texts in, log-odds of Yes out, for training and evaluation alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..captions.placeholders import check_placeholder_space
+from ..captions.prompts import Prompt, get_prompt
+from ..captions.text import Text
+from ..errors import SynvitaError
+from ..video.frames import Frames
+from . import strategies as ways
+from .attention import SPLIT, set_attention, set_window_attention
+from .families import get_family
+from .families.family import PreparedVideo
+from .prompting import Description, Explanation, Prompter, PromptTokens
+from .strategies import WAYS, EncodedVideo
+
+ATTENTION = ("split", "sdpa", "eager")
+# From how many texts of a video on the cache is at least as fast as one packed row, in less memory: on a CPU
+# (benchmarks/scoring.py: at 18 packed is faster by a little, at 49 the cache), and on a GPU, where two short passes
+# take longer than a long one (benchmarks/gpu.py: packed 123 ms, cached 132 ms at 49 texts of Video-LLaVA-7B).
+CACHED_FROM = {"cpu": 24}
+CACHED_FROM_ON_GPU = 96
+
+Video = Frames | PreparedVideo | EncodedVideo
+
+
+@dataclass
+class AlignmentOutput:
+    """What a model says of videos and texts; N texts in all, video by video.
+
+    Attributes:
+        log_odds: fp32 [N], m = logit(Yes) − logit(No) at the answer position; f = sigmoid(m).
+        counts: texts of each video.
+        way: which of WAYS made it.
+        vocabulary_logits: [N, k, V] in the model's dtype at the answer position (k = 1), and at the one
+            behind the answer (k = 2); None unless they were asked for.
+        explanation_loss: fp32 [videos], the sum of the cross-entropies of the tokens of each video's
+            explanation and of the token that ends it (a language model's own loss, not averaged); 0 where a
+            video has none.
+        explanation_tokens: how many tokens each of these sums has.
+    """
+
+    log_odds: Tensor
+    counts: tuple[int, ...]
+    way: str
+    explanation_loss: Tensor
+    explanation_tokens: tuple[int, ...]
+    vocabulary_logits: Tensor | None = None
+
+    def by_video(self) -> tuple[Tensor, ...]:
+        """Log-odds of each video's texts."""
+        return self.log_odds.split(list(self.counts))
+
+
+class AlignmentModel(nn.Module):
+    """Alignment f(V, t) = P(Yes) / (P(Yes) + P(No)) of a Video LLM, as log-odds.
+
+    Args:
+        model: a loaded Video LLM of transformers, of a family in `families.FAMILIES`, or a PEFT model of one.
+        processor: its processor.
+        prompt: name in `synvita_data.captions.prompts.PROMPTS`; None for the family's.
+        attention: of the language model: `split` (fastest), `sdpa` or `eager`. It stays set on the model;
+            `split` is `sdpa` for whatever else the model does.
+        placeholder_space: `processor` or `original`, see `synvita_data.captions.placeholders`.
+
+    Raises:
+        SynvitaError: no such family, prompt, attention or placeholder_space; Yes or No is not one token.
+
+    Example:
+        >>> model = AlignmentModel(video_llava, processor)        # doctest: +SKIP
+        >>> model([frames], [[Text("a dog runs"), Text("a cat runs")]]).log_odds.sigmoid()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        prompt: str | None = None,
+        attention: str = "split",
+        placeholder_space: str = "processor",
+    ) -> None:
+        super().__init__()
+        if attention not in ATTENTION:
+            raise SynvitaError(
+                "texts of a video cannot be packed with this attention",
+                found=attention,
+                expected=f"one of {', '.join(ATTENTION)}",
+                fix="`split` runs the video's tokens through the fastest kernel of torch",
+            )
+        stock = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.model = model
+        self.family = get_family(stock.config.model_type)(stock, processor)
+        self.family.placeholder_space = check_placeholder_space(
+            placeholder_space, self.family.placeholder_spaces
+        )
+        self.prompt: Prompt = get_prompt(prompt or self.family.default_prompt)
+        self.prompter = Prompter(self.family, self.prompt)
+        # Of PEFT. In a tuple: they are children of the model already.
+        self._adapters = tuple(part for part in stock.modules() if hasattr(part, "cast_input_dtype_enabled"))
+        set_attention(stock, SPLIT if attention == "split" else attention)
+        if attention == "split" and self.family.windowed_tower is not None:
+            set_window_attention(self.family.windowed_tower)
+
+    def prepare(self, frames: Frames) -> PreparedVideo:
+        """The processor's work on the CPU; safe in threads, while the model works on another video."""
+        return self.family.prepare(frames, self.prompt)
+
+    def encode(self, video: Frames | PreparedVideo) -> EncodedVideo:
+        """The vision tower's work, to be used for any number of texts."""
+        prepared = self.prepare(video) if isinstance(video, Frames) else video
+        return self._encoded([EncodedVideo(prepared)])[0]
+
+    def forward(
+        self,
+        videos: Sequence[Video],
+        texts: Sequence[Sequence[Text]],
+        *,
+        way: str | None = None,
+        vocabulary: int = 0,
+        answers: Sequence[Sequence[bool]] | None = None,
+        explanations: Sequence[Explanation | Description | None] | None = None,
+        plain_batch: int = 1,
+        branch_tokens: int = 4096,
+    ) -> AlignmentOutput:
+        """Score every text against its video.
+
+        Args:
+            videos: frames, or what `prepare` or `encode` made of them.
+            texts: for each video its texts, at least one, with what attention hides of them.
+            way: one of WAYS; None for the fastest (`choose_way`).
+            vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where Yes or
+                No is predicted) or 2 (also where the token after the answer is).
+            answers: for `vocabulary=2`: Yes (true) or No for each text, appended to its prompt. Log-odds
+                do not see it.
+            explanations: for each video, what is wrong with a caption of it (or what it shows), or None: the
+                loss of saying so, with the video shared. Log-odds do not see it. Such a video needs no texts.
+            plain_batch: pairs at once in the plain way. branch_tokens: tokens of texts in one row of the
+                cached way.
+
+        Raises:
+            SynvitaError: arguments that do not fit together, a text or explanation beyond the model's context
+                or with special tokens.
+        """
+        _check(videos, texts, way, vocabulary, answers, explanations)
+        self._follow_autocast()
+        told = explanations or [None] * len(videos)
+        counts = tuple(len(own) for own in texts)
+        if way is None:
+            branches = [count + (each is not None) for count, each in zip(counts, told, strict=True)]
+            way = choose_way(
+                branches, gradients=torch.is_grad_enabled(), device=self.family.model.device.type
+            )
+        encoded = [
+            video
+            if isinstance(video, EncodedVideo)
+            else EncodedVideo(self.prepare(video) if isinstance(video, Frames) else video)
+            for video in videos
+        ]
+        said: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
+        prompts = [
+            [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_said, strict=True)]
+            for video, own, own_said in zip(encoded, texts, said, strict=True)
+        ]
+        for video, own_prompts, each in zip(encoded, prompts, told, strict=True):
+            if each is not None:
+                own_prompts.append(self.prompter.explanation(each, video.prepared))
+        if way == "plain":
+            states = ways.plain(self.family, encoded, prompts, plain_batch)
+        else:
+            encoded = self._encoded(encoded)
+            if way == "packed":
+                states = ways.packed(self.family, encoded, prompts)
+            else:
+                states = ways.cached(self.family, encoded, prompts, branch_tokens)
+        # The places are known here: a mask on the device would have the host wait for it.
+        explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
+        reads = 1 if answers is None else 2
+        of_texts = ways.rows(states, [place for place, tells in enumerate(explains) if not tells])
+        of_texts = of_texts.view(sum(counts), reads, states.shape[-1])
+        of_explanation = ways.rows(states, [place for place, tells in enumerate(explains) if tells])
+        logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
+        return AlignmentOutput(
+            self._log_odds(of_texts[:, 0]),
+            counts,
+            way,
+            self._explanation_loss(of_explanation, prompts),
+            tuple(sum(len(prompt.targets) for prompt in own) for own in prompts),
+            logits,
+        )
+
+    def _follow_autocast(self) -> None:
+        """Under autocast an adapter's product is in bf16 or fp16, whatever the dtype of its weights and input. PEFT
+        casts the input to the weights' fp32 first, for which dropout and copies pay twice (a sixth of a step at 7B).
+
+        Set from forward to forward, not for one: gradient checkpointing comes by again in the backward pass.
+        """
+        enabled = not torch.is_autocast_enabled(self.family.model.device.type)
+        for layer in self._adapters:
+            layer.cast_input_dtype_enabled = enabled
+
+    def _log_odds(self, states: Tensor) -> Tensor:
+        """fp32 [N] from hidden states [N, D]: two rows of the head, never a softmax in the model's dtype or
+        in autocast's, whose few distinct values would tie scores that differ."""
+        head = self.family.model.get_output_embeddings()
+        yes, no = self.prompter.answer_ids
+        states = states.to(head.weight.device)
+        with torch.autocast(states.device.type, enabled=False):
+            answers = states.float() @ torch.stack([head.weight[yes], head.weight[no]]).float().T
+            if getattr(head, "bias", None) is not None:
+                answers = answers + torch.stack([head.bias[yes], head.bias[no]]).float()
+            return answers[:, 0] - answers[:, 1]
+
+    def _explanation_loss(self, states: Tensor, prompts: Sequence[Sequence[PromptTokens]]) -> Tensor:
+        """fp32 [videos] from the states [T, D] that predict the T targets of all explanations, in order."""
+        head = self.family.model.get_output_embeddings()
+        targets = [torch.tensor([t for prompt in own for t in prompt.targets]) for own in prompts]
+        if not len(states):
+            return states.new_zeros(len(targets), dtype=torch.float32)
+        logits = head(states).float()
+        losses = torch.nn.functional.cross_entropy(
+            logits, torch.cat(targets).long().to(logits.device), reduction="none"
+        )
+        return torch.stack([own.sum() for own in losses.split([len(own) for own in targets])])
+
+    def _encoded(self, videos: Sequence[EncodedVideo]) -> list[EncodedVideo]:
+        """The videos with their features; the tower runs for those that have none, each once."""
+        bare = {id(video.prepared): video.prepared for video in videos if video.features is None}
+        if not bare:
+            return list(videos)
+        # A frozen tower keeps nothing for a backward pass, even where a hook lets its inputs ask for gradients
+        # (`enable_input_require_grads`, for reentrant checkpointing).
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_tower()):
+            made = dict(zip(bare, self.family.towers(list(bare.values())), strict=True))
+        return [
+            video if video.features is not None else EncodedVideo(video.prepared, made[id(video.prepared)])
+            for video in videos
+        ]
+
+    def _trains_tower(self) -> bool:
+        """Whether anything that features are made by may be trained: all but language model and head."""
+        stock = self.family.model
+        known = {
+            id(p)
+            for part in (self.family.language_model, stock.get_output_embeddings())
+            for p in part.parameters()
+        }
+        return any(p.requires_grad and id(p) not in known for p in stock.parameters())
+
+
+def choose_way(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:
+    """The fastest way for this many texts a video on this type of device.
+
+    With gradients texts are packed (gradient checkpointing drops a cache). Without them a lone text has
+    nothing to share, few texts are packed, and many go behind a cache.
+    """
+    most = max(counts)
+    if most == 1:
+        return "plain"
+    return "packed" if gradients or most < CACHED_FROM.get(device, CACHED_FROM_ON_GPU) else "cached"
+
+
+def _check(
+    videos: Sequence[Video],
+    texts: Sequence[Sequence[Text]],
+    way: str | None,
+    vocabulary: int,
+    answers: Sequence[Sequence[bool]] | None,
+    explanations: Sequence[Explanation | Description | None] | None,
+) -> None:
+    if way is not None and way not in WAYS:
+        raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
+    if explanations is not None and len(explanations) != len(videos):
+        raise SynvitaError(
+            "each video has one explanation, or None",
+            found=f"{len(explanations)} explanations",
+            expected=f"as many as videos, {len(videos)}",
+        )
+    told = explanations or [None] * len(videos)
+    asked = len(videos) == len(texts) and all(
+        len(own) or each is not None for own, each in zip(texts, told, strict=False)
+    )
+    if not len(videos) or not asked:
+        raise SynvitaError(
+            "each video needs its texts",
+            found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
+            expected="as many lists as videos, none of them empty",
+        )
+    for video in videos:
+        if not isinstance(video, Frames | PreparedVideo | EncodedVideo):
+            raise SynvitaError(
+                "not a video that can be scored",
+                found=type(video).__name__,
+                expected="the Frames that synvita_data.video.decode gives, or what prepare or encode made of them",
+            )
+    if vocabulary not in (0, 1, 2):
+        raise SynvitaError("no such number of positions", found=vocabulary, expected="0, 1 or 2")
+    if (answers is not None) != (vocabulary == 2):
+        raise SynvitaError(
+            "the token after an answer needs the answer",
+            found=f"vocabulary={vocabulary}, {'no answers' if answers is None else 'answers'}",
+            expected="answers with vocabulary=2 and with nothing else",
+        )
+    if answers is not None and [len(own) for own in answers] != [len(own) for own in texts]:
+        raise SynvitaError(
+            "each text needs its answer",
+            found=[len(own) for own in answers],
+            expected=[len(own) for own in texts],
+        )

@@ -1,0 +1,262 @@
+"""What differs between families of Video LLMs, and nothing else: the contract of one file a family.
+
+`docs/alignment.md` shows how to write one. A family says how frames become the tower's inputs, where the
+video stands in a prompt, which positions its tokens have, and how the tower's output enters the language
+model. Tokens, masks, packing, caching and the answer's log-odds are shared.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...captions.masking import MaskedPrompt, mask_prompt, masked_prompt
+from ...captions.placeholders import tokenize_in_parts
+from ...captions.prompts import Prompt
+from ...captions.text import Text
+from ...errors import TokenizerError
+from ...video.frames import Frames
+from ...video.sampling import FramePolicy
+from ..weights_file import WHOLE_FILES
+from . import READS_TIMES
+
+_CAPTION_MARK = "CAPTION-STANDS-HERE"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedVideo:
+    """A video as a family's processor leaves it, on the CPU.
+
+    Attributes:
+        inputs: keyword arguments of the stock model's forward that carry the video (pixel values, grids),
+            each with a batch of one. They are what the plain way passes.
+        placeholder: the text that takes the place of `Family.placeholder` in a prompt, with **one** video
+            token for each run of them (Qwen3-VL: one run a frame, timestamps between them).
+        runs: how many features stand behind each of those tokens, in order.
+    """
+
+    inputs: Mapping[str, Tensor]
+    placeholder: str
+    runs: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Number of video tokens in a prompt."""
+        return sum(self.runs)
+
+
+# What the vision tower makes of one video: named tensors without a batch dimension, all a feature cache keeps.
+Features = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFrame:
+    """The text around a caption: `before` holds `Family.placeholder` exactly once, where the video goes."""
+
+    before: str
+    after: str
+
+
+class Family(ABC):
+    """One family of Video LLMs around one loaded model.
+
+    Args:
+        model: the stock model, without a PEFT wrapper (its layers may hold adapters).
+        processor: its processor, with a fast tokenizer.
+
+    Attributes of the class:
+        model_type: `model_type` of its `config.json`.
+        model_class: name of its class in `transformers`.
+        default_prompt: of `synvita_data.captions.prompts.PROMPTS`.
+        answers: Yes and No as text that continues the prompt, each one token. Llama's tokenizers carry the
+            space in the token; after a chat template's line break there is none.
+        end_token: what ends a turn of the assistant in the family's chat; None for the tokenizer's `eos_token`.
+        lora_targets: regular expression of the language model's modules that adapters train.
+        advice: what to do when a checkpoint cannot be loaded.
+        placeholder_spaces: of `placeholders.PLACEHOLDER_SPACES`, those that this family has.
+        cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
+            positions need them (grids).
+
+    Attributes:
+        placeholder_space: how what stands around the video's placeholder is tokenised; one of those.
+    """
+
+    model_type: ClassVar[str]
+    model_class: ClassVar[str]
+    default_prompt: ClassVar[str] = "question"
+    answers: ClassVar[tuple[str, str]] = ("Yes", "No")
+    end_token: ClassVar[str | None] = None
+    lora_targets: ClassVar[str] = (
+        r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    )
+    advice: ClassVar[str] = WHOLE_FILES
+    cache_inputs: ClassVar[tuple[str, ...]] = ()
+    placeholder_spaces: ClassVar[tuple[str, ...]] = ("processor",)
+    placeholder_space: str = "processor"
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.model = model
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.video_token_id = int(model.config.video_token_id)
+
+    @classmethod
+    def network_class(cls) -> Any:
+        """The class of the stock model: of transformers, unless a family brings its own."""
+        import transformers
+
+        return getattr(transformers, cls.model_class)
+
+    @property
+    def backbone(self) -> Any:
+        """The stock model without its head: token ids in, last hidden states out."""
+        return self.model.model
+
+    @property
+    def language_model(self) -> Any:
+        """The stock decoder inside it: embeddings in, last hidden states out."""
+        return self.backbone.language_model
+
+    @property
+    def context(self) -> int:
+        """The most tokens a sequence may have."""
+        return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
+
+    @property
+    def windowed_tower(self) -> Any | None:
+        """The vision tower, if its attention is that of windows of one sequence; None for others."""
+        return None
+
+    @property
+    def reads_times(self) -> str | None:
+        """How the model is told the times of the frames in the file: one of `video.rules.TIMES`, None for not at all."""
+        return READS_TIMES.get(self.model_type)
+
+    @property
+    @abstractmethod
+    def video_token(self) -> str:
+        """The token whose features come from the video."""
+
+    @property
+    def placeholder(self) -> str:
+        """What the chat template writes for a video: the video token and what always stands around it."""
+        return self.video_token
+
+    @abstractmethod
+    def default_frames(self) -> FramePolicy:
+        """The frames the released model was trained on."""
+
+    @abstractmethod
+    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        """Processor's work on the CPU for one video; called from threads, so it must not use the model.
+
+        Args:
+            frames: uint8 [T, H, W, 3] with timestamps and fps.
+            prompt: because released wordings join the frames' placeholders in different ways.
+        """
+
+    @abstractmethod
+    def tower(self, video: PreparedVideo) -> Features:
+        """The frozen part: the vision tower's output for one video, on the model's device."""
+
+    def towers(self, videos: Sequence[PreparedVideo]) -> list[Features]:
+        """`tower` of several videos; a family may run them at once, which is faster on small frames."""
+        return [self.tower(video) for video in videos]
+
+    @abstractmethod
+    def tokens(self, features: Sequence[Features]) -> Tensor:
+        """What stands at the video tokens of these videos, in order: [all their tokens, language model's D]."""
+
+    def beside_tokens(self, features: Sequence[Features], at_video: Tensor) -> dict[str, Any]:
+        """What else the language model takes of these videos, as keyword arguments of its forward.
+
+        Args:
+            at_video: bool [B, S], where the video tokens stand.
+        """
+        return {}
+
+    def positions(self, ids: Tensor, video: PreparedVideo) -> Tensor:
+        """Position ids of one whole sequence as the stock model counts them when nothing is hidden.
+
+        Args:
+            ids: int64 [n], on the CPU.
+
+        Returns:
+            int64 [n], or [k, n] for rotary positions in k parts. Tokens after the video count up by one.
+        """
+        return torch.arange(len(ids))
+
+    def tokenise(self, before: str, text: Text, after: str) -> MaskedPrompt:
+        """Tokens of a whole prompt as the released model reads it, and which of them are hidden.
+
+        Args:
+            before: with one video token for each run of them; `after`: the rest of the prompt, and the answer
+                or explanation where there is one.
+
+        Raises:
+            TokenizerError: the tokenizer has no offsets, or truncates.
+        """
+        if self.placeholder_space == "original":
+            prompt = before + text.caption + after
+            parts = tokenize_in_parts(self.tokenizer, prompt, self.video_token, self.video_token_id)
+            return masked_prompt(prompt, len(before), text, parts)
+        return mask_prompt(self.tokenizer, before, text, after)
+
+    def frame_prompt(self, prompt: Prompt) -> PromptFrame:
+        """The prompt around the caption; a question without a video goes into the chat template."""
+        if prompt.video:
+            return PromptFrame(prompt.before.replace(prompt.video, self.placeholder), prompt.after)
+        return chat_prompt(self.processor, prompt, self.placeholder)
+
+
+def written_video(processor: Any, placeholder: str, video: Any) -> tuple[str, tuple[int, ...]]:
+    """`PreparedVideo.placeholder` and `.runs` from what the stock processor writes in place of its video token.
+
+    Args:
+        placeholder: `Family.placeholder`. video: the video processor's output for one video.
+    """
+    written = processor.replace_video_token(video, 0)
+    (text,), _ = processor.get_text_with_replacements([placeholder], videos_replacements=[written])
+    token = processor.video_token
+    runs = re.compile(f"(?:{re.escape(token)})+")
+    return runs.sub(token, text), tuple(len(run) // len(token) for run in runs.findall(text))
+
+
+def chat_prompt(processor: Any, prompt: Prompt, video: str) -> PromptFrame:
+    """A question inside the processor's chat template, after the video.
+
+    Raises:
+        TokenizerError: no chat template, one that shows the caption before the video (nothing could be
+            shared between the captions of a video), or one that changes the question.
+    """
+    question = prompt.wrap(_CAPTION_MARK)
+    message = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}
+    from jinja2 import TemplateError
+
+    try:
+        text = processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+    except (ValueError, TemplateError) as error:
+        raise TokenizerError(
+            "the processor has no usable chat template",
+            found=str(error).splitlines()[0],
+            fix="Name a prompt that has its own wording for this family",
+        ) from error
+    if text.count(video) != 1 or text.count(question) != 1:
+        raise TokenizerError(
+            "the chat template does not show one video and the question as they are",
+            found=repr(text),
+            expected=f"{video} once and {question!r} once",
+        )
+    before, after = text.split(_CAPTION_MARK)
+    if video not in before:
+        raise TokenizerError(
+            "the chat template puts the text before the video",
+            found=repr(text),
+            expected="the video first, so that its texts share everything up to their own words",
+            fix="Give the processor a template that keeps the order of the message's parts",
+        )
+    return PromptFrame(before, after)

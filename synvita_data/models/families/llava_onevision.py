@@ -1,0 +1,57 @@
+"""LLaVA-OneVision (arXiv:2408.03326): SigLIP on each frame, its patches pooled to half a side, a Qwen2."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...captions.prompts import Prompt
+from ...video.frames import Frames
+from ...video.sampling import FramePolicy
+from .family import Family, Features, PreparedVideo, written_video
+
+
+class LlavaOnevision(Family):
+    """One run of `T × ceil(S / P / 2)² + 1` tokens: the pooled patches of T frames and one learned vector at the end.
+
+    The released model has 196 tokens a frame. Time is nowhere but in the order of the frames.
+    """
+
+    model_type = "llava_onevision"
+    model_class = "LlavaOnevisionForConditionalGeneration"
+    end_token = "<|im_end|>"
+
+    @property
+    def video_token(self) -> str:
+        return str(self.processor.video_token)
+
+    def default_frames(self) -> FramePolicy:
+        """As many as the released code takes from a video, first and last included."""
+        return FramePolicy(count=32, rule="linspace")
+
+    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        video = self.processor.video_processor(
+            videos=[torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)],
+            do_sample_frames=False,
+            return_tensors="pt",
+        )
+        inputs = {"pixel_values_videos": video["pixel_values_videos"]}
+        return PreparedVideo(inputs, *written_video(self.processor, self.placeholder, video))
+
+    def tower(self, video: PreparedVideo) -> Features:
+        """`patches`: [T, patches a frame, tower's hidden size], before the projector."""
+        tower, config = self.backbone.vision_tower, self.model.config
+        parameter = next(tower.parameters())
+        pixels = video.inputs["pixel_values_videos"][0].to(parameter.device, parameter.dtype)
+        states = tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+        layers = config.vision_feature_layer
+        chosen = [layers] if isinstance(layers, int) else layers
+        patches = torch.cat([states[layer] for layer in chosen], dim=-1)
+        return {"patches": patches[:, 1:] if config.vision_feature_select_strategy == "default" else patches}
+
+    def tokens(self, features: Sequence[Features]) -> Tensor:
+        tokens = []
+        for each in features:
+            pooled = self.backbone.apply_pooling(self.backbone.multi_modal_projector(each["patches"]))
+            tokens += [pooled.flatten(0, 1), self.backbone.image_newline[None].to(pooled)]
+        return torch.cat(tokens)

@@ -1,0 +1,63 @@
+"""Video-LLaVA (arXiv:2311.10122): a CLIP-like tower on each frame, a Vicuna; `LanguageBind/Video-LLaVA-7B-hf`."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ...captions.prompts import Prompt
+from ...video.frames import Frames
+from ...video.sampling import FramePolicy
+from .family import Family, Features, PreparedVideo
+
+
+class VideoLlava(Family):
+    """Each frame is `(S/P)² + 1` tokens, the class token among them, and all frames one run of tokens."""
+
+    model_type = "video_llava"
+    model_class = "VideoLlavaForConditionalGeneration"
+    default_prompt = "video-llava"
+    answers = (" Yes", " No")
+    placeholder_spaces = ("processor", "original")
+
+    @property
+    def video_token(self) -> str:
+        return str(self.processor.video_token)
+
+    def default_frames(self) -> FramePolicy:
+        return FramePolicy(count=8, rule="linspace")
+
+    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        inputs = self.processor.video_processor(
+            videos=[torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)], return_tensors="pt"
+        )
+        pixels = inputs["pixel_values_videos"]
+        count, _, height, width = pixels.shape[1:]
+        patch = self.processor.patch_size
+        frame = (height // patch) * (width // patch) + self.processor.num_additional_image_tokens
+        if prompt.joiner is None:
+            placeholder, runs = self.video_token, (count * frame,)
+        else:  # the released code writes a placeholder for each frame
+            placeholder, runs = prompt.joiner.join([self.video_token] * count), (frame,) * count
+        return PreparedVideo({"pixel_values_videos": pixels}, placeholder, runs)
+
+    def tower(self, video: PreparedVideo) -> Features:
+        """`patches`: [T, tokens a frame, tower's hidden size], before the projector (a quarter of the bytes)."""
+        return self.towers([video])[0]
+
+    def towers(self, videos: Sequence[PreparedVideo]) -> list[Features]:
+        """All frames of all videos as one batch."""
+        tower = self.backbone.video_tower
+        parameter = next(tower.parameters())
+        clips = [video.inputs["pixel_values_videos"][0] for video in videos]
+        pixels = torch.cat(clips).to(parameter.device, parameter.dtype)
+        states = tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+        layers = self.model.config.vision_feature_layer
+        chosen = [layers] if isinstance(layers, int) else layers
+        patches = torch.cat([states[layer] for layer in chosen], dim=-1)
+        return [{"patches": own} for own in patches.split([len(clip) for clip in clips])]
+
+    def tokens(self, features: Sequence[Features]) -> Tensor:
+        patches = torch.cat([each["patches"] for each in features])
+        return cast(Tensor, self.backbone.multi_modal_projector(patches).flatten(0, 1))

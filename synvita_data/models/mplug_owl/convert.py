@@ -1,0 +1,137 @@
+"""The released checkpoint as a folder that every Auto class loads: safetensors, settings, tokenizer, processor."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import LlamaTokenizer
+
+from ...errors import SynvitaError, TokenizerError
+from .configuration import MplugOwlConfig
+from .processing import MplugOwlProcessor, MplugOwlVideoProcessor
+from .released import checked, read_config, read_state_dict
+from .shards import SHARD_BYTES, new_folder, write_shards
+
+# `Yes` and `No` of LLaMA's own tokenizer, each with its space in front.
+LLAMA_ANSWERS = (3869, 1939)
+LLAMA_VOCABULARY = 32000
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What was written: tensors, numbers in them, their dtypes, files of weights, and the ids of Yes and No."""
+
+    folder: Path
+    tensors: int
+    parameters: int
+    dtypes: tuple[str, ...]
+    shards: int
+    answers: tuple[int, int]
+
+
+def convert_mplug_owl(
+    source: str | Path,
+    out: str | Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    say: Callable[[str], None] = lambda line: None,
+) -> Converted:
+    """Convert a folder as released (`MAGAer13/mplug-owl-llama-7b-video`) into `out`, all of it or nothing.
+
+    Weights keep their dtype. Memory holds one file of `shard_bytes`.
+
+    Args:
+        say: takes lines on the progress.
+
+    Raises:
+        SynvitaError: `out` is there already; weights are missing, left over, of another shape or not finite;
+            no LLaMA tokenizer; files that cannot be read.
+    """
+    source, out = Path(source), Path(out)
+    with new_folder(out) as folder:
+        config = read_config(source)
+        processor = read_processor(source, config)
+        answers = _check_answers(processor.tokenizer, config, source)
+        weights = checked(read_state_dict(source), config, source)
+        parameters = sum(tensor.numel() for tensor in weights.values())
+        say(f"{len(weights):,} weights with {parameters:,} numbers, all that the model has")
+        shards = write_shards(folder, weights, shard_bytes)
+        dtypes = tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()}))
+        config.architectures = ["MplugOwlForConditionalGeneration"]
+        if len(dtypes) == 1:
+            config.dtype = dtypes[0]
+        config.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    say(f"Wrote {out}: {shards} file{'s' if shards > 1 else ''} of weights in {', '.join(dtypes)}")
+    return Converted(out, len(weights), parameters, dtypes, shards, answers)
+
+
+def read_processor(folder: Path, config: MplugOwlConfig) -> MplugOwlProcessor:
+    """The processor of a folder as released: `tokenizer.model`, mean and deviation of `preprocessor_config.json`.
+
+    Raises:
+        TokenizerError: no `tokenizer.model`, or one that cannot be read.
+    """
+    path = folder / "tokenizer.model"
+    if not path.is_file():
+        raise TokenizerError(
+            "no tokenizer",
+            file=folder,
+            expected="tokenizer.model, LLaMA's sentencepiece model",
+            fix="Download the whole repository",
+        )
+    try:
+        tokenizer = LlamaTokenizer.from_pretrained(
+            folder, pad_token="<unk>", padding_side="right", add_bos_token=True, add_eos_token=False
+        )
+    except Exception as error:  # whatever sentencepiece and protobuf raise
+        raise TokenizerError(
+            "a tokenizer cannot be read",
+            file=path,
+            found=(str(error).strip() or type(error).__name__).splitlines()[0],
+            fix="Download it again",
+        ) from error
+    side = config.vision_config.image_size
+    settings = _preprocessor_settings(folder / "preprocessor_config.json")
+    return MplugOwlProcessor(
+        video_processor=MplugOwlVideoProcessor(size={"height": side, "width": side}, **settings),
+        tokenizer=tokenizer,
+        tokens_per_video=config.tokens_per_video,
+    )
+
+
+def _preprocessor_settings(path: Path) -> dict[str, Any]:
+    """CLIP's mean and deviation, or what the file says instead; the rest of it is the architecture's."""
+    if not path.is_file():
+        return {}
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {name: [float(x) for x in raw[name]] for name in ("image_mean", "image_std") if name in raw}
+    except (OSError, ValueError, TypeError) as error:
+        raise SynvitaError("a processor's settings cannot be read", file=path, found=str(error)) from error
+
+
+def _check_answers(tokenizer: Any, config: MplugOwlConfig, folder: Path) -> tuple[int, int]:
+    """The tokens of Yes and No, which a wrong tokenizer would move.
+
+    Raises:
+        TokenizerError: not one token each, other special tokens than LLaMA's, or not LLaMA's own ids.
+    """
+    special = (tokenizer.unk_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    ids = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("Yes", "No")]
+    vocabulary = config.text_config.vocab_size
+    checks: list[tuple[str, Any, Any]] = [
+        ("special tokens", special, (0, 1, 2)),
+        ("number of tokens", len(tokenizer), vocabulary),
+        ("tokens of Yes and of No", [len(own) for own in ids], [1, 1]),
+    ]
+    if vocabulary == LLAMA_VOCABULARY:
+        checks.append(("Yes and No", tuple(own[0] for own in ids), LLAMA_ANSWERS))
+    for what, found, expected in checks:
+        if found != expected:
+            raise TokenizerError(
+                f"a tokenizer is not the model's: {what}", file=folder, found=found, expected=expected
+            )
+    return ids[0][0], ids[1][0]

@@ -1,0 +1,265 @@
+"""LoRA checkpoints of VideoCon (owl-con) and SynViTA: a whole PEFT state dict, base and all, in one `.bin`.
+
+Their names changed with PEFT's releases: `q_proj.weight` became `q_proj.base_layer.weight` once the layer was
+wrapped. Both are read. What comes out is an adapter as PEFT saves one today, for the converted base.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...errors import SynvitaError
+from .configuration import MODEL_TYPE
+from .processing import MplugOwlProcessor
+from .released import checked, read_config, read_state_dict, without_computed
+from .shards import SHARD_BYTES, new_folder, write_shards
+
+_PREFIX = re.compile(r"^(module\.)?base_model\.model\.")
+_LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])\.(?:(?P<adapter>[^.]+)\.)?weight$")
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# Of the language model alone: the tower's temporal step has layers of the same names.
+TARGET_PATTERN = r".*language_model.*\.(q_proj|v_proj|k_proj|o_proj|gate_proj|down_proj|up_proj)"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraCheckpoint:
+    """A PEFT state dict taken apart.
+
+    Attributes:
+        base: weights under the base model's own names. lora: (module, "A" or "B") -> matrix. rank: r.
+    """
+
+    base: Mapping[str, Tensor]
+    lora: Mapping[tuple[str, str], Tensor]
+    rank: int
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return tuple(sorted({module for module, _ in self.lora}))
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedLora:
+    """What was written: modules with an adapter, its rank and alpha, and how many base weights were compared."""
+
+    folder: Path
+    modules: int
+    rank: int
+    alpha: int
+    compared: int
+
+
+def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraCheckpoint:
+    """Part a PEFT state dict, with or without `.base_layer` and adapter names, into base and LoRA.
+
+    Raises:
+        SynvitaError: no LoRA in it, an A without its B, matrices of different ranks, two adapters, or a
+            weight twice.
+    """
+    base: dict[str, Tensor] = {}
+    lora: dict[tuple[str, str], Tensor] = {}
+    adapters = set()
+
+    def refuse(problem: str, found: object, expected: str) -> SynvitaError:
+        return SynvitaError(problem, file=file, found=found, expected=expected)
+
+    for key, tensor in without_computed(state).items():
+        name = _PREFIX.sub("", key)
+        if name == key:
+            raise refuse("a weight is not named as PEFT names them", key, "base_model.model.…")
+        if match := _LORA.match(name):
+            adapters.add(match["adapter"])
+            place: tuple[str, str] = (match["module"], match["side"])
+            if place in lora:
+                raise refuse("a weight is there twice", key, "one adapter")
+            lora[place] = tensor
+            continue
+        name = name.replace(".base_layer.", ".")
+        if name in base:
+            raise refuse("a weight is there twice", key, "with or without base_layer, not both")
+        base[name] = tensor
+    if not lora:
+        raise refuse(
+            "no LoRA weights in a checkpoint", f"{len(base):,} other weights", "…lora_A… and …lora_B…"
+        )
+    if len(adapters) > 1:
+        raise refuse("several adapters in a checkpoint", sorted(map(str, adapters)), "one")
+    ranks = set()
+    for module, side in lora:
+        if (module, "B" if side == "A" else "A") not in lora:
+            raise refuse("half an adapter", f"lora_{side} alone of {module}", "lora_A and lora_B")
+        ranks.add(lora[module, side].shape[0 if side == "A" else 1])
+    if len(ranks) > 1:
+        raise refuse("matrices of different ranks", sorted(ranks), "one rank")
+    return LoraCheckpoint(base, lora, ranks.pop())
+
+
+def convert_lora(
+    source: str | Path,
+    out: str | Path,
+    base: str | Path,
+    *,
+    alpha: int = 32,
+    dropout: float = 0.05,
+    say: Callable[[str], None] = lambda line: None,
+) -> ConvertedLora:
+    """Convert a folder with a PEFT state dict into an adapter of PEFT for `base`, all of it or nothing.
+
+    The checkpoint's copy of the base is compared with `base` number by number, so that an adapter never meets
+    another base than its own.
+
+    Args:
+        base: folder that `convert_mplug_owl` made. alpha: LoRA's, which the checkpoint does not tell; 32 in
+            VideoCon's and SynViTA's scripts. dropout: of further training.
+
+    Raises:
+        SynvitaError: `out` is there already, the base differs from the checkpoint's (`merge_lora` needs none),
+            or LoRA on layers that the base does not have.
+    """
+    source, out, base = Path(source), Path(out), Path(base)
+    with new_folder(out) as folder:
+        checkpoint = take_apart(read_state_dict(source), source)
+        shapes = _shapes(base)
+        _check_places(checkpoint, shapes, source)
+        compared = _check_base(checkpoint.base, base, shapes, source)
+        say(f"{compared:,} weights of the base are those of {base}")
+        modules = checkpoint.modules
+        usual = {name.removesuffix(".weight") for name in shapes if _is_target(name)} == set(modules)
+        from peft import LoraConfig
+
+        LoraConfig(
+            r=checkpoint.rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            target_modules=TARGET_PATTERN if usual else list(modules),
+            base_model_name_or_path=str(base.resolve()),
+            inference_mode=True,
+        ).save_pretrained(str(folder))
+        tensors = {
+            f"base_model.model.{module}.lora_{side}.weight": tensor.contiguous().clone()
+            for (module, side), tensor in checkpoint.lora.items()
+        }
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha} on {len(modules)} layers")
+    return ConvertedLora(out, len(modules), checkpoint.rank, alpha, compared)
+
+
+def merge_lora(
+    source: str | Path,
+    out: str | Path,
+    base: str | Path,
+    *,
+    alpha: int = 32,
+    shard_bytes: int = SHARD_BYTES,
+    say: Callable[[str], None] = lambda line: None,
+) -> ConvertedLora:
+    """Make a whole model of a PEFT state dict: its own copy of the base with LoRA added, W + alpha / r · B A.
+
+    For a checkpoint whose base is not to be had, or was changed. Sums are fp32, weights keep their dtype.
+
+    Args:
+        base: a converted folder, for settings, tokenizer and processor alone.
+
+    Raises:
+        SynvitaError: `out` is there already, or the checkpoint does not hold the whole base.
+    """
+    source, out, base = Path(source), Path(out), Path(base)
+    with new_folder(out) as folder:
+        checkpoint = take_apart(read_state_dict(source), source)
+        config = read_config(base)
+        _check_places(
+            checkpoint, {name: (base, list(t.shape)) for name, t in checkpoint.base.items()}, source
+        )
+        weights = checked(checkpoint.base, config, source)
+
+        def add(name: str, weight: Tensor) -> Tensor:
+            module = name.removesuffix(".weight")
+            if (module, "A") not in checkpoint.lora:
+                return weight
+            low, high = (checkpoint.lora[module, side].float() for side in "AB")
+            return (weight.float() + alpha / checkpoint.rank * (high @ low)).to(weight.dtype)
+
+        write_shards(folder, weights, shard_bytes, add)
+        config.architectures = ["MplugOwlForConditionalGeneration"]
+        config.dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+        config.save_pretrained(folder)
+        MplugOwlProcessor.from_pretrained(base).save_pretrained(folder)
+    say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha} merged")
+    return ConvertedLora(out, len(checkpoint.modules), checkpoint.rank, alpha, 0)
+
+
+def _is_target(name: str) -> bool:
+    return re.fullmatch(TARGET_PATTERN, name.removesuffix(".weight")) is not None
+
+
+def _shapes(base: Path) -> dict[str, tuple[Path, list[int]]]:
+    """File and shape of each weight of a converted folder."""
+    try:
+        settings = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SynvitaError("a base model cannot be read", file=base, found=str(error)) from error
+    files = sorted(base.glob("model*.safetensors"))
+    if settings.get("model_type") != MODEL_TYPE or not files:
+        raise SynvitaError(
+            "not a base model of this adapter",
+            file=base,
+            found=f"{settings.get('model_type')}, {len(files)} files of weights",
+            expected="a folder that `synvita convert mplug-owl` wrote",
+        )
+    found: dict[str, tuple[Path, list[int]]] = {}
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            found |= {name: (path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return found
+
+
+def _check_places(
+    checkpoint: LoraCheckpoint, shapes: Mapping[str, tuple[Path, list[int]]], source: Path
+) -> None:
+    for (module, side), tensor in checkpoint.lora.items():
+        _, shape = shapes.get(f"{module}.weight", (None, None))
+        if shape is None or tensor.shape[side == "A"] != shape[side == "A"] or len(shape) != 2:
+            raise SynvitaError(
+                "an adapter is for another base model",
+                file=source,
+                found=f"lora_{side} {list(tensor.shape)} on {module}",
+                expected="no such layer" if shape is None else f"a layer of {shape}",
+            )
+
+
+def _check_base(
+    base: Mapping[str, Tensor], folder: Path, shapes: Mapping[str, tuple[Path, list[int]]], source: Path
+) -> int:
+    """How many weights are there and equal.
+
+    Raises:
+        SynvitaError: one differs, or is none of the base's.
+    """
+    open_path, file = None, None
+    for name, tensor in sorted(base.items(), key=lambda item: str(shapes.get(item[0], ("",))[0])):
+        path, shape = shapes.get(name, (None, None))
+        same = path is not None and list(tensor.shape) == shape
+        if same:
+            if path != open_path:
+                open_path, file = path, safe_open(path, framework="pt")
+            assert file is not None
+            own = file.get_tensor(name)
+            # Saved in one dtype and released in another: compared in the coarser of the two.
+            coarser = min(own.dtype, tensor.dtype, key=lambda kind: kind.itemsize)
+            same = torch.equal(own.to(coarser), tensor.to(coarser))
+        if not same:
+            raise SynvitaError(
+                "a checkpoint's base is not this one",
+                file=source,
+                found=f"{name} {list(tensor.shape)}",
+                expected=f"the same numbers as in {folder}" if shape is not None else "no such weight",
+                fix="Convert the base that it was trained from, or make a whole model of it with --merge",
+            )
+    return len(base)

@@ -1,0 +1,1 @@
+"""Tables that users bring: CSV files, their cells, VQAScore files."""

@@ -1,0 +1,1 @@
+"""Videos read with PyAV, the default backend."""

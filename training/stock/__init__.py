@@ -1,0 +1,1 @@
+"""The weighted loss for a stock `Trainer` of transformers."""
