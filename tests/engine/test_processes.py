@@ -33,7 +33,7 @@ def test_fresh_processes_share_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "START_METHOD", "spawn")
     job = squares(tmp_path, count=60, meet=2)
     report = run_job(job, workers=2)
-    assert (report.done, report.made, report.deaths, report.exit_status) == (60, 60, (), 0)
+    assert (report.done, report.made, report.crashes, report.exit_status) == (60, 60, (), 0)
     assert len(opened(job)) == len(lines(tmp_path / "closed")) == 2
     assert len(workers_of(job)) == 2
     assert str(os.getpid()) not in workers_of(job)
@@ -76,9 +76,9 @@ def test_a_killed_worker_is_replaced_and_told(tmp_path):
     told: list[str] = []
     report = run_job(job, workers=2, on_progress=lambda standing: told.extend(standing.news))
     assert (report.done, report.made, report.exit_status) == (80, 80, 0)
-    (death,) = report.deaths
-    assert "SIGKILL" in death.reason
-    assert job.key(7) in death.keys
+    (crash,) = report.crashes
+    assert "SIGKILL" in crash.reason
+    assert job.key(7) in crash.keys
     assert len(told) == 1
     assert "is started again" in told[0]
     assert len(opened(job)) == 3
