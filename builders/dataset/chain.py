@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import SynvitaError
-from synvita_data.jobs import Engine, Standing
+from synvita_data.jobs import Engine, JobProgress
 from synvita_data.schema import Triplet
 
 from ..sources import FoundVideos
@@ -20,7 +20,7 @@ from ..sources import FoundVideos
 if TYPE_CHECKING:
     from ..vqascore import VqaModel, VqaSettings
 
-OnStanding = Callable[[Standing], None]
+OnStanding = Callable[[JobProgress], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from synvita_data.errors import CaptionError, SourceError, SynvitaError
-from synvita_data.jobs import JobReport, Shard, Standing, Store, run_job
+from synvita_data.jobs import JobProgress, JobReport, Shard, Store, run_job
 from synvita_data.schema import Triplet
 
 from ..triplets import TripletReader
@@ -36,7 +36,7 @@ def generate_videos(
     verify: Literal["sizes", "contents"] = "sizes",
     prompt_too_long: OnTooLong = DEFAULT,
     on_bad: Callable[[SynvitaError], None] | None = None,
-    on_progress: Callable[[Standing], None] | None = None,
+    on_progress: Callable[[JobProgress], None] | None = None,
     devices: Sequence[str] | None = None,
     on_prompts: Callable[[str, int], None] | None = None,
 ) -> JobReport:

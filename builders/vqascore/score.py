@@ -14,7 +14,7 @@ from typing import Any
 from synvita_data.display import json_text
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
-from synvita_data.jobs import Engine, JobReport, Standing, Store, run_job
+from synvita_data.jobs import Engine, JobProgress, JobReport, Store, run_job
 from synvita_data.schema import Triplet
 from synvita_data.tables.score_files import write_scores
 
@@ -101,7 +101,7 @@ def score_videos(
     retry_failed: bool = False,
     devices: Sequence[str] | None = None,
     on_checked: OnChecked | None = None,
-    on_progress: Callable[[Standing], None] | None = None,
+    on_progress: Callable[[JobProgress], None] | None = None,
 ) -> VqaScoreReport:
     """Score every synthetic video of the triplets with both captions, frame by frame, with each model.
 

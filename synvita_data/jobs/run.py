@@ -95,15 +95,19 @@ def run_here(
         wait: until what other runs have claimed is done too.
         retry_failed: take the job's keys out of quarantine first.
         verify: read finished results whole first.
-        on_progress: called a few times a second at most.
+        on_progress: called a few times a second at most, and once at the end.
         store: the job's, where it is open already.
     """
     options = RunOptions(retry_failed=retry_failed, verify="contents" if verify else "sizes")
-    with contextlib.nullcontext(store) if store is not None else Store(job.root) as opened:
-        run = _Run(job, opened, options, on_progress or _log_news)
+    tell = on_progress or _log_news
+    with contextlib.ExitStack() as closing:
+        store = closing.enter_context(Store(job.root)) if store is None else store
+        run = _Run(job, store, options, tell)
         if run.todo:
-            run.work(ThisProcess(job, run.inputs, opened, raises=True), wait=wait)
-        return run.report()
+            run.work(ThisProcess(job, run.inputs, store, raises=True), wait=wait)
+        report = run.report()
+    tell(JobProgress(report.title, report.total, report.done, report.failed, report.found))
+    return report
 
 
 def complete(
@@ -137,12 +141,9 @@ def complete(
             on_done(done - reported)
             reported = done
 
-    ended = run_here(job, store=store, on_progress=report)
-    if ended.unfinished:
-        raise StoreError(
-            "some keys are neither done nor free", file=store.root, found=f"{ended.unfinished} keys"
-        )
-    report(JobProgress(job.title, ended.total, ended.done, ended.failed, ended.found))
+    unfinished = run_here(job, store=store, on_progress=report).unfinished
+    if unfinished:
+        raise StoreError("some keys are neither done nor free", file=store.root, found=f"{unfinished:,} keys")
 
 
 @dataclass(frozen=True)

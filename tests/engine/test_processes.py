@@ -74,7 +74,7 @@ def test_visible_gpus_follow_the_variable(monkeypatch, variable, gpus):
 def test_a_killed_worker_is_replaced_and_told(tmp_path):
     job = squares(tmp_path, count=80, opens=3, kills=(7,), together=2)
     told: list[str] = []
-    report = run_job(job, workers=2, on_progress=lambda standing: told.extend(standing.news))
+    report = run_job(job, workers=2, on_progress=lambda progress: told.extend(progress.news))
     assert (report.done, report.made, report.exit_status) == (80, 80, 0)
     (crash,) = report.crashes
     assert "SIGKILL" in crash.reason
@@ -135,7 +135,7 @@ def test_a_sigterm_that_python_drops_stops_the_run_too(tmp_path, workers, monkey
             for _ in range(1000):  # the handler runs between two of these lines
                 seen.append(1)
 
-    def tell(standing):
+    def tell(progress):
         if len(made(job)) >= 3 and not seen:
             Finaliser()
 

@@ -64,7 +64,7 @@ def test_rows_that_raise_are_set_aside_and_done_when_asked_for(tmp_path):
 def test_a_worker_that_breaks_is_opened_again_and_its_keys_are_done(tmp_path):
     job = squares(tmp_path, count=10, breaks=(4,), together=3)
     told: list[str] = []
-    report = run_job(job, on_progress=lambda standing: told.extend(standing.news))
+    report = run_job(job, on_progress=lambda progress: told.extend(progress.news))
     assert (report.done, report.exit_status, opened(job)) == (10, 0, 2)
     (crash,) = report.crashes
     assert crash.worker == 0
