@@ -1,4 +1,4 @@
-"""Progress of a long job: a bar on a terminal, an occasional line elsewhere, silence when told so.
+"""Progress of a long job: a bar on a terminal, an occasional line elsewhere, nothing where it is switched off.
 
 A log file gets lines such as
 
@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .display import Terminal, plain
@@ -29,7 +28,8 @@ class Progress:
     first call of `at` tells, counts as done, not as fast. Threads may share one.
 
     Args:
-        title: what is being done. enabled: False shows nothing (all processes but the first).
+        title: what is being done.
+        enabled: False shows nothing (all processes but the first).
         stream: default standard error, so that output can be piped.
         clock: seconds that never go back.
     """
@@ -68,20 +68,21 @@ class Progress:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
     def at(
         self, done: int, total: int, title: str | None = None, *, quarantined: int = 0, reused: int = 0
     ) -> None:
-        """`done` of `total` units need no more work; another `title` begins another count.
+        """Show that `done` of `total` units need no more work; another `title` begins another count.
 
         Args:
-            quarantined, reused: how many of `done` failed, and how many an earlier run had done; shown
-                where they are not 0.
+            done: how many units need no more work.
+            total: how many there are.
+            title: of this count; the earlier one by default.
+            quarantined: how many of `done` failed; shown where it is not 0.
+            reused: how many of `done` an earlier run had done; shown where it is not 0.
         """
         if not self._enabled:
             return

@@ -26,17 +26,19 @@ def generate(
         str,
         typer.Option(
             metavar="SPEC",
-            help="diffusers:REPO_OR_DIR, lavie:DIR, videocrafter2:DIR or command:TEMPLATE.",
+            help="Generator: diffusers:REPO_OR_DIR, lavie:DIR, videocrafter2:DIR or command:TEMPLATE.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where videos and manifest.jsonl appear.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder where videos and manifest.jsonl are written.")
+    ],
     samples: SamplesOption = 1,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting: frames=49, steps=25, …"),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Recorded as the generator. Default: the model's own name.")
+        str | None, typer.Option(help="Name recorded as the generator. Default: the model's own name.")
     ] = None,
     prompt_too_long: PromptTooLongOption = PromptTooLong.warn,
     split: SplitOption = None,

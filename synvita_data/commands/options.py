@@ -31,7 +31,10 @@ class PromptTooLong(StrEnum):
 
 PromptTooLongOption = Annotated[
     PromptTooLong,
-    typer.Option(help="Captions that the generator would cut: make them and say so, leave out, or stop."),
+    typer.Option(
+        help="What to do with captions that the generator would cut: warn makes them, quarantine leaves them out, "
+        "error stops."
+    ),
 ]
 SamplesOption = Annotated[int, typer.Option(help="Make this many videos of each contrast caption.", min=1)]
 SplitOption = Annotated[str | None, typer.Option(help="Split of rows that do not name theirs.")]
@@ -53,7 +56,9 @@ RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "devices": (
         Annotated[
             list[str] | None,
-            typer.Option("--device", help="cuda:0, cpu, …; repeat for workers in turn. Default: all GPUs."),
+            typer.Option(
+                "--device", help="Device: cuda:0, cpu, …; repeat for workers in turn. Default: all GPUs."
+            ),
         ],
         None,
     ),

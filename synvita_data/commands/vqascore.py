@@ -40,16 +40,20 @@ def vqascore(
             "NAME@REVISION; repeat for an ensemble.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Score table, .parquet.")],
-    frames: Annotated[int, typer.Option(help="Frames a video.", min=1)] = 4,
-    rule: Annotated[str, typer.Option(help="Which frames (docs/video.md).")] = "segment-midpoints",
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Score table to write, .parquet.")],
+    frames: Annotated[int, typer.Option(help="Number of frames of each video.", min=1)] = 4,
+    rule: Annotated[
+        str, typer.Option(help="Rule that selects the frames (docs/video.md).")
+    ] = "segment-midpoints",
     backend: Annotated[str, typer.Option(help="Decoder: pyav, decord or torchcodec.")] = "pyav",
     score: Annotated[
         ScoreName | None,
-        typer.Option(help="Default: reference for the paper's three, first-token for chat models."),
+        typer.Option(
+            help="Which score the table holds. Default: reference for the paper's three, first-token for chat models."
+        ),
     ] = None,
     preprocess: Annotated[
-        Preprocessing, typer.Option(help="The released scorers' own, or that of transformers.")
+        Preprocessing, typer.Option(help="Preprocessing of the released scorers, or of transformers.")
     ] = Preprocessing.reference,
     placeholder_space: Annotated[
         str,
@@ -63,19 +67,22 @@ def vqascore(
     config: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="As of synvita build: the generator in row ids, where videos do not say."
+            metavar="NAME", help="Generator in row ids, where videos do not name theirs, as of synvita build."
         ),
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Work in progress. Default: beside FILE, in .work.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the work in progress. Default: beside FILE, in .work."),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="Of the weights. Default: bfloat16 on GPUs, float32 on CPUs.")
+        str | None, typer.Option(help="Dtype of the weights. Default: bfloat16 on GPUs, float32 on CPUs.")
     ] = None,
     batch_rows: Annotated[
-        int, typer.Option(help="Videos in one batch; from 2 on, scores differ in rounding.", min=1)
+        int, typer.Option(help="Number of videos in a batch; from 2 on, scores differ in rounding.", min=1)
     ] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of each worker that decode ahead.", min=1)] = 2,
+    threads: Annotated[
+        int, typer.Option(help="Number of threads of each worker that decode ahead.", min=1)
+    ] = 2,
     split: SplitOption = None,
     source: SourceOption = None,
     *,

@@ -22,7 +22,7 @@ Standard library only: a scan of 100,000 keys comes before any heavy import; Ray
 
 from .claim import Claim
 from .failures import is_worker_fault, no_room, settling
-from .job import CheckedJob, Engine, Job, RunOptions, Shard, Worker
+from .job import Job, RunOptions, Shard, Worker
 from .records import (
     CLAIMED,
     DONE,
@@ -31,7 +31,6 @@ from .records import (
     Artefact,
     Failure,
     Record,
-    Scan,
     work_key,
 )
 from .report import Crash, JobProgress, JobReport
@@ -44,17 +43,14 @@ __all__ = [
     "PENDING",
     "QUARANTINED",
     "Artefact",
-    "CheckedJob",
     "Claim",
     "Crash",
-    "Engine",
     "Failure",
     "Job",
     "JobProgress",
     "JobReport",
     "Record",
     "RunOptions",
-    "Scan",
     "Shard",
     "Store",
     "Worker",

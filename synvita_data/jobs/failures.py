@@ -1,4 +1,4 @@
-"""Whose fault an error is: the key's, the worker's, or the disk's."""
+"""Classes of failures: an error may be the key's, the worker's, or the disk's."""
 
 import errno
 import sys
@@ -14,15 +14,15 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 @contextmanager
 def settling(claim: Claim) -> Iterator[Claim]:
-    """The usual way for a worker to settle a claim: the body commits, what is wrong with the key is quarantined.
+    """The usual way for a worker to end a claim: the body commits, what is wrong with the key is quarantined.
 
-        for claim, need in held:
+        for claim, request in claims:
             with settling(claim):
-                make_video(need, claim.path("video.mp4"))
+                make_video(request, claim.path("video.mp4"))
                 claim.commit({"frames": 49})
 
-    Any `Exception` but the faults of worker and disk (see `is_worker_fault`, `no_room`) quarantines the key with
-    its reason and does not leave the `with`. Those faults leave it, and the key goes back.
+    Any `Exception` but the failures of worker and disk (see `is_worker_fault`, `no_room`) quarantines the key with
+    its reason and does not leave the `with`. Those failures leave it, and the key is released.
     """
     with claim:
         try:

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import EngineError, SynvitaError
@@ -46,7 +45,7 @@ NEEDS = "2.52"  # the first Ray whose clusters can ask for a token
 
 
 class EventLog:
-    """An actor beside the run that keeps what workers tell until it is asked.
+    """An actor beside the run that keeps the events of workers until they are asked for.
 
     A worker waits until its event is here: what a killed worker had claimed is always known.
     """
@@ -104,7 +103,7 @@ class _Actor:
 
     actor: Any
     work: Any  # reference to the end of its work
-    placed: bool = False  # it has told something
+    placed: bool = False  # an event of it has come
     ended: bool = False  # its last event has come
 
 
@@ -166,7 +165,7 @@ class RayActors:
         for work in ready:
             number, actor = at_work[work]
             if self._actors.get(number) is not actor:
-                continue  # its worker was started again when it told its end
+                continue  # its worker was started again when its last event came
             try:
                 ray.get(work)
                 died = "its Ray actor ended without a word"
@@ -182,9 +181,7 @@ class RayActors:
         for each in self._actors.values():
             each.actor.isolate.remote(keys)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         ray = self._ray
         try:
             with contextlib.suppress(EngineError):
@@ -295,7 +292,7 @@ def private_cluster(ray: Any, cpus: int) -> Iterator[None]:
 
 
 def _start_private(ray: Any, cpus: int, cluster: contextlib.ExitStack) -> None:
-    """Start a cluster; `cluster` is told what ends it."""
+    """Start a cluster, and register what ends it with `cluster`."""
     folder = tempfile.mkdtemp(prefix="synvita-ray-", dir=_short_temporary_folder())
     cluster.callback(remove_for_good, Path(folder))
     cluster.callback(_read_environment_again)  # this process may use another cluster next

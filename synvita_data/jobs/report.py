@@ -19,7 +19,7 @@ class JobProgress:
         done: of those, how many are done.
         failed: of those, how many are in quarantine.
         found: how many of `done` were done before this run.
-        news: what happened since the last call and should be told, a line each.
+        news: what happened since the last call and is worth a line each.
     """
 
     title: str
@@ -142,8 +142,8 @@ def _reasons(failures: tuple[Failure, ...], failed: int) -> list[str]:
         f"  {_short(first[text])}: {text}" + (f" (and {times[text] - 1:,} alike)" if times[text] > 1 else "")
         for text in list(first)[:SHOWN]
     ]
-    told = sum(times[text] for text in list(first)[:SHOWN])
-    return lines + ([f"  and {failed - told:,} more"] if failed > told else [])
+    shown = sum(times[text] for text in list(first)[:SHOWN])
+    return lines + ([f"  and {failed - shown:,} more"] if failed > shown else [])
 
 
 def _shown(lines: list[str]) -> list[str]:

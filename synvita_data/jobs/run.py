@@ -394,7 +394,7 @@ class _Run:
         return claimed or len(self._crashes) > crashes
 
     def _handle(self, number: int, event: Event) -> None:
-        """Note what a worker has told."""
+        """Note an event of a worker."""
         place = self._places[number]
         for key, outcome in event.ended:
             if outcome == "released":
@@ -488,29 +488,29 @@ def _exit_on_sigterm() -> Iterator[Callable[[], None]]:
 
     Yields:
         A function that raises it once more. Python drops what a signal's handler raises while a finaliser or a
-        callback of the garbage collector runs; the work would go on, deaf to further signals.
+        callback of the garbage collector runs; the work would continue, deaf to further signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
 
     status = 128 + signal.SIGTERM
-    told = threading.Event()
+    signalled = threading.Event()
 
     def leave(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: a second one must not disturb the closing
-        told.set()
+        signalled.set()
         raise SystemExit(status)
 
     def check() -> None:
-        if told.is_set():
+        if signalled.is_set():
             raise SystemExit(status)
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield check
     except SystemExit:
-        if told.is_set():  # Ray passes it on with a status of its own
+        if signalled.is_set():  # Ray passes it on with a status of its own
             raise SystemExit(status) from None
         raise
     finally:

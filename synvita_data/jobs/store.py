@@ -177,6 +177,11 @@ class Store:
                 with contextlib.suppress(FileNotFoundError):  # retried meanwhile
                     yield read_failure(f"{self._path(digest)}.{FAILED}")
 
+    def holder(self, key: str) -> Identity | None:
+        """Who has claimed `key`; None where nobody has."""
+        token = token_in(f"{self._path(digest_of(key))}.{CLAIM}")
+        return None if token is None else Identity.parse(token)
+
     # Mending
 
     def retry_failed(self, keys: Iterable[str] | None = None) -> int:
@@ -306,7 +311,7 @@ class Store:
         name = f"{owner.name}.{next(owner.numbers)}"
         claim = f"{self._path(digest)}.{CLAIM}"
         token = f"{claim}/{name}"
-        owner.held.add(token)  # before it is: whatever ends this process in good order gives it back
+        owner.held.add(token)  # before it is: whatever ends this process in good order releases it
         for _ in range(1000):  # each turn but the last, somebody else got on
             slot = None
             holder = token_in(claim)

@@ -1,4 +1,4 @@
-"""What one worker does, wherever it runs, and what a pool of workers offers to a run.
+"""What one worker does, wherever it runs, and what a pool of workers offers a run.
 
 A worker claims keys from the store, ends their claims, and tells the run about it in events. `ThisProcess` is the
 simplest pool: one worker in the calling thread.
@@ -10,7 +10,6 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from ..errors import EngineError, SynvitaError
@@ -25,12 +24,12 @@ LAST = ("finished", "cannot open", "disk full", "broke")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a worker tells the run.
+    """What a worker reports to the run.
 
     Attributes:
         kind: "claimed" and "ended" are about keys. A worker's last event is one of `LAST`: "finished" (no key is
-            free), "cannot open", "disk full", "broke" (an exception left `Worker.run`); or it is "died", told by the
-            pool about a worker that can tell nothing any more.
+            free), "cannot open", "disk full", "broke" (an exception left `Worker.run`); or it is "died", reported by the
+            pool about a worker that can report nothing any more.
         claimed: a key that the worker has just claimed; None when the event is about something else.
         ended: (key, outcome of its claim) of those that the worker no longer holds.
         error: for the last four kinds.
@@ -46,7 +45,7 @@ Tell = Callable[[Event], None]
 
 
 class Controls:
-    """What the run tells a worker while it works; threads share it.
+    """How the run steers a worker while it works; threads share it.
 
     Attributes:
         isolated: keys that a worker crashed with: they are done last, and one at a time.
@@ -109,7 +108,7 @@ def run_worker(
         controls: followed while the worker works.
         tell: called with each event.
         inputs: the job's, where they are at hand.
-        raises: raise what goes wrong with the worker, instead of telling it.
+        raises: raise what goes wrong with the worker, instead of reporting it.
     """
     try:
         inputs = task.job.needs() if inputs is None else inputs
@@ -201,7 +200,7 @@ class WorkerLoop:
         return count
 
     def _ended(self) -> tuple[tuple[str, str], ...]:
-        # Looked at once each: a worker's thread may end a claim meanwhile, which is then told the next time.
+        # Looked at once each: a worker's thread may end a claim meanwhile, which is then reported the next time.
         outcomes = [(claim, claim.outcome) for claim in self._claims]
         ended = tuple((claim.key, outcome) for claim, outcome in outcomes if outcome != "open")
         self._released += [key for key, outcome in ended if outcome == "released"]
@@ -232,10 +231,10 @@ class WorkerPool(Protocol):
         """
 
     def wait(self, tell: Callable[[int, Event], None], seconds: float) -> None:
-        """Pass on what workers have told, waiting at most about `seconds` for something.
+        """Pass on the events of workers, waiting at most about `seconds` for something.
 
         Each worker's events come in order, and the one that says how it ended comes last: "died" if the worker
-        can tell nothing any more.
+        can report nothing any more.
         """
 
     def isolate(self, keys: frozenset[str]) -> None:
@@ -243,9 +242,7 @@ class WorkerPool(Protocol):
 
     def __enter__(self) -> "WorkerPool": ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop every worker: orderly, so that claims are released, then by force."""
 
 
@@ -298,7 +295,5 @@ class ThisProcess:
     def __enter__(self) -> "ThisProcess":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._controls.stop()

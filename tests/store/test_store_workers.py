@@ -435,7 +435,7 @@ def test_an_interrupt_between_any_two_lines_leaves_nothing_behind(tmp_path):
 
         def trace(frame, event, argument):
             nonlocal left
-            if frame.f_code.co_filename.endswith(("store/owner.py", "store/store.py")):
+            if frame.f_code.co_filename.endswith(("jobs/lease.py", "jobs/store.py")):
                 if event == "line":
                     left -= 1
                     if left == 0:
