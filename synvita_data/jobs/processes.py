@@ -96,7 +96,7 @@ class Processes:
     def __enter__(self) -> "Processes":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         deadline = time.monotonic() + GRACE
         stopping = [place for place in self._places.values() if not place.ended]
         try:

@@ -181,7 +181,7 @@ class RayActors:
         for each in self._actors.values():
             each.actor.isolate.remote(keys)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         ray = self._ray
         try:
             with contextlib.suppress(EngineError):
