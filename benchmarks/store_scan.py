@@ -53,7 +53,7 @@ class Rows:
     title: str = "rows"
     found: dict = dataclasses.field(default_factory=dict)
 
-    def needs(self):
+    def inputs(self):
         return {f"row {n}": {"caption": f"a person does thing {n} and then another thing", "seed": n} for n in range(self.count)}
 
     def open_worker(self, device):

@@ -101,7 +101,7 @@ class Loaded:
     recipe: Any
     pipe: Any
 
-    def needs(self, requests: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+    def inputs(self, requests: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
         from synvita_data.builders.generators.diffusers.open import single_needs
 
         return single_needs(self.recipe, requests)

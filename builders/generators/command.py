@@ -43,7 +43,7 @@ class CommandGenerator:
 
     recipe: Recipe
 
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+    def inputs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a job of consecutive requests."""
         size = int(self.recipe.settings["prompts_per_job"])
         digest = self.recipe.digest

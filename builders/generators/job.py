@@ -36,10 +36,10 @@ class GenerateJob:
         """Folder of the store."""
         return self.out / STORE
 
-    def needs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
         """Key -> the requests that are made together."""
         groups = (self.requests,) if self.planned is None else self.planned
-        return {key: job for group in groups for key, job in self.generator.needs(group).items()}
+        return {key: job for group in groups for key, job in self.generator.inputs(group).items()}
 
     def open_worker(self, device: str | None) -> Worker:
         """A worker with the model loaded."""

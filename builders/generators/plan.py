@@ -32,7 +32,7 @@ def plan_jobs(out: Path, generator: Generator, requests: Sequence[Request]) -> J
     with publishing_turn(out / ".work"):
         with Store(out / STORE) as store:
             made = {record.key: _job_of(record) for record in store.records()}
-            written = {key: job for old in _written(out / JOBS) for key, job in generator.needs(old).items()}
+            written = {key: job for old in _written(out / JOBS) for key, job in generator.inputs(old).items()}
             scan = store.scan(written)
         taken = {request.name for job in made.values() for request in job}
         jobs = list(made.values())

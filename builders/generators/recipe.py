@@ -93,7 +93,7 @@ class Generator(Protocol):
     def recipe(self) -> Recipe:
         """What it makes."""
 
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+    def inputs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """Key -> the requests that are made together (one, unless a program is given many at a time)."""
 
     def encoders(self) -> "Sequence[PromptEncoder] | None":

@@ -82,7 +82,7 @@ def generate_videos(
     requests, refused = _fitting(make_requests(triplets, samples), lengths, prompt_too_long, on_prompts)
     job = GenerateJob(generator, requests, out.resolve(), plan_jobs(out, generator, requests))
     store = Store(job.root)
-    check_free(out, store, (request.name for request in job.requests), job.needs)
+    check_free(out, store, (request.name for request in job.requests), job.inputs)
     try:
         return run_job(job, run, on_progress=on_progress)
     finally:  # also of a run that was stopped

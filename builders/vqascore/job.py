@@ -133,12 +133,12 @@ class VqaScoreJob:
             for row in self.rows
         )
 
-    def needs(self) -> dict[str, VqaRow]:
+    def inputs(self) -> dict[str, VqaRow]:
         """Key -> the first row that has it."""
-        needs: dict[str, VqaRow] = {}
+        inputs: dict[str, VqaRow] = {}
         for key, row in zip(self.keys, self.rows, strict=True):
-            needs.setdefault(key, row)
-        return needs
+            inputs.setdefault(key, row)
+        return inputs
 
     def open_worker(self, device: str | None) -> Worker:
         from .worker import VqaScoreWorker

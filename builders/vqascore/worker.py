@@ -8,7 +8,7 @@ from typing import Any
 from synvita_data.captions.placeholders import describe
 from synvita_data.display import write
 from synvita_data.errors import VideoError
-from synvita_data.jobs import Claim, is_worker_fault, settling
+from synvita_data.jobs import Claim, is_worker_fault, quarantine_errors
 from synvita_data.models.decode_ahead import read_ahead
 from synvita_data.models.runtime import one_cpu_thread
 from synvita_data.video import Frames, MissingBackendError, decode
@@ -58,7 +58,7 @@ class VqaScoreWorker:
         together: list[tuple[Claim, _Look]] = []
         for (claim, _), look in read_ahead(held, self._look, self._settings.threads):
             if isinstance(look, Exception):
-                with settling(claim):
+                with quarantine_errors(claim):
                     raise look
                 continue
             together.append((claim, look))
@@ -98,11 +98,11 @@ class VqaScoreWorker:
                 for each in together:
                     self._score([each])
                 return
-            with settling(together[0][0]):
+            with quarantine_errors(together[0][0]):
                 raise
             return
         for (claim, look), log_probs in zip(together, found, strict=True):
-            with settling(claim):
+            with quarantine_errors(claim):
                 claim.commit({"frames": look.indices(), "log_probs": log_probs.tolist(), **self._more})
 
 

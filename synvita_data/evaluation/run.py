@@ -140,7 +140,7 @@ class EvaluationJob:
     def title(self) -> str:
         return f"{self.scorer.name} on {self.task.name}"
 
-    def needs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
         return self.items
 
     def open_worker(self, device: str | None) -> "EvaluationJob":

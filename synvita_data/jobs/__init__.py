@@ -21,7 +21,7 @@ Standard library only: a scan of 100,000 keys comes before any heavy import; Ray
 """
 
 from .claim import Claim
-from .failures import is_worker_fault, no_room, settling
+from .failures import is_worker_fault, no_room, quarantine_errors
 from .job import Job, RunOptions, Shard, Worker
 from .records import (
     CLAIMED,
@@ -57,9 +57,9 @@ __all__ = [
     "complete",
     "is_worker_fault",
     "no_room",
+    "quarantine_errors",
     "results",
     "run_here",
     "run_job",
-    "settling",
     "work_key",
 ]

@@ -13,11 +13,11 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
-def settling(claim: Claim) -> Iterator[Claim]:
+def quarantine_errors(claim: Claim) -> Iterator[Claim]:
     """The usual way for a worker to end a claim: the body commits, what is wrong with the key is quarantined.
 
         for claim, request in claims:
-            with settling(claim):
+            with quarantine_errors(claim):
                 make_video(request, claim.path("video.mp4"))
                 claim.commit({"frames": 49})
 

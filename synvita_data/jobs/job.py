@@ -28,7 +28,7 @@ class Worker(Protocol):
     def run(self, claims: Iterator[tuple[Claim, Any]]) -> None:
         """End every claim that `claims` gives, with the input of its key, until it gives no more.
 
-        Each claim ends by `commit` or `quarantine`; `with settling(claim):` is the usual way. A worker may take
+        Each claim ends by `commit` or `quarantine`; `with quarantine_errors(claim):` is the usual way. A worker may take
         several before it ends the first, to decode ahead or to batch; only one thread may draw from `claims`.
         `claims` never waits: it ends when no key is free, so that a worker finishes what it has claimed.
 
@@ -58,7 +58,7 @@ class Job(Protocol):
     @property
     def root(self) -> Path: ...
 
-    def needs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
         """Key -> its input: what a worker needs to do it, in the order of work; plain data.
 
         Called once in the engine, before anything else, so it imports nothing heavy; and once in each worker.

@@ -156,7 +156,7 @@ class _FunctionJob:
     threads: int
     title: str = "working"
 
-    def needs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
         return self.keys
 
     def open_worker(self, device: str | None) -> "_FunctionJob":
@@ -188,7 +188,7 @@ def results(job: Job) -> Iterator[tuple[str, Any, Record | None]]:
     What a manifest is written from, again at any time.
     """
     store = Store(job.root)
-    for key, each in job.needs().items():
+    for key, each in job.inputs().items():
         yield key, each, store.record(key)
 
 
@@ -251,7 +251,7 @@ class _Run:
         self._looked = self._said = self._look_takes = 0.0
 
         # Scan the store: results that are not usable are taken out of it, unless the scan makes them pending.
-        self.inputs = job.needs()
+        self.inputs = job.inputs()
         self._keys = options.take(self.inputs)
         if options.retry_failed:
             store.retry_failed(self._keys)

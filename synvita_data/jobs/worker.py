@@ -111,7 +111,7 @@ def run_worker(
         raises: raise what goes wrong with the worker, instead of reporting it.
     """
     try:
-        inputs = task.job.needs() if inputs is None else inputs
+        inputs = task.job.inputs() if inputs is None else inputs
         worker = task.job.open_worker(task.device)
     except Exception as error:
         if raises:

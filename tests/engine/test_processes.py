@@ -109,7 +109,7 @@ def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
         wait_until(lambda before=before: len(made(job)) > before)
         os.kill(pid, signal.SIGTERM)
         assert join(pid) == 143
-        states = Store(job.root).scan(job.needs()).counts
+        states = Store(job.root).scan(job.inputs()).counts
         assert states["claimed"] == 0
         assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
         assert not any(lives(int(worker)) for worker, *_ in opened(job) if int(worker) != os.getpid())
@@ -143,7 +143,7 @@ def test_a_sigterm_that_python_drops_stops_the_run_too(tmp_path, workers, monkey
     pid = fork(lambda: run_job(job, workers=workers, on_progress=tell))
     assert join(pid) == 143
     assert 3 <= len(made(job)) < 40
-    states = Store(job.root).scan(job.needs()).counts
+    states = Store(job.root).scan(job.inputs()).counts
     assert states["claimed"] == 0
     assert states["done"] >= len(made(job))
     assert run_job(squares(tmp_path, count=40)).done == 40

@@ -105,7 +105,7 @@ def test_a_worker_that_cannot_be_opened_ends_the_run_at_once(tmp_path):
     job = squares(tmp_path, missing=True)
     with pytest.raises(EngineError, match="there is no such model"):
         run_job(job)
-    assert Store(job.root).scan(job.needs()).counts == {"pending": 20}
+    assert Store(job.root).scan(job.inputs()).counts == {"pending": 20}
 
 
 class Negligent(Squarer):
@@ -245,7 +245,7 @@ def test_progress_counts_up_to_the_report_and_is_told_no_more_often_than_it_may(
 def test_results_come_in_the_order_of_the_job(tmp_path):
     job = squares(tmp_path, count=6)
     run_job(job, shard="0/2")
-    mine = set(Shard(0, 2).take(job.needs()))
+    mine = set(Shard(0, 2).take(job.inputs()))
     found = list(results(job))
     assert [need for _, need, _ in found] == list(range(6))
     assert {key for key, _, record in found if record is not None} == mine

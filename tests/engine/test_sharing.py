@@ -106,7 +106,7 @@ def test_a_full_file_system_ends_the_run_and_a_second_one_mends_it(tmp_path):
         assert str(disk) in raised.value.file
         before = made(job)
         assert 0 < len(before) < 60
-        states = Store(job.root).scan(job.needs()).counts
+        states = Store(job.root).scan(job.inputs()).counts
         assert states == {"done": len(before), "pending": 60 - len(before)}
         ballast.unlink()
         with pytest.raises(StoreError):  # still too small for all, but it goes on

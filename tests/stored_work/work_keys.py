@@ -94,7 +94,7 @@ def _generate(work: Path) -> dict[str, Any]:
             "seeds": [recipe.seed(request, bits) for bits in SEED_BITS for request in requests],
         }
     for name, generator in _local_generators(work).items():
-        keys = list(generator.needs(requests))
+        keys = list(generator.inputs(requests))
         found[name] = {"recipe": generator.recipe.digest, "revision": generator.recipe.revision, "keys": keys}
     return found
 

@@ -38,7 +38,7 @@ class PipelineGenerator:
     checkpoint: str
     commit: str | None
 
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+    def inputs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a request."""
         return single_needs(self.recipe, requests)
 

@@ -57,7 +57,7 @@ class LaVieGenerator:
     recipe: Recipe
     folder: str
 
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+    def inputs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a request."""
         return single_needs(self.recipe, requests)
 

@@ -61,7 +61,7 @@ class VideoCrafter2Generator:
     folder: str
     weights: str
 
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+    def inputs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a request."""
         return single_needs(self.recipe, requests)
 

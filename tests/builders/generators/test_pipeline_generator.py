@@ -182,8 +182,8 @@ def worker_job(folder, out, hook, **overrides):
     class Hooked:
         recipe: object
 
-        def needs(self, requests):
-            return inner.generator.needs(requests)
+        def inputs(self, requests):
+            return inner.generator.inputs(requests)
 
         def open_worker(self, root, out, device):
             return PipelineWorker(self.recipe, load, root, out, device)
