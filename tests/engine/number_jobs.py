@@ -21,7 +21,9 @@ def append(path: Path, line: str) -> None:
 
 
 def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+    """The lines of a file; one that is being written at the moment (over the end of a page) is not there yet."""
+    text = path.read_text() if path.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def wait_until(condition: Callable[[], object], patience: float = 300.0) -> None:
