@@ -4,7 +4,8 @@ from pathlib import Path
 
 import evaluate
 import gradio as gr
-from page import build_page, label, name, number
+
+from synvita_data.evaluate_metrics._shared.page import build_page, label, name, number
 
 SUMMARY = """ROC-AUC of entailment scores with ties as half, its bounds under ties, and a confidence interval by
 bootstrap over videos; with paired accuracy (caption above contrast caption of the same video) and strict accuracy.

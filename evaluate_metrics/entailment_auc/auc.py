@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import (
+from .._shared.inputs import (
     Bools,
     Column,
     Floats,
@@ -17,7 +17,7 @@ from .inputs import (
     check_scored,
     check_scores,
 )
-from .intervals import Estimate, check_bootstrap, estimate, no_estimate, percentile_interval
+from .._shared.intervals import Estimate, check_bootstrap, estimate, no_estimate, percentile_interval
 
 # Kind of score -> the threshold between "no" and "yes"; a similarity has none.
 THRESHOLDS = {"probability": 0.5, "log_odds": 0.0, "similarity": None}

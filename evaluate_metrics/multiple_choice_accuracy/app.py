@@ -4,7 +4,8 @@ from pathlib import Path
 
 import evaluate
 import gradio as gr
-from page import build_page, label, name, number, whole
+
+from synvita_data.evaluate_metrics._shared.page import build_page, label, name, number, whole
 
 SUMMARY = """Share of questions whose right option has the highest score: the exact expectation when options tie, the
 worst and best choice, the chance level, accuracy by question type, and a confidence interval by bootstrap over

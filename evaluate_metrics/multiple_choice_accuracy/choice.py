@@ -4,8 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import Bools, Column, InputError, Ints, check_ids, check_labels, check_scored, check_scores
-from .intervals import Estimate, check_bootstrap, estimate, mean_interval, no_estimate
+from .._shared.inputs import (
+    Bools,
+    Column,
+    InputError,
+    Ints,
+    check_ids,
+    check_labels,
+    check_scored,
+    check_scores,
+)
+from .._shared.intervals import Estimate, check_bootstrap, estimate, mean_interval, no_estimate
 
 # NExT-QA's codes: the coarse type of each subtype, in the order results are listed.
 COARSE_TYPES = {

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import evaluate
 import gradio as gr
-from page import build_page, label, name, number
+
+from synvita_data.evaluate_metrics._shared.page import build_page, label, name, number
 
 SUMMARY = """Mean average precision and R@K of text-to-video retrieval: the exact expectation over all orders of tied
 videos, the worst and best order, the chance level, and a confidence interval by bootstrap over captions.

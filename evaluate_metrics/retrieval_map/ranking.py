@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import (
+from .._shared.inputs import (
     Bools,
     Column,
     Floats,
@@ -17,7 +17,7 @@ from .inputs import (
     check_scored,
     check_scores,
 )
-from .intervals import Estimate, check_bootstrap, estimate, mean_interval
+from .._shared.intervals import Estimate, check_bootstrap, estimate, mean_interval
 
 TIES = ("expected", "official", "sklearn")
 CANDIDATES = ("shared", "own")

@@ -1,8 +1,4 @@
-"""The page of a metric's Space: a table to edit or upload, options, and the estimates (gradio 6).
-
-The same file lies in every metric's folder, because each folder is a Space that stands alone; a test
-keeps the copies equal.
-"""
+"""The page of a metric's Space: a table to edit or upload, options, and the estimates (gradio 6)."""
 
 import csv
 import html

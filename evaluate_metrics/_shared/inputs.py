@@ -1,8 +1,4 @@
-"""Checked columns: what a metric is given becomes arrays, or an error that names the position.
-
-The same file lies in every metric's folder, because each folder is a Space that stands alone; a test
-keeps the copies equal.
-"""
+"""Checked columns: what a metric is given becomes arrays, or an error that names the position."""
 
 import itertools
 from collections import defaultdict

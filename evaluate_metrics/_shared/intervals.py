@@ -1,8 +1,4 @@
-"""Estimates in percent with their tie bounds, coverage and bootstrap interval.
-
-The same file lies in every metric's folder, because each folder is a Space that stands alone; a test
-keeps the copies equal.
-"""
+"""Estimates in percent with their tie bounds, coverage and bootstrap interval."""
 
 from typing import TypedDict
 
