@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from numbers import Real
 from typing import Any
 
@@ -28,6 +28,49 @@ class InputError(ValueError):
         super().__init__(problem if position is None else f"position {position} (from 0): {problem}")
 
 
+def first_true(flags: Bools) -> int | None:
+    """The position of the first true flag, None where all are false."""
+    positions = np.flatnonzero(flags)
+    return int(positions[0]) if positions.size else None
+
+
+def first_repeat(keys: Ints) -> int | None:
+    """The position of the first entry whose key stands at an earlier position; None where all differ.
+
+    Args:
+        keys: int64 [N], each at least 0.
+    """
+    if int(keys.max()) < 8 * len(keys):  # counting is faster than sorting where the keys are dense
+        repeated = int(np.bincount(keys).max()) > 1
+    else:
+        in_order = np.sort(keys)
+        repeated = bool((in_order[1:] == in_order[:-1]).any())
+    if not repeated:
+        return None
+    order = np.argsort(keys, kind="stable")
+    return int(order[1:][keys[order][1:] == keys[order][:-1]].min())
+
+
+def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """Raise `InputError` unless the option called `name` has one of the `allowed` values."""
+    if value not in allowed:
+        raise InputError(f"{name}={value!r}; expected one of {', '.join(allowed)}")
+
+
+def check_rows(
+    scores: Column, labels: Column, scored: Column | None, partial: bool
+) -> tuple[Floats, Bools, Bools]:
+    """Scores, labels and which entries have a score, all [N]; see the three checks below.
+
+    Raises:
+        InputError: as these.
+    """
+    mask = check_scored(scored, len(scores), partial)
+    numbers = check_scores(scores, mask)
+    truth = check_labels(labels, len(scores))
+    return numbers, truth, np.ones(len(scores), bool) if mask is None else mask
+
+
 def check_scores(scores: Column, scored: Bools | None = None) -> Floats:
     """`scores` as float64 [N]; entries where `scored` is False are not looked at and become 0.
 
@@ -43,8 +86,7 @@ def check_scores(scores: Column, scored: Bools | None = None) -> Floats:
         numbers = np.zeros(len(array))
         for position in range(len(array)) if scored is None else np.flatnonzero(scored):
             numbers[position] = _as_number(array[position], int(position))
-    if not np.isfinite(numbers).all():
-        position = int(np.flatnonzero(~np.isfinite(numbers))[0])
+    if (position := first_true(~np.isfinite(numbers))) is not None:
         raise InputError(f"the score is {numbers[position]}; every score must be finite", position)
     return numbers
 
@@ -60,11 +102,10 @@ def check_labels(labels: Column, count: int) -> Bools:
     if array.dtype.kind == "b":
         return array
     if array.dtype.kind in "iuf":
-        wrong = np.flatnonzero((array != 0) & (array != 1))
+        wrong = (array != 0) & (array != 1)
     else:
-        wrong = np.array([i for i, v in enumerate(array) if isinstance(v, str | None) or v not in (0, 1)])
-    if wrong.size:
-        position = int(wrong[0])
+        wrong = np.array([isinstance(value, str | None) or value not in (0, 1) for value in array])
+    if (position := first_true(wrong)) is not None:
         raise InputError(f"the label is {array.tolist()[position]!r}; every label must be 0 or 1", position)
     return array.astype(bool)
 
@@ -87,11 +128,10 @@ def check_scored(scored: Column | None, count: int, partial: bool) -> Bools | No
     if not array.any():
         raise InputError("no entry has a score")
     if not partial:
-        position = int(np.flatnonzero(~array)[0])
         raise InputError(
             f"no score ({int((~array).sum())} of {count} are missing); "
             "complete the scores, or pass partial=True to have coverage reported",
-            position,
+            first_true(~array),
         )
     return array
 

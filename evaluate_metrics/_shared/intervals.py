@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from .inputs import Floats, InputError
+from .inputs import Floats, InputError, Ints
 
 
 class Estimate(TypedDict):
@@ -23,16 +23,13 @@ class Estimate(TypedDict):
     n: int
 
 
-def estimate(
-    value: float,
-    interval: tuple[float, float] | None,
-    worst: float,
-    best: float,
-    *,
-    k: int,
-    n: int,
-) -> Estimate:
+# By the rule for ties, and in the worst and the best order of ties.
+Values = tuple[float, float, float]
+
+
+def estimate(values: Values, interval: tuple[float, float] | None, *, k: int, n: int) -> Estimate:
     """Fractions in, an `Estimate` in percent out."""
+    value, worst, best = values
     low, high = (None, None) if interval is None else (100 * float(end) for end in interval)
     return Estimate(
         value=100 * float(value),
@@ -48,6 +45,12 @@ def estimate(
 def no_estimate(*, k: int, n: int) -> Estimate:
     """An `Estimate` that is undefined, for example an AUC of one class."""
     return Estimate(value=None, low=None, high=None, worst_ties=None, best_ties=None, k=int(k), n=int(n))
+
+
+def histogram(counts: Ints) -> dict[str, int]:
+    """How often each of the `counts` comes, by the count as a string."""
+    values, times = np.unique(counts, return_counts=True)
+    return {str(value): int(time) for value, time in zip(values, times, strict=True)}
 
 
 def check_bootstrap(resamples: int, level: float) -> None:

@@ -95,14 +95,25 @@ def build_page(
     summary: str,
     columns: Columns,
     example: Sequence[Sequence[Any]],
-    options: Mapping[str, Callable[[], Any]],
+    options: Mapping[str, tuple[str, Sequence[str] | bool]],
     compute: Callable[..., dict[str, Any]],
 ) -> gr.Blocks:
-    """The page; `options` makes one component for each keyword of `compute` beside the columns."""
+    """The page of a metric.
+
+    Args:
+        title: heading of the page.
+        summary: Markdown below it.
+        columns: of the table, and how their cells are converted.
+        example: rows of the table at the start.
+        options: for each keyword of `compute` beside the columns its label, and its choices (the first is the
+            default) or whether it is ticked at first. The bootstrap's resamples are there always.
+        compute: the metric.
+    """
 
     def run(rows: list[list[Any]], *values: Any) -> tuple[list[list[Any]], dict[str, Any]]:
         try:
-            result = compute(**to_columns(rows, columns), **dict(zip(options, values, strict=True)))
+            keywords = dict(zip([*options, "resamples"], values, strict=True))
+            result = compute(**to_columns(rows, columns), **keywords)
         except ValueError as error:
             raise _shown(error, "The input cannot be used") from error
         return estimate_rows(result), result
@@ -129,7 +140,13 @@ def build_page(
                 )
                 file = gr.UploadButton("Upload a CSV file with these columns", file_types=[".csv"])
             with gr.Column(scale=1):
-                components = [make() for make in options.values()]
+                components: list[Any] = [
+                    gr.Checkbox(kind, label=text)
+                    if isinstance(kind, bool)
+                    else gr.Dropdown(list(kind), value=kind[0], label=text)
+                    for text, kind in options.values()
+                ]
+                components.append(gr.Slider(0, 2000, 1000, step=100, label="Bootstrap resamples"))
                 button = gr.Button("Compute", variant="primary")
         estimates = gr.Dataframe(
             headers=["in percent", *ESTIMATE],
