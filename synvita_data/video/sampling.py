@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import choose
 from .errors import FramePolicyError, NoFramesError
 
 BACKENDS = ("pyav", "decord", "torchcodec")
@@ -52,7 +53,7 @@ RULES: dict[str, Callable[[int, int], list[int]]] = {
     "mplug-owl": mplug_owl,
     "all": every_frame,
 }
-_DEFAULT_COUNT = {"segment-midpoints": 8, "linspace": 8, "mplug-owl": 32}
+_DEFAULT_COUNT = {"segment-midpoints": 8, "linspace": 8, "mplug-owl": 32, "all": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +85,19 @@ class FramePolicy:
     indices: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise FramePolicyError("unknown backend", found=self.backend, expected=" or ".join(BACKENDS))
+        choose(self.backend, BACKENDS, "backend", error=FramePolicyError)
         if self.fps is not None and self.indices is not None:
             raise FramePolicyError("fps and indices are two ways to choose frames", expected="one of them")
         own_rule = "fps" if self.fps is not None else "indices" if self.indices is not None else None
         if own_rule is not None:
             self._check_own_rule(own_rule)
-        elif self.rule not in RULES:
-            expected = ", ".join(RULES) + "; or the argument fps or indices"
-            raise FramePolicyError("unknown rule of sampling frames", found=self.rule, expected=expected)
-        elif self.rule == "all":
-            if self.count is not None:
-                raise FramePolicyError("rule 'all' takes no count", found=self.count, expected="count=None")
         else:
-            self._set(
-                "count", _DEFAULT_COUNT[self.rule] if self.count is None else _whole("count", self.count)
-            )
+            fix = "Or choose frames by the argument fps or indices"
+            choose(self.rule, RULES, "rule of sampling frames", error=FramePolicyError, fix=fix)
+            if self.rule == "all" and self.count is not None:
+                raise FramePolicyError("rule 'all' takes no count", found=self.count, expected="count=None")
+            count = _DEFAULT_COUNT[self.rule] if self.count is None else _whole("count", self.count)
+            self._set("count", count)
         if self.size is not None:
             self._set("size", _check_size(self.size))
 

@@ -2,6 +2,10 @@
 
 Containers' frame counts and nominal rates are often wrong or missing, so frames are counted and ordered
 by their packets, without decoding: frame i is the one with the i-th smallest presentation timestamp.
+
+The little of H.264's syntax that is read here decides which packets can be left out, and whether a packet is whole: a
+picture whose slices have nal_ref_idc 0 is no reference for any other picture (ITU-T H.264, 7.4.1), so a decoder that does
+not show it need not decode it. That is half of the frames of x264's default output.
 """
 
 from bisect import bisect_right
@@ -12,12 +16,10 @@ from typing import TYPE_CHECKING
 
 import av
 
-from ..errors import CorruptVideoError, NoFramesError, TruncatedVideoError
-from ..limits import Limits
-from ..source import Source
 from .container import has_sample_table, video_packets
-from .h264 import inspect_packet, length_size
-from .timeline import Timeline
+from .errors import CorruptVideoError, NoFramesError, TruncatedVideoError
+from .frames import Timeline
+from .source import Source
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -34,6 +36,12 @@ _UNTIMED = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
 _COUNTS_FROM_ZERO = frozenset({"matroska", "flv"})
 # A jump to a later keyframe drains and restarts the decoder: worth it only past this many packets.
 _WORTH_A_JUMP = 6
+
+# H.264: kinds of NAL units.
+_SLICE = 1  # of a picture that is not an IDR picture
+# A packet that holds only these, besides non-reference slices, can be dropped: SEI, access unit delimiter,
+# filler. Parameter sets (7, 8) must reach the decoder; extensions (14, 20) are left alone.
+_HARMLESS = frozenset((6, 9, 12))
 
 
 @dataclass(slots=True)
@@ -88,9 +96,7 @@ class PacketIndex:
         return False
 
 
-def read_index(
-    container: "InputContainer", stream: "VideoStream", source: Source, limits: Limits
-) -> PacketIndex:
+def read_index(container: "InputContainer", stream: "VideoStream", source: Source) -> PacketIndex:
     """Demux the whole stream once, decoding nothing.
 
     Raises:
@@ -116,7 +122,7 @@ def read_index(
             index.spare.append(spare)
             shown.append(not packet.is_discard)  # an edit list hides some frames
             lengths.append(packet.duration or 0)
-            limits.check("max_frames", len(index.pts), source.name, "frames")
+            source.check("max_frames", len(index.pts), "frames")
             total += packet.size
             if index.kept is not None:
                 index.kept.append(packet)
@@ -128,7 +134,6 @@ def read_index(
     if not index.order:
         raise NoFramesError(
             "a video stream has no frames",
-            file=source.name,
             found=f"{len(index.pts)} packets, none of them shown",
             expected="at least one frame",
         )
@@ -138,7 +143,7 @@ def read_index(
         ticks = [pts[position] for position in index.order]
         length = _last_length(ticks, index.order[-1], lengths, container, stream)
         index.timeline = Timeline.from_ticks(ticks, length, _time_base(stream), sound_start(container))
-        limits.check("max_seconds", index.timeline.duration, source.name, "seconds")
+        source.check("max_seconds", index.timeline.duration, "seconds")
     return index
 
 
@@ -212,7 +217,6 @@ def _check_sample_table(container: "InputContainer", stream: "VideoStream", sour
     if missing:
         raise TruncatedVideoError(
             f"a video was cut off: {missing} of its {len(ends)} packets lie beyond the end of the file",
-            file=source.name,
             found=f"{source.size:,} bytes",
             expected=f"at least {max(ends):,} bytes",
             fix="Copy or generate it again",
@@ -222,7 +226,6 @@ def _check_sample_table(container: "InputContainer", stream: "VideoStream", sour
 def _cut_packet(source: Source, position: int, error: Exception | None) -> CorruptVideoError:
     return CorruptVideoError(
         f"packet {position} of a video cannot be read whole" + (f" ({error})" if error else ""),
-        file=source.name,
         found=f"{source.size:,} bytes",
         expected="packets up to the end of the stream",
         fix="Copy or generate it again",
@@ -231,3 +234,44 @@ def _cut_packet(source: Source, position: int, error: Exception | None) -> Corru
 
 def _no_later(key: int | None, target: int | None) -> bool:
     return key is not None and target is not None and key <= target
+
+
+def length_size(extradata: bytes | None) -> int | None:
+    """Bytes of a NAL unit's length prefix, from an `avcC` record; None for start codes (Annex B)."""
+    if extradata and len(extradata) > 6 and extradata[0] == 1:
+        return (extradata[4] & 3) + 1
+    return None
+
+
+def inspect_packet(packet: memoryview, prefix: int | None) -> tuple[bool, bool]:
+    """`(whole, droppable)` of one access unit.
+
+    `whole`: the NAL units' lengths add up to the packet and their forbidden bit is 0 (always True for
+    Annex B, which has no lengths). `droppable`: only non-reference slices and harmless NAL units.
+    """
+    headers = _annex_b_headers(packet) if prefix is None else _prefixed_headers(packet, prefix)
+    if headers is None or any(header & 0x80 for header in headers):
+        return prefix is None, False
+    spare = [header & 31 == _SLICE and header >> 5 & 3 == 0 for header in headers]
+    rest = (header & 31 for header, is_spare in zip(headers, spare, strict=True) if not is_spare)
+    return True, any(spare) and all(kind in _HARMLESS for kind in rest)
+
+
+def _prefixed_headers(packet: memoryview, prefix: int) -> list[int] | None:
+    headers, position, end = [], 0, len(packet)
+    while position < end:
+        start = position + prefix
+        length = int.from_bytes(packet[position:start], "big")
+        if length < 1 or start + length > end:
+            return None
+        headers.append(packet[start])
+        position = start + length
+    return headers
+
+
+def _annex_b_headers(packet: memoryview) -> list[int]:
+    data, headers, position = bytes(packet), [], 0
+    while (position := data.find(b"\x00\x00\x01", position)) >= 0 and position + 3 < len(data):
+        headers.append(data[position + 3])
+        position += 3
+    return headers

@@ -18,14 +18,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from ..errors import CorruptVideoError, NoFramesError
-from ..frames import Frames
-from ..limits import Limits
-from ..sampling import FramePolicy
-from ..source import Source
-from .container import has_sample_table, open_video, video_packets
+from .container import has_sample_table, open_video, shown_size, video_packets
+from .errors import CorruptVideoError, NoFramesError
+from .frames import Chosen, Frames, Request, Timeline
 from .packets import PacketIndex, is_whole, read_index, sound_start
-from .timeline import Chosen, Timeline
+from .source import Source
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -45,45 +42,29 @@ class _Doubt(Exception):
     """The quick way met something unusual; the careful way decides."""
 
 
-def read_frames(
-    source: Source,
-    policy: FramePolicy,
-    start: float | None,
-    end: float | None,
-    limits: Limits,
-    threads: int | None = None,
-) -> Frames:
-    """`decode` for backend `pyav`; same arguments, errors and result."""
+def read_frames(request: Request) -> Frames:
+    """`decode` for backend `pyav`."""
     try:
-        return _read_quickly(source, policy, start, end, limits, threads)
+        return _read_quickly(request)
     except _Doubt:
-        return _read_carefully(source, policy, start, end, limits, threads)
+        return _read_carefully(request)
 
 
-def _read_quickly(
-    source: Source,
-    policy: FramePolicy,
-    start: float | None,
-    end: float | None,
-    limits: Limits,
-    threads: int | None,
-) -> Frames:
-    with open_video(source, limits) as (container, stream):
-        index = read_index(container, stream, source, limits)
+def _read_quickly(request: Request) -> Frames:
+    source, threads = request.source, request.threads
+    with open_video(source) as (container, stream):
+        index = read_index(container, stream, source)
         if index.timeline is None:
             raise _Doubt
-        timeline = index.timeline
-        chosen = timeline.choose(policy, start, end, source)
+        chosen = index.timeline.choose(request)
         positions = [index.order[i] for i in chosen.indices]
-        canvas = _Canvas(positions, policy, source, limits)
+        canvas = _Canvas(positions, request)
         if index.kept is not None:
-            for position, frame in _decode(stream, index, index.kept, positions, threads):
-                canvas.put(position, frame)
+            canvas.put_all(_decode(stream, index, index.kept, positions, threads))
     if index.kept is None:
-        with open_video(source, limits) as (container, stream):
+        with open_video(source) as (container, stream):
             packets = video_packets(container, stream)
-            for position, frame in _decode(stream, index, packets, positions, threads):
-                canvas.put(position, frame)
+            canvas.put_all(_decode(stream, index, packets, positions, threads))
     return canvas.frames(chosen)
 
 
@@ -122,27 +103,16 @@ def _decode(
         raise _Doubt
 
 
-def _read_carefully(
-    source: Source,
-    policy: FramePolicy,
-    start: float | None,
-    end: float | None,
-    limits: Limits,
-    threads: int | None,
-) -> Frames:
-    timeline = count_frames(source, limits, threads)
-    chosen = timeline.choose(policy, start, end, source)
-    canvas = _Canvas(chosen.indices, policy, source, limits)
-    last = max(chosen.indices)
-    with open_video(source, limits, lean=False) as (container, stream):
-        for i, frame in enumerate(_every_frame(container, stream, source, limits, threads)):
-            canvas.put(i, frame)
-            if i == last:
-                break
+def _read_carefully(request: Request) -> Frames:
+    chosen = count_frames(request.source, request.threads).choose(request)
+    canvas = _Canvas(chosen.indices, request)
+    with open_video(request.source, lean=False) as (container, stream):
+        frames = _every_frame(container, stream, request.source, request.threads)
+        canvas.put_all(itertools.islice(enumerate(frames), max(chosen.indices) + 1))
     return canvas.frames(chosen)
 
 
-def count_frames(source: Source, limits: Limits, threads: int | None = None) -> Timeline:
+def count_frames(source: Source, threads: int | None = None) -> Timeline:
     """The timeline of a video by decoding all of it.
 
     Frames whose timestamps are missing or out of order are taken to be shown in the order the decoder gives
@@ -150,36 +120,38 @@ def count_frames(source: Source, limits: Limits, threads: int | None = None) -> 
     the container's rate.
 
     Raises:
-        CorruptVideoError: a packet does not decode without errors. NoFramesError: no frame came out.
-        VideoTooLargeError: beyond `limits`.
+        CorruptVideoError: a packet does not decode without errors.
+        NoFramesError: no frame came out.
+        VideoTooLargeError: beyond the limits.
     """
     packet_times: list[int | None] = []
     length = 0
-    with open_video(source, limits, lean=False) as (container, stream):
+    with open_video(source, lean=False) as (container, stream):
         times = []
-        for frame in _every_frame(container, stream, source, limits, threads, packet_times):
+        for frame in _every_frame(container, stream, source, threads, packet_times):
             times.append(frame.pts)
             length = frame.duration or 0
         unit = stream.time_base or Fraction(1, 1_000_000)
         rate = stream.guessed_rate or stream.average_rate or Fraction(25)
         sound, is_avi = sound_start(container), container.format.name == "avi"
-    if not times:
-        raise _no_frames(source)
+        if not times:
+            raise _no_frames()
     if is_avi and len(packet_times) == len(times):
         times = packet_times
     ticks = [time for time in times if time is not None]
     if len(ticks) < len(times) or any(late <= early for early, late in itertools.pairwise(ticks)):
         ticks, unit, length = list(range(len(times))), 1 / rate, 1
     timeline = Timeline.from_ticks(ticks, length, unit, sound)
-    limits.check("max_seconds", timeline.duration, source.name, "seconds")
+    source.check("max_seconds", timeline.duration, "seconds")
     return timeline
 
 
-def first_frame(stream: "VideoStream", index: PacketIndex, source: Source, limits: Limits) -> "VideoFrame":
+def first_frame(stream: "VideoStream", index: PacketIndex, source: Source) -> "VideoFrame":
     """The first frame shown, decoded in this thread from as few packets as it needs.
 
     Raises:
-        CorruptVideoError: it does not decode without errors. NoFramesError: nothing does.
+        CorruptVideoError: it does not decode without errors.
+        NoFramesError: nothing does.
     """
     if index.timeline is not None and index.kept is not None:
         try:
@@ -187,25 +159,28 @@ def first_frame(stream: "VideoStream", index: PacketIndex, source: Source, limit
         except (_Doubt, StopIteration):
             pass
         else:
-            limits.check("max_pixels", frame.width * frame.height, source.name, "pixels a frame")
+            source.check("max_pixels", frame.width * frame.height, "pixels a frame")
             return frame
-    with open_video(source, limits, lean=False) as (container, fresh):
-        for frame in _every_frame(container, fresh, source, limits, threads=1):
+    with open_video(source, lean=False) as (container, fresh):
+        for frame in _every_frame(container, fresh, source, threads=1):
             return frame
-    raise _no_frames(source)
+        raise _no_frames()
 
 
 def _every_frame(
     container: "InputContainer",
     stream: "VideoStream",
     source: Source,
-    limits: Limits,
     threads: int | None,
     packet_times: list[int | None] | None = None,
 ) -> "Iterator[VideoFrame]":
     """All frames in presentation order, none of them damaged.
 
     Args:
+        container: the open file.
+        stream: its video stream.
+        source: the video, with its limits.
+        threads: of the decoder.
         packet_times: takes the decoding times of the packets, in their order.
     """
     count, keyframe_seen = 0, has_sample_table(container)
@@ -221,39 +196,44 @@ def _every_frame(
                 # The tail of a group of pictures whose head was cut away (a recording that was joined late).
                 if packet is not None and not keyframe_seen and is_whole(packet, stream):
                     continue
-                raise _damaged(source, f"packet {number} that does not decode ({error})") from error
+                raise _damaged(f"packet {number} that does not decode ({error})") from error
             for frame in frames:
                 if frame.is_corrupt:
-                    raise _damaged(source, f"frame {count} decoded with errors")
-                limits.check("max_pixels", frame.width * frame.height, source.name, "pixels a frame")
+                    raise _damaged(f"frame {count} decoded with errors")
+                source.check("max_pixels", frame.width * frame.height, "pixels a frame")
                 yield frame
                 count += 1
-                limits.check("max_frames", count, source.name, "frames")
+                source.check("max_frames", count, "frames")
     except av.error.FFmpegError as error:
-        raise _damaged(source, f"packets that cannot be read after {count} frames ({error})") from error
+        raise _damaged(f"packets that cannot be read after {count} frames ({error})") from error
 
 
 class _Canvas:
     """The output array; frames are scaled into it as they come, by one scaler."""
 
-    def __init__(self, keys: Sequence[int], policy: FramePolicy, source: Source, limits: Limits) -> None:
+    def __init__(self, keys: Sequence[int], request: Request) -> None:
         self._rows: dict[int, list[int]] = defaultdict(list)
         for row, key in enumerate(keys):
             self._rows[key].append(row)
         self._missing = set(keys)
-        self._policy, self._source, self._limits = policy, source, limits
+        self._request = request
         self._scaler = VideoReformatter()
         self._pixels: NDArray[np.uint8] | None = None
         self._count = len(keys)
 
-    def put(self, key: int, frame: "VideoFrame") -> None:
-        """Place `frame` in every row that asked for `key`."""
-        if key not in self._missing:
-            return
-        turns = frame.rotation // 90 % 4 if frame.rotation % 90 == 0 else 0  # counterclockwise
-        self._limits.check("max_pixels", frame.width * frame.height, self._source.name, "pixels a frame")
+    def put_all(self, frames: "Iterable[tuple[int, VideoFrame]]") -> None:
+        """Place each frame in every row that asked for its key."""
+        for key, frame in frames:
+            if key in self._missing:
+                self._put(key, frame)
+
+    def _put(self, key: int, frame: "VideoFrame") -> None:
+        self._request.source.check("max_pixels", frame.width * frame.height, "pixels a frame")
         if self._pixels is None:
-            self._pixels = self._allocate(frame, turned=turns % 2 == 1)
+            height, width = self._request.output_size(self._count, *shown_size(frame))
+            self._pixels = np.empty((self._count, height, width, 3), np.uint8)
+        # The frame is scaled as it is stored, then turned.
+        turns = frame.rotation // 90 % 4 if frame.rotation % 90 == 0 else 0  # counterclockwise
         height, width = self._pixels.shape[1:3]
         if turns % 2:
             height, width = width, height
@@ -265,7 +245,7 @@ class _Canvas:
             ).to_ndarray()
         except av.error.FFmpegError as error:
             found = f"pixel format {frame.format.name}, {frame.width}×{frame.height} ({error})"
-            raise _damaged(self._source, found) from error
+            raise _damaged(found) from error
         for row in self._rows[key]:
             self._pixels[row] = np.rot90(picture, turns) if turns else picture
         self._missing.discard(key)
@@ -273,25 +253,8 @@ class _Canvas:
     def frames(self, chosen: Chosen) -> Frames:
         """The finished selection; `chosen` are the frames of the rows."""
         if self._missing or self._pixels is None:
-            raise _damaged(self._source, f"{len(self._missing)} of the chosen frames missing")
-        return chosen.frames(self._pixels, self._source, "pyav")
-
-    def _allocate(self, frame: "VideoFrame", turned: bool) -> NDArray[np.uint8]:
-        shown = (frame.width, frame.height) if turned else (frame.height, frame.width)
-        height, width = self._policy.target_size(*shown)
-        check_output(self._count, height, width, self._source, self._limits)
-        return np.empty((self._count, height, width, 3), np.uint8)
-
-
-def check_output(count: int, height: int, width: int, source: Source, limits: Limits) -> None:
-    """Raise `VideoTooLargeError` if an RGB array of this shape exceeds `limits.max_output_bytes`."""
-    limits.check(
-        "max_output_bytes",
-        count * height * width * 3,
-        source.name,
-        f"bytes of RGB for {count} frames of {height}×{width}",
-        fix="Ask for fewer or smaller frames",
-    )
+            raise _damaged(f"{len(self._missing)} of the chosen frames missing")
+        return chosen.frames(self._pixels)
 
 
 def _use_threads(stream: "VideoStream", threads: int | None) -> None:
@@ -303,17 +266,14 @@ def _use_threads(stream: "VideoStream", threads: int | None) -> None:
     stream.codec_context.thread_count = threads
 
 
-def _damaged(source: Source, found: str) -> CorruptVideoError:
+def _damaged(found: str) -> CorruptVideoError:
     return CorruptVideoError(
         "a video is damaged",
-        file=source.name,
         found=found,
         expected="packets that decode without errors",
         fix="Copy or generate it again",
     )
 
 
-def _no_frames(source: Source) -> NoFramesError:
-    return NoFramesError(
-        "no frame of a video can be decoded", file=source.name, found="0 frames", expected="at least one"
-    )
+def _no_frames() -> NoFramesError:
+    return NoFramesError("no frame of a video can be decoded", found="0 frames", expected="at least one")
