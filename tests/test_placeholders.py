@@ -141,7 +141,7 @@ def test_names():
     assert check_placeholder_space("original") == "original"
     with pytest.raises(SynvitaError, match="unknown placeholder_space"):
         check_placeholder_space("legacy")
-    with pytest.raises(SynvitaError, match="this model has no such"):
+    with pytest.raises(SynvitaError, match="unknown placeholder_space for this model"):
         check_placeholder_space("original", ("processor",))
 
 

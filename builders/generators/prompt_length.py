@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synvita_data.captions.length import read_length
+from synvita_data.captions.masking import read_length
 from synvita_data.errors import CaptionError, SourceError, SynvitaError
 
 from .recipe import Request

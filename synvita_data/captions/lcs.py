@@ -22,9 +22,9 @@ from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
-from ..errors import SynvitaError, TokenizerError
+from ..errors import SynvitaError, TokenizerError, choose
+from .masking import Tokenizer, Tokens, tokenize
 from .text import QuotedTokens, Span, quoted
-from .tokens import Tokenizer, Tokens, tokenize
 from .words import cut_alike, cut_text, equal_as, is_plain, plain_spans
 from .words import word_spans as word_spans
 
@@ -66,9 +66,7 @@ def shared_spans(
     """
     if granularity == "word" and tokenizer is None:
         return _shared_words(caption, neg_caption, ignore_case)
-    if granularity not in GRANULARITIES:
-        raise SynvitaError("no such granularity", found=granularity, expected=" or ".join(GRANULARITIES))
-    if granularity == "word":
+    if choose(granularity, GRANULARITIES, "granularity") == "word":
         raise SynvitaError("word-level masks take no tokenizer", fix="Leave it out, or ask for 'token'")
     if ignore_case:
         raise SynvitaError(

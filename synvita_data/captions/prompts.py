@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ..errors import CaptionError, SchemaError
+from ..errors import CaptionError, SchemaError, choose
 from ..tables.cells import check_data, is_missing, strip_cell
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
@@ -114,11 +114,7 @@ def get_prompt(name: str) -> Prompt:
     Raises:
         CaptionError: there is none.
     """
-    if name not in PROMPTS:
-        raise CaptionError(
-            "there is no such prompt", found=repr(name), expected=f"one of {', '.join(PROMPTS)}"
-        )
-    return PROMPTS[name]
+    return PROMPTS[choose(name, PROMPTS, "prompt", error=CaptionError)]
 
 
 def explanation_prompt(prompt: Prompt) -> Prompt:

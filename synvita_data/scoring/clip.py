@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..captions.length import read_length
+from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
 from ..models.decode_ahead import decode_ahead
 from ..models.runtime import one_cpu_thread, pick_device, torch_dtype

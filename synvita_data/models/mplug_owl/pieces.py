@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ...captions.masking import Tokenizer, tokenize
 from ...captions.text import Span
-from ...captions.tokens import Tokenizer, tokenize
 from ...errors import ContextError, TokenizerError
 
 IMAGE, VIDEO = "<image>", "<|video|>"
