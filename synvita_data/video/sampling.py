@@ -89,36 +89,31 @@ class FramePolicy:
         if self.fps is not None and self.indices is not None:
             raise FramePolicyError("fps and indices are two ways to choose frames", expected="one of them")
         own_rule = "fps" if self.fps is not None else "indices" if self.indices is not None else None
-        if own_rule is not None:
-            self._check_own_rule(own_rule)
-        else:
+        if own_rule is None:
             fix = "Or choose frames by the argument fps or indices"
             choose(self.rule, RULES, "rule of sampling frames", error=FramePolicyError, fix=fix)
             if self.rule == "all" and self.count is not None:
                 raise FramePolicyError("rule 'all' takes no count", found=self.count, expected="count=None")
             count = _DEFAULT_COUNT[self.rule] if self.count is None else _whole("count", self.count)
             self._set("count", count)
-        if self.size is not None:
-            self._set("size", _check_size(self.size))
-
-    def _check_own_rule(self, rule: str) -> None:
-        if self.count is not None or self.rule not in ("segment-midpoints", rule):
+        elif self.count is not None or self.rule not in ("segment-midpoints", own_rule):
             raise FramePolicyError(
-                f"{rule} chooses frames by itself",
+                f"{own_rule} chooses frames by itself",
                 found=f"rule={self.rule!r}, count={self.count}",
                 expected="neither rule nor count",
             )
-        self._set("rule", rule)
+        else:
+            self._set("rule", own_rule)
         if self.fps is not None:
             if isinstance(self.fps, bool) or not math.isfinite(self.fps) or self.fps <= 0:
                 raise FramePolicyError("a frame rate is not positive", found=self.fps, expected="fps > 0")
             self._set("fps", float(self.fps))
-        else:
-            assert self.indices is not None
-            indices = tuple(_whole("indices", index, least=0) for index in self.indices)
-            if not indices:
+        if self.indices is not None:
+            self._set("indices", tuple(_whole("indices", index, least=0) for index in self.indices))
+            if not self.indices:
                 raise FramePolicyError("no indices", found="()", expected="at least one frame index")
-            self._set("indices", indices)
+        if self.size is not None:
+            self._set("size", _check_size(self.size))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the dataclass is frozen
@@ -138,13 +133,8 @@ class FramePolicy:
         Raises:
             FramePolicyError: a key that is no argument of `FramePolicy`, or values it refuses.
         """
-        unknown = set(record) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise FramePolicyError(
-                "unknown key of a frame policy",
-                found=", ".join(sorted(unknown)),
-                expected=", ".join(cls.__dataclass_fields__),
-            )
+        for key in sorted(record):
+            choose(key, cls.__dataclass_fields__, "key of a frame policy", error=FramePolicyError)
         return cls(**record)  # lists, as JSON has them, become tuples
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
