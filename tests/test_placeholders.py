@@ -133,7 +133,7 @@ def test_a_tokenizer_of_another_kind_is_refused():
     from transformers import PreTrainedTokenizerFast
 
     other = PreTrainedTokenizerFast(tokenizer_object=small_tokenizer("byte-level"))
-    with pytest.raises(TokenizerError, match="no space before"):
+    with pytest.raises(TokenizerError, match="a space before"):
         tokenize_in_parts(other, "a<video>b", "<video>", 7)
 
 

@@ -63,7 +63,9 @@ def entailment_auc(
         strict: None computes strict accuracy where the kind has a threshold; True insists; False leaves it out.
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: allow missing scores and pairs with one label only, and count them in `n` but not in `k`.
-        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does a single video.
+        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does a single video.
+        level: share of the resampled values between `low` and `high`.
+        seed: of the bootstrap.
 
     Returns:
         `auc` (k, n: texts), `paired_accuracy` (k, n: pairs), `strict_accuracy` (None where not computed), each

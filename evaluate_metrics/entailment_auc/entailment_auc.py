@@ -24,8 +24,10 @@ class EntailmentAUC(evaluate.Metric):
         predictions: list of float, the score of a text with its video.
         references: list of int, 1 for a caption and 0 for a contrast caption.
         videos: list of str, ids of the videos.
-        texts, pairs, misalignment: lists of str, only with the config "videocon" (an empty string in
-            misalignment means unknown). hard: list of bool (None: unknown), likewise.
+        texts: list of str, only with the config "videocon", as the next three.
+        pairs: list of str.
+        misalignment: list of str; an empty string means unknown.
+        hard: list of bool; None means unknown.
         kind: "probability" (default), "log_odds" or "similarity".
         strict, scored, partial, resamples, level, seed, and in the default config texts, pairs, groups:
             as in `auc.entailment_auc`.

@@ -56,7 +56,9 @@ def multiple_choice_accuracy(
         per_question: add `questions`, a list of each question's value.
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: leave out questions that miss a score or an option, and count them in `n` but not in `k`.
-        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does one question.
+        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does one question.
+        level: share of the resampled values between `low` and `high`.
+        seed: of the bootstrap.
 
     Returns:
         `accuracy`, an `Estimate` in percent (k, n: questions); `types`: type -> `Estimate`; `chance` (mean of

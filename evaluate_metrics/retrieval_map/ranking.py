@@ -66,7 +66,8 @@ def retrieval_map(
     Args:
         scores: float [N], one a row; a row is a (caption, video) pair.
         labels: [N], 1 where the video is positive for the caption.
-        captions, videos: [N] ids (videos: their paths, for `official`). No pair may occur twice.
+        captions: [N] ids of the captions.
+        videos: [N] ids of the videos; their paths, for `official`. No pair may occur twice.
         ties: `expected`, `official` or `sklearn`.
         candidates: `shared`: all captions rank the same videos, and a caption without a video that others
             have misses a pair. `own`: each caption ranks the videos it came with.
@@ -75,7 +76,9 @@ def retrieval_map(
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: allow missing pairs: rank what is there, and count k of n pairs. A caption left without a
             positive has no AP and leaves the mean (`captions_ranked` says how many stayed).
-        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does one caption.
+        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does one caption.
+        level: share of the resampled values between `low` and `high`.
+        seed: of the bootstrap.
 
     Returns:
         `map` and `r_at_<K>`, each an `Estimate` in percent (k, n: pairs); `chance`: the same without scores,

@@ -56,6 +56,8 @@ def shared_spans(
     `released_masks` can, and is what training with that granularity takes.
 
     Args:
+        caption: describes the real video.
+        neg_caption: its contrast caption.
         granularity: one of `GRANULARITIES`.
         ignore_case: compare case-folded words; word level only.
         tokenizer: a fast tokenizer of transformers or a `tokenizers.Tokenizer`; not at word level.
@@ -89,7 +91,8 @@ def matching_blocks(one: Sequence[Any], other: Sequence[Any]) -> list[Block]:
     of several longest subsequences is taken.
 
     Args:
-        one, other: elements that hash, compare equal and order (`<`) among themselves.
+        one: elements that hash, compare equal and order (`<`) among themselves.
+        other: elements of the same kind.
 
     Returns:
         `(start in one, start in other, length)` in increasing order; lengths are at least 1.

@@ -48,6 +48,8 @@ def tokenize(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool) -> To
 
     Args:
         tokenizer: a fast tokenizer of transformers, or a `tokenizers.Tokenizer`.
+        text: any string.
+        add_special_tokens: whether the tokenizer adds its own.
 
     Raises:
         TokenizerError: a slow tokenizer (it has no offsets), or one that truncates `text`.
@@ -140,8 +142,10 @@ class MaskedPrompt:
     """A prompt with its tokens and those of them that are hidden.
 
     Attributes:
-        prompt: the whole text. caption_start: where its caption begins, in code points.
-        input_ids: int64 [n]. offsets: int64 [n, 2], code points of `prompt`.
+        prompt: the whole text.
+        caption_start: where its caption begins, in code points.
+        input_ids: int64 [n].
+        offsets: int64 [n, 2], code points of `prompt`.
         hidden: bool [n], true where attention must not look (as a key; the token stays in place and
             position ids do not change).
     """
@@ -248,7 +252,10 @@ def mask_prompt(
 
     Args:
         tokenizer: a fast tokenizer of transformers, or a `tokenizers.Tokenizer`.
-        before, after: the prompt around the caption, for example `… the description: "` and `"?`.
+        before: the prompt in front of the caption, for example `… the description: "`.
+        text: the caption and what is hidden of it.
+        after: the prompt behind the caption, for example `"?`.
+        add_special_tokens: whether the tokenizer adds its own.
 
     Raises:
         TokenizerError: a slow tokenizer, or one that truncates.
@@ -262,7 +269,10 @@ def masked_prompt(prompt: str, caption_start: int, text: Text, tokens: Tokens) -
     """The hidden tokens of a prompt that was tokenised in whatever way.
 
     Args:
-        caption_start: code point of `prompt` at which the caption begins. tokens: of all of `prompt`.
+        prompt: the whole text.
+        caption_start: code point of `prompt` at which the caption begins.
+        text: the caption and what is hidden of it.
+        tokens: of all of `prompt`.
 
     Raises:
         CaptionError: as `hidden_tokens`.

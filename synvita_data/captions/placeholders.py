@@ -40,7 +40,10 @@ def tokenize_in_parts(tokenizer: Tokenizer, text: str, placeholder: str, placeho
     The tokens at the start (BOS) come once, before the first part.
 
     Args:
-        tokenizer: a fast tokenizer of LLaMA's kind. placeholder: its text, `<image>` or `<video>`.
+        tokenizer: a fast tokenizer of LLaMA's kind.
+        text: the whole prompt.
+        placeholder: its text, `<image>` or `<video>`.
+        placeholder_id: its token.
 
     Returns:
         Offsets are those of `text`. The space put before a part belongs to its first character.
@@ -51,7 +54,7 @@ def tokenize_in_parts(tokenizer: Tokenizer, text: str, placeholder: str, placeho
     letter = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])
     if not letter[0].startswith(_SPACE):
         raise TokenizerError(
-            "the tokenizer puts no space before a text, as LLaMA's does",
+            "the tokenizer does not put a space before a text, as LLaMA's does",
             found=letter,
             expected=f"{_SPACE}a",
             fix="Leave placeholder_space as it is by default",

@@ -2,7 +2,7 @@
 or takes it out of one.
 
 Annotations and score files hold clean captions, or captions inside one of these prompts, to the letter.
-Nothing is guessed: a text that is no known prompt is a caption.
+Nothing is guessed: a text that is not a known prompt is a caption.
 """
 
 import re
@@ -207,7 +207,7 @@ def read_caption(text: str, *, words_for_nothing: bool = True) -> str:
             # What stands before the video is long enough to be no caption's own words.
             if prompt.video and text.startswith(prompt.before.partition(prompt.video)[0]):
                 raise CaptionError(
-                    f"a text begins as the prompt {prompt.name!r} and is not it",
+                    f"a text begins as the prompt {prompt.name!r} and does not go on as it",
                     found=f"…{text[-60:]!r}",
                     expected=f"…{prompt.before[-50:]!r}, a caption, and {prompt.after!r}",
                     fix="The file was cut or changed on the way: fetch or write it again",

@@ -174,7 +174,7 @@ def has_sample_table(container: "InputContainer") -> bool:
 
 
 def _metadata_option(version: str) -> dict[str, Any]:
-    """Titles in another encoding must not make a file unreadable: PyAV up to 18 needs to be told so."""
+    """Titles in another encoding must not make a file unreadable: PyAV up to 18 needs an option for that."""
     return {"metadata_errors": "replace"} if int(version.partition(".")[0]) < 19 else {}
 
 

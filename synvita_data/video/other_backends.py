@@ -25,7 +25,7 @@ _INDEXED = frozenset({"mov", "matroska"})
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a backend is told.
+    """What a backend is asked to do.
 
     Attributes:
         timeline: of the whole file.

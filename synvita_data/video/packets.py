@@ -4,7 +4,7 @@ Containers' frame counts and nominal rates are often wrong or missing, so frames
 by their packets, without decoding: frame i is the one with the i-th smallest presentation timestamp.
 
 The little of H.264's syntax that is read here decides which packets can be left out, and whether a packet is whole: a
-picture whose slices have nal_ref_idc 0 is no reference for any other picture (ITU-T H.264, 7.4.1), so a decoder that does
+picture whose slices have nal_ref_idc 0 is not a reference for any other picture (ITU-T H.264, 7.4.1), so a decoder that does
 not show it need not decode it. That is half of the frames of x264's default output.
 """
 
@@ -49,7 +49,8 @@ class PacketIndex:
     """Packets in decoding order, and the frames they give in presentation order.
 
     Attributes:
-        pts: presentation timestamps in the stream's time base. keys: keyframe flags.
+        pts: presentation timestamps in the stream's time base.
+        keys: keyframe flags.
         spare: packets that no other packet refers to (H.264 only), in decoding order.
         kept: the packets themselves, or None where they exceed `KEPT_BYTES`.
         order: positions (in decoding order) of the shown frames, by presentation time.
@@ -174,7 +175,8 @@ def _last_length(
     """How long the last frame is on show, in units of the time base; 0 where nothing tells.
 
     Args:
-        ticks: timestamps of the frames, ascending. last: position of the last one's packet.
+        ticks: timestamps of the frames, ascending.
+        last: position of the last one's packet.
         lengths: durations of the packets in decoding order, 0 where unknown.
     """
     own = lengths[last]

@@ -74,7 +74,7 @@ def takes_other_stream(video: VideoSource) -> bool:
 
 
 def takes_other_times(video: VideoSource, reads_times: str) -> bool:
-    """Whether a model that reads times in this way is told others than before: of frames that come at no steady rate.
+    """Whether a model that reads times in this way gets others than before: of frames that do not come at a steady rate.
 
     Reads the packets, and decodes AVI files; of others the timestamps are what they were.
     """

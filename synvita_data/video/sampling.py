@@ -111,7 +111,7 @@ class FramePolicy:
         if self.indices is not None:
             self._set("indices", tuple(_whole("indices", index, least=0) for index in self.indices))
             if not self.indices:
-                raise FramePolicyError("no indices", found="()", expected="at least one frame index")
+                raise FramePolicyError("indices is empty", found="()", expected="at least one frame index")
         if self.size is not None:
             self._set("size", _check_size(self.size))
 
@@ -131,7 +131,7 @@ class FramePolicy:
         """The policy that `to_dict` described.
 
         Raises:
-            FramePolicyError: a key that is no argument of `FramePolicy`, or values it refuses.
+            FramePolicyError: a key that is not an argument of `FramePolicy`, or values it refuses.
         """
         for key in sorted(record):
             choose(key, cls.__dataclass_fields__, "key of a frame policy", error=FramePolicyError)
@@ -164,15 +164,17 @@ def select_frames(
     came on show before `start` and is still there at `start` belongs to the window.
 
     Args:
+        policy: which frames to choose.
         timestamps: presentation times in ascending order, seconds after the first frame.
-        start, end: seconds; None means the beginning and the end.
+        start: seconds; None means the beginning.
+        end: seconds; None means the end.
         duration: end of the last frame, seconds; None: nothing is shown after the last timestamp.
         first_shown: what the clock by which the user gave start and end said at the first frame, for messages.
         file: names the video in errors.
 
     Raises:
         NoFramesError: no frame is on show within [start, end), or an index that is not there.
-        FramePolicyError: start or end is no number.
+        FramePolicyError: start or end is not a number.
     """
     first, stop = _window(timestamps, start, end, duration, first_shown, file)
     if policy.indices is not None:

@@ -110,7 +110,7 @@ def resolve(source: VideoSource, limits: Limits = Limits()) -> Source:
     """Name, size and kind of `source`, checked before anything is parsed.
 
     Raises:
-        MissingVideoError: no such file, unreadable, or a struct with neither bytes nor path.
+        MissingVideoError: the file does not exist or cannot be read, or a struct with neither bytes nor path.
         NotAVideoError: empty, or a folder, pipe or device.
         VideoTooLargeError: over `limits.max_bytes`.
     """
@@ -145,9 +145,11 @@ def _file_size(path: Path) -> int:
         status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise MissingVideoError(
-            "there is no such video file", file=repr(str(path))[1:-1], found=str(error)
+            "the video file does not exist or cannot be read", file=repr(str(path))[1:-1], found=str(error)
         ) from error
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise NotAVideoError("a video path is not a file", file=path, found=kind, expected="a video file")
+        raise NotAVideoError(
+            "the path of a video is not a file", file=path, found=kind, expected="a video file"
+        )
     return status.st_size
