@@ -29,9 +29,8 @@ from synvita_data.files import atomic_path, sha256_file, write_atomic
 from synvita_data.jobs import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
-from ..sources.public import public_config
-from .failures import public_failure
-from .recipe import Recipe, Request
+from ..sources.manifest import public_config
+from .base import Recipe, Request, public_failure
 
 QUARANTINE = "quarantine.jsonl"
 STORE = ".work/generate"
@@ -96,7 +95,7 @@ def _holds_nothing(store: Store) -> bool:
 
 
 def place_videos(out: Path, record: Record, paths: Container[str] | None = None) -> None:
-    """Give every video of a result its name in `out`; what is there already and right is left alone.
+    """Give every video of a result, or those of `paths`, its name in `out`; what is there and right is left alone.
 
     What else lies under that name is replaced: `check_free` has refused files of others before any work, so
     it is an older result that was damaged, or a copy.
@@ -122,13 +121,15 @@ def check_free(
     out: Path,
     store: Store,
     names: Iterable[str],
-    needs: Callable[[], Mapping[str, Sequence[Request]]],
+    inputs: Callable[[], Mapping[str, Sequence[Request]]],
 ) -> None:
     """Refuse before any work if a file that is not ours has the name of a video to be made.
 
     Args:
+        out: the folder.
+        store: knows what is made.
         names: of the videos to be made.
-        needs: gives key -> requests; asked only if a file is in doubt.
+        inputs: gives key -> requests; called only if a file is in doubt.
 
     Raises:
         SourceError: such a file, or a folder, is there.
@@ -141,8 +142,8 @@ def check_free(
     doubtful = present - _manifest_digests(out).keys() if present else set()
     if not doubtful:
         return
-    for key, need in needs().items():
-        for request in need:
+    for key, requests in inputs().items():
+        for request in requests:
             target = out / request.name
             if request.name not in doubtful or store.record(key) is not None:
                 continue
@@ -161,11 +162,13 @@ def publish(
     unread: Iterable[SynvitaError] = (),
     prompts: Callable[[str], Mapping[str, Any] | None] = lambda caption: None,
 ) -> int:
-    """Put every finished video in its place and write manifest and quarantine anew; how many there are.
+    """Put every finished video in its place and write manifest and quarantine again; how many there are.
 
     Runs that end at the same moment take turns, so that the last one sees all.
 
     Args:
+        out: the folder.
+        store: of its results.
         unread: rows of the annotation file that no request could be made of.
         prompts: caption -> how much of it the generator reads, None where that is not known.
     """
@@ -288,7 +291,7 @@ def _manifest_rows(out: Path) -> Iterator[dict[str, Any]]:
         try:
             row = json.loads(line)
         except ValueError:
-            continue  # it is about to be written anew
+            continue  # it is about to be written again
         if isinstance(row, dict):
             yield row
 
@@ -296,15 +299,9 @@ def _manifest_rows(out: Path) -> Iterator[dict[str, Any]]:
 def _differences(found: Any, expected: Mapping[str, Any]) -> str:
     if not isinstance(found, dict):
         return "not a recipe"
-    told = []
-    for key in sorted({*found, *expected} - {"settings"}):
-        if found.get(key) != expected.get(key):
-            told.append(f"{key} {found.get(key)!r}, now {expected.get(key)!r}")
-    old, new = found.get("settings") or {}, expected["settings"]
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            told.append(f"{key} {old.get(key)!r}, now {new.get(key)!r}")
-    return "; ".join(told)
+    old, new = ({**recipe, **(recipe.get("settings") or {})} for recipe in (found, expected))
+    keys = [key for key in sorted({*old, *new} - {"settings"}) if old.get(key) != new.get(key)]
+    return "; ".join(f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
 
 
 def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaError]]:
@@ -320,17 +317,4 @@ def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaErro
             ids = {(pair, int(sample)) for pair, _, sample in parts}
         else:
             ids = {(str(record.get("id")), int(record.get("sample", 1)))}
-        yield ids, FailedRequest(record)
-
-
-class FailedRequest(SynvitaError):
-    """A request's failure as it was written down."""
-
-    def __init__(self, record: Mapping[str, Any]) -> None:
-        known = {key: record.get(key) for key in ("file", "row", "found", "expected", "fix")}
-        super().__init__(str(record.get("problem", "the video could not be made")), **known)
-        self.reason = str(record.get("reason", "Error"))
-
-    def to_record(self) -> dict[str, Any]:
-        """As it was, with the name of the first error's class."""
-        return {**super().to_record(), "reason": self.reason}
+        yield ids, SynvitaError.from_record(record)

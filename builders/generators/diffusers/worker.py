@@ -1,22 +1,49 @@
-"""The worker of every generator that is a pipeline of diffusers: claims in, mp4 files out."""
+"""The worker of every generator that is a pipeline of diffusers: claims in, mp4 files out.
 
+A row has one stream of noise, drawn in fp32 on the CPU whatever the model's dtype and device. `randn` in another
+dtype may be another stream of the same seed (which are, differs between releases of torch), and a GPU has streams of
+its own. Every pipeline of diffusers draws its first latents in one method,
+`prepare_latents(…, dtype, device, generator, latents)`, which alone knows their shape, order and packing. So that method
+is asked for fp32 latents, from a CPU generator, and what it gives is cast to the dtype that the pipeline wanted.
+"""
+
+import gc
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import CaptionError, EngineError, SourceError
+import numpy as np
+from numpy.typing import NDArray
+
+from synvita_data.errors import CaptionError, EngineError, SourceError, VideoError, first_line
 from synvita_data.jobs import Claim, Store, is_worker_fault
 from synvita_data.models.runtime import one_cpu_thread, pick_device
 
-from ..failures import is_the_workers, settling_requests
+from ..base import (
+    VIDEO,
+    Recipe,
+    Request,
+    blames_worker,
+    device_name,
+    library_versions,
+    quarantining,
+    video_fields,
+)
 from ..folder import place_videos
-from ..recipe import VIDEO, Recipe, Request, video_fields
-from ..versions import device_name, library_versions
-from .frames import to_uint8
-from .noise import cpu_generator, fp32_latents, noise_kind
+
+if TYPE_CHECKING:
+    import torch
+
+IN_FP32 = "fp32 latents from a CPU generator"
+BY_PIPELINE = "drawn by the pipeline in its own dtype from a CPU generator"
+_NEEDED = {"dtype", "generator", "latents"}
+
+# A whole video within this range of values shows nothing: what a VAE that overflowed gives.
+FLAT_RANGE = 2
 
 
 class PipelineWorker:
@@ -66,15 +93,13 @@ class PipelineWorker:
                         made = self._make(request)
                     if before is not None:
                         before.result()  # raises what is wrong with the worker or the disk
-                    before = encoder.submit(self._settle, claim, request, made)
+                    before = encoder.submit(self._commit, claim, request, made)
             if before is not None:
                 before.result()
 
     def close(self) -> None:
         """Free the model's memory."""
         del self._pipe
-        import gc
-
         gc.collect()
         if not self._device.startswith("cpu"):
             import torch
@@ -86,11 +111,11 @@ class PipelineWorker:
         try:
             return self._call([request])[0]
         except Exception as error:
-            if is_the_workers(error):
+            if blames_worker(error):
                 raise
             return error
 
-    def _settle(self, claim: Claim, request: Request, frames: Any) -> None:
+    def _commit(self, claim: Claim, request: Request, frames: Any) -> None:
         """Encode and commit a video, or quarantine its request. Runs in the encoder's thread.
 
         Args:
@@ -98,7 +123,7 @@ class PipelineWorker:
         """
         from synvita_data.video import encode_mp4
 
-        with settling_requests(claim, [request]):
+        with quarantining(claim, [request]):
             if isinstance(frames, Exception):
                 raise frames
             pixels = to_uint8(frames)
@@ -150,8 +175,6 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SourceError: it is no text-to-video pipeline, or has no such argument.
     """
-    import inspect
-
     parameters = inspect.signature(kind.__call__).parameters
     if "prompt" not in parameters:
         raise SourceError("the pipeline takes no prompt", found=kind.__name__, expected="text to video")
@@ -207,6 +230,83 @@ def _lay_out(pipe: Any, settings: Mapping[str, Any], placement: Mapping[str, Any
         pipe.enable_sequential_cpu_offload(device=device)
 
 
+def cpu_generator(seed: int) -> "torch.Generator":
+    """The generator of one row."""
+    import torch
+
+    return torch.Generator("cpu").manual_seed(seed)
+
+
+def noise_kind(pipe: Any) -> str:
+    """How a pipeline's noise is drawn under `fp32_latents`: IN_FP32 or BY_PIPELINE, for the record."""
+    prepare = getattr(pipe, "prepare_latents", None)
+    if prepare is None or not set(inspect.signature(prepare).parameters) >= _NEEDED:
+        return BY_PIPELINE
+    return IN_FP32
+
+
+@contextmanager
+def fp32_latents(pipe: Any) -> Iterator[None]:
+    """Inside the `with`, the pipeline draws its first latents in fp32 and casts them.
+
+    A pipeline without such a method draws as it does without this.
+    """
+    if noise_kind(pipe) != IN_FP32:
+        yield
+        return
+    import torch
+
+    stock = pipe.prepare_latents
+    signature = inspect.signature(stock)
+
+    def prepare(*args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        dtype = call.arguments["dtype"]
+        call.arguments["dtype"] = torch.float32
+        latents = stock(*call.args, **call.kwargs)
+        return latents.to(dtype) if isinstance(latents, torch.Tensor) and dtype is not None else latents
+
+    object.__setattr__(pipe, "prepare_latents", prepare)
+    try:
+        yield
+    finally:
+        object.__delattr__(pipe, "prepare_latents")
+
+
+def to_uint8(frames: Any) -> NDArray[np.uint8]:
+    """One video of a pipeline (`output_type="np"`) as uint8 [T, H, W, 3].
+
+    Args:
+        frames: floats in [0, 1], uint8, or a list of either or of PIL pictures, [T, H, W, 3].
+
+    Raises:
+        VideoError: no such frames; values that are not finite (NaN is how an fp16 overflow shows); or a
+            video of one flat colour.
+    """
+    array = np.asarray([np.asarray(frame) for frame in frames])
+    if array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
+        raise VideoError("the pipeline gave no frames", found=f"{array.dtype} {list(array.shape)}")
+    if array.dtype != np.uint8:
+        finite = np.isfinite(array)
+        if not finite.all():
+            raise VideoError(
+                "the pipeline gave values that are not numbers",
+                found=f"{int((~finite).sum())} of {array.size} values are NaN or infinite",
+                fix="Give --set dtype=bfloat16 or vae_dtype=float32: fp16 overflows in some models",
+            )
+        array = (array.clip(0, 1) * 255).round().astype(np.uint8)
+    low, high = int(array.min()), int(array.max())
+    if high - low <= FLAT_RANGE:
+        raise VideoError(
+            "the video shows nothing but one flat colour",
+            found=f"all values within {low} to {high}",
+            expected="a picture",
+            fix="Look at dtype, steps and guidance; a safety checker also gives black frames",
+        )
+    return array
+
+
 @contextmanager
 def out_of_memory_advice() -> Iterator[None]:
     """Turns running out of memory into an error of the worker that says what helps."""
@@ -217,6 +317,6 @@ def out_of_memory_advice() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise EngineError(
             "there is not enough memory for this model and these settings",
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            found=first_line(error),
             fix="Give --set offload=model (or sequential), vae_tiling=true, fewer frames or a smaller size",
         ) from error

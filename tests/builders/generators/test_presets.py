@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synvita_data.builders.generators.base import parse_overrides
 from synvita_data.builders.generators.diffusers.checkpoints import folder_revision
 from synvita_data.builders.generators.diffusers.presets import FRAME_STEPS, PRESETS, SIZE_STEPS, find_preset
 from synvita_data.builders.generators.diffusers.settings import pipeline_settings
-from synvita_data.builders.generators.settings import parse_overrides
 from synvita_data.errors import SourceError
 
 # Model, its pipeline and the entries of its configuration that tell it apart -> what must come out.
@@ -143,8 +143,8 @@ def test_every_value_can_be_replaced():
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("frame=9", "no such setting.*frames"),
-        ("scheduler.=1", "no such setting"),
+        ("frame=9", "unknown setting.*frames"),
+        ("scheduler.=1", "unknown setting"),
         ("call.num_frames=9", "not free.*--set frames"),
         ("call.generator=9", "not free"),
         ("frames=48", r"8·N \+ 1, such as 41 or 49"),
@@ -158,7 +158,7 @@ def test_every_value_can_be_replaced():
         ("vae_dtype=float32", "decodes in the dtype"),
         ("offload=disk", "none, model, sequential"),
         ("vae_tiling=1", "true or false"),
-        ("preset=wan2.1-14b", "no such preset.*cogvideox-2b"),
+        ("preset=wan2.1-14b", "unknown preset.*cogvideox-2b"),
         ("frames", "cannot be read"),
     ],
 )
