@@ -9,7 +9,7 @@ import json
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -308,10 +308,8 @@ def library_versions(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Versions of what the pixels went through; what is not installed is left out."""
     found = {}
     for name in libraries:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

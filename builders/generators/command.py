@@ -242,7 +242,10 @@ class CommandWorker:
         try:
             ran["exit_code"] = code = self._run_program(fill_template(self._words, values), log)
             if code:
-                how = f"exit code {code}" if code > 0 else f"ended by {_signal_name(-code)}"
+                # Real-time signals have no names.
+                signals = {number.value: number.name for number in signal.Signals}
+                ended_by = signals.get(-code, f"signal {-code}")
+                how = f"exit code {code}" if code > 0 else f"ended by {ended_by}"
                 raise ProgramError(PROGRAM_FAILED, found=how)
             outputs = find_outputs(made, wanted)
             for name, output, place, request in zip(names, outputs, places, requests, strict=True):
@@ -374,13 +377,6 @@ def one_line(request: Request) -> str:
     if not line:
         raise CaptionError("there is no caption to make a video from", found=repr(request.caption))
     return line
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # real-time signals have no names
-        return f"signal {number}"
 
 
 def _cannot_start(program: str, why: str) -> EngineError:

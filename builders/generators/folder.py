@@ -29,7 +29,7 @@ from synvita_data.files import atomic_path, sha256_file, write_atomic
 from synvita_data.jobs import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
-from ..sources.manifest import public_config
+from ..sources.manifest import ManifestRow, public_config, read_manifest
 from .base import Recipe, Request, public_failure
 
 QUARANTINE = "quarantine.jsonl"
@@ -65,22 +65,24 @@ def bind(out: Path, recipe: Recipe) -> None:
     except OSError as error:
         raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
     wanted = json.dumps(recipe.to_json(), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    _create_once(mark, wanted)
-    try:
-        found = json.loads(mark.read_bytes())
-    except ValueError as error:
-        raise SourceError("the folder's mark cannot be read", file=mark, found=str(error)) from error
-    if found == (expected := json.loads(wanted)):
-        return
-    if not _holds_nothing(Store(out / STORE)):
-        raise SourceError(
-            "the folder holds videos that were made in another way",
-            file=mark,
-            found=_differences(found, expected),
-            fix="Name another --out: videos of two generators, or of two settings, do not mix",
-        )
-    (out / JOBS).unlink(missing_ok=True)
-    write_atomic(mark, wanted)  # an earlier try, with settings that did not work
+    expected = json.loads(wanted)
+    with publishing_turn(mark.parent):
+        if mark.exists():
+            try:
+                found = json.loads(mark.read_bytes())
+            except ValueError as error:
+                raise SourceError("the folder's mark cannot be read", file=mark, found=str(error)) from error
+            if found == expected:
+                return
+            if not _holds_nothing(Store(out / STORE)):
+                raise SourceError(
+                    "the folder holds videos that were made in another way",
+                    file=mark,
+                    found=_differences(found, expected),
+                    fix="Name another --out: videos of two generators, or of two settings, do not mix",
+                )
+            (out / JOBS).unlink(missing_ok=True)  # of an earlier try, with settings that did not work
+        write_atomic(mark, wanted)
 
 
 def _holds_nothing(store: Store) -> bool:
@@ -217,21 +219,6 @@ def publishing_turn(work: Path) -> Iterator[None]:
             yield
 
 
-def _create_once(path: Path, content: str) -> None:
-    """Write `path` if nobody has; whole or not at all."""
-    aside = path.with_name(f"{PART}{token_hex(4)}-{path.name}")
-    aside.write_text(content, encoding="utf-8")
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        pass
-    except OSError:  # no links here
-        if not path.exists():
-            aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def _folder_there(target: Path) -> SourceError:
     return SourceError(
         "a folder lies where a finished video belongs",
@@ -270,30 +257,18 @@ def _tidy(out: Path) -> None:
 
 def known_prompts(out: Path) -> dict[str, dict[str, Any]]:
     """Caption -> how much of it the generator reads, as an earlier run noted it in the manifest."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in _manifest_rows(out):
-        if isinstance(row.get("prompt"), dict) and isinstance(row.get("caption"), str):
-            found[row["caption"]] = row["prompt"]
-    return found
+    rows = _manifest_rows(out)
+    return {row.caption: dict(row.video.prompt) for row in rows if row.caption and row.video.prompt}
 
 
-def _manifest_digests(out: Path) -> dict[str, Any]:
+def _manifest_digests(out: Path) -> dict[str, str | None]:
     """Path -> SHA-256 in a manifest of our own writing (`bind` has refused any other)."""
-    return {str(row["path"]): row.get("sha256") for row in _manifest_rows(out) if "path" in row}
+    return {row.path: row.video.sha256 for row in _manifest_rows(out)}
 
 
-def _manifest_rows(out: Path) -> Iterator[dict[str, Any]]:
-    try:
-        text = (out / MANIFEST).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return
-    for line in text.split("\n"):  # a caption may hold other characters that end lines
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # it is about to be written again
-        if isinstance(row, dict):
-            yield row
+def _manifest_rows(out: Path) -> Iterable[ManifestRow]:
+    """What can be read: the manifest is about to be written again."""
+    return read_manifest(out / MANIFEST, lambda error: None) if (out / MANIFEST).exists() else ()
 
 
 def _differences(found: Any, expected: Mapping[str, Any]) -> str:

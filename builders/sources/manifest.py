@@ -36,6 +36,7 @@ class ManifestRow:
         id: a row id, a pair id or `<source>_<video_id>`.
         path: of the video, as it is written: it may lead anywhere.
         sample: None where the line does not say.
+        caption: that the video was made from, where the line says.
         video: the same path and sample, and how the video was made.
     """
 
@@ -43,6 +44,7 @@ class ManifestRow:
     id: str
     path: str
     sample: int | None
+    caption: str | None
     video: SyntheticVideo
 
 
@@ -94,7 +96,7 @@ def _parse(line: str, row: int) -> ManifestRow:
         raise SourceError("seed does not fit 64 bits", found=seed)
     config = _optional(record, "config", dict)
     # Manifests of others may call something else `prompt`: the caption's text, as a rule.
-    prompt = record.get("prompt")
+    prompt, caption = record.get("prompt"), record.get("caption")
     path = _required(record, "path")
     video = SyntheticVideo(
         Path(path),
@@ -106,7 +108,9 @@ def _parse(line: str, row: int) -> ManifestRow:
         sha256=sha256,
         prompt=prompt if isinstance(prompt, dict) and "tokens" in prompt else None,
     )
-    return ManifestRow(row, _required(record, "id"), path, sample, video)
+    return ManifestRow(
+        row, _required(record, "id"), path, sample, caption if isinstance(caption, str) else None, video
+    )
 
 
 def _required(record: Mapping[str, Any], key: str) -> str:

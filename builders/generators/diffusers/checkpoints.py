@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +82,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def component_configs(folder: Path, index: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configurations that tell models of one pipeline class apart, and the index itself."""
-    configs = {
-        name: read_json(folder / name / "config.json") or {} for name in ("transformer", "unet", "vae")
-    }
-    return {"model_index": dict(index), **configs}
-
-
 def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> str:
     """16 hex digits over the names and contents of `files`; the commit, for a snapshot in the Hub's cache.
 
@@ -101,35 +94,24 @@ def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> st
     resolved = root.resolve()
     if resolved.parent.name == "snapshots" and resolved.parent.parent.name.startswith("models--"):
         return resolved.name
-    known = {} if cache is None else _read_digests(cache)
+    known: dict[str, Any] = {}
+    if cache is not None:
+        with suppress(SourceError):  # a damaged cache is forgotten
+            known = read_json(cache) or {}
     total = hashlib.sha256()
     seen: dict[str, list[Any]] = {}
     for path in sorted(set(files)):
         status = path.stat()
-        entry = known.get(str(path.resolve()), [])
-        fresh = entry[:2] == [status.st_size, status.st_mtime_ns]
-        digest = entry[2] if fresh else sha256_file(path)
+        match known.get(str(path.resolve())):
+            case [status.st_size, status.st_mtime_ns, str(digest)] if _DIGEST.fullmatch(digest):
+                pass
+            case _:
+                digest = sha256_file(path)
         seen[str(path.resolve())] = [status.st_size, status.st_mtime_ns, digest]
         total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
     if cache is not None and seen != known:
         write_atomic(cache, json.dumps(seen, indent=1, sort_keys=True))
     return total.hexdigest()[:16]
-
-
-def _read_digests(cache: Path) -> dict[str, list[Any]]:
-    """The entries of a cache of ours that can be used; a damaged one is forgotten."""
-    try:
-        known = read_json(cache) or {}
-    except SourceError:
-        return {}
-    return {
-        path: entry
-        for path, entry in known.items()
-        if isinstance(entry, list)
-        and len(entry) == 3
-        and isinstance(entry[2], str)
-        and _DIGEST.fullmatch(entry[2])
-    }
 
 
 def weight_files(root: Path) -> list[Path]:
@@ -175,15 +157,13 @@ def read_checkpoint(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> "d
         if isinstance(document, dict) and isinstance(document.get(wrapper), Mapping):
             document = document[wrapper]
             break
-    if not isinstance(document, Mapping):
-        raise SourceError("the checkpoint holds no weights by name", file=path, found=type(document).__name__)
+    names = document.items() if isinstance(document, Mapping) else ()
     state = {
-        str(key).removeprefix("module."): value
-        for key, value in document.items()
-        if isinstance(value, torch.Tensor)
+        str(key).removeprefix("module."): value for key, value in names if isinstance(value, torch.Tensor)
     }
     if not state:
-        raise SourceError("the checkpoint holds no weights", file=path, found=list(document)[:SHOWN])
+        held = [str(key) for key, _ in names][:SHOWN] or type(document).__name__
+        raise SourceError("the checkpoint holds no weights by name", file=path, found=held)
     return state
 
 

@@ -15,7 +15,6 @@ from ..base import Recipe, Request, request_key
 from .checkpoints import (
     SETTINGS,
     TOKENIZERS,
-    component_configs,
     fetch,
     folder_revision,
     local_or_hub,
@@ -96,7 +95,9 @@ def open_generator(
             found=f"_class_name {pipeline!r}",
             expected="the name of a pipeline of diffusers",
         )
-    settings, placement = pipeline_settings(pipeline, component_configs(folder, index), where, overrides)
+    # What tells models of one pipeline class apart.
+    parts = {name: read_json(folder / name / "config.json") or {} for name in ("transformer", "unet", "vae")}
+    settings, placement = pipeline_settings(pipeline, {"model_index": index, **parts}, where, overrides)
     recipe = Recipe(
         scheme="diffusers",
         name=name or Path(where.rstrip("/")).resolve().name,
@@ -187,7 +188,7 @@ def set_scheduler(pipe: Any, settings: Mapping[str, Any]) -> None:
     """Give the pipeline the settings' scheduler, or its own with other options.
 
     Raises:
-        SourceError: diffusers has no such scheduler, or the scheduler no such option.
+        SourceError: the scheduler, or one of its options, is unknown.
     """
     import diffusers
 

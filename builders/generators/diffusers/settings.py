@@ -37,23 +37,19 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
 }
 # Settings that may be null: the pipeline's own default, or the dtype of the other parts.
 _OPTIONAL = ("negative_prompt", "scheduler", "vae_dtype")
-# Arguments of a call that the program itself fills in.
-_OURS = {
-    "prompt": None,
-    "generator": None,
-    "latents": None,
-    "output_type": None,
-    "return_dict": None,
-    "num_frames": "frames",
-    "video_length": "frames",
-    "height": "height",
-    "width": "width",
-    "num_inference_steps": "steps",
-    "guidance_scale": "guidance",
-    "negative_prompt": "negative_prompt",
-    "frame_rate": "fps",
-    "num_videos_per_prompt": None,
+# Setting -> the arguments of a pipeline's call that may be called so.
+ARGUMENTS = {
+    "frames": ("num_frames", "video_length"),
+    "height": ("height",),
+    "width": ("width",),
+    "fps": ("frame_rate",),
+    "steps": ("num_inference_steps",),
+    "guidance": ("guidance_scale",),
+    "negative_prompt": ("negative_prompt",),
 }
+_SETTING_OF = {argument: key for key, arguments in ARGUMENTS.items() for argument in arguments}
+# Arguments that follow from the row.
+_FILLED_IN = ("prompt", "generator", "latents", "output_type", "return_dict", "num_videos_per_prompt")
 
 
 def pipeline_settings(
@@ -120,8 +116,8 @@ def _replace(values: dict[str, Any], key: str, value: Any) -> None:
     elif group == "scheduler" and option:
         values["scheduler_options"][option] = value
     elif group == "call":
-        if option in _OURS:
-            instead = _OURS[option]
+        instead = _SETTING_OF.get(option)
+        if instead or option in _FILLED_IN:
             raise SourceError(
                 "this argument of the pipeline is not free",
                 found=key,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synvita_data.errors import CaptionError, EngineError, SourceError, VideoError, first_line
-from synvita_data.jobs import Claim, Store, is_worker_fault
+from synvita_data.jobs import Claim, Store
 from synvita_data.models.runtime import one_cpu_thread, pick_device
 
 from ..base import (
@@ -34,6 +34,7 @@ from ..base import (
     video_fields,
 )
 from ..folder import place_videos
+from .settings import ARGUMENTS
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 IN_FP32 = "fp32 latents from a CPU generator"
 BY_PIPELINE = "drawn by the pipeline in its own dtype from a CPU generator"
 _NEEDED = {"dtype", "generator", "latents"}
-
 # A whole video within this range of values shows nothing: what a VAE that overflowed gives.
 FLAT_RANGE = 2
 
@@ -50,8 +50,11 @@ class PipelineWorker:
     """Holds one loaded pipeline.
 
     Args:
+        recipe: what it makes.
         load: gives the pipeline in main memory, in evaluation mode, with its scheduler.
-        root: folder of the store. out: folder where finished videos appear.
+        root: folder of the store.
+        out: folder where finished videos appear.
+        device: of the pipeline; None chooses one.
     """
 
     def __init__(
@@ -85,15 +88,12 @@ class PipelineWorker:
         with one_cpu_thread(self._device), ThreadPoolExecutor(1, "encode") as encoder:
             before: Future[None] | None = None
             while group := list(islice(held, size)):
-                batch = [(claim, needs[0]) for claim, needs in group]
-                ready = self._make_together(batch) if len(batch) > 1 else {}
-                for claim, request in batch:
-                    made = ready.get(claim.key)
-                    if made is None:
-                        made = self._make(request)
+                batch = [(claim, requests[0]) for claim, requests in group]
+                made = self._make([request for _, request in batch])
+                for (claim, request), frames in zip(batch, made, strict=True):
                     if before is not None:
                         before.result()  # raises what is wrong with the worker or the disk
-                    before = encoder.submit(self._commit, claim, request, made)
+                    before = encoder.submit(self._commit, claim, request, frames)
             if before is not None:
                 before.result()
 
@@ -106,20 +106,25 @@ class PipelineWorker:
 
             torch.cuda.empty_cache()
 
-    def _make(self, request: Request) -> Any:
-        """The frames of one request, or the error that it is quarantined with."""
+    def _make(self, requests: Sequence[Request]) -> list[Any]:
+        """The frames of each request, or the error that it is quarantined with."""
         try:
-            return self._call([request])[0]
+            return list(self._call(requests))
         except Exception as error:
             if blames_worker(error):
                 raise
-            return error
+            if len(requests) == 1:
+                return [error]
+        # One request of a batch broke the call: each is made alone, and the bad one fails alone.
+        return [frames for request in requests for frames in self._make([request])]
 
     def _commit(self, claim: Claim, request: Request, frames: Any) -> None:
         """Encode and commit a video, or quarantine its request. Runs in the encoder's thread.
 
         Args:
-            frames: of `_make` or of a batch.
+            claim: of the request.
+            request: what was made.
+            frames: of `_make`.
         """
         from synvita_data.video import encode_mp4
 
@@ -133,19 +138,6 @@ class PipelineWorker:
             fields = video_fields(self._recipe, request, self._recipe.seed(request), config)
             if claim.commit({"videos": {VIDEO: fields}}):
                 place_videos(self._out, self._store.validate(claim.key))
-
-    def _make_together(self, batch: Sequence[tuple[Claim, Request]]) -> dict[str, Any]:
-        """Key -> frames. Nothing if the call fails: then each row is made alone, and the bad one fails alone."""
-        requests = [request for _, request in batch]
-        if not all(request.caption.strip() for request in requests):
-            return {}
-        try:
-            made = self._call(requests)
-        except Exception as error:
-            if is_worker_fault(error):
-                raise
-            return {}
-        return {claim.key: frames for (claim, _), frames in zip(batch, made, strict=True)}
 
     def _call(self, requests: Sequence[Request]) -> Any:
         """One video a request: float [T, H, W, 3] in [0, 1], or what else the pipeline gives."""
@@ -173,7 +165,7 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a pipeline class for these settings, but for prompt and generator.
 
     Raises:
-        SourceError: it is no text-to-video pipeline, or has no such argument.
+        SourceError: it is not a text-to-video pipeline, or lacks an argument.
     """
     parameters = inspect.signature(kind.__call__).parameters
     if "prompt" not in parameters:
@@ -189,17 +181,11 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
             found=f"{kind.__name__} wants {', '.join(required) or 'a picture or a video'}",
             expected="a text-to-video pipeline",
         )
-    names = {
-        "frames": "video_length" if "video_length" in parameters else "num_frames",
-        "height": "height",
-        "width": "width",
-        "steps": "num_inference_steps",
-        "guidance": "guidance_scale",
-        "negative_prompt": "negative_prompt",
-    }
-    arguments = {names[key]: settings[key] for key in names if settings.get(key) is not None} | dict(
-        settings["call"]
-    )
+    arguments = {}
+    for key, names in ARGUMENTS.items():
+        if settings.get(key) is not None and key != "fps":
+            arguments[next((name for name in names if name in parameters), names[0])] = settings[key]
+    arguments |= settings["call"]
     for name in arguments:
         if name not in parameters:
             raise SourceError(

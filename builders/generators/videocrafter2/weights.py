@@ -213,25 +213,20 @@ def _shape(state: "State", name: str, path: Path) -> Any:
     return state[name].shape
 
 
-def _tell_fps(unet: Any, state: "State", fps: int, path: Path) -> None:
+def _tell_fps(unet: Any, released: "State", fps: int, path: Path) -> None:
+    """Add the embedding of one frame rate to the bias of the time embedding's last layer."""
     import torch
     from diffusers.models.embeddings import TimestepEmbedding
 
-    name = "fps_embedding"
-    needed = {f"{name}.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")}
-    if missing := sorted(needed - set(state)):
-        raise SourceError(
-            "the checkpoint has no embedding of the frame rate", file=path, found=f"no {missing[0]}"
-        )
-    width, channels = state[f"{name}.0.weight"].shape
+    prefix, layers = "fps_embedding.", {"0": "linear_1", "2": "linear_2"}
+    width, channels = _shape(released, f"{prefix}0.weight", path)
     embedding = TimestepEmbedding(channels, width)
-    embedding.load_state_dict(
-        {
-            f"linear_{number}.{kind}": state[f"{name}.{layer}.{kind}"].float()
-            for number, layer in ((1, 0), (2, 2))
-            for kind in ("weight", "bias")
-        }
-    )
+    own = {
+        _replace_start(key.removeprefix(prefix), layers): value.float()
+        for key, value in released.items()
+        if key.startswith(prefix)
+    }
+    load_exactly(embedding, own, path)
     with torch.no_grad():
         unet.time_embedding.linear_2.bias += embedding(unet.time_proj(torch.tensor([fps])))[0]
 
