@@ -143,7 +143,7 @@ def open_generator(
         SourceError: the SPEC is not of a generator, the model does not exist, or a setting cannot be used.
     """
     scheme, argument = parse_spec(spec)
-    if scheme not in GENERATORS:
+    if not SCHEMES[scheme].generates:
         raise SourceError(
             f"{scheme}: does not generate",
             found=spec,
@@ -351,7 +351,7 @@ def _failure(requests: Sequence[Request], error: Exception) -> dict[str, Any]:
     else:
         text = " ".join(str(error).split())[:LONGEST] or "no message"
         record = {"reason": type(error).__name__, "problem": text}
-    record |= dict(getattr(error, "details", {}))
+    record |= getattr(error, "details", None) or {}
     if len(requests) == 1:
         record |= {"id": first.pair_id, "sample": first.sample}
     else:

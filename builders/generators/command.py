@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import CaptionError, EngineError, SourceError, SynvitaError, choose
@@ -188,7 +187,7 @@ class ProgramError(SynvitaError):
         details: kept beside the reason: its exit code and what it wrote on standard error.
     """
 
-    details: Mapping[str, Any] = MappingProxyType({})
+    details: Mapping[str, Any] | None = None
 
 
 class CommandWorker:
@@ -206,7 +205,7 @@ class CommandWorker:
         self._recipe = generator.recipe
         self._words = split_template(str(self._recipe.settings["template"]))
         if shutil.which(self._words[0]) is None:
-            raise _cannot_start(self._words[0], "there is no such program")
+            raise _cannot_start(self._words[0], "the program does not exist")
         self._store = Store(root)
         self._out = Path(out)
         self._environment = _with_device(device)
@@ -238,7 +237,7 @@ class CommandWorker:
         }
         wanted = [output_name(str(self._recipe.settings["pattern"]), number) for number in numbers]
         ran: dict[str, Any] = {}
-        videos = {}
+        videos: dict[str, dict[str, Any]] = {}
         try:
             ran["exit_code"] = code = self._run_program(fill_template(self._words, values), log)
             if code:

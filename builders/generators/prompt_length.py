@@ -1,7 +1,7 @@
 """How much of a caption a generator's text encoders read, found before anything is generated.
 
 Every text encoder has a bound (CLIP 77 tokens; T5 what the pipeline's `max_sequence_length` says: 226 for CogVideoX,
-512 for Wan), and pipelines cut what is longer without a word: then the end of the contrast caption, where it often
+512 for Wan), and pipelines silently cut what is longer: then the end of the contrast caption, where it often
 differs from the caption, is not in the video. So captions are measured with the pipeline's own tokenizers, each with
 the bound that the pipeline gives it. Only tokenizers are loaded for that, no weights.
 """
@@ -18,8 +18,8 @@ from synvita_data.errors import CaptionError, SourceError, SynvitaError, choose,
 from .base import Request
 
 OnTooLong = Literal["error", "warn", "quarantine"]
-# What to do by default. The released models cut such captions too, and the video may still be good; but it is said,
-# per video, in the report and in the dataset's card.
+# The released models cut such captions too, and the video may still be good; but report, manifest and the dataset's card
+# say so.
 DEFAULT: OnTooLong = "warn"
 # A tokenizer without a bound of its own says 1e30.
 NO_LIMIT = 1_000_000
@@ -168,7 +168,7 @@ def pipeline_encoders(
         tokenizer = getattr(component, "tokenizer", component)
         own = int(min(getattr(tokenizer, "model_max_length", NO_LIMIT) or NO_LIMIT, NO_LIMIT))
         bounded = isinstance(length, int) and "CLIP" not in type(tokenizer).__name__
-        limit = FIXED_LIMITS.get((pipeline, name), length if bounded else own)
+        limit = FIXED_LIMITS.get((pipeline, name), int(length or 0) if bounded else own)
         before = after = ""
         # HunyuanVideo writes its LLM's instructions around the caption, and takes as many tokens more.
         if (
@@ -261,7 +261,7 @@ def select_requests(
         for request in requests
         if (found := lengths.of(request.caption)) and "cut_at" in found
     ]
-    told = ""
+    line = ""
     if too_long:
         first = too_long[0]
         verb = {"warn": "were cut", "quarantine": "are in quarantine", "error": "would be cut"}[mode]
@@ -269,14 +269,14 @@ def select_requests(
             f"{len(too_long):,} of {len(requests):,} captions are longer than the generator reads and {verb}"
         )
         place = "" if first.row is None else f" in row {first.row}"
-        told = f"prompts: {count}, first{place}: {first.found}, {first.expected}"
+        line = f"prompts: {count}, first{place}: {first.found}, {first.expected}"
         if mode == "error":
             known = {key: getattr(first, key) for key in ("file", "row", "found", "expected", "fix")}
-            raise CaptionError(told, **known)
+            raise CaptionError(line, **known)
     elif lengths.unknown is not None:
-        told = f"prompts: not measured, {lengths.unknown}"
-    if on_prompts is not None and told:
-        on_prompts(told, len(too_long))
+        line = f"prompts: not measured, {lengths.unknown}"
+    if on_prompts is not None and line:
+        on_prompts(line, len(too_long))
     if mode == "warn":
         return tuple(requests), []
     left_out = {error.request.name for error in too_long}

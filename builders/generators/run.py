@@ -56,7 +56,7 @@ class GenerateJob:
         return self.generator.open_worker(str(self.root), str(self.out), device)
 
     def check(self, record: Record) -> str | None:
-        """Why a finished result is no good; None when its videos decode."""
+        """Why a finished result is not good; None when its videos decode."""
         from synvita_data.video import check_video
 
         try:
@@ -136,7 +136,7 @@ def generate_videos(
     generator = open_generator(spec, overrides, name=name, cache=cache)
     bind(out, generator.recipe)
 
-    # What is made: captions that are read whole, or cut if the user bears it.
+    # What is made: captions that are read whole, and those that are cut if the user tolerates it.
     lengths = PromptLengths(generator.encoders, known_prompts(out))
     wanted = make_requests(triplets, samples)
     requests, refused = select_requests(wanted, lengths, prompt_too_long, on_prompts)
@@ -273,19 +273,19 @@ class GeneratedSource:
                 a dataset must not silently lack videos.
         """
         report = generate_videos(triplets, self._spec, self.folder, **self._making)
-        told = "; ".join(report.lines())
+        lines = "; ".join(report.lines())
         if report.held_back or report.unfinished:
             raise SynvitaError(
                 "not all videos are made yet",
                 file=self.folder,
-                found=told,
+                found=lines,
                 fix="Run again; what is done stays",
             )
         if report.failed and not report.done:
             raise SourceError(
                 "no video could be made",
                 file=self.folder,
-                found=told,
+                found=lines,
                 fix=f"All reasons are in {self.folder}/quarantine.jsonl; mend the cause, then --retry-failed",
             )
         # The folder may hold more: of other triplets and samples, of an earlier build that took cut captions too.

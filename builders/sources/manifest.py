@@ -23,7 +23,7 @@ NAME = "manifest.jsonl"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _JSON_TYPES = {str: "text", int: "a whole number", dict: "a JSON object"}
 _SCRIPTS = (".py", ".sh", ".bash", ".pl", ".rb", ".js", ".ts", ".jl", ".r", ".lua", ".ps1", ".bat", ".exe")
-# A program's name as it is published; whatever looks otherwise is not told.
+# A program's name as it is published; whatever looks otherwise is not published.
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 
 
@@ -140,8 +140,8 @@ def program_name(template: str) -> str:
     program = _last(words[0]) if words else ""
     module = words[2] if len(words) > 2 and words[1] == "-m" else ""
     scripts = [_last(word) for word in words[1:] if word.lower().endswith(_SCRIPTS) and "=" not in word]
-    told = [program, *([module] if module else scripts[:1])]
-    return " ".join(name for name in told if _NAME.fullmatch(name)) or "a program"
+    names = [program, *([module] if module else scripts[:1])]
+    return " ".join(name for name in names if _NAME.fullmatch(name)) or "a program"
 
 
 def template_digest(template: str) -> str:

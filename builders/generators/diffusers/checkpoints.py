@@ -181,12 +181,12 @@ def load_exactly(module: Any, state: "Mapping[str, Tensor]", path: Path) -> None
             key for key in set(own) & set(state) if own[key].shape != state[key].shape
         ),
     }
-    told = [f"{len(keys)} {what} ({', '.join(keys[:SHOWN])})" for what, keys in wrong.items() if keys]
-    if told:
+    wrong_keys = [f"{len(keys)} {what} ({', '.join(keys[:SHOWN])})" for what, keys in wrong.items() if keys]
+    if wrong_keys:
         raise SourceError(
             f"the checkpoint does not hold the weights of {type(module).__name__}",
             file=path,
-            found="; ".join(told),
+            found="; ".join(wrong_keys),
             fix="Give the released file of this model",
         )
     module.load_state_dict(dict(state))

@@ -26,7 +26,7 @@ class Preset:
         pipeline: class name in diffusers.
         when: `component.key` -> value in the model's JSON files (`model_index.key` for the pipeline's own);
             the model is this preset's if all agree. Empty: every model of the class.
-        names: parts of a Hub id or folder name (lower case) that mean this model too.
+        names: parts of a Hub id or folder name (lower case) that mean this model; none for the preset's own name.
         frames, height, width, fps, steps, guidance: None leaves it to the pipeline.
         negative_prompt: what the pipeline guides away from.
         scheduler: class name in diffusers, None keeps the checkpoint's.
@@ -107,7 +107,6 @@ _LTX: dict[str, Any] = {
 PRESETS: tuple[Preset, ...] = (
     Preset(
         name="cogvideox-2b",
-        names=("cogvideox-2b",),
         when=_transformer(layers=30, heads=30),
         **_COGVIDEOX,
         **video_numbers("480x720", frames=49, fps=8, steps=50, guidance=6.0),
@@ -116,7 +115,6 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         name="cogvideox-5b",
-        names=("cogvideox-5b",),
         when={**_transformer(layers=42, heads=48), "transformer.patch_size_t": None},
         **_COGVIDEOX_5B,
         **video_numbers("480x720", frames=49, fps=8, steps=50, guidance=6.0),
@@ -166,10 +164,9 @@ PRESETS: tuple[Preset, ...] = (
         **_LTX,
         call={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
     ),
-    Preset(name="ltx-video", names=("ltx-video",), **_LTX),
+    Preset(name="ltx-video", **_LTX),
     Preset(
         name="ltx-2",
-        names=("ltx-2",),
         pipeline="LTX2Pipeline",
         **video_numbers("512x768", frames=121, fps=24, steps=30, guidance=3.0),
         negative_prompt=LTX_NEGATIVE,
@@ -187,7 +184,6 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         name="mochi-1",
-        names=("mochi-1",),
         pipeline="MochiPipeline",
         # The call's own default is 19 frames.
         **video_numbers("480x848", frames=163, fps=30, steps=64, guidance=4.5),
@@ -198,21 +194,13 @@ PRESETS: tuple[Preset, ...] = (
 
 # Class -> (N, multiple): frames must be N·k + 1, height and width multiples. Some pipelines would round
 # another value without an error, and the record would say what was not made.
-FRAME_STEPS: dict[str, int] = {
-    "CogVideoXPipeline": 8,
-    "WanPipeline": 4,
-    "LTXPipeline": 8,
-    "LTX2Pipeline": 8,
-    "HunyuanVideoPipeline": 4,
-    "MochiPipeline": 6,
-}
-SIZE_STEPS: dict[str, int] = {
-    "CogVideoXPipeline": 16,
-    "WanPipeline": 16,
-    "LTXPipeline": 32,
-    "LTX2Pipeline": 32,
-    "HunyuanVideoPipeline": 16,
-    "MochiPipeline": 16,
+STEPS: dict[str, tuple[int, int]] = {
+    "CogVideoXPipeline": (8, 16),
+    "WanPipeline": (4, 16),
+    "LTXPipeline": (8, 32),
+    "LTX2Pipeline": (8, 32),
+    "HunyuanVideoPipeline": (4, 16),
+    "MochiPipeline": (6, 16),
 }
 
 
@@ -230,14 +218,9 @@ def find_preset(pipeline: str, configs: Mapping[str, Mapping[str, Any]], name: s
             return preset
     low = name.lower()
     for preset in same_class:
-        if any(part in low for part in preset.names):
+        if any(part in low for part in preset.names or (preset.name,)):
             return preset
     return next((preset for preset in same_class if not preset.when), None)
-
-
-def preset_by_name(name: str) -> Preset | None:
-    """The preset called `name`, None if there is none."""
-    return next((preset for preset in PRESETS if preset.name == name), None)
 
 
 def _lookup(configs: Mapping[str, Mapping[str, Any]], key: str) -> Any:

@@ -7,7 +7,7 @@ from synvita_data.errors import SourceError, choose
 from synvita_data.models.runtime import DTYPES
 
 from ..base import read_flag, read_number, read_size, read_text, read_whole, refuse_unknown
-from .presets import FRAME_STEPS, PRESETS, SIZE_STEPS, Preset, find_preset, preset_by_name
+from .presets import PRESETS, STEPS, Preset, find_preset
 
 OFFLOADS = ("none", "model", "sequential")
 # Classes that give their latents to the VAE as they are.
@@ -103,9 +103,8 @@ def _chosen(
     if "preset" not in overrides:
         return find_preset(pipeline, configs, name)
     asked = "none" if overrides["preset"] is None else str(overrides["preset"])
-    known = [preset.name for preset in PRESETS if preset.pipeline == pipeline]
-    choose(asked, ["none", *known], f"preset of {pipeline}", error=SourceError)
-    return preset_by_name(asked)
+    known = {"none": None} | {preset.name: preset for preset in PRESETS if preset.pipeline == pipeline}
+    return known[choose(asked, known, f"preset of {pipeline}", error=SourceError)]
 
 
 def _replace(values: dict[str, Any], key: str, value: Any) -> None:
@@ -129,17 +128,17 @@ def _replace(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _check_shape(pipeline: str, values: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> None:
-    step, frames = FRAME_STEPS.get(pipeline), values["frames"]
+    step, multiple = STEPS.get(pipeline, (1, 2))
+    frames = values["frames"]
     if pipeline == "CogVideoXPipeline" and configs.get("transformer", {}).get("patch_size_t"):
         step = 16  # CogVideoX 1.5 packs two latent frames into one patch
-    if step is not None and frames is not None and (frames - 1) % step:
+    if frames is not None and (frames - 1) % step:
         near = (frames - 1) // step * step + 1
         raise SourceError(
             f"{pipeline} cannot make this number of frames",
             found=f"frames={frames}",
             expected=f"{step}·N + 1, such as {near} or {near + step}",
         )
-    multiple = SIZE_STEPS.get(pipeline, 2)
     for key in ("height", "width"):
         if values[key] is not None and values[key] % multiple:
             near = values[key] // multiple * multiple or multiple

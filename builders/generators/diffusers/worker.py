@@ -192,7 +192,7 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
                 f"{kind.__name__} has no argument {name}",
                 expected=", ".join(sorted(set(parameters) - {"self", "prompt", "generator", "latents"})),
             )
-    if "frame_rate" in parameters:  # LTX is told how fast time runs
+    if "frame_rate" in parameters:  # LTX is given the speed of time
         arguments["frame_rate"] = settings["fps"]
     return arguments
 
@@ -267,8 +267,8 @@ def to_uint8(frames: Any) -> NDArray[np.uint8]:
         frames: floats in [0, 1], uint8, or a list of either or of PIL pictures, [T, H, W, 3].
 
     Raises:
-        VideoError: no such frames; values that are not finite (NaN is how an fp16 overflow shows); or a
-            video of one flat colour.
+        VideoError: there are no frames, values are not finite (NaN is how an fp16 overflow shows), or the
+            video is one flat colour.
     """
     array = np.asarray([np.asarray(frame) for frame in frames])
     if array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:

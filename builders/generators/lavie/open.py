@@ -114,7 +114,7 @@ def load_lavie(folder: Path, settings: Mapping[str, Any]) -> Any:
 def load_lavie_weights(unet: Any, path: Path) -> None:
     """Load the released checkpoint into a `LaVieUNet`; every weight must be there, and none over.
 
-    The file is `{"ema": state_dict, …}` or a state dict. It also holds `rotary_emb.freqs`, which are no weights:
+    The file is `{"ema": state_dict, …}` or a state dict. It also holds `rotary_emb.freqs`, which are not weights:
     they are compared with the frequencies that the model computes.
 
     Raises:

@@ -29,7 +29,7 @@ SCHEDULER = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-# `--fps 28` of the authors' script: what the model is told, not how fast the file runs.
+# `--fps 28` of the authors' script: the frame rate that the model is given, not that of the file.
 FPS_CONDITION = 28
 PRESET = Preset(
     name="videocrafter2",
@@ -47,7 +47,7 @@ def open_generator(
 ) -> PipelineGenerator:
     """The generator `videocrafter2:argument`; see `diffusers.open.open_generator` for the arguments.
 
-    One setting more: `fps_condition`, the frame rate that the model is told.
+    One setting more: `fps_condition`, the frame rate that the model is given.
 
     Raises:
         SourceError: DIR lacks a file, or a setting cannot be used.

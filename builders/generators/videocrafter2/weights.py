@@ -65,7 +65,7 @@ _FLAT = tuple(f"{name}.weight" for name in ("proj_in", "proj_out", "to_q", "to_k
 
 
 def unet_of(checkpoint: "State", path: Path, fps: int) -> Any:
-    """`UNet3DConditionModel`, told once and for all that its videos run at `fps`.
+    """`UNet3DConditionModel`, fixed to videos that run at `fps`.
 
     The released UNet adds an embedding of the frame rate to that of the time step. At a fixed rate it is a
     constant, so it goes into the bias of the time embedding's last layer.
@@ -170,7 +170,7 @@ def tokenizer_from(folder: Path) -> Any:
     """CLIP's tokenizer as open_clip uses it: 77 places, those after the end filled with token 0.
 
     Raises:
-        SourceError: the folder holds no such tokenizer.
+        SourceError: the folder does not hold such a tokenizer.
     """
     from transformers import CLIPTokenizer
 
@@ -312,8 +312,8 @@ def _places(keys: Iterable[str], block: str, side: str) -> dict[tuple[int, int],
     for key in keys:
         name, _, rest = key.partition(".")
         if name == block:
-            index, part, inner = rest.split(".", 2)
-            parts.setdefault(int(index), {})[int(part)] = inner
+            number, place, inner = rest.split(".", 2)
+            parts.setdefault(int(number), {})[int(place)] = inner
     if side == "down":
         parts.pop(0, None)  # the first convolution
     places = {}
