@@ -221,6 +221,7 @@ class CommandWorker:
 
     def _make(self, claim: Claim, requests: Sequence[Request]) -> None:
         """Run the program for these requests, and commit its videos."""
+        # Its folder and its prompts.
         numbers = range(1, len(requests) + 1)
         names = [VIDEO] if len(requests) == 1 else [f"{number:04d}.mp4" for number in numbers]
         places = [claim.path(name) for name in names]
@@ -228,6 +229,7 @@ class CommandWorker:
         made, prompts, log = folder / "videos", folder / "prompts.txt", folder / "stderr.txt"
         made.mkdir(parents=True)
         prompts.write_text("".join(f"{one_line(request)}\n" for request in requests), encoding="utf-8")
+        # The program, and where each of its videos is.
         seed = self._generator.seed(requests)
         values = {"prompts": prompts, "out": made, "seed": seed, "count": len(requests)}
         config = {
@@ -246,6 +248,7 @@ class CommandWorker:
                 ended_by = signals.get(-code, f"signal {-code}")
                 how = f"exit code {code}" if code > 0 else f"ended by {ended_by}"
                 raise ProgramError(PROGRAM_FAILED, found=how)
+            # Videos that decode move to their places in the store.
             outputs = find_outputs(made, wanted)
             for name, output, place, request in zip(names, outputs, places, requests, strict=True):
                 info = _checked(output, wanted[len(videos)])

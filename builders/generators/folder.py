@@ -112,6 +112,7 @@ def place_videos(out: Path, record: Record, paths: Container[str] | None = None)
         except FileNotFoundError:
             _link(out, artefact.path, target)
             continue
+        # The same file under a second name, or a copy of the same bytes, stays.
         if os.path.samestat(there, artefact.path.stat()):
             continue
         copied = stat.S_ISREG(there.st_mode) and there.st_size == artefact.size
@@ -136,6 +137,7 @@ def check_free(
     Raises:
         SourceError: such a file, or a folder, is there.
     """
+    # Cheap first: most folders hold nothing of these names, or only what their manifest lists.
     entries = {entry.name: entry for entry in os.scandir(out) if entry.name.endswith(".mp4")}
     present = entries.keys() & set(names) if entries else set()
     for name in sorted(present):
@@ -194,10 +196,12 @@ def publish(
                     lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
             place_videos(out, record, paths)
 
+        # Videos that the manifest lists keep their names; results that came in twice are placed after them.
         for record in store.records():
             place(record, late=False)
         for record in deferred:
             place(record, late=True)
+        # The tables: quarantine once with everything, for the user, and once as it may be published.
         errors = [*(failure.error for failure in store.quarantined()), *(e.to_record() for e in unread)]
         write_atomic(out / MANIFEST, "".join(lines[path] for path in sorted(lines)))
         for table, records in ((OWN_QUARANTINE, errors), (QUARANTINE, map(public_failure, errors))):

@@ -183,12 +183,14 @@ def plan_jobs(
         return None
     asked = {request.name: request for request in requests}
     with publishing_turn(out / ".work"):
+        # What is made, and what was planned before.
         with Store(out / STORE) as store:
             made = {record.key: _made_together(record) for record in store.records()}
             written = {
                 key: job for old in _read_plan(out / JOBS) for key, job in generator.inputs(old).items()
             }
             scan = store.scan(written)
+        # Jobs that stay as they are.
         taken = {request.name for job in made.values() for request in job}
         jobs = list(made.values())
         for key, job in written.items():
@@ -202,6 +204,7 @@ def plan_jobs(
                 continue
             taken |= names
             jobs.append(job)
+        # The rest forms new ones.
         new = [request for name, request in asked.items() if name not in taken]
         jobs += [tuple(new[start : start + size]) for start in range(0, len(new), size)]
         lines = [[[r.pair_id, r.caption, r.sample] for r in job] for job in jobs]
