@@ -153,12 +153,12 @@ def output_name(pattern: str, index: int) -> str:
 
 
 def _checked_pattern(pattern: str) -> str:
-    try:
+    """`pattern` if it names a file below `{out}` for each index. Raises SourceError."""
+    names: set[str] = set()
+    with contextlib.suppress(KeyError, IndexError, ValueError, AttributeError):
         names = {output_name(pattern, index) for index in (1, 2, 10)}
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise SourceError("the pattern cannot be used", found=pattern, expected="{index:04d}.mp4") from error
-    path = PurePosixPath(output_name(pattern, 1))
-    if len(names) < 3 or path.is_absolute() or ".." in path.parts:
+    paths = [PurePosixPath(name) for name in names]
+    if len(paths) < 3 or any(path.is_absolute() or ".." in path.parts for path in paths):
         raise SourceError(
             "the pattern cannot be used",
             found=pattern,
