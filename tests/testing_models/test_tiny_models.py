@@ -191,8 +191,8 @@ def test_families_have_functions_of_their_own(folder_of, tmp_path):
 @pytest.mark.parametrize(
     ("family", "sizes", "message"),
     [
-        ("llava_next", {}, "no tiny model"),
-        ("clip", {"width": 3}, "no such size"),
+        ("llava_next", {}, "unknown family of tiny models"),
+        ("clip", {"width": 3}, "unknown size"),
         ("clip", {"layers": 0}, "whole numbers"),
         ("clip", {"heads": 5}, "fit together"),
         ("video_llava", {"image_size": 30}, "whole number of patches"),

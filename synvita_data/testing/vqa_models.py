@@ -1,22 +1,24 @@
-"""CLIP-FlanT5 in the layout of its released checkpoints, which no class of transformers reads.
+"""Tiny models of VQAScore: CLIP-FlanT5, InstructBLIP and LLaVA-1.5; a function for each, as in `video_models`.
 
-`config.json` holds T5's settings and `mm_…` ones; the weights lie in `.bin` shards: T5's under their own names, CLIP's
-under `vision_tower.vision_tower.vision_model.`, the projector's under `mm_projector.`.
+No class of transformers reads CLIP-FlanT5's released checkpoints, so `ClipFlanT5` writes their layout: `config.json`
+holds T5's settings and `mm_…` ones; the weights lie in `.bin` shards: T5's under their own names, CLIP's under
+`vision_tower.vision_tower.vision_model.`, the projector's under `mm_projector.`.
 """
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+import transformers as hf
 from torch import nn
 
 from .sizes import Sizes
-from .vqa_tokenizers import t5_tokenizer
+from .tokenizer import bert_tokenizer, llama_tokenizer, t5_tokenizer
+from .video_models import center_crop, language_model, token_id
 
-if TYPE_CHECKING:
-    from transformers import T5Tokenizer
-
+_QUERIES = 4  # of InstructBLIP's Q-Former
+# Our names of CLIP-FlanT5's weights -> the released ones.
 _LAYOUT = (
     ("t5.", ""),
     ("vision.vision_model.", "vision_tower.vision_tower.vision_model."),  # as older transformers name it
@@ -25,18 +27,16 @@ _LAYOUT = (
 )
 
 
-class Parts(nn.Module):
+class ClipFlanT5(nn.Module):
     """T5, CLIP's vision tower and the projector between them, to be saved; there is no forward."""
 
     def __init__(self, sizes: Sizes, vocabulary: int) -> None:
         super().__init__()
-        from transformers import CLIPVisionConfig, CLIPVisionModel, T5Config, T5ForConditionalGeneration
-
         image, patch = sizes.frame(28, 14)
-        self.t5 = T5ForConditionalGeneration(T5Config(vocab_size=vocabulary, **t5_settings(sizes)))
-        untie_head(self.t5)
-        self.vision = CLIPVisionModel(
-            CLIPVisionConfig(image_size=image, patch_size=patch, **sizes.vision_model())
+        self.t5 = hf.T5ForConditionalGeneration(hf.T5Config(vocab_size=vocabulary, **_t5_settings(sizes)))
+        _untie_head(self.t5)
+        self.vision = hf.CLIPVisionModel(
+            hf.CLIPVisionConfig(image_size=image, patch_size=patch, **sizes.vision_model())
         )
         self.projector = nn.Sequential(
             nn.Linear(sizes.vision_hidden_size, sizes.hidden_size),
@@ -80,13 +80,63 @@ class Parts(nn.Module):
             (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps(index, sort_keys=True))
 
 
-def build(sizes: Sizes) -> tuple[Parts, "T5Tokenizer"]:
-    """Parts (weights as the constructors leave them) and tokenizer; 28 px frames of 14 px patches."""
+def clip_flant5(sizes: Sizes) -> tuple[ClipFlanT5, Any]:
+    """CLIP-FlanT5, with its tokenizer in the place of a processor."""
     tokenizer = t5_tokenizer()
-    return Parts(sizes, len(tokenizer)), tokenizer
+    return ClipFlanT5(sizes, len(tokenizer)), tokenizer
 
 
-def t5_settings(sizes: Sizes) -> dict[str, Any]:
+def instructblip(sizes: Sizes) -> tuple[Any, Any]:
+    """InstructBLIP: a vision tower, a Q-Former that reads the question too, a Flan-T5."""
+    image, patch = sizes.frame(28, 14)
+    tokenizer, qformer_tokenizer = t5_tokenizer(), bert_tokenizer()
+    processor = hf.InstructBlipProcessor(
+        hf.BlipImageProcessor(size={"height": image, "width": image}),
+        tokenizer,
+        qformer_tokenizer,
+        num_query_tokens=_QUERIES,
+    )  # adds <image> to the tokenizer
+    vision = sizes.vision_model()
+    config = hf.InstructBlipConfig(
+        vision_config={"image_size": image, "patch_size": patch, **vision},
+        qformer_config={
+            **vision,
+            "encoder_hidden_size": sizes.vision_hidden_size,
+            "vocab_size": len(qformer_tokenizer),
+            "cross_attention_frequency": 2,
+        },
+        text_config={"model_type": "t5", "vocab_size": len(tokenizer), **_t5_settings(sizes)},
+        num_query_tokens=_QUERIES,
+        image_token_index=token_id(tokenizer, "<image>"),
+    )
+    model = hf.InstructBlipForConditionalGeneration(config)
+    _untie_head(model.language_model)
+    return model, processor
+
+
+def llava(sizes: Sizes) -> tuple[Any, Any]:
+    """LLaVA-1.5: CLIP's vision tower, a projector, a Llama."""
+    image, patch = sizes.frame(28, 14)
+    tokenizer = llama_tokenizer(["<image>"])
+    processor = hf.LlavaProcessor(
+        hf.CLIPImageProcessor(**center_crop(image)),
+        tokenizer,
+        patch_size=patch,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+    config = hf.LlavaConfig(
+        vision_config=hf.CLIPVisionConfig(image_size=image, patch_size=patch, **sizes.vision_model()),
+        text_config=hf.LlamaConfig(num_key_value_heads=sizes.heads, **language_model(sizes, tokenizer)),
+        image_token_index=token_id(tokenizer, "<image>"),
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+        image_seq_length=(image // patch) ** 2,
+    )
+    return hf.LlavaForConditionalGeneration(config), processor
+
+
+def _t5_settings(sizes: Sizes) -> dict[str, Any]:
     """Keyword arguments of a `T5Config` like Flan-T5's: gated, its head its own."""
     return {
         "d_model": sizes.hidden_size,
@@ -102,7 +152,7 @@ def t5_settings(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def untie_head(t5: Any) -> None:
+def _untie_head(t5: Any) -> None:
     """Give a T5 a head of its own, as Flan-T5 has: transformers ties it as it is constructed, whatever its settings."""
     t5.lm_head.weight = nn.Parameter(torch.empty_like(t5.shared.weight))
 
