@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..captions.placeholders import check_placeholder_space
 from ..captions.prompts import Prompt, get_prompt
 from ..captions.text import Text
-from ..errors import SynvitaError
+from ..errors import SynvitaError, choose
 from ..video.frames import Frames
 from . import strategies as ways
 from .attention import SPLIT, set_attention, set_window_attention
@@ -86,13 +86,12 @@ class AlignmentModel(nn.Module):
         placeholder_space: str = "processor",
     ) -> None:
         super().__init__()
-        if attention not in ATTENTION:
-            raise SynvitaError(
-                "texts of a video cannot be packed with this attention",
-                found=attention,
-                expected=f"one of {', '.join(ATTENTION)}",
-                fix="`split` runs the video's tokens through the fastest kernel of torch",
-            )
+        choose(
+            attention,
+            ATTENTION,
+            "attention",
+            fix="`split` runs the video's tokens through the fastest kernel",
+        )
         stock = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.model = model
         self.family = get_family(stock.config.model_type)(stock, processor)
@@ -149,10 +148,10 @@ class AlignmentModel(nn.Module):
         """
         _check(videos, texts, way, vocabulary, answers, explanations)
         self._follow_autocast()
-        told = explanations or [None] * len(videos)
+        explanations = explanations or [None] * len(videos)
         counts = tuple(len(own) for own in texts)
         if way is None:
-            branches = [count + (each is not None) for count, each in zip(counts, told, strict=True)]
+            branches = [count + (each is not None) for count, each in zip(counts, explanations, strict=True)]
             way = choose_way(
                 branches, gradients=torch.is_grad_enabled(), device=self.family.model.device.type
             )
@@ -162,12 +161,13 @@ class AlignmentModel(nn.Module):
             else EncodedVideo(self.prepare(video) if isinstance(video, Frames) else video)
             for video in videos
         ]
-        said: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
+        # Each video's prompts: of its texts, then the question for its explanation.
+        answered: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
         prompts = [
-            [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_said, strict=True)]
-            for video, own, own_said in zip(encoded, texts, said, strict=True)
+            [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_answers, strict=True)]
+            for video, own, own_answers in zip(encoded, texts, answered, strict=True)
         ]
-        for video, own_prompts, each in zip(encoded, prompts, told, strict=True):
+        for video, own_prompts, each in zip(encoded, prompts, explanations, strict=True):
             if each is not None:
                 own_prompts.append(self.prompter.explanation(each, video.prepared))
         if way == "plain":
@@ -181,9 +181,9 @@ class AlignmentModel(nn.Module):
         # The places are known here: a mask on the device would have the host wait for it.
         explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
         reads = 1 if answers is None else 2
-        of_texts = ways.rows(states, [place for place, tells in enumerate(explains) if not tells])
+        of_texts = ways.rows(states, [place for place, each in enumerate(explains) if not each])
         of_texts = of_texts.view(sum(counts), reads, states.shape[-1])
-        of_explanation = ways.rows(states, [place for place, tells in enumerate(explains) if tells])
+        of_explanation = ways.rows(states, [place for place, each in enumerate(explains) if each])
         logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
         return AlignmentOutput(
             self._log_odds(of_texts[:, 0]),
@@ -235,22 +235,13 @@ class AlignmentModel(nn.Module):
             return list(videos)
         # A frozen tower keeps nothing for a backward pass, even where a hook lets its inputs ask for gradients
         # (`enable_input_require_grads`, for reentrant checkpointing).
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_tower()):
+        trained = any(own.requires_grad for _, own in self.family.tower_parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
             made = dict(zip(bare, self.family.towers(list(bare.values())), strict=True))
         return [
             video if video.features is not None else EncodedVideo(video.prepared, made[id(video.prepared)])
             for video in videos
         ]
-
-    def _trains_tower(self) -> bool:
-        """Whether anything that features are made by may be trained: all but language model and head."""
-        stock = self.family.model
-        known = {
-            id(p)
-            for part in (self.family.language_model, stock.get_output_embeddings())
-            for p in part.parameters()
-        }
-        return any(p.requires_grad and id(p) not in known for p in stock.parameters())
 
 
 def choose_way(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:
@@ -273,19 +264,19 @@ def _check(
     answers: Sequence[Sequence[bool]] | None,
     explanations: Sequence[Explanation | Description | None] | None,
 ) -> None:
-    if way is not None and way not in WAYS:
-        raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
+    if way is not None:
+        choose(way, WAYS, "strategy of scoring")
     if explanations is not None and len(explanations) != len(videos):
         raise SynvitaError(
             "each video has one explanation, or None",
             found=f"{len(explanations)} explanations",
             expected=f"as many as videos, {len(videos)}",
         )
-    told = explanations or [None] * len(videos)
-    asked = len(videos) == len(texts) and all(
-        len(own) or each is not None for own, each in zip(texts, told, strict=False)
+    explained = explanations or [None] * len(videos)
+    complete = len(videos) == len(texts) and all(
+        len(own) or each is not None for own, each in zip(texts, explained, strict=False)
     )
-    if not len(videos) or not asked:
+    if not len(videos) or not complete:
         raise SynvitaError(
             "each video needs its texts",
             found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
@@ -299,7 +290,11 @@ def _check(
                 expected="the Frames that synvita_data.video.decode gives, or what prepare or encode made of them",
             )
     if vocabulary not in (0, 1, 2):
-        raise SynvitaError("no such number of positions", found=vocabulary, expected="0, 1 or 2")
+        raise SynvitaError(
+            "the vocabulary's logits are given at no, one or two positions",
+            found=vocabulary,
+            expected="0, 1 or 2",
+        )
     if (answers is not None) != (vocabulary == 2):
         raise SynvitaError(
             "the token after an answer needs the answer",

@@ -78,7 +78,7 @@ class Prompter:
         special = {int(number) for number in family.tokenizer.added_tokens_decoder}
         self._special = np.array(sorted({*special, family.video_token_id}), dtype=np.int64)
         self._short = lru_cache(maxsize=1 << 16)(self._tokenise)
-        self._short_told = lru_cache(maxsize=1 << 14)(self._tokenise_told)
+        self._short_answer = lru_cache(maxsize=1 << 14)(self._tokenise_answer)
 
     def tokens(self, text: Text, answer: bool | None, video: PreparedVideo) -> PromptTokens:
         """The whole prompt of a text and a video.
@@ -108,7 +108,7 @@ class Prompter:
         self._check_context(len(ids), video, text.caption)
         return PromptTokens(ids, hidden, reads)
 
-    def explanation(self, told: Explanation | Description, video: PreparedVideo) -> PromptTokens:
+    def explanation(self, answer: Explanation | Description, video: PreparedVideo) -> PromptTokens:
         """The question what is wrong (or shown), its answer, and the token that ends the turn as the last target.
 
         The answer's tokens are those that the tokenizer gives the whole text. The end token is predicted and
@@ -119,10 +119,10 @@ class Prompter:
             TokenizerError: a token is half question and half answer.
             ContextError: more tokens than the model's context.
         """
-        ids, hidden, answer = self._short_told(told, video.placeholder)
-        targets = (*ids[len(ids) - answer :].tolist(), self.end_id)
+        ids, hidden, count = self._short_answer(answer, video.placeholder)
+        targets = (*ids[len(ids) - count :].tolist(), self.end_id)
         ids, hidden = self._with_video(ids, hidden, video)
-        words = told.answer if isinstance(told, Explanation) else told.caption
+        words = answer.answer if isinstance(answer, Explanation) else answer.caption
         self._check_context(len(ids) + 1, video, words)
         return PromptTokens(ids, hidden, tuple(range(len(ids) - len(targets), len(ids))), targets)
 
@@ -182,14 +182,14 @@ class Prompter:
         self._check_words(masked, len(before), len(before) + len(text.caption), "a caption")
         return masked.input_ids, masked.hidden
 
-    def _tokenise_told(
-        self, told: Explanation | Description, placeholder: str
+    def _tokenise_answer(
+        self, given: Explanation | Description, placeholder: str
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
         """As `_tokenise`, and how many tokens at the end are the answer's."""
-        if isinstance(told, Explanation):
-            frame, asked, answer = self._explained, told.neg_caption, told.answer.strip()
+        if isinstance(given, Explanation):
+            frame, asked, answer = self._explained, given.neg_caption, given.answer.strip()
         else:
-            frame, asked, answer = self._described, "video", told.caption.strip()
+            frame, asked, answer = self._described, "video", given.caption.strip()
         if not answer:
             raise CaptionError("an explanation is empty", found=f"about {asked!r}")
         before = frame.before.replace(self.family.placeholder, placeholder)

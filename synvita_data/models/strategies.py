@@ -237,12 +237,13 @@ def _check_named(module: Any, names: Collection[str]) -> None:
     Raises:
         SynvitaError: the forward has no parameter of such a name.
     """
-    # Of the class: hooks of device maps replace it on modules.
-    unknown = set(names) - inspect.signature(type(module).forward).parameters.keys()
+    # Of a module's class: hooks of device maps replace its forward.
+    forward = getattr(type(module), "forward", module)
+    unknown = set(names) - inspect.signature(forward).parameters.keys()
     if unknown:
         raise SynvitaError(
             "this release of transformers would not see all of the input",
-            found=f"{type(module).__name__}.forward has no parameter {', '.join(sorted(unknown))}",
+            found=f"{forward.__qualname__} has no parameter {', '.join(sorted(unknown))}",
             fix="Releases 5.17 to 5.23 of transformers are known to work",
         )
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..captions.length import read_length
 from ..errors import SynvitaError, VideoError
-from ..models.decode_ahead import decode_ahead
-from ..models.runtime import one_cpu_thread, pick_device, torch_dtype
-from ..models.weights_file import check_complete, explained, model_revision
-from ..video import FramePolicy, Frames
+from ..models.loading import check_complete, explained
+from ..models.resolve import ModelFiles
+from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
+from ..video import FramePolicy, Frames, decode
 from .protocol import ItemScores, ScoreKind, ScoringItem
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
@@ -75,7 +75,7 @@ class ClipScorer:
             )
         check_complete(name, loading)
         self._model.eval().to(self._device)
-        self.revision = model_revision(name, self._model)
+        self.revision = ModelFiles(name, revision).exact_revision()
         self.settings: dict[str, Any] = {"dtype": dtype, "pooling": "mean cosine over frames"}
         self._workers = workers
         self._texts: OrderedDict[str, tuple[np.ndarray, bool]] = OrderedDict()
@@ -88,7 +88,10 @@ class ClipScorer:
         )
 
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
-        for item, frames in decode_ahead(items, self.frames, self._workers):
+        def read(item: ScoringItem) -> Frames:
+            return decode(item.video, self.frames, item.start, item.end)
+
+        for item, frames in read_ahead(items, read, self._workers):
             if isinstance(frames, VideoError):
                 yield ItemScores(item.item_id, None, error=frames)
                 continue
@@ -104,16 +107,16 @@ class ClipScorer:
             )
 
     def cut_texts(self, captions: Iterable[str]) -> list[str]:
-        """What is told of each caption that is longer than the model takes: how long, and where it is cut."""
-        told = []
+        """A line on each caption that is longer than the model takes: how long it is, and where it is cut."""
+        lines = []
         for caption in dict.fromkeys(captions):
             tokens, kept = read_length(self._processor.tokenizer, caption, self._max_length)
             if kept is not None:
-                told.append(
+                lines.append(
                     f"{tokens} tokens, where the model reads {self._max_length}: cut at character {kept}, before "
                     f"{caption[kept : kept + 60].strip()!r}"
                 )
-        return told
+        return lines
 
     def _embed_frames(self, frames: Frames) -> np.ndarray:
         """float32 [T, D], each of length 1."""

@@ -177,7 +177,7 @@ def test_arguments_that_do_not_fit(stock):
     for arguments, words in (
         ({"texts": [[]]}, "each video needs its texts"),
         ({"texts": TEXTS}, "each video needs its texts"),
-        ({"way": "fast"}, "no such way"),
+        ({"way": "fast"}, "unknown strategy"),
         ({"vocabulary": 3}, "positions"),
         ({"vocabulary": 2}, "needs the answer"),
         ({"answers": [[True] * 5]}, "needs the answer"),

@@ -67,7 +67,7 @@ def test_ids_and_pixels_are_the_processors(stock, wording):
 
 def test_padding_on_the_right_changes_no_score(stock, wording):
     """The released scripts pad to 257 ids and mask nothing; the answer is read before the padding."""
-    from synvita_data.models.mplug_owl import answer_log_odds
+    from mplug_owl.released_owl import answer_log_odds
 
     network, processor = stock
     model = AlignmentModel(network, processor)

@@ -14,7 +14,7 @@ from synvita_data.captions.prompts import PROMPTS
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import find_checkpoint
+from synvita_data.models.resolve import find_checkpoint
 from synvita_data.scoring.alignment import AlignmentScorer
 
 VIDEO = clip(5)

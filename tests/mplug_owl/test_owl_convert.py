@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 import torch
+from released_owl import load_released
 from safetensors import safe_open
 from typer.testing import CliRunner
 
 from synvita_data.errors import SynvitaError, TokenizerError
 from synvita_data.models.mplug_owl.convert import convert_mplug_owl
-from synvita_data.models.mplug_owl.released import load_released, read_config
+from synvita_data.models.mplug_owl.released import read_config
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LlamaConfig
 
 from ...errors import SynvitaError
@@ -130,21 +130,6 @@ def compare(state: Mapping[str, Tensor], config: MplugOwlConfig) -> Mismatch:
             if state[name].shape != expected[name]
         ),
     )
-
-
-def load_released(folder: str | Path, dtype: torch.dtype = torch.float32) -> MplugOwlForConditionalGeneration:
-    """The model of a folder as it was released, in evaluation mode on the CPU.
-
-    Raises:
-        SynvitaError: a weight is missing, left over or of another shape, or the files cannot be read.
-    """
-    path = Path(folder)
-    config = read_config(path)
-    state = checked(read_state_dict(path), config, path)
-    model = MplugOwlForConditionalGeneration(config)
-    model.load_state_dict(state, strict=True)
-    made: MplugOwlForConditionalGeneration = nn.Module.to(model, dtype).eval()
-    return made
 
 
 def checked(state: Mapping[str, Tensor], config: MplugOwlConfig, folder: Path) -> dict[str, Tensor]:
