@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ...errors import SynvitaError
 from .configuration import MODEL_TYPE
+from .convert import SHARD_BYTES, new_folder, write_shards
 from .processing import MplugOwlProcessor
 from .released import checked, read_config, read_state_dict, without_computed
-from .shards import SHARD_BYTES, new_folder, write_shards
 
 _PREFIX = re.compile(r"^(module\.)?base_model\.model\.")
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])\.(?:(?P<adapter>[^.]+)\.)?weight$")
@@ -242,15 +242,12 @@ def _check_base(
     Raises:
         SynvitaError: one differs, or is none of the base's.
     """
-    open_path, file = None, None
-    for name, tensor in sorted(base.items(), key=lambda item: str(shapes.get(item[0], ("",))[0])):
+    for name, tensor in sorted(base.items()):
         path, shape = shapes.get(name, (None, None))
         same = path is not None and list(tensor.shape) == shape
-        if same:
-            if path != open_path:
-                open_path, file = path, safe_open(path, framework="pt")
-            assert file is not None
-            own = file.get_tensor(name)
+        if path is not None and same:
+            with safe_open(path, framework="pt") as file:
+                own = file.get_tensor(name)
             # Saved in one dtype and released in another: compared in the coarser of the two.
             coarser = min(own.dtype, tensor.dtype, key=lambda kind: kind.itemsize)
             same = torch.equal(own.to(coarser), tensor.to(coarser))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig
 
-from ...errors import SynvitaError
+from ...errors import SynvitaError, first_line
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 from .modeling import MplugOwlForConditionalGeneration
 
@@ -19,30 +19,6 @@ from .modeling import MplugOwlForConditionalGeneration
 _COMPUTED = re.compile(r"(^|\.)rotary_emb\.inv_freq$")
 # The released weights that were trained well; the first upload gave NaN to some.
 REVISION = "fe6a4ca"
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """How names and shapes of a checkpoint differ from a model's."""
-
-    missing: tuple[str, ...]
-    left_over: tuple[str, ...]
-    other_shape: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.left_over or self.other_shape)
-
-    def __str__(self) -> str:
-        parts = []
-        for what, names in (
-            ("missing", self.missing),
-            ("left over", self.left_over),
-            ("other shape", self.other_shape),
-        ):
-            if names:
-                shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-                parts.append(f"{len(names):,} {what}: {shown}")
-        return "; ".join(parts)
 
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
@@ -72,7 +48,7 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
         raise SynvitaError(
             "a checkpoint cannot be read",
             file=path,
-            found=(str(error).strip() or type(error).__name__).splitlines()[0],
+            found=first_line(error),
             expected="a whole file of torch that holds tensors alone",
             fix="Download it again",
         ) from error
@@ -116,34 +92,34 @@ def without_computed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not _COMPUTED.search(name)}
 
 
-def compare(state: Mapping[str, Tensor], config: MplugOwlConfig) -> Mismatch:
-    """Names and shapes of a state dict (`without_computed`) against the model of these settings."""
-    with torch.device("meta"):
-        model = MplugOwlForConditionalGeneration(config)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    return Mismatch(
-        tuple(sorted(expected.keys() - state.keys())),
-        tuple(sorted(state.keys() - expected.keys())),
-        tuple(
-            f"{name} {list(state[name].shape)} for {list(expected[name])}"
-            for name in sorted(expected.keys() & state.keys())
-            if state[name].shape != expected[name]
-        ),
-    )
-
-
 def checked(state: Mapping[str, Tensor], config: MplugOwlConfig, folder: Path) -> dict[str, Tensor]:
     """`state` without what is computed, if it is just the weights of the model.
 
     Raises:
-        SynvitaError: it is not.
+        SynvitaError: a weight is missing, left over or of another shape.
     """
     weights = without_computed(state)
-    if mismatch := compare(weights, config):
+    with torch.device("meta"):
+        model = MplugOwlForConditionalGeneration(config)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    wrong = {
+        "missing": sorted(expected.keys() - weights.keys()),
+        "left over": sorted(weights.keys() - expected.keys()),
+        "other shape": [
+            f"{name} {list(weights[name].shape)} for {list(expected[name])}"
+            for name in sorted(expected.keys() & weights.keys())
+            if weights[name].shape != expected[name]
+        ],
+    }
+    if any(wrong.values()):
         raise SynvitaError(
             "a checkpoint does not hold just the weights of mPLUG-Owl's video model",
             file=folder,
-            found=str(mismatch),
+            found="; ".join(
+                f"{len(names):,} {what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+                for what, names in wrong.items()
+                if names
+            ),
             fix="An adapter's checkpoint is converted by `synvita convert mplug-owl-lora`; else download it again",
         )
     return weights
