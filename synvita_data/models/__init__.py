@@ -11,19 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .alignment import AlignmentModel, AlignmentOutput, choose_way  # noqa: F401
+    from .alignment import AlignmentModel, AlignmentOutput, choose_strategy  # noqa: F401
     from .families import FAMILIES, get_family  # noqa: F401
     from .families.family import Family, Features, PreparedVideo, PromptFrame  # noqa: F401
     from .prompting import ContextError, Description, Explanation  # noqa: F401
-    from .strategies import WAYS, EncodedVideo  # noqa: F401
+    from .strategies import STRATEGIES, EncodedVideo  # noqa: F401
 
 # Name -> the module here that defines it.
 _EXPORTS = {
-    **dict.fromkeys(("AlignmentModel", "AlignmentOutput", "choose_way"), "alignment"),
+    **dict.fromkeys(("AlignmentModel", "AlignmentOutput", "choose_strategy"), "alignment"),
     **dict.fromkeys(("FAMILIES", "get_family"), "families"),
     **dict.fromkeys(("Family", "Features", "PreparedVideo", "PromptFrame"), "families.family"),
     **dict.fromkeys(("ContextError", "Description", "Explanation"), "prompting"),
-    **dict.fromkeys(("WAYS", "EncodedVideo"), "strategies"),
+    **dict.fromkeys(("STRATEGIES", "EncodedVideo"), "strategies"),
 }
 __all__ = [*_EXPORTS]
 

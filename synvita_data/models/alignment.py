@@ -12,12 +12,12 @@ from ..captions.prompts import Prompt, get_prompt
 from ..captions.text import Text
 from ..errors import SynvitaError, choose
 from ..video.frames import Frames
-from . import strategies as ways
+from . import strategies
 from .attention import SPLIT, set_attention, set_window_attention
 from .families import get_family
 from .families.family import PreparedVideo
 from .prompting import Description, Explanation, Prompter, PromptTokens
-from .strategies import WAYS, EncodedVideo
+from .strategies import STRATEGIES, EncodedVideo
 
 ATTENTION = ("split", "sdpa", "eager")
 # From how many texts of a video on the cache is at least as fast as one packed row, in less memory: on a CPU
@@ -36,7 +36,7 @@ class AlignmentOutput:
     Attributes:
         log_odds: fp32 [N], m = logit(Yes) − logit(No) at the answer position; f = sigmoid(m).
         counts: texts of each video.
-        way: which of WAYS made it.
+        strategy: which of STRATEGIES made it.
         vocabulary_logits: [N, k, V] in the model's dtype at the answer position (k = 1), and at the one
             behind the answer (k = 2); None unless they were asked for.
         explanation_loss: fp32 [videos], the sum of the cross-entropies of the tokens of each video's
@@ -47,7 +47,7 @@ class AlignmentOutput:
 
     log_odds: Tensor
     counts: tuple[int, ...]
-    way: str
+    strategy: str
     explanation_loss: Tensor
     explanation_tokens: tuple[int, ...]
     vocabulary_logits: Tensor | None = None
@@ -120,7 +120,7 @@ class AlignmentModel(nn.Module):
         videos: Sequence[Video],
         texts: Sequence[Sequence[Text]],
         *,
-        way: str | None = None,
+        strategy: str | None = None,
         vocabulary: int = 0,
         answers: Sequence[Sequence[bool]] | None = None,
         explanations: Sequence[Explanation | Description | None] | None = None,
@@ -132,27 +132,27 @@ class AlignmentModel(nn.Module):
         Args:
             videos: frames, or what `prepare` or `encode` made of them.
             texts: for each video its texts, at least one, with what attention hides of them.
-            way: one of WAYS; None for the fastest (`choose_way`).
+            strategy: one of STRATEGIES; None for the fastest (`choose_strategy`).
             vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where Yes or
                 No is predicted) or 2 (also where the token after the answer is).
             answers: for `vocabulary=2`: Yes (true) or No for each text, appended to its prompt. Log-odds
                 do not see it.
             explanations: for each video, what is wrong with a caption of it (or what it shows), or None: the
                 loss of saying so, with the video shared. Log-odds do not see it. Such a video needs no texts.
-            plain_batch: pairs at once in the plain way. branch_tokens: tokens of texts in one row of the
-                cached way.
+            plain_batch: pairs at once in the strategy `plain`. branch_tokens: tokens of texts in one row of the
+                `cached`.
 
         Raises:
             SynvitaError: arguments that do not fit together, a text or explanation beyond the model's context
                 or with special tokens.
         """
-        _check(videos, texts, way, vocabulary, answers, explanations)
+        _check(videos, texts, strategy, vocabulary, answers, explanations)
         self._follow_autocast()
         explanations = explanations or [None] * len(videos)
         counts = tuple(len(own) for own in texts)
-        if way is None:
+        if strategy is None:
             branches = [count + (each is not None) for count, each in zip(counts, explanations, strict=True)]
-            way = choose_way(
+            strategy = choose_strategy(
                 branches, gradients=torch.is_grad_enabled(), device=self.family.model.device.type
             )
         encoded = [
@@ -170,25 +170,25 @@ class AlignmentModel(nn.Module):
         for video, own_prompts, each in zip(encoded, prompts, explanations, strict=True):
             if each is not None:
                 own_prompts.append(self.prompter.explanation(each, video.prepared))
-        if way == "plain":
-            states = ways.plain(self.family, encoded, prompts, plain_batch)
+        if strategy == "plain":
+            states = strategies.plain(self.family, encoded, prompts, plain_batch)
         else:
             encoded = self._encoded(encoded)
-            if way == "packed":
-                states = ways.packed(self.family, encoded, prompts)
+            if strategy == "packed":
+                states = strategies.packed(self.family, encoded, prompts)
             else:
-                states = ways.cached(self.family, encoded, prompts, branch_tokens)
+                states = strategies.cached(self.family, encoded, prompts, branch_tokens)
         # The places are known here: a mask on the device would have the host wait for it.
         explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
         reads = 1 if answers is None else 2
-        of_texts = ways.rows(states, [place for place, each in enumerate(explains) if not each])
+        of_texts = strategies.rows(states, [place for place, each in enumerate(explains) if not each])
         of_texts = of_texts.view(sum(counts), reads, states.shape[-1])
-        of_explanation = ways.rows(states, [place for place, each in enumerate(explains) if each])
+        of_explanation = strategies.rows(states, [place for place, each in enumerate(explains) if each])
         logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
         return AlignmentOutput(
             self._log_odds(of_texts[:, 0]),
             counts,
-            way,
+            strategy,
             self._explanation_loss(of_explanation, prompts),
             tuple(sum(len(prompt.targets) for prompt in own) for own in prompts),
             logits,
@@ -244,8 +244,8 @@ class AlignmentModel(nn.Module):
         ]
 
 
-def choose_way(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:
-    """The fastest way for this many texts a video on this type of device.
+def choose_strategy(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:
+    """The fastest strategy for this many texts a video on this type of device.
 
     With gradients texts are packed (gradient checkpointing drops a cache). Without them a lone text has
     nothing to share, few texts are packed, and many go behind a cache.
@@ -259,13 +259,13 @@ def choose_way(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -
 def _check(
     videos: Sequence[Video],
     texts: Sequence[Sequence[Text]],
-    way: str | None,
+    strategy: str | None,
     vocabulary: int,
     answers: Sequence[Sequence[bool]] | None,
     explanations: Sequence[Explanation | Description | None] | None,
 ) -> None:
-    if way is not None:
-        choose(way, WAYS, "strategy of scoring")
+    if strategy is not None:
+        choose(strategy, STRATEGIES, "strategy of scoring")
     if explanations is not None and len(explanations) != len(videos):
         raise SynvitaError(
             "each video has one explanation, or None",

@@ -2,7 +2,7 @@
 
 Positions are those of the plain sequences, gathered, so they restart behind the prefix with each branch.
 Tokens hidden from attention are left out: nothing sees them and nothing reads them, and the positions of
-the others keep the gap, which is what zeros in the attention mask do in the plain way.
+the others keep the gap, which is what zeros in the attention mask do in the strategy `plain`.
 """
 
 from collections.abc import Sequence

@@ -41,7 +41,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptTokens:
-    """One pair of a video and a text as the plain way sees it.
+    """One pair of a video and a text as the strategy `plain` sees it.
 
     Attributes:
         ids: int64 [n], of the whole prompt with its video tokens, and the answer where one was asked for.

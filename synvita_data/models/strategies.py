@@ -1,4 +1,4 @@
-"""Three ways to the hidden states at the answer positions; the numbers are the same where no dropout acts.
+"""Three strategies to compute the hidden states at the answer positions; the numbers are the same where no dropout acts.
 
 - `plain`: one sequence a pair, through the stock model with its own mask: the reference.
 - `packed`: one sequence a video, its texts as branches behind what they share. It trains: gradients and
@@ -26,13 +26,13 @@ from .families.family import Family, Features, PreparedVideo
 from .packing import PackedTexts, branch_mask, common_prefix, pack
 from .prompting import PromptTokens
 
-WAYS = ("plain", "packed", "cached")
+STRATEGIES = ("plain", "packed", "cached")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedVideo:
     """A video ready for the language model: what its processor made of it, and the tower's features if they
-    are known already (the plain way then does not run the tower)."""
+    are known already (the strategy `plain` then does not run the tower)."""
 
     prepared: PreparedVideo
     features: Features | None = None

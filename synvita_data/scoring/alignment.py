@@ -16,7 +16,7 @@ from ..models.features import FeatureCache, KnownVideo
 from ..models.loading import load_alignment_model
 from ..models.resolve import find_checkpoint
 from ..models.runtime import one_cpu_thread, read_ahead
-from ..models.strategies import WAYS, EncodedVideo
+from ..models.strategies import STRATEGIES, EncodedVideo
 from ..models.videos import VideoPreparer
 from ..video import FramePolicy, Frames
 from .protocol import ItemScores, ScoreKind, ScoringItem
@@ -34,8 +34,8 @@ class AlignmentScorer:
     Args:
         model: in evaluation mode, on its device. name, revision: of the checkpoint.
         frames: None for the family's policy.
-        settings: recorded in results; way and attention are added.
-        way: one of `WAYS`, None for the fastest. workers: threads that decode ahead.
+        settings: recorded in results; the strategy is added as `way`.
+        strategy: one of `STRATEGIES`, None for the fastest. workers: threads that decode ahead.
         cache: where features are kept, None for nowhere.
         branch_tokens: tokens of texts in one row; halved as often as a GPU's memory asks for it.
     """
@@ -50,19 +50,19 @@ class AlignmentScorer:
         *,
         frames: FramePolicy | None = None,
         settings: Mapping[str, Any] | None = None,
-        way: str | None = None,
+        strategy: str | None = None,
         workers: int = 2,
         cache: FeatureCache | None = None,
         branch_tokens: int = 4096,
     ) -> None:
-        if way is not None:
-            choose(way, WAYS, "strategy of scoring")
+        if strategy is not None:
+            choose(strategy, STRATEGIES, "strategy of scoring")
         self.model = model
         self.name = name
         self.revision = revision
         self.frames = frames or model.family.default_frames()
-        self.settings: dict[str, Any] = {**(settings or {}), "way": way or "by counts"}
-        self._way = way
+        self.settings: dict[str, Any] = {**(settings or {}), "way": strategy or "by counts"}
+        self._strategy = strategy
         self._workers = workers
         self._preparer = VideoPreparer.of(model, frames=self.frames, cache=cache)
         self._branch_tokens = branch_tokens
@@ -99,7 +99,7 @@ class AlignmentScorer:
         device_map: str | None = None,
         attention: str = "split",
         placeholder_space: str | None = None,
-        way: str | None = None,
+        strategy: str | None = None,
         workers: int = 2,
         cache: Path | None = None,
         cache_bytes: int = 100 << 30,
@@ -148,7 +148,14 @@ class AlignmentScorer:
             kept = FeatureCache.of(model, version, cache, frames=policy, max_bytes=cache_bytes)
         shown = name if adapter is None else f"{name}+{adapter}"
         return cls(
-            model, shown, version, frames=policy, settings=settings, way=way, workers=workers, cache=kept
+            model,
+            shown,
+            version,
+            frames=policy,
+            settings=settings,
+            strategy=strategy,
+            workers=workers,
+            cache=kept,
         )
 
     def check_texts(self, texts: Iterable[Text]) -> None:
@@ -190,7 +197,7 @@ class AlignmentScorer:
             return lambda: failed
         try:
             with torch.inference_mode(), one_cpu_thread(self._device):
-                if known.key is not None or (self._way != "plain" and known.video.features is None):
+                if known.key is not None or (self._strategy != "plain" and known.video.features is None):
                     known = replace(known, video=self.model.encode(known.video.prepared))
                 scores = _on_host(self._log_odds(known.video, item.texts))
         except ContextError as error:  # too many tokens with this video
@@ -209,14 +216,14 @@ class AlignmentScorer:
                 return self.model(
                     [video],
                     [texts],
-                    way=self._way,
+                    strategy=self._strategy,
                     branch_tokens=self._branch_tokens,
                 ).log_odds
             except torch.OutOfMemoryError:
-                if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._way in ("plain", "packed"):
+                if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._strategy in ("plain", "packed"):
                     raise
                 self._branch_tokens //= 2
-                self._way = "cached"  # its rows can be short; a single packed row cannot
+                self._strategy = "cached"  # its rows can be short; a single packed row cannot
                 torch.cuda.empty_cache()
 
 

@@ -34,7 +34,7 @@ def open_scorer(
         seed: of `chance`.
         workers: threads that decode ahead of the model.
         frames: fields of `FramePolicy` to replace in the model's own, such as `{"count": 4}`.
-        video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `way`, `cache`.
+        video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `strategy`, `cache`.
 
     Raises:
         SynvitaError: the model cannot be found, or is of a kind that cannot be scored with; frames of an
@@ -71,6 +71,7 @@ def open_scorer(
 
 def _refuse(model: str, options: Mapping[str, Any] | None) -> None:
     if options:
+        named = ["way" if name == "strategy" else name for name in options]  # as the command calls it
         raise SynvitaError(
-            "these options are for Video LLMs", file=model, found=", ".join(options), fix="Leave them out"
+            "these options are for Video LLMs", file=model, found=", ".join(named), fix="Leave them out"
         )

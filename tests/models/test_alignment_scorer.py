@@ -83,11 +83,11 @@ def test_scores_are_the_stock_models(checkpoint, items):
         assert np.abs(answer.scores - expected).max() < 1e-5
 
 
-@pytest.mark.parametrize("way", ["plain", "packed", "cached"])
-def test_a_forced_way_and_every_company_give_the_same(checkpoint, items, way):
+@pytest.mark.parametrize("strategy", ["plain", "packed", "cached"])
+def test_a_forced_way_and_every_company_give_the_same(checkpoint, items, strategy):
     free = by_item(AlignmentScorer.open(str(checkpoint), device="cpu"), items)
-    made = AlignmentScorer.open(str(checkpoint), device="cpu", way=way)
-    assert made.settings["way"] == way
+    made = AlignmentScorer.open(str(checkpoint), device="cpu", strategy=strategy)
+    assert made.settings["way"] == strategy
     together = by_item(made, items[::-1])
     for item in (items[0], items[2]):
         assert np.abs(together[item.item_id].scores - free[item.item_id].scores).max() < 1e-5
@@ -190,7 +190,7 @@ def test_nothing_and_half_an_adapter_are_refused(checkpoint, tmp_path):
     with pytest.raises(SynvitaError, match=r"cannot be found"):
         open_scorer(str(tmp_path), device="cpu")
     with pytest.raises(SynvitaError, match="for Video LLMs"):
-        open_scorer("chance", video_llm={"way": "plain"})
+        open_scorer("chance", video_llm={"strategy": "plain"})
 
 
 def test_texts_are_checked_before_long_work(checkpoint, items):
@@ -258,7 +258,7 @@ def test_rows_shrink_when_memory_is_short(checkpoint, items, monkeypatch):
     right = made.model.forward
 
     def tight(*arguments, **options):
-        if options["way"] != "cached" or options["branch_tokens"] > 1000:
+        if options["strategy"] != "cached" or options["branch_tokens"] > 1000:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return right(*arguments, **options)
 

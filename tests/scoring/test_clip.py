@@ -299,7 +299,7 @@ def test_a_folder_without_configuration(tmp_path):
     with pytest.raises(SynvitaError, match="the model cannot be found"):
         open_scorer(str(tmp_path))
     (tmp_path / "config.json").write_text("[1]")
-    with pytest.raises(SynvitaError, match="the model cannot be found"):
+    with pytest.raises(SynvitaError, match="settings cannot be read"):
         open_scorer(str(tmp_path))
 
 

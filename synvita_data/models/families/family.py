@@ -31,7 +31,7 @@ class PreparedVideo:
 
     Attributes:
         inputs: keyword arguments of the stock model's forward that carry the video (pixel values, grids),
-            each with a batch of one. They are what the plain way passes.
+            each with a batch of one. They are what the strategy `plain` passes.
         placeholder: the text that takes the place of `Family.placeholder` in a prompt, with **one** video
             token for each run of them (Qwen3-VL: one run a frame, timestamps between them).
         runs: how many features stand behind each of those tokens, in order.
