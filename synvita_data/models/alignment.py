@@ -69,7 +69,7 @@ class AlignmentModel(nn.Module):
         placeholder_space: `processor` or `original`, see `synvita_data.captions.placeholders`.
 
     Raises:
-        SynvitaError: no such family, prompt, attention or placeholder_space; Yes or No is not one token.
+        SynvitaError: an unknown family, prompt, attention or placeholder_space; Yes or No is not one token.
 
     Example:
         >>> model = AlignmentModel(video_llava, processor)        # doctest: +SKIP
@@ -139,7 +139,8 @@ class AlignmentModel(nn.Module):
                 do not see it.
             explanations: for each video, what is wrong with a caption of it (or what it shows), or None: the
                 loss of saying so, with the video shared. Log-odds do not see it. Such a video needs no texts.
-            plain_batch: pairs at once in the strategy `plain`. branch_tokens: tokens of texts in one row of the
+            plain_batch: pairs at once in the strategy `plain`.
+            branch_tokens: tokens of texts in one row of the
                 `cached`.
 
         Raises:

@@ -30,9 +30,10 @@ def explained(
     Raises:
         SynvitaError: in place of any other exception.
     """
+    passed: tuple[type[BaseException], ...] = (SynvitaError, *unchanged)
     try:
         yield
-    except (SynvitaError, *unchanged):
+    except passed:
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
         raise SynvitaError(

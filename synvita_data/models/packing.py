@@ -23,7 +23,8 @@ class PackedTexts:
     """The prefix of S0 tokens and the branches behind it, S tokens in all.
 
     Attributes:
-        ids: int64 [S]. slots: int64 [S], where each token stands in its own plain sequence.
+        ids: int64 [S].
+        slots: int64 [S], where each token stands in its own plain sequence.
         branch: int64 [S], which text a token belongs to; PREFIX for the shared ones.
         reads: for each text int64 [k], where to read its answer.
         prefix: S0.
@@ -84,7 +85,8 @@ def branch_mask(branch: Tensor, first_query: int = 0) -> Tensor:
     """Who sees whom: the prefix and one's own branch, up to oneself.
 
     Args:
-        branch: int64 [S], as in PackedTexts. first_query: rows before it are left out.
+        branch: int64 [S], as in PackedTexts.
+        first_query: rows before it are left out.
 
     Returns:
         bool [S - first_query, S], true where a query (row) attends to a key (column).

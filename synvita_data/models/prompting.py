@@ -21,7 +21,8 @@ class Explanation:
     """What is wrong with a caption for a video: VideoCon's second task, natural-language explanation (NLE).
 
     Attributes:
-        neg_caption: the caption that the question is about. answer: the explanation (`nle`).
+        neg_caption: the caption that the question is about.
+        answer: the explanation (`nle`).
     """
 
     neg_caption: str
@@ -61,7 +62,8 @@ class Prompter:
     """The prompt of a family, ready to take captions.
 
     Args:
-        family: whose tokenizer and template. prompt: the wording.
+        family: whose tokenizer and template.
+        prompt: the wording.
 
     Raises:
         TokenizerError: Yes or No is not one token after this prompt, or the template does not fit.
@@ -98,7 +100,7 @@ class Prompter:
                 "the last token of a prompt, where the answer is read, would be hidden",
                 found=self.family.tokenizer.convert_ids_to_tokens(int(ids[-1])),
                 expected="words of the prompt behind the caption",
-                fix="Take a prompt that goes on after the caption, such as the family's own",
+                fix="Take a prompt with words behind the caption, such as the family's own",
             )
         reads: tuple[int, ...] = (len(ids) - 1,)
         if answer is not None:
@@ -112,7 +114,7 @@ class Prompter:
         """The question what is wrong (or shown), its answer, and the token that ends the turn as the last target.
 
         The answer's tokens are those that the tokenizer gives the whole text. The end token is predicted and
-        not read, so it is no part of `ids`.
+        not read, so `ids` do not hold it.
 
         Raises:
             CaptionError: caption or answer holds a special token, or the answer is empty.

@@ -23,7 +23,7 @@ def pick_device(name: str | None) -> str:
     """`name`, or the GPU of this process (`LOCAL_RANK` as `accelerate launch` sets it), or the CPU.
 
     Raises:
-        SynvitaError: `name` is no device, or one that this machine does not have.
+        SynvitaError: `name` is not a device, or one that this machine does not have.
     """
     import torch
 

@@ -32,10 +32,12 @@ class AlignmentScorer:
     many processes.
 
     Args:
-        model: in evaluation mode, on its device. name, revision: of the checkpoint.
+        model: in evaluation mode, on its device.
+        name, revision: of the checkpoint.
         frames: None for the family's policy.
         settings: recorded in results; the strategy is added as `way`.
-        strategy: one of `STRATEGIES`, None for the fastest. workers: threads that decode ahead.
+        strategy: one of `STRATEGIES`, None for the fastest.
+        workers: threads that decode ahead.
         cache: where features are kept, None for nowhere.
         branch_tokens: tokens of texts in one row; halved as often as a GPU's memory asks for it.
     """
@@ -113,7 +115,8 @@ class AlignmentScorer:
                 fine-tune's own count comes before the family's.
             placeholder_space: `processor` or `original`; None for the one a fine-tune was trained with, or else
                 `processor`.
-            cache: folder of a feature cache. cache_bytes: its bound.
+            cache: folder of a feature cache.
+            cache_bytes: its bound.
 
         Raises:
             SynvitaError: whatever can be known to be wrong without a video, before weights are read.

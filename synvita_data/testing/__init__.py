@@ -9,7 +9,6 @@ trained. Importing this package imports neither torch nor transformers; see `doc
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +77,3 @@ def construct(build: Callable[["Sizes"], tuple[Any, Any]], sizes: "Sizes", seed:
                 if weights.ndim >= 2:
                     weights.normal_(std=(weights.numel() / len(weights)) ** -0.5)
     return model.eval(), processor
-
-
-video_llava = partial(make_tiny, "video_llava")
-llava_onevision = partial(make_tiny, "llava_onevision")
-qwen2_5_vl = partial(make_tiny, "qwen2_5_vl")
-qwen3_vl = partial(make_tiny, "qwen3_vl")
-mplug_owl = partial(make_tiny, "mplug-owl")
-clip = partial(make_tiny, "clip")

@@ -31,7 +31,8 @@ def llama_tokenizer(
     """A `LlamaTokenizer` with `<s>` in front, `pad` on the left, and the tokens `special` at the end.
 
     Args:
-        corpus: sentences to train it on, None for `corpus.sentences`. size: of the vocabulary, at most; with
+        corpus: sentences to train it on, None for `corpus.sentences`.
+        size: of the vocabulary, at most; with
             real captions and several thousand tokens its captions are about as long as a real model's.
     """
     from transformers import LlamaTokenizer

@@ -149,7 +149,7 @@ def qwen3_vl(sizes: Sizes) -> tuple[Any, Any]:
 def mplug_owl(sizes: Sizes) -> tuple[Any, Any]:
     """mPLUG-Owl: a ViT with a temporal step, an abstractor, a Llama; a video is 65 tokens whatever its length.
 
-    As in the released model, `<unk>` pads, a prompt has at most 257 tokens, and the video's token is no word.
+    As in the released model, `<unk>` pads, a prompt has at most 257 tokens, and the video's token is not a word.
     """
     from ..models import mplug_owl as owl
 

@@ -48,7 +48,8 @@ class ClipFlanT5(nn.Module):
         """Write it as the released checkpoints are written.
 
         Args:
-            shards: over how many files; several have an index. safetensors: instead of `.bin`.
+            shards: over how many files; several have an index.
+            safetensors: instead of `.bin`.
         """
         settings: dict[str, Any] = {
             **self.t5.config.to_dict(),

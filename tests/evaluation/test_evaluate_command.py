@@ -301,9 +301,9 @@ def test_several_tasks_in_one_run(tmp_path, synvita, annotations):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from synvita_data.testing import clip
+    from synvita_data.testing import make_tiny
 
-    return clip(tmp_path_factory.mktemp("clip"))
+    return make_tiny("clip", tmp_path_factory.mktemp("clip"))
 
 
 class TestClip:

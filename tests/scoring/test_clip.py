@@ -15,7 +15,7 @@ from synvita_data.models.resolve import ModelFiles
 from synvita_data.models.runtime import one_cpu_thread, pick_device
 from synvita_data.scoring import Scorer, ScoringItem
 from synvita_data.scoring.open import open_scorer
-from synvita_data.testing import clip as tiny_clip
+from synvita_data.testing import make_tiny
 from synvita_data.video import FramePolicy, MissingBackendError, decode, encode_mp4
 
 LONG = "a large red star moves left and then " * 12
@@ -24,7 +24,7 @@ TEXTS = ("a red star moves left", "a blue circle moves right", LONG)
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return tiny_clip(tmp_path_factory.mktemp("clip"))
+    return make_tiny("clip", tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")

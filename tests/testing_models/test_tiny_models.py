@@ -10,7 +10,7 @@ import pytest
 
 from synvita_data.builders.shapes import parse, render
 from synvita_data.errors import SynvitaError
-from synvita_data.testing import FAMILIES, make_tiny, video_llava
+from synvita_data.testing import FAMILIES, make_tiny
 
 CLASSES = {
     "video_llava": ("VideoLlavaForConditionalGeneration", "VideoLlavaProcessor", "LlamaTokenizer"),
@@ -185,7 +185,7 @@ def test_sizes_can_be_overridden(tmp_path, clip, family):
 
 
 def test_families_have_functions_of_their_own(folder_of, tmp_path):
-    assert digests(video_llava(tmp_path)) == digests(folder_of("video_llava"))
+    assert digests(make_tiny("video_llava", tmp_path)) == digests(folder_of("video_llava"))
 
 
 @pytest.mark.parametrize(

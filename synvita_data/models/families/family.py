@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -249,14 +249,15 @@ def chosen_layers(tower: Any, pixels: Tensor, layers: int | Sequence[int]) -> Te
     """Hidden states of a vision tower, of one layer or of several side by side: [T, tokens a frame, D]."""
     states = tower(like_weights(tower, pixels), output_hidden_states=True, return_dict=True).hidden_states
     chosen = [layers] if isinstance(layers, int) else layers
-    return cast(Tensor, torch.cat([states[layer] for layer in chosen], dim=-1))
+    return torch.cat([states[layer] for layer in chosen], dim=-1)
 
 
 def written_video(processor: Any, placeholder: str, video: Any) -> tuple[str, tuple[int, ...]]:
     """`PreparedVideo.placeholder` and `.runs` from what the stock processor writes in place of its video token.
 
     Args:
-        placeholder: `Family.placeholder`. video: the video processor's output for one video.
+        placeholder: `Family.placeholder`.
+        video: the video processor's output for one video.
     """
     written = processor.replace_video_token(video, 0)
     (text,), _ = processor.get_text_with_replacements([placeholder], videos_replacements=[written])

@@ -33,7 +33,9 @@ class LoraCheckpoint:
     """A PEFT state dict taken apart.
 
     Attributes:
-        base: weights under the base model's own names. lora: (module, "A" or "B") -> matrix. rank: r.
+        base: weights under the base model's own names.
+        lora: (module, "A" or "B") -> matrix.
+        rank: r.
     """
 
     base: Mapping[str, Tensor]
@@ -116,7 +118,8 @@ def convert_lora(
     another base than its own.
 
     Args:
-        base: folder that `convert_mplug_owl` made. alpha: LoRA's, which the checkpoint does not tell; 32 in
+        base: folder that `convert_mplug_owl` made.
+        alpha: LoRA's, which the checkpoint does not tell; 32 in
             VideoCon's and SynViTA's scripts. dropout: of further training.
 
     Raises:

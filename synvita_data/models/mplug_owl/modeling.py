@@ -326,7 +326,9 @@ class MplugOwlVisualAbstractorModel(MplugOwlPreTrainedModel):
     ) -> Tensor:
         """
         Args:
-            query_tokens: [1, n, D]. memory: [B, M, E]. temporal_query_tokens: [1, n, D], None without time.
+            query_tokens: [1, n, D].
+            memory: [B, M, E].
+            temporal_query_tokens: [1, n, D], None without time.
 
         Returns:
             [B, n + 1, width]: each query's token, with that of its temporal query added, and `vit_eos`.
@@ -464,7 +466,8 @@ class MplugOwlForConditionalGeneration(MplugOwlPreTrainedModel):
             input_ids: int64 [B, S]; media ids are negative. The whole sequence, not shifted.
             attention_mask: [B, S], 0 hides a key; ones where None, and at the video whatever it says. Slots
                 and positions of hidden tokens stay. Or a mask of four dimensions, taken as it is.
-            video_pixel_values: [B, 3, T, H, W]. video_features: instead, the tower's output [B, T, N, D].
+            video_pixel_values: [B, 3, T, H, W].
+            video_features: instead, the tower's output [B, T, N, D].
             labels: int64 [B, S], −100 where there is no loss; the token *at* a place, not the next one.
             logits_to_keep: how many of the last positions get logits, or which; 0 for all.
 

@@ -63,7 +63,8 @@ class PieceTokenizer:
     Args:
         tokenizer: a fast tokenizer with `bos_token_id` and `eos_token_id`.
         max_length: L; a prompt has at most L + 1 tokens, as the released scripts count.
-        media: id of each mark that stands for a medium. media_tokens: how many ids it becomes.
+        media: id of each mark that stands for a medium.
+        media_tokens: how many ids it becomes.
 
     Raises:
         TokenizerError: a tokenizer that is not of LLaMA's kind.
@@ -184,9 +185,11 @@ class MplugOwlProcessor(ProcessorMixin):
     """Prompts and videos of mPLUG-Owl.
 
     Args:
-        video_processor: of the frames. tokenizer: LLaMA's; 0 (`<unk>`) pads.
+        video_processor: of the frames.
+        tokenizer: LLaMA's; 0 (`<unk>`) pads.
         max_length: L of the released scripts; rows have L + 1 ids.
-        tokens_per_video: ids that `<|video|>` becomes. chat_template: None for the released scripts' prompt.
+        tokens_per_video: ids that `<|video|>` becomes.
+        chat_template: None for the released scripts' prompt.
     """
 
     def __init__(
@@ -251,11 +254,13 @@ class MplugOwlProcessor(ProcessorMixin):
         """Inputs of the model.
 
         Args:
-            text: prompts, each with one `<|video|>` and `AI: ` at its end. videos: one for each prompt.
+            text: prompts, each with one `<|video|>` and `AI: ` at its end.
+            videos: one for each prompt.
             answers: for training: what follows each prompt.
             padding: true to the longest prompt; `max_length` to L + 1, as the released scripts do. What pads
                 changes nothing.
-            return_tensors: `pt`. kwargs: of the video processor.
+            return_tensors: `pt`.
+            kwargs: of the video processor.
 
         Returns:
             input_ids and attention_mask int64 [B, S], with answers also labels [B, S]; video_pixel_values

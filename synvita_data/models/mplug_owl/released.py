@@ -54,7 +54,7 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
         raise SynvitaError(
-            "a checkpoint is no state dict",
+            "a checkpoint is not a state dict",
             file=path,
             found=type(state).__name__,
             expected="names with tensors",
