@@ -6,7 +6,6 @@ whose settings name its base. Nothing here needs torch, and only the files that 
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 from ..captions.placeholders import PLACEHOLDER_SPACES
 from ..captions.prompts import PROMPTS
 from ..errors import HubError, SynvitaError, first_line
-from ..files import sha256_file
+from ..files import read_json, sha256_file
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -71,15 +70,7 @@ class ModelFiles:
             SynvitaError: it is not a JSON object. HubError: as for `find`.
         """
         path = self.find(file)
-        if path is None:
-            return None
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SynvitaError("a model's settings cannot be read", file=path, found=str(error)) from error
-        if not isinstance(content, dict):
-            raise SynvitaError("a model's settings cannot be read", file=path, found=type(content).__name__)
-        return content
+        return None if path is None else read_json(path, "a model's settings")
 
     def model_type(self) -> str | None:
         """`model_type` of its `config.json`; None where there is no such file or entry."""

@@ -182,7 +182,7 @@ def test_files_that_are_no_checkpoint(released, tmp_path):
         with pytest.raises(SynvitaError, match="cannot be read"):
             convert_mplug_owl(released, tmp_path / "out")
     torch.save([torch.zeros(2)], path)
-    with pytest.raises(SynvitaError, match="no state dict"):
+    with pytest.raises(SynvitaError, match="not a state dict"):
         convert_mplug_owl(released, tmp_path / "out")
     path.unlink()
     with pytest.raises(SynvitaError, match="no checkpoint to convert"):

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import LlamaTokenizer
 
 from ...errors import SynvitaError, TokenizerError, first_line
+from ...files import read_json
 from .configuration import MplugOwlConfig
 from .processing import MplugOwlProcessor, MplugOwlVideoProcessor
 from .released import checked, read_config, read_state_dict
@@ -183,10 +184,10 @@ def _preprocessor_settings(path: Path) -> dict[str, Any]:
     """CLIP's mean and deviation, or what the file says instead; the rest of it is the architecture's."""
     if not path.is_file():
         return {}
+    raw = read_json(path, "a processor's settings")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
         return {name: [float(x) for x in raw[name]] for name in ("image_mean", "image_std") if name in raw}
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise SynvitaError("a processor's settings cannot be read", file=path, found=str(error)) from error
 
 

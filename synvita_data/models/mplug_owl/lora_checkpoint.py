@@ -4,7 +4,6 @@ Their names changed with PEFT's releases: `q_proj.weight` became `q_proj.base_la
 wrapped. Both are read. What comes out is an adapter as PEFT saves one today, for the converted base.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import SynvitaError
+from ...files import read_json
 from .configuration import MODEL_TYPE
 from .convert import SHARD_BYTES, new_folder, write_shards
 from .processing import MplugOwlProcessor
@@ -204,10 +204,7 @@ def _is_target(name: str) -> bool:
 
 def _shapes(base: Path) -> dict[str, tuple[Path, list[int]]]:
     """File and shape of each weight of a converted folder."""
-    try:
-        settings = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SynvitaError("a base model cannot be read", file=base, found=str(error)) from error
+    settings = read_json(base / "config.json", "a base model")
     files = sorted(base.glob("model*.safetensors"))
     if settings.get("model_type") != MODEL_TYPE or not files:
         raise SynvitaError(

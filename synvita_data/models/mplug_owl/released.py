@@ -1,6 +1,5 @@
 """Checkpoints as mPLUG-Owl, VideoCon and SynViTA publish them: one `pytorch_model.bin`, read without running it."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,6 +11,7 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from ...errors import SynvitaError, first_line
+from ...files import read_json
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 from .modeling import MplugOwlForConditionalGeneration
 
@@ -69,21 +69,18 @@ def read_config(folder: Path) -> MplugOwlConfig:
         SynvitaError: no such file, or of another model.
     """
     path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SynvitaError("a model's settings cannot be read", file=path, found=str(error)) from error
-    if not isinstance(raw, dict) or raw.get("model_type") != MODEL_TYPE:
-        kind = raw.get("model_type") if isinstance(raw, dict) else type(raw).__name__
-        raise SynvitaError("not a checkpoint of mPLUG-Owl", file=path, found=kind, expected=MODEL_TYPE)
-    known = {"num_query_tokens": int(raw.get("num_query_tokens", 64))}
+    raw = read_json(path, "a model's settings")
+    if raw.get("model_type") != MODEL_TYPE:
+        raise SynvitaError(
+            "not a checkpoint of mPLUG-Owl", file=path, found=raw.get("model_type"), expected=MODEL_TYPE
+        )
     return MplugOwlConfig(
         vision_config=_own_fields(MplugOwlVisionConfig, raw.get("vision_config")),
         visual_abstractor_config=_own_fields(
             MplugOwlVisualAbstractorConfig, raw.get("visual_abstractor_config")
         ),
         text_config=_own_fields(LlamaConfig, raw.get("text_config")),
-        **known,
+        num_query_tokens=int(raw.get("num_query_tokens", 64)),
     )
 
 
