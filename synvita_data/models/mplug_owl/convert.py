@@ -6,7 +6,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +27,26 @@ LLAMA_ANSWERS = (3869, 1939)
 LLAMA_VOCABULARY = 32000
 
 
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """What was written: tensors, numbers in them, their dtypes, files of weights, and the ids of Yes and No."""
-
-    folder: Path
-    tensors: int
-    parameters: int
-    dtypes: tuple[str, ...]
-    shards: int
-    answers: tuple[int, int]
-
-
 def convert_mplug_owl(
     source: str | Path,
     out: str | Path,
     *,
     shard_bytes: int = SHARD_BYTES,
     say: Callable[[str], None] = lambda line: None,
-) -> Converted:
+) -> dict[str, Any]:
     """Convert a folder as released (`MAGAer13/mplug-owl-llama-7b-video`) into `out`, all of it or nothing.
 
     Weights keep their dtype. Memory holds one file of `shard_bytes`.
 
     Args:
+        source: the folder as released.
+        out: the folder to make.
+        shard_bytes: of a file of weights, at most.
         say: takes lines on the progress.
+
+    Returns:
+        What was written: `tensors`, `parameters` (numbers in them), `dtypes`, `shards` (files of weights), and
+        `answers`, the ids of Yes and No.
 
     Raises:
         SynvitaError: `out` is there already; weights are missing, left over, of another shape or not finite;
@@ -74,7 +68,13 @@ def convert_mplug_owl(
         config.save_pretrained(folder)
         processor.save_pretrained(folder)
     say(f"Wrote {out}: {shards} file{'s' if shards > 1 else ''} of weights in {', '.join(dtypes)}")
-    return Converted(out, len(weights), parameters, dtypes, shards, answers)
+    return {
+        "tensors": len(weights),
+        "parameters": parameters,
+        "dtypes": dtypes,
+        "shards": shards,
+        "answers": answers,
+    }
 
 
 @contextmanager

@@ -47,17 +47,6 @@ class LoraCheckpoint:
         return tuple(sorted({module for module, _ in self.lora}))
 
 
-@dataclass(frozen=True, slots=True)
-class ConvertedLora:
-    """What was written: modules with an adapter, its rank and alpha, and how many base weights were compared."""
-
-    folder: Path
-    modules: int
-    rank: int
-    alpha: int
-    compared: int
-
-
 def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraCheckpoint:
     """Part a PEFT state dict, with or without `.base_layer` and adapter names, into base and LoRA.
 
@@ -111,7 +100,7 @@ def convert_lora(
     alpha: int = 32,
     dropout: float = 0.05,
     say: Callable[[str], None] = lambda line: None,
-) -> ConvertedLora:
+) -> dict[str, int]:
     """Convert a folder with a PEFT state dict into an adapter of PEFT for `base`, all of it or nothing.
 
     The checkpoint's copy of the base is compared with `base` number by number, so that an adapter never meets
@@ -151,7 +140,7 @@ def convert_lora(
         }
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha} on {len(modules)} layers")
-    return ConvertedLora(out, len(modules), checkpoint.rank, alpha, compared)
+    return {"modules": len(modules), "rank": checkpoint.rank, "compared": compared}
 
 
 def merge_lora(
@@ -162,7 +151,7 @@ def merge_lora(
     alpha: int = 32,
     shard_bytes: int = SHARD_BYTES,
     say: Callable[[str], None] = lambda line: None,
-) -> ConvertedLora:
+) -> dict[str, int]:
     """Make a whole model of a PEFT state dict: its own copy of the base with LoRA added, W + alpha / r · B A.
 
     For a checkpoint whose base is not to be had, or was changed. Sums are fp32, weights keep their dtype.
@@ -195,7 +184,7 @@ def merge_lora(
         config.save_pretrained(folder)
         MplugOwlProcessor.from_pretrained(base).save_pretrained(folder)
     say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha} merged")
-    return ConvertedLora(out, len(checkpoint.modules), checkpoint.rank, alpha, 0)
+    return {"modules": len(checkpoint.modules), "rank": checkpoint.rank}
 
 
 def _is_target(name: str) -> bool:

@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.clip.modeling_clip import eager_attention_forward
+from transformers.models.clip.modeling_clip import CLIPMLP, eager_attention_forward
 
 from .configuration import MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 
@@ -148,17 +148,6 @@ class MplugOwlVisionAttention(nn.Module):
         return self.dense(attend(self, query, key, value, dropout))
 
 
-class MplugOwlVisionMLP(nn.Module):
-    def __init__(self, config: MplugOwlVisionConfig) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.activation = ACT2FN[config.hidden_act]
-
-    def forward(self, states: Tensor) -> Tensor:
-        return self.fc2(self.activation(self.fc1(states)))
-
-
 class MplugOwlVisionEncoderLayer(GradientCheckpointingLayer):
     """[B, T, N, D] -> the same: the temporal step where there is more than one frame, then a pre-norm layer."""
 
@@ -166,7 +155,7 @@ class MplugOwlVisionEncoderLayer(GradientCheckpointingLayer):
         super().__init__()
         self.temporal = MplugOwlVisionTemporal(config)
         self.self_attn = MplugOwlVisionAttention(config)
-        self.mlp = MplugOwlVisionMLP(config)
+        self.mlp = CLIPMLP(config)
         self.input_layernorm = Float32LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_attention_layernorm = Float32LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
