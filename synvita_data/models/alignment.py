@@ -156,13 +156,14 @@ class AlignmentModel(nn.Module):
             strategy = choose_strategy(
                 branches, gradients=torch.is_grad_enabled(), device=self.family.model.device.type
             )
+        # Videos ready for the language model, and what it is asked about each.
         encoded = [
             video
             if isinstance(video, EncodedVideo)
             else EncodedVideo(self.prepare(video) if isinstance(video, Frames) else video)
             for video in videos
         ]
-        # Each video's prompts: of its texts, then the question for its explanation.
+        # Of each video the prompts of its texts, then the question for its explanation.
         answered: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
         prompts = [
             [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_answers, strict=True)]

@@ -95,6 +95,7 @@ def load_alignment_model(
     from .alignment import AlignmentModel
     from .families import get_family
 
+    # What can be checked without any file.
     family = get_family(checkpoint.model_type)
     weights = torch_dtype(dtype)
     place = None if device_map else pick_device(device)

@@ -65,6 +65,7 @@ def pack(prompts: Sequence[PromptTokens], prefix: int | None = None) -> PackedTe
     shared = common_prefix(prompts) if prefix is None else prefix
     ids, slots, branch = [prompts[0].ids[:shared]], [np.arange(shared)], [np.full(shared, PREFIX)]
     reads, length = [], shared
+    # Behind the prefix each prompt keeps the tokens that are not hidden, in their own slots.
     for number, prompt in enumerate(prompts):
         kept = shared + np.flatnonzero(~prompt.hidden[shared:])
         ids.append(prompt.ids[kept])

@@ -124,7 +124,7 @@ class ModelFiles:
         return HubError(
             "the model cannot be found",
             file=self.location,
-            found=found,
+            found=found.rstrip("."),
             expected=f"{', '.join(expected[:-1])} or {expected[-1]}",
         )
 
@@ -144,16 +144,15 @@ def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str]
     if revision is None and at and short and not Path(name).expanduser().is_dir():
         name, revision = short, after
     location = (aliases or {}).get(name, name)
-    folder = Path(location).expanduser()
-    if folder.is_dir():
-        if revision is not None:
-            raise SynvitaError(
-                "a folder has no revisions",
-                file=folder,
-                found=revision,
-                fix="Leave the revision out, or name the model by its Hub id",
-            )
-        location = str(folder)
+    if not Path(location).is_dir() and Path(location).expanduser().is_dir():
+        location = str(Path(location).expanduser())  # other folders keep their name as it is: keys hold it
+    if revision is not None and Path(location).is_dir():
+        raise SynvitaError(
+            "a folder has no revisions",
+            file=location,
+            found=revision,
+            fix="Leave the revision out, or name the model by its Hub id",
+        )
     return ModelFiles(location, revision, tuple(aliases or ()))
 
 

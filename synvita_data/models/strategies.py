@@ -45,6 +45,7 @@ def plain(
     pair of a video without features."""
     pairs = [(v, prompt) for v, own in zip(videos, prompts, strict=True) for prompt in own]
     states = []
+    # Each batch is padded on the right; hidden tokens are zeros in the attention mask.
     for chunk in _batches(pairs, batch):
         length = max(len(prompt.ids) for _, prompt in chunk)
         ids = torch.zeros(len(chunk), length, dtype=torch.long)

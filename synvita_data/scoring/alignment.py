@@ -121,6 +121,7 @@ class AlignmentScorer:
         Raises:
             SynvitaError: whatever can be known to be wrong without a video, before weights are read.
         """
+        # What a fine-tune was trained with comes before the family's own.
         checkpoint = find_checkpoint(
             name, revision=revision, adapter=adapter, adapter_revision=adapter_revision
         )
@@ -138,6 +139,7 @@ class AlignmentScorer:
             attention=attention,
             placeholder_space=space,
         )
+        # The settings that results record.
         policy = _changed(model.family.default_frames(), frames)
         settings = {"family": checkpoint.model_type, "dtype": dtype, "attention": attention}
         if checkpoint.adapter_name is not None:

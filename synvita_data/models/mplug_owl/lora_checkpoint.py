@@ -61,6 +61,7 @@ def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraChe
     def refuse(problem: str, found: object, expected: str) -> SynvitaError:
         return SynvitaError(problem, file=file, found=found, expected=expected)
 
+    # Each weight is a matrix of LoRA, or the base's own under an old or a new name.
     for key, tensor in without_computed(state).items():
         name = _PREFIX.sub("", key)
         if name == key:
@@ -82,6 +83,7 @@ def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraChe
         )
     if len(adapters) > 1:
         raise refuse("several adapters in a checkpoint", sorted(map(str, adapters)), "one")
+    # Every A has its B, and all are of one rank.
     ranks = set()
     for module, side in lora:
         if (module, "B" if side == "A" else "A") not in lora:
@@ -107,9 +109,15 @@ def convert_lora(
     another base than its own.
 
     Args:
+        source: folder with the `pytorch_model.bin`.
+        out: the folder to make.
         base: folder that `convert_mplug_owl` made.
-        alpha: LoRA's, which the checkpoint does not tell; 32 in
-            VideoCon's and SynViTA's scripts. dropout: of further training.
+        alpha: LoRA's, which the checkpoint does not hold; 32 in VideoCon's and SynViTA's scripts.
+        dropout: of further training.
+        say: takes lines on the progress.
+
+    Returns:
+        What was written: `modules` with an adapter, its `rank`, and how many weights of the base were `compared`.
 
     Raises:
         SynvitaError: `out` is there already, the base differs from the checkpoint's (`merge_lora` needs none),
@@ -122,6 +130,7 @@ def convert_lora(
         _check_places(checkpoint, shapes, source)
         compared = _check_base(checkpoint.base, base, shapes, source)
         say(f"{compared:,} weights of the base are those of {base}")
+        # The usual layers are named by the pattern that training uses, others one by one.
         modules = checkpoint.modules
         usual = {name.removesuffix(".weight") for name in shapes if _is_target(name)} == set(modules)
         from peft import LoraConfig
@@ -157,7 +166,15 @@ def merge_lora(
     For a checkpoint whose base is not to be had, or was changed. Sums are fp32, weights keep their dtype.
 
     Args:
+        source: folder with the `pytorch_model.bin`.
+        out: the folder to make.
         base: a converted folder, for settings, tokenizer and processor alone.
+        alpha: LoRA's.
+        shard_bytes: of a file of weights, at most.
+        say: takes lines on the progress.
+
+    Returns:
+        What was written: `modules` with an adapter, and its `rank`.
 
     Raises:
         SynvitaError: `out` is there already, or the checkpoint does not hold the whole base.
