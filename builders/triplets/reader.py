@@ -10,9 +10,9 @@ from synvita_data.display import get_logger
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.real_videos.names import name_in_scheme, normal_path, normal_source, path_id, video_stem
 from synvita_data.schema import SPLITS, Triplet
+from synvita_data.tables.rows import read_rows
 
-from .cells import parse_triplet
-from .formats import read_rows
+from .parse import FIELDS, parse_triplet
 
 logger = get_logger(__name__)
 
@@ -87,7 +87,7 @@ class TripletReader:
         # Digests, not rows: 100 bytes each keep a file of millions of rows in reach. Pair -> (row, all).
         seen: dict[bytes, tuple[int, bytes]] = {}
         suffixes = _Suffixes()
-        for row, cells in read_rows(self.path):
+        for row, cells in read_rows(self.path, FIELDS, "triplets"):
             report.rows += 1
             try:
                 if isinstance(cells, SynvitaError):
@@ -108,6 +108,8 @@ class TripletReader:
                 continue
             report.triplets += 1
             yield triplet
+        if not report.rows:
+            raise SchemaError("the file has no rows", file=self.path)
         level = logging.WARNING if report.quarantined else logging.INFO
         logger.log(level, "%s: %s", file, report)
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ..annotations import Annotations
     from ..evaluation.results import Result
-    from ..tasks import Annotations, Task
+    from ..tasks import Task
 
 
 def evaluate(
@@ -99,9 +100,10 @@ def evaluate(
 
     Saves after every video and resumes. Under `accelerate launch` the processes share the videos.
     """
+    from ..annotations import read_annotations
     from ..captions.text import Text
     from ..errors import SynvitaError
-    from ..tasks import get_task, read_annotations
+    from ..tasks import get_task
 
     if (model is None) == (predictions is None):
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")

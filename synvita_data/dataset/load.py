@@ -104,8 +104,8 @@ def load_triplets(
         config: one generator's config; None for the default.
         revision: tag, branch or commit on the Hub.
         split: as for `load_dataset` (`"train"`, `"train[:100]"`, `"train+test"`); None for all splits.
-        real_root: folder that holds real videos; see `real_videos.RealVideos` for how they are found.
-        mapping: videos under `real_root` whose names say nothing; see `video_mapping.read_mapping`.
+        real_root: folder that holds real videos; see `real_videos.find.RealVideos` for how they are found.
+        mapping: videos under `real_root` whose names say nothing; see `real_videos.files.read_mapping`.
         token: access token for a private repository.
         cache_dir: where `datasets` keeps its Arrow files.
 

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
+from ..annotations import Annotations
+from ..annotations.forms import OfficialJoin
 from ..errors import SchemaError, StoreError
 from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring.protocol import ScoreKind
-from ..tasks import Annotations, Task
-from .official_join import OfficialJoin
+from ..tasks import Task
 from .predictions import item_scores_table
 
 # What can move a score or a metric; those that are installed are recorded.

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..schema import Triplet
-from .folder import walk_videos
-from .mapping import MappedVideo, read_mapping
+from .files import MappedVideo, read_mapping, walk_videos
 from .names import (
     KINETICS_NAMED,
     VIDEO_SUFFIXES,
@@ -80,7 +79,7 @@ class RealVideos:
     2. The videopath itself below `root`, with any suffix of a video.
     3. A file anywhere below `root` named by the video id (`video3094`, `<key>_<start>_<end>`), by
        `<source>_<video_id>` or, where the name is one of its source's own, by the flattened videopath
-       (`tempo_videos_1524`). Where the id is a path with folders (see `video_names.path_id`), the
+       (`tempo_videos_1524`). Where the id is a path with folders (see `names.path_id`), the
        file's path must end with all of it. A folder named after another source is passed over, and a bare
        number needs a folder named after its own (`tempo/`, `didemo/`, …).
     4. The whole YouTube video, `<youtube_key>`; not for MSR-VTT, whose clips are unknown parts of it,
@@ -90,9 +89,9 @@ class RealVideos:
         root: folder of real videos; symlinks that leave it are not followed.
         source: the dataset that `root` is known to hold, as if it were named after it: folders below it
             that are named after no dataset are taken for its own.
-        mapping: a mapping file or dictionary, see `video_mapping.read_mapping`.
+        mapping: a mapping file or dictionary, see `files.read_mapping`.
 
-    Where a row or a clip's name says seconds, the file's length is compared with them (`real_times`).
+    Where a row or a clip's name says seconds, the file's length is compared with them (`times`).
 
     Attributes:
         problems: what kept a file from being used: symlinks out of the root, several files for one

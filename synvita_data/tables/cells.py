@@ -114,6 +114,16 @@ def id_text(value: Any, what: str, *, exact: int = 1 << 53) -> str:
     return value
 
 
+def given_id(value: Any, what: str) -> str | None:
+    """The text of an id in a cell of any reader; None where there is none.
+
+    Raises:
+        SchemaError: as `given_text` and `id_text`.
+    """
+    text = given_text(value, what)
+    return None if text is None else id_text(text if isinstance(value, str) else value, what)
+
+
 def read_number(text: str, what: str) -> float:
     """A decimal number; `nan` and `inf` are none.
 

@@ -1,32 +1,13 @@
-"""The benchmarks: one declarative file each, their published numbers, and readers of their annotations."""
+"""The benchmarks as data, and the paper's numbers of them. `synvita_data.annotations` reads their rows."""
 
-from ..errors import SchemaError
-from . import atp_hard, ssv2_events, ssv2_temporal, videocon_human, videocon_human_hard, videocon_llm
-from .annotations import AnnotationReport, Annotations, Resolver, VideoRef, make_text_id
+from ..errors import SchemaError, choose
+from .benchmarks import BENCHMARKS
 from .published import PublishedResult, published_results
-from .readers import read_annotations
 from .task import Expected, Task
 
-# In the order of the paper's table.
-TASKS: dict[str, Task] = {
-    module.TASK.name: module.TASK
-    for module in (videocon_llm, videocon_human, videocon_human_hard, ssv2_temporal, ssv2_events, atp_hard)
-}
+TASKS: dict[str, Task] = {task.name: task for task in BENCHMARKS}
 
-__all__ = [
-    "TASKS",
-    "AnnotationReport",
-    "Annotations",
-    "Expected",
-    "PublishedResult",
-    "Resolver",
-    "Task",
-    "VideoRef",
-    "get_task",
-    "make_text_id",
-    "published_results",
-    "read_annotations",
-]
+__all__ = ["TASKS", "Expected", "PublishedResult", "Task", "get_task", "published_results"]
 
 
 def get_task(name: str) -> Task:
@@ -35,6 +16,4 @@ def get_task(name: str) -> Task:
     Raises:
         SchemaError: there is none; the message lists all.
     """
-    if name not in TASKS:
-        raise SchemaError("there is no such task", found=repr(name), expected=f"one of {', '.join(TASKS)}")
-    return TASKS[name]
+    return TASKS[choose(name, TASKS, "task", error=SchemaError)]

@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from .published import PublishedResult, published_results
 
 if TYPE_CHECKING:
     from ..video import FramePolicy
-
-# entailment: captions and contrast captions of videos. retrieval: rank all videos for each caption.
-# choice: pick one of five statements for each question.
-Form = Literal["entailment", "retrieval", "choice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +23,12 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One benchmark; each lies in a file of its own.
+    """One benchmark.
 
     Attributes:
         name: as in `--task`. title, description: for people.
-        form: what the rows are.
+        form: what the rows are, a module of `synvita_data.annotations`: entailment (captions and contrast captions of
+            videos), retrieval (rank all videos for each caption) or choice (pick one of five statements).
         source: name of the videos' dataset (`real_videos` finds them by it); None where rows say it.
         files: names under which the annotation files are published, best first.
         hub_path, hub_files, hub_revision: where they lie on the Hub and the pinned commit; None: see
@@ -51,7 +48,7 @@ class Task:
     name: str
     title: str
     description: str
-    form: Form
+    form: str
     source: str | None
     files: tuple[str, ...]
     homepage: str

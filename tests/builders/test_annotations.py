@@ -20,9 +20,10 @@ from small_annotations import (
     write_statements,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.builders.publish.annotations import build_annotations
 from synvita_data.errors import SchemaError
-from synvita_data.tasks import TASKS, read_annotations
+from synvita_data.tasks import TASKS
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,10 @@ from small_annotations import (
     write_statements,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import CaptionError, SchemaError, ScoreError, SynvitaError
 from synvita_data.evaluation.predictions import item_scores_table, read_predictions
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.tasks import get_task
 
 PAIRS = ssv2_pairs()
 SCORES = [round(0.05 * (number % 20), 2) for number in range(len(PAIRS))]

@@ -11,9 +11,10 @@ from small_annotations import (
     write_csv,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import SchemaError
 from synvita_data.schema import make_pair_id
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.tasks import get_task
 
 
 def videocon(path, extra=(), **how):

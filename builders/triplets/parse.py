@@ -1,17 +1,53 @@
-"""From the raw cells of one row to a validated `Triplet`."""
+"""The columns of an annotation file, and from the cells of one row to a validated `Triplet`."""
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from synvita_data.errors import CaptionError, SchemaError, SynvitaError
+from synvita_data.errors import CaptionError, SchemaError, located
 from synvita_data.files import check_relative
 from synvita_data.real_videos.names import VideoName, name_id, name_url, name_video, normal_source
 from synvita_data.schema import MISALIGNMENTS, Triplet
-from synvita_data.tables.cells import given_text, id_text, read_seconds
+from synvita_data.tables.cells import given_id, given_text, read_seconds
+from synvita_data.tables.rows import Fields, normal_name
+
+# Field -> accepted column names, best first, as `normal_name` writes them. VideoCon's own names come
+# first; the others are those of comparable caption-pair files.
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "caption": ("caption", "real_caption", "pos_caption", "positive_caption", "original_caption", "text"),
+    "neg_caption": ("neg_caption", "negative_caption", "contrast_caption", "contrast", "negative", "foil"),
+    "videopath": ("videopath", "video_path", "video", "video_file", "video_name", "filepath", "filename"),
+    "video_id": ("video_id", "videoid", "vid_id", "vid", "id"),
+    "video_url": ("video_url", "videourl", "url"),
+    "youtube_key": ("youtube_key", "youtube_id", "yt_id"),
+    "source": ("source", "dataset"),
+    "split": ("split", "subset", "partition"),
+    "misalignment": ("misalignment", "misalignment_type"),
+    "nle": ("nle", "natural_language_explanation", "explanation", "feedback"),
+    "hard": ("hard", "is_hard"),
+    "start": ("start", "start_time", "start_sec", "start_seconds"),
+    "end": ("end", "end_time", "end_sec", "end_seconds"),
+}
+
+
+class _TripletFields(Fields):
+    def choose(self, found: Sequence[str]) -> dict[str, int]:
+        chosen = super().choose(found)
+        # A bare `id` beside a path or URL numbers the rows, it does not name the video.
+        named_by_row = "video_id" in chosen and normal_name(found[chosen["video_id"]]) == "id"
+        if named_by_row and ("videopath" in chosen or "video_url" in chosen):
+            del chosen["video_id"]
+        return chosen
+
+
+FIELDS = _TripletFields(
+    ALIASES,
+    required=("caption", "neg_caption"),
+    fix="Name the columns as VideoCon does: caption, neg_caption, videopath, source, split, …",
+)
 
 MAX_TEXT = 2000  # characters of a caption or explanation; VideoCon's longest caption has 286
 DEFAULT_SOURCE = "custom"
@@ -79,7 +115,7 @@ def parse_triplet(
         UnsafePathError: the video's path is absolute, climbs with `..` or holds a control character.
         SchemaError: any other cell cannot be what its column says.
     """
-    try:
+    with located(file, row):
         caption = _caption(cells.get("caption"), "caption")
         neg_caption = _caption(cells.get("neg_caption"), "neg_caption")
         if caption == neg_caption:
@@ -113,10 +149,6 @@ def parse_triplet(
             file=file,
             row=row,
         )
-    except SynvitaError as error:
-        error.file, error.row = file, row
-        error.args = (str(error),)
-        raise
 
 
 def _raw(cells: Mapping[str, Any], field: str) -> str | None:
@@ -126,10 +158,7 @@ def _raw(cells: Mapping[str, Any], field: str) -> str | None:
         return None
     if not isinstance(value, str | int | float):
         raise SchemaError(f"{field} is not a plain value", found=repr(value), expected="text or a number")
-    text = given_text(value, field)
-    if text is None or field not in _IDS:
-        return text
-    return id_text(text if isinstance(value, str) else value, field)
+    return given_id(value, field) if field in _IDS else given_text(value, field)
 
 
 def _text(cells: Mapping[str, Any], field: str) -> str | None:
@@ -165,9 +194,7 @@ def _caption(value: Any, field: str) -> str:
     try:
         text = _long_text({field: value}, field)
     except SchemaError as error:
-        raise CaptionError(
-            error.problem, found=error.found, expected=error.expected, fix=error.fix
-        ) from error
+        raise error.recast(CaptionError) from error
     if text is None:
         raise CaptionError(f"{field} is empty", found=None if value is None else repr(value))
     return text

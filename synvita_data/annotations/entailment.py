@@ -1,20 +1,22 @@
 """VideoCon's CSVs: a row is a caption and a contrast caption of one video."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...captions.prompts import read_caption
-from ...errors import SchemaError, SynvitaError
-from ...real_videos.names import normal_source
-from ...schema import MISALIGNMENTS, make_pair_id
-from ...tables.cells import given_text, is_missing, strip_cell
-from ...tables.csv_columns import Codes, Column, open_csv, placed
-from ..annotations import AnnotationReport, Annotations, VideoRef, make_annotations
-from ..task import Task
-from .faults import no_rows
-from .videos import check_distinct, video_at, video_at_url
+from ..captions.prompts import read_caption
+from ..errors import SchemaError, SynvitaError
+from ..real_videos.names import normal_source
+from ..schema import MISALIGNMENTS, make_pair_id
+from ..tables.cells import given_text, is_missing, strip_cell
+from ..tables.columns import Column, Floats, Ints
+from ..tables.csv import open_csv
+from ..tasks import Task
+from .forms import Form, Metrics, OfficialJoin
+from .table import AnnotationReport, Annotations, make_annotations
+from .videos import VideoRef, check_distinct, video_at, video_at_url
 
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": None}
@@ -51,7 +53,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
             raise SchemaError(
                 f"no column {needed}", file=path, fix=f"Take the file of task {task.name}: {task.files[0]}"
             )
-    columns = csv.read(positions, has_header=True)
+    columns = csv.columns(positions, has_header=True)
     count = len(columns["caption"])
     report = AnnotationReport(files=(str(path),), rows=count)
     rows = _wanted(task, columns, path, np.arange(count))
@@ -63,11 +65,11 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     for codes, faults in ((video_code, bad_video), (neg_code, bad_caption), (caption_code, bad_caption)):
         if faults:
             for row in rows[np.isin(codes[rows], list(faults))]:
-                errors[int(row)] = placed(faults[int(codes[row])], path, int(row))
+                errors[int(row)] = copy.copy(faults[int(codes[row])]).at(path, int(row))
     report.left_out = [errors[row] for row in sorted(errors)]
     rows = rows[~np.isin(rows, list(errors))]
     if not len(rows):
-        raise no_rows(task, path, report)
+        raise report.no_rows(task.name, path)
     check_distinct((videos[code] for code in np.unique(video_code[rows])), path)
 
     misalignment = _category(columns, "misalignment", _MISALIGNMENTS, path, rows)
@@ -111,7 +113,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     )
 
 
-def _wanted(task: Task, columns: dict[str, Column], path: Path, rows: Codes) -> Codes:
+def _wanted(task: Task, columns: dict[str, Column], path: Path, rows: Ints) -> Ints:
     if task.split is not None:
         splits = _category(columns, "split", _SPLITS, path, rows)
         rows = rows[np.array([split == task.split for split in splits], bool)]
@@ -122,7 +124,7 @@ def _wanted(task: Task, columns: dict[str, Column], path: Path, rows: Codes) -> 
 
 
 def _category(
-    columns: dict[str, Column], name: str, known: dict[str, Any], path: Path, rows: Codes
+    columns: dict[str, Column], name: str, known: dict[str, Any], path: Path, rows: Ints
 ) -> list[Any]:
     """The values of a column in `rows`; all None where the file has no such column."""
     if name not in columns:
@@ -143,7 +145,7 @@ def _category(
     return found
 
 
-def _captions(columns: dict[str, Column]) -> tuple[list[str], Codes, Codes, dict[int, SynvitaError]]:
+def _captions(columns: dict[str, Column]) -> tuple[list[str], Ints, Ints, dict[int, SynvitaError]]:
     """Clean captions of both columns in one list, the codes of each, and the faults by code."""
     own, own_faults = columns["caption"].try_convert(read_caption)
     contrast, contrast_faults = columns["neg_caption"].try_convert(read_caption)
@@ -153,7 +155,7 @@ def _captions(columns: dict[str, Column]) -> tuple[list[str], Codes, Codes, dict
     return captions, columns["caption"].codes, columns["neg_caption"].codes + offset, faults
 
 
-def _videos(task: Task, columns: dict[str, Column]) -> tuple[list[VideoRef], Codes, dict[int, SynvitaError]]:
+def _videos(task: Task, columns: dict[str, Column]) -> tuple[list[VideoRef], Ints, dict[int, SynvitaError]]:
     """Distinct (source, path, address), the code of each row, and the faults by code."""
     count = len(columns["caption"])
     empty = Column(np.zeros(count, np.int64), [""])
@@ -182,7 +184,42 @@ def _video(task: Task, source: str, path: str, url: str) -> VideoRef:
     return video_at_url(known, url)
 
 
-def _same(values: list[Any], key: Any) -> Codes:
+def _same(values: list[Any], key: Any) -> Ints:
     """int64 [len(values)]: equal where `key` is equal."""
     codes: dict[str, int] = {}
     return np.array([codes.setdefault(key(value), len(codes)) for value in values], np.int64)
+
+
+def _measure(
+    a: Annotations, scores: Floats, kind: str, options: Metrics, official: OfficialJoin | None
+) -> Metrics:
+    from ..evaluate_metrics.entailment_auc.auc import entailment_auc
+
+    rows, texts = np.arange(len(a)), a.text_id
+    if official is not None and len(official.rows):
+        # A text with another score is a text of its own: two rows of the AUC.
+        further = [
+            f"{text} {score!r}"
+            for text, score in zip(texts[official.rows], official.scores.tolist(), strict=True)
+        ]
+        rows, texts = np.append(rows, official.rows), np.append(texts, np.array(further, object))
+        scores = np.append(scores, official.scores)
+    groups = {
+        name: column[rows]
+        for name, column in (("misalignment", a.misalignment), ("hard", a.hard))
+        if any(value is not None for value in column)
+    }
+    return entailment_auc(
+        scores,
+        a.label[rows],
+        a.video_id[rows],
+        texts=texts,
+        pairs=a.group[rows],
+        groups=groups,
+        kind=kind,
+        scored=~np.isnan(scores),
+        **options,
+    )
+
+
+FORM = Form(read=read_entailment, measure=_measure)
