@@ -214,7 +214,7 @@ def _from_file(
     doubts = []
     if found.official is not None:
         counts |= found.official.to_record()
-        doubts += found.official.doubts(task.form)
+        doubts += found.official.doubts()
     if found.counts.unended and found.counts.score_last:
         doubts.append(
             "the score file breaks off without a line end, so its last score may be cut: end it with one"

@@ -14,8 +14,7 @@ from .. import __version__
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, read_result
 from ..schema import SCHEMA_VERSION
-from ..tasks import TASKS, Task
-from ..tasks.published import MODELS, SOURCE
+from ..tasks import MODELS, SOURCE, TASKS, Task
 
 Kind = Literal["published", "ours"]
 # best: told apart from all others. shared: not told apart from the highest, or the highest itself then.

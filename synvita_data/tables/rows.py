@@ -81,9 +81,11 @@ class Fields:
 
     def are_header(self, cells: Mapping[str, str]) -> bool:
         """Whether a row is a header again, as where one file was put behind another."""
-        return all(
-            len(cell) < 30 and normal_name(cell) in self.aliases[field] for field, cell in cells.items()
-        )
+        for field, cell in cells.items():
+            # Most rows are told by their first cell: it is too long for a name, or a number.
+            if len(cell) >= 30 or cell[:1].isdigit() or normal_name(cell) not in self.aliases[field]:
+                return False
+        return True
 
 
 def read_rows(path: Path, fields: Fields, what: str) -> Rows:
@@ -129,12 +131,11 @@ def whole(rows: Rows) -> Iterator[tuple[int, Cells]]:
 def csv_rows(path: Path, fields: Fields) -> Rows:
     """Rows of delimited text, whatever its suffix; see `read_rows`."""
     file, columns = _open_csv(path, fields)
-    names, indices = list(columns), list(columns.values())
     for row, cells in file.records():
         if isinstance(cells, SchemaError):
             yield row, cells
             continue
-        chosen = dict(zip(names, [cells[at] for at in indices], strict=True))
+        chosen = {name: cells[at] for name, at in columns.items()}
         if fields.are_header(chosen):
             yield (
                 row,

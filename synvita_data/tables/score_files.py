@@ -235,6 +235,8 @@ def _parse(cells: Mapping[str, Any], path: Path, line: int) -> tuple[ScoreRow, S
 
 def _video(cells: Mapping[str, Any]) -> tuple[str | None, str | None, int | None]:
     """Digest, generator and sample of the video that a row says it scored."""
+    if not cells.get("sha256") and not cells.get("generator") and cells.get("sample") in (None, ""):
+        return None, None, None
     digest = given_text(cells.get("sha256"), "a sha256")
     generator = given_text(cells.get("generator"), "a generator")
     # Also a column with empty cells, which comes from pandas as floats.

@@ -4,8 +4,7 @@ import pytest
 
 from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SchemaError
-from synvita_data.tasks import TASKS, Expected, get_task, published_results
-from synvita_data.tasks.published import MODELS
+from synvita_data.tasks import MODELS, TASKS, Expected, get_task, published_results
 
 # Typed from the paper's Table 3 by column, not by row as in the code.
 COLUMNS = {

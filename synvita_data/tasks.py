@@ -1,11 +1,156 @@
-"""The benchmarks, as data: where each comes from, what it measures, how large it should be.
+"""The benchmarks, as data: where each comes from, what it measures, how large it should be, what the paper reports.
 
-To add one of a form that exists, add it to `BENCHMARKS`.
+To add a benchmark of a form that exists, add it to `_BENCHMARKS`. `synvita_data.annotations` reads the rows.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from .task import Expected, Task
+from .errors import SchemaError, choose
+
+if TYPE_CHECKING:
+    from .video import FramePolicy
+
+# --- the paper's Table 3: AUC, mAP and accuracy in percent, to the digits that are printed -----------
+
+COLUMNS = (
+    "videocon-llm",
+    "videocon-human",
+    "videocon-human-hard",
+    "ssv2-temporal",
+    "ssv2-events",
+    "atp-hard",
+)
+SOURCE = "Zanella et al., Can Text-to-Video Generation help Video-Language Alignment?, CVPR 2025, Table 3"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedResult:
+    """One number of the paper.
+
+    Attributes:
+        model: as the paper names it. task: as `Task.name`. value: percent.
+        digits: decimals that are printed (the paper copies older results with one).
+        reproduced: marked * in the paper: run again by its authors rather than copied.
+    """
+
+    model: str
+    task: str
+    value: float
+    digits: int
+    reproduced: bool
+
+
+# Model, marked *, then the six columns as printed; None where the paper has no number.
+_TABLE: tuple[tuple[str, bool, tuple[str | None, ...]], ...] = (
+    ("VideoCLIP", False, ("53.2", "47.3", "47.5", "9.8", "6.4", "23.4")),
+    ("ImageBind (video-text)", False, ("57.1", "65.2", "63.0", "10.5", "5.5", "25.4")),
+    ("TACT", False, (None, None, None, None, "7.8", "27.6")),
+    ("VFC", False, (None, None, None, None, None, "31.4")),
+    ("End-to-End VNLI", False, ("67.0", "72.4", "65.0", "14.6", "10.4", "39.0")),
+    ("mPLUG-Owl 7B", False, ("57.24", "67.02", "64.39", "11.08", "6.75", "37.96")),
+    ("Video-LLaVA", False, ("62.98", "70.37", "65.99", "11.64", "7.11", "38.56")),
+    ("VideoCon (mPLUG-Owl 7B)", True, ("88.39", "77.16", "74.76", "13.00", "10.37", "35.46")),
+    ("VideoCon (Video-LLaVA)", False, ("85.86", "80.09", "75.74", "19.77", "10.01", "38.76")),
+    ("SynViTA (mPLUG-Owl 7B)", False, ("86.45", "77.48", "74.54", "17.32", "12.54", "37.31")),
+    ("SynViTA (Video-LLaVA)", False, ("85.43", "80.86", "76.86", "20.10", "11.21", "39.88")),
+)
+
+MODELS = tuple(model for model, _, _ in _TABLE)
+
+
+def published_results(task: str) -> tuple[PublishedResult, ...]:
+    """The paper's numbers for one task, in the paper's order; empty for a task that is not in it."""
+    if task not in COLUMNS:
+        return ()
+    column = COLUMNS.index(task)
+    return tuple(
+        PublishedResult(
+            model, task, float(cells[column] or ""), len((cells[column] or "").partition(".")[2]), marked
+        )
+        for model, marked, cells in _TABLE
+        if cells[column] is not None
+    )
+
+
+# --- what a benchmark is -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A count that the paper or the released files give; `rounded_to` for "27K"."""
+
+    count: int
+    rounded_to: int = 1
+
+    def fits(self, found: int) -> bool:
+        return abs(found - self.count) * 2 <= self.rounded_to if self.rounded_to > 1 else found == self.count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One benchmark.
+
+    Attributes:
+        name: as in `--task`. title, description: for people.
+        form: what the rows are, a module of `synvita_data.annotations`: entailment (captions and contrast captions of
+            videos), retrieval (rank all videos for each caption) or choice (pick one of five statements).
+        source: name of the videos' dataset (`real_videos` finds them by it); None where rows say it.
+        files: names under which the annotation files are published, best first.
+        hub_path, hub_files, hub_revision: where they lie on the Hub and the pinned commit; None: see
+            `hub_note`.
+        homepage: where to get them otherwise.
+        licence: of the annotations. video_licence: of the videos, which are never redistributed.
+        citation: BibTeX.
+        prompt: the question that is asked, a name in `prompts.PROMPTS`; a model family may put it into the
+            chat template it was trained with, and records that.
+        frames: how frames are chosen; None: as the model was trained.
+        metric: a module of `synvita_data.evaluate_metrics`. main_score: its entry that stands in the table.
+        column: heading of the task in the paper's Table 3 and on the leaderboard.
+        expected: counts of `Annotations.counts()`; a mismatch is reported and is no error.
+        split: VideoCon's split to take, None for all. only_hard: only rows with `hard` true.
+    """
+
+    name: str
+    title: str
+    description: str
+    form: str
+    source: str | None
+    files: tuple[str, ...]
+    homepage: str
+    hub_path: str | None
+    hub_files: tuple[str, ...] = ()
+    hub_revision: str | None
+    hub_note: str
+    licence: str
+    video_licence: str
+    citation: str
+    prompt: str = "question"
+    frames: "FramePolicy | None" = None
+    metric: str
+    main_score: str
+    column: str
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+    split: str | None = None
+    only_hard: bool = False
+
+    @property
+    def published(self) -> tuple[PublishedResult, ...]:
+        """The paper's rows that have a number for this task, in the paper's order."""
+        return published_results(self.name)
+
+    def mismatches(self, counts: Mapping[str, int]) -> tuple[str, ...]:
+        """One sentence for each expected count that `counts` does not meet."""
+        return tuple(
+            f"{name}: found {counts[name]:,}, expected {expected.count:,}"
+            + (f" (rounded to {expected.rounded_to:,})" if expected.rounded_to > 1 else "")
+            for name, expected in self.expected.items()
+            if not expected.fits(counts[name])
+        )
+
+
+# --- the benchmarks ----------------------------------------------------------------------------------
 
 _VIDEOCON_PAPER = """@inproceedings{bansal2024videocon,
   title     = {VideoCon: Robust Video-Language Alignment via Contrast Captions},
@@ -172,11 +317,14 @@ _ATP_HARD = Task(
 )
 
 # In the order of the paper's table.
-BENCHMARKS = (
-    _VIDEOCON_LLM,
-    _VIDEOCON_HUMAN,
-    _VIDEOCON_HUMAN_HARD,
-    _SSV2_TEMPORAL,
-    _SSV2_EVENTS,
-    _ATP_HARD,
-)
+_BENCHMARKS = (_VIDEOCON_LLM, _VIDEOCON_HUMAN, _VIDEOCON_HUMAN_HARD, _SSV2_TEMPORAL, _SSV2_EVENTS, _ATP_HARD)
+TASKS: dict[str, Task] = {task.name: task for task in _BENCHMARKS}
+
+
+def get_task(name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+        SchemaError: there is none; the message lists all.
+    """
+    return TASKS[choose(name, TASKS, "task", error=SchemaError)]
