@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -28,8 +27,8 @@ from synvita_data.real_videos.names import (
     path_id,
     video_stem,
 )
-from synvita_data.schema import MISALIGNMENTS, SPLITS, Triplet
-from synvita_data.tables.cells import given_id, given_text, read_seconds
+from synvita_data.schema import SPLITS, Triplet
+from synvita_data.tables.cells import given_id, given_text, read_choice, read_seconds
 from synvita_data.tables.rows import Fields, normal_name, read_rows
 
 logger = get_logger(__name__)
@@ -73,44 +72,6 @@ MAX_TEXT = 2000  # characters of a caption or explanation; VideoCon's longest ca
 DEFAULT_SOURCE = "custom"
 HUMAN_SOURCE = "activitynet"  # VideoCon-Human is drawn from ActivityNet's validation videos
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-_MISALIGNMENTS = {name: name for name in MISALIGNMENTS} | {
-    # `Dataset.to_csv` writes a ClassLabel as its number, and as a float where a cell is empty.
-    **{f"{number}{zero}": name for number, name in enumerate(MISALIGNMENTS) for zero in ("", ".0")},
-    **dict.fromkeys(("-1", "-1.0")),  # and a missing one as -1
-    "actions": "action",
-    "attributes": "attribute",
-    "counting": "count",
-    "counts": "count",
-    "event_flip": "flip",
-    "event_order_flip": "flip",
-    "event_order_flipping": "flip",
-    "hallucinations": "hallucination",
-    "objects": "object",
-    "relations": "relation",
-    "spatial_relation": "relation",
-    "spatial_relations": "relation",
-}
-_BOOLEANS = {"true": True, "1": True, "1.0": True, "yes": True} | {
-    "false": False,
-    "0": False,
-    "0.0": False,
-    "no": False,
-}
-_CHOICES: Mapping[str, Mapping[str, Any]] = {
-    "split": _SPLITS,
-    "misalignment": _MISALIGNMENTS,
-    "hard": _BOOLEANS,
-}
 _LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufeff]")
 _IDS = frozenset({"video_id", "videopath", "youtube_key"})
@@ -222,17 +183,7 @@ def _caption(value: Any, field: str) -> str:
 
 def _choice(cells: Mapping[str, Any], field: str) -> Any:
     text = _raw(cells, field)
-    return None if text is None else _meaning(field, text)
-
-
-@lru_cache(maxsize=1024)  # a few spellings, met in every row
-def _meaning(field: str, text: str) -> Any:
-    choices = _CHOICES[field]
-    # The hyphen of `event-order-flip` is a space, that of -1 a sign.
-    key = "_".join(re.sub(r"(?<=\w)-", " ", text.lower()).replace("_", " ").split())
-    if key not in choices:
-        raise SchemaError(f"unknown {field}", found=repr(text), expected=f"one of {', '.join(choices)}")
-    return choices[key]
+    return None if text is None else read_choice(text, field)
 
 
 def _split(cells: Mapping[str, Any], default: str | None) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from ..captions.prompts import read_caption
 from ..errors import SchemaError, SynvitaError
 from ..real_videos.names import normal_source
-from ..schema import MISALIGNMENTS, make_pair_id
-from ..tables.cells import given_text, is_missing, strip_cell
+from ..schema import make_pair_id
+from ..tables.cells import given_text, read_choice
 from ..tables.columns import Column, Floats, Ints
 from ..tables.csv import open_csv
 from ..tasks import Task
@@ -18,14 +18,6 @@ from .forms import Form, Metrics, OfficialJoin
 from .table import AnnotationReport, Annotations, make_annotations
 from .videos import VideoRef, check_distinct, video_at, video_at_url
 
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-_BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": None}
-# A ClassLabel is also written as its number, by `Dataset.to_csv`, and as a float beside an empty cell.
-_MISALIGNMENTS = (
-    {"": None}
-    | {name: name for name in MISALIGNMENTS}
-    | {f"{number}{zero}": name for number, name in enumerate(MISALIGNMENTS) for zero in ("", ".0")}
-)
 _OPTIONAL = ("videopath", "video_url", "source", "split", "misalignment", "hard")
 
 
@@ -72,8 +64,8 @@ def read_entailment(task: Task, path: Path) -> Annotations:
         raise report.no_rows(task.name, path)
     check_distinct((videos[code] for code in np.unique(video_code[rows])), path)
 
-    misalignment = _category(columns, "misalignment", _MISALIGNMENTS, path, rows)
-    hard = _category(columns, "hard", _BOOLEANS, path, rows)
+    misalignment = _category(columns, "misalignment", path, rows)
+    hard = _category(columns, "hard", path, rows)
     # Videos by id, captions by text: two spellings of a path, or a bare and a prompted caption, are one.
     video_key, caption_key = _same(videos, lambda video: video.video_id), _same(captions, str)
     keys = np.stack(
@@ -114,35 +106,29 @@ def read_entailment(task: Task, path: Path) -> Annotations:
 
 
 def _wanted(task: Task, columns: dict[str, Column], path: Path, rows: Ints) -> Ints:
-    if task.split is not None:
-        splits = _category(columns, "split", _SPLITS, path, rows)
-        rows = rows[np.array([split == task.split for split in splits], bool)]
-    if task.only_hard:
-        hard = _category(columns, "hard", _BOOLEANS, path, rows)
-        rows = rows[np.array([value is True for value in hard], bool)]
+    """Those of `rows` that belong to the task, by its split and by `hard`."""
+    wanted = {"split": task.split} if task.split is not None else {}
+    for name, value in (wanted | ({"hard": True} if task.only_hard else {})).items():
+        found = _category(columns, name, path, rows)
+        rows = rows[np.array([each == value for each in found], bool)]
     return rows
 
 
-def _category(
-    columns: dict[str, Column], name: str, known: dict[str, Any], path: Path, rows: Ints
-) -> list[Any]:
+def _category(columns: dict[str, Column], name: str, path: Path, rows: Ints) -> list[Any]:
     """The values of a column in `rows`; all None where the file has no such column."""
     if name not in columns:
         return [None] * len(rows)
-    column = columns[name]
-    cells = [strip_cell(cell).lower() for cell in column.values]
-    values = [known.get("" if is_missing(cell) else cell, ...) for cell in cells]
-    found = [values[code] for code in column.codes[rows].tolist()]
-    if ... in found:
-        row = int(rows[found.index(...)])
-        raise SchemaError(
-            f"unknown {name}",
-            file=path,
-            row=row,
-            found=repr(column.cell(row)),
-            expected=f"one of {', '.join(cell for cell in known if cell)}",
-        )
-    return found
+
+    def read(cell: str) -> Any:
+        text = given_text(cell, name)
+        return None if text is None else read_choice(text, name)
+
+    values, faults = columns[name].try_convert(read)
+    codes = columns[name].codes[rows].tolist()
+    for row, code in zip(rows.tolist(), codes, strict=True) if faults else ():
+        if code in faults:
+            raise faults[code].at(path, row)
+    return [values[code] for code in codes]
 
 
 def _captions(columns: dict[str, Column]) -> tuple[list[str], Ints, Ints, dict[int, SynvitaError]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SchemaError, SourceError, SynvitaError, UnsafePathError, located
 from ..files import resolve_under
-from ..tables.cells import given_id, given_text, unique_names
+from ..tables.cells import given_id, given_text, read_choice, unique_names
 from ..tables.csv import refuse_encoding
 from ..tables.rows import Fields, read_rows, whole
 from .names import VIDEO_SUFFIXES
@@ -17,12 +17,6 @@ from .names import VIDEO_SUFFIXES
 _KEYS = ("videopath", "video_key", "video", "id")
 _PATHS = ("path", "file")
 _FIELDS = Fields({name: (name,) for name in (*_KEYS, *_PATHS, "trimmed")}, required=(_KEYS, _PATHS))
-_TRUE_FALSE = {"true": True, "1": True, "1.0": True, "yes": True} | {
-    "false": False,
-    "0": False,
-    "0.0": False,
-    "no": False,
-}
 
 
 def walk_videos(root: Path, on_bad: Callable[[SynvitaError], None]) -> Iterator[str]:
@@ -138,7 +132,5 @@ def _row(row: int, cells: Mapping[str, Any], file: Path) -> _Row:
                 found=cells,
                 expected=f"one of {', '.join(_KEYS)}, and one of {', '.join(_PATHS)}",
             )
-        trimmed = (given_text(cells.get("trimmed"), "trimmed") or "").lower()
-        if trimmed and trimmed not in _TRUE_FALSE:
-            raise SchemaError("trimmed is not true or false", found=cells["trimmed"])
-        return row, key, path, _TRUE_FALSE[trimmed] if trimmed else None
+        trimmed = given_text(cells.get("trimmed"), "trimmed")
+        return row, key, path, None if trimmed is None else read_choice(trimmed, "trimmed")
