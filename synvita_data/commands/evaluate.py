@@ -162,7 +162,7 @@ def evaluate(
         from ..display import Terminal
 
         Terminal().line(describe(**placeholder), style="dim")
-    from ..evaluation.measure import check_measurable
+    from ..evaluation.results import check_measurable
 
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:  # before long work
@@ -193,9 +193,8 @@ def _from_file(
     from dataclasses import asdict
     from typing import cast
 
-    from ..evaluation.measure import measure
     from ..evaluation.predictions import read_predictions
-    from ..evaluation.results import make_result, write_result
+    from ..evaluation.results import make_result, measure, write_result
     from ..files import sha256_file
     from ..scoring.protocol import ScoreKind
 
@@ -248,8 +247,7 @@ def _run(
     import time
 
     from ..errors import SourceError
-    from ..evaluation.measure import measure
-    from ..evaluation.results import make_result, write_result
+    from ..evaluation.results import make_result, measure, write_result
     from ..evaluation.run import process_count, process_rank, run_key, score_task
     from ..files import without_root
     from ..progress import Progress

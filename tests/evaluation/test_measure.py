@@ -21,7 +21,7 @@ from small_annotations import (
 
 from synvita_data.annotations import read_annotations
 from synvita_data.errors import ScoreError
-from synvita_data.evaluation.measure import measure
+from synvita_data.evaluation.results import measure
 from synvita_data.tasks import get_task
 
 
@@ -223,7 +223,7 @@ def test_the_published_scores(real_data):
 def test_annotations_that_no_score_can_save_are_refused_before_scoring(tmp_path):
     from synvita_data.annotations import read_annotations
     from synvita_data.errors import ScoreError
-    from synvita_data.evaluation.measure import check_measurable
+    from synvita_data.evaluation.results import check_measurable
     from synvita_data.tasks import get_task
 
     def annotations(lines):

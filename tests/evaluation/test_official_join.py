@@ -22,8 +22,8 @@ from small_annotations import (
 
 from synvita_data.annotations import read_annotations
 from synvita_data.errors import ScoreError
-from synvita_data.evaluation.measure import measure
 from synvita_data.evaluation.predictions import item_scores_table, read_predictions
+from synvita_data.evaluation.results import measure
 from synvita_data.tasks import get_task
 
 # As it is published, but for the words of one question: the official script takes two questions of one video with

@@ -7,7 +7,7 @@ from scipy import stats
 
 from synvita_data.annotations import read_annotations
 from synvita_data.captions.text import Text
-from synvita_data.evaluation.measure import measure
+from synvita_data.evaluation.results import measure
 from synvita_data.scoring import Scorer, ScoringItem
 from synvita_data.scoring.chance import ChanceScorer
 from synvita_data.tasks import get_task
