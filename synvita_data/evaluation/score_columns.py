@@ -10,7 +10,16 @@ import numpy as np
 from ..annotations import Annotations
 from ..captions.prompts import read_caption, which_prompt
 from ..errors import SchemaError, ScoreError, SynvitaError, located
-from ..real_videos.names import VideoName, flat_name, name_in_scheme, path_id, path_of_id, video_stem
+from ..real_videos.names import (
+    VideoName,
+    bare_path,
+    flat_name,
+    name_in_scheme,
+    path_id,
+    path_of_id,
+    plain_path,
+    video_stem,
+)
 from ..tables.cells import id_text
 from ..tables.columns import Column, Floats, Ints, as_numpy, coded, read_parquet
 from ..tables.csv import open_csv
@@ -207,8 +216,8 @@ def match_videos(paths: Column, annotations: Annotations, file: Path) -> tuple[I
         for bare in (path_of_id(video.name), flat_name(path_of_id(video.name))):
             by_bare.setdefault(bare.lstrip("/"), set()).add(code)
         if video.videopath:
-            by_path.setdefault(_normal(video.videopath), set()).add(code)
-            by_bare.setdefault(_bare(video.videopath), set()).add(code)
+            by_path.setdefault(plain_path(video.videopath.strip()), set()).add(code)
+            by_bare.setdefault(bare_path(video.videopath.strip()), set()).add(code)
         by_last.setdefault(path_of_id(video.name).rpartition("/")[2], set()).add(code)
         by_name.setdefault((video.source, video.name), set()).add(code)
     sources = sorted({video.source for video in annotations.videos})
@@ -216,17 +225,17 @@ def match_videos(paths: Column, annotations: Annotations, file: Path) -> tuple[I
     why: dict[int, str] = {}
     taken: dict[int, str] = {}
     for position, cell in enumerate(paths.values):
-        normal = _normal(_whole_number(cell))
+        normal = plain_path(_whole_number(cell))
         found = _by_ending(normal, by_path) or _by_name(normal, by_name, sources)
-        found = found or _by_ending(_bare(normal), by_bare)
+        found = found or _by_ending(bare_path(normal), by_bare)
         if not found and "/" not in normal:
-            found = set(by_last.get(_bare(normal), ()))
+            found = set(by_last.get(bare_path(normal), ()))
         if len(found) != 1:
             why[position] = "its name could be several" if found else "no path or name like it"
             continue
         code = found.pop()
         other = taken.setdefault(code, cell)
-        if _normal(other) != _normal(cell):
+        if plain_path(other.strip()) != plain_path(cell.strip()):
             raise ScoreError(
                 "two paths of a score file mean one video",
                 file=file,
@@ -264,14 +273,4 @@ def _whole_number(cell: str) -> str:
     try:
         return id_text(cell.strip(), "a path")
     except SynvitaError:
-        return cell
-
-
-def _normal(path: str) -> str:
-    """Forward slashes, no `.` parts, no slash at the ends."""
-    return "/".join(part for part in path.strip().replace("\\", "/").split("/") if part not in ("", "."))
-
-
-def _bare(path: str) -> str:
-    folder, slash, name = _normal(path).rpartition("/")
-    return f"{folder}{slash}{video_stem(name)}"
+        return cell.strip()

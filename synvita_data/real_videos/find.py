@@ -21,10 +21,12 @@ from .files import MappedVideo, read_mapping, walk_videos
 from .names import (
     KINETICS_NAMED,
     VIDEO_SUFFIXES,
+    bare_path,
     flat_name,
     name_in_scheme,
     path_id,
     path_of_id,
+    plain_path,
     times_in_name,
     video_stem,
 )
@@ -282,10 +284,10 @@ class RealVideos:
     def _at_videopath(self, videopath: str | None, key: str) -> str | None:
         if videopath is None:
             return None
-        wanted = _bare(videopath)
-        same = [file for file in self._files.get(wanted.rpartition("/")[2], ()) if _bare(file) == wanted]
+        wanted = bare_path(videopath)
+        same = [file for file in self._files.get(wanted.rpartition("/")[2], ()) if bare_path(file) == wanted]
         # With its own suffix it is this very file, whatever other formats lie beside it.
-        return self._one_of([file for file in same if file == _plain(videopath)] or same, key)
+        return self._one_of([file for file in same if file == plain_path(videopath)] or same, key)
 
     def _named(self, source: str, video_id: str, videopath: str | None, key: str) -> str | None:
         stems = [video_id, key]
@@ -310,7 +312,7 @@ class RealVideos:
         """Files whose path, from the disk's root on, ends with all of `path`."""
         above = self.root.as_posix()
         files = self._files.get(path.rpartition("/")[2], ())
-        return [file for file in files if f"/{_bare(f'{above}/{file}')}".endswith(f"/{path}")]
+        return [file for file in files if f"/{bare_path(f'{above}/{file}')}".endswith(f"/{path}")]
 
     def _choose(self, source: str, files: list[str], videopath: str | None, key: str) -> str | None:
         """The one of `files` that is the video, by the folders they lie in."""
@@ -322,15 +324,15 @@ class RealVideos:
         if not own and (source in self._root_sources or not _is_number(source, files[0])):
             own = [file for file in files if not self._sources_above(file)]
         if len(own) > 1 and videopath is not None:
-            ending = f"/{_bare(videopath)}"
-            own = [file for file in own if ("/" + _bare(file)).endswith(ending)] or own
+            ending = f"/{bare_path(videopath)}"
+            own = [file for file in own if ("/" + bare_path(file)).endswith(ending)] or own
         return self._one_of(own, key)
 
     def _one_of(self, files: list[str], key: str) -> str | None:
         """The single file; among several formats of one name the first of VIDEO_SUFFIXES."""
         if len(files) > 1:
             files = list({os.path.realpath(self.root / file): file for file in files}.values())
-        if len(files) > 1 and len({_bare(file) for file in files}) == 1:
+        if len(files) > 1 and len({bare_path(file) for file in files}) == 1:
             order = [suffix for suffix in VIDEO_SUFFIXES for file in files if file.lower().endswith(suffix)]
             files = [file for file in files if file.lower().endswith(order[0])]
         if len(files) > 1:
@@ -438,23 +440,12 @@ def _is_own_name(source: str, video_id: str) -> bool:
 def _paths_behind(video_id: str, videopath: str | None) -> list[str]:
     """The paths with folders (without suffix) that the row gives, in its videopath and in its id."""
     path_or_url = re.sub(r"^(?:[a-z0-9]+:)?//", "", path_of_id(video_id))
-    paths = [path_or_url] if videopath is None else [_bare(videopath), path_or_url]
+    paths = [path_or_url] if videopath is None else [bare_path(videopath), path_or_url]
     return [path for path in dict.fromkeys(paths) if "/" in path]
 
 
 def _is_number(source: str, file: str) -> bool:
     return source in _NUMBERED and video_stem(file).isdigit()
-
-
-def _plain(file: str) -> str:
-    """Forward slashes, no empty and no `.` parts."""
-    return "/".join(part for part in file.replace("\\", "/").split("/") if part not in ("", "."))
-
-
-def _bare(file: str) -> str:
-    """The same without the suffix of a video."""
-    folder, slash, name = _plain(file).rpartition("/")
-    return f"{folder}{slash}{video_stem(name)}"
 
 
 def _times_apply(relative: str, mapped: MappedVideo | None, video_id: str, youtube_key: str | None) -> bool:
