@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from synvita_data.display import get_logger
-from synvita_data.errors import CaptionError, SchemaError, SynvitaError, located
+from synvita_data.errors import CaptionError, SchemaError, SynvitaError, choose, located
 from synvita_data.files import check_relative
 from synvita_data.real_videos.names import (
     VideoName,
@@ -276,7 +276,13 @@ class ReadReport:
 
 
 class TripletReader:
-    """Iterate over the triplets of a file; every iteration reads it afresh.
+    """Iterate over the triplets of an annotation file, then look at `report`; every iteration reads it afresh.
+
+    Example:
+        >>> reader = TripletReader("videocon_llm_entailment.csv")
+        >>> triplets = list(reader)
+        >>> print(reader.report)
+        16,856 rows: 16,854 triplets, 2 exact duplicates dropped, 0 quarantined
 
     Rows are streamed, in the order of the file. A row that cannot be used is quarantined (noted in
     `report`, given to `on_bad`) and reading goes on; a row equal to an earlier one in every field is
@@ -308,8 +314,8 @@ class TripletReader:
         split: str | None = None,
         source: str | None = None,
     ) -> None:
-        if split is not None and split not in SPLITS:
-            raise SchemaError("unknown split", found=split, expected=f"one of {', '.join(SPLITS)}")
+        if split is not None:
+            choose(split, SPLITS, "split", error=SchemaError)
         self.path = Path(path)
         self.report = ReadReport()
         self._on_bad = on_bad
@@ -347,24 +353,6 @@ class TripletReader:
             raise SchemaError("the file has no rows", file=self.path)
         level = logging.WARNING if report.quarantined else logging.INFO
         logger.log(level, "%s: %s", file, report)
-
-
-def read_triplets(
-    path: str | Path,
-    *,
-    on_bad: Callable[[SynvitaError], None] | None = None,
-    split: str | None = None,
-    source: str | None = None,
-) -> TripletReader:
-    """The triplets of an annotation file: iterate over the result, then look at its `report`.
-
-    Example:
-        >>> reader = read_triplets("videocon_llm_entailment.csv")
-        >>> triplets = list(reader)
-        >>> print(reader.report)
-        16,856 rows: 16,854 triplets, 2 exact duplicates dropped, 0 quarantined
-    """
-    return TripletReader(path, on_bad=on_bad, split=split, source=source)
 
 
 class _Suffixes:

@@ -30,7 +30,9 @@ class PublishedResult:
     """One number of the paper.
 
     Attributes:
-        model: as the paper names it. task: as `Task.name`. value: percent.
+        model: as the paper names it.
+        task: as `Task.name`.
+        value: percent.
         digits: decimals that are printed (the paper copies older results with one).
         reproduced: marked * in the paper: run again by its authors rather than copied.
     """
@@ -93,7 +95,8 @@ class Task:
     """One benchmark.
 
     Attributes:
-        name: as in `--task`. title, description: for people.
+        name: as in `--task`.
+        title, description: for people.
         form: what the rows are, a module of `synvita_data.annotations`: entailment (captions and contrast captions of
             videos), retrieval (rank all videos for each caption) or choice (pick one of five statements).
         source: name of the videos' dataset (`real_videos` finds them by it); None where rows say it.
@@ -101,15 +104,18 @@ class Task:
         hub_path, hub_files, hub_revision: where they lie on the Hub and the pinned commit; None: see
             `hub_note`.
         homepage: where to get them otherwise.
-        licence: of the annotations. video_licence: of the videos, which are never redistributed.
+        licence: of the annotations.
+        video_licence: of the videos, which are never redistributed.
         citation: BibTeX.
         prompt: the question that is asked, a name in `prompts.PROMPTS`; a model family may put it into the
             chat template it was trained with, and records that.
         frames: how frames are chosen; None: as the model was trained.
-        metric: a module of `synvita_data.evaluate_metrics`. main_score: its entry that stands in the table.
+        metric: a module of `synvita_data.evaluate_metrics`.
+        main_score: its entry that stands in the table.
         column: heading of the task in the paper's Table 3 and on the leaderboard.
         expected: counts of `Annotations.counts()`; a mismatch is reported and is no error.
-        split: VideoCon's split to take, None for all. only_hard: only rows with `hard` true.
+        split: VideoCon's split to take, None for all.
+        only_hard: only rows with `hard` true.
     """
 
     name: str

@@ -33,10 +33,13 @@ class MisalignmentSummary:
     """Counts and means over the rows of one misalignment (or of all, named `all`).
 
     Attributes:
-        rows: number of rows. videos: those with a synthetic video. scored: those with VQAScores.
+        rows: number of rows.
+        videos: those with a synthetic video.
+        scored: those with VQAScores.
         scored_here: those with both; the scores of the others are of videos that this dataset does not hold.
         difference: mean of f̄(V^s,t^s) − f̄(V^s,t^r) over scored rows (Figure 2), in [−1, 1].
-        weight: mean weight over rows that have one. zero_weight: share of those that are 0, in [0, 1].
+        weight: mean weight over rows that have one.
+        zero_weight: share of those that are 0, in [0, 1].
         kept: mean share of the caption's non-white characters inside its shared spans, in [0, 1].
         differences: the values behind `difference`, float64 [scored].
 

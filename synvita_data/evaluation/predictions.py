@@ -33,9 +33,12 @@ class PredictionCounts:
     """What a score file held, in its own rows and in texts of the task.
 
     Attributes:
-        file, form: `parquet` or `csv`. header: whether the CSV has one.
-        rows: rows of the file. used: those that belong to the task.
-        unknown: rows of no video or text of the task. repeated: rows that repeat an earlier score.
+        file, form: `parquet` or `csv`.
+        header: whether the CSV has one.
+        rows: rows of the file.
+        used: those that belong to the task.
+        unknown: rows of no video or text of the task.
+        repeated: rows that repeat an earlier score.
         scored, texts: k of n distinct (video, text) pairs of the task have a score.
         distinct_scores: how many different values; few mean that ties decide rankings.
         prompts: names of the prompts that captions stood in.
@@ -69,7 +72,8 @@ class Predictions:
     """Scores aligned with the rows of the annotations.
 
     Attributes:
-        scores: float64 [N], NaN where missing. kind: what the numbers mean.
+        scores: float64 [N], NaN where missing.
+        kind: what the numbers mean.
         scored: bool [N], False where missing: the metrics' `scored`.
         counts: for the result file.
         official: with `join="official"`, the further scores of texts that have several; `scores` has the first.

@@ -80,7 +80,8 @@ class Result:
     """One task of one model, as it stands in the file.
 
     Attributes:
-        model: name on the leaderboard. task: name of the task.
+        model: name on the leaderboard.
+        task: name of the task.
         record: everything in the JSON file; `docs/evaluation.md` describes it.
     """
 

@@ -39,9 +39,11 @@ class ScoreColumns:
     """A score file as columns.
 
     Attributes:
-        video: what names the video. text: int64 [R], code of each row's text.
+        video: what names the video.
+        text: int64 [R], code of each row's text.
         text_code: int64, for each distinct text its code in `Annotations.captions`, -1 for none.
-        scores: float64 numbers of the given rows (int64). describe: the text of a row, for messages.
+        scores: float64 numbers of the given rows (int64).
+        describe: the text of a row, for messages.
         check_file: raises if the file is broken in a way that fast reading forgave.
         form, header, prompts, kind, unended, score_last: see `PredictionCounts`; kind is None where the file does not say.
     """

@@ -34,7 +34,8 @@ class Cell:
         official: every text was scored, on the annotations the paper used; True for published numbers.
         partial: some texts were not scored.
         why_not_official: one sentence each.
-        annotations: revision of the annotations. revision: of the model (for a score file, of the file).
+        annotations: revision of the annotations.
+        revision: of the model (for a score file, of the file).
         standing: filled in by `make_leaderboard`; None for a cell behind the best or one that is not compared.
         details: model, frames policy, metrics with breakdown and versions, as the result file has them.
     """
@@ -94,7 +95,8 @@ class Row:
     """A model.
 
     Attributes:
-        model: its name. label: the name as shown, with a short revision where the model has several rows.
+        model: its name.
+        label: the name as shown, with a short revision where the model has several rows.
         kind: `published` (the paper's Table 3) or `ours` (a result file).
         reproduced: marked * in the paper.
         revision: of the model; None for published rows and for score files, which have one each.

@@ -46,7 +46,8 @@ class ScoreTable:
     """Scores by row of the dataset; made by `read_scores`.
 
     Attributes:
-        file: where it was read. rows: rows of the file.
+        file: where it was read.
+        rows: rows of the file.
         models: names of all models in it, sorted; a row of the dataset has all of them or none.
         generators: names of all generators in it.
         duplicates: rows that repeat another one, score for score, and were left out.
@@ -86,7 +87,9 @@ class ScoreTable:
         """Scores of one row, one entry a model, sorted by model; `()` if the table has none for it.
 
         Args:
-            row_id: looked up first. pair_id: then this. source_row: and then this row number of the
+            row_id: looked up first.
+            pair_id: then this.
+            source_row: and then this row number of the
                 triplets file (from 0, the header not counted).
             videopath, caption, neg_caption: of the row. Compared (white space around them apart) with
                 what the table says where it says so.
