@@ -8,7 +8,7 @@ silence; here a row that matches nothing, and a text that has no score, is an er
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -239,7 +239,7 @@ def _decide_kind(kind: str | None, scores: Floats, rows: Ints) -> ScoreKind:
             expected="a number in [0, 1]",
             fix=None if kind else "Say what the scores are: log_odds or similarity",
         )
-    return kind or "probability"
+    return cast(ScoreKind, kind or "probability")
 
 
 def _unknown(

@@ -251,8 +251,9 @@ def make_cell(result: Result, *, file: Path | None = None) -> Cell:
         score, model = record["main_score"], record["model"]
         if not isinstance(result.model, str) or not isinstance(result.task, str):
             raise TypeError("the name of the model or task is not a string")
+        estimate: dict[str, Any] = {name: _number(score[name]) for name in _ESTIMATE}
         cell = Cell(
-            **{name: _number(score[name]) for name in _ESTIMATE},
+            **estimate,
             k=_count(score["k"]),
             n=_count(score["n"]),
             official=record["official"] is True,
@@ -276,8 +277,7 @@ def make_cell(result: Result, *, file: Path | None = None) -> Cell:
     # What a whole and honest result cannot be -> whether this one is.
     faults = {
         "a percentage outside [0, 100]": any(
-            number is not None and not 0 <= number <= 100
-            for number in (getattr(cell, name) for name in _ESTIMATE)
+            number is not None and not 0 <= number <= 100 for number in estimate.values()
         ),
         "an interval whose ends do not fit each other": (low is None) != (high is None)
         or (low is not None and high is not None and low > high),

@@ -182,6 +182,11 @@ def read_choice(text: str, field: str) -> Any:
     return choices[key]
 
 
+def is_number(text: str) -> bool:
+    """Whether a cell is a decimal number, with nothing around it."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def read_number(text: str, what: str) -> float:
     """A decimal number; `nan` and `inf` are none.
 

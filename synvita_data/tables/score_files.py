@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import SchemaError, ScoreError, located
 from ..files import atomic_path
 from ..weights import check_probability
-from .cells import given_id, given_text, read_number, read_whole_number
+from .cells import given_id, given_text, is_number, read_number, read_whole_number
 from .rows import Fields, csv_rows, parquet_rows, whole
 
 if TYPE_CHECKING:
@@ -204,14 +204,15 @@ def read_score_rows(path: Path) -> Iterator[tuple[ScoreRow, ScoreError | None]]:
 
 
 def _parse(cells: Mapping[str, Any], path: Path, line: int) -> tuple[ScoreRow, ScoreError | None]:
-    model = given_text(cells.get("model"), "a model")
-    key: Key | None = given_id(cells.get("id"), "an id")
+    get = cells.get
+    model = given_text(get("model"), "a model")
+    key: Key | None = given_id(get("id"), "an id")
     if key is None:
-        key = _whole_number(cells.get("row"), "a row number")
+        key = _whole_number(get("row"), "a row number")
     if key is None or model is None:
         raise SchemaError(
             "a score does not say whose it is",
-            found=f"id {cells.get('id')!r}, row {cells.get('row')!r}, model {cells.get('model')!r}",
+            found=f"id {get('id')!r}, row {get('row')!r}, model {get('model')!r}",
             expected="an id or a row number, and a model",
         )
     neg_caption_score, fault = _score(cells, "neg_caption_score", model, path, line)
@@ -221,13 +222,13 @@ def _parse(cells: Mapping[str, Any], path: Path, line: int) -> tuple[ScoreRow, S
         model,
         neg_caption_score,
         caption_score,
-        _text(cells.get("revision")),
-        _text(cells.get("method")),
-        _whole_number(cells.get("frame"), "a frame number"),
+        _text(get("revision")),
+        _text(get("method")),
+        _whole_number(get("frame"), "a frame number"),
         *_video(cells),
-        _text(cells.get("videopath")),
-        _text(cells.get("caption")),
-        _text(cells.get("neg_caption")),
+        _text(get("videopath")),
+        _text(get("caption")),
+        _text(get("neg_caption")),
         line,
     )
     return row, fault or other_fault
@@ -260,6 +261,8 @@ def _score(
     try:
         if isinstance(cell, float):
             value = cell
+        elif isinstance(cell, str) and is_number(cell):
+            value = float(cell)
         elif (text := given_text(cell, what)) is not None:
             infinite = text.lower().lstrip("+-") in ("inf", "infinity")
             value = float(text) if infinite else read_number(text, what)
