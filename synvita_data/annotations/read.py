@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-from ...errors import SchemaError
-from ..annotations import Annotations
-from ..task import Task
-from .choice import read_choice
-from .entailment import read_entailment
-from .faults import no_rows
+from ..errors import SchemaError
+from ..tasks import Task, get_task
+from .forms import find_form
 from .packed import packed_file, read_packed
-from .retrieval import read_retrieval
-
-_READERS = {"entailment": read_entailment, "retrieval": read_retrieval, "choice": read_choice}
+from .table import Annotations
 
 
 def read_annotations(task: Task | str, path: str | Path) -> Annotations:
@@ -29,15 +24,12 @@ def read_annotations(task: Task | str, path: str | Path) -> Annotations:
     Raises:
         SchemaError: no such file, another form, or a fault of the file, with its row.
     """
-    if isinstance(task, str):
-        from .. import get_task
-
-        task = get_task(task)
+    task = get_task(task) if isinstance(task, str) else task
     file = _find(task, Path(path))
     if file.suffix.lower() == ".parquet":
         annotations = read_packed(task, file)
     elif file.suffix.lower() == ".csv":
-        annotations = _READERS[task.form](task, file)
+        annotations = find_form(task).read(task, file)
     else:
         raise SchemaError(
             "not a format that annotations are read from",
@@ -45,7 +37,7 @@ def read_annotations(task: Task | str, path: str | Path) -> Annotations:
             expected=".csv as published, or .parquet of ours",
         )
     if len(annotations) == 0:
-        raise no_rows(task, file, annotations.report)
+        raise annotations.report.no_rows(task.name, file)
     annotations.report.mismatches = task.mismatches(annotations.counts())
     return annotations
 

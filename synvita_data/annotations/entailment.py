@@ -1,29 +1,23 @@
 """VideoCon's CSVs: a row is a caption and a contrast caption of one video."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...captions.prompts import read_caption
-from ...errors import SchemaError, SynvitaError
-from ...real_videos.names import normal_source
-from ...schema import MISALIGNMENTS, make_pair_id
-from ...tables.cells import given_text, is_missing, strip_cell
-from ...tables.csv_columns import Codes, Column, open_csv, placed
-from ..annotations import AnnotationReport, Annotations, VideoRef, make_annotations
-from ..task import Task
-from .faults import no_rows
-from .videos import check_distinct, video_at, video_at_url
+from ..captions.prompts import read_caption
+from ..errors import SchemaError, SynvitaError
+from ..real_videos.names import normal_source
+from ..schema import make_pair_id
+from ..tables.cells import given_text, read_choice
+from ..tables.columns import Column, Floats, Ints
+from ..tables.csv import open_csv
+from ..tasks import Task
+from .forms import Form, Metrics, OfficialJoin
+from .table import AnnotationReport, Annotations, make_annotations
+from .videos import VideoRef, check_distinct, video_at, video_at_url
 
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-_BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": None}
-# A ClassLabel is also written as its number, by `Dataset.to_csv`, and as a float beside an empty cell.
-_MISALIGNMENTS = (
-    {"": None}
-    | {name: name for name in MISALIGNMENTS}
-    | {f"{number}{zero}": name for number, name in enumerate(MISALIGNMENTS) for zero in ("", ".0")}
-)
 _OPTIONAL = ("videopath", "video_url", "source", "split", "misalignment", "hard")
 
 
@@ -51,7 +45,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
             raise SchemaError(
                 f"no column {needed}", file=path, fix=f"Take the file of task {task.name}: {task.files[0]}"
             )
-    columns = csv.read(positions, has_header=True)
+    columns = csv.columns(positions, has_header=True)
     count = len(columns["caption"])
     report = AnnotationReport(files=(str(path),), rows=count)
     rows = _wanted(task, columns, path, np.arange(count))
@@ -63,15 +57,15 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     for codes, faults in ((video_code, bad_video), (neg_code, bad_caption), (caption_code, bad_caption)):
         if faults:
             for row in rows[np.isin(codes[rows], list(faults))]:
-                errors[int(row)] = placed(faults[int(codes[row])], path, int(row))
+                errors[int(row)] = copy.copy(faults[int(codes[row])]).at(path, int(row))
     report.left_out = [errors[row] for row in sorted(errors)]
     rows = rows[~np.isin(rows, list(errors))]
     if not len(rows):
-        raise no_rows(task, path, report)
+        raise report.no_rows(task.name, path)
     check_distinct((videos[code] for code in np.unique(video_code[rows])), path)
 
-    misalignment = _category(columns, "misalignment", _MISALIGNMENTS, path, rows)
-    hard = _category(columns, "hard", _BOOLEANS, path, rows)
+    misalignment = _category(columns, "misalignment", path, rows)
+    hard = _category(columns, "hard", path, rows)
     # Videos by id, captions by text: two spellings of a path, or a bare and a prompted caption, are one.
     video_key, caption_key = _same(videos, lambda video: video.video_id), _same(captions, str)
     keys = np.stack(
@@ -111,39 +105,33 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     )
 
 
-def _wanted(task: Task, columns: dict[str, Column], path: Path, rows: Codes) -> Codes:
-    if task.split is not None:
-        splits = _category(columns, "split", _SPLITS, path, rows)
-        rows = rows[np.array([split == task.split for split in splits], bool)]
-    if task.only_hard:
-        hard = _category(columns, "hard", _BOOLEANS, path, rows)
-        rows = rows[np.array([value is True for value in hard], bool)]
+def _wanted(task: Task, columns: dict[str, Column], path: Path, rows: Ints) -> Ints:
+    """Those of `rows` that belong to the task, by its split and by `hard`."""
+    wanted = {"split": task.split} if task.split is not None else {}
+    for name, value in (wanted | ({"hard": True} if task.only_hard else {})).items():
+        found = _category(columns, name, path, rows)
+        rows = rows[np.array([each == value for each in found], bool)]
     return rows
 
 
-def _category(
-    columns: dict[str, Column], name: str, known: dict[str, Any], path: Path, rows: Codes
-) -> list[Any]:
+def _category(columns: dict[str, Column], name: str, path: Path, rows: Ints) -> list[Any]:
     """The values of a column in `rows`; all None where the file has no such column."""
     if name not in columns:
         return [None] * len(rows)
-    column = columns[name]
-    cells = [strip_cell(cell).lower() for cell in column.values]
-    values = [known.get("" if is_missing(cell) else cell, ...) for cell in cells]
-    found = [values[code] for code in column.codes[rows].tolist()]
-    if ... in found:
-        row = int(rows[found.index(...)])
-        raise SchemaError(
-            f"unknown {name}",
-            file=path,
-            row=row,
-            found=repr(column.cell(row)),
-            expected=f"one of {', '.join(cell for cell in known if cell)}",
-        )
-    return found
+
+    def read(cell: str) -> Any:
+        text = given_text(cell, name)
+        return None if text is None else read_choice(text, name)
+
+    values, faults = columns[name].try_convert(read)
+    codes = columns[name].codes[rows].tolist()
+    for row, code in zip(rows.tolist(), codes, strict=True) if faults else ():
+        if code in faults:
+            raise faults[code].at(path, row)
+    return [values[code] for code in codes]
 
 
-def _captions(columns: dict[str, Column]) -> tuple[list[str], Codes, Codes, dict[int, SynvitaError]]:
+def _captions(columns: dict[str, Column]) -> tuple[list[str], Ints, Ints, dict[int, SynvitaError]]:
     """Clean captions of both columns in one list, the codes of each, and the faults by code."""
     own, own_faults = columns["caption"].try_convert(read_caption)
     contrast, contrast_faults = columns["neg_caption"].try_convert(read_caption)
@@ -153,7 +141,7 @@ def _captions(columns: dict[str, Column]) -> tuple[list[str], Codes, Codes, dict
     return captions, columns["caption"].codes, columns["neg_caption"].codes + offset, faults
 
 
-def _videos(task: Task, columns: dict[str, Column]) -> tuple[list[VideoRef], Codes, dict[int, SynvitaError]]:
+def _videos(task: Task, columns: dict[str, Column]) -> tuple[list[VideoRef], Ints, dict[int, SynvitaError]]:
     """Distinct (source, path, address), the code of each row, and the faults by code."""
     count = len(columns["caption"])
     empty = Column(np.zeros(count, np.int64), [""])
@@ -182,7 +170,42 @@ def _video(task: Task, source: str, path: str, url: str) -> VideoRef:
     return video_at_url(known, url)
 
 
-def _same(values: list[Any], key: Any) -> Codes:
+def _same(values: list[Any], key: Any) -> Ints:
     """int64 [len(values)]: equal where `key` is equal."""
     codes: dict[str, int] = {}
     return np.array([codes.setdefault(key(value), len(codes)) for value in values], np.int64)
+
+
+def _measure(
+    a: Annotations, scores: Floats, kind: str, options: Metrics, official: OfficialJoin | None
+) -> Metrics:
+    from ..evaluate_metrics.entailment_auc.auc import entailment_auc
+
+    rows, texts = np.arange(len(a)), a.text_id
+    if official is not None and len(official.rows):
+        # A text with another score is a text of its own: two rows of the AUC.
+        further = [
+            f"{text} {score!r}"
+            for text, score in zip(texts[official.rows], official.scores.tolist(), strict=True)
+        ]
+        rows, texts = np.append(rows, official.rows), np.append(texts, np.array(further, object))
+        scores = np.append(scores, official.scores)
+    groups = {
+        name: column[rows]
+        for name, column in (("misalignment", a.misalignment), ("hard", a.hard))
+        if any(value is not None for value in column)
+    }
+    return entailment_auc(
+        scores,
+        a.label[rows],
+        a.video_id[rows],
+        texts=texts,
+        pairs=a.group[rows],
+        groups=groups,
+        kind=kind,
+        scored=~np.isnan(scores),
+        **options,
+    )
+
+
+FORM = Form(read=read_entailment, measure=_measure)

@@ -5,45 +5,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import SchemaError
-from ...files import atomic_path
-from ...schema import MISALIGNMENTS, SCHEMA_VERSION, check_schema_version
-from ...tables.csv_columns import Column, as_numpy, from_numpy
-from ..annotations import TYPES, AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
-from ..task import Task
+from ..errors import SchemaError
+from ..files import atomic_path
+from ..schema import MISALIGNMENTS, SCHEMA_VERSION
+from ..tables.columns import as_numpy, coded, from_numpy, read_parquet
+from ..tasks import Task
+from .table import TYPES, AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_NAME = "test-00000-of-00001.parquet"
 _VIDEO = ("source", "video_name", "videopath", "video_url", "youtube_key", "start", "end")
+_ROW = ("text_id", "caption", "label", "group", "option", "misalignment", "hard", "type", "row")
+_COLUMNS = ("video_id", *_VIDEO, *_ROW)
 
 
 def packed_schema() -> "pa.Schema":
     """Columns of the Parquet form."""
     import pyarrow as pa
 
-    text, integer = pa.string(), pa.int32()
+    text, integer, real = pa.string(), pa.int32(), pa.float64()
+    required = {"video_id": text, "source": text, "video_name": text, "text_id": text, "caption": text}
+    required |= {"label": pa.int8(), "group": text, "option": integer, "row": integer}
+    optional = {"videopath": text, "video_url": text, "youtube_key": text, "start": real, "end": real}
+    optional |= {"misalignment": text, "hard": pa.bool_(), "type": text}
     return pa.schema(
-        [
-            pa.field("video_id", text, nullable=False),
-            pa.field("source", text, nullable=False),
-            pa.field("video_name", text, nullable=False),
-            pa.field("videopath", text),
-            pa.field("video_url", text),
-            pa.field("youtube_key", text),
-            pa.field("start", pa.float64()),
-            pa.field("end", pa.float64()),
-            pa.field("text_id", text, nullable=False),
-            pa.field("caption", text, nullable=False),
-            pa.field("label", pa.int8(), nullable=False),
-            pa.field("group", text, nullable=False),
-            pa.field("option", integer, nullable=False),
-            pa.field("misalignment", text),
-            pa.field("hard", pa.bool_()),
-            pa.field("type", text),
-            pa.field("row", integer, nullable=False),
-        ]
+        [pa.field(name, (required | optional)[name], nullable=name in optional) for name in _COLUMNS]
     )
 
 
@@ -100,31 +88,23 @@ def read_packed(task: Task, path: Path) -> Annotations:
             that is not its caption's, a label other than 0 and 1.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
-    metadata = table.schema.metadata or {}
-    check_schema_version(metadata, file=str(path))
+    schema = packed_schema()
+    table = read_parquet(path, schema.names)
+    metadata = table.schema.metadata
     if (found := metadata.get(b"task", b"").decode()) != task.name:
         raise SchemaError(
             "annotations of another task", file=path, found=found or "no task", expected=task.name
         )
-    missing = [name for name in packed_schema().names if name not in table.column_names]
-    if missing:
-        raise SchemaError(f"no column {', '.join(missing)}", file=path, found=", ".join(table.column_names))
-    table = table.select(packed_schema().names)
     try:
-        table = table.cast(packed_schema())
-        for name in packed_schema().names:
-            if not packed_schema().field(name).nullable and table.column(name).null_count:
-                raise SchemaError(f"{name} is empty in some row", file=path)
+        table = table.cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise SchemaError("a column has another type", file=path, found=str(error)) from error
+    for field in schema:
+        if not field.nullable:
+            _check(path, ~np.array(table.column(field.name).is_null()), f"{field.name} is empty")
 
-    caption, text_id, group = (_coded(table.column(name)) for name in ("caption", "text_id", "group"))
+    caption, text_id, group = (coded(table, name, path) for name in ("caption", "text_id", "group"))
     made = np.array([make_text_id(value) for value in caption.values], object)[caption.codes]
     _check(
         path, made == np.array(text_id.values, object)[text_id.codes], "a text id is not that of its caption"
@@ -134,7 +114,7 @@ def read_packed(task: Task, path: Path) -> Annotations:
     for name, known in (("misalignment", MISALIGNMENTS), ("type", TYPES)):
         values = table.column(name).to_pylist()
         _check(path, np.array([v is None or v in known for v in values], bool), f"unknown {name}")
-    video = _coded(table.column("video_id"))
+    video = coded(table, "video_id", path)
     first = table.select(_VIDEO).take(from_numpy(video.first_rows())).to_pylist()
     videos = [
         VideoRef(**{("name" if key == "video_name" else key): value for key, value in cells.items()})
@@ -172,11 +152,6 @@ def read_packed(task: Task, path: Path) -> Annotations:
             fix="Fetch the file again, or pack the annotations again",
         )
     return annotations
-
-
-def _coded(column: Any) -> Column:
-    encoded = column.combine_chunks().dictionary_encode()
-    return Column(as_numpy(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist())
 
 
 def _check(path: Path, good: Any, problem: str) -> None:

@@ -1,13 +1,47 @@
-"""From the cells that name a video to a `VideoRef`."""
+"""A video as annotations refer to it, from the cells that name it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...errors import SchemaError
-from ...real_videos.names import flat_name, name_url, name_video, video_stem
-from ...tables.cells import given_text, id_text
-from ..annotations import VideoRef
+from ..errors import SchemaError
+from ..real_videos.names import flat_name, name_url, name_video, video_stem
+from ..tables.cells import given_id, given_text
+
+if TYPE_CHECKING:
+    from ..real_videos.find import RealVideo
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRef:
+    """A video as annotations refer to it.
+
+    Attributes:
+        source: dataset of the video (`msr-vtt`, `vatex`, `tempo`, `activitynet`, `ssv2`, `next-qa`).
+        name: id inside the source.
+        videopath: how the annotation file names it, None where it gives an id or a web address only.
+        video_url, youtube_key: other handles on it.
+        start, end: seconds of the source video that are meant, None for all of it.
+    """
+
+    source: str
+    name: str
+    videopath: str | None = None
+    video_url: str | None = None
+    youtube_key: str | None = None
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def video_id(self) -> str:
+        """`<source>_<name>`: unique in a task, the same however the file spells the path."""
+        return f"{self.source}_{self.name}"
+
+
+# From a video to a file, the bytes of one, what `RealVideos.find` gives, or None where it is not there.
+Resolver = Callable[[VideoRef], "Path | bytes | RealVideo | None"]
 
 
 def video_at(source: str, videopath: str) -> VideoRef:
@@ -17,8 +51,7 @@ def video_at(source: str, videopath: str) -> VideoRef:
     Raises:
         SchemaError: empty, or a name that cannot be.
     """
-    text = given_text(videopath, "videopath")
-    whole = "" if text is None else id_text(text, "videopath").replace("\\", "/")
+    whole = (given_id(videopath, "videopath") or "").replace("\\", "/")
     if not whole or whole.endswith("/"):
         raise SchemaError("a video has no name", found=repr(videopath))
     path = whole

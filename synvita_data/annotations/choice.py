@@ -8,18 +8,22 @@ them, never by video and words (see docs/tasks.md).
 import json
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ...captions.prompts import read_caption
-from ...errors import SchemaError, SynvitaError
-from ...tables.cells import given_text, id_text, read_whole_number, strip_cell, unique_names
-from ...tables.csv_columns import CsvFile, open_csv, placed
-from ..annotations import TYPES, AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
-from ..task import Task
-from .videos import check_distinct, video_at
+from ..captions.prompts import read_caption
+from ..errors import SchemaError, choose, located
+from ..tables.cells import given_id, given_text, id_text, read_whole_number, strip_cell, unique_names
+from ..tables.columns import Floats
+from ..tables.csv import CsvFile, open_csv
+from ..tasks import Task
+from .forms import Form, Metrics, OfficialJoin
+from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
+from .videos import VideoRef, check_distinct, video_at
 
 STATEMENTS = ("s0", "s1", "s2", "s3", "s4")
 QUESTIONS_FILE = "nextqa-atphard.csv"
@@ -43,8 +47,7 @@ class _Question:
         return f"{self.video.name}_x{digest[:10]}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(NamedTuple):
     """A line of `nextqa-atphard.csv`."""
 
     question_id: str
@@ -96,49 +99,43 @@ def read_choice(task: Task, path: Path) -> Annotations:
     )
 
 
+def _cells(csv: CsvFile, *names: str) -> list[tuple[str, ...]]:
+    """The cells of these columns, row by row."""
+    columns = csv.columns(csv.positions(names), has_header=True)
+    return list(zip(*(columns[name].cells() for name in names), strict=True))
+
+
 def _from_statements(task: Task, csv: CsvFile, report: AnnotationReport) -> list[_Question]:
-    names = ("vid_id", "question", "answer", *STATEMENTS)
-    columns = csv.read(csv.positions(names), has_header=True)
-    report.rows = len(columns["vid_id"])
-    cells = [columns[name].cells() for name in names]
+    rows = _cells(csv, "vid_id", "question", "answer", *STATEMENTS)
+    report.rows = len(rows)
     questions = []
-    for row, (vid_id, words, answer, *statements) in enumerate(zip(*cells, strict=True)):
-        try:
+    for row, (vid_id, words, answer, *statements) in enumerate(rows):
+        with located(csv.path, row):
             video = VideoRef(task.source or "", _video_number(vid_id))
             questions.append(_question(video, words, answer, statements, row))
-        except SynvitaError as error:
-            raise placed(error, csv.path, row) from error
     return questions
 
 
 def _from_options(task: Task, csv: CsvFile, report: AnnotationReport) -> list[_Question]:
-    names = ("videopath", "question", "answer", "option", "caption")
-    columns = csv.read(csv.positions(names), has_header=True)
-    report.rows = len(columns["option"])
-    paths, words, answers, options, texts = (columns[name].cells() for name in names)
+    rows = _cells(csv, "videopath", "question", "answer", "option", "caption")
+    report.rows = len(rows)
     questions = []
     for row in range(0, report.rows, 5):
-        five = slice(row, row + 5)
-        same = [set(column[five]) for column in (paths, words, answers)]
-        if [id_text(option.strip(), "option") for option in options[five]] != list("01234") or any(
-            len(values) != 1 for values in same
-        ):
-            raise SchemaError(
-                "the five options of a question do not follow one another",
-                file=csv.path,
-                row=row,
-                found=f"options {', '.join(options[five])} of {' / '.join(sorted(same[0]))}",
-                expected="rows with option 0, 1, 2, 3, 4 of one video and question, as published",
-            )
-        try:
-            video = video_at(task.source or "", paths[row])
-            questions.append(_question(video, words[row], answers[row], texts[five], row))
-        except SynvitaError as error:
-            raise placed(error, csv.path, row) from error
+        with located(csv.path, row):
+            *same, options, texts = zip(*rows[row : row + 5], strict=True)
+            numbers = [id_text(option.strip(), "option") for option in options]
+            if numbers != list("01234") or any(len(set(values)) != 1 for values in same):
+                raise SchemaError(
+                    "the five options of a question do not follow one another",
+                    found=f"options {', '.join(options)} of {' / '.join(sorted(set(same[0])))}",
+                    expected="rows with option 0, 1, 2, 3, 4 of one video and question, as published",
+                )
+            videopath, words, answer = (values[0] for values in same)
+            questions.append(_question(video_at(task.source or "", videopath), words, answer, texts, row))
     return questions
 
 
-def _question(video: VideoRef, words: str, answer: str, statements: list[str], row: int) -> _Question:
+def _question(video: VideoRef, words: str, answer: str, statements: Sequence[str], row: int) -> _Question:
     if (text := given_text(words, "question")) is None:
         raise SchemaError("a question is empty")
     read = tuple(read_caption(statement, words_for_nothing=False) for statement in statements)
@@ -154,7 +151,7 @@ def _place(cell: str) -> int:
 
 
 def _video_number(cell: str) -> str:
-    number = id_text(given_text(cell, "vid_id") or "", "vid_id")
+    number = given_id(cell, "vid_id") or ""
     if not _DIGITS.fullmatch(number):
         raise SchemaError("not an id of a NExT-QA video", found=repr(cell), expected="digits")
     return number
@@ -163,33 +160,18 @@ def _video_number(cell: str) -> str:
 def _listed_questions(path: Path) -> dict[tuple[str, str, int], list[_Listed]]:
     """(video, words, answer) -> the questions of the list, in its order: several where one video asks the same
     words twice."""
-    csv = open_csv(path)
-    names = ("video", "question", "answer", "qid", "type")
-    columns = csv.read(csv.positions(names), has_header=True)
     listed: dict[tuple[str, str, int], list[_Listed]] = defaultdict(list)
     row_of: dict[str, int] = {}
-    cells = [columns[name].cells() for name in names]
-    for row, (video, words, answer, qid, kind) in enumerate(zip(*cells, strict=True)):
-        if kind.strip() not in TYPES:
-            raise SchemaError(
-                "unknown type of question",
-                file=path,
-                row=row,
-                found=repr(kind),
-                expected=f"one of {', '.join(TYPES)}",
-            )
-        try:
+    cells = _cells(open_csv(path), "video", "question", "answer", "qid", "type")
+    for row, (video, words, answer, qid, kind) in enumerate(cells):
+        with located(path, row):
+            choose(kind.strip(), TYPES, "type of question", error=SchemaError)
             number, place = _video_number(video), _place(answer)
             question_id = f"{number}_{read_whole_number(qid, 'qid')}"
-        except SynvitaError as error:
-            raise placed(error, path, row) from error
-        if row_of.setdefault(question_id, row) != row:
-            raise SchemaError(
-                "two questions have one id",
-                file=path,
-                row=row,
-                found=f"{question_id}, as row {row_of[question_id]}",
-            )
+            if row_of.setdefault(question_id, row) != row:
+                raise SchemaError(
+                    "two questions have one id", found=f"{question_id}, as row {row_of[question_id]}"
+                )
         listed[number, strip_cell(words), place].append(_Listed(question_id, kind.strip()))
     return listed
 
@@ -241,3 +223,23 @@ def _in_folders(questions: list[_Question], path: Path) -> list[_Question]:
         else question
         for question in questions
     ]
+
+
+def _measure(
+    a: Annotations, scores: Floats, kind: str, options: Metrics, official: OfficialJoin | None
+) -> Metrics:
+    from ..evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
+
+    types = a.type if any(value is not None for value in a.type) else None
+    return multiple_choice_accuracy(
+        scores,
+        a.label,
+        a.group,
+        options=a.option,
+        types=types,
+        scored=~np.isnan(scores),
+        **options,
+    )
+
+
+FORM = Form(read=read_choice, measure=_measure, group="questions", official_leaves_out="several")

@@ -1,15 +1,18 @@
 """Pair CSVs of SSv2: `videopath, caption, match`, the caption bare or inside VideoCon's prompt."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...captions.prompts import read_caption
-from ...errors import SchemaError
-from ...tables.csv_columns import open_csv
-from ..annotations import AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
-from ..task import Task
-from .videos import check_distinct, video_at
+from ..captions.prompts import read_caption
+from ..errors import SchemaError
+from ..tables.columns import Floats
+from ..tables.csv import open_csv
+from ..tasks import Task
+from .forms import Form, Metrics, OfficialJoin
+from .table import AnnotationReport, Annotations, make_annotations, make_text_id
+from .videos import VideoRef, check_distinct, video_at
 
 _MATCH = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
 
@@ -24,7 +27,7 @@ def read_retrieval(task: Task, path: Path) -> Annotations:
             stands with both; the row is named.
     """
     csv = open_csv(path)
-    columns = csv.read(csv.positions(("videopath", "caption", "match")), has_header=True)
+    columns = csv.columns(csv.positions(("videopath", "caption", "match")), has_header=True)
     report = AnnotationReport(files=(str(path),), rows=len(columns["match"]))
 
     def video(cell: str) -> VideoRef:
@@ -75,3 +78,21 @@ def _match(cell: str) -> int:
     if cell.strip().lower() not in _MATCH:
         raise SchemaError("match is not 0 or 1", found=repr(cell))
     return _MATCH[cell.strip().lower()]
+
+
+def _measure(
+    a: Annotations, scores: Floats, kind: str, options: Metrics, official: OfficialJoin | None
+) -> Metrics:
+    from ..evaluate_metrics.retrieval_map.ranking import retrieval_map
+
+    def ranked(**more: Any) -> Metrics:
+        scored = ~np.isnan(scores)
+        return retrieval_map(scores, a.label, a.caption, a.videopath, scored=scored, **{**options, **more})
+
+    found = ranked()
+    for ties in ("official", "sklearn"):
+        found[f"map_{ties}"] = ranked(ties=ties, resamples=0)["map"]["value"]
+    return found
+
+
+FORM = Form(read=read_retrieval, measure=_measure, group="captions", official_leaves_out="repeated")

@@ -18,47 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ..captions.text import Text
-from ..errors import SourceError, SynvitaError
+from ..errors import SchemaError, SourceError, SynvitaError
 from ..schema import MISALIGNMENTS
 from ..scoring.protocol import ScoringItem
+from ..tables.columns import Ints
+from .videos import Resolver, VideoRef
 
 if TYPE_CHECKING:
     from ..real_videos.find import RealVideo, RealVideos
 
-Ints = npt.NDArray[np.int64]
 TYPES = ("CW", "CH", "TN", "TC", "TP")
 # Changes when the same rows would get another revision.
 _REVISION_FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRef:
-    """A video as annotations refer to it.
-
-    Attributes:
-        source: dataset of the video (`msr-vtt`, `vatex`, `tempo`, `activitynet`, `ssv2`, `next-qa`).
-        name: id inside the source.
-        videopath: how the annotation file names it, None where it gives an id or a web address only.
-        video_url, youtube_key: other handles on it.
-        start, end: seconds of the source video that are meant, None for all of it.
-    """
-
-    source: str
-    name: str
-    videopath: str | None = None
-    video_url: str | None = None
-    youtube_key: str | None = None
-    start: float | None = None
-    end: float | None = None
-
-    @property
-    def video_id(self) -> str:
-        """`<source>_<name>`: unique in a task, the same however the file spells the path."""
-        return f"{self.source}_{self.name}"
-
-
-# From a video to a file, the bytes of one, what `RealVideos.find` gives, or None where it is not there.
-Resolver = Callable[[VideoRef], "Path | bytes | RealVideo | None"]
 
 
 @dataclass
@@ -84,6 +55,15 @@ class AnnotationReport:
     left_out: list[SynvitaError] = field(default_factory=list)
     untyped: int = 0
     mismatches: tuple[str, ...] = ()
+
+    def no_rows(self, task: str, file: Path) -> SchemaError:
+        """The error of a file that was read and in which nothing belongs to the task."""
+        kept_out = [f"{self.rows:,} rows"]
+        if self.other_rows:
+            kept_out.append(f"{self.other_rows:,} of another split, or not hard")
+        if self.left_out:
+            kept_out.append(f"{len(self.left_out):,} not usable, the first: {self.left_out[0]}")
+        return SchemaError(f"no row belongs to task {task}", file=file, found=", ".join(kept_out))
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form, for result files: files by their names, not where they lie on this machine."""
