@@ -79,9 +79,9 @@ def _ids(work: Path) -> list[list[Any]]:
 
 def _generate(work: Path) -> dict[str, Any]:
     from synvita_data.builders.generators import make_requests
+    from synvita_data.builders.generators.base import Recipe, request_key
     from synvita_data.builders.generators.diffusers.presets import PRESETS
     from synvita_data.builders.generators.diffusers.settings import pipeline_settings
-    from synvita_data.builders.generators.recipe import Recipe, request_key
 
     requests = make_requests(triplets(work)[:3], 2)
     found: dict[str, Any] = {}
@@ -159,7 +159,7 @@ def _vqascore() -> dict[str, Any]:
 
 
 def annotations() -> Any:
-    from synvita_data.tasks import read_annotations
+    from synvita_data.annotations import read_annotations
 
     return read_annotations("ssv2-temporal", FILES / "ssv2.csv")
 
