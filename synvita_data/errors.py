@@ -7,7 +7,9 @@ exits with status 2, and long jobs write it into `quarantine.jsonl` and go on.
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+AnyError = TypeVar("AnyError", bound="SynvitaError")
 
 
 class SynvitaError(Exception):
@@ -79,6 +81,16 @@ class SynvitaError(Exception):
         error = cls(str(record.get("problem", "the reason was not kept")), **facts)
         error.reason = str(record.get("reason", "Error"))
         return error
+
+    def recast(self, kind: "type[AnyError]", **changed: Any) -> "AnyError":
+        """The same error as one of another class.
+
+        Args:
+            kind: the class.
+            changed: what else it says: `expected`, `fix`, ….
+        """
+        said = {name: getattr(self, name) for name in ("file", "row", "found", "expected", "fix")}
+        return kind(self.problem, **(said | changed))
 
     def __reduce__(self) -> Any:  # survives the trip back from a worker process
         return _rebuild, (type(self), self.__dict__)

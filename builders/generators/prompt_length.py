@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from synvita_data.captions.length import read_length
+from synvita_data.captions.masking import read_length
 from synvita_data.errors import CaptionError, SourceError, SynvitaError, choose, first_line
 
 from .base import Request

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from synvita_data.errors import SourceError, SynvitaError
 from synvita_data.files import resolve_under
-from synvita_data.real_videos.folder import walk_videos
+from synvita_data.real_videos.files import walk_videos
 from synvita_data.real_videos.names import flat_name, path_of_id
 from synvita_data.schema import Triplet, make_pair_id, make_row_id
 

@@ -159,7 +159,7 @@ def _vqascore() -> dict[str, Any]:
 
 
 def annotations() -> Any:
-    from synvita_data.tasks import read_annotations
+    from synvita_data.annotations import read_annotations
 
     return read_annotations("ssv2-temporal", FILES / "ssv2.csv")
 
