@@ -7,14 +7,14 @@ stopped.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from synvita_data.display import json_text
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
-from synvita_data.jobs import Engine, JobReport, Standing, Store, run_job
+from synvita_data.jobs import JobProgress, JobReport, RunOptions, Store, run_job
 from synvita_data.schema import Triplet
 from synvita_data.tables.score_files import write_scores
 
@@ -93,15 +93,10 @@ def score_videos(
     settings: VqaSettings = VqaSettings(),  # noqa: B008 (frozen)
     score: str | None = None,
     generator: str | None = None,
-    engine: Engine = "local",
-    workers: int = 1,
-    address: str | None = None,
-    shard: str | None = None,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    devices: Sequence[str] | None = None,
+    run: RunOptions | None = None,
     on_checked: OnChecked | None = None,
-    on_progress: Callable[[Standing], None] | None = None,
+    on_progress: Callable[[JobProgress], None] | None = None,
+    **running: Any,
 ) -> VqaScoreReport:
     """Score every synthetic video of the triplets with both captions, frame by frame, with each model.
 
@@ -114,13 +109,15 @@ def score_videos(
         score: `reference` or `first-token`; None for what each model's makers use. Another kind of score of
             models that have run costs no model.
         generator: name in row ids of videos that do not name theirs, as `--config` of `synvita build`.
-        engine, workers, address, shard, limit, retry_failed, devices, on_progress: as in `run_job`; `limit` is
-            of each model.
+        run: how the jobs are run (engine, workers, shard, …); its `limit` is of each model.
+        on_progress: see `run_job`.
+        running: options of `run` by name, such as `workers=8`.
         on_checked: called with how many more videos are checked, and how many there are.
 
     Raises:
         SynvitaError: arguments that cannot be used; a model that cannot be loaded; no video at all.
     """
+    run = replace(run or RunOptions(), **running)
     check_models(models, out)
     work = out.with_suffix(".work") if work is None else work
     if isinstance(synthetic, str):
@@ -156,20 +153,7 @@ def score_videos(
     for job in jobs:
         job.method(score or job.model.default_score)  # complain before long work
     _retry_mended(jobs)
-    reports = [
-        run_job(
-            job,
-            engine=engine,
-            workers=workers,
-            address=address,
-            shard=shard,
-            limit=limit,
-            retry_failed=retry_failed,
-            devices=devices,
-            on_progress=on_progress,
-        )
-        for job in jobs
-    ]
+    reports = [run_job(job, run, on_progress=on_progress) for job in jobs]
     return _write(jobs, tuple(reports), out, score, plan)
 
 
