@@ -95,16 +95,16 @@ def generate_videos(
         out: the folder.
         samples: videos a contrast caption.
         split, source: for rows of a file that do not say.
-        run: how the job is run (engine, workers, shard, …).
-        running: options of `run` by name, such as `workers=8`.
-        on_progress: see `run_job`.
         prompt_too_long: what to do about captions of which the generator's text encoders would cut the end:
             `warn` makes them and says so, in the manifest too; `quarantine` leaves them out; `error` raises before
             anything is made. What is made, and under which key, does not depend on it.
         on_bad: called with the error of each row of the file that cannot be used; it is also kept in
             `OUT/quarantine.jsonl`.
+        run: how the job is run (engine, workers, shard, …).
+        on_progress: see `run_job`.
         on_prompts: called once, before anything is made, with a line about such captions and their number, or
             with why they could not be measured and 0.
+        running: options of `run` by name, such as `workers=8`.
 
     Returns:
         What the run came to; requests that failed are in it and in `OUT/quarantine.jsonl`, not raised.
