@@ -26,8 +26,8 @@ import torch
 from transformers.utils import logging
 
 from synvita_data.builders.vqascore import find_model
-from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.builders.vqascore.scorer import FrameScorer, Prepared
+from synvita_data.builders.vqascore.base import FrameScorer, Prepared
+from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.testing import make_tiny
 from synvita_data.video import FramePolicy, Frames, decode, encode_mp4
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synvita_data.errors import SynvitaError, TokenizerError
+from synvita_data.errors import SynvitaError, TokenizerError, first_line
 from synvita_data.video.frames import Frames
 
-from .questions import CHAT, check_caption, check_length
-from .scorer import Prepared, VqaScorer, token_log_probs
+from .base import CHAT, Prepared, VqaScorer, check_caption, check_length, load_stock, token_log_probs
+from .models import VqaModel
 
 _BY_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")  # int [1, tokens]
 
@@ -25,16 +25,16 @@ class ChatScorer(VqaScorer):
     """P(Yes) after the question in the model's own chat template.
 
     Args:
-        model: of `AutoModelForImageTextToText`, in evaluation mode, on its device. processor: its own.
+        model: of `AutoModelForImageTextToText`, in evaluation mode, on its device.
+        processor: its own.
 
     Raises:
         TokenizerError: no usable chat template, or "Yes" cannot be appended to it.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
-        super().__init__()
-        self.model, self._processor, self._tokenizer = model, processor, processor.tokenizer
-        self.device = next(model.parameters()).device
+        super().__init__(model)
+        self._processor, self._tokenizer = processor, processor.tokenizer
         self._answer = self._answer_tokens()
         self._limits_logits = "logits_to_keep" in signature(model.forward).parameters
 
@@ -137,7 +137,7 @@ class ChatScorer(VqaScorer):
             )
         except (ValueError, TemplateError) as error:
             raise TokenizerError(
-                "the processor has no usable chat template", found=str(error).splitlines()[0]
+                "the processor has no usable chat template", found=first_line(error)
             ) from error
         if text.count(question) != 1:
             raise TokenizerError(
@@ -165,3 +165,8 @@ class ChatScorer(VqaScorer):
             found=repr(prompt[-40:]),
             expected="a prompt whose tokens stay as they are when Yes follows",
         )
+
+
+def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> ChatScorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    return ChatScorer(*load_stock(model, "AutoModelForImageTextToText", dtype, device))

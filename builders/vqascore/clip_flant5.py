@@ -3,25 +3,57 @@
     image → CLIP ViT-L/14 at 336, second last layer, 576 patches → Linear, GELU, Linear → between the embeddings
     of the words before and after the image → T5 encoder → decoder: "Yes"
 
-`clip_flant5_weights` reads the released checkpoints.
+A released checkpoint is one `config.json` (T5's settings with `mm_…` ones) and one state dict, whole or in shards,
+`.bin` or safetensors: T5's weights under their own names, `vision_tower.vision_tower.vision_model.…`, and
+`mm_projector.0/2.…`. The vision tower may be left out: it is then that of `mm_vision_tower`.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+from transformers.utils import cached_file
 
-from synvita_data.video.frames import Frames
+from synvita_data.errors import SynvitaError, first_line
+from synvita_data.files import resolve_under
+from synvita_data.models.runtime import torch_dtype
+from synvita_data.models.weights_file import check_complete
 
-from .preprocess import CLIP_MEAN, CLIP_STD, preprocess
-from .questions import VICUNA, check_caption, check_length
-from .scorer import FrameScorer, Prepared, by_video
-from .t5 import answer_log_probs
+from .base import (
+    VICUNA,
+    FrameScorer,
+    Prepared,
+    by_video,
+    check_caption,
+    check_length,
+    refuse_float16,
+    t5_log_probs,
+)
+from .models import VqaModel
 
 # The longest question of the released code, its image counted as one token.
 CONTEXT = 2048
+# What the released scorer takes its tokenizer from; a checkpoint's own is the same.
+FLAN_T5 = "google/flan-t5-xxl"
+_TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "spiece.model")
+_WEIGHT_FILES = (
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+_VISION = "vision_tower.vision_tower.vision_model."
+_PROJECTOR = "mm_projector."
 
 
 class ClipFlanT5(nn.Module):
@@ -56,25 +88,20 @@ class ClipFlanT5(nn.Module):
 
 
 class ClipFlanT5Scorer(FrameScorer):
-    """VQAScore's own model.
+    """Patches of a frame are computed once; the T5, whose encoder sees the caption everywhere, runs for each pair.
 
     Args:
-        model: in evaluation mode, on its device. tokenizer: Flan-T5's.
+        model: in evaluation mode, on its device.
+        tokenizer: Flan-T5's.
         shape: of the preprocessing: `pad` (the reference) or `crop` (as `CLIPImageProcessor` does).
     """
 
     def __init__(self, model: ClipFlanT5, tokenizer: Any, shape: str) -> None:
-        super().__init__()
-        self.model, self._tokenizer, self._shape = model, tokenizer, shape
-        self.device = next(model.parameters()).device
+        super().__init__(model, tokenizer, shape, int(cast(Any, model.vision.config).image_size))
         before, _ = VICUNA.before.split(VICUNA.image)
         # Both parts are tokenized alone and keep their </s>, as in the released code.
         self._before: list[int] = tokenizer(before)["input_ids"]
         self._answer: list[int] = tokenizer(VICUNA.answer)["input_ids"]
-
-    def images(self, frames: Frames) -> Tensor:
-        size = int(cast(Any, self.model.vision.config).image_size)
-        return torch.from_numpy(preprocess(frames.pixels, self._shape, size, CLIP_MEAN, CLIP_STD))
 
     def question(self, caption: str) -> list[int]:
         check_caption(caption, self._tokenizer)
@@ -92,4 +119,138 @@ class ClipFlanT5Scorer(FrameScorer):
             for image in images
             for after in video.questions
         ]
-        return by_video(answer_log_probs(self.model.t5, inputs, self._answer), batch)
+        return by_video(t5_log_probs(self.model.t5, inputs, self._answer), batch)
+
+
+def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> ClipFlanT5Scorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    refuse_float16(model, dtype)
+    name, revision = model.location, model.hub_revision
+    loaded = _load_weights(name, revision, torch_dtype(dtype), device)
+    own = any(_find(name, file, revision) for file in _TOKENIZER_FILES)
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision) if own else None
+    return ClipFlanT5Scorer(loaded, tokenizer or AutoTokenizer.from_pretrained(FLAN_T5), shape)
+
+
+def _load_weights(name: str, revision: str | None, dtype: torch.dtype, device: str) -> ClipFlanT5:
+    """The model of a folder or Hub id, in evaluation mode.
+
+    Shards are read one after the other, cast and put in their place, so that a checkpoint in fp32 needs its
+    own size in `dtype` and one shard more.
+
+    Raises:
+        SynvitaError: no such checkpoint, or weights that are missing or of another shape.
+    """
+    settings = json.loads(Path(_need(name, "config.json", revision)).read_text(encoding="utf-8"))
+    model_type = settings.pop("model_type", None)
+    try:
+        config = T5Config(**settings)
+        # The vision tower's settings are in a folder inside the checkpoint's, or under its own name.
+        tower = str(settings["mm_vision_tower"])
+        if Path(name).is_dir() and not Path(tower).is_absolute():
+            inside = resolve_under(Path(name), tower)
+            tower = str(inside) if inside.is_dir() else tower
+        with torch.device("meta"):  # which takes no memory
+            model = ClipFlanT5(config, CLIPVisionConfig.from_pretrained(tower)).to(dtype)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise SynvitaError(
+            "not the settings of a CLIP-FlanT5",
+            file=name,
+            found=f"model_type {model_type!r}, {type(error).__name__} {error}",
+            expected="T5's settings with mm_vision_tower, mm_hidden_size and mm_vision_select_layer",
+        ) from error
+    expected = {key: value.shape for key, value in model.state_dict().items()}
+    placed: set[str] = set()
+
+    def place(file: str, part: Mapping[str, Tensor]) -> None:
+        if wrong := [key for key, value in part.items() if expected.get(key) != value.shape]:
+            raise SynvitaError(
+                "a checkpoint holds weights of another model",
+                file=file,
+                found=f"{wrong[0]} {list(part[wrong[0]].shape)}",
+                expected=f"{list(expected[wrong[0]])}" if wrong[0] in expected else "no such weight",
+            )
+        moved = {key: tensor.to(device=device, dtype=dtype) for key, tensor in part.items()}
+        model.load_state_dict(moved, strict=False, assign=True)
+        placed.update(part)
+
+    for file, tensors in _shards(name, revision):
+        names = {key: _our_name(key, expected) for key in tensors}
+        place(file, {new: tensors[key] for key, new in names.items() if new is not None})
+    if not any(key.startswith("vision.") for key in placed):
+        kind: Any = CLIPVisionModel  # the types of from_pretrained do not know that it may give two
+        vision, loading = kind.from_pretrained(tower, dtype=dtype, output_loading_info=True)
+        check_complete(tower, loading)
+        place(tower, {f"vision.{key}": value for key, value in vision.state_dict().items()})
+    # Both stacks read the shared embeddings. The head is left alone: Flan-T5's is its own.
+    model.t5.encoder.embed_tokens = model.t5.decoder.embed_tokens = model.t5.shared
+    missing = [key for key, weight in model.named_parameters() if weight.is_meta]
+    check_complete(name, {"missing_keys": missing})
+    # Position ids are no weights: they are counted here, where the model was made without memory.
+    for key, buffer in list(model.named_buffers()):
+        owner, _, attribute = key.rpartition(".")
+        assert attribute == "position_ids", f"a buffer of CLIP-FlanT5 is unknown: {key}"
+        ids = torch.arange(buffer.shape[-1], device=device).expand(buffer.shape)
+        model.get_submodule(owner).register_buffer(attribute, ids, persistent=False)
+    return model.eval().requires_grad_(False)
+
+
+def _our_name(key: str, expected: Mapping[str, Any]) -> str | None:
+    """Our name of a weight in a checkpoint; None for what is a copy or no weight."""
+    if key == "embed_tokens.weight" or key.endswith((".embed_tokens.weight", "position_ids")):
+        return None
+    if key.startswith(_VISION):
+        plain = f"vision.{key[len(_VISION) :]}"
+        return plain if plain in expected else f"vision.vision_model.{key[len(_VISION) :]}"
+    if key.startswith(_PROJECTOR):
+        return f"projector.{key[len(_PROJECTOR) :]}"
+    return f"t5.{key}"
+
+
+def _shards(name: str, revision: str | None) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Each file of weights with its tensors under the checkpoint's names.
+
+    Raises:
+        SynvitaError: a file is missing, cut, or holds something else than tensors.
+    """
+    first = next((file for file in _WEIGHT_FILES if _find(name, file, revision)), None)
+    if first is None:
+        raise SynvitaError("the checkpoint holds no weights", file=name, expected=" or ".join(_WEIGHT_FILES))
+    files = [first]
+    if first.endswith(".index.json"):
+        index = json.loads(Path(_need(name, first, revision)).read_text(encoding="utf-8"))
+        files = sorted(set(index["weight_map"].values()))
+    for path in (_need(name, file, revision) for file in files):
+        try:
+            if path.endswith(".safetensors"):
+                from safetensors.torch import load_file
+
+                tensors = load_file(path)
+            else:
+                tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # SafetensorError, RuntimeError, UnpicklingError, OSError
+            raise SynvitaError(
+                "a checkpoint's weights cannot be read",
+                file=path,
+                found=first_line(error),
+                expected="safetensors, or a .bin that holds nothing but tensors",
+                fix="It may have been cut off: download it again",
+            ) from error
+        yield path, tensors
+
+
+def _find(name: str, file: str, revision: str | None) -> str | None:
+    """The path of a checkpoint's file, downloaded if it is on the Hub; None where it is not in there."""
+    if Path(name).is_dir() and not Path(name, file).is_symlink():
+        resolve_under(Path(name), file)
+    found: str | None = cached_file(
+        name, file, revision=revision, _raise_exceptions_for_missing_entries=False
+    )
+    return found
+
+
+def _need(name: str, file: str, revision: str | None) -> str:
+    found = _find(name, file, revision)
+    if found is None:
+        raise SynvitaError("a checkpoint lacks a file", file=name, expected=file, fix="Download it again")
+    return found

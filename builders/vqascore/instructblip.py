@@ -7,19 +7,27 @@ import torch
 from torch import Tensor
 
 from synvita_data.errors import SynvitaError
-from synvita_data.video.frames import Frames
 
-from .preprocess import preprocess
-from .questions import BLIP, check_caption, check_length
-from .scorer import FrameScorer, Prepared, by_video
-from .t5 import answer_log_probs
+from .base import (
+    BLIP,
+    FrameScorer,
+    Prepared,
+    by_video,
+    check_caption,
+    check_length,
+    load_stock,
+    refuse_float16,
+    t5_log_probs,
+)
+from .models import VqaModel
 
 
 class InstructBlipScorer(FrameScorer):
     """The vision tower sees each frame once; Q-Former and T5 each frame with each caption.
 
     Args:
-        model: `InstructBlipForConditionalGeneration`, in evaluation mode, on its device. processor: its own.
+        model: `InstructBlipForConditionalGeneration`, in evaluation mode, on its device.
+        processor: its own.
         shape: of the preprocessing: `crop` (the reference) or `squash` (as the processor does).
 
     Raises:
@@ -27,7 +35,6 @@ class InstructBlipScorer(FrameScorer):
     """
 
     def __init__(self, model: Any, processor: Any, shape: str) -> None:
-        super().__init__()
         if model.config.use_decoder_only_language_model:
             raise SynvitaError(
                 "an InstructBLIP without an encoder cannot be scored this way",
@@ -35,16 +42,10 @@ class InstructBlipScorer(FrameScorer):
                 expected="a Flan-T5",
                 fix="Take instructblip-flan-t5-xxl or -xl, which VQAScore was made with",
             )
-        self.model, self._shape = model, shape
-        self._tokenizer, self._qformer_tokenizer = processor.tokenizer, processor.qformer_tokenizer
-        self._image_processor = processor.image_processor
-        self.device = next(model.parameters()).device
+        images, size = processor.image_processor, model.config.vision_config.image_size
+        super().__init__(model, processor.tokenizer, shape, size, images.image_mean, images.image_std)
+        self._qformer_tokenizer = processor.qformer_tokenizer
         self._answer: list[int] = self._tokenizer(BLIP.answer)["input_ids"]
-
-    def images(self, frames: Frames) -> Tensor:
-        size = self.model.config.vision_config.image_size
-        mean, std = self._image_processor.image_mean, self._image_processor.image_std
-        return torch.from_numpy(preprocess(frames.pixels, self._shape, size, mean, std))
 
     def question(self, caption: str) -> tuple[list[int], list[int]]:
         """For the Q-Former and for T5."""
@@ -73,7 +74,7 @@ class InstructBlipScorer(FrameScorer):
             torch.cat([query, words(torch.tensor(text, device=device)).to(query.dtype)])
             for query, (_, (_, text)) in zip(queries, pairs, strict=True)
         ]
-        return by_video(answer_log_probs(model.language_model, inputs, self._answer), batch)
+        return by_video(t5_log_probs(model.language_model, inputs, self._answer), batch)
 
     def _queries(self, images: Tensor, questions: Sequence[list[int]]) -> Tensor:
         """What T5 gets of each pair [B, queries, D]: images [B, patches, C] as questions make the Q-Former see them."""
@@ -96,3 +97,12 @@ class InstructBlipScorer(FrameScorer):
         ).last_hidden_state
         projected: Tensor = model.language_projection(states[:, :count])
         return projected
+
+
+def load(
+    model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str
+) -> InstructBlipScorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    refuse_float16(model, dtype)
+    loaded, processor = load_stock(model, "InstructBlipForConditionalGeneration", dtype, device)
+    return InstructBlipScorer(loaded, processor, shape)

@@ -7,20 +7,28 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from synvita_data.captions.placeholders import behind, check_placeholder_space, tokenize_in_parts
+from synvita_data.captions.placeholders import behind, tokenize_in_parts
 from synvita_data.errors import CaptionError, TokenizerError
-from synvita_data.video.frames import Frames
 
-from .preprocess import preprocess
-from .questions import VICUNA, check_caption, check_length
-from .scorer import FrameScorer, Prepared, by_video, token_log_probs
+from .base import (
+    VICUNA,
+    FrameScorer,
+    Prepared,
+    by_video,
+    check_caption,
+    check_length,
+    load_stock,
+    token_log_probs,
+)
+from .models import VqaModel
 
 
 class LlavaScorer(FrameScorer):
     """A frame's keys and values are computed once and shared by its captions, which are read in one batch.
 
     Args:
-        model: `LlavaForConditionalGeneration`, in evaluation mode, on its device. processor: its own.
+        model: `LlavaForConditionalGeneration`, in evaluation mode, on its device.
+        processor: its own.
         shape: of the preprocessing: `pad` (the reference) or `crop` (as the processor does).
         placeholder_space: `processor` or `original` (the reference), see `synvita_data.captions.placeholders`.
 
@@ -31,13 +39,12 @@ class LlavaScorer(FrameScorer):
     def __init__(
         self, model: Any, processor: Any, shape: str, *, placeholder_space: str = "processor"
     ) -> None:
-        super().__init__()
-        self._space = check_placeholder_space(placeholder_space)
-        self.model, self._tokenizer, self._shape = model, processor.tokenizer, shape
-        self._image_processor = processor.image_processor
-        self.device = next(model.parameters()).device
+        images, vision = processor.image_processor, model.config.vision_config
+        super().__init__(
+            model, processor.tokenizer, shape, vision.image_size, images.image_mean, images.image_std
+        )
+        self._space = placeholder_space
         self._image_id = int(model.config.image_token_id)
-        vision = model.config.vision_config
         self._patches = (vision.image_size // vision.patch_size) ** 2 + (
             model.config.vision_feature_select_strategy != "default"
         )
@@ -56,11 +63,6 @@ class LlavaScorer(FrameScorer):
                 expected=f"{VICUNA.answer} and {self._tokenizer.eos_token}",
                 fix="Use the tokenizer of LLaVA-1.5",
             )
-
-    def images(self, frames: Frames) -> Tensor:
-        size = self.model.config.vision_config.image_size
-        mean, std = self._image_processor.image_mean, self._image_processor.image_std
-        return torch.from_numpy(preprocess(frames.pixels, self._shape, size, mean, std))
 
     def question(self, caption: str) -> list[int]:
         """The whole conversation, its answer and the end token included; the image is one token."""
@@ -118,3 +120,9 @@ class LlavaScorer(FrameScorer):
         rows = torch.arange(len(suffixes))[:, None]
         chosen: Tensor = states[rows, torch.tensor(ends)]
         return chosen
+
+
+def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> LlavaScorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    loaded, processor = load_stock(model, "LlavaForConditionalGeneration", dtype, device)
+    return LlavaScorer(loaded, processor, shape, placeholder_space=placeholder_space)

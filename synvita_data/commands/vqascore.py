@@ -50,11 +50,12 @@ def vqascore(
         Preprocessing, typer.Option(help="The released scorers' own, or that of transformers.")
     ] = Preprocessing.reference,
     placeholder_space: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What follows <image> in LLaVA-1.5's prompt (docs/vqascore.md): processor (as transformers) or original."
+            help="What follows <image> in LLaVA-1.5's prompt (docs/vqascore.md): processor (as transformers) or original. "
+            "Default: the one a fine-tune was trained with, or else processor."
         ),
-    ] = "processor",
+    ] = None,
     whole_video: Annotated[
         bool, typer.Option("--whole-video", help="Show video chat models all frames at once.")
     ] = False,
@@ -121,7 +122,7 @@ def vqascore(
         placeholder_space=placeholder_space,
     )
     models = [find_model(*parse_name(name), whole_video=whole_video) for name in model]
-    if placeholder_space != "processor" and not any(
+    if placeholder_space == "original" and not any(
         each.placeholder_space(placeholder_space) == placeholder_space for each in models
     ):
         raise SynvitaError(

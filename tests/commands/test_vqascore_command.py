@@ -59,7 +59,7 @@ def test_from_captions_to_a_table(folder):
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--dtype", "int8"], "cannot have this dtype"),
+        (["--dtype", "int8"], "unknown dtype"),
         (["--frames", "4", "--rule", "mine"], "unknown rule"),
         ([], "no such model"),
     ],

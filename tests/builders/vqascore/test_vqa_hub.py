@@ -21,7 +21,7 @@ def test_a_model_of_the_hub_is_pinned_to_its_commit(loopback_hub, tiny, tmp_path
         import torch
         from huggingface_hub import HfApi
         from synvita_data.builders.vqascore import find_model, parse_name
-        from synvita_data.builders.vqascore.open import open_scorer
+        from synvita_data.builders.vqascore.models import open_scorer
 
         api, folder = HfApi(), sys.argv[1]
         for repo in ("alice/tiny", "alice/tower"):

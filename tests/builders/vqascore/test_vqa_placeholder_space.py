@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from synvita_data.builders.vqascore import find_model, score_videos
+from synvita_data.builders.vqascore.base import VICUNA
 from synvita_data.builders.vqascore.job import SCORER_VERSION, VqaRow, VqaScoreJob
-from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.builders.vqascore.questions import VICUNA
+from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.errors import SynvitaError
 from synvita_data.jobs import Store, work_key
 
