@@ -6,12 +6,10 @@ same readers, builders and scorers run on it as on the real thing; see `docs/sha
 
 from .generator import FAULTS, GENERATOR, Generated, generate
 from .grammar import caption, explanation, parse
-from .pairs import Pair, draw_pairs
 from .pixels import REAL, SYNTHETIC, Style, render, seed_of
 from .scenes import Actor, Scene, contrast, draw_scene
-from .source import ShapesSpec, write_triplets
 from .vqa import VQA_MODELS, score_frames
-from .world import ShapesFolder, make_shapes
+from .world import Pair, ShapesFolder, ShapesSpec, draw_pairs, make_shapes, write_triplets
 
 __all__ = [
     "FAULTS",

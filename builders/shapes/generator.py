@@ -14,7 +14,19 @@ import numpy as np
 from .grammar import caption as caption_of
 from .grammar import parse
 from .pixels import SYNTHETIC, Style, render, seed_of
-from .scenes import ACTIONS, COLOURS, COUNTS, KEEPS_PLACE, KEEPS_SIZE, RELATIONS, SHAPES, Scene
+from .scenes import (
+    ACTIONS,
+    COLOURS,
+    COUNTS,
+    KEEPS_PLACE,
+    RELATIONS,
+    SHAPES,
+    Scene,
+    change_actor,
+    other,
+    other_action,
+    untaken,
+)
 
 GENERATOR = "shapes"
 REVISION = "1"  # of faults and pictures: raise it when the same seed would give another clip
@@ -116,35 +128,30 @@ def _ignore_order(scene: Scene, rng: random.Random) -> Scene | None:
 
 
 def _wrong_colour(scene: Scene, rng: random.Random) -> Scene | None:
-    taken = {actor.colour for actor in scene.actors}
-    return _first_actor(scene, colour=rng.choice([colour for colour in COLOURS if colour not in taken]))
+    return change_actor(scene, 0, colour=rng.choice(untaken(scene, "colour", COLOURS)))
 
 
 def _wrong_shape(scene: Scene, rng: random.Random) -> Scene | None:
-    taken = {actor.shape for actor in scene.actors}
-    return _first_actor(scene, shape=rng.choice([shape for shape in SHAPES if shape not in taken]))
+    return change_actor(scene, 0, shape=rng.choice(untaken(scene, "shape", SHAPES)))
 
 
 def _wrong_action(scene: Scene, rng: random.Random) -> Scene | None:
     actor = scene.actors[0]
     if not actor.actions:
         return None
-    among = KEEPS_PLACE if scene.relation else KEEPS_SIZE if actor.size else ACTIONS
-    other = rng.choice([a for a in among if a not in actor.actions and (not actor.size or a in KEEPS_SIZE)])
-    return _first_actor(scene, actions=(other, *actor.actions[1:]))
+    among = KEEPS_PLACE if scene.relation else ACTIONS
+    return change_actor(scene, 0, actions=(other_action(actor, rng, among), *actor.actions[1:]))
 
 
 def _wrong_count(scene: Scene, rng: random.Random) -> Scene | None:
     count = scene.actors[0].count
     if count == 1:
         return None
-    return _first_actor(scene, count=rng.choice([other for other in COUNTS if abs(other - count) == 1]))
+    return change_actor(scene, 0, count=rng.choice([other for other in COUNTS if abs(other - count) == 1]))
 
 
 def _wrong_relation(scene: Scene, rng: random.Random) -> Scene | None:
-    if scene.relation is None:
-        return None
-    return replace(scene, relation=rng.choice([other for other in RELATIONS if other != scene.relation]))
+    return replace(scene, relation=other(RELATIONS, scene.relation, rng)) if scene.relation else None
 
 
 # In the order in which they happen: what is left out first cannot be got wrong afterwards.
@@ -157,8 +164,3 @@ _FAULTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {
     "object": _wrong_shape,
     "attribute": _wrong_colour,
 }
-
-
-def _first_actor(scene: Scene, **changes: object) -> Scene:
-    first, *others = scene.actors
-    return replace(scene, actors=(replace(first, **changes), *others))  # type: ignore[arg-type]

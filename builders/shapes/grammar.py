@@ -148,7 +148,7 @@ def explanation(shown: Scene, told: Scene, misalignment: str) -> str:
         case "relation":
             subject, reference = shown.actors
             return f"{_the(subject)} is {shown.relation} {_the(reference).lower()}, not {told.relation} it."
-    raise CaptionError("not a misalignment", found=misalignment)
+    raise CaptionError("unknown misalignment", found=misalignment)
 
 
 def _the(actor: Actor) -> str:

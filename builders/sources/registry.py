@@ -18,7 +18,7 @@ _GENERATED = "synvita_data.builders.generators.source"
 # and is imported when its scheme is asked for; that of the generators also takes `scheme` and `making`.
 SCHEMES: dict[str, tuple[str, str]] = {
     "folder": ("folder:DIR", "synvita_data.builders.sources.folder"),
-    "shapes": ("shapes:", "synvita_data.builders.shapes.source"),
+    "shapes": ("shapes:", "synvita_data.builders.shapes.world"),
     "diffusers": ("diffusers:REPO_OR_DIR", _GENERATED),
     "lavie": ("lavie:DIR", _GENERATED),
     "videocrafter2": ("videocrafter2:DIR", _GENERATED),

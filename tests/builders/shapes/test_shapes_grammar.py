@@ -142,7 +142,7 @@ def test_a_scene_without_the_thing_to_change_is_refused():
     for misalignment in ("action", "count", "flip", "hallucination"):
         with pytest.raises(CaptionError, match=misalignment):
             contrast(scene, misalignment, random.Random(0))
-    with pytest.raises(CaptionError, match="not a misalignment"):
+    with pytest.raises(CaptionError, match="unknown misalignment"):
         contrast(scene, "colour", random.Random(0))
 
 

@@ -19,7 +19,7 @@ from synvita_data.builders.shapes import (
     render,
     score_frames,
 )
-from synvita_data.builders.shapes.vision import connected_components, find_shapes
+from synvita_data.builders.shapes.vqa import connected_components, find_shapes
 from synvita_data.errors import CaptionError, VideoError
 
 NO_FAULTS = dict.fromkeys(
