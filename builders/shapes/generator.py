@@ -127,14 +127,6 @@ def _ignore_order(scene: Scene, rng: random.Random) -> Scene | None:
     return replace(scene, actors=scene.actors[::-1])
 
 
-def _wrong_colour(scene: Scene, rng: random.Random) -> Scene | None:
-    return change_actor(scene, 0, colour=rng.choice(untaken(scene, "colour", COLOURS)))
-
-
-def _wrong_shape(scene: Scene, rng: random.Random) -> Scene | None:
-    return change_actor(scene, 0, shape=rng.choice(untaken(scene, "shape", SHAPES)))
-
-
 def _wrong_action(scene: Scene, rng: random.Random) -> Scene | None:
     actor = scene.actors[0]
     if not actor.actions:
@@ -150,17 +142,17 @@ def _wrong_count(scene: Scene, rng: random.Random) -> Scene | None:
     return change_actor(scene, 0, count=rng.choice([other for other in COUNTS if abs(other - count) == 1]))
 
 
-def _wrong_relation(scene: Scene, rng: random.Random) -> Scene | None:
-    return replace(scene, relation=other(RELATIONS, scene.relation, rng)) if scene.relation else None
-
-
 # In the order in which they happen: what is left out first cannot be got wrong afterwards.
 _FAULTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {
     "hallucination": _drop_last_clause,
     "flip": _ignore_order,
     "count": _wrong_count,
-    "relation": _wrong_relation,
+    "relation": lambda scene, rng: (
+        replace(scene, relation=other(RELATIONS, scene.relation, rng)) if scene.relation else None
+    ),
     "action": _wrong_action,
-    "object": _wrong_shape,
-    "attribute": _wrong_colour,
+    "object": lambda scene, rng: change_actor(scene, 0, shape=rng.choice(untaken(scene, "shape", SHAPES))),
+    "attribute": lambda scene, rng: change_actor(
+        scene, 0, colour=rng.choice(untaken(scene, "colour", COLOURS))
+    ),
 }

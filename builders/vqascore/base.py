@@ -199,7 +199,9 @@ class VqaScorer(ABC):
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.device: torch.device = next(model.parameters()).device
+        weights = next(model.parameters())
+        self.device: torch.device = weights.device
+        self._dtype: torch.dtype = weights.dtype
         # Fast tokenizers may not be used by two threads at once when one of them changes padding.
         self._tokenizing = Lock()
 
@@ -220,7 +222,9 @@ class VqaScorer(ABC):
 
 
 class FrameScorer(VqaScorer):
-    """A scorer whose images and questions are prepared apart, one image a frame, all of one size.
+    """A scorer that is asked about pairs of a frame and a caption, with images of one size.
+
+    A subclass says how a question is tokenized, and what the model answers to pairs of an image and a question.
 
     Args:
         model: in evaluation mode, on its device.
@@ -243,22 +247,39 @@ class FrameScorer(VqaScorer):
         super().__init__(model)
         self._tokenizer, self._pixels = tokenizer, (shape, size, mean, std)
 
-    def prepare(self, frames: Frames, captions: Sequence[str]) -> Prepared:
-        with self._tokenizing:
-            questions = tuple(self.question(caption) for caption in captions)
-        return Prepared(self.images(frames), questions)
-
-    def images(self, frames: Frames) -> Tensor:
-        """Preprocessed frames, float32 [T, 3, S, S]."""
-        return torch.from_numpy(preprocess(frames.pixels, *self._pixels))
-
     @abstractmethod
     def question(self, caption: str) -> Any:
-        """A tokenized question.
+        """The tokenized question about a caption without special tokens.
 
         Raises:
-            CaptionError: too long for the model, or with a special token of it.
+            CaptionError: too long for the model.
         """
+
+    @abstractmethod
+    def ask(self, images: Tensor, pairs: Sequence[tuple[int, Any]]) -> Tensor:
+        """fp32 [B, k] on the CPU: log-probabilities of the answer's tokens for each pair.
+
+        Args:
+            images: preprocessed frames [N, 3, S, S] on the model's device, as its weights' dtype.
+            pairs: number of an image, and a question; those of one image stand together, with equally many each.
+        """
+
+    def prepare(self, frames: Frames, captions: Sequence[str]) -> Prepared:
+        with self._tokenizing:
+            for caption in captions:
+                check_caption(caption, self._tokenizer)
+            questions = tuple(self.question(caption) for caption in captions)
+        return Prepared(torch.from_numpy(preprocess(frames.pixels, *self._pixels)), questions)
+
+    @torch.inference_mode()
+    def log_probs(self, batch: Sequence[Prepared]) -> list[Tensor]:
+        images = torch.cat([video.images for video in batch]).to(self.device, self._dtype)
+        questions = [video.questions for video in batch for _ in range(video.looks)]
+        pairs = [(number, question) for number, own in enumerate(questions) for question in own]
+        parts = self.ask(images, pairs).split([video.pairs for video in batch])
+        return [
+            part.view(video.looks, len(video.questions), -1) for part, video in zip(parts, batch, strict=True)
+        ]
 
 
 @dataclass
@@ -344,6 +365,20 @@ def token_log_probs(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     return logits.float().log_softmax(-1).gather(-1, wanted[..., None])[..., 0].cpu()
 
 
+def pad_right(rows: Sequence[Tensor], *, before: int = 0, value: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows [n_i, …] as one tensor [B, n, …], and its attention mask int64 [B, before + n].
+
+    Args:
+        rows: padded on the right.
+        before: positions that every row has before these.
+        value: of the padding.
+    """
+    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    mask = torch.arange(-before, padded.shape[1], device=padded.device) < lengths[:, None]
+    return padded, mask.long()
+
+
 def t5_log_probs(t5: Any, embeddings: Sequence[Tensor], answer: Sequence[int]) -> Tensor:
     """fp32 [B, k] on the CPU: log-probabilities of the answer's tokens after each encoder input.
 
@@ -352,12 +387,9 @@ def t5_log_probs(t5: Any, embeddings: Sequence[Tensor], answer: Sequence[int]) -
         embeddings: B encoder inputs [n_i, D]; padded on the right and masked.
         answer: token ids, end token last.
     """
-    device = embeddings[0].device
-    lengths = torch.tensor([len(each) for each in embeddings], device=device)
-    padded = torch.nn.utils.rnn.pad_sequence(list(embeddings), batch_first=True)
-    mask = (torch.arange(padded.shape[1], device=device) < lengths[:, None]).long()
+    padded, mask = pad_right(embeddings)
     begin = t5.config.decoder_start_token_id
-    given = torch.tensor([[begin, *answer[:-1]]], device=device).expand(len(embeddings), -1)
+    given = torch.tensor([[begin, *answer[:-1]]], device=padded.device).expand(len(embeddings), -1)
     logits = t5(inputs_embeds=padded, attention_mask=mask, decoder_input_ids=given, use_cache=False).logits
     return token_log_probs(logits, answer)
 
@@ -372,11 +404,3 @@ def refuse_float16(model: VqaModel, dtype: str) -> None:
         raise SynvitaError(
             "T5 overflows in float16", file=model.label, found=dtype, expected="bfloat16 or float32"
         )
-
-
-def by_video(values: Tensor, batch: Sequence[Prepared]) -> list[Tensor]:
-    """[pairs of all videos, k], looks outermost in each video -> one [looks, captions, k] a video."""
-    parts = values.split([video.pairs for video in batch])
-    return [
-        part.view(video.looks, len(video.questions), -1) for part, video in zip(parts, batch, strict=True)
-    ]

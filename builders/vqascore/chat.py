@@ -167,6 +167,6 @@ class ChatScorer(VqaScorer):
         )
 
 
-def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> ChatScorer:
+def load(model: VqaModel, *, dtype: str, device: str, **_: Any) -> ChatScorer:
     """The scorer of a checkpoint; see `models.open_scorer`."""
     return ChatScorer(*load_stock(model, "AutoModelForImageTextToText", dtype, device))

@@ -29,16 +29,7 @@ from synvita_data.files import resolve_under
 from synvita_data.models.runtime import torch_dtype
 from synvita_data.models.weights_file import check_complete
 
-from .base import (
-    VICUNA,
-    FrameScorer,
-    Prepared,
-    by_video,
-    check_caption,
-    check_length,
-    refuse_float16,
-    t5_log_probs,
-)
+from .base import VICUNA, FrameScorer, check_length, refuse_float16, t5_log_probs
 from .models import VqaModel
 
 # The longest question of the released code, its image counted as one token.
@@ -77,8 +68,7 @@ class ClipFlanT5(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """[F, 3, S, S] -> [F, patches, T5's width], without the class token."""
-        weights = next(self.vision.parameters())
-        states = self.vision(images.to(weights.device, weights.dtype), output_hidden_states=True)
+        states = self.vision(images, output_hidden_states=True)
         return cast(Tensor, self.projector(states.hidden_states[self.select_layer][:, 1:]))
 
     def splice(self, before: Sequence[int], patches: Tensor, after: Sequence[int]) -> Tensor:
@@ -104,25 +94,17 @@ class ClipFlanT5Scorer(FrameScorer):
         self._answer: list[int] = tokenizer(VICUNA.answer)["input_ids"]
 
     def question(self, caption: str) -> list[int]:
-        check_caption(caption, self._tokenizer)
         after: list[int] = self._tokenizer(VICUNA.wrap(caption).split(VICUNA.image)[1])["input_ids"]
         check_length(len(self._before) + 1 + len(after), CONTEXT, caption)
         return after
 
-    @torch.inference_mode()
-    def log_probs(self, batch: Sequence[Prepared]) -> list[Tensor]:
-        features = self.model.encode(torch.cat([video.images for video in batch]))
-        per_video = features.split([video.looks for video in batch])
-        inputs = [
-            self.model.splice(self._before, image, after)
-            for images, video in zip(per_video, batch, strict=True)
-            for image in images
-            for after in video.questions
-        ]
-        return by_video(t5_log_probs(self.model.t5, inputs, self._answer), batch)
+    def ask(self, images: Tensor, pairs: Sequence[tuple[int, list[int]]]) -> Tensor:
+        patches = self.model.encode(images)
+        inputs = [self.model.splice(self._before, patches[number], after) for number, after in pairs]
+        return t5_log_probs(self.model.t5, inputs, self._answer)
 
 
-def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> ClipFlanT5Scorer:
+def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> ClipFlanT5Scorer:
     """The scorer of a checkpoint; see `models.open_scorer`."""
     refuse_float16(model, dtype)
     name, revision = model.location, model.hub_revision

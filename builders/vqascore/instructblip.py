@@ -11,11 +11,10 @@ from synvita_data.errors import SynvitaError
 from .base import (
     BLIP,
     FrameScorer,
-    Prepared,
-    by_video,
     check_caption,
     check_length,
     load_stock,
+    pad_right,
     refuse_float16,
     t5_log_probs,
 )
@@ -49,44 +48,29 @@ class InstructBlipScorer(FrameScorer):
 
     def question(self, caption: str) -> tuple[list[int], list[int]]:
         """For the Q-Former and for T5."""
-        check_caption(caption, self._tokenizer)
         check_caption(caption, self._qformer_tokenizer)
         text = BLIP.wrap(caption)
         for_qformer: list[int] = self._qformer_tokenizer(text)["input_ids"]
         check_length(len(for_qformer), self.model.config.qformer_config.max_position_embeddings, caption)
         return for_qformer, self._tokenizer(text)["input_ids"]
 
-    @torch.inference_mode()
-    def log_probs(self, batch: Sequence[Prepared]) -> list[Tensor]:
-        model, device = self.model, self.device
-        images = torch.cat([video.images for video in batch]).to(device, model.dtype)
+    def ask(self, images: Tensor, pairs: Sequence[tuple[int, tuple[list[int], list[int]]]]) -> Tensor:
+        model = self.model
         seen = model.vision_model(pixel_values=images, return_dict=True).last_hidden_state
-        per_video = seen.split([video.looks for video in batch])
-        pairs = [
-            (image, question)
-            for looks, video in zip(per_video, batch, strict=True)
-            for image in looks
-            for question in video.questions
-        ]
-        queries = self._queries(torch.stack([image for image, _ in pairs]), [q for _, (q, _) in pairs])
+        queries = self._queries(seen[[number for number, _ in pairs]], [ids for _, (ids, _) in pairs])
         words = model.get_input_embeddings()
         inputs = [
-            torch.cat([query, words(torch.tensor(text, device=device)).to(query.dtype)])
+            torch.cat([query, words(torch.tensor(text, device=self.device)).to(query.dtype)])
             for query, (_, (_, text)) in zip(queries, pairs, strict=True)
         ]
-        return by_video(t5_log_probs(model.language_model, inputs, self._answer), batch)
+        return t5_log_probs(model.language_model, inputs, self._answer)
 
     def _queries(self, images: Tensor, questions: Sequence[list[int]]) -> Tensor:
         """What T5 gets of each pair [B, queries, D]: images [B, patches, C] as questions make the Q-Former see them."""
         model, device = self.model, images.device
         count = model.query_tokens.shape[1]
-        padded = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(ids) for ids in questions],
-            batch_first=True,
-            padding_value=self._qformer_tokenizer.pad_token_id,
-        )
-        lengths = torch.tensor([len(ids) for ids in questions])
-        mask = (torch.arange(-count, padded.shape[1]) < lengths[:, None]).long()
+        padding = self._qformer_tokenizer.pad_token_id
+        padded, mask = pad_right([torch.tensor(ids) for ids in questions], before=count, value=padding)
         states = model.qformer(
             input_ids=padded.to(device),
             attention_mask=mask.to(device),
@@ -99,9 +83,7 @@ class InstructBlipScorer(FrameScorer):
         return projected
 
 
-def load(
-    model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str
-) -> InstructBlipScorer:
+def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> InstructBlipScorer:
     """The scorer of a checkpoint; see `models.open_scorer`."""
     refuse_float16(model, dtype)
     loaded, processor = load_stock(model, "InstructBlipForConditionalGeneration", dtype, device)

@@ -10,16 +10,7 @@ from transformers import DynamicCache
 from synvita_data.captions.placeholders import behind, tokenize_in_parts
 from synvita_data.errors import CaptionError, TokenizerError
 
-from .base import (
-    VICUNA,
-    FrameScorer,
-    Prepared,
-    by_video,
-    check_caption,
-    check_length,
-    load_stock,
-    token_log_probs,
-)
+from .base import VICUNA, FrameScorer, check_length, load_stock, pad_right, token_log_probs
 from .models import VqaModel
 
 
@@ -66,7 +57,6 @@ class LlavaScorer(FrameScorer):
 
     def question(self, caption: str) -> list[int]:
         """The whole conversation, its answer and the end token included; the image is one token."""
-        check_caption(caption, self._tokenizer)
         ids = self._tokens(caption)
         if ids.count(self._image_id) != 1:
             raise CaptionError("a caption holds the image's token", found=repr(caption), expected="words")
@@ -81,45 +71,31 @@ class LlavaScorer(FrameScorer):
         ids: list[int] = self._tokenizer(text)["input_ids"]
         return ids
 
-    @torch.inference_mode()
-    def log_probs(self, batch: Sequence[Prepared]) -> list[Tensor]:
-        model, device = self.model, self.device
-        images = torch.cat([video.images for video in batch]).to(device, model.dtype)
-        features = model.model.get_image_features(pixel_values=images, return_dict=True).pooler_output
-        words = model.get_input_embeddings()
-        place = batch[0].questions[0].index(self._image_id)
-        before = words(torch.tensor(batch[0].questions[0][:place], device=device))
+    def ask(self, images: Tensor, pairs: Sequence[tuple[int, list[int]]]) -> Tensor:
+        model, words, (_, question) = self.model.model, self.model.get_input_embeddings(), pairs[0]
+        # What comes before the caption is read once an image, and repeated for its captions.
+        place = question.index(self._image_id)
+        before = words(torch.tensor(question[:place], device=self.device))
+        features = model.get_image_features(pixel_values=images, return_dict=True).pooler_output
         prefix = torch.stack([torch.cat([before, image.to(before.dtype)]) for image in features])
-        cache = model.model.language_model(
+        cache = model.language_model(
             inputs_embeds=prefix, past_key_values=DynamicCache(), use_cache=True
         ).past_key_values
-        captions = len(batch[0].questions)
-        cache.batch_repeat_interleave(captions)
+        cache.batch_repeat_interleave(len(pairs) // len(images))
         # All but the end token is read: the states of the last two predict the answer and the end.
-        rest = [ids[place + 1 : -1] for video in batch for _ in range(video.looks) for ids in video.questions]
-        answer = batch[0].questions[0][-2:]
-        states = self._read(rest, cache, prefix.shape[1])
-        return by_video(token_log_probs(model.lm_head(states), answer), batch)
-
-    def _read(self, suffixes: Sequence[list[int]], cache: DynamicCache, before: int) -> Tensor:
-        """[B, 2, D]: last two hidden states of each suffix, read after its own `before` cached tokens."""
-        longest = max(map(len, suffixes))
-        ids = torch.zeros(len(suffixes), longest, dtype=torch.long)
-        mask = torch.zeros(len(suffixes), before + longest, dtype=torch.long)
-        for row, suffix in enumerate(suffixes):
-            ids[row, : len(suffix)] = torch.tensor(suffix)
-            mask[row, : before + len(suffix)] = 1
-        states = self.model.model.language_model(
-            inputs_embeds=self.model.get_input_embeddings()(ids.to(self.device)),
+        rest = [torch.tensor(ids[place + 1 : -1]) for _, ids in pairs]
+        start = prefix.shape[1]
+        ids, mask = pad_right(rest, before=start)
+        states = model.language_model(
+            inputs_embeds=words(ids.to(self.device)),
             attention_mask=mask.to(self.device),
-            position_ids=torch.arange(before, before + longest, device=self.device)[None],
+            position_ids=torch.arange(start, mask.shape[1], device=self.device)[None],
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        ends = [[len(suffix) - 2, len(suffix) - 1] for suffix in suffixes]
-        rows = torch.arange(len(suffixes))[:, None]
-        chosen: Tensor = states[rows, torch.tensor(ends)]
-        return chosen
+        ends = torch.tensor([[len(own) - 2, len(own) - 1] for own in rest])
+        chosen = states[torch.arange(len(rest))[:, None], ends]
+        return token_log_probs(self.model.lm_head(chosen), question[-2:])
 
 
 def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> LlavaScorer:

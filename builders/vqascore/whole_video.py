@@ -5,6 +5,7 @@ share its prefix.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class WholeVideoScorer(VqaScorer):
         return token_log_probs(output.vocabulary_logits, self._answer)[None]
 
 
-def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> WholeVideoScorer:
+def load(model: VqaModel, *, dtype: str, device: str, placeholder_space: str, **_: Any) -> WholeVideoScorer:
     """The scorer of a checkpoint; see `models.open_scorer`."""
     checkpoint = find_checkpoint(model.location, revision=model.hub_revision)
     aligned, _ = load_alignment_model(
