@@ -13,7 +13,7 @@ from synvita_data.errors import CaptionError, SourceError
 from synvita_data.files import sha256_file, write_atomic
 from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
 
-from ..sources.source import FoundVideos, SyntheticVideo
+from ..sources import FoundVideos, SyntheticVideo
 from .generator import FAULTS, GENERATOR, REVISION, clip_seed, generate
 from .grammar import caption, explanation
 from .pixels import REAL, SYNTHETIC, Style, render, seed_of

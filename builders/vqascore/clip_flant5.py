@@ -9,7 +9,7 @@ A released checkpoint is one `config.json` (T5's settings with `mm_…` ones) an
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -142,32 +142,29 @@ def _load_weights(name: str, revision: str | None, dtype: torch.dtype, device: s
             expected="T5's settings with mm_vision_tower, mm_hidden_size and mm_vision_select_layer",
         ) from error
     expected = {key: value.shape for key, value in model.state_dict().items()}
-    placed: set[str] = set()
-
-    def place(file: str, part: Mapping[str, Tensor]) -> None:
-        if wrong := [key for key, value in part.items() if expected.get(key) != value.shape]:
-            raise SynvitaError(
-                "a checkpoint holds weights of another model",
-                file=file,
-                found=f"{wrong[0]} {list(part[wrong[0]].shape)}",
-                expected=f"{list(expected[wrong[0]])}" if wrong[0] in expected else "no such weight",
-            )
-        moved = {key: tensor.to(device=device, dtype=dtype) for key, tensor in part.items()}
-        model.load_state_dict(moved, strict=False, assign=True)
-        placed.update(part)
-
-    for file, tensors in _shards(name, revision):
-        names = {key: _our_name(key, expected) for key in tensors}
-        place(file, {new: tensors[key] for key, new in names.items() if new is not None})
-    if not any(key.startswith("vision.") for key in placed):
+    weights: dict[str, Tensor] = {}
+    for file, tensors in _files_of_weights(name, revision):
+        for theirs, tensor in tensors.items():
+            key = _our_name(theirs, expected)
+            if key is None:
+                continue
+            if tensor.shape != expected.get(key):
+                raise SynvitaError(
+                    "a checkpoint holds weights of another model",
+                    file=file,
+                    found=f"{key} {list(tensor.shape)}",
+                    expected=f"{list(expected[key])}" if key in expected else "no such weight",
+                )
+            weights[key] = tensor.to(device=device, dtype=dtype)
+    if not any(key.startswith("vision.") for key in weights):
         kind: Any = CLIPVisionModel  # the types of from_pretrained do not know that it may give two
         vision, loading = kind.from_pretrained(tower, dtype=dtype, output_loading_info=True)
         check_complete(tower, loading)
-        place(tower, {f"vision.{key}": value for key, value in vision.state_dict().items()})
+        weights |= {f"vision.{key}": value.to(device) for key, value in vision.state_dict().items()}
     # Both stacks read the shared embeddings. The head is left alone: Flan-T5's is its own.
     model.t5.encoder.embed_tokens = model.t5.decoder.embed_tokens = model.t5.shared
-    missing = [key for key, weight in model.named_parameters() if weight.is_meta]
-    check_complete(name, {"missing_keys": missing})
+    check_complete(name, {"missing_keys": [key for key, _ in model.named_parameters() if key not in weights]})
+    model.load_state_dict(weights, strict=False, assign=True)
     # Position ids are no weights: they are counted here, where the model was made without memory.
     for key, buffer in list(model.named_buffers()):
         owner, _, attribute = key.rpartition(".")
@@ -177,7 +174,7 @@ def _load_weights(name: str, revision: str | None, dtype: torch.dtype, device: s
     return model.eval().requires_grad_(False)
 
 
-def _our_name(key: str, expected: Mapping[str, Any]) -> str | None:
+def _our_name(key: str, expected: Container[str]) -> str | None:
     """Our name of a weight in a checkpoint; None for what is a copy or no weight."""
     if key == "embed_tokens.weight" or key.endswith((".embed_tokens.weight", "position_ids")):
         return None
@@ -189,7 +186,7 @@ def _our_name(key: str, expected: Mapping[str, Any]) -> str | None:
     return f"t5.{key}"
 
 
-def _shards(name: str, revision: str | None) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _files_of_weights(name: str, revision: str | None) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Each file of weights with its tensors under the checkpoint's names.
 
     Raises:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.builders.shapes import Actor, Scene, caption, contrast, draw_scene, explanation, parse
+from synvita_data.builders.shapes.grammar import caption, explanation, parse
+from synvita_data.builders.shapes.scenes import Actor, Scene, contrast, draw_scene
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import CaptionError
 from synvita_data.schema import MISALIGNMENTS
