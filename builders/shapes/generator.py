@@ -50,8 +50,10 @@ class Generated:
     """One synthetic clip.
 
     Attributes:
-        pixels: uint8 [T, H, W, 3]. fps: frames a second.
-        seed: what the clip was drawn from. faults: the kinds of fault it has, sorted.
+        pixels: uint8 [T, H, W, 3].
+        fps: frames a second.
+        seed: what the clip was drawn from.
+        faults: the kinds of fault it has, sorted.
         shown: the caption that is true of the clip; the caption asked for where `faults` is empty.
     """
 
@@ -74,9 +76,12 @@ def generate(
     """A clip of `caption`, the same for the same (seed, pair_id, sample).
 
     Args:
-        caption: of the shapes world's grammar. seed: of the whole run.
-        pair_id, sample: whose clip this is; samples count from 1.
-        faults: probability of each kind of fault. style: how the clip is filmed.
+        caption: of the shapes world's grammar.
+        seed: of the whole run.
+        pair_id: whose clip this is.
+        sample: which of the pair's clips, from 1.
+        faults: probability of each kind of fault.
+        style: how the clip is filmed.
 
     Raises:
         CaptionError: `caption` is not of the grammar.
@@ -95,7 +100,13 @@ def clip_seed(seed: int, pair_id: str, sample: int) -> int:
 def misunderstand(
     scene: Scene, rng: random.Random, faults: Mapping[str, float] = FAULTS
 ) -> tuple[Scene, tuple[str, ...]]:
-    """The scene that the generator films when asked for `scene`, and the kinds of its faults, sorted."""
+    """The scene that the generator films, and the kinds of its faults, sorted.
+
+    Args:
+        scene: that it is asked for.
+        rng: decides which faults happen, and what is filmed instead.
+        faults: probability of each kind of fault.
+    """
     kinds = []
     for kind, fault in _FAULTS.items():
         # One draw a kind whether it applies or not, so that a change of one rate moves no other fault.

@@ -70,21 +70,21 @@ def draw_pairs(count: int, seed: int = 0, *, file: Path | None = None) -> Iterat
         misalignment = MISALIGNMENTS[k % len(MISALIGNMENTS)]
         rng = random.Random(seed_of("pair", seed, k))
         scene = draw_scene(misalignment, rng)
-        told = contrast(scene, misalignment, rng)
+        claimed = contrast(scene, misalignment, rng)
         video_id = f"s{seed}-{k:05d}"
         triplet = Triplet(
             source=SOURCE,
             video_id=video_id,
             videopath=f"{SOURCE}/{video_id}.mp4",
             caption=caption(scene),
-            neg_caption=caption(told),
-            nle=explanation(scene, told, misalignment),
+            neg_caption=caption(claimed),
+            nle=explanation(scene, claimed, misalignment),
             split=_SPLIT_OF_ROUND[k // len(MISALIGNMENTS) % len(_SPLIT_OF_ROUND)],
             misalignment=misalignment,
             file=None if file is None else str(file),
             row=k,
         )
-        yield Pair(triplet, scene, told)
+        yield Pair(triplet, scene, claimed)
 
 
 def _triplets_csv(pairs: Iterable[Pair]) -> str:

@@ -199,7 +199,7 @@ class VqaScorer(ABC):
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        weights = next(model.parameters())
+        weights = next(weights for weights in model.parameters() if weights.is_floating_point())
         self.device: torch.device = weights.device
         self._dtype: torch.dtype = weights.dtype
         # Fast tokenizers may not be used by two threads at once when one of them changes padding.

@@ -30,7 +30,7 @@ class InstructBlipScorer(FrameScorer):
         shape: of the preprocessing: `crop` (the reference) or `squash` (as the processor does).
 
     Raises:
-        SynvitaError: its language model is no T5.
+        SynvitaError: its language model is not a T5.
     """
 
     def __init__(self, model: Any, processor: Any, shape: str) -> None:
