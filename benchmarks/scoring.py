@@ -57,11 +57,11 @@ def evaluation(model: AlignmentModel, counts: tuple[int, ...], rounds: int, pair
         best = in_turns(
             rounds,
             plain=lambda chosen=chosen, video=video: [
-                model([video], [[text]], way="plain").log_odds for text in chosen
+                model([video], [[text]], strategy="plain").log_odds for text in chosen
             ],
             shared=lambda texts=texts, video=video: model([video], [texts]).log_odds,
-            packed=lambda texts=texts, video=video: model([video], [texts], way="packed").log_odds,
-            cached=lambda texts=texts, video=video: model([video], [texts], way="cached").log_odds,
+            packed=lambda texts=texts, video=video: model([video], [texts], strategy="packed").log_odds,
+            cached=lambda texts=texts, video=video: model([video], [texts], strategy="cached").log_odds,
         )
         plain = best["plain"] / len(chosen) * count
         shared = best["shared"]
@@ -107,9 +107,9 @@ def measure_peak(side: str, small: bool, count: int) -> float:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         model = narrow_model(Path(folder), small)
         texts, video = captions(count), clip(count)
-        model([video], [texts[:1]], way="packed")  # what torch sets aside once
+        model([video], [texts[:1]], strategy="packed")  # what torch sets aside once
         if side == "plain":
-            return added_megabytes(lambda: model([video], [texts], way="plain", plain_batch=6))
+            return added_megabytes(lambda: model([video], [texts], strategy="plain", plain_batch=6))
         return added_megabytes(lambda: model([video], [texts]))
 
 

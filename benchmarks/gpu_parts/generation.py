@@ -47,7 +47,7 @@ def cogvideox(device: str, small: bool) -> Any:
     )
     from transformers import T5Config, T5EncoderModel
 
-    from synvita_data.testing.vqa_tokenizers import t5_tokenizer
+    from synvita_data.testing.tokenizer import t5_tokenizer
 
     tokenizer = t5_tokenizer()
     tokenizer.model_max_length = 226

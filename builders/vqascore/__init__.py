@@ -7,7 +7,7 @@ Importing this imports neither torch nor transformers: workers do, when there is
 """
 
 from .job import SCORES, VqaRow, VqaScoreJob, VqaSettings, default_dtype
-from .models import ALIASES, VqaModel, find_model, parse_name
+from .models import ALIASES, VqaModel, find_model
 from .run import Coverage, VqaScoreReport, score_of, score_videos
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "VqaSettings",
     "default_dtype",
     "find_model",
-    "parse_name",
     "score_of",
     "score_videos",
 ]

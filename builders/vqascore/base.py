@@ -18,8 +18,8 @@ from torch import Tensor
 
 from synvita_data.display import get_logger
 from synvita_data.errors import CaptionError, SynvitaError
+from synvita_data.models.loading import check_complete
 from synvita_data.models.runtime import torch_dtype
-from synvita_data.models.weights_file import check_complete
 from synvita_data.video.frames import Frames
 
 from .models import VqaModel

@@ -8,7 +8,6 @@ A released checkpoint is one `config.json` (T5's settings with `mm_…` ones) an
 `mm_projector.0/2.…`. The vision tower may be left out: it is then that of `mm_vision_tower`.
 """
 
-import json
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,12 +21,12 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
-from transformers.utils import cached_file
 
 from synvita_data.errors import SynvitaError, first_line
 from synvita_data.files import resolve_under
+from synvita_data.models.loading import check_complete
+from synvita_data.models.resolve import CONFIG, ModelFiles
 from synvita_data.models.runtime import torch_dtype
-from synvita_data.models.weights_file import check_complete
 
 from .base import VICUNA, FrameScorer, check_length, refuse_float16, t5_log_probs
 from .models import VqaModel
@@ -107,30 +106,31 @@ class ClipFlanT5Scorer(FrameScorer):
 def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> ClipFlanT5Scorer:
     """The scorer of a checkpoint; see `models.open_scorer`."""
     refuse_float16(model, dtype)
-    name, revision = model.location, model.hub_revision
-    loaded = _load_weights(name, revision, torch_dtype(dtype), device)
-    own = any(_find(name, file, revision) for file in _TOKENIZER_FILES)
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision) if own else None
-    return ClipFlanT5Scorer(loaded, tokenizer or AutoTokenizer.from_pretrained(FLAN_T5), shape)
+    files = ModelFiles(model.location, model.hub_revision)
+    loaded = _load_weights(files, torch_dtype(dtype), device)
+    source = files if any(map(files.find, _TOKENIZER_FILES)) else ModelFiles(FLAN_T5)
+    tokenizer = AutoTokenizer.from_pretrained(source.location, revision=source.revision)
+    return ClipFlanT5Scorer(loaded, tokenizer, shape)
 
 
-def _load_weights(name: str, revision: str | None, dtype: torch.dtype, device: str) -> ClipFlanT5:
-    """The model of a folder or Hub id, in evaluation mode.
+def _load_weights(files: ModelFiles, dtype: torch.dtype, device: str) -> ClipFlanT5:
+    """The model of a checkpoint, in evaluation mode.
 
-    Shards are read one after the other, cast and put in their place, so that a checkpoint in fp32 needs its
-    own size in `dtype` and one shard more.
+    Shards are read and cast one after the other, so that a checkpoint in fp32 needs its own size in `dtype` and
+    one shard more.
 
     Raises:
         SynvitaError: no such checkpoint, or weights that are missing or of another shape.
     """
-    settings = json.loads(Path(_need(name, "config.json", revision)).read_text(encoding="utf-8"))
+    name, folder = files.location, files.folder
+    settings = dict(files.read(CONFIG) or {})
     model_type = settings.pop("model_type", None)
     try:
         config = T5Config(**settings)
         # The vision tower's settings are in a folder inside the checkpoint's, or under its own name.
         tower = str(settings["mm_vision_tower"])
-        if Path(name).is_dir() and not Path(tower).is_absolute():
-            inside = resolve_under(Path(name), tower)
+        if folder is not None and not Path(tower).is_absolute():
+            inside = resolve_under(folder, tower)
             tower = str(inside) if inside.is_dir() else tower
         with torch.device("meta"):  # which takes no memory
             model = ClipFlanT5(config, CLIPVisionConfig.from_pretrained(tower)).to(dtype)
@@ -143,7 +143,7 @@ def _load_weights(name: str, revision: str | None, dtype: torch.dtype, device: s
         ) from error
     expected = {key: value.shape for key, value in model.state_dict().items()}
     weights: dict[str, Tensor] = {}
-    for file, tensors in _files_of_weights(name, revision):
+    for file, tensors in _files_of_weights(files):
         for theirs, tensor in tensors.items():
             key = _our_name(theirs, expected)
             if key is None:
@@ -186,22 +186,29 @@ def _our_name(key: str, expected: Container[str]) -> str | None:
     return f"t5.{key}"
 
 
-def _files_of_weights(name: str, revision: str | None) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Each file of weights with its tensors under the checkpoint's names.
 
     Raises:
         SynvitaError: a file is missing, cut, or holds something else than tensors.
     """
-    first = next((file for file in _WEIGHT_FILES if _find(name, file, revision)), None)
+    first = next((file for file in _WEIGHT_FILES if files.find(file)), None)
     if first is None:
-        raise SynvitaError("the checkpoint holds no weights", file=name, expected=" or ".join(_WEIGHT_FILES))
-    files = [first]
+        raise SynvitaError(
+            "the checkpoint holds no weights", file=files.location, expected=" or ".join(_WEIGHT_FILES)
+        )
+    names = [first]
     if first.endswith(".index.json"):
-        index = json.loads(Path(_need(name, first, revision)).read_text(encoding="utf-8"))
-        files = sorted(set(index["weight_map"].values()))
-    for path in (_need(name, file, revision) for file in files):
+        weight_map = (files.read(first) or {})["weight_map"]
+        names = sorted({Path(name).name for name in weight_map.values()})  # they lie beside the index
+    for name in names:
+        path = files.find(name)
+        if path is None:
+            raise SynvitaError(
+                "a checkpoint lacks a file", file=files.location, expected=name, fix="Download it again"
+            )
         try:
-            if path.endswith(".safetensors"):
+            if path.suffix == ".safetensors":
                 from safetensors.torch import load_file
 
                 tensors = load_file(path)
@@ -215,21 +222,4 @@ def _files_of_weights(name: str, revision: str | None) -> Iterator[tuple[str, di
                 expected="safetensors, or a .bin that holds nothing but tensors",
                 fix="It may have been cut off: download it again",
             ) from error
-        yield path, tensors
-
-
-def _find(name: str, file: str, revision: str | None) -> str | None:
-    """The path of a checkpoint's file, downloaded if it is on the Hub; None where it is not in there."""
-    if Path(name).is_dir() and not Path(name, file).is_symlink():
-        resolve_under(Path(name), file)
-    found: str | None = cached_file(
-        name, file, revision=revision, _raise_exceptions_for_missing_entries=False
-    )
-    return found
-
-
-def _need(name: str, file: str, revision: str | None) -> str:
-    found = _find(name, file, revision)
-    if found is None:
-        raise SynvitaError("a checkpoint lacks a file", file=name, expected=file, fix="Download it again")
-    return found
+        yield str(path), tensors

@@ -15,8 +15,7 @@ from synvita_data.display import write
 from synvita_data.errors import SynvitaError, VideoError, choose
 from synvita_data.jobs import Claim, is_worker_fault, settling, work_key
 from synvita_data.jobs.processes import visible_gpus
-from synvita_data.models.decode_ahead import read_ahead
-from synvita_data.models.runtime import DTYPES, one_cpu_thread
+from synvita_data.models.runtime import DTYPES, one_cpu_thread, read_ahead
 from synvita_data.video import FramePolicy, Frames, MissingBackendError, decode
 from synvita_data.video.rules import named_versions
 

@@ -3,15 +3,14 @@
 To add a kind of model, write its module with a function `load` and name it in `KINDS`.
 """
 
-import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import SynvitaError, choose, first_line
+from synvita_data.errors import SynvitaError, choose
+from synvita_data.models.resolve import CONFIG, find_checkpoint, locate
 
 if TYPE_CHECKING:
     from .base import VqaScorer
@@ -27,7 +26,6 @@ ALIASES = {
 }
 PREPROCESSING = ("reference", "hf")
 WHOLE_VIDEO = "whole-video"
-_COMMIT = re.compile(r"snapshots/([0-9a-f]{40})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +108,9 @@ class VqaModel:
         """How its scores depend on the times of the frames in the file: one of `video.rules.TIMES`, or not."""
         if self.kind != WHOLE_VIDEO:
             return None
-        from synvita_data.models.families import READS_TIMES  # torch, which `find_model` has loaded
+        from synvita_data.models.families import get_family
 
-        return READS_TIMES.get(self.model_type)
+        return get_family(self.model_type).reads_times
 
     @property
     def default_score(self) -> str:
@@ -140,65 +138,48 @@ class VqaModel:
         return KINDS[self.kind].shapes.get(preprocessing, "processor")
 
 
-def parse_name(name: str) -> tuple[str, str | None]:
-    """(name, revision) of `NAME@REVISION`; a folder may have an @ in its name."""
-    before, _, after = name.rpartition("@")
-    return (before, after) if before and not Path(name).expanduser().is_dir() else (name, None)
-
-
 def find_model(name: str, revision: str | None = None, *, whole_video: bool = False) -> VqaModel:
-    """What an alias, a Hub id or a folder stands for; reads its `config.json` only (and a folder's files, for a digest).
+    """What a name stands for; reads its `config.json` only (and a folder's files, for a digest).
 
     Args:
-        name: the alias, id or folder.
-        revision: commit, tag or branch on the Hub; a folder has none.
+        name: an alias, a Hub id or a folder; behind the first two may stand `@REVISION`.
+        revision: commit, tag or branch on the Hub.
         whole_video: show the frames as one video; for families of `synvita_data.models`.
 
     Raises:
-        SynvitaError: no such model; one that cannot see a video at once.
+        SynvitaError: the model cannot be found, or cannot see a video at once.
     """
-    from synvita_data.models.weights_file import model_revision
-
-    location = ALIASES.get(name, name)
-    folder = Path(location).expanduser()
-    if folder.is_dir():
-        if revision is not None:
-            raise SynvitaError("a folder has no revisions", file=folder, found=revision)
+    files = locate(name, revision, aliases=ALIASES)
+    config = files.read(CONFIG)
+    if config is None:
+        raise files.not_found(f"no {CONFIG}")
+    model_type, folder = str(config.get("model_type", "")), files.folder
+    if folder is not None:  # by its whole path, for workers that run elsewhere
         label, location = folder.resolve().name, str(folder.resolve())
-        config, _ = _read_config(name, location, None)
-        found = model_revision(location, None)
     else:
-        config, path = _read_config(name, location, revision)
-        commit = _COMMIT.search(path.as_posix())
-        if commit is None:
-            raise SynvitaError("the model's commit is not known", file=location, found=str(path))
-        label, found = name, commit[1]
-    model_type = str(config.get("model_type", ""))
+        short, location = name.partition("@")[0], files.location
+        label = short if short in ALIASES else location
     kind = next(kind for kind in KINDS if KINDS[kind].matches(config))
-    if whole_video:
-        from synvita_data.models.families import FAMILIES
+    model = VqaModel(label, location, files.exact_revision(), kind, model_type)
+    if not whole_video:
+        return model
+    from synvita_data.models.families import FAMILIES
 
-        if model_type not in FAMILIES:
-            raise SynvitaError(
-                "this kind of model cannot see a whole video here",
-                file=name,
-                found=f"model_type {model_type!r}",
-                expected=f"one of {', '.join(FAMILIES)}",
-                fix="Score it frame by frame: leave --whole-video out",
-            )
-        from synvita_data.models.loading import find_checkpoint
-
-        trained = find_checkpoint(location, revision=None if folder.is_dir() else found)
-        return VqaModel(
-            label,
-            location,
-            found,
-            WHOLE_VIDEO,
-            model_type,
-            trained.trained_prompt,
-            trained.trained_space,
+    if model_type not in FAMILIES:
+        raise SynvitaError(
+            "this kind of model cannot see a whole video here",
+            file=name,
+            found=f"model_type {model_type!r}",
+            expected=f"one of {', '.join(FAMILIES)}",
+            fix="Score it frame by frame: leave --whole-video out",
         )
-    return VqaModel(label, location, found, kind, model_type)
+    trained = find_checkpoint(location, revision=model.hub_revision)
+    return replace(
+        model,
+        kind=WHOLE_VIDEO,
+        trained_prompt=trained.trained_prompt,
+        trained_space=trained.trained_space,
+    )
 
 
 def open_scorer(
@@ -223,8 +204,8 @@ def open_scorer(
     """
     import torch
 
+    from synvita_data.models.loading import explained
     from synvita_data.models.runtime import pick_device
-    from synvita_data.models.weights_file import explained
 
     choices = {
         "shape": model.shape(preprocessing),
@@ -237,26 +218,3 @@ def open_scorer(
     with explained(model.location, unchanged=(MemoryError, torch.OutOfMemoryError)):
         scorer: VqaScorer = module.load(model, **choices)
     return scorer
-
-
-def _read_config(name: str, location: str, revision: str | None) -> tuple[dict[str, Any], Path]:
-    """The model's settings, and the file that they are in."""
-    from huggingface_hub import hf_hub_download
-
-    folder = Path(location)
-    try:
-        if folder.is_dir():
-            path = folder / "config.json"
-        else:
-            path = Path(hf_hub_download(location, "config.json", revision=revision))
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # the Hub's errors are of these classes
-        raise SynvitaError(
-            "no such model",
-            file=name,
-            found=first_line(error),
-            expected=f"one of {', '.join(ALIASES)}, a model of the Hub, or a folder with a config.json",
-        ) from error
-    if not isinstance(config, dict):
-        raise SynvitaError("a model's settings cannot be read", file=path, found=type(config).__name__)
-    return config, path

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from synvita_data.captions.text import Text
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import find_checkpoint, load_alignment_model
+from synvita_data.models.loading import load_alignment_model
+from synvita_data.models.resolve import find_checkpoint
 from synvita_data.video.frames import Frames
 
 from .base import Prepared, VqaScorer, token_log_probs

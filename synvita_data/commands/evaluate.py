@@ -141,7 +141,7 @@ def evaluate(
         "adapter_revision": adapter_revision,
         "device_map": device_map,
         "attention": attention,
-        "way": way,
+        "strategy": way,
         "cache": feature_cache,
         "cache_bytes": None if feature_cache is None else int(feature_cache_gib * (1 << 30)),
     }

@@ -104,7 +104,6 @@ def vqascore(
         VqaSettings,
         default_dtype,
         find_model,
-        parse_name,
         score_videos,
     )
 
@@ -121,7 +120,7 @@ def vqascore(
         threads=threads,
         placeholder_space=placeholder_space,
     )
-    models = [find_model(*parse_name(name), whole_video=whole_video) for name in model]
+    models = [find_model(name, whole_video=whole_video) for name in model]
     if placeholder_space == "original" and not any(
         each.placeholder_space(placeholder_space) == placeholder_space for each in models
     ):

@@ -24,8 +24,8 @@ from synvita_data.builders.generators.folder import _manifest_digests, known_pro
 from synvita_data.builders.generators.prompt_length import PromptEncoder, load_tokenizers, pipeline_encoders
 from synvita_data.cli import app
 from synvita_data.errors import CaptionError, SourceError
-from synvita_data.testing.build_qwen2_5_vl import QWEN_CHAT_TEMPLATE
 from synvita_data.testing.tokenizer import clip_tokenizer, llama_tokenizer, qwen_tokenizer
+from synvita_data.testing.video_models import QWEN_CHAT_TEMPLATE
 
 SHORT = "a dog is in the man"
 LONG = "a man in the dog is a man in the dog is a man in the dog is a man in the dog and then he sings"

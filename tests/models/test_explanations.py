@@ -8,7 +8,14 @@ from stock_models import clip, stock_inputs, stock_log_odds, stock_positions
 from synvita_data.captions.prompts import PROMPTS, Prompt, explanation_prompt
 from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError, SynvitaError
-from synvita_data.models import WAYS, AlignmentModel, ContextError, Description, EncodedVideo, Explanation
+from synvita_data.models import (
+    STRATEGIES,
+    AlignmentModel,
+    ContextError,
+    Description,
+    EncodedVideo,
+    Explanation,
+)
 
 RELATIVE = 1e-5
 VIDEOS = [clip(0), clip(1), clip(2)]
@@ -65,7 +72,7 @@ def stock_loss(stock, video, explanation, asked):
 
 
 def test_the_loss_is_the_stock_models(stock, wording, asked):
-    """In every way, of frames and of features, with and without an explanation on the same batch."""
+    """In every strategy, of frames and of features, with and without an explanation on the same batch."""
     model = AlignmentModel(*stock)
     with torch.no_grad():
         losses, tokens = zip(
@@ -83,15 +90,15 @@ def test_the_loss_is_the_stock_models(stock, wording, asked):
         ]
         assert min(tokens[0], tokens[2]) > 5
         encoded = [model.encode(video) for video in VIDEOS]
-        for way in (*WAYS, None):
+        for strategy in (*STRATEGIES, None):
             for videos in (VIDEOS, encoded):
-                output = model(videos, TEXTS, way=way, explanations=EXPLANATIONS)
+                output = model(videos, TEXTS, strategy=strategy, explanations=EXPLANATIONS)
                 assert output.explanation_loss.dtype == torch.float32
-                assert output.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), way
+                assert output.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), strategy
                 assert output.explanation_tokens == tokens
                 assert output.counts == (4, 2, 1)
-                assert output.log_odds.tolist() == pytest.approx(log_odds, abs=1e-5), way
-        output = model(VIDEOS, TEXTS, way="plain", plain_batch=4, explanations=EXPLANATIONS)
+                assert output.log_odds.tolist() == pytest.approx(log_odds, abs=1e-5), strategy
+        output = model(VIDEOS, TEXTS, strategy="plain", plain_batch=4, explanations=EXPLANATIONS)
         assert output.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE)
 
 
@@ -114,17 +121,17 @@ def test_gradients_are_the_stock_models(stock, asked, checkpointing):
         total.backward()
         return {n: p.grad.double().clone() for n, p in model.named_parameters() if p.grad is not None}
 
-    log_odds = model(VIDEOS, TEXTS, way="plain").log_odds
+    log_odds = model(VIDEOS, TEXTS, strategy="plain").log_odds
     stock_total = sum(stock_loss((network, processor), VIDEOS[i], EXPLANATIONS[i], asked)[0] for i in (0, 2))
     expected = gradients(log_odds.square().sum() + stock_total)
     if checkpointing:
         network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    for way in ("plain", "packed"):
-        output = model(VIDEOS, TEXTS, way=way, explanations=EXPLANATIONS)
+    for strategy in ("plain", "packed"):
+        output = model(VIDEOS, TEXTS, strategy=strategy, explanations=EXPLANATIONS)
         own = gradients(output.log_odds.square().sum() + output.explanation_loss.sum())
         assert own.keys() == expected.keys()
         gap = sum((own[name] - expected[name]).square().sum() for name in own).sqrt()
-        assert gap < 1e-5 * sum(value.square().sum() for value in expected.values()).sqrt(), way
+        assert gap < 1e-5 * sum(value.square().sum() for value in expected.values()).sqrt(), strategy
 
 
 @pytest.mark.parametrize("family", ["video_llava"])
@@ -135,8 +142,8 @@ class TestOneFamily:
         model = AlignmentModel(*stock)
         said = [[True, False, True, False], [False, True], [True]]
         with torch.no_grad():
-            for way in WAYS:
-                options = {"way": way, "vocabulary": 2, "answers": said}
+            for strategy in STRATEGIES:
+                options = {"strategy": strategy, "vocabulary": 2, "answers": said}
                 alone = model(VIDEOS, TEXTS, **options)
                 beside = model(VIDEOS, TEXTS, explanations=EXPLANATIONS, **options)
                 assert (alone.log_odds - beside.log_odds).abs().max() < 1e-5
@@ -249,12 +256,12 @@ def test_a_description_is_one_more_thing_to_say(stock, family, wording):
             float(stock_loss(stock, video, Explanation("", caption), asked)[0])
             for video, caption in zip(VIDEOS[:2], captions, strict=True)
         ]
-        for way in WAYS:
-            alone = model(VIDEOS[:2], [[], []], way=way, explanations=descriptions)
+        for strategy in STRATEGIES:
+            alone = model(VIDEOS[:2], [[], []], strategy=strategy, explanations=descriptions)
             assert alone.log_odds.shape == (0,)
-            assert alone.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), way
-            beside = model(VIDEOS[:2], [[], TEXTS[1]], way=way, explanations=descriptions)
-            assert beside.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), way
+            assert alone.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), strategy
+            beside = model(VIDEOS[:2], [[], TEXTS[1]], strategy=strategy, explanations=descriptions)
+            assert beside.explanation_loss.tolist() == pytest.approx(expected, rel=RELATIVE), strategy
             scores = model(VIDEOS[1:2], TEXTS[1:2]).log_odds
             assert (beside.log_odds - scores).abs().max() < 1e-5
     with pytest.raises(SynvitaError, match="each video needs its texts"):

@@ -8,7 +8,7 @@ from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, languag
 from stock_models import clip, stock_ids, stock_inputs, stock_log_odds, stock_positions
 
 from synvita_data.captions.text import Text
-from synvita_data.models import WAYS, AlignmentModel
+from synvita_data.models import STRATEGIES, AlignmentModel
 
 PROMPT = "a dog runs"
 
@@ -26,13 +26,13 @@ def test_every_way_gives_the_stock_models_log_odds(stock, wording):
     assert model.prompt.name == "question"
     stock[0].model.rope_deltas = torch.tensor([[-17]])
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(model(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
-        assert worst(model(VIDEOS, TEXTS, way="plain", plain_batch=3), reference) < TOLERANCE
+        for strategy in STRATEGIES:
+            assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
+        assert worst(model(VIDEOS, TEXTS, strategy="plain", plain_batch=3), reference) < TOLERANCE
         turned = torch.cat(list(reversed(reference.split([len(own) for own in TEXTS]))))
         encoded = [as_cached(model.family, model.encode(video)) for video in reversed(VIDEOS)]
-        for way in WAYS:
-            assert worst(model(encoded, TEXTS[::-1], way=way), turned) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            assert worst(model(encoded, TEXTS[::-1], strategy=strategy), turned) < TOLERANCE, strategy
     assert stock[0].model.rope_deltas.tolist() == [[-17]]
 
 
@@ -86,7 +86,9 @@ def test_seconds_between_frames_matter_and_not_where_the_clip_begins(stock, word
     model = AlignmentModel(network, processor)
     texts = [[Text(PROMPT)]]
     with torch.no_grad():
-        values = [float(model([video], texts, way="packed").log_odds) for video in (clip(7, 6), slow, later)]
+        values = [
+            float(model([video], texts, strategy="packed").log_odds) for video in (clip(7, 6), slow, later)
+        ]
     assert abs(values[0] - values[1]) > 100 * TOLERANCE
     assert values[1] == values[2]
     assert abs(values[1] - stock_log_odds(*stock, slow, wording.format(PROMPT), PROMPT)) < TOLERANCE
@@ -131,13 +133,15 @@ def test_stale_deltas_move_the_stock_model_and_not_ours(stock, wording):
         assert abs(stock_with(None) - reference) < TOLERANCE
         stale = int(network.model.rope_deltas) - 9
         assert abs(stock_with(stale) - reference) > 100 * TOLERANCE
-        for way in WAYS:
-            ours = AlignmentModel(network, processor)([video], [[text, TEXTS[0][1]]], way=way).log_odds[0]
-            assert abs(float(ours) - reference) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            ours = AlignmentModel(network, processor)(
+                [video], [[text, TEXTS[0][1]]], strategy=strategy
+            ).log_odds[0]
+            assert abs(float(ours) - reference) < TOLERANCE, strategy
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_flat_positions_are_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_flat_positions_are_noticed(stock, wording, monkeypatch, strategy):
     """0, 1, 2, … as if the video's tokens were words."""
     reference = expected(stock, wording)
     model = AlignmentModel(*stock)
@@ -145,7 +149,7 @@ def test_flat_positions_are_noticed(stock, wording, monkeypatch, way):
         type(model.family), "positions", lambda self, ids, video: torch.arange(len(ids)).expand(3, -1)
     )
     with torch.no_grad():
-        assert worst(model(VIDEOS, TEXTS, way=way), reference) > 100 * TOLERANCE
+        assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) > 100 * TOLERANCE
 
 
 def test_lora_targets_are_the_language_models_linear_layers(stock):
@@ -199,7 +203,7 @@ def test_a_file_is_scored_at_two_frames_a_second_or_as_many_as_asked(stock, chec
             whole.source,
             whole.backend,
         )
-        ours = AlignmentModel(*stock)([frames], [[Text(PROMPT)]], way="plain").log_odds.detach()
+        ours = AlignmentModel(*stock)([frames], [[Text(PROMPT)]], strategy="plain").log_odds.detach()
         assert abs(float(scored.scores[0]) - float(ours)) < TOLERANCE
         if asked is None:
             stocks = type(frames)(

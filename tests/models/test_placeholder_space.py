@@ -14,7 +14,7 @@ from synvita_data.captions.prompts import PROMPTS
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import find_checkpoint
+from synvita_data.models.resolve import find_checkpoint
 from synvita_data.scoring.alignment import AlignmentScorer
 
 VIDEO = clip(5)
@@ -70,7 +70,10 @@ def test_ways_agree_and_the_scores_are_others(video_llava):
     for space in ("processor", "original"):
         model = AlignmentModel(network, processor, placeholder_space=space)
         with torch.no_grad():
-            own = [model([VIDEO], [TEXTS], way=way).log_odds for way in ("plain", "packed", "cached")]
+            own = [
+                model([VIDEO], [TEXTS], strategy=strategy).log_odds
+                for strategy in ("plain", "packed", "cached")
+            ]
         assert all((each - own[0]).abs().max() < 1e-4 for each in own)
         odds[space] = own[0]
     assert (odds["processor"] - odds["original"]).abs().max() > 1e-4

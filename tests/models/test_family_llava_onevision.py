@@ -8,8 +8,7 @@ from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, languag
 from stock_models import clip, load, stock_inputs, stock_log_odds
 
 from synvita_data.captions.text import Text
-from synvita_data.models import WAYS, AlignmentModel
-from synvita_data.models import strategies as ways
+from synvita_data.models import STRATEGIES, AlignmentModel, strategies
 from synvita_data.testing import make_tiny
 
 PROMPT = "a dog runs"
@@ -27,14 +26,14 @@ def test_every_way_gives_the_stock_models_log_odds(stock, wording):
     model = AlignmentModel(*stock)
     assert model.prompt.name == "question"
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(model(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
-        assert worst(model(VIDEOS, TEXTS, way="plain", plain_batch=3), reference) < TOLERANCE
+        for strategy in STRATEGIES:
+            assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
+        assert worst(model(VIDEOS, TEXTS, strategy="plain", plain_batch=3), reference) < TOLERANCE
         turned = torch.cat(list(reversed(reference.split([len(own) for own in TEXTS]))))
         encoded = [as_cached(model.family, model.encode(video)) for video in reversed(VIDEOS)]
-        for way in WAYS:
-            assert worst(model(encoded, TEXTS[::-1], way=way), turned) < TOLERANCE, way
-        assert worst(model(encoded, TEXTS[::-1], way="plain", plain_batch=3), turned) < TOLERANCE
+        for strategy in STRATEGIES:
+            assert worst(model(encoded, TEXTS[::-1], strategy=strategy), turned) < TOLERANCE, strategy
+        assert worst(model(encoded, TEXTS[::-1], strategy="plain", plain_batch=3), turned) < TOLERANCE
 
 
 def test_ids_are_the_stock_ones(stock, wording):
@@ -56,8 +55,8 @@ def test_an_odd_number_of_patches_a_side(tmp_path, wording):
     model = AlignmentModel(*stock)
     assert model.prepare(VIDEOS[0]).runs == (4 * 4 + 1,)
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(model(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
 
 
 def test_layers_of_the_tower(stock, wording):
@@ -69,32 +68,32 @@ def test_layers_of_the_tower(stock, wording):
         network.config.vision_feature_layer = layer
         reference = stock_log_odds(network, processor, video, wording.format(PROMPT), PROMPT)
         with torch.no_grad():
-            for way in ("packed", "cached"):
-                ours = AlignmentModel(network, processor)([video], texts, way=way).log_odds[0]
-                assert abs(float(ours) - reference) < TOLERANCE, (layer, way)
+            for strategy in ("packed", "cached"):
+                ours = AlignmentModel(network, processor)([video], texts, strategy=strategy).log_odds[0]
+                assert abs(float(ours) - reference) < TOLERANCE, (layer, strategy)
         found.append(reference)
     assert abs(found[0] - found[1]) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_features_of_another_video_are_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_features_of_another_video_are_noticed(stock, wording, monkeypatch, strategy):
     """Two videos of equal length, told apart by their features alone."""
     videos, texts = [clip(0), clip(1)], TEXTS[:2]
     reference = expected(stock, wording, videos, texts)
     model = AlignmentModel(*stock)
     encoded = [model.encode(video) for video in reversed(videos)]
     with torch.no_grad():
-        assert worst(model(encoded, texts, way=way), reference) > 100 * TOLERANCE
-        assert worst(model(encoded[::-1], texts, way=way), reference) < TOLERANCE
+        assert worst(model(encoded, texts, strategy=strategy), reference) > 100 * TOLERANCE
+        assert worst(model(encoded[::-1], texts, strategy=strategy), reference) < TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_positions_that_do_not_restart_are_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_positions_that_do_not_restart_are_noticed(stock, wording, monkeypatch, strategy):
     reference = expected(stock, wording)
-    right = ways._gathered
-    monkeypatch.setattr(ways, "_gathered", lambda *a: torch.arange(right(*a).shape[-1]))
+    right = strategies._gathered
+    monkeypatch.setattr(strategies, "_gathered", lambda *a: torch.arange(right(*a).shape[-1]))
     with torch.no_grad():
-        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, way=way), reference) > 100 * TOLERANCE
+        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, strategy=strategy), reference) > 100 * TOLERANCE
 
 
 def test_lora_targets_are_the_language_models_linear_layers(stock):

@@ -1,4 +1,4 @@
-"""The reference that the ways are held to: a stock model fed by its own processor, one pair at a time."""
+"""The reference that the strategies are held to: a stock model fed by its own processor, one pair at a time."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""mPLUG-Owl against its own forward on prompts read in pieces, in every way. Also in the parametrised tests
+"""mPLUG-Owl against its own forward on prompts read in pieces, in every strategy. Also in the parametrised tests
 that every family passes (marked slow); tests/mplug_owl/ compares model and processor with the original."""
 
 import re
@@ -11,8 +11,7 @@ from stock_models import clip, load, stock_inputs
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError
-from synvita_data.models import WAYS, AlignmentModel, ContextError, Explanation
-from synvita_data.models import strategies as ways
+from synvita_data.models import STRATEGIES, AlignmentModel, ContextError, Explanation, strategies
 from synvita_data.scoring import ScoringItem
 from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.testing import make_tiny
@@ -33,13 +32,13 @@ def test_every_way_gives_the_stock_models_log_odds(stock, wording):
     model = AlignmentModel(*stock)
     assert model.prompt.name == "mplug-owl"
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(model(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
-        assert worst(model(VIDEOS, TEXTS, way="plain", plain_batch=3), reference) < TOLERANCE
+        for strategy in STRATEGIES:
+            assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
+        assert worst(model(VIDEOS, TEXTS, strategy="plain", plain_batch=3), reference) < TOLERANCE
         turned = torch.cat(list(reversed(reference.split([len(own) for own in TEXTS]))))
         encoded = [as_cached(model.family, model.encode(video)) for video in reversed(VIDEOS)]
-        for way in WAYS:
-            assert worst(model(encoded, TEXTS[::-1], way=way), turned) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            assert worst(model(encoded, TEXTS[::-1], strategy=strategy), turned) < TOLERANCE, strategy
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -47,8 +46,8 @@ def test_other_attention(stock, wording, attention):
     reference = expected(stock, wording)
     model = AlignmentModel(*stock, attention=attention)
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(model(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
 
 
 def test_ids_and_pixels_are_the_processors(stock, wording):
@@ -67,7 +66,7 @@ def test_ids_and_pixels_are_the_processors(stock, wording):
 
 def test_padding_on_the_right_changes_no_score(stock, wording):
     """The released scripts pad to 257 ids and mask nothing; the answer is read before the padding."""
-    from synvita_data.models.mplug_owl import answer_log_odds
+    from mplug_owl.released_owl import answer_log_odds
 
     network, processor = stock
     model = AlignmentModel(network, processor)
@@ -104,12 +103,12 @@ def test_an_explanation_is_a_piece_of_its_own(stock, wording):
     assert tokens.ids.tolist() == row["input_ids"][0, :-1].tolist()
     with torch.no_grad():
         mean = network(**row).loss
-        for way in WAYS:
+        for strategy in STRATEGIES:
             output = model(
-                VIDEOS[:1], [[Text(CAPTION)]], way=way, explanations=[Explanation(CAPTION, answer)]
+                VIDEOS[:1], [[Text(CAPTION)]], strategy=strategy, explanations=[Explanation(CAPTION, answer)]
             )
             assert output.explanation_tokens == (len(learnt),)
-            assert abs(output.explanation_loss[0] - mean * len(learnt)) < 1e-4, way
+            assert abs(output.explanation_loss[0] - mean * len(learnt)) < 1e-4, strategy
 
 
 def test_a_long_explanation_is_cut_as_the_released_rows(stock, wording):
@@ -136,24 +135,24 @@ def test_what_would_push_out_the_answer_or_part_the_prompt_is_refused(stock):
     model.prompter.tokens(Text("AI:"), None, prepared)  # without its space it is no mark
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_features_of_another_video_are_noticed(stock, wording, way):
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_features_of_another_video_are_noticed(stock, wording, strategy):
     videos, texts = [clip(0), clip(1)], TEXTS[:2]
     reference = expected(stock, wording, videos, texts)
     model = AlignmentModel(*stock)
     encoded = [model.encode(video) for video in reversed(videos)]
     with torch.no_grad():
-        assert worst(model(encoded, texts, way=way), reference) > 100 * TOLERANCE
-        assert worst(model(encoded[::-1], texts, way=way), reference) < TOLERANCE
+        assert worst(model(encoded, texts, strategy=strategy), reference) > 100 * TOLERANCE
+        assert worst(model(encoded[::-1], texts, strategy=strategy), reference) < TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_positions_that_do_not_restart_are_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_positions_that_do_not_restart_are_noticed(stock, wording, monkeypatch, strategy):
     reference = expected(stock, wording)
-    right = ways._gathered
-    monkeypatch.setattr(ways, "_gathered", lambda *a: torch.arange(right(*a).shape[-1]))
+    right = strategies._gathered
+    monkeypatch.setattr(strategies, "_gathered", lambda *a: torch.arange(right(*a).shape[-1]))
     with torch.no_grad():
-        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, way=way), reference) > 100 * TOLERANCE
+        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, strategy=strategy), reference) > 100 * TOLERANCE
 
 
 def test_lora_targets_are_the_language_models_linear_layers(stock):
@@ -192,7 +191,7 @@ def test_a_checkpoint_by_its_folder(checkpoint_of, tmp_path):
     model = AlignmentModel(*load(folder))
     frames = decode(item.video, model.family.default_frames())
     with torch.no_grad():
-        plain = model([frames], [texts], way="plain").log_odds.numpy()
+        plain = model([frames], [texts], strategy="plain").log_odds.numpy()
     for cache in (None, tmp_path / "cache", tmp_path / "cache"):
         scorer = AlignmentScorer.open(str(folder), device="cpu", cache=cache)
         assert (scorer.prompt, scorer.settings["family"]) == ("mplug-owl", "mplug-owl")
@@ -206,5 +205,7 @@ def test_a_larger_tower_and_one_layer(tmp_path, wording):
     stock = load(make_tiny("mplug-owl", tmp_path, image_size=42, vision_layers=1, layers=1, hidden_size=64))
     reference = expected(stock, wording)
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, (
+                strategy
+            )

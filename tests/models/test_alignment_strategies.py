@@ -6,8 +6,7 @@ from stock_models import clip, stock_log_odds
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
-from synvita_data.models import WAYS, AlignmentModel
-from synvita_data.models import strategies as ways
+from synvita_data.models import STRATEGIES, AlignmentModel, strategies
 
 TOLERANCE = 1e-5  # log-odds, fp32
 TEXTS = [
@@ -51,13 +50,13 @@ def test_all_ways_give_the_stock_models_log_odds(stock, wording, attention):
     assert reference.std() > 0.1
     model = AlignmentModel(*stock, attention=attention)
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(model(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
         encoded = [model.encode(video) for video in VIDEOS]
-        for way in WAYS:  # once encoded, the tower need not run again
-            assert worst(model(encoded, TEXTS, way=way), reference) < TOLERANCE, way
-        assert worst(model(VIDEOS, TEXTS, way="plain", plain_batch=3), reference) < TOLERANCE
-        assert worst(model(VIDEOS, TEXTS, way="cached", branch_tokens=1), reference) < TOLERANCE
+        for strategy in STRATEGIES:  # once encoded, the tower need not run again
+            assert worst(model(encoded, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
+        assert worst(model(VIDEOS, TEXTS, strategy="plain", plain_batch=3), reference) < TOLERANCE
+        assert worst(model(VIDEOS, TEXTS, strategy="cached", branch_tokens=1), reference) < TOLERANCE
         assert worst(model(VIDEOS, TEXTS), reference) < TOLERANCE
     assert worst(model(VIDEOS, TEXTS), reference) < TOLERANCE  # with gradients
 
@@ -65,58 +64,58 @@ def test_all_ways_give_the_stock_models_log_odds(stock, wording, attention):
 def test_batch_and_order_do_not_matter(stock):
     model = AlignmentModel(*stock)
     with torch.no_grad():
-        together = dict(zip(TEXTS[0], model(VIDEOS[:1], TEXTS[:1], way="packed").log_odds, strict=True))
-        for way in WAYS:
+        together = dict(zip(TEXTS[0], model(VIDEOS[:1], TEXTS[:1], strategy="packed").log_odds, strict=True))
+        for strategy in STRATEGIES:
             turned = list(reversed(TEXTS[0]))
-            both = model([VIDEOS[1], VIDEOS[0]], [TEXTS[1], turned], way=way).by_video()[1]
+            both = model([VIDEOS[1], VIDEOS[0]], [TEXTS[1], turned], strategy=strategy).by_video()[1]
             for text, value in zip(turned, both, strict=True):
-                assert abs(value - together[text]) < TOLERANCE, way
+                assert abs(value - together[text]) < TOLERANCE, strategy
             for text in TEXTS[0]:
-                alone = model(VIDEOS[:1], [[text]], way=way).log_odds[0]
-                assert abs(alone - together[text]) < TOLERANCE, way
+                alone = model(VIDEOS[:1], [[text]], strategy=strategy).log_odds[0]
+                assert abs(alone - together[text]) < TOLERANCE, strategy
 
 
 def test_a_text_twice_and_identical_texts_alone(stock):
     model = AlignmentModel(*stock)
     text = TEXTS[0][0]
     with torch.no_grad():
-        for way in WAYS:
-            once, again = model(VIDEOS[:1], [[text, text]], way=way).log_odds
+        for strategy in STRATEGIES:
+            once, again = model(VIDEOS[:1], [[text, text]], strategy=strategy).log_odds
             assert abs(once - again) < TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_positions_that_do_not_restart_are_noticed(stock, wording, monkeypatch, way):
-    right = ways._gathered
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_positions_that_do_not_restart_are_noticed(stock, wording, monkeypatch, strategy):
+    right = strategies._gathered
 
     def running(*arguments):
         positions = right(*arguments)
         return torch.arange(positions.shape[-1]).expand(positions.shape)
 
     reference = expected(stock, wording)
-    monkeypatch.setattr(ways, "_gathered", running)
+    monkeypatch.setattr(strategies, "_gathered", running)
     with torch.no_grad():
-        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, way=way), reference) > 100 * TOLERANCE
+        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, strategy=strategy), reference) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_branches_that_see_each_other_are_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_branches_that_see_each_other_are_noticed(stock, wording, monkeypatch, strategy):
     def causal(branch, first_query=0):
         return torch.ones(len(branch), len(branch), dtype=torch.bool).tril()[first_query:]
 
     reference = expected(stock, wording)
-    monkeypatch.setattr(ways, "branch_mask", causal)
+    monkeypatch.setattr(strategies, "branch_mask", causal)
     with torch.no_grad():
-        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, way=way), reference) > 100 * TOLERANCE
+        assert worst(AlignmentModel(*stock)(VIDEOS, TEXTS, strategy=strategy), reference) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_a_bool_mask_under_eager_attention_is_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_a_bool_mask_under_eager_attention_is_noticed(stock, wording, monkeypatch, strategy):
     reference = expected(stock, wording)
-    monkeypatch.setattr(ways, "as_additive", lambda mask, dtype: mask)
+    monkeypatch.setattr(strategies, "as_additive", lambda mask, dtype: mask)
     with torch.no_grad():
         model = AlignmentModel(*stock, attention="eager")
-        assert worst(model(VIDEOS, TEXTS, way=way), reference) > 100 * TOLERANCE
+        assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) > 100 * TOLERANCE
 
 
 def test_the_whole_vocabulary_at_two_positions(stock, wording):
@@ -137,12 +136,12 @@ def test_the_whole_vocabulary_at_two_positions(stock, wording):
             logits = network(
                 input_ids=ids, attention_mask=torch.ones_like(ids), position_ids=positions, **pixels
             ).logits[0, -2:]
-            for way in WAYS:
+            for strategy in STRATEGIES:
                 said = [[answer, not answer]]
-                both = model(VIDEOS[:1], [[text, TEXTS[0][2]]], way=way, vocabulary=2, answers=said)
+                both = model(VIDEOS[:1], [[text, TEXTS[0][2]]], strategy=strategy, vocabulary=2, answers=said)
                 assert both.vocabulary_logits.shape == (2, 2, logits.shape[-1])
                 assert (both.vocabulary_logits[0] - logits).abs().max() < TOLERANCE
-                first = model(VIDEOS[:1], [[text]], way=way, vocabulary=1)
+                first = model(VIDEOS[:1], [[text]], strategy=strategy, vocabulary=1)
                 assert first.vocabulary_logits.shape == (1, 1, logits.shape[-1])
                 assert (first.vocabulary_logits[0, 0] - logits[0]).abs().max() < TOLERANCE
                 assert (both.log_odds[0] - first.log_odds[0]).abs() < TOLERANCE
@@ -177,7 +176,7 @@ def test_arguments_that_do_not_fit(stock):
     for arguments, words in (
         ({"texts": [[]]}, "each video needs its texts"),
         ({"texts": TEXTS}, "each video needs its texts"),
-        ({"way": "fast"}, "no such way"),
+        ({"strategy": "fast"}, "unknown strategy"),
         ({"vocabulary": 3}, "positions"),
         ({"vocabulary": 2}, "needs the answer"),
         ({"answers": [[True] * 5]}, "needs the answer"),

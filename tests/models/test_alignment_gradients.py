@@ -36,9 +36,9 @@ def loss(log_odds):
     return -torch.nn.functional.logsigmoid(signs * m[:, :2]).sum() + hinge
 
 
-def gradients(model, way, **options):
+def gradients(model, strategy, **options):
     model.zero_grad(set_to_none=True)
-    output = model(VIDEOS, [TEXTS, TEXTS], way=way, **options)
+    output = model(VIDEOS, [TEXTS, TEXTS], strategy=strategy, **options)
     total = loss(output.log_odds)
     if output.vocabulary_logits is not None:
         total = total + output.vocabulary_logits.logsumexp(-1).sum()
@@ -84,12 +84,12 @@ def test_reentrant_checkpointing(adapted):
 
 
 def test_a_leak_between_branches_is_noticed(adapted, monkeypatch):
-    from synvita_data.models import strategies as ways
+    from synvita_data.models import strategies
 
     reference = gradients(adapted, "plain")
 
     def causal(branch, first_query=0):
         return torch.ones(len(branch), len(branch), dtype=torch.bool).tril()[first_query:]
 
-    monkeypatch.setattr(ways, "branch_mask", causal)
+    monkeypatch.setattr(strategies, "branch_mask", causal)
     assert difference(gradients(adapted, "packed"), reference) > 1e-3

@@ -11,9 +11,8 @@ from stock_models import load, stock_log_odds
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError, SynvitaError
-from synvita_data.models import AlignmentModel, ContextError
+from synvita_data.models import AlignmentModel, ContextError, videos
 from synvita_data.scoring import Scorer, ScoringItem
-from synvita_data.scoring import alignment as scorer
 from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.scoring.open import open_scorer
 from synvita_data.video import FramePolicy, decode, encode_mp4
@@ -84,11 +83,11 @@ def test_scores_are_the_stock_models(checkpoint, items):
         assert np.abs(answer.scores - expected).max() < 1e-5
 
 
-@pytest.mark.parametrize("way", ["plain", "packed", "cached"])
-def test_a_forced_way_and_every_company_give_the_same(checkpoint, items, way):
+@pytest.mark.parametrize("strategy", ["plain", "packed", "cached"])
+def test_a_forced_way_and_every_company_give_the_same(checkpoint, items, strategy):
     free = by_item(AlignmentScorer.open(str(checkpoint), device="cpu"), items)
-    made = AlignmentScorer.open(str(checkpoint), device="cpu", way=way)
-    assert made.settings["way"] == way
+    made = AlignmentScorer.open(str(checkpoint), device="cpu", strategy=strategy)
+    assert made.settings["way"] == strategy
     together = by_item(made, items[::-1])
     for item in (items[0], items[2]):
         assert np.abs(together[item.item_id].scores - free[item.item_id].scores).max() < 1e-5
@@ -180,18 +179,18 @@ def test_a_missing_weight_is_refused(checkpoint, tmp_path):
 
 
 def test_nothing_and_half_an_adapter_are_refused(checkpoint, tmp_path):
-    with pytest.raises(SynvitaError, match="no such model"):
+    with pytest.raises(SynvitaError, match="the model cannot be found"):
         open_scorer(str(tmp_path))
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(checkpoint)}))
-    with pytest.raises(SynvitaError, match="no such adapter"):
+    with pytest.raises(SynvitaError, match="the adapter cannot be found"):
         open_scorer(str(tmp_path), device="cpu")
     (tmp_path / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": str(tmp_path / "x")})
     )
-    with pytest.raises(SynvitaError, match=r"no such model|base model is not there"):
+    with pytest.raises(SynvitaError, match=r"cannot be found"):
         open_scorer(str(tmp_path), device="cpu")
     with pytest.raises(SynvitaError, match="for Video LLMs"):
-        open_scorer("chance", video_llm={"way": "plain"})
+        open_scorer("chance", video_llm={"strategy": "plain"})
 
 
 def test_texts_are_checked_before_long_work(checkpoint, items):
@@ -219,7 +218,7 @@ def test_the_feature_cache_gives_the_same_bits_without_decoding(checkpoint, item
         decoded.append(arguments[0])
         return decode(*arguments, **named)
 
-    monkeypatch.setattr(scorer, "decode", decode_too)
+    monkeypatch.setattr(videos, "decode", decode_too)
     # Another adapter of the language model uses the same features; an item given as bytes too.
     adapter = adapter_for(checkpoint, tmp_path / "adapter")
     list(AlignmentScorer.open(str(checkpoint), adapter=str(adapter), **options).score([items[0], items[2]]))
@@ -259,7 +258,7 @@ def test_rows_shrink_when_memory_is_short(checkpoint, items, monkeypatch):
     right = made.model.forward
 
     def tight(*arguments, **options):
-        if options["way"] != "cached" or options["branch_tokens"] > 1000:
+        if options["strategy"] != "cached" or options["branch_tokens"] > 1000:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return right(*arguments, **options)
 
@@ -303,8 +302,8 @@ for name in {absent!r}:
     sys.modules[name] = None
 import numpy as np
 from transformers import AutoModelForImageTextToText, AutoProcessor
-import synvita_data.alignment.scorer
-from synvita_data.alignment import AlignmentModel
+import synvita_data.scoring.alignment
+from synvita_data.models import AlignmentModel
 from synvita_data.captions import Text
 from synvita_data.video.frames import Frames
 folder = {str(checkpoint)!r}

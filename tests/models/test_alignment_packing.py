@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.models import choose_way
+from synvita_data.models import choose_strategy
 from synvita_data.models.packing import branch_mask, common_prefix, pack
 from synvita_data.models.prompting import PromptTokens
 from synvita_data.models.strategies import chunks
@@ -78,8 +78,8 @@ def test_chunks_keep_order_and_limit(made, limit):
 
 
 def test_the_way_follows_from_counts_and_gradients():
-    assert choose_way([1, 1], gradients=False) == "plain"
-    assert choose_way([2, 4], gradients=True) == "packed"
-    assert choose_way([2, 4], gradients=False) == "packed"
-    assert choose_way([100], gradients=True) == "packed"
-    assert choose_way([1, 49], gradients=False) == "cached"
+    assert choose_strategy([1, 1], gradients=False) == "plain"
+    assert choose_strategy([2, 4], gradients=True) == "packed"
+    assert choose_strategy([2, 4], gradients=False) == "packed"
+    assert choose_strategy([100], gradients=True) == "packed"
+    assert choose_strategy([1, 49], gradients=False) == "cached"

@@ -1,4 +1,4 @@
-"""The video reaches the language model in every family and way: a stock forward may swallow what it does not know."""
+"""The video reaches the language model in every family and strategy: a stock forward may swallow what it does not know."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from stock_models import clip
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
-from synvita_data.models import WAYS, AlignmentModel
-from synvita_data.models import strategies as ways
+from synvita_data.models import STRATEGIES, AlignmentModel, strategies
 from synvita_data.models.families import FAMILIES
 
 TEXTS = [
@@ -31,10 +30,10 @@ def test_scores_change_with_any_frame(stock):
         other = type(video)(pixels, video.indices, video.timestamps, video.fps, "changed", "none")
         assert model.prepare(other).placeholder == model.prepare(video).placeholder
         with torch.no_grad():
-            for way in WAYS:
+            for strategy in STRATEGIES:
                 for seen in (lambda v: v, model.encode):
-                    one, two = (model([seen(v)], TEXTS, way=way).log_odds for v in (video, other))
-                    assert float((one - two).abs().min()) > 1e-3, (way, frames, seen)
+                    one, two = (model([seen(v)], TEXTS, strategy=strategy).log_odds for v in (video, other))
+                    assert float((one - two).abs().min()) > 1e-3, (strategy, frames, seen)
 
 
 def test_gradients_reach_what_the_tower_made(stock):
@@ -43,15 +42,17 @@ def test_gradients_reach_what_the_tower_made(stock):
     encoded = model.encode(clip(0, 4, 64, 96))
     for name, feature in encoded.features.items():
         feature = feature.detach().requires_grad_()
-        changed = ways.EncodedVideo(encoded.prepared, {**encoded.features, name: feature})
-        (gradient,) = torch.autograd.grad(model([changed], TEXTS, way="packed").log_odds[0], feature)
+        changed = strategies.EncodedVideo(encoded.prepared, {**encoded.features, name: feature})
+        (gradient,) = torch.autograd.grad(model([changed], TEXTS, strategy="packed").log_odds[0], feature)
         step = 1e-2 * gradient / gradient.norm()
         values = []
         for sign in (1, -1):
             moved = {**encoded.features, name: (feature + sign * step).detach()}
             with torch.no_grad():
                 values.append(
-                    model([ways.EncodedVideo(encoded.prepared, moved)], TEXTS, way="packed").log_odds[0]
+                    model(
+                        [strategies.EncodedVideo(encoded.prepared, moved)], TEXTS, strategy="packed"
+                    ).log_odds[0]
                 )
         assert float(values[0] - values[1]) == pytest.approx(2e-2 * float(gradient.norm()), rel=0.05)
 
@@ -61,9 +62,9 @@ def test_gradients_reach_what_the_tower_made(stock):
 def test_features_that_do_not_fit_are_refused(stock):
     model = AlignmentModel(*stock)
     long, short = (model.encode(clip(0, frames, 64, 96)) for frames in (6, 4))
-    for way in WAYS:
+    for strategy in STRATEGIES:
         with pytest.raises(SynvitaError, match="do not fit"):
-            model([ways.EncodedVideo(short.prepared, long.features)], TEXTS, way=way)
+            model([strategies.EncodedVideo(short.prepared, long.features)], TEXTS, strategy=strategy)
 
 
 def test_an_argument_that_the_stock_forward_does_not_name_is_refused(stock, monkeypatch):
@@ -77,9 +78,9 @@ def test_an_argument_that_the_stock_forward_does_not_name_is_refused(stock, monk
         prepared.runs,
     )
     with pytest.raises(SynvitaError, match="pixels_of_video"):
-        model([renamed], TEXTS, way="plain")
+        model([renamed], TEXTS, strategy="plain")
     encoded = model.encode(video)
     monkeypatch.setattr(model.family, "beside_tokens", lambda features, at_video: {"early_layers": at_video})
-    for way in WAYS:
+    for strategy in STRATEGIES:
         with pytest.raises(SynvitaError, match="early_layers"):
-            model([encoded], TEXTS, way=way)
+            model([encoded], TEXTS, strategy=strategy)

@@ -8,7 +8,7 @@ from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, languag
 from stock_models import clip, stock_inputs, stock_positions
 
 from synvita_data.captions.text import Text
-from synvita_data.models import WAYS, AlignmentModel
+from synvita_data.models import STRATEGIES, AlignmentModel
 
 PROMPT = "a dog runs"
 # The stock processor refuses a single frame; see `test_one_frame_is_shown_twice`.
@@ -29,13 +29,13 @@ def test_every_way_gives_the_stock_models_log_odds(stock, wording):
     assert model.prompt.name == "question"
     stock[0].model.rope_deltas = torch.tensor([[-17]])
     with torch.no_grad():
-        for way in WAYS:
-            assert worst(model(VIDEOS, TEXTS, way=way), reference) < TOLERANCE, way
-        assert worst(model(VIDEOS, TEXTS, way="plain", plain_batch=3), reference) < TOLERANCE
+        for strategy in STRATEGIES:
+            assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) < TOLERANCE, strategy
+        assert worst(model(VIDEOS, TEXTS, strategy="plain", plain_batch=3), reference) < TOLERANCE
         turned = torch.cat(list(reversed(reference.split([len(own) for own in TEXTS]))))
         encoded = [as_cached(model.family, model.encode(video)) for video in reversed(VIDEOS)]
-        for way in WAYS:
-            assert worst(model(encoded, TEXTS[::-1], way=way), turned) < TOLERANCE, way
+        for strategy in STRATEGIES:
+            assert worst(model(encoded, TEXTS[::-1], strategy=strategy), turned) < TOLERANCE, strategy
     assert stock[0].model.rope_deltas.tolist() == [[-17]]
 
 
@@ -141,14 +141,14 @@ def test_one_frame_is_shown_twice(stock, wording):
     inputs = stock_inputs(processor, clip(4, 2), wording.format(PROMPT))
     pairs = [[Text(PROMPT), Text("a cat")]]
     with torch.no_grad():
-        values = [model([one], pairs, way=way).log_odds for way in WAYS]
+        values = [model([one], pairs, strategy=strategy).log_odds for strategy in STRATEGIES]
     assert of_one.runs == model.prepare(clip(4, 2)).runs
     assert inputs["video_grid_thw"].tolist() == of_one.inputs["video_grid_thw"].tolist()
     assert max(float((value - values[0]).abs().max()) for value in values) < TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["packed", "cached"])
-def test_missing_deepstack_features_are_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", ["packed", "cached"])
+def test_missing_deepstack_features_are_noticed(stock, wording, monkeypatch, strategy):
     """Layer by layer: without them, and with those of one video given to another."""
     reference = expected(stock, wording, VIDEOS, TEXTS)
     model = AlignmentModel(*stock)
@@ -168,14 +168,14 @@ def test_missing_deepstack_features_are_noticed(stock, wording, monkeypatch, way
     with torch.no_grad():
         for layer in range(layers):
             monkeypatch.setattr(model.family, "beside_tokens", without(layer))
-            off = worst(model(VIDEOS, TEXTS, way=way), reference)
+            off = worst(model(VIDEOS, TEXTS, strategy=strategy), reference)
             # The last decoder layer's addition at the video's tokens is read by nothing behind it.
             last = layer == stock[0].config.text_config.num_hidden_layers - 1
             assert off < TOLERANCE if last else off > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_flat_positions_are_noticed(stock, wording, monkeypatch, way):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_flat_positions_are_noticed(stock, wording, monkeypatch, strategy):
     """0, 1, 2, … as if the video's tokens were words."""
     reference = expected(stock, wording, VIDEOS, TEXTS)
     model = AlignmentModel(*stock)
@@ -183,7 +183,7 @@ def test_flat_positions_are_noticed(stock, wording, monkeypatch, way):
         type(model.family), "positions", lambda self, ids, video: torch.arange(len(ids)).expand(3, -1)
     )
     with torch.no_grad():
-        assert worst(model(VIDEOS, TEXTS, way=way), reference) > 100 * TOLERANCE
+        assert worst(model(VIDEOS, TEXTS, strategy=strategy), reference) > 100 * TOLERANCE
 
 
 def test_lora_targets_are_the_language_models_linear_layers(stock):

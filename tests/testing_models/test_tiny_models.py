@@ -10,7 +10,7 @@ import pytest
 
 from synvita_data.builders.shapes import parse, render
 from synvita_data.errors import SynvitaError
-from synvita_data.testing import FAMILIES, make_tiny, video_llava
+from synvita_data.testing import FAMILIES, make_tiny
 
 CLASSES = {
     "video_llava": ("VideoLlavaForConditionalGeneration", "VideoLlavaProcessor", "LlamaTokenizer"),
@@ -185,14 +185,14 @@ def test_sizes_can_be_overridden(tmp_path, clip, family):
 
 
 def test_families_have_functions_of_their_own(folder_of, tmp_path):
-    assert digests(video_llava(tmp_path)) == digests(folder_of("video_llava"))
+    assert digests(make_tiny("video_llava", tmp_path)) == digests(folder_of("video_llava"))
 
 
 @pytest.mark.parametrize(
     ("family", "sizes", "message"),
     [
-        ("llava_next", {}, "no tiny model"),
-        ("clip", {"width": 3}, "no such size"),
+        ("llava_next", {}, "unknown family of tiny models"),
+        ("clip", {"width": 3}, "unknown size"),
         ("clip", {"layers": 0}, "whole numbers"),
         ("clip", {"heads": 5}, "fit together"),
         ("video_llava", {"image_size": 30}, "whole number of patches"),
