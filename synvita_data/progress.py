@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .display import Terminal, plain
 
 if TYPE_CHECKING:
-    from .jobs import Standing
+    from .jobs import JobProgress
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 WINDOW = 300.0  # seconds the rate is taken over: what was slow an hour ago says nothing about the rest
@@ -109,12 +109,12 @@ class Progress:
                 counted = f"{self._title}: {done:,} of {total:,}"
                 self._write(", ".join([counted, *([status] if status else [])]))
 
-    def follow(self, standing: "Standing") -> None:
-        """`run_job`'s `on_progress`: its standing as of `at`, its news by `say`."""
-        for line in standing.news:
-            self.say(f"{standing.title}: {line}")
-        settled = standing.done + standing.failed
-        self.at(settled, standing.total, standing.title, quarantined=standing.failed, reused=standing.found)
+    def follow(self, progress: "JobProgress") -> None:
+        """`run_job`'s `on_progress`: its counts as of `at`, its news by `say`."""
+        for line in progress.news:
+            self.say(f"{progress.title}: {line}")
+        ended = progress.done + progress.failed
+        self.at(ended, progress.total, progress.title, quarantined=progress.failed, reused=progress.found)
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar where there is one."""

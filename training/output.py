@@ -11,9 +11,8 @@ from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
 from synvita_data.jobs import Store
-from synvita_data.jobs.lease import Identity
-from synvita_data.jobs.names import CLAIM, digest_of
-from synvita_data.jobs.scan import token_in
+from synvita_data.jobs.lease import Identity, token_in
+from synvita_data.jobs.records import CLAIM, digest_of
 
 from .plan import PlannedTriplet
 from .recipe import Recipe

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import SynvitaError
-from synvita_data.jobs import Engine, Standing
+from synvita_data.jobs import JobProgress, RunOptions
 from synvita_data.schema import Triplet
 
 from ..sources import FoundVideos
 
 if TYPE_CHECKING:
     from ..vqascore import VqaModel, VqaSettings
-
-OnStanding = Callable[[Standing], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +32,8 @@ class Chain:
         models: VQA models by name (`vqascore.find_model`), `NAME@REVISION` for one of the Hub; none of them
             leaves scoring out.
         settings, score: how they look at videos; see `vqascore.score_videos`.
-        engine, workers, address, devices, retry_failed: see `engine.run_job`.
-        on_standing: told how far a job is.
+        run: how the jobs are run.
+        on_progress: see `run_job`.
 
     Raises:
         SynvitaError: numbers that cannot be used.
@@ -48,20 +46,13 @@ class Chain:
     models: Sequence[str] = ()
     settings: "VqaSettings | None" = None
     score: str | None = None
-    engine: Engine = "local"
-    workers: int = 1
-    address: str | None = None
-    devices: Sequence[str] | None = None
-    retry_failed: bool = False
-    on_standing: OnStanding | None = field(default=None, compare=False)
+    run: RunOptions = field(default_factory=RunOptions)
+    on_progress: Callable[[JobProgress], None] | None = field(default=None, compare=False)
     on_prompts: Callable[[str, int], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.workers < 1:
-            raise SynvitaError(
-                "numbers of samples and workers start at 1",
-                found=f"samples={self.samples}, workers={self.workers}",
-            )
+        if self.samples < 1:
+            raise SynvitaError("numbers of samples start at 1", found=f"samples={self.samples}")
 
     @property
     def making(self) -> dict[str, Any]:
@@ -72,18 +63,8 @@ class Chain:
             "name": self.generator_name,
             "prompt_too_long": self.prompt_too_long,
             "on_prompts": self.on_prompts,
-            **self._running,
-        }
-
-    @property
-    def _running(self) -> dict[str, Any]:
-        return {
-            "engine": self.engine,
-            "workers": self.workers,
-            "address": self.address,
-            "devices": self.devices,
-            "retry_failed": self.retry_failed,
-            "on_progress": self.on_standing,
+            "run": self.run,
+            "on_progress": self.on_progress,
         }
 
 
@@ -137,7 +118,7 @@ def score_found(
     """
     from ..vqascore import VqaSettings, default_dtype, score_videos
 
-    settings = chain.settings or VqaSettings(dtype=default_dtype(chain.devices, chain.address))
+    settings = chain.settings or VqaSettings(dtype=default_dtype(chain.run.devices, chain.run.address))
     report = score_videos(
         triplets,
         found,
@@ -147,7 +128,8 @@ def score_found(
         settings=settings,
         score=chain.score,
         generator=config,
-        **chain._running,
+        run=chain.run,
+        on_progress=chain.on_progress,
     )
     if not report.complete or report.table is None:
         raise SynvitaError(

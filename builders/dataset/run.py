@@ -21,8 +21,7 @@ from synvita_data.captions.lcs import shared_spans
 from synvita_data.captions.text import Span
 from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.files import without_root
-from synvita_data.jobs import Artefact, Claim, Store
-from synvita_data.jobs.complete import settle
+from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
 from synvita_data.tables.scores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
@@ -297,6 +296,6 @@ def _write_shards(
         write_shard(shard, claim.path(shard.name), embed_real=options.embed_real)
         claim.commit()
 
-    settle(store, by_name, write, on_settled=lambda more: progress("writing shards", more, len(by_name)))
+    complete(store, by_name, write, on_done=lambda more: progress("writing shards", more, len(by_name)))
     files = {record.key: record.artefacts[record.key] for record in store.records(by_name)}
     return files if len(files) == len(by_name) else None

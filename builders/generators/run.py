@@ -1,11 +1,12 @@
 """`generate_videos`: from triplets and a SPEC to a folder of videos."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from synvita_data.errors import CaptionError, SourceError, SynvitaError
-from synvita_data.jobs import JobReport, Shard, Standing, Store, run_job
+from synvita_data.jobs import JobProgress, JobReport, RunOptions, Store, run_job
 from synvita_data.schema import Triplet
 
 from ..triplets import TripletReader
@@ -27,18 +28,12 @@ def generate_videos(
     name: str | None = None,
     split: str | None = None,
     source: str | None = None,
-    engine: Literal["local", "ray"] = "local",
-    workers: int = 1,
-    address: str | None = None,
-    shard: Shard | str | None = None,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    verify: Literal["sizes", "contents"] = "sizes",
     prompt_too_long: OnTooLong = DEFAULT,
+    run: RunOptions | None = None,
     on_bad: Callable[[SynvitaError], None] | None = None,
-    on_progress: Callable[[Standing], None] | None = None,
-    devices: Sequence[str] | None = None,
+    on_progress: Callable[[JobProgress], None] | None = None,
     on_prompts: Callable[[str, int], None] | None = None,
+    **running: Any,
 ) -> JobReport:
     """One mp4 a contrast caption and sample in `out`, with a manifest; continues where a run stopped.
 
@@ -56,7 +51,9 @@ def generate_videos(
             with why they could not be measured and 0.
         on_bad: called with the error of each row of the file that cannot be used; it is also kept in
             `OUT/quarantine.jsonl`.
-        engine, workers, address, shard, limit, retry_failed, verify, on_progress, devices: see `run_job`.
+        run: how the job is run (engine, workers, shard, …).
+        on_progress: see `run_job`.
+        running: options of `run` by name, such as `workers=8`.
 
     Returns:
         What the run came to; requests that failed are in it and in `OUT/quarantine.jsonl`, not raised.
@@ -68,6 +65,7 @@ def generate_videos(
     """
     if samples < 1:
         raise SourceError("a caption needs a sample", found=f"samples={samples}", expected="1 or more")
+    run = replace(run or RunOptions(), **running)
     out = Path(out).expanduser()
     unread: list[SynvitaError] = []
     if isinstance(triplets, (str, Path)):
@@ -86,18 +84,7 @@ def generate_videos(
     store = Store(job.root)
     check_free(out, store, (request.name for request in job.requests), job.needs)
     try:
-        return run_job(
-            job,
-            engine=engine,
-            workers=workers,
-            address=address,
-            shard=shard,
-            limit=limit,
-            retry_failed=retry_failed,
-            verify=verify,
-            on_progress=on_progress,
-            devices=devices,
-        )
+        return run_job(job, run, on_progress=on_progress)
     finally:  # also of a run that was stopped
         if unread or refused or (out / STORE).is_dir():
             publish(out, store, [*unread, *refused], lengths.of)

@@ -5,16 +5,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .generate import EngineName, PromptTooLong
+from .options import (
+    PromptTooLong,
+    PromptTooLongOption,
+    SamplesOption,
+    SourceOption,
+    SplitOption,
+    run_options,
+)
 
 if TYPE_CHECKING:
     from synvita_data.builders.dataset import BuildResult
 
     from ..display import Terminal
+    from ..jobs import RunOptions
 
 QUARANTINE_SHOWN = 5
 
 
+@run_options(without=("devices", "shard", "limit", "verify"))
 def build(
     triplets: Annotated[
         Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, any CSV, JSONL or Parquet, or shapes:")
@@ -57,18 +66,15 @@ def build(
     ignore_case: Annotated[
         bool, typer.Option("--ignore-case", help="Word-level masks that compare case-folded words.")
     ] = False,
-    split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
-    source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
+    split: SplitOption = None,
+    source: SourceOption = None,
     max_shard_mb: Annotated[int, typer.Option(help="Largest Parquet file, in MB.", min=1)] = 500,
-    samples: Annotated[int, typer.Option(help="Videos a contrast caption, of a generator.", min=1)] = 1,
+    samples: SamplesOption = 1,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the generator: steps=25, …"),
     ] = None,
-    prompt_too_long: Annotated[
-        PromptTooLong,
-        typer.Option(help="Captions that the generator would cut: make them and say so, leave out, or stop."),
-    ] = PromptTooLong.warn,
+    prompt_too_long: PromptTooLongOption = PromptTooLong.warn,
     vqa_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,19 +82,9 @@ def build(
             help="Score the videos with this model instead of --vqascores; repeat for an ensemble.",
         ),
     ] = None,
-    engine: Annotated[
-        EngineName, typer.Option(help="Generate and score on this machine, or on a Ray cluster.")
-    ] = EngineName.local,
-    workers: Annotated[
-        int, typer.Option(help="Processes that generate and score, one a GPU; 1 is this process.", min=1)
-    ] = 1,
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; without one, Ray starts here.")
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Generate and score again what is in quarantine.")
-    ] = False,
     threads: Annotated[int, typer.Option(help="Threads that check videos.", min=1)] = 2,
+    *,
+    run: "RunOptions",
 ) -> None:
     """Assemble triplets, synthetic videos and scores into a dataset that `load_dataset` reads.
 
@@ -132,11 +128,8 @@ def build(
                 overrides=tuple(settings or ()),
                 prompt_too_long=prompt_too_long.value,
                 models=tuple(vqa_model or ()),
-                engine="ray" if engine is EngineName.ray else "local",
-                workers=workers,
-                address=address,
-                retry_failed=retry_failed,
-                on_standing=progress.follow,
+                run=run,
+                on_progress=progress.follow,
                 on_prompts=lambda *told: prompts.append(told),
             ),
         )

@@ -261,9 +261,9 @@ def _run(
         if real_root is not None
         else (lambda video: b"")
     )
-    with Progress(f"{name} on {task.name}", enabled=first) as progress:
+    with Progress(f"{scorer.name} on {task.name}", enabled=first) as progress:
         found = score_task(
-            scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.at
+            scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.follow
         )
     if found is None:
         return

@@ -2,11 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .generate import EngineName
+from .options import SourceOption, SplitOption, TripletsOption, run_options
+
+if TYPE_CHECKING:
+    from ..jobs import RunOptions
 
 
 class ScoreName(StrEnum):
@@ -23,10 +26,9 @@ class Preprocessing(StrEnum):
     hf = "hf"
 
 
+@run_options(without=("verify",))
 def vqascore(
-    triplets: Annotated[
-        Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet.")
-    ],
+    triplets: TripletsOption,
     synthetic: Annotated[
         str, typer.Option(metavar="SPEC", help="Synthetic videos: folder:DIR, as for synvita build.")
     ],
@@ -71,29 +73,14 @@ def vqascore(
     dtype: Annotated[
         str | None, typer.Option(help="Of the weights. Default: bfloat16 on GPUs, float32 on CPUs.")
     ] = None,
-    device: Annotated[
-        list[str] | None, typer.Option(help="cuda:0, cpu, …; repeat for workers in turn. Default: all GPUs.")
-    ] = None,
     batch_rows: Annotated[
         int, typer.Option(help="Videos in one batch; from 2 on, scores differ in rounding.", min=1)
     ] = 1,
     threads: Annotated[int, typer.Option(help="Threads of each worker that decode ahead.", min=1)] = 2,
-    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
-    workers: Annotated[int, typer.Option(help="Processes, one a GPU; 1 is this process.", min=1)] = 1,
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; without one, Ray starts here.")
-    ] = None,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only this part: 0/8 to 7/8, for job arrays.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="At most so many videos a model that are not done yet.", min=1)
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do what is in quarantine again.")
-    ] = False,
-    split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
-    source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
+    split: SplitOption = None,
+    source: SourceOption = None,
+    *,
+    run: "RunOptions",
 ) -> None:
     """Score each synthetic video with its contrast caption and its real caption, frame by frame, by each model.
 
@@ -115,7 +102,7 @@ def vqascore(
     settings = VqaSettings(
         frames=FramePolicy(count=frames, rule=rule, backend=backend),
         preprocessing=preprocess.value,
-        dtype=dtype or default_dtype(device, address),
+        dtype=dtype or default_dtype(run.devices, run.address),
         batch_rows=batch_rows,
         threads=threads,
         placeholder_space=placeholder_space,
@@ -150,13 +137,7 @@ def vqascore(
             settings=settings,
             score=None if score is None else score.value,
             generator=config,
-            engine="ray" if engine is EngineName.ray else "local",
-            workers=workers,
-            address=address,
-            shard=shard,
-            limit=limit,
-            retry_failed=retry_failed,
-            devices=device,
+            run=run,
             on_checked=advance,
             on_progress=progress.follow,
         )

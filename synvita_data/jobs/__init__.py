@@ -1,6 +1,6 @@
 """Long jobs: a store of results that any number of workers share, and the engines that run them.
 
-A job says which keys it needs and opens workers; the engine has them done by this process, local processes or Ray:
+A job says which keys it has and opens workers; an engine has them done by this process, local processes or Ray:
 
     report = run_job(job, workers=8, on_progress=progress.follow)
     print(*report.lines(), sep="\\n")
@@ -22,13 +22,20 @@ Standard library only: a scan of 100,000 keys comes before any heavy import; Ray
 
 from .claim import Claim
 from .failures import is_worker_fault, no_room, settling
-from .job import CheckedJob, Job, Worker
-from .names import work_key
-from .records import Artefact, Failure, Record
-from .report import Death, JobReport, Standing
-from .run import Engine, results, run_job
-from .scan import CLAIMED, DONE, PENDING, QUARANTINED, Scan
-from .shard import Shard
+from .job import CheckedJob, Engine, Job, RunOptions, Shard, Worker
+from .records import (
+    CLAIMED,
+    DONE,
+    PENDING,
+    QUARANTINED,
+    Artefact,
+    Failure,
+    Record,
+    Scan,
+    work_key,
+)
+from .report import Crash, JobProgress, JobReport
+from .run import complete, results, run_here, run_job
 from .store import Store
 
 __all__ = [
@@ -39,20 +46,23 @@ __all__ = [
     "Artefact",
     "CheckedJob",
     "Claim",
-    "Death",
+    "Crash",
     "Engine",
     "Failure",
     "Job",
+    "JobProgress",
     "JobReport",
     "Record",
+    "RunOptions",
     "Scan",
     "Shard",
-    "Standing",
     "Store",
     "Worker",
+    "complete",
     "is_worker_fault",
     "no_room",
     "results",
+    "run_here",
     "run_job",
     "settling",
     "work_key",

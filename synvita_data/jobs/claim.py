@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from ..files import sha256_file
-from .names import FAILED, RECORD, RECORD_WITH_FILES, artefact_suffix, check_artefact_name
-from .records import Artefact, failure_bytes, record_bytes
-from .scan import remove_results
+from .records import (
+    FAILED,
+    RECORD,
+    RECORD_WITH_FILES,
+    Artefact,
+    artefact_suffix,
+    check_artefact_name,
+    failure_bytes,
+    record_bytes,
+    remove_results,
+)
 
 if TYPE_CHECKING:
     from .store import Store

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import EngineError, StoreError, SynvitaError
+from ..errors import StoreError, SynvitaError
 from .claim import Claim
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -63,8 +63,11 @@ def is_worker_fault(error: BaseException) -> bool:
     )
 
 
-def disk_error(error: BaseException, cause: OSError, root: Path) -> SynvitaError:
-    """`error` if it already names the file, else a `StoreError` that does."""
+def disk_error(error: BaseException, root: Path) -> SynvitaError | None:
+    """`error` as one that names the file that cannot be written; None where the disk is not the cause."""
+    cause = no_room(error)
+    if cause is None:
+        return None
     if isinstance(error, SynvitaError) and error.file is not None:
         return error
     return StoreError(
@@ -85,13 +88,6 @@ def one_line(error: BaseException) -> str:
         code = trace.tb_frame.f_code
         place = f" ({Path(code.co_filename).name}, line {trace.tb_lineno}, in {code.co_name})"
     return f"{type(error).__name__}: {text[:500]}{place}"
-
-
-def as_engine_error(error: BaseException, problem: str) -> SynvitaError:
-    """A `SynvitaError` as it is; any other as an `EngineError` that quotes it."""
-    if isinstance(error, SynvitaError):
-        return error
-    return EngineError(f"{problem}: {one_line(error)}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

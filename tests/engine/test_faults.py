@@ -125,6 +125,6 @@ class ThreadedSquares(Squares):
 def test_a_worker_may_draw_in_a_thread_and_break_meanwhile(tmp_path):
     job = ThreadedSquares(tmp_path / "store", tmp_path / "log", 30)
     report = run_job(job)
-    assert (report.done, report.exit_status, len(report.deaths)) == (30, 0, 1)
+    assert (report.done, report.exit_status, len(report.crashes)) == (30, 0, 1)
     assert set(made(job).values()) == {1}
     assert list(job.root.glob("??/*.claim")) == []

@@ -49,7 +49,7 @@ def test_a_run_waits_for_another_and_takes_over_when_it_is_killed(tmp_path):
     quick = squares(tmp_path, count=3)
     waits = tmp_path / "waits"
 
-    def look(standing):  # once a look at the store found the other's key in hand, and nothing else to do
+    def look(progress):  # once a look at the store found the other's key in hand, and nothing else to do
         if len(made(quick)) == 2:
             append(waits, "x")
 

@@ -355,7 +355,7 @@ def test_a_forked_child_has_claims_of_its_own_and_leaves_its_parents_alone(tmp_p
 def test_a_child_that_exits_in_the_ordinary_way_ends_none_of_its_parents_claims(tmp_path, repo_root):
     program = """
 import os, sys
-from synvita_data.store import Store
+from synvita_data.jobs import Store
 claim = Store(sys.argv[1]).claim("k")
 pid = os.fork()
 if not pid:

@@ -204,7 +204,7 @@ def test_a_row_that_raises_is_quarantined_and_the_run_goes_on(batch_size, saved,
     assert failure.error["reason"] == "ValueError"
     assert failure.error["problem"] == "a dog bit the pipeline"
     assert (failure.error["row"], failure.error["sample"]) == (2, 1)
-    assert report.deaths == ()
+    assert report.crashes == ()
 
 
 def test_no_memory_is_the_workers_fault_with_advice(saved, tmp_path):
