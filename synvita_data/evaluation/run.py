@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..annotations import Annotations, Resolver, VideoRef
 from ..errors import StoreError, SynvitaError
 from ..jobs import Claim, JobProgress, Store, run_here, work_key
 from ..scoring.protocol import ItemScores, Scorer, ScoringItem
-from ..tasks import Annotations, Resolver, Task
-from ..tasks.annotations import VideoRef
+from ..tasks import Task
 from ..video.rules import rule_versions
 
 
