@@ -85,10 +85,10 @@ def find_models(chain: Chain, table: Path) -> "list[VqaModel]":
     Raises:
         SynvitaError: no such model, or two of one name.
     """
-    from ..vqascore import find_model, parse_name
-    from ..vqascore.score import check_models
+    from ..vqascore import find_model
+    from ..vqascore.run import check_models
 
-    models = [find_model(*parse_name(name)) for name in chain.models]
+    models = [find_model(name) for name in chain.models]
     if models:
         check_models(models, table)
     return models

@@ -56,11 +56,12 @@ def vqascore(
         Preprocessing, typer.Option(help="Preprocessing of the released scorers, or of transformers.")
     ] = Preprocessing.reference,
     placeholder_space: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What follows <image> in LLaVA-1.5's prompt (docs/vqascore.md): processor (as transformers) or original."
+            help="What follows <image> in LLaVA-1.5's prompt (docs/vqascore.md): processor (as transformers) or original. "
+            "Default: the one a fine-tune was trained with, or else processor."
         ),
-    ] = "processor",
+    ] = None,
     whole_video: Annotated[
         bool, typer.Option("--whole-video", help="Show video chat models all frames at once.")
     ] = False,
@@ -97,7 +98,6 @@ def vqascore(
         VqaSettings,
         default_dtype,
         find_model,
-        parse_name,
         score_videos,
     )
 
@@ -114,8 +114,8 @@ def vqascore(
         threads=threads,
         placeholder_space=placeholder_space,
     )
-    models = [find_model(*parse_name(name), whole_video=whole_video) for name in model]
-    if placeholder_space != "processor" and not any(
+    models = [find_model(name, whole_video=whole_video) for name in model]
+    if placeholder_space == "original" and not any(
         each.placeholder_space(placeholder_space) == placeholder_space for each in models
     ):
         raise SynvitaError(
