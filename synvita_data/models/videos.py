@@ -129,6 +129,15 @@ class VideoPreparer:
             else:
                 if (known := self.cache.get(key)) is not None:
                     return known
+        return self.decoded(clip, key)
+
+    def decoded(self, clip: VideoPart, key: str | None = None) -> KnownVideo:
+        """`known` without a look into the cache.
+
+        Args:
+            clip: the video.
+            key: to keep its features by.
+        """
         # One decoder thread in a DataLoader's worker, of which there are as many as there are processors.
         threads = None if get_worker_info() is None else 1
         frames = decode(clip.video, self.frames, clip.start, clip.end, threads=threads)
