@@ -82,11 +82,11 @@ def evaluation(model: AlignmentModel, counts: tuple[int, ...], rounds: int, pair
         best = in_turns(
             rounds,
             plain=lambda chosen=chosen, video=video: [
-                model([video], [[text]], way="plain").log_odds for text in chosen
+                model([video], [[text]], strategy="plain").log_odds for text in chosen
             ],
             shared=lambda texts=texts, video=video: model([video], [texts]).log_odds,
-            packed=lambda texts=texts, video=video: model([video], [texts], way="packed").log_odds,
-            cached=lambda texts=texts, video=video: model([video], [texts], way="cached").log_odds,
+            packed=lambda texts=texts, video=video: model([video], [texts], strategy="packed").log_odds,
+            cached=lambda texts=texts, video=video: model([video], [texts], strategy="cached").log_odds,
         )
         plain = best["plain"] / len(chosen) * count
         shared = best["shared"]
@@ -134,11 +134,11 @@ def measure_peak(side: str, small: bool, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         model = narrow_model(Path(folder), small)
         texts, video = captions(count), clip(count)
-        model([video], [texts[:1]], way="packed")  # what torch sets aside once
+        model([video], [texts[:1]], strategy="packed")  # what torch sets aside once
         before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         if side == "plain":
-            model([video], [texts], way="plain", plain_batch=6)
+            model([video], [texts], strategy="plain", plain_batch=6)
         else:
             model([video], [texts])
         status = Path("/proc/self/status").read_text()

@@ -150,7 +150,7 @@ class Step:
         return self._backward(torch.stack(scores))
 
     def _scores(self, way: str) -> Tensor:
-        return self.model(self.videos, [self.texts] * len(self.videos), way=way).log_odds
+        return self.model(self.videos, [self.texts] * len(self.videos), strategy=way).log_odds
 
     def _backward(self, log_odds: Tensor) -> Tensor:
         m = log_odds.view(-1, 2, 4)

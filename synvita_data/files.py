@@ -1,6 +1,7 @@
 """Files that are never half-written, and paths from data files that never leave their root."""
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .errors import UnsafePathError
+from .errors import SynvitaError, UnsafePathError, first_line
 
 
 @contextmanager
@@ -41,6 +42,28 @@ def write_atomic(final: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with atomic_path(final) as temporary:
         temporary.write_bytes(data)
+
+
+def read_json(path: Path, what: str, *, error: type[SynvitaError] = SynvitaError) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Args:
+        path: of the file.
+        what: what it holds, for the message: "a model's settings".
+        error: class to raise.
+
+    Raises:
+        SynvitaError: of the class `error`: the file cannot be read, or is not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise error(f"{what} cannot be read", file=path, found=first_line(problem)) from problem
+    if not isinstance(content, dict):
+        raise error(
+            f"{what} cannot be read", file=path, found=type(content).__name__, expected="a JSON object"
+        )
+    return content
 
 
 def sha256_file(path: Path, chunk: int = 1 << 20) -> str:

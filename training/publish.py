@@ -10,7 +10,7 @@ from synvita_data.errors import HubError
 from synvita_data.hub.leaks import refuse_leaks
 from synvita_data.hub.places import without_places
 from synvita_data.hub.repo import HubRepo, LocalFile, RepoState
-from synvita_data.models.loading import TRAINING_ARGUMENTS
+from synvita_data.models.resolve import TRAINING_ARGUMENTS
 
 from .card import render_model_card
 from .run_record import FILE, as_json, public_record, read_run_record, without_folders

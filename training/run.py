@@ -289,7 +289,8 @@ def _check_arguments(options: RunOptions, config: SynViTAConfig) -> None:
 def _load_model(options: RunOptions, config: SynViTAConfig) -> "tuple[AlignmentModel, str, str]":
     """The model on the CPU (the Trainer moves it), its revision and family; with its adapter trainable if it has one."""
     from synvita_data.models import AlignmentModel
-    from synvita_data.models.loading import find_checkpoint, load_alignment_model
+    from synvita_data.models.loading import load_alignment_model
+    from synvita_data.models.resolve import find_checkpoint
 
     checkpoint = find_checkpoint(options.model, revision=options.model_revision)
     base = replace(checkpoint, adapter=None, adapter_name=None, adapter_revision=None)

@@ -9,7 +9,7 @@ from synvita_data.errors import CaptionError, SourceError
 from synvita_data.files import sha256_file, write_atomic
 from synvita_data.schema import Triplet
 
-from ..sources.source import FoundVideos, SyntheticVideo
+from ..sources import FoundVideos, SyntheticVideo
 from .generator import FAULTS, GENERATOR, REVISION, clip_seed, generate
 from .pairs import draw_pairs, triplets_csv
 from .pixels import SYNTHETIC, Style

@@ -17,7 +17,7 @@ from transformers.utils import cached_file
 
 from synvita_data.errors import SynvitaError
 from synvita_data.files import resolve_under
-from synvita_data.models.weights_file import check_complete
+from synvita_data.models.loading import check_complete
 
 from .clip_flant5 import ClipFlanT5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import SynvitaError
-from synvita_data.models.weights_file import model_revision
+from synvita_data.models.resolve import ModelFiles
 
 # The paper's three, and their smaller ones.
 ALIASES = {
@@ -69,9 +69,9 @@ class VqaModel:
         """How its scores depend on the times of the frames in the file: one of `video.rules.TIMES`, or not."""
         if self.kind != WHOLE_VIDEO:
             return None
-        from synvita_data.models.families import READS_TIMES  # torch, which `find_model` has loaded
+        from synvita_data.models.families import get_family
 
-        return READS_TIMES.get(self.model_type)
+        return get_family(self.model_type).reads_times
 
     @property
     def default_score(self) -> str:
@@ -119,7 +119,7 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
             raise SynvitaError("a folder has no revisions", file=folder, found=revision)
         config = _read(folder / "config.json", name)
         label, location = folder.resolve().name, str(folder.resolve())
-        found = model_revision(location, None)
+        found = ModelFiles(location).exact_revision()
     else:
         path = _download_config(location, revision)
         config = _read(path, name)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.captions.placeholders import check_placeholder_space
+from synvita_data.models.loading import check_complete, explained
 from synvita_data.models.runtime import pick_device, torch_dtype
-from synvita_data.models.weights_file import check_complete, explained
 
 from .models import CHAT, CLIP_FLANT5, INSTRUCTBLIP, LLAVA, VqaModel
 from .scorer import VqaScorer
@@ -69,7 +69,8 @@ def open_scorer(
             from .chat import ChatScorer
 
             return ChatScorer(*_stock(model, "AutoModelForImageTextToText", weights, place))
-        from synvita_data.models.loading import find_checkpoint, load_alignment_model
+        from synvita_data.models.loading import load_alignment_model
+        from synvita_data.models.resolve import find_checkpoint
 
         from .whole_video import WholeVideoScorer
 

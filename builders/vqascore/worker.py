@@ -9,8 +9,7 @@ from synvita_data.captions.placeholders import describe
 from synvita_data.display import write
 from synvita_data.errors import VideoError
 from synvita_data.jobs import Claim, is_worker_fault, settling
-from synvita_data.models.decode_ahead import read_ahead
-from synvita_data.models.runtime import one_cpu_thread
+from synvita_data.models.runtime import one_cpu_thread, read_ahead
 from synvita_data.video import Frames, MissingBackendError, decode
 
 from .job import VqaRow, VqaSettings

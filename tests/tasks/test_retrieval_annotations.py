@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from small_annotations import TEMPLATES, owl, ssv2_pairs, write_csv, write_ssv2
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import CaptionError, SchemaError
 from synvita_data.real_videos.names import video_stem
-from synvita_data.tasks import read_annotations
 
 
 def test_rows_groups_and_labels(tmp_path):
