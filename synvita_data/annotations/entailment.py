@@ -39,11 +39,15 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     csv = open_csv(path)
     positions = csv.positions(("caption", "neg_caption"), _OPTIONAL)
     if not {"videopath", "video_url"} & positions.keys():
-        raise SchemaError("no column names the video", file=path, expected="videopath or video_url")
+        raise SchemaError(
+            "the table has no column that names the video", file=path, expected="videopath or video_url"
+        )
     for needed in (*(["split"] if task.split else []), *(["hard"] if task.only_hard else [])):
         if needed not in positions:
             raise SchemaError(
-                f"no column {needed}", file=path, fix=f"Take the file of task {task.name}: {task.files[0]}"
+                f"the table has no column {needed}",
+                file=path,
+                fix=f"Take the file of task {task.name}: {task.files[0]}",
             )
     columns = csv.columns(positions, has_header=True)
     count = len(columns["caption"])

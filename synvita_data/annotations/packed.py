@@ -94,7 +94,10 @@ def read_packed(task: Task, path: Path) -> Annotations:
     metadata = table.schema.metadata
     if (found := metadata.get(b"task", b"").decode()) != task.name:
         raise SchemaError(
-            "annotations of another task", file=path, found=found or "no task", expected=task.name
+            "the file holds annotations of another task",
+            file=path,
+            found=found or "no task",
+            expected=task.name,
         )
     try:
         table = table.cast(schema)

@@ -220,7 +220,7 @@ def _folder_or_repo(path_or_repo: str | Path) -> str:
         return str(folder)
     if isinstance(path_or_repo, Path) or not _REPO_ID.fullmatch(text):
         raise SchemaError(
-            "no such dataset folder",
+            "the dataset folder does not exist",
             file=text,
             expected="a folder written by `synvita build`, or a Hub repository owner/name",
         )

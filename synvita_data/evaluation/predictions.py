@@ -257,8 +257,8 @@ def _unknown(
         why = unknown_video[int(columns.video.codes[row])]
         problem, found, expected = f"a row is of no video of the task ({why})", name, _example(annotations)
     elif text[row] < 0:
-        problem, found = "a row's caption is none of the task's", f"{caption} for {name}"
-        expected = "a caption of the annotations, bare or in a known prompt, to the letter"
+        problem, found = "a row's caption is not one of the task's", f"{caption} for {name}"
+        expected = "a caption of the annotations, bare or in a known prompt, letter for letter"
     else:
         problem, found = "a row's caption belongs to other videos of the task", f"{caption} for {name}"
         expected = "one of the video's own texts"

@@ -73,7 +73,7 @@ def read_score_columns(path: Path, annotations: Annotations) -> ScoreColumns:
         with located(path):
             return read(path, annotations)
     raise SchemaError(
-        "not a format that scores are read from",
+        "this is not a format that scores are read from",
         file=path,
         found=f"suffix {path.suffix!r}",
         expected=".csv or .parquet",
