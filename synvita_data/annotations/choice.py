@@ -76,6 +76,7 @@ def read_choice(task: Task, path: Path) -> Annotations:
     if folders_file.is_file():
         questions = _in_folders(questions, folders_file)
         report.files += (str(folders_file),)
+    # Ids and types of the questions, from the list beside the file.
     identified = _identified(questions, listed, path, report)
 
     captions = [statement for question, _ in identified for statement in question.statements]

@@ -267,6 +267,7 @@ class RealVideos:
         if mapped is not None:
             relative = mapped.path.relative_to(self.root).as_posix()
         else:
+            # By its path, by its name, or as the whole YouTube video.
             clip = times_in_name(video_id) is not None and source in KINETICS_NAMED
             whole = youtube_key or (video_id[: -len("_000000_000000")] if clip else None)
             found = self._at_videopath(videopath, key) or self._named(source, video_id, videopath, key)
