@@ -81,8 +81,8 @@ def test_offline_mode_is_said_before_anything_else():
 SCENARIO = """
     import json, sys
     from synvita_data.errors import HubError
-    from synvita_data.hub import HubRepo, LocalFile
-    from synvita_data import hub as layer
+    from synvita_data.hub.repo import HubRepo, LocalFile
+    from synvita_data.hub import repo as layer
 
     said = {}
     def attempt(name, call, *arguments, **options):
