@@ -28,7 +28,7 @@ from synvita_data.dataset.inspection import (
     shared_scores,
 )
 from synvita_data.display import json_text
-from synvita_data.errors import SchemaError, SynvitaError
+from synvita_data.errors import SchemaError, SynvitaError, parsing
 from synvita_data.files import remove_temporaries, sha256_file, write_atomic
 from synvita_data.hub.places import without_own_places
 from synvita_data.jobs import Artefact, Store
@@ -204,19 +204,16 @@ def read_report(out: Path) -> dict[str, Any]:
     path = out / REPORT
     if not path.is_file():
         return {}
-    try:
+    with parsing(
+        "not a build report",
+        file=path,
+        expected="the build.json that `synvita build` writes",
+        fix="Name another --out, or remove the file to build all configs again",
+    ):
         configs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["configs"]
         if not isinstance(configs, dict):
             raise TypeError("configs is not an object")
-    except (ValueError, KeyError, TypeError) as error:
-        raise SchemaError(
-            "not a build report",
-            file=path,
-            found=repr(error),
-            expected="the build.json that `synvita build` writes",
-            fix="Name another --out, or remove the file to build all configs again",
-        ) from error
-    return configs
+        return configs
 
 
 def finished_record(out: Path, config: str, key: str) -> dict[str, Any] | None:

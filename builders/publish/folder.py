@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import SchemaError
+from synvita_data.errors import SchemaError, parsing
 from synvita_data.files import resolve_under
 from synvita_data.hub.card import data_files, declared_rows, matches, read_card
 from synvita_data.hub.repo import LocalFile
@@ -130,8 +130,13 @@ def read_built_folder(root: Path) -> BuiltFolder:
 
 def parse_report(text: str, *, file: str) -> dict[str, Any]:
     """`build.json` as a dictionary that has what publishing reads of it; `SchemaError` otherwise."""
-    try:
-        report = json.loads(text)
+    with parsing(
+        "the report of the build cannot be read",
+        file=file,
+        expected="build.json as `synvita build` of this version writes it",
+        fix="Build the dataset again",
+    ):
+        report: dict[str, Any] = json.loads(text)
         version = str(report["schema_version"])
         for config, record in report["configs"].items():
             _check_names(config, record["splits"])
@@ -139,14 +144,6 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
             for split in record["splits"].values():
                 _ = split["rows"]
                 _ = [(s["file"], int(s["rows"]), int(s["bytes"]), s["sha256"]) for s in split["shards"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SchemaError(
-            "the report of the build cannot be read",
-            file=file,
-            found=f"{type(error).__name__}: {error}",
-            expected="build.json as `synvita build` of this version writes it",
-            fix="Build the dataset again",
-        ) from error
     check_schema_version({b"schema_version": version.encode()}, file=file)
     if not report["configs"]:
         raise SchemaError("the report of the build lists no config", file=file)

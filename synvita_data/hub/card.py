@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..display import plain
-from ..errors import SchemaError
+from ..errors import SchemaError, parsing
 
 if TYPE_CHECKING:
     from huggingface_hub import CardData, RepoCard
@@ -139,7 +139,8 @@ def read_card(text: str, *, file: str) -> "RepoCard":
 
 def data_files(metadata: "Metadata", *, file: str) -> dict[str, dict[str, list[str]]]:
     """Config -> split -> glob patterns, as the card's `configs:` lists them."""
-    try:
+    form = "`configs: [{config_name, data_files: [{split, path}]}]`"
+    with parsing("the card's list of configs cannot be read", file=file, expected=form):
         return {
             str(entry["config_name"]): {
                 str(part["split"]): [part["path"]] if isinstance(part["path"], str) else list(part["path"])
@@ -147,13 +148,6 @@ def data_files(metadata: "Metadata", *, file: str) -> dict[str, dict[str, list[s
             }
             for entry in metadata["configs"]
         }
-    except (KeyError, TypeError) as error:
-        raise SchemaError(
-            "the card's list of configs cannot be read",
-            file=file,
-            found=repr(error),
-            expected="`configs: [{config_name, data_files: [{split, path}]}]`",
-        ) from error
 
 
 def declared_rows(metadata: "Metadata", *, file: str) -> dict[str, dict[str, int]]:
@@ -161,7 +155,8 @@ def declared_rows(metadata: "Metadata", *, file: str) -> dict[str, dict[str, int
 
     `load_dataset` refuses a split whose rows are not as many as that.
     """
-    try:
+    form = "`dataset_info: [{config_name, features, splits: [{name, num_examples}]}]`"
+    with parsing("the card does not say how many rows each split has", file=file, expected=form):
         listed = metadata["dataset_info"]
         return {
             str(info["config_name"]): {
@@ -169,13 +164,6 @@ def declared_rows(metadata: "Metadata", *, file: str) -> dict[str, dict[str, int
             }
             for info in ([listed] if isinstance(listed, dict) else listed)
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise SchemaError(
-            "the card does not say how many rows each split has",
-            file=file,
-            found=repr(error),
-            expected="`dataset_info: [{config_name, features, splits: [{name, num_examples}]}]`",
-        ) from error
 
 
 def default_of(metadata: "Metadata") -> str | None:
