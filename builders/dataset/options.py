@@ -42,7 +42,7 @@ class Chain:
             leaves scoring out.
         settings, score: how they look at videos; see `vqascore.score_videos`.
         engine, workers, address, devices, retry_failed: see `jobs.run_job`.
-        on_standing: called with how far a job is.
+        on_progress: called with how far a job is.
         on_prompts: called with its line about captions that are too long.
 
     Raises:
@@ -61,7 +61,7 @@ class Chain:
     address: str | None = None
     devices: Sequence[str] | None = None
     retry_failed: bool = False
-    on_standing: Callable[[Standing], None] | None = field(default=None, compare=False)
+    on_progress: Callable[[Standing], None] | None = field(default=None, compare=False)
     on_prompts: Callable[[str, int], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Chain:
     def running(self) -> dict[str, Any]:
         """Arguments of `jobs.run_job`."""
         names = ("engine", "workers", "address", "devices", "retry_failed")
-        return {**{name: getattr(self, name) for name in names}, "on_progress": self.on_standing}
+        return {**{name: getattr(self, name) for name in names}, "on_progress": self.on_progress}
 
 
 @dataclass(frozen=True, kw_only=True)

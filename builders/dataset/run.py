@@ -4,7 +4,7 @@
     write shards → put in place
 
 Every step before the last works in `OUT/.work/`, on stores that survive a kill; the last swaps whole
-folders. So a reader of OUT sees the dataset of before or that of after, and a killed build goes on where
+folders. So a reader of OUT sees the dataset of before or that of after, and a killed build continues where
 it stopped.
 """
 
@@ -192,7 +192,7 @@ def _find_models(options: BuildOptions) -> "list[VqaModel]":
     """The chain's VQA models.
 
     Raises:
-        SynvitaError: no such model, or two of one name.
+        SynvitaError: an unknown model, or two of one name.
     """
     if not options.chain.models:
         return []
@@ -305,7 +305,7 @@ def _load_tokenizer(name: str) -> "Tokenizer":
         name: a `tokenizer.json`, a model folder that holds one, or a Hub id.
 
     Raises:
-        TokenizerError: no such file, or one that is not a fast tokenizer.
+        TokenizerError: there is no such file, or one that is not a fast tokenizer.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

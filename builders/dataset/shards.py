@@ -131,7 +131,7 @@ class _Sink(io.RawIOBase):
             raise StoreError(
                 f"a shard cannot be written: {self._error.strerror}",
                 file=self._path,
-                fix="Free space and run the build again: it goes on where it stopped",
+                fix="Free space and run the build again: it continues where it stopped",
             ) from self._error
 
 

@@ -22,7 +22,7 @@ from synvita_data.schema import check_schema_version
 from ..dataset.card import VIEWER_ROW_BYTES
 from ..dataset.report import CARD, QUARANTINE, REPORT
 
-# Beside the data, the card and the report, these may be published; everything else stays at home.
+# Beside the data, the card and the report, these may be published; everything else stays here.
 _EXTRAS = re.compile(r"(?:LICENSE|NOTICE)(?:\.\w+)?|CITATION\.cff|eval\.yaml|figures/[\w.-]+\.(?:png|svg)")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 # Where the Hub's viewer gives up: bytes read to show a page of rows.
@@ -76,7 +76,9 @@ def read_built_folder(root: Path) -> BuiltFolder:
         UnsafePathError: a name in the report, or a symlink, leads out of the folder.
     """
     if not root.is_dir():
-        raise SchemaError("no such folder", file=root, fix="Build the dataset with `synvita build`")
+        raise SchemaError(
+            "the folder does not exist", file=root, fix="Build the dataset with `synvita build`"
+        )
     card, report_text = _read(root, CARD), _read(root, REPORT)
     report = parse_report(report_text, file=str(root / REPORT))
     _refuse_templates(report, root)

@@ -370,7 +370,7 @@ def _check_kept_files(snapshot: Snapshot, report: dict[str, Any], kept: Sequence
             raise HubError(
                 f"config {config!r} is damaged on the Hub",
                 file=f"{repo_id}/{path}",
-                found="no such file" if there is None else f"sha256 {there.sha256}",
+                found="the file is missing" if there is None else f"sha256 {there.sha256}",
                 expected=f"sha256 {shard['sha256']}",
                 fix="Push that config again, or remove it with --delete-missing",
             )

@@ -136,7 +136,7 @@ def build(
                 workers=workers,
                 address=address,
                 retry_failed=retry_failed,
-                on_standing=progress.follow,
+                on_progress=progress.follow,
                 on_prompts=lambda *told: prompts.append(told),
             ),
         )
