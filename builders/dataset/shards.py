@@ -158,15 +158,14 @@ def _cut(rows: Sequence[Row], embed_real: bool, max_bytes: int, max_rows: int | 
 def _with_videos(row: Row, embed_real: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {**row.columns(), "real_video": None, "synthetic_video": None}
     if (video := row.synthetic) is not None:
-        data = _read_checked(video.path, video.sha256, row.id)
-        columns["synthetic_video"] = {"bytes": data, "path": video.path.name}
+        content = _read_checked(video.path, video.sha256, row.id)
+        columns["synthetic_video"] = {"bytes": content, "path": video.path.name}
     embedded = row.real is not None and embed_real
-    if row.real is not None:
-        data = _read_checked(row.real.path, row.real_sha256, row.id) if embedded else None
-        columns["real_video"] = {
-            "bytes": data,
-            "path": row.real.path.name if embedded else row.real.reference,
-        }
+    if row.real is not None and embedded:
+        content = _read_checked(row.real.path, row.real_sha256, row.id)
+        columns["real_video"] = {"bytes": content, "path": row.real.path.name}
+    elif row.real is not None:
+        columns["real_video"] = {"bytes": None, "path": row.real.reference}
     # True only where the row itself holds the video: on another machine a path means nothing
     # until `load_triplets(real_root=…)` has found it there.
     return {**columns, "real_available": embedded}

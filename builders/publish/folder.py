@@ -183,7 +183,9 @@ def check_card(card: str, report: Mapping[str, Any], *, file: str) -> None:
     """
     metadata = read_card(card, file=file).data
     listed, counts = data_files(metadata, file=file), declared_rows(metadata, file=file)
-    rows, own = {}, {}  # path -> rows, for all shards and for those of a config's split
+    # Path -> rows, for all shards and for those of a config's split.
+    rows: dict[str, int] = {}
+    own: dict[tuple[str, str], dict[str, int]] = {}
     for config, record in report["configs"].items():
         for split, part in record["splits"].items():
             own[config, split] = {f"{config}/{shard['file']}": shard["rows"] for shard in part["shards"]}

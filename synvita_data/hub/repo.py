@@ -384,13 +384,15 @@ class HubRepo:
         if not isinstance(cause, HfHubHTTPError):
             return HubError(problem, file=self.id, found=str(error), fix=again)
         # HTTP status -> what it means, what is expected, what to do.
-        status, rights = cause.response.status_code, f"{self.endpoint}/settings/tokens"
-        advice: dict[int, tuple[str, str | None, str | None]] = {
+        status, tokens = cause.response.status_code, f"{self.endpoint}/settings/tokens"
+        passes = status in (408, 429) or status >= 500
+        retry = (again or "Wait a little and try again") if passes else None
+        answers: dict[int, tuple[str, str | None, str | None]] = {
             401: ("the Hub does not accept the token", "a valid token with write access", self._new_token),
             403: (
                 "the token has no right to do this",
                 f"a token with write access to {self.id.split('/')[0]}",
-                f"Use a repository of your own, or change the token's rights at {rights}",
+                f"Use a repository of your own, or change the token's rights at {tokens}",
             ),
             412: (
                 "somebody else changed the repository meanwhile",
@@ -398,16 +400,10 @@ class HubRepo:
                 "Look at what changed, then run the same again",
             ),
         }
+        why, expected, fix = answers.get(status, (f"the Hub answered {status}", None, retry))
         if isinstance(cause, RepositoryNotFoundError):
-            private = "" if self.has_token else "; for a private one set HF_TOKEN"
-            known = ("it does not exist, or the token may not see it", None, f"Check its name{private}")
-        elif status in advice:
-            known = advice[status]
-        else:
-            passes = status in (408, 429) or status >= 500
-            fix = (again or "Wait a little and try again") if passes else None
-            known = (f"the Hub answered {status}", None, fix)
-        why, expected, fix = known
+            why, expected = "it does not exist, or the token may not see it", None
+            fix = "Check its name" + ("" if self.has_token else "; for a private one set HF_TOKEN")
         return HubError(f"{problem}: {why}", file=self.id, found=found, expected=expected, fix=fix)
 
 
