@@ -20,7 +20,7 @@ from synvita_data.hub.card import (
     table,
 )
 from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
-from synvita_data.tasks.citations import VIDEOCON
+from synvita_data.tasks import get_task
 
 ALL_CONFIG = "all"
 # Words that every card of ours holds: what a build may replace.
@@ -123,7 +123,7 @@ def render_card(
             _COLUMNS,
             *_origin(configs),
             *_limits(configs.values()),
-            citation(SYNVITA, VIDEOCON),
+            citation(SYNVITA, get_task("videocon-llm").citation),
         ],
     )
 

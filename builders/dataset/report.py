@@ -36,7 +36,7 @@ from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION
 from synvita_data.tables.scores import Binding, ScoreTable
 
-from ..triplets.reader import ReadReport
+from ..triplets import ReadReport
 from .card import CARD_MARK, VIEWER_ROW_BYTES, render_card
 from .options import BuildOptions
 from .rows import Row, config_text

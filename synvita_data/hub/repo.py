@@ -223,8 +223,7 @@ class HubRepo:
         except HubError as error:
             if not isinstance(error.__cause__, RevisionNotFoundError):
                 raise
-            state = self.state()
-            versions = ", ".join(version_tags(state.tags)) if state else ""
+            versions = ", ".join(version_tags(self._tags()))
             expected = f"one of {versions}" if versions else "a repository with versions; this one has none"
             raise HubError(f"{self.id} has no version {revision}", expected=expected) from error
 
@@ -313,20 +312,22 @@ class HubRepo:
         A tag that already names `commit` (an answer got lost) is fine. No tag is ever moved.
         """
         check_version_tag(tag)
-        state = self.state()
-        existing = state.tags.get(tag) if state else None
-        if existing is None:
+        tags = self._tags()
+        if tag not in tags:
             try:
                 with self._errors(f"set the tag {tag}", resumable=True):
                     self._api.create_tag(self.id, tag=tag, revision=commit, repo_type=self.type)
                 return
-            except HubError:
-                state = self.state()
-                existing = state.tags.get(tag) if state else None
-                if existing is None:
+            except HubError:  # the answer may have got lost
+                tags = self._tags()
+                if tag not in tags:
                     raise
-        if existing != commit:
-            raise tag_exists(self.id, tag, existing, state.tags if state else {})
+        if tags[tag] != commit:
+            raise tag_exists(self.id, tag, tags[tag], tags)
+
+    def _tags(self) -> dict[str, str]:
+        state = self.state()
+        return state.tags if state else {}
 
     def _addition(self, file: LocalFile) -> CommitOperationAdd:
         source = file.source if isinstance(file.source, bytes) else str(file.source)
