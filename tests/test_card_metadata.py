@@ -69,6 +69,8 @@ def test_lists_of_patterns_and_rows():
         "---\nconfigs: []\n",
         "",
         "text\n---\na: 1\n---\n",
+        "---\n1: a\n---\n",
+        "---\nself: a\nignore_metadata_errors: true\n---\n",
     ],
 )
 def test_cards_without_a_head_are_refused(text):

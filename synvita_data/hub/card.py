@@ -88,8 +88,11 @@ def make_card(metadata: Mapping[str, Any], sections: Iterable[str]) -> str:
 def front_matter(metadata: Mapping[str, Any]) -> str:
     """The YAML at the head of a card, between its two lines of dashes."""
     from huggingface_hub import CardData
+    from huggingface_hub.utils import yaml_dump
 
-    return f"---\n{CardData(**_plain_values(metadata)).to_yaml()}\n---\n"
+    # Not `to_yaml`, which strips white space that belongs to the last value.
+    values = CardData(**_plain_values(metadata)).to_dict()
+    return f"---\n{yaml_dump(values, sort_keys=False)}---\n"
 
 
 def _plain_values(value: Any) -> Any:
@@ -126,7 +129,7 @@ def read_card(text: str, *, file: str) -> "RepoCard":
         read = RepoCard(text)
         if len(read.data):
             return read
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:
         found = str(error)
     raise SchemaError(
         "the card has no YAML at its head that can be read",
