@@ -173,7 +173,7 @@ def _config_name(synthetic: str | None) -> str:
 
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
-    from synvita_data.builders.dataset.notes import prompt_notes, score_notes
+    from synvita_data.builders.dataset.card import prompt_notes, score_notes
 
     record = result.record
     dropped = record["triplets"]

@@ -274,7 +274,7 @@ def _run(
     from ..errors import SourceError
     from ..evaluation.results import make_result, measure, write_result
     from ..evaluation.run import process_count, process_rank, run_key, score_task
-    from ..files import without_root
+    from ..hub.places import without_places
     from ..progress import Progress
     from ..real_videos.find import RealVideos
 
@@ -330,7 +330,7 @@ def _run(
         },
         # Results are shown to others: where the videos lie stays out of them.
         notes={
-            **without_root({**found.to_record(), **unusual}, real_root or Path()),
+            **without_places({**found.to_record(), **unusual}, real_root),
             "bootstrap": _bootstrap(options),
         },
     )
