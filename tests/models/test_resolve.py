@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +76,13 @@ def test_no_model(name):
 def test_errors_name_what_else_is_understood():
     with pytest.raises(HubError, match=r"short, a folder with a config\.json"):
         locate("absent", aliases={"short": "owner/long"}).model_type()
+
+
+def test_names_are_read_without_torch():
+    script = (
+        "import sys, synvita_data.models.resolve, synvita_data.models.runtime, synvita_data.scoring.open\n"
+        "from synvita_data.models import FAMILIES\n"
+        "print(sorted({'torch', 'transformers', 'av', 'datasets'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
