@@ -368,7 +368,7 @@ def test_from_a_hub(built, loopback_hub, tmp_path):
 
 
 def test_the_documentation_describes_every_column_and_accepted_name(repo_root):
-    from synvita_data.builders.triplets.columns import ALIASES
+    from synvita_data.builders.triplets import ALIASES
 
     text = (repo_root / "docs" / "dataset.md").read_text()
     described = text.split("## Columns")[1].split("## Real videos")[0]

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_dataset import VATEX, row, write_dataset
 
+from synvita_data.annotations import AnnotationReport, VideoRef, make_annotations
 from synvita_data.dataset.load import load_triplets
-from synvita_data.real_videos.find import RealVideos
-from synvita_data.real_videos.times import choose_part, video_seconds
-from synvita_data.tasks.annotations import AnnotationReport, VideoRef, make_annotations
+from synvita_data.real_videos.find import RealVideos, choose_part, video_seconds
 from synvita_data.video import FramePolicy, decode
 
 CLIP = "abcdefghijk_000004_000014"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from synvita_data.errors import VideoError
 from synvita_data.models.runtime import read_ahead
-from synvita_data.real_videos.times import choose_part
+from synvita_data.real_videos.find import choose_part
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.video import NoFramesError, check_video
 

@@ -8,7 +8,7 @@ from typing import Any
 from synvita_data.errors import SynvitaError
 from synvita_data.weights import WEIGHTINGS
 
-from ..sources.public import public_spec
+from ..sources.manifest import public_spec
 from .card import ALL_CONFIG
 from .chain import Chain
 

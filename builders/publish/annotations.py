@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from synvita_data.annotations import Annotations, read_annotations
+from synvita_data.annotations.packed import FILE_NAME, write_packed
 from synvita_data.display import json_text
 from synvita_data.errors import SchemaError
 from synvita_data.files import atomic_path, sha256_file, write_atomic
@@ -21,8 +23,7 @@ from synvita_data.hub.card import code, front_matter, markdown, table
 from synvita_data.hub.leaks import refuse_leaks
 from synvita_data.hub.places import without_own_places
 from synvita_data.hub.repo import LocalFile
-from synvita_data.tasks import TASKS, Annotations, Task, get_task, read_annotations
-from synvita_data.tasks.readers.packed import FILE_NAME, write_packed
+from synvita_data.tasks import TASKS, Task, get_task
 
 # The Hub shows a leaderboard for frameworks it knows; this one is to be registered there first.
 EVALUATION_FRAMEWORK = "synvita-data"

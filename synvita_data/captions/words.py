@@ -49,8 +49,10 @@ class CutText:
     """A caption as grapheme clusters, and where its words begin.
 
     Attributes:
-        clusters: in NFC, what makes two of them equal. starts: code point at which each begins, and the end.
-        kinds: of each, one of those above. begins: whether a word (or white space) begins there.
+        clusters: in NFC, what makes two of them equal.
+        starts: code point at which each begins, and the end.
+        kinds: of each, one of those above.
+        begins: whether a word (or white space) begins there.
         dictionary: whether a model was asked.
     """
 
@@ -145,7 +147,7 @@ def cut_text(text: str, beside: str) -> CutText:
             starts.append(starts[-1] + len(part))
             kinds.append(_kind(part[0]))
     clusters = [normalize("NFC", raw) for raw in raws]
-    # Letters and digits of scripts with spaces run on; everything else begins anew.
+    # Letters and digits of scripts with spaces run on; everything else begins a new word.
     begins = [
         not (i and kind == kinds[i - 1] and kind in (WORD, SPACE, *_DICTIONARIES))
         for i, kind in enumerate(kinds)

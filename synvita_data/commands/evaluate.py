@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ..annotations import Annotations
     from ..evaluation.results import Result
-    from ..tasks import Annotations, Task
+    from ..tasks import Task
 
 
 def evaluate(
@@ -99,9 +100,10 @@ def evaluate(
 
     Saves after every video and resumes. Under `accelerate launch` the processes share the videos.
     """
+    from ..annotations import read_annotations
     from ..captions.text import Text
     from ..errors import SynvitaError
-    from ..tasks import get_task, read_annotations
+    from ..tasks import get_task
 
     if (model is None) == (predictions is None):
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
@@ -160,7 +162,7 @@ def evaluate(
         from ..display import Terminal
 
         Terminal().line(describe(**placeholder), style="dim")
-    from ..evaluation.measure import check_measurable
+    from ..evaluation.results import check_measurable
 
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:  # before long work
@@ -191,9 +193,8 @@ def _from_file(
     from dataclasses import asdict
     from typing import cast
 
-    from ..evaluation.measure import measure
     from ..evaluation.predictions import read_predictions
-    from ..evaluation.results import make_result, write_result
+    from ..evaluation.results import make_result, measure, write_result
     from ..files import sha256_file
     from ..scoring.protocol import ScoreKind
 
@@ -212,7 +213,7 @@ def _from_file(
     doubts = []
     if found.official is not None:
         counts |= found.official.to_record()
-        doubts += found.official.doubts(task.form)
+        doubts += found.official.doubts()
     if found.counts.unended and found.counts.score_last:
         doubts.append(
             "the score file breaks off without a line end, so its last score may be cut: end it with one"
@@ -246,8 +247,7 @@ def _run(
     import time
 
     from ..errors import SourceError
-    from ..evaluation.measure import measure
-    from ..evaluation.results import make_result, write_result
+    from ..evaluation.results import make_result, measure, write_result
     from ..evaluation.run import process_count, process_rank, run_key, score_task
     from ..files import without_root
     from ..progress import Progress

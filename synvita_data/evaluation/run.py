@@ -19,11 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..annotations import Annotations, Resolver, VideoRef
 from ..errors import StoreError, SynvitaError
 from ..jobs import CLAIMED, DONE, QUARANTINED, Claim, Scan, Store, work_key
 from ..scoring.protocol import ItemScores, Scorer, ScoringItem
-from ..tasks import Annotations, Resolver, Task
-from ..tasks.annotations import VideoRef
+from ..tasks import Task
 from ..video.rules import rule_versions
 
 LOOK_EVERY = 1.0  # seconds

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..captions.length import read_length
+from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
 from ..models.loading import check_complete, explained
 from ..models.resolve import ModelFiles

@@ -231,7 +231,7 @@ def test_missing_and_unknown_scores_are_counted_where_allowed(tmp_path, synvita,
                 "--predictions", "HERE", "--task", "ssv2-temporal", "--annotations", "HERE",
                 "--kind", "percent",
             ),
-            "no such kind of score",
+            "unknown kind of score",
         ),
         (("chance", "--task", "ssv2-temporal", "--annotations", "HERE", "--out", "HERE"), "--out"),
         (

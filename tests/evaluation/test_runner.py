@@ -14,12 +14,13 @@ import pytest
 from file_scorer import BROKEN, FileScorer, expected_score
 from small_annotations import VIDEOCON_HEADER, VIDEOCON_ROWS, ssv2_pairs, write_csv, write_ssv2
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import SynvitaError
 from synvita_data.evaluation.run import process_count, process_rank, run_key, score_task
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.scoring import ItemScores
 from synvita_data.scoring.chance import ChanceScorer
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.tasks import get_task
 from synvita_data.video import FramePolicy
 
 TASK = get_task("ssv2-temporal")

@@ -150,7 +150,7 @@ def test_faults_of_a_checkpoint_are_found_before_weights_are_read(without_weight
         path = without_weights / name
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
-    with pytest.raises(CaptionError, match="no such prompt"):
+    with pytest.raises(CaptionError, match="unknown prompt"):
         open_scorer(str(without_weights), device="cpu", video_llm={"prompt": "polite"})
     with pytest.raises(SynvitaError, match="attention"):
         open_scorer(str(without_weights), device="cpu", video_llm={"attention": "flash_attention_2"})

@@ -54,7 +54,7 @@ def grid(tmp_path_factory):
 # Ends itself at its 40th result: whoever kills it from outside may come when it is done.
 DIES = """
 import os, signal
-from synvita_data.store import Claim
+from synvita_data.jobs import Claim
 commit, results = Claim.commit, []
 def counted(claim, fields=None):
     results.append(commit(claim, fields))

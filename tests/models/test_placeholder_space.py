@@ -91,7 +91,7 @@ def test_explanations_are_read_in_parts_too(video_llava):
 
 def test_families_without_the_choice_say_so(checkpoint_of):
     stock = load(checkpoint_of("qwen2_5_vl"))
-    with pytest.raises(SynvitaError, match="this model has no such placeholder_space"):
+    with pytest.raises(SynvitaError, match="unknown placeholder_space for this model"):
         AlignmentModel(*stock, placeholder_space="original")
     with pytest.raises(SynvitaError, match="unknown placeholder_space"):
         AlignmentModel(*stock, placeholder_space="legacy")

@@ -43,7 +43,7 @@ def test_files_of_a_folder(folder):
     assert files.read("adapter_config.json") is None
     assert files.snapshot(["*.json"]) == folder
     (folder / "config.json").write_text("[]")
-    with pytest.raises(SynvitaError, match="settings cannot be read.*list"):
+    with pytest.raises(SynvitaError, match=r"settings cannot be read.*list"):
         files.model_type()
 
 
@@ -72,5 +72,5 @@ def test_no_model(name):
 
 
 def test_errors_name_what_else_is_understood():
-    with pytest.raises(HubError, match="short, a folder with a config.json"):
+    with pytest.raises(HubError, match=r"short, a folder with a config\.json"):
         locate("absent", aliases={"short": "owner/long"}).model_type()

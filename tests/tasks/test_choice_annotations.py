@@ -6,8 +6,8 @@ from collections import defaultdict
 import pytest
 from small_annotations import QUESTIONS, owl, write_csv, write_options, write_questions, write_statements
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import CaptionError, SchemaError
-from synvita_data.tasks import read_annotations
 
 
 def questions_of(annotations):

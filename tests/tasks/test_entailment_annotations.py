@@ -11,9 +11,10 @@ from small_annotations import (
     write_csv,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import SchemaError
 from synvita_data.schema import make_pair_id
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.tasks import get_task
 
 
 def videocon(path, extra=(), **how):
@@ -213,11 +214,11 @@ def test_missing_columns_splits_and_files(tmp_path):
 def test_real_videocon_rows_have_the_dataset_builders_pairs(real_data):
     from dataclasses import replace
 
-    from synvita_data.builders.triplets import read_triplets
+    from synvita_data.builders.triplets import TripletReader
 
     path = real_data / "videocon-16k" / "triplets.csv"
     annotations = read_annotations(replace(get_task("videocon-llm"), split="train"), path)
-    assert set(annotations.groups) == {triplet.pair_id for triplet in read_triplets(path)}
+    assert set(annotations.groups) == {triplet.pair_id for triplet in TripletReader(path)}
     assert annotations.counts()["rows"] == 2 * 16_854
     assert annotations.report.duplicates == 2
     frame = pd.read_csv(path)

@@ -283,7 +283,7 @@ def test_the_base_model_is_never_written_over(world, recipe, synvita, tmp_path):
         ({}, ("weighting=heavy",), "no such weighting"),
         ({}, ("remove_unused_columns=true",), "remove_unused_columns cannot be used"),
         ({"output_dir": None}, (), "where the result goes"),
-        ({}, ("split=tset",), "no such split"),
+        ({}, ("split=tset",), "unknown split"),
         ({}, ("model=nowhere/nothing",), "the model cannot be found"),
         ({}, ("prompt=please",), "no such prompt"),
         ({}, ("resume_from_checkpoint=out/checkpoint-2",), "the last checkpoint of its own output folder"),

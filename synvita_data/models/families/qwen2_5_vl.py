@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from ...captions.prompts import Prompt
-from ...video.frames import Frames
-from ...video.pyav.timeline import is_even
+from ...video.frames import Frames, is_even
 from ...video.sampling import FramePolicy
 from .family import Family, Features, PreparedVideo, channels_first, like_weights, written_video
 
