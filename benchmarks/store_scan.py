@@ -26,14 +26,13 @@ from pathlib import Path
 from measure import argument_parser, figure
 
 from synvita_data.jobs import Store
-from synvita_data.jobs.names import PREFIXES, artefact_suffix, digest_of
-from synvita_data.jobs.records import Artefact, record_bytes
+from synvita_data.jobs.records import PREFIXES, Artefact, artefact_suffix, digest_of, record_bytes
 
 SCAN = """
 import json, sys, time
 keys = [f"row {number}" for number in range(int(sys.argv[2]))]
 began, busy = time.perf_counter(), time.process_time()
-from synvita_data.store import Store
+from synvita_data.jobs import Store
 pending = Store(sys.argv[1]).scan(keys, sys.argv[3]).pending
 seconds, processor = time.perf_counter() - began, time.process_time() - busy
 heavy = sorted(sys.modules.keys() & {"numpy", "pyarrow", "datasets", "torch", "av", "pandas", "transformers"})
@@ -45,8 +44,8 @@ RUN = """
 import dataclasses, json, sys, time
 from pathlib import Path
 began, busy = time.perf_counter(), time.process_time()
-from synvita_data.engine import run_job
-from synvita_data.store import Store
+from synvita_data.jobs import run_job
+from synvita_data.jobs import Store
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -55,7 +54,7 @@ class Rows:
     title: str = "rows"
     found: dict = dataclasses.field(default_factory=dict)
 
-    def needs(self):
+    def inputs(self):
         return {f"row {n}": {"caption": f"a person does thing {n} and then another thing", "seed": n} for n in range(self.count)}
 
     def open_worker(self, device):

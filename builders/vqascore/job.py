@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from synvita_data.captions.placeholders import check_placeholder_space, describe
 from synvita_data.display import write
 from synvita_data.errors import SynvitaError, VideoError, choose
-from synvita_data.jobs import Claim, is_worker_fault, settling, work_key
+from synvita_data.jobs import Claim, is_worker_fault, quarantine_errors, work_key
 from synvita_data.jobs.processes import visible_gpus
 from synvita_data.models.runtime import DTYPES, one_cpu_thread, read_ahead
 from synvita_data.video import FramePolicy, Frames, MissingBackendError, decode
@@ -155,12 +155,12 @@ class VqaScoreJob:
             for row in self.rows
         )
 
-    def needs(self) -> dict[str, VqaRow]:
+    def inputs(self) -> dict[str, VqaRow]:
         """Key -> the first row that has it."""
-        needs: dict[str, VqaRow] = {}
+        inputs: dict[str, VqaRow] = {}
         for key, row in zip(self.keys, self.rows, strict=True):
-            needs.setdefault(key, row)
-        return needs
+            inputs.setdefault(key, row)
+        return inputs
 
     def open_worker(self, device: str | None) -> "VqaScoreWorker":
         return VqaScoreWorker(self.model, self.settings, device)
@@ -229,7 +229,7 @@ class VqaScoreWorker:
         batch: list[_Look] = []
         for (claim, _), look in read_ahead(held, self._look, self._settings.threads):
             if isinstance(look, Exception):
-                with settling(claim):
+                with quarantine_errors(claim):
                     raise look
                 continue
             batch.append((claim, *look))
@@ -272,11 +272,11 @@ class VqaScoreWorker:
                 for each in batch:
                     self._score([each])
                 return
-            with settling(batch[0][0]):
+            with quarantine_errors(batch[0][0]):
                 raise
             return
         for (claim, _, indices), log_probs in zip(batch, found, strict=True):
-            with settling(claim):
+            with quarantine_errors(claim):
                 claim.commit({"frames": list(indices), "log_probs": log_probs.tolist(), **self._more})
 
 

@@ -7,7 +7,7 @@ stopped.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, fsum, isfinite
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from synvita_data.display import json_text
 from synvita_data.errors import ScoreError, StoreError, SynvitaError, choose
 from synvita_data.files import write_atomic
-from synvita_data.jobs import QUARANTINED, Engine, JobReport, Record, Standing, Store, run_job
+from synvita_data.jobs import DONE, QUARANTINED, JobProgress, JobReport, Record, RunOptions, Store, run_job
 from synvita_data.schema import Triplet, make_row_id
 from synvita_data.tables.score_files import ScoreRow, write_scores
 from synvita_data.video.rules import takes_other_stream, takes_other_times
@@ -203,7 +203,7 @@ class Coverage:
 def coverage(job: VqaScoreJob) -> Coverage:
     """How many of a job's rows have a result, or failed; rows that share a key count each."""
     states = Store(job.root).scan(dict.fromkeys(job.keys)).states
-    scored = sum(states[key] == "done" for key in job.keys)
+    scored = sum(states[key] == DONE for key in job.keys)
     failed = sum(states[key] == QUARANTINED for key in job.keys)
     return Coverage(job.model.label, len(job.rows), scored, failed)
 
@@ -275,15 +275,10 @@ def score_videos(
     settings: VqaSettings = VqaSettings(),  # noqa: B008 (frozen)
     score: str | None = None,
     generator: str | None = None,
-    engine: Engine = "local",
-    workers: int = 1,
-    address: str | None = None,
-    shard: str | None = None,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    devices: Sequence[str] | None = None,
+    run: RunOptions | None = None,
     on_checked: OnChecked | None = None,
-    on_progress: Callable[[Standing], None] | None = None,
+    on_progress: Callable[[JobProgress], None] | None = None,
+    **running: Any,
 ) -> VqaScoreReport:
     """Score every synthetic video of the triplets with both captions, frame by frame, with each model.
 
@@ -298,13 +293,15 @@ def score_videos(
         score: `reference` or `first-token`; None for what each model's makers use. Another kind of score of
             models that have run costs no model.
         generator: name in row ids of videos that do not name theirs, as `--config` of `synvita build`.
-        engine, workers, address, shard, limit, retry_failed, devices, on_progress: as in `run_job`; `limit` is
-            of each model.
+        run: how the jobs are run (engine, workers, shard, …); its `limit` is of each model.
         on_checked: called with how many more videos are checked, and how many there are.
+        on_progress: see `run_job`.
+        running: options of `run` by name, such as `workers=8`.
 
     Raises:
         SynvitaError: arguments that cannot be used; a model that cannot be loaded; no video at all.
     """
+    run = replace(run or RunOptions(), **running)
     check_models(models, out)
     work = out.with_suffix(".work") if work is None else work
     if isinstance(synthetic, str):
@@ -339,20 +336,7 @@ def score_videos(
     for job, each in zip(jobs, scores, strict=True):
         job.method(each)  # complain before long work
     _retry_mended(jobs)
-    reports = tuple(
-        run_job(
-            job,
-            engine=engine,
-            workers=workers,
-            address=address,
-            shard=shard,
-            limit=limit,
-            retry_failed=retry_failed,
-            devices=devices,
-            on_progress=on_progress,
-        )
-        for job in jobs
-    )
+    reports = tuple(run_job(job, run, on_progress=on_progress) for job in jobs)
     # Write what there is, over all shards and runs: beside the table while something is still to do.
     covered = tuple(coverage(job) for job in jobs)
     complete, any_score = not any(each.to_do for each in covered), any(each.scored for each in covered)

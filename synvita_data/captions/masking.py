@@ -11,7 +11,7 @@ they stand nowhere, because the tokenizer joins the quote or the question mark w
 stops; here the flags then go by the characters of the quoted caption.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,13 @@ def tokenize(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool) -> To
         )
     real = [i for i, attended in enumerate(encoding.attention_mask) if attended]  # padding is not
     ids, offsets = encoding.ids, encoding.offsets
-    unknown = set(_unknown(backend, encoding))
+    # Unigram models do not name an unknown token, but show the text in its place.
+    unknown_name = getattr(backend.model, "unk_token", None)
+    unknown = {
+        i
+        for i, (number, token) in enumerate(zip(ids, encoding.tokens, strict=True))
+        if token == unknown_name or token != backend.id_to_token(number)
+    }
     return Tokens(
         ids=[ids[i] for i in real],
         offsets=[offsets[i] for i in real],
@@ -94,14 +100,6 @@ def _encode(tokenizer: Tokenizer, text: str, add_special_tokens: bool) -> tuple[
         expected="a fast tokenizer of transformers, or a tokenizers.Tokenizer",
         fix="Load it with AutoTokenizer.from_pretrained(name, use_fast=True), or use granularity 'word'",
     )
-
-
-def _unknown(backend: Any, encoding: Any) -> Iterator[int]:
-    """Positions of unknown tokens. Unigram models name no unknown token, but show the text in its place."""
-    name = getattr(backend.model, "unk_token", None)
-    for position, (number, token) in enumerate(zip(encoding.ids, encoding.tokens, strict=True)):
-        if token == name or token != backend.id_to_token(number):
-            yield position
 
 
 def read_length(tokenizer: Any, text: str, limit: int | None) -> tuple[int, int | None]:

@@ -270,7 +270,7 @@ def test_a_model_that_raises_on_one_row_goes_on(inputs, models, tmp_path, batch_
     plain = make_job(tmp_path, models[1], inputs, VqaSettings(batch_rows=batch_rows))
     job = Stumbling(plain.root, plain.model, plain.settings, plain.rows)
     report = run_job(job)
-    assert (report.done, report.failed, report.deaths) == (4, 1, ())
+    assert (report.done, report.failed, report.crashes) == (4, 1, ())
     (failure,) = report.failures
     assert failure.key == job.keys[2]
     assert failure.error["reason"] == "RuntimeError"
@@ -281,7 +281,7 @@ def test_a_model_that_raises_on_one_row_goes_on(inputs, models, tmp_path, batch_
 def test_lost_memory_is_the_workers_fault_not_the_rows(inputs, models, tmp_path):
     plain = make_job(tmp_path, models[1], inputs)
     report = run_job(Stumbling(plain.root, plain.model, plain.settings, plain.rows, MemoryError))
-    assert report.deaths
+    assert report.crashes
     assert report.done == 4
     again = run_job(plain, retry_failed=True)
     assert again.exit_status == 0
