@@ -57,7 +57,7 @@ class WholeVideoScorer(VqaScorer):
 def load(model: VqaModel, *, dtype: str, device: str, placeholder_space: str, **_: Any) -> WholeVideoScorer:
     """The scorer of a checkpoint; see `models.open_scorer`."""
     checkpoint = find_checkpoint(model.location, revision=model.hub_revision)
-    aligned, _ = load_alignment_model(
+    aligned, _revision = load_alignment_model(
         checkpoint,
         prompt=model.trained_prompt,
         dtype=dtype,
