@@ -84,8 +84,8 @@ def check_scores(scores: Column, scored: Bools | None = None) -> Floats:
             numbers[~scored] = 0
     else:
         numbers = np.zeros(len(array))
-        for position in range(len(array)) if scored is None else np.flatnonzero(scored):
-            numbers[position] = _as_number(array[position], int(position))
+        for place in range(len(array)) if scored is None else np.flatnonzero(scored):
+            numbers[place] = _as_number(array[place], int(place))
     if (position := first_true(~np.isfinite(numbers))) is not None:
         raise InputError(f"the score is {numbers[position]}; every score must be finite", position)
     return numbers

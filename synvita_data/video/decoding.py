@@ -1,6 +1,7 @@
 """`decode` turns a video into frames, whatever decodes it; `probe` and `check_video` say what a video is, and whether
 it is whole."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,14 +48,15 @@ def decode(
     """
     request = Request(resolve(source, limits), policy, start, end, threads)
     # A backend is imported when it is asked for: this module loads neither PyAV nor torch.
+    read: Callable[[Request], Frames]
     if policy.backend == "pyav":
-        from .pyav_backend import read_frames
+        from .pyav_backend import read_frames as read
     else:
         from .other_backends import reader
 
-        read_frames = reader(policy.backend)
+        read = reader(policy.backend)
     with located(request.source.name):
-        return read_frames(request)
+        return read(request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def resolve(source: VideoSource, limits: Limits = Limits()) -> Source:
         NotAVideoError: empty, or a folder, pipe or device.
         VideoTooLargeError: over `limits.max_bytes`.
     """
+    data: Any = source
     name = None
     if isinstance(source, Mapping):
         data, name = source.get("bytes"), source.get("path")
@@ -121,17 +122,17 @@ def resolve(source: VideoSource, limits: Limits = Limits()) -> Source:
             raise MissingVideoError(
                 "a dataset row holds no video", found="bytes and path both null", expected="one of them"
             )
-        source = name if data is None else data
-    if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-        resolved = Source(str(name or f"<{len(data)} bytes>"), data, len(data), limits)
-    elif isinstance(source, str | os.PathLike):
-        path = Path(source)
+        data = name if data is None else data
+    if isinstance(data, bytes | bytearray | memoryview):
+        content = bytes(data)
+        resolved = Source(str(name or f"<{len(content)} bytes>"), content, len(content), limits)
+    elif isinstance(data, str | os.PathLike):
+        path = Path(data)
         resolved = Source(str(path), path, _file_size(path), limits)
     else:
         raise MissingVideoError(
             "this is not a video source",
-            found=type(source).__name__,
+            found=type(data).__name__,
             expected="a path, bytes, or a mapping with 'bytes' and 'path'",
         )
     if resolved.size == 0:
