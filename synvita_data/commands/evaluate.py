@@ -130,6 +130,7 @@ def evaluate(
     from ..errors import SynvitaError
     from ..tasks import get_task
 
+    # Complain about the options and the annotations before long work.
     if (model is None) == (predictions is None):
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
@@ -149,12 +150,14 @@ def evaluate(
     if predictions is not None and len(set(task)) > 1:
         raise SynvitaError("a score file is of one task", found=", ".join(task), expected="one --task")
     tasks = [get_task(each) for each in dict.fromkeys(task)]
-    read = [(each, read_annotations(each, annotations)) for each in tasks]  # complain before long work
+    read = [(each, read_annotations(each, annotations)) for each in tasks]
     _check_writable(out)
     options = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
     if predictions is not None:
         _from_file(*read[0], predictions, name or predictions.stem, kind, allow_unknown, join, out, options)
         return
+
+    # Load the model.
     if real_root is None and model != "chance":
         raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None

@@ -312,6 +312,7 @@ class _Run:
                 counts = self._look()
                 self._say(0.0)
                 if counts[PENDING]:
+                    # As many workers as there is work for, until none of them finds a free key.
                     usable = [number for number, place in enumerate(self._places) if not place.given_up]
                     for number in usable[: counts[PENDING]]:
                         self._start(number)
@@ -324,7 +325,7 @@ class _Run:
                         break
                 elif not (counts[CLAIMED] and wait):
                     break
-                time.sleep(POLL)
+                time.sleep(POLL)  # only other runs are working, or keys change hands
         if any(os.scandir(self._store.root / "owners")):  # what crashed workers left
             self._store.clean_temporary()
 
@@ -416,6 +417,7 @@ class _Run:
             self._fatal = event.error
         elif event.kind in ("cannot open", "broke", "died"):
             self._crashed(number, event)
+
         # A worker in this process comes by here between two keys, and nowhere else.
         if self._pool.size == 1 and self._is_look_due():
             self._look()
@@ -428,17 +430,23 @@ class _Run:
         if event.kind == "cannot open" and not self._any_opened:
             self._fatal = event.error
             return
+
+        # Whose fault it was is not known: the worker may be broken, or any key that it had claimed.
         why = event.error.problem if event.error is not None else event.kind
         keys = self._left_by(place)
         self._crashes.append(Crash(number, why, tuple(keys)))
         place.crashes_in_a_row += 1
         place.given_up = event.kind == "cannot open" or place.crashes_in_a_row >= CRASHES_IN_A_ROW
         self._crashes_of.update(keys)
+
+        # A key that was alone with the worker again and again is to blame; others are done alone from now on.
         if len(keys) == 1 and self._crashes_of[keys[0]] >= CRASHES_OF_A_KEY:
             self._condemned[keys[0]] = why
             self._quarantine_condemned()
         if keys:
             self._pool.isolate(frozenset(self._crashes_of))
+
+        # Report it, and start the worker again.
         what = "could not be opened again" if event.kind == "cannot open" else "crashed"
         then = "it is given up" if place.given_up else "it is started again"
         with_keys = f" with {len(keys)} claimed keys" if keys else ""
