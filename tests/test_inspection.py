@@ -111,7 +111,7 @@ def test_what_is_no_dataset_is_refused(folder, tmp_path):
     with pytest.raises(SchemaError, match="not a dataset folder"):
         open_dataset(str(tmp_path))
     (tmp_path / "README.md").write_text("# only text\n")
-    with pytest.raises(SchemaError, match="no readable list of configs"):
+    with pytest.raises(SchemaError, match="no YAML at its head"):
         open_dataset(str(tmp_path))
     with pytest.raises(SchemaError, match="no revisions"):
         open_dataset(str(folder), revision="v1")

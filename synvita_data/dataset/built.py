@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
 from ..errors import HubError, SchemaError, choose, first_line, located
+from ..hub.card import data_files, default_of, read_card
 from ..schema import check_table
 from ..tables.columns import parquet_errors
 
@@ -234,25 +233,9 @@ def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, 
 
 
 def _parse_card(name: str, text: str, root: str, filesystem: Any) -> BuiltDataset:
-    parts = text.split("---\n", 2)
-    try:
-        has_yaml = len(parts) == 3 and not parts[0].strip()
-        metadata: dict[str, Any] = yaml.safe_load(parts[1]) if has_yaml else {}
-        entries = {entry["config_name"]: entry for entry in metadata["configs"]}
-        configs = {
-            config: {
-                files["split"]: [files["path"]] if isinstance(files["path"], str) else list(files["path"])
-                for files in entry["data_files"]
-            }
-            for config, entry in entries.items()
-        }
-        default = next((c for c, entry in entries.items() if entry.get("default")), next(iter(configs)))
-    except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
-        raise SchemaError(
-            "the card has no readable list of configs",
-            file=f"{name}/README.md",
-            found=repr(error),
-            expected="YAML with `configs: [{config_name, data_files: [{split, path}]}]`",
-            fix="Build the dataset again with `synvita build`",
-        ) from error
-    return BuiltDataset(name, root, filesystem, configs, default)
+    file = f"{name}/README.md"
+    metadata = read_card(text, file=file).data
+    configs = data_files(metadata, file=file)
+    if not configs:
+        raise SchemaError("the card lists no config", file=file, fix="Build the dataset with `synvita build`")
+    return BuiltDataset(name, root, filesystem, configs, default_of(metadata) or next(iter(configs)))

@@ -122,12 +122,12 @@ def read_card(text: str, *, file: str) -> "RepoCard":
         SchemaError: there is no YAML at its head, or none that can be read.
     """
     import yaml
-    from huggingface_hub import RepoCard
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK, RepoCard
 
     found = None
     try:
-        read = RepoCard(text)
-        if len(read.data):
+        # Without a block of YAML, RepoCard warns and goes on with none.
+        if REGEX_YAML_BLOCK.search(text) and len((read := RepoCard(text)).data):
             return read
     except (yaml.YAMLError, ValueError, TypeError) as error:
         found = str(error)
