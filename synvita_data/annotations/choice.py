@@ -20,6 +20,7 @@ from ..errors import SchemaError, choose, located
 from ..tables.cells import given_id, given_text, id_text, read_whole_number, strip_cell, unique_names
 from ..tables.columns import Floats
 from ..tables.csv import CsvFile, open_csv
+from ..tables.rows import Fields
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
@@ -102,7 +103,9 @@ def read_choice(task: Task, path: Path) -> Annotations:
 
 def _cells(csv: CsvFile, *names: str) -> list[tuple[str, ...]]:
     """The cells of these columns, row by row."""
-    columns = csv.columns(csv.positions(names), has_header=True)
+    with located(csv.path):
+        positions = Fields.named(*names).choose(csv.first)
+    columns = csv.columns(positions, has_header=True)
     return list(zip(*(columns[name].cells() for name in names), strict=True))
 
 

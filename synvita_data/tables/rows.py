@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import SchemaError
 from ..schema import check_schema_version
@@ -45,6 +45,13 @@ class Fields:
     aliases: Mapping[str, Sequence[str]]
     required: Sequence[str | tuple[str, ...]] = ()
     fix: str | None = None
+
+    @classmethod
+    def named(cls, *required: str | tuple[str, ...], optional: Sequence[str] = ()) -> Self:
+        """Fields that are known by their own names only."""
+        groups = [(each,) if isinstance(each, str) else each for each in required]
+        names = [name for group in (*groups, optional) for name in group]
+        return cls({name: (name,) for name in names}, required)
 
     def choose(self, found: Sequence[str]) -> dict[str, int]:
         """Field -> index of the column in `found` that holds it; other columns are left out.
@@ -130,9 +137,26 @@ def whole(rows: Rows) -> Iterator[tuple[int, Cells]]:
         yield row, cells
 
 
+def open_table(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
+    """A CSV file, read with the first delimiter whose header has the columns, and where these stand.
+
+    Raises:
+        SchemaError: no such file, not UTF-8, or what `Fields.choose` raises of the comma.
+    """
+    first_error: SchemaError | None = None
+    for delimiter in DELIMITERS:
+        try:
+            file = open_csv(path, delimiter)
+            return file, fields.choose(file.first)
+        except SchemaError as error:
+            first_error = first_error or error.at(path)
+    assert first_error is not None
+    raise first_error
+
+
 def csv_rows(path: Path, fields: Fields) -> Rows:
     """Rows of delimited text, whatever its suffix; see `read_rows`."""
-    file, columns = _open_csv(path, fields)
+    file, columns = open_table(path, fields)
     for row, cells in file.records():
         if isinstance(cells, SchemaError):
             yield row, cells
@@ -151,19 +175,6 @@ def csv_rows(path: Path, fields: Fields) -> Rows:
             )
         else:
             yield row, chosen
-
-
-def _open_csv(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
-    """The file with the first delimiter whose header has the columns."""
-    first_error: SchemaError | None = None
-    for delimiter in DELIMITERS:
-        try:
-            file = open_csv(path, delimiter)
-            return file, fields.choose(file.first)
-        except SchemaError as error:
-            first_error = first_error or error.at(path)
-    assert first_error is not None
-    raise first_error
 
 
 def _json_rows(path: Path, fields: Fields) -> Rows:
