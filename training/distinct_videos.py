@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from synvita_data.errors import VideoError
-from synvita_data.models.decode_ahead import read_ahead
+from synvita_data.models.runtime import read_ahead
 from synvita_data.real_videos.find import choose_part
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.video import NoFramesError, check_video

@@ -139,7 +139,7 @@ def _gathered(trainer: "SynViTATrainer", scores: _Scores) -> _Scores:
 
 
 def _auc(scores: _Scores, *, required: bool) -> dict[str, float]:
-    from synvita_data.metrics import entailment_auc
+    from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
 
     if len(set(scores.labels)) < 2:
         if not required:  # triplets without real videos have a loss all the same

@@ -8,9 +8,8 @@ import torch
 
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.models import AlignmentModel, EncodedVideo
-from synvita_data.models.decode_ahead import read_ahead
 from synvita_data.models.features import FeatureCache, KnownVideo, tower_identity
-from synvita_data.models.runtime import one_cpu_thread
+from synvita_data.models.runtime import one_cpu_thread, read_ahead
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.video import FramePolicy, decode
 

@@ -122,14 +122,14 @@ class TripletModule(nn.Module):
         """
         if triplets is None:
             assert videos is not None
-            output = self.alignment([v for v, _ in videos], [own for _, own in videos], way=self.way)
+            output = self.alignment([v for v, _ in videos], [own for _, own in videos], strategy=self.way)
             return tuple(output.by_video())
         scored = Supervision.of(triplets).needed(consistency=self.consistency)
         asked = _Asked.of(triplets, scored, self.explains)
         output = self.alignment(
             [video for video, _ in asked.videos],
             [texts for _, texts in asked.videos],
-            way=self.way,
+            strategy=self.way,
             vocabulary=ANSWER_LOSSES[self.answer_loss] if self.answer_loss != "two-way" else 0,
             answers=asked.answers if self.answer_loss == "token-and-end" else None,
             explanations=asked.explanations,

@@ -21,7 +21,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints, speed_metrics
 
 from synvita_data.errors import SynvitaError
-from synvita_data.models.loading import TRAINING_ARGUMENTS
+from synvita_data.models.resolve import TRAINING_ARGUMENTS
 
 from .checkpoints import (
     check_resumable,

@@ -100,14 +100,12 @@ def video_seconds(path: Path, *, exact: bool = False) -> float | None:
         exact: measured from the packets; else as the container says, where it does (about a millisecond).
     """
     from ..video import probe
-    from ..video.limits import Limits
-    from ..video.pyav.container import open_video
+    from ..video.container import open_video
     from ..video.source import resolve
 
     try:
         if not exact:
-            limits = Limits()
-            with open_video(resolve(path, limits), limits) as (_, stream):
+            with open_video(resolve(path)) as (_, stream):
                 if stream.duration and stream.time_base:
                     return float(stream.duration * stream.time_base)
         info = probe(path)

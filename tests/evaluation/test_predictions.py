@@ -277,7 +277,8 @@ def test_other_faults(tmp_path, annotations):
         read_predictions(tmp_path / "absent.csv", annotations)
     path = write_csv(tmp_path / "scores.csv", [*score_rows(), ("videos/10.avi", owl("c")[:-4], 0.5)])
     with pytest.raises(
-        (ScoreError, CaptionError), match="row 18: a text begins as the prompt 'mplug-owl' and is not it"
+        (ScoreError, CaptionError),
+        match="row 18: a text begins as the prompt 'mplug-owl' and does not go on as it",
     ):
         read_predictions(path, annotations)
 

@@ -62,7 +62,7 @@ def test_repeated_pairs_are_dropped_and_contradictions_refused(tmp_path):
         (
             ("videos/1.avi", owl("c")[:-10], "1"),
             CaptionError,
-            "begins as the prompt 'mplug-owl' and is not it",
+            "begins as the prompt 'mplug-owl' and does not go on as it",
         ),
         (("", "c", "1"), SchemaError, "a video has no name"),
         (("other/11.avi", "c", "1"), SchemaError, "two paths name one video"),
