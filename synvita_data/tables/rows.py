@@ -161,20 +161,16 @@ def csv_rows(path: Path, fields: Fields) -> Rows:
         if isinstance(cells, SchemaError):
             yield row, cells
             continue
-        chosen = {name: cells[at] for name, at in columns.items()}
+        chosen: Cells | SchemaError = {field: cells[at] for field, at in columns.items()}
         if fields.are_header(chosen):
-            yield (
-                row,
-                SchemaError(
-                    "the header stands here again, as where two files were joined",
-                    file=path,
-                    row=row,
-                    found=", ".join(cells),
-                    fix="Take it out",
-                ),
+            chosen = SchemaError(
+                "the header stands here again, as where two files were joined",
+                file=path,
+                row=row,
+                found=", ".join(cells),
+                fix="Take it out",
             )
-        else:
-            yield row, chosen
+        yield row, chosen
 
 
 def _json_rows(path: Path, fields: Fields) -> Rows:
