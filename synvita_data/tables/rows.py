@@ -161,16 +161,18 @@ def csv_rows(path: Path, fields: Fields) -> Rows:
         if isinstance(cells, SchemaError):
             yield row, cells
             continue
-        chosen: Cells | SchemaError = {field: cells[at] for field, at in columns.items()}
-        if fields.are_header(chosen):
-            chosen = SchemaError(
-                "the header stands here again, as where two files were joined",
-                file=path,
-                row=row,
-                found=", ".join(cells),
-                fix="Take it out",
-            )
-        yield row, chosen
+        named = {field: cells[at] for field, at in columns.items()}
+        if not fields.are_header(named):
+            yield row, named
+            continue
+        error = SchemaError(
+            "the header stands here again, as where two files were joined",
+            file=path,
+            row=row,
+            found=", ".join(cells),
+            fix="Take it out",
+        )
+        yield row, error
 
 
 def _json_rows(path: Path, fields: Fields) -> Rows:
