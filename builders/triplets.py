@@ -327,22 +327,28 @@ class TripletReader:
         file = str(self.path)
         # Digests, not rows: 100 bytes each keep a file of millions of rows in reach. Pair -> (row, all).
         seen: dict[bytes, tuple[int, bytes]] = {}
-        suffixes = _Suffixes()
+        suffixes: dict[bytes, tuple[str, int]] = {}
         for row, cells in read_rows(self.path, FIELDS, "triplets"):
             report.rows += 1
             try:
                 if isinstance(cells, SynvitaError):
                     raise cells
                 triplet = parse_triplet(cells, file=file, row=row, split=self._split, source=self._source)
-                suffixes.check(triplet)
+                _check_suffix(triplet, suffixes)
                 pair, everything = _digests(triplet)
                 first, before = seen.setdefault(pair, (row, everything))
                 if first != row:
                     if before == everything:
                         report.duplicates.append((row, first))
                         continue
-                    raise _contradiction(triplet, first)
+                    raise SchemaError(
+                        "the same video and captions as an earlier row, but another value in another column",
+                        found=f"rows {first} and {row} of pair {triplet.pair_id}",
+                        expected="one row a pair, or rows equal in every column",
+                        fix="Keep the right one of the two rows",
+                    )
             except SynvitaError as error:
+                error.at(file, row)
                 report.quarantined.append(error)
                 if self._on_bad is not None:
                     self._on_bad(error)
@@ -355,31 +361,29 @@ class TripletReader:
         logger.log(level, "%s: %s", file, report)
 
 
-class _Suffixes:
-    """With which suffix a video's path was first seen, where the path makes the id."""
+def _check_suffix(triplet: Triplet, seen: dict[bytes, tuple[str, int]]) -> None:
+    """Raise `SchemaError` if an earlier row has the same path with another suffix, where the path makes the id.
 
-    def __init__(self) -> None:
-        self._first: dict[bytes, tuple[str, int]] = {}
-
-    def check(self, triplet: Triplet) -> None:
-        """Raise `SchemaError` if an earlier row has the same path with another suffix."""
-        if triplet.videopath is None:
-            return
-        path = normal_path(triplet.videopath)
-        suffix = path[len(path.rpartition("/")[0]) :].removeprefix("/")[len(video_stem(path)) :]
-        if name_in_scheme(triplet.source, video_stem(path)) or path_id(path) != triplet.video_id:
-            return
-        video = hashlib.blake2b(triplet.video_key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        first, row = self._first.setdefault(video, (suffix, triplet.row or 0))
-        if first != suffix:
-            raise SchemaError(
-                "two files that differ by their suffix would be taken for one video",
-                file=triplet.file,
-                row=triplet.row,
-                found=f"{triplet.videopath}, and the same with {first or 'no suffix'} in row {row}",
-                expected="one file a video",
-                fix="Give the videos different names, or a column video_id",
-            )
+    Args:
+        triplet: to check.
+        seen: the suffix and row with which each video was first seen; it is noted there.
+    """
+    if triplet.videopath is None:
+        return
+    path = normal_path(triplet.videopath)
+    stem = video_stem(path)
+    if name_in_scheme(triplet.source, stem) or path_id(path) != triplet.video_id:
+        return
+    suffix = path.rpartition("/")[2][len(stem) :]
+    video = hashlib.blake2b(triplet.video_key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    first, row = seen.setdefault(video, (suffix, triplet.row or 0))
+    if first != suffix:
+        raise SchemaError(
+            "two files that differ by their suffix would be taken for one video",
+            found=f"{triplet.videopath}, and the same with {first or 'no suffix'} in row {row}",
+            expected="one file a video",
+            fix="Give the videos different names, or a column video_id",
+        )
 
 
 def _digests(t: Triplet) -> tuple[bytes, bytes]:
@@ -391,14 +395,3 @@ def _digests(t: Triplet) -> tuple[bytes, bytes]:
     first = digest.digest()
     digest.update(rest.encode())
     return first, digest.digest()
-
-
-def _contradiction(triplet: Triplet, first: int) -> SchemaError:
-    return SchemaError(
-        "the same video and captions as an earlier row, but another value in another column",
-        file=triplet.file,
-        row=triplet.row,
-        found=f"rows {first} and {triplet.row} of pair {triplet.pair_id}",
-        expected="one row a pair, or rows equal in every column",
-        fix="Keep the right one of the two rows",
-    )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from synvita_data.errors import SchemaError
 from synvita_data.tables.columns import as_numpy, from_numpy
 from synvita_data.tables.csv import open_csv
+from synvita_data.tables.rows import Fields
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
 
@@ -94,12 +95,13 @@ def test_files_that_cannot_be_read(tmp_path, content, words):
 
 def test_columns_by_name(tmp_path):
     csv_file = open_csv(written(tmp_path / "a.csv", [[" Match ", "CAPTION", "videopath"], ["1", "c", "v"]]))
-    assert csv_file.positions(("videopath", "match"), ("split",)) == {"videopath": 2, "match": 0}
-    with pytest.raises(SchemaError, match="no column label"):
-        csv_file.positions(("label",))
+    fields = Fields.named("videopath", "match", optional=("split",))
+    assert fields.choose(csv_file.first) == {"videopath": 2, "match": 0}
+    with pytest.raises(SchemaError, match="no column for label"):
+        Fields.named("label").choose(csv_file.first)
     twice = open_csv(written(tmp_path / "b.csv", [["a", "A"], ["1", "2"]]))
-    with pytest.raises(SchemaError, match="two columns are named a"):
-        twice.positions(("a",))
+    with pytest.raises(SchemaError, match="two columns could be 'a'"):
+        Fields.named("a").choose(twice.first)
 
 
 @pytest.mark.parametrize("array", [np.arange(5), np.array([0.5, -1.0]), np.zeros(0, np.int8)])
@@ -118,7 +120,7 @@ def test_every_dialect_gives_the_same_columns(tmp_path, delimiter, end):
         handle.getvalue().replace("\n", end).encode()
     )  # as a converter does it, inside cells too
     found = open_csv(path)
-    columns = found.columns(found.positions(("video", "caption")), has_header=True)
+    columns = found.columns(Fields.named(*("video", "caption")).choose(found.first), has_header=True)
     assert [columns[name].cells() for name in ("video", "caption")] == [
         ["v1", "v2", "v3"],
         ["a, b; c\td", 'say "x"', "two\nlines"],
@@ -129,7 +131,9 @@ def test_tabs_without_quoting_keep_their_quotes(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text('video\tcaption\nv1\t5" nail\nv2\t"Stop" sign\n')
     found = open_csv(path)
-    assert found.columns(found.positions(("caption",)), has_header=True)["caption"].cells() == [
+    assert found.columns(Fields.named(*("caption",)).choose(found.first), has_header=True)[
+        "caption"
+    ].cells() == [
         '5" nail',
         '"Stop" sign',
     ]

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..captions.prompts import read_caption
-from ..errors import SchemaError, choose, located
+from ..errors import SchemaError, choose, located, parsing
 from ..tables.cells import given_id, given_text, id_text, read_whole_number, strip_cell, unique_names
 from ..tables.columns import Floats
 from ..tables.csv import CsvFile, open_csv
+from ..tables.rows import Fields
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
@@ -102,7 +103,9 @@ def read_choice(task: Task, path: Path) -> Annotations:
 
 def _cells(csv: CsvFile, *names: str) -> list[tuple[str, ...]]:
     """The cells of these columns, row by row."""
-    columns = csv.columns(csv.positions(names), has_header=True)
+    with located(csv.path):
+        positions = Fields.named(*names).choose(csv.first)
+    columns = csv.columns(positions, has_header=True)
     return list(zip(*(columns[name].cells() for name in names), strict=True))
 
 
@@ -212,14 +215,10 @@ def _identified(
 
 def _in_folders(questions: list[_Question], path: Path) -> list[_Question]:
     """Give the videos NExT-QA's folders, `<folder>/<id>.mp4`, from its own map."""
-    try:
+    with parsing("this is not NExT-QA's map of video folders", file=path):
         folders = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_names)
         if not isinstance(folders, dict) or not all(isinstance(value, str) for value in folders.values()):
-            raise ValueError("not an object of strings")
-    except ValueError as error:
-        raise SchemaError(
-            "this is not NExT-QA's map of video folders", file=path, found=str(error)
-        ) from error
+            raise TypeError("not an object of strings")
     return [
         replace(question, video=replace(question.video, videopath=f"{folders[name]}.mp4"))
         if (name := question.video.name) in folders and question.video.videopath is None

@@ -12,13 +12,18 @@ from ..real_videos.names import normal_source
 from ..schema import make_pair_id
 from ..tables.cells import given_text, read_choice
 from ..tables.columns import Column, Floats, Ints
-from ..tables.csv import open_csv
+from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
 from .table import AnnotationReport, Annotations, make_annotations
 from .videos import VideoRef, check_distinct, video_at, video_at_url
 
-_OPTIONAL = ("videopath", "video_url", "source", "split", "misalignment", "hard")
+_FIELDS = Fields.named(
+    "caption",
+    "neg_caption",
+    ("videopath", "video_url"),
+    optional=("source", "split", "misalignment", "hard"),
+)
 
 
 def read_entailment(task: Task, path: Path) -> Annotations:
@@ -37,12 +42,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
         SchemaError: columns are missing, an unknown split, misalignment or `hard`, or the file is broken.
     """
     # The columns, and the rows of the task's split.
-    csv = open_csv(path)
-    positions = csv.positions(("caption", "neg_caption"), _OPTIONAL)
-    if not {"videopath", "video_url"} & positions.keys():
-        raise SchemaError(
-            "the table has no column that names the video", file=path, expected="videopath or video_url"
-        )
+    csv, positions = open_table(path, _FIELDS)
     for needed in (*(["split"] if task.split else []), *(["hard"] if task.only_hard else [])):
         if needed not in positions:
             raise SchemaError(

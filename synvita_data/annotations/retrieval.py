@@ -8,7 +8,7 @@ import numpy as np
 from ..captions.prompts import read_caption
 from ..errors import SchemaError
 from ..tables.columns import Floats
-from ..tables.csv import open_csv
+from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
 from .table import AnnotationReport, Annotations, make_annotations, make_text_id
@@ -26,8 +26,8 @@ def read_retrieval(task: Task, path: Path) -> Annotations:
         SchemaError: columns are missing, a caption or path is empty, `match` is not 0 or 1, or a pair
             stands with both; the row is named.
     """
-    csv = open_csv(path)
-    columns = csv.columns(csv.positions(("videopath", "caption", "match")), has_header=True)
+    csv, positions = open_table(path, Fields.named("videopath", "caption", "match"))
+    columns = csv.columns(positions, has_header=True)
     report = AnnotationReport(files=(str(path),), rows=len(columns["match"]))
 
     def video(cell: str) -> VideoRef:

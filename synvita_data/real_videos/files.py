@@ -16,7 +16,7 @@ from .names import VIDEO_SUFFIXES
 
 _KEYS = ("videopath", "video_key", "video", "id")
 _PATHS = ("path", "file")
-_FIELDS = Fields({name: (name,) for name in (*_KEYS, *_PATHS, "trimmed")}, required=(_KEYS, _PATHS))
+_FIELDS = Fields.named(_KEYS, _PATHS, optional=("trimmed",))
 
 
 def walk_videos(root: Path, on_bad: Callable[[SynvitaError], None]) -> Iterator[str]:

@@ -109,6 +109,8 @@ def parquet_errors(file: str | Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
+        if hasattr(error, "response"):  # the Hub's: nothing is known of the file
+            raise
         raise SchemaError(
             "this is not a readable Parquet file",
             file=file,

@@ -72,26 +72,6 @@ class CsvFile:
         """`first` as column names: no white space around them, lower case."""
         return tuple(cell.strip().lower() for cell in self.first)
 
-    def positions(self, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, int]:
-        """Where the named columns stand, `first` being the header.
-
-        Raises:
-            SchemaError: a required column is missing, or a named column is there twice.
-        """
-        header = self.header()
-        missing = [name for name in required if name not in header]
-        twice = [name for name in (*required, *optional) if header.count(name) > 1]
-        if missing or twice:
-            raise SchemaError(
-                f"the table has no column {', '.join(missing)}"
-                if missing
-                else f"two columns are named {twice[0]}",
-                file=self.path,
-                found=", ".join(self.first),
-                expected="columns " + ", ".join(required),
-            )
-        return {name: header.index(name) for name in (*required, *optional) if name in header}
-
     def records(self, *, has_header: bool = True) -> Iterator[tuple[int, Cells]]:
         """`(row, cells)` from row 0, or `(row, error)` for a row with a stray quote or too many or few cells.
 

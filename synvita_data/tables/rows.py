@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import SchemaError
 from ..schema import check_schema_version
@@ -45,6 +45,13 @@ class Fields:
     aliases: Mapping[str, Sequence[str]]
     required: Sequence[str | tuple[str, ...]] = ()
     fix: str | None = None
+
+    @classmethod
+    def named(cls, *required: str | tuple[str, ...], optional: Sequence[str] = ()) -> Self:
+        """Fields that are known by their own names only."""
+        groups = [(each,) if isinstance(each, str) else each for each in required]
+        names = [name for group in (*groups, optional) for name in group]
+        return cls({name: (name,) for name in names}, required)
 
     def choose(self, found: Sequence[str]) -> dict[str, int]:
         """Field -> index of the column in `found` that holds it; other columns are left out.
@@ -130,31 +137,12 @@ def whole(rows: Rows) -> Iterator[tuple[int, Cells]]:
         yield row, cells
 
 
-def csv_rows(path: Path, fields: Fields) -> Rows:
-    """Rows of delimited text, whatever its suffix; see `read_rows`."""
-    file, columns = _open_csv(path, fields)
-    for row, cells in file.records():
-        if isinstance(cells, SchemaError):
-            yield row, cells
-            continue
-        chosen = {name: cells[at] for name, at in columns.items()}
-        if fields.are_header(chosen):
-            yield (
-                row,
-                SchemaError(
-                    "the header stands here again, as where two files were joined",
-                    file=path,
-                    row=row,
-                    found=", ".join(cells),
-                    fix="Take it out",
-                ),
-            )
-        else:
-            yield row, chosen
+def open_table(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
+    """A CSV file, read with the first delimiter whose header has the columns, and where these stand.
 
-
-def _open_csv(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
-    """The file with the first delimiter whose header has the columns."""
+    Raises:
+        SchemaError: no such file, not UTF-8, or what `Fields.choose` raises of the comma.
+    """
     first_error: SchemaError | None = None
     for delimiter in DELIMITERS:
         try:
@@ -164,6 +152,27 @@ def _open_csv(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
             first_error = first_error or error.at(path)
     assert first_error is not None
     raise first_error
+
+
+def csv_rows(path: Path, fields: Fields) -> Rows:
+    """Rows of delimited text, whatever its suffix; see `read_rows`."""
+    file, columns = open_table(path, fields)
+    for row, cells in file.records():
+        if isinstance(cells, SchemaError):
+            yield row, cells
+            continue
+        named = {field: cells[at] for field, at in columns.items()}
+        if not fields.are_header(named):
+            yield row, named
+            continue
+        error = SchemaError(
+            "the header stands here again, as where two files were joined",
+            file=path,
+            row=row,
+            found=", ".join(cells),
+            fix="Take it out",
+        )
+        yield row, error
 
 
 def _json_rows(path: Path, fields: Fields) -> Rows:

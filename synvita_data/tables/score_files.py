@@ -102,10 +102,8 @@ class ScoreRow(NamedTuple):
         return (*self[2:4], *self[10:13])
 
 
-_NAMES = [name for name in ScoreRow._fields if name != "line"]
-_FIELDS = Fields(
-    {name: (name,) for name in ("row", *_NAMES)},
-    required=(("id", "row"), "model", "neg_caption_score", "caption_score"),
+_FIELDS = Fields.named(
+    ("id", "row"), "model", "neg_caption_score", "caption_score", optional=ScoreRow._fields[4:-1]
 )
 
 
