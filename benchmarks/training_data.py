@@ -24,9 +24,8 @@ from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.models import AlignmentModel
 from synvita_data.schema import arrow_schema, make_pair_id, make_row_id
 from synvita_data.testing import make_tiny
-from synvita_data.training.data import TripletData
-from synvita_data.training.plan import DataOptions
-from synvita_data.training.text_check import smallest_video
+from synvita_data.training import TripletData
+from synvita_data.training.data.videos import smallest_video
 
 GOAL_SECONDS, GOAL_RATIO = 10.0, 3.0
 
@@ -100,9 +99,7 @@ def main() -> None:
         data = TripletData(dataset.select(range(8)), model)  # whatever is made once is made now
         at_once = seconds(lambda: TripletData(dataset, model))
         plain = seconds(lambda: one_by_one(dataset, model, data))
-        anew = seconds(
-            lambda: TripletData(dataset, model, DataOptions(weighting="product", granularity="token"))
-        )
+        anew = seconds(lambda: TripletData(dataset, model, weighting="product", granularity="token"))
     print(f"rows: {len(pairs)} ({'real' if REAL.is_file() else 'made here'})")
     verdict = "ok" if at_once <= GOAL_SECONDS else "short"
     print(f"all rows checked at once: {at_once:.2f} s (goal <= {GOAL_SECONDS:g}) {verdict}")

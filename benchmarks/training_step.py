@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 from gpu_parts.shapes import clip
+from lcs import REAL as TRIPLETS
 from peft import LoraConfig, get_peft_model
 from scoring import figure, narrow_model
 from torch import Tensor
@@ -38,10 +39,9 @@ from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.models import AlignmentModel, EncodedVideo, PreparedVideo
 from synvita_data.models.packing import pack
 from synvita_data.models.prompting import PromptTokens
-from synvita_data.training.objective import Supervision, combine, counts_of, terms_of, two_way_losses
-from synvita_data.training.triplet import TrainingTriplet
+from synvita_data.training.data.triplet import TrainingTriplet
+from synvita_data.training.objective import Objective, Supervision, two_way_losses
 
-TRIPLETS = Path("/work/shared/data/videocon-16k/triplets.csv")
 FIXED = (
     "A couple of men playing racket ball on a court and a woman talking as they play.",
     "A couple of men talking as they play racket ball on a court and a woman playing",
@@ -125,7 +125,10 @@ class Step:
             TrainingTriplet(str(n), str(n), texts, some, some, 0.4, True)
             for n in range(len(self.videos) // 2)
         ]
-        self.counts, self.supervision = counts_of(rows), Supervision.of(rows, model.family.model.device)
+        self.counts, self.supervision = (
+            Objective().counts(rows),
+            Supervision.of(rows, model.family.model.device),
+        )
 
     def packed(self) -> Tensor:
         return self._backward(self._scores("packed"))
@@ -154,7 +157,8 @@ class Step:
 
     def _backward(self, log_odds: Tensor) -> Tensor:
         m = log_odds.view(-1, 2, 4)
-        loss, _ = combine(terms_of(two_way_losses(m), m, self.supervision), self.counts)
+        objective = Objective()
+        loss, _ = objective.loss(objective.terms(two_way_losses(m), m, self.supervision), self.counts)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         return m.detach()

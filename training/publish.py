@@ -13,7 +13,7 @@ from synvita_data.hub.repo import HubRepo, LocalFile, RepoState
 from synvita_data.models.loading import TRAINING_ARGUMENTS
 
 from .card import render_model_card
-from .run_record import FILE, as_json, public_record, read_run_record, without_folders
+from .output import FILE, as_json, public_record, read_run_record, without_folders
 
 ADAPTER = "adapter_model.safetensors"
 # State to resume from and what only this machine needs stay here.

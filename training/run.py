@@ -1,42 +1,51 @@
-"""From a recipe to a fine-tuned model on disk: what `synvita train` does, as functions."""
+"""From a recipe to a fine-tuned model on disk, merged and published: what `synvita train` does, as functions."""
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
+
+from accelerate.utils import gather_object
 
 from synvita_data.captions.placeholders import describe
 from synvita_data.display import say as print_line
+from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.files import write_atomic
+from synvita_data.models import AlignmentModel
+from synvita_data.models.loading import find_checkpoint, load_alignment_model
 
-from .after_training import check_afterwards, finish, is_main_process
 from .card import render_model_card
-from .checkpoints import ADAPTER_WEIGHTS
+from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
 from .config import SynViTAConfig
-from .data import TripletData
-from .features import feature_cache_of
+from .data.dataset import TripletData, counts_of_run
+from .data.features import feature_cache_of, fill_feature_cache
+from .evaluation import EvaluationPairs
 from .output import (
+    FILE,
+    MERGED,
     QUARANTINE,
     RunLock,
+    as_json,
     check_data,
     check_folder,
     data_identity,
+    dataset_version,
+    different_keys,
+    is_finished,
     last_checkpoint,
+    make_run_record,
     missing_folders,
+    public_record,
+    read_run_record,
     remove_traces,
+    write_run_record,
     write_started,
 )
+from .publish import check_visibility, push_model
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
-from .run_counts import counts_of_run
-from .run_data import check_all_the_same, check_held_out, counts_line, fill_cache, load_rows, look_into_videos
-from .run_record import dataset_version, make_run_record, public_record, write_run_record
-
-if TYPE_CHECKING:
-    from synvita_data.models import AlignmentModel
-
-    from .trainer import SynViTATrainer
+from .trainer import SynViTATrainer
 
 Say = Callable[[str], None]
 
@@ -46,16 +55,19 @@ class Run:
     """All that a recipe names, loaded and checked; nothing has been trained.
 
     Attributes:
-        recipe: with the command line's changes. config: the trainer's arguments.
-        base: of the model: name, revision, family, prompt, frames.
+        recipe: with the command line's changes.
+        config: the trainer's arguments.
+        trainer: ready to train.
+        triplets: the training data.
+        base: name, revision, family, prompt, frames and placeholder of the model.
         data: version of the dataset, config and split.
-        identity: of the data, which a run that goes on must find again.
+        identity: of the data, which a run that resumes must find again.
         lock: of the output folder; on the first process, and not for a dry run.
     """
 
     recipe: Recipe
     config: SynViTAConfig
-    trainer: "SynViTATrainer"
+    trainer: SynViTATrainer
     triplets: TripletData
     base: dict[str, Any]
     data: dict[str, Any]
@@ -94,7 +106,7 @@ def make_config(recipe: Recipe, processes: int) -> SynViTAConfig:
     """The trainer's arguments, for this many processes.
 
     Raises:
-        SynvitaError: values that do not fit together.
+        SynvitaError: values that do not fit together, or that would be ignored silently.
     """
     values = dict(recipe.training)
     if recipe.run.batch is not None:
@@ -110,30 +122,43 @@ def make_config(recipe: Recipe, processes: int) -> SynViTAConfig:
         )
     values.setdefault("report_to", "none")
     try:
-        return SynViTAConfig(**values)
-    except (
-        ValueError,
-        ImportError,
-    ) as error:  # of TrainingArguments: no such scheduler, bf16 without hardware, …
+        config = SynViTAConfig(**values)
+    # Of TrainingArguments: unknown scheduler, bf16 without hardware, …
+    except (ValueError, ImportError) as error:
         raise RecipeError(
             "the training arguments do not fit together or this machine", found=" ".join(str(error).split())
         ) from error
+    if config.resume_from_checkpoint:
+        raise RecipeError(
+            "a run resumes from the last checkpoint of its own output folder",
+            found=f"resume_from_checkpoint={config.resume_from_checkpoint}",
+            fix="Leave it out: the same command resumes. To train another adapter further: model=FOLDER",
+        )
+    options = recipe.run
+    if options.model_revision is not None and Path(options.model).expanduser().is_dir():
+        raise RecipeError(
+            "a folder has no revisions",
+            found=f"model_revision={options.model_revision} of {options.model}",
+            fix="Leave model_revision out, or name the model by its Hub id",
+        )
+    return config
 
 
 def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> Run:
     """Load and check model and data; everything that can be wrong is found here, before the first step.
 
     Args:
+        recipe: of `open_recipe`.
+        say: takes lines for the user.
         dry_run: encode nothing and leave no trace; the result is not to be trained.
 
     Raises:
-        SynvitaError: whatever is wrong with recipe, output folder, dataset or model; another run has the folder.
+        SynvitaError: recipe, output folder, dataset or model are wrong, or another run has the folder.
     """
     config = make_config(recipe, int(os.environ.get("WORLD_SIZE", "1")))
-    _check_arguments(recipe.run, config)
     folder = Path(str(config.output_dir))
     check_folder(folder, recipe)
-    check_afterwards(recipe)
+    check_after_training(recipe)
     missing = missing_folders(folder)  # the Trainer makes them
     lock = None if dry_run or not is_main_process() else RunLock(folder)
     try:
@@ -152,13 +177,13 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
 
 
 def train(run: Run, say: Say = print_line) -> dict[str, Any]:
-    """Train, save, and do what the recipe asks for afterwards; a run that was killed goes on at its last checkpoint.
+    """Train, save, merge and publish as the recipe asks; a run that was killed resumes from its last checkpoint.
 
     Returns:
         The run record, which is in the output folder too.
 
     Raises:
-        SynvitaError: merging or publishing failed. The run is finished then: `afterwards.finish` does the rest.
+        SynvitaError: merging or publishing failed. The run is finished then: `finish` does the rest.
     """
     try:
         return _train(run, say)
@@ -173,7 +198,7 @@ def _train(run: Run, say: Say) -> dict[str, Any]:
         write_started(folder, run.recipe, run.identity)
     checkpoint = last_checkpoint(folder)
     if checkpoint is not None:
-        say(f"Going on from {checkpoint.name}")
+        say(f"Resuming from {checkpoint.name}")
     output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.eval_dataset is not None:
         trainer.evaluate()
@@ -201,47 +226,43 @@ def _train(run: Run, say: Say) -> dict[str, Any]:
 
 
 def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run:
-    from .trainer import SynViTATrainer
-
     options, folder = recipe.run, Path(str(config.output_dir))
-    rows, held_out_rows = load_rows(options, config)
+    rows, held_out_rows = _load_rows(options, config)
     version = dataset_version(options.data, options.data_revision)
     check_data(folder, {"version": version})  # before what takes long
     alignment, revision, family = _load_model(options, config)
-    data_options = config.data_options(alignment.family)
+    arguments = config.data_arguments(alignment.family)
     cache = None
     if config.feature_cache:
-        cache = feature_cache_of(alignment, revision, config.feature_cache, frames=data_options.frames)
+        cache = feature_cache_of(alignment, revision, config.feature_cache, frames=arguments["frames"])
     name = f"{options.data} ({options.config or 'default config'}, {options.split})"
     triplets = TripletData(
-        rows, alignment, data_options, cache=cache, quarantine=folder / QUARANTINE, name=name
+        rows, alignment, cache=cache, quarantine=folder / QUARANTINE, name=name, **arguments
     )
     held_out = None
     if held_out_rows is not None:
-        from .evaluation_pairs import EvaluationPairs
-
-        held_out = EvaluationPairs(
-            held_out_rows, triplets.preparer, name=f"{options.data} ({options.eval_split})"
-        )
-    say(f"{len(triplets):,} triplets to train on: " + counts_line(triplets.counts))
+        held_out_name = f"{options.data} ({options.eval_split})"
+        held_out = EvaluationPairs(held_out_rows, triplets.preparer, name=held_out_name)
+    say(f"{len(triplets):,} triplets to train on: " + _counts_line(triplets.counts))
     if not triplets.counts["takes_real"]:
         say("No real video is there, so L_real trains nothing: real_root=DIR says where they lie")
     unreadable = 0
     if cache is not None and not dry_run:
-        unreadable = fill_cache(triplets, alignment, config, say)
+        unreadable = _fill_cache(triplets, alignment, config, say)
     if options.check_videos and (cache is None or dry_run or unreadable):
-        look_into_videos(triplets, config, say)
+        _look_into_videos(triplets, config, say)
     if held_out is not None:
-        check_held_out(held_out)
-    chosen = data_options.misalignments
+        _check_held_out(held_out)
+    chosen = arguments["misalignments"]
     identity = data_identity(version, triplets.triplets, triplets.counts, chosen)
-    check_all_the_same(identity)
+    _check_all_the_same(identity)
     check_data(folder, identity)
     trainer = SynViTATrainer(alignment.model, alignment.family.processor, config, triplets, held_out)
     trained = sum(p.numel() for p in trainer.module.parameters() if p.requires_grad)
     total = sum(p.numel() for p in trainer.module.parameters())
     say(f"{options.model} ({family}), {trained:,} of {total:,} weights are trained")
     placeholder = trainer.alignment.prompter.behind_video
+    frames = triplets.preparer.frames.to_dict()
     say(describe(**placeholder))
     return Run(
         recipe,
@@ -253,7 +274,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
             "revision": revision,
             "family": family,
             "prompt": trainer.alignment.prompt.name,
-            "frames": _frames_text(triplets.preparer.frames),
+            "frames": " ".join(f"{key}={value}" for key, value in frames.items() if value is not None),
             "placeholder": placeholder,
         },
         data={
@@ -266,47 +287,188 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
     )
 
 
-def _check_arguments(options: RunOptions, config: SynViTAConfig) -> None:
-    """Arguments that would be ignored in silence.
-
-    Raises:
-        RecipeError: one of them.
-    """
-    if config.resume_from_checkpoint:
-        raise RecipeError(
-            "a run goes on at the last checkpoint of its own output folder",
-            found=f"resume_from_checkpoint={config.resume_from_checkpoint}",
-            fix="Leave it out: the same command goes on. To go on with another adapter: model=FOLDER",
-        )
-    if options.model_revision is not None and Path(options.model).expanduser().is_dir():
-        raise RecipeError(
-            "a folder has no revisions",
-            found=f"model_revision={options.model_revision} of {options.model}",
-            fix="Leave model_revision out, or name the model by its Hub id",
-        )
-
-
-def _load_model(options: RunOptions, config: SynViTAConfig) -> "tuple[AlignmentModel, str, str]":
+def _load_model(options: RunOptions, config: SynViTAConfig) -> tuple[AlignmentModel, str, str]:
     """The model on the CPU (the Trainer moves it), its revision and family; with its adapter trainable if it has one."""
-    from synvita_data.models import AlignmentModel
-    from synvita_data.models.loading import find_checkpoint, load_alignment_model
-
     checkpoint = find_checkpoint(options.model, revision=options.model_revision)
     base = replace(checkpoint, adapter=None, adapter_name=None, adapter_revision=None)
-    asked: dict[str, Any] = {
-        "prompt": config.prompt,
-        "attention": config.attention,
-        "placeholder_space": config.placeholder_space,
-    }
-    model, version = load_alignment_model(base, dtype=options.dtype, device="cpu", **asked)
+    arguments = config.model_arguments()
+    model, version = load_alignment_model(base, dtype=options.dtype, device="cpu", **arguments)
     if checkpoint.adapter is not None:
         from peft import PeftModel
 
         adapted = PeftModel.from_pretrained(model.model, checkpoint.adapter, is_trainable=True)
-        model = AlignmentModel(adapted, model.family.processor, **asked)
+        model = AlignmentModel(adapted, model.family.processor, **arguments)
         version = f"{version}+{checkpoint.adapter_revision}"
     return model, version, checkpoint.model_type
 
 
-def _frames_text(frames: Any) -> str:
-    return " ".join(f"{key}={value}" for key, value in frames.to_dict().items() if value is not None)
+# Data
+
+
+def _load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
+    """Rows to train on, and held-out rows or None."""
+    from synvita_data.dataset.load import config_there, load_triplets
+
+    def load(split: str) -> Any:
+        return load_triplets(
+            options.data,
+            chosen,
+            options.data_revision,
+            split,
+            real_root=options.real_root,
+            mapping=options.real_mapping,
+        )
+
+    with config.main_process_first(desc="loading the dataset"):
+        chosen = config_there(options.data, options.config, options.data_revision)
+        rows = load(options.split)
+        held_out = None if options.eval_split is None else load(options.eval_split)
+    return rows, held_out
+
+
+def _fill_cache(triplets: TripletData, alignment: AlignmentModel, config: SynViTAConfig, say: Say) -> int:
+    """Every process encodes its share of the videos, on its own device; returns how many cannot be read, over all of them."""
+    home = next(alignment.parameters()).device
+    alignment.to(config.device)
+    report = fill_feature_cache(
+        triplets,
+        alignment,
+        workers=max(config.dataloader_num_workers, 2),
+        shard=(config.process_index, config.world_size),
+    )
+    alignment.to(home)
+    say(
+        f"Feature cache: {report.videos:,} videos, {report.found:,} were there, {report.made:,} added, "
+        f"{report.not_kept:,} did not fit, {report.unreadable:,} cannot be read"
+    )
+    return sum(gather_object([report.unreadable]))
+
+
+def _look_into_videos(triplets: TripletData, config: SynViTAConfig, say: Say) -> None:
+    """Set aside what cannot be read, on every process alike.
+
+    Raises:
+        VideoError: more than `max_unreadable` of the videos.
+    """
+    from synvita_data.progress import Progress
+
+    before = triplets.counts["videos"]
+    shown = is_main_process() and not config.disable_tqdm
+    with Progress("checking videos", enabled=shown) as progress:
+        bad = triplets.check_videos(workers=max(config.dataloader_num_workers, 4), on_progress=progress.at)
+    say(f"{before:,} videos were looked into, {len(bad):,} cannot be read")
+    if triplets.too_many(len(bad), before):
+        raise VideoError(
+            f"{len(bad):,} of {before:,} videos cannot be read",
+            file=triplets.name,
+            found=f"first {bad[0].kind} video of row {bad[0].rows[0]}: {bad[0].error}",
+            expected=f"at most {config.max_unreadable:.0%} of them",
+            fix="A folder may have gone away; the warnings before name each one",
+        )
+    if bad:
+        say(f"{len(triplets):,} triplets are left: " + _counts_line(triplets.counts))
+
+
+def _check_held_out(held_out: EvaluationPairs) -> None:
+    """One video of the held-out rows can be read: else the first evaluation would end the run."""
+    if not any(held_out[index].video is not None for index in range(len(held_out))):
+        raise VideoError(
+            "no video of the held-out rows can be read",
+            file=held_out.name,
+            found=f"{len(held_out):,} videos that cannot; the warnings before say why",
+            fix="Look at real_root=DIR, or leave eval_split out",
+        )
+
+
+def _check_all_the_same(identity: Mapping[str, Any]) -> None:
+    """Processes deal out triplets by number: all must have the same ones.
+
+    Raises:
+        SynvitaError: another machine sees other data.
+    """
+    for process, other in enumerate(gather_object([dict(identity)])):
+        if other["triplets"] != identity["triplets"]:
+            raise SynvitaError(
+                "the processes do not have the same data",
+                found=f"process {process}: {_counts_line(other['counts'])}; here: {_counts_line(identity['counts'])}",
+                fix="Every machine needs the same dataset and the same videos (real_root=DIR)",
+            )
+
+
+def _counts_line(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items() if value)
+
+
+# After training
+
+
+def is_main_process() -> bool:
+    """Of all that a launcher started, before torch.distributed knows."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def check_after_training(recipe: Recipe) -> None:
+    """What would fail after hours of training fails before it: a name, a token, the way to the Hub.
+
+    Raises:
+        SynvitaError: nothing to merge.
+        HubError: push_to is not a name, no token that may write, no network, or a public repository where a private
+            one was asked for.
+    """
+    options = recipe.run
+    tune = recipe.training.get("tune", "lora")
+    if options.merge and tune != "lora":
+        raise SynvitaError(
+            "without an adapter there is nothing to merge",
+            found=f"merge=true with tune={tune}",
+            fix="Leave merge out: the output folder holds the whole model",
+        )
+    if options.push_to and is_main_process():
+        from synvita_data.hub.leaks import refuse_leaks
+        from synvita_data.hub.repo import HubRepo, LocalFile
+
+        hub = HubRepo(options.push_to, repo_type="model")
+        hub.check_token()
+        state = hub.state()
+        # What the record will hold of the recipe, before hours of training.
+        public = public_record({"recipe": recipe.to_dict(), "model": {"name": options.model}})
+        refuse_leaks([LocalFile(FILE, as_json(public).encode())], allow_home=options.push_home_folders)
+        if state is not None:
+            check_visibility(state, options.push_to, private=options.push_private)
+
+
+def is_left_to_do(recipe: Recipe) -> bool:
+    """Whether the output folder holds this recipe trained to its end, and merging or publishing is asked for.
+
+    A finished run can be published again: what is there already is not sent twice.
+    """
+    folder = Path(str(recipe.training["output_dir"]))
+    if not is_finished(folder) or different_keys(folder, recipe):
+        return False
+    # Other processes leave it to the first, which may have merged before they look.
+    return not is_main_process() or _to_merge(folder, recipe) or bool(recipe.run.push_to)
+
+
+def finish(recipe: Recipe, say: Callable[[str], None] = print_line) -> dict[str, Any]:
+    """Merge and publish a finished run, as the recipe asks; on one process.
+
+    Returns:
+        The run record.
+
+    Raises:
+        SynvitaError: merging or publishing failed. The run stays finished: the same command does the rest.
+    """
+    folder = Path(str(recipe.training["output_dir"]))
+    record = read_run_record(folder)
+    if _to_merge(folder, recipe):
+        say(f"Merged model in {merge_adapter(folder, folder / MERGED)}")
+    if repo := recipe.run.push_to:
+        commit = push_model(
+            folder, repo, private=recipe.run.push_private, allow_home_folders=recipe.run.push_home_folders
+        )
+        say(f"Published {repo}, commit {commit[:10]}")
+    return record
+
+
+def _to_merge(folder: Path, recipe: Recipe) -> bool:
+    return recipe.run.merge and (folder / ADAPTER_WEIGHTS).is_file() and not (folder / MERGED).exists()

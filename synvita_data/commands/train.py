@@ -44,8 +44,7 @@ def train(
     from synvita_data.training.recipe import find_recipe
 
     path = find_recipe(recipe)  # a wrong name is said at once, before torch is imported
-    from synvita_data.training.after_training import finish, is_left_to_do, is_main_process
-    from synvita_data.training.run import open_recipe, prepare
+    from synvita_data.training.run import finish, is_left_to_do, is_main_process, open_recipe, prepare
     from synvita_data.training.run import train as run_training
 
     read, say = open_recipe(path, list(changes or ())), _say(terminal)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.training.sampler import CollateRows, Filler, Rows, TripletOrder
+from synvita_data.training.data.sampler import CollateRows, Filler, Rows, TripletOrder
 
 
 def orders(length, batch, processes, **options):

@@ -311,7 +311,7 @@ def test_a_subset_that_datasets_saved_can_be_trained_on(world, recipe, synvita, 
     import datasets
 
     from synvita_data.dataset.load import load_triplets
-    from synvita_data.training.rows import read_rows
+    from synvita_data.training.data.rows import read_rows
 
     rows = load_triplets(world.dataset, split="train", real_root=world.real)
     kept = rows.filter(lambda line: line["weight"] > 0).shuffle(seed=1).select(range(5))

@@ -14,7 +14,7 @@ from synvita_data.models.runtime import one_cpu_thread
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.video import FramePolicy, decode
 
-from .data import TripletData
+from .dataset import TripletData
 
 # Parts of models that come behind the tower's features: training them leaves features as they are.
 _BEHIND = ("language_model", "lm_head", "multi_modal_projector", "image_newline", "abstractor")
@@ -28,11 +28,14 @@ def feature_cache_of(
     frames: FramePolicy | None = None,
     max_bytes: int = 100 << 30,
 ) -> FeatureCache:
-    """The cache of a model's features, the same as `synvita evaluate --cache` keeps for it.
+    """The cache of a model's features, the same as `synvita evaluate --feature-cache` keeps for it.
 
     Args:
+        model: whose features are kept.
         revision: of the model, as `load_alignment_model` gives it.
-        root: folder. frames: None for the family's own. max_bytes: when to stop adding.
+        root: folder of the cache.
+        frames: which frames; None for the family's own.
+        max_bytes: size at which nothing more is added.
 
     Raises:
         SynvitaError: an adapter reaches the tower, whose features would not stay the same.
@@ -68,8 +71,11 @@ class FillReport:
     """What `fill_feature_cache` did.
 
     Attributes:
-        videos: distinct videos of this shard. found: that were there already. made: added.
-        not_kept: for which the cache had no room left. unreadable: that cannot be decoded.
+        videos: distinct videos of this shard.
+        found: how many of them the cache had already.
+        made: how many were added.
+        not_kept: for how many it had no room left.
+        unreadable: how many cannot be decoded.
     """
 
     videos: int
@@ -87,7 +93,7 @@ def fill_feature_cache(
     shard: tuple[int, int] = (0, 1),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FillReport:
-    """Encode every video that will be trained on and keep its features; a run that was killed goes on.
+    """Encode every video that will be trained on and keep its features; what a killed run has kept is not made again.
 
     Args:
         data: made with the cache.
