@@ -18,7 +18,7 @@ from synvita_data.errors import StoreError, SynvitaError, first_line
 
 _STATE = "trainer_state.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-# Written last: without them a folder is no model, so nobody reads one that is still being written.
+# Written last: without them a folder is not a model, so nobody reads one that is still being written.
 _LAST = ("config.json", "adapter_config.json")
 
 
@@ -61,7 +61,7 @@ def load_model_files(network: Any, folder: Path) -> None:
     """Put saved weights into a model of the same kind.
 
     Raises:
-        SynvitaError: the folder has no such weights, or those of another model.
+        SynvitaError: the folder has no weights, or those of another model.
     """
     if hasattr(network, "peft_config"):
         _load_adapter(network, folder)
@@ -120,7 +120,7 @@ def reading_checkpoint(folder: str | Path | None) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
-        # CUDA's (out of memory) are no checkpoint's.
+        # CUDA's errors (out of memory) are not about the checkpoint.
         if folder is None or type(error).__module__.startswith("torch"):
             raise
         raise _unreadable(Path(folder), error) from error

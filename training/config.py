@@ -1,6 +1,6 @@
 """`SynViTAConfig`: everything about a fine-tune but the model and the data, on top of `TrainingArguments`.
 
-Changed defaults of `TrainingArguments`: `remove_unused_columns=False` (our batches are no columns), `num_train_epochs=1`
+Changed defaults of `TrainingArguments`: `remove_unused_columns=False` (our batches are not columns), `num_train_epochs=1`
 and `lr_scheduler_type="cosine"` (the paper's), `logging_steps=10`.
 """
 
@@ -153,7 +153,7 @@ class SynViTAConfig(TrainingArguments):
     def __post_init__(self) -> None:
         self._check()
         self._check_report_to()
-        # `TrainingArguments` puts "loss" where nothing is said; `choose_measure` knows better what there will be.
+        # `TrainingArguments` puts "loss" where none is given; `choose_measure` knows which measures there will be.
         self.metric_is_given = self.metric_for_best_model is not None
         self.better_is_given = self.greater_is_better is not None
         for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):

@@ -21,7 +21,7 @@ _ANSWERS = tuple(own + own for own in RIGHT_ANSWERS)
 
 @dataclass
 class TripletScores:
-    """What a model answers for N triplets; all on one device, fp32 unless said otherwise.
+    """What a model answers for N triplets; all on one device, fp32 unless stated otherwise.
 
     Attributes:
         log_odds: [N, 2, 4] in the order VIDEOS x TEXTS, 0 where there is no score.
@@ -71,8 +71,8 @@ class TripletModule(nn.Module):
         self.objective = objective or Objective()
         self.way = way
         # Modules outside of the language model without a trained weight, which stay in evaluation mode: what they
-        # make of a video does not change from epoch to epoch, nor with the way. In a tuple: they are no children of
-        # this one.
+        # make of a video does not change from epoch to epoch, nor with the way. In a tuple, so that they are not children of
+        # this module.
         language = set(map(id, alignment.family.language_model.modules()))
         self._frozen_parts = tuple(
             module
@@ -225,9 +225,7 @@ class _Asked:
                 texts = [k for k in range(len(TEXTS)) if needed[k]]
                 if texts or explanation:
                     asked._add(number, which, video, triplet, texts or [0], explanation)
-        if (
-            not asked.videos
-        ):  # nothing here trains anything, but other processes wait for this one's gradients
+        if not asked.videos:  # nothing here is trained, but other processes wait for this one's gradients
             first = triplets[0]
             which = 0 if first.real is not None else 1
             asked._add(0, which, getattr(first, VIDEOS[which]), first, [0], None)

@@ -68,10 +68,6 @@ class Supervision:
             ),
         )
 
-    def to(self, device: torch.device | str) -> "Supervision":
-        """The same on another device."""
-        return Supervision(*(getattr(self, field.name).to(device) for field in fields(self)))
-
     def needed(self, *, consistency: bool = True) -> Tensor:
         """Which of the eight scores the objective reads: bool [N, 2, 4].
 

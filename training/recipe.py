@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SynvitaError, located
 
 RECIPES = Path(__file__).parent / "recipes"
 _NO_EVALUATION = {"eval_strategy": "no", "eval_on_start": False, "load_best_model_at_end": False}
@@ -32,7 +32,7 @@ def option(default: Any, text: str, choices: Iterable[str] = ()) -> Any:
     show both.
 
     Args:
-        default: its value where nothing is said; `MISSING` where one must be.
+        default: its value where none is given; `MISSING` where one must be.
         text: what it is.
         choices: the names that it may take, beside a default of None.
     """
@@ -152,48 +152,51 @@ def read_recipe(
         RecipeError: an unknown key (with the nearest known one), a value of another type, no model or data.
     """
     file = find_recipe(path)
-    values = _read(file)
-    before = dict(values)
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError("not an override", found=override, expected="key=value, for example margin=0.1")
-        values[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
-    run_types = get_type_hints(RunOptions)
-    known = {**training_types, **run_types}
+    with located(file):
+        values = _read(file)
+        before = dict(values)
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals or not key.strip():
+                expected = "key=value, for example margin=0.1"
+                raise RecipeError("not an override", found=override, expected=expected)
+            values[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
+        run_types = get_type_hints(RunOptions)
+        known = {**training_types, **run_types}
+        _check_keys(values, known)
+        typed = {key: _typed(key, value, known[key]) for key, value in values.items()}
+    run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
+    training = {key: value for key, value in typed.items() if key not in run_types}
+    if run.eval_split is None:  # nothing to evaluate on, although a recipe that this one extends may have had
+        training.update({key: value for key, value in _NO_EVALUATION.items() if key in training})
+    changed = tuple(key for key in values if key not in before or before[key] != values[key])
+    own = RECIPES in file.parents
+    name = file.relative_to(RECIPES).with_suffix("").as_posix() if own else file.stem
+    return Recipe(name, run, training, changed)
+
+
+def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for key in values:
         if key == "hub_token":
             raise RecipeError(
                 "an access token does not belong in a recipe, which is kept and published",
-                file=file,
                 fix="Set HF_TOKEN, or run `hf auth login`",
             )
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
             raise RecipeError(
                 "a recipe has an unknown key",
-                file=file,
                 found=key,
                 expected=f"a key of a recipe; `synvita train --keys` lists all {len(known)}",
                 fix=f"Did you mean {near[0]}?" if near else None,
             )
-    for f in fields(RunOptions):
-        if f.default is MISSING and not values.get(f.name):
+    for each in fields(RunOptions):
+        if each.default is MISSING and not values.get(each.name):
             raise RecipeError(
-                f"a recipe does not say its {f.name}",
-                file=file,
-                expected=f"{f.name}: {f.metadata['help']}",
-                fix=f"Add {f.name}=… to the command, or a line to the file",
+                f"a recipe does not say its {each.name}",
+                expected=f"{each.name}: {each.metadata['help']}",
+                fix=f"Add {each.name}=… to the command, or a line to the file",
             )
-    typed = {key: _typed(key, value, known[key], file) for key, value in values.items()}
-    run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
-    training = {key: value for key, value in typed.items() if key not in run_types}
-    if run.eval_split is None:  # nothing to evaluate on, whatever a recipe that this one extends had
-        training.update({key: value for key, value in _NO_EVALUATION.items() if key in training})
-    changed = tuple(key for key in values if key not in before or before[key] != values[key])
-    own = RECIPES in file.parents
-    name = file.relative_to(RECIPES).with_suffix("").as_posix() if own else file.stem
-    return Recipe(name, run, training, changed)
 
 
 def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
@@ -261,7 +264,7 @@ def _yaml(text: str, where: str) -> Any:
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
-def _typed(key: str, value: Any, wanted: Any, file: Path) -> Any:
+def _typed(key: str, value: Any, wanted: Any) -> Any:
     """The value as its field wants it; YAML 1.1 reads `5e-5` as text, which a number field means as a number."""
     allowed = _plain_types(wanted)
     if value is None and type(None) in allowed:
@@ -292,7 +295,6 @@ def _typed(key: str, value: Any, wanted: Any, file: Path) -> Any:
     names = sorted(kind.__name__ for kind in allowed if kind is not type(None))
     raise RecipeError(
         f"{key} is of another type",
-        file=file,
         found=f"{value!r} ({type(value).__name__})",
         expected=" or ".join(names) or str(wanted),
     )

@@ -43,7 +43,7 @@ from .data.videos import VideoPreparer
 from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, measure_held_out
 from .lora import make_trainable, trains_only_language
 from .module import TripletModule, TripletScores
-from .objective import Counts, Terms
+from .objective import Counts, Objective, Terms
 
 UNFINISHED = ".unfinished"  # in OUTPUT_DIR: the checkpoint that is being written
 
@@ -74,6 +74,7 @@ class SynViTATrainer(Trainer):
     """
 
     args: SynViTAConfig
+    objective: Objective
     train_dataset: Any
     eval_dataset: Any
     data_collator: Any
@@ -96,7 +97,7 @@ class SynViTATrainer(Trainer):
             )
         if args.n_gpu > 1:
             raise SynvitaError(
-                "nn.DataParallel would average losses that are no averages",
+                "nn.DataParallel would average losses that are sums",
                 found=f"{args.n_gpu} GPUs in one process",
                 expected="one process a GPU",
                 fix="Start with `accelerate launch` or torchrun, or show one GPU (CUDA_VISIBLE_DEVICES=0)",

@@ -224,7 +224,7 @@ def _videos_there(dataset: "datasets.Dataset", column: str) -> list[bool]:
             expected="a struct of bytes and path, the storage of datasets.Video",
         )
     there = pc.or_(*(pc.is_valid(pc.struct_field(cells, part)) for part in ("bytes", "path")))
-    indices = dataset._indices  # a selection or shuffle; there is no public way that leaves the videos alone
+    indices = dataset._indices  # a selection or shuffle; no public method leaves the videos alone
     if indices is not None:
         there = there.take(indices.column(0))
     return cast(list[bool], there.to_pylist())

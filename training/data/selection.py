@@ -413,7 +413,7 @@ def _published_spans(row: Row, column: str) -> Shared:
             "a cell of the column shared has another form",
             found=repr(row.shared),
             expected=f"a list of [start, end] whole numbers for {column}",
-            fix="Build the dataset again, or train with granularity='word', which needs no such column",
+            fix="Build the dataset again, or train with granularity='word', which does not need this column",
         )
     try:
         check_spans(getattr(row, column), spans)

@@ -15,7 +15,7 @@ from synvita_data.models.prompting import Prompter
 
 from .videos import VideoPreparer, smallest_video
 
-_Item = TypeVar("_Item", str, Explanation)
+_Item = TypeVar("_Item")  # a caption, or an explanation
 _AT_ONCE = 4096  # texts given to the tokenizer together
 # Tokens that a text may have more inside its prompt than alone, the answer's or the end token among them.
 _SLACK = 16
