@@ -445,7 +445,7 @@ def _training_data(dataset: Any, alignment: AlignmentModel, args: SynViTAConfig)
             cache = feature_cache_of(alignment, revision, args.feature_cache, frames=arguments["frames"])
         dataset = TripletData(dataset, alignment, cache=cache, **arguments)
     elif isinstance(dataset, TripletData):
-        dataset.check_same(VideoPreparer.of(alignment, frames=arguments["frames"]), arguments)
+        dataset.check_same(alignment, arguments)
     if getattr(getattr(dataset, "preparer", None), "cache", None) is not None:
         check_frozen_tower(alignment)
     return dataset

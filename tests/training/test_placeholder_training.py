@@ -9,7 +9,6 @@ from synvita_data.models import AlignmentModel
 from synvita_data.training import StockCollator, SynViTAConfig, TripletData
 from synvita_data.training.lora import make_trainable
 from synvita_data.training.recipe import own_recipes
-from synvita_data.training.trainer_checks import check_made_for
 
 
 def model(space: str) -> AlignmentModel:
@@ -46,10 +45,10 @@ def test_the_trainers_model_reads_as_its_config_says(tmp_path):
     for space in ("processor", "original"):
         data = TripletData([row(0)], model(space), **config.data_arguments(family))
         if space == "original":
-            check_made_for(data, config, made)
+            data.check_same(made, config.data_arguments(family))
         else:
             with pytest.raises(SynvitaError, match="placeholder_space 'processor'"):
-                check_made_for(data, config, made)
+                data.check_same(made, config.data_arguments(family))
 
 
 @pytest.mark.parametrize("space", ["processor", "original"])

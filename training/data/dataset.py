@@ -190,18 +190,19 @@ class TripletData(Dataset[TrainingTriplet]):
                 logger.warning("rows %s, %s video set aside: %s", list(each.rows), each.kind, each.error)
             self._rows, self._counts = self._selection.select(bad["real"], bad["synthetic"])
 
-    def check_same(self, preparer: VideoPreparer, arguments: Mapping[str, Any]) -> None:
+    def check_same(self, model: AlignmentModel, arguments: Mapping[str, Any]) -> None:
         """Complain where this data was made with other arguments, frames or wording than are trained with.
 
         Arguments that make no difference are not compared: the seed of a choice among all, masks where there are none.
 
         Args:
-            preparer: what the trained model would make.
+            model: that is trained.
             arguments: of `TripletData`, as `SynViTAConfig.data_arguments` gives them.
 
         Raises:
             SynvitaError: they differ; the message says how.
         """
+        preparer = VideoPreparer.of(model, frames=arguments["frames"])
         idle = set()
         if not arguments["use_synthetic"]:
             idle |= {"weighting"}
