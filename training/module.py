@@ -120,6 +120,7 @@ class TripletModule(nn.Module):
             assert videos is not None
             output = self.alignment([v for v, _ in videos], [own for _, own in videos], way=self.way)
             return tuple(output.by_video())
+        # Only what the objective reads is asked of the model.
         answer_loss = self.objective.answer_loss
         scored = self.objective.needed(Supervision.of(triplets))
         asked = _Asked.of(triplets, scored, self.objective.explains)
@@ -131,6 +132,7 @@ class TripletModule(nn.Module):
             answers=asked.answers if answer_loss == "token-and-end" else None,
             explanations=asked.explanations,
         )
+        # Scores come back text after text; each goes to its place in [N, 2, 4].
         device = output.log_odds.device
         count = len(triplets)
         slots = torch.tensor(asked.slots, dtype=torch.long, device=device)

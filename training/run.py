@@ -16,33 +16,13 @@ from synvita_data.files import write_atomic
 from synvita_data.models import AlignmentModel
 from synvita_data.models.loading import find_checkpoint, load_alignment_model
 
+from . import output
 from .card import render_model_card
 from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
 from .config import SynViTAConfig
 from .data.dataset import TripletData, counts_of_run
 from .data.features import feature_cache_of, fill_feature_cache
 from .evaluation import EvaluationPairs
-from .output import (
-    FILE,
-    MERGED,
-    QUARANTINE,
-    RunLock,
-    as_json,
-    check_data,
-    check_folder,
-    data_identity,
-    dataset_version,
-    different_keys,
-    is_finished,
-    last_checkpoint,
-    make_run_record,
-    missing_folders,
-    public_record,
-    read_run_record,
-    remove_traces,
-    write_run_record,
-    write_started,
-)
 from .publish import check_visibility, push_model
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
 from .trainer import SynViTATrainer
@@ -72,7 +52,7 @@ class Run:
     base: dict[str, Any]
     data: dict[str, Any]
     identity: dict[str, Any]
-    lock: RunLock | None = None
+    lock: output.RunLock | None = None
 
     @property
     def folder(self) -> Path:
@@ -157,21 +137,21 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
     """
     config = make_config(recipe, int(os.environ.get("WORLD_SIZE", "1")))
     folder = Path(str(config.output_dir))
-    check_folder(folder, recipe)
+    output.check_folder(folder, recipe)
     check_after_training(recipe)
-    missing = missing_folders(folder)  # the Trainer makes them
-    lock = None if dry_run or not is_main_process() else RunLock(folder)
+    missing = output.missing_folders(folder)  # the Trainer makes them
+    lock = None if dry_run or not is_main_process() else output.RunLock(folder)
     try:
         if lock is not None:
-            check_folder(folder, recipe)  # whoever had the lock may have finished meanwhile
+            output.check_folder(folder, recipe)  # whoever had the lock may have finished meanwhile
         run = _load(recipe, config, say, dry_run)
     except BaseException:
         if lock is not None:
             lock.release()
-        remove_traces(folder, missing)
+        output.remove_traces(folder, missing)
         raise
     if dry_run:
-        remove_traces(folder, missing)
+        output.remove_traces(folder, missing)
     run.lock = lock
     return run
 
@@ -195,30 +175,30 @@ def train(run: Run, say: Say = print_line) -> dict[str, Any]:
 def _train(run: Run, say: Say) -> dict[str, Any]:
     trainer, folder = run.trainer, run.folder
     if trainer.is_world_process_zero():
-        write_started(folder, run.recipe, run.identity)
-    checkpoint = last_checkpoint(folder)
+        output.write_started(folder, run.recipe, run.identity)
+    checkpoint = output.last_checkpoint(folder)
     if checkpoint is not None:
         say(f"Resuming from {checkpoint.name}")
-    output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.eval_dataset is not None:
         trainer.evaluate()
     trainer.save_model()
-    record = make_run_record(
+    record = output.make_run_record(
         run.recipe,
         model=run.base,
         data=run.data,
-        counts=counts_of_run(run.triplets.counts, run.triplets.triplets, folder / QUARANTINE),
+        counts=counts_of_run(run.triplets.counts, run.triplets.triplets, folder / output.QUARANTINE),
         processes=run.config.world_size,
-        summary=output.metrics,
+        summary=trained.metrics,
         history=trainer.state.log_history,
     )
     if trainer.is_world_process_zero():
         adapter = (folder / ADAPTER_WEIGHTS).is_file()
         write_atomic(
             folder / "README.md",
-            render_model_card(public_record(record), run.recipe.run.push_to, adapter=adapter),
+            render_model_card(output.public_record(record), run.recipe.run.push_to, adapter=adapter),
         )
-        write_run_record(folder, record)  # last: with it the run is trained to its end
+        output.write_run_record(folder, record)  # last: with it the run is trained to its end
     trainer.accelerator.wait_for_everyone()  # before what may take longer than processes wait for one another
     if trainer.is_world_process_zero():
         finish(run.recipe, say)
@@ -227,9 +207,11 @@ def _train(run: Run, say: Say) -> dict[str, Any]:
 
 def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run:
     options, folder = recipe.run, Path(str(config.output_dir))
+    # Rows and their version: what is wrong with them shows before the model is loaded.
     rows, held_out_rows = _load_rows(options, config)
-    version = dataset_version(options.data, options.data_revision)
-    check_data(folder, {"version": version})  # before what takes long
+    version = output.dataset_version(options.data, options.data_revision)
+    output.check_data(folder, {"version": version})  # before what takes long
+    # The model, and the samples that it is trained and evaluated on.
     alignment, revision, family = _load_model(options, config)
     arguments = config.data_arguments(alignment.family)
     cache = None
@@ -237,7 +219,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
         cache = feature_cache_of(alignment, revision, config.feature_cache, frames=arguments["frames"])
     name = f"{options.data} ({options.config or 'default config'}, {options.split})"
     triplets = TripletData(
-        rows, alignment, cache=cache, quarantine=folder / QUARANTINE, name=name, **arguments
+        rows, alignment, cache=cache, quarantine=folder / output.QUARANTINE, name=name, **arguments
     )
     held_out = None
     if held_out_rows is not None:
@@ -246,6 +228,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
     say(f"{len(triplets):,} triplets to train on: " + _counts_line(triplets.counts))
     if not triplets.counts["takes_real"]:
         say("No real video is there, so L_real trains nothing: real_root=DIR says where they lie")
+    # Every video once: through the tower into the cache, or looked into.
     unreadable = 0
     if cache is not None and not dry_run:
         unreadable = _fill_cache(triplets, alignment, config, say)
@@ -253,10 +236,12 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
         _look_into_videos(triplets, config, say)
     if held_out is not None:
         _check_held_out(held_out)
+    # All processes, and a run that resumes, must see the same triplets.
     chosen = arguments["misalignments"]
-    identity = data_identity(version, triplets.triplets, triplets.counts, chosen)
+    identity = output.data_identity(version, triplets.triplets, triplets.counts, chosen)
     _check_all_the_same(identity)
-    check_data(folder, identity)
+    output.check_data(folder, identity)
+    # The trainer changes the model in place: adapters, frozen parts.
     trainer = SynViTATrainer(alignment.model, alignment.family.processor, config, triplets, held_out)
     trained = sum(p.numel() for p in trainer.module.parameters() if p.requires_grad)
     total = sum(p.numel() for p in trainer.module.parameters())
@@ -431,8 +416,10 @@ def check_after_training(recipe: Recipe) -> None:
         hub.check_token()
         state = hub.state()
         # What the record will hold of the recipe, before hours of training.
-        public = public_record({"recipe": recipe.to_dict(), "model": {"name": options.model}})
-        refuse_leaks([LocalFile(FILE, as_json(public).encode())], allow_home=options.push_home_folders)
+        public = output.public_record({"recipe": recipe.to_dict(), "model": {"name": options.model}})
+        refuse_leaks(
+            [LocalFile(output.FILE, output.as_json(public).encode())], allow_home=options.push_home_folders
+        )
         if state is not None:
             check_visibility(state, options.push_to, private=options.push_private)
 
@@ -443,7 +430,7 @@ def is_left_to_do(recipe: Recipe) -> bool:
     A finished run can be published again: what is there already is not sent twice.
     """
     folder = Path(str(recipe.training["output_dir"]))
-    if not is_finished(folder) or different_keys(folder, recipe):
+    if not output.is_finished(folder) or output.different_keys(folder, recipe):
         return False
     # Other processes leave it to the first, which may have merged before they look.
     return not is_main_process() or _to_merge(folder, recipe) or bool(recipe.run.push_to)
@@ -459,9 +446,9 @@ def finish(recipe: Recipe, say: Callable[[str], None] = print_line) -> dict[str,
         SynvitaError: merging or publishing failed. The run stays finished: the same command does the rest.
     """
     folder = Path(str(recipe.training["output_dir"]))
-    record = read_run_record(folder)
+    record = output.read_run_record(folder)
     if _to_merge(folder, recipe):
-        say(f"Merged model in {merge_adapter(folder, folder / MERGED)}")
+        say(f"Merged model in {merge_adapter(folder, folder / output.MERGED)}")
     if repo := recipe.run.push_to:
         commit = push_model(
             folder, repo, private=recipe.run.push_private, allow_home_folders=recipe.run.push_home_folders
@@ -471,4 +458,4 @@ def finish(recipe: Recipe, say: Callable[[str], None] = print_line) -> dict[str,
 
 
 def _to_merge(folder: Path, recipe: Recipe) -> bool:
-    return recipe.run.merge and (folder / ADAPTER_WEIGHTS).is_file() and not (folder / MERGED).exists()
+    return recipe.run.merge and (folder / ADAPTER_WEIGHTS).is_file() and not (folder / output.MERGED).exists()

@@ -102,10 +102,13 @@ class SynViTATrainer(Trainer):
                 expected="one process a GPU",
                 fix="Start with `accelerate launch` or torchrun, or show one GPU (CUDA_VISIBLE_DEVICES=0)",
             )
+        # Whatever can be refused without touching the model.
         _check_sequence(train_dataset)
         choose_measure(args, eval_dataset)
-        torch.manual_seed(args.seed)  # all processes start from the same adapter
+        # The model with its adapter; all processes start from the same one.
+        torch.manual_seed(args.seed)
         alignment = make_trainable(model, processor, args)
+        # Samples of rows, as the arguments describe them.
         train_dataset = _training_data(train_dataset, alignment, args)
         self._preparer = getattr(train_dataset, "preparer", None) or VideoPreparer.of(
             alignment, frames=args.data_arguments(alignment.family)["frames"]
@@ -116,6 +119,7 @@ class SynViTATrainer(Trainer):
             eval_dataset = self._evaluation_data(eval_dataset)
         if args.ddp_find_unused_parameters is None and trains_only_language(alignment):
             args.ddp_find_unused_parameters = False
+        # The module that DDP and FSDP wrap.
         self.objective = args.objective()
         module = TripletModule(alignment, self.objective, way=args.way, frozen_dropout=args.frozen_dropout)
         before = getattr(module.config, "use_cache", None)

@@ -105,6 +105,7 @@ class RowSelection:
         self.use_synthetic, self.use_scr = use_synthetic, use_scr
         self.nle_share, self.seed, self.name = nle_share, seed, name
         self.misalignments = check_misalignments(misalignments)
+        # Read only the columns that these arguments need.
         masked = use_scr and use_synthetic
         needed = {
             "nle": bool(nle_share),
@@ -118,6 +119,7 @@ class RowSelection:
         self.total = len(read)
         chosen = self.misalignments
         self.rows = read if chosen is None else [row for row in read if row.misalignment in chosen]
+        # A weight, two whole texts and two masked ones for each row.
         weights = weights_of(self.rows, weighting, name) if use_synthetic else [0.0] * len(self.rows)
         shown = [(Text(row.caption), Text(row.neg_caption)) for row in self.rows]
         hiding = shown
