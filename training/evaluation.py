@@ -229,7 +229,7 @@ _OF_SCORES = ("auc", "paired_accuracy", "texts")
 
 
 @torch.no_grad()
-def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float]:
+def evaluate_dataset(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float]:
     """All measures of a dataset, the same on every process.
 
     Returns:
@@ -284,7 +284,7 @@ def measure_held_out(trainer: "SynViTATrainer", dataset: Any) -> dict[str, float
 
 
 def measures_of(dataset: Any) -> set[str]:
-    """Names of what `measure_held_out` gives for a dataset, nothing measured; of an unknown type it reads one item."""
+    """Names of what `evaluate_dataset` gives for a dataset, nothing measured; of an unknown type it reads one item."""
     if isinstance(dataset, TripletData):
         takes_real = any(triplet.takes_real for triplet in dataset.triplets)
     elif (

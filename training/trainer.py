@@ -37,10 +37,10 @@ from .config import SynViTAConfig
 from .data.dataset import PackedCollator, TripletData
 from .data.features import check_frozen_tower, feature_cache_of
 from .data.rows import is_table
-from .data.sampler import CollateRows, Rows, TripletOrder, unfailed
+from .data.sampler import CollateRows, Rows, TripletSampler, unfailed
 from .data.triplet import TrainingTriplet
 from .data.videos import VideoPreparer
-from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, measure_held_out
+from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, evaluate_dataset
 from .lora import make_trainable, trains_only_language
 from .module import TripletModule, TripletScores
 from .objective import Counts, Objective, Terms
@@ -169,7 +169,7 @@ class SynViTATrainer(Trainer):
         """This process's share of a dataset. Not prepared by accelerate: it is dealt out already, and the model moves
         what it needs to its device."""
         args = self.args
-        order = TripletOrder(
+        order = TripletSampler(
             len(dataset),
             batch,
             rank=args.process_index,
@@ -284,7 +284,7 @@ class SynViTATrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Measures of held-out data, logged and returned: see `measure_held_out`."""
+        """Measures of held-out data, logged and returned: see `evaluate_dataset`."""
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):
             dataset = self.eval_dataset[dataset]
@@ -297,7 +297,7 @@ class SynViTATrainer(Trainer):
             raise SynvitaError("there is nothing to evaluate on", expected="an eval_dataset")
         start = time.time()
         dataset = self._evaluation_data(dataset)
-        measures = measure_held_out(self, dataset)
+        measures = evaluate_dataset(self, dataset)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
         metrics |= speed_metrics(metric_key_prefix, start, num_samples=len(dataset))
         self.log(metrics)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from synvita_data.errors import SynvitaError
 
 
-class TripletOrder(Sampler[list[int]]):
+class TripletSampler(Sampler[list[int]]):
     """Batches of indices for one process of several; all of them have equally many.
 
     Triplets are dealt out in rounds of `batch` a process; what is left for the last round is dealt one by one, so
@@ -87,7 +87,7 @@ class Failed:
 
 
 class Rows(Dataset[Any]):
-    """A dataset with fillers at its negative indices, as `TripletOrder` asks for them, and `Failed` for its errors."""
+    """A dataset with fillers at its negative indices, as `TripletSampler` asks for them, and `Failed` for its errors."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
