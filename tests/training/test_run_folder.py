@@ -111,7 +111,7 @@ def test_a_run_goes_on_only_with_its_recipe_and_its_data(tmp_path):
 def test_a_broken_note_of_what_was_started_is_said(tmp_path, content):
     (tmp_path / "recipe.json").write_text(content)
     for ask in (lambda: check_folder(tmp_path, RECIPE), lambda: check_data(tmp_path, identity(TRIPLET))):
-        with pytest.raises(SynvitaError, match="recipe.json is missing or unreadable") as caught:
+        with pytest.raises(SynvitaError, match=r"recipe\.json is missing or unreadable") as caught:
             ask()
         assert "recipe.json" in str(caught.value)
 
