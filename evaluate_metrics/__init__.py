@@ -1,1 +1,6 @@
-"""`evaluate` metrics, each a folder that stands alone as a Hugging Face Space."""
+"""`evaluate` metrics: a folder for each, `_shared/` for what they have in common, and `export`, which publishes them.
+
+The pure functions (`entailment_auc.auc`, `retrieval_map.ranking`, `multiple_choice_accuracy.choice`) need NumPy only.
+"""
+
+METRICS = ("entailment_auc", "retrieval_map", "multiple_choice_accuracy")

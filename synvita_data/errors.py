@@ -5,9 +5,11 @@ exits with status 2, and long jobs write it into `quarantine.jsonl` and go on.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+AnyError = TypeVar("AnyError", bound="SynvitaError")
 
 
 class SynvitaError(Exception):
@@ -21,6 +23,8 @@ class SynvitaError(Exception):
         expected: what should have been there.
         fix: what the user can do about it.
     """
+
+    reason: str | None = None  # the class that a record of an earlier run names
 
     def __init__(
         self,
@@ -65,12 +69,35 @@ class SynvitaError(Exception):
         self.args = (str(self),)
         return self
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], **known: Any) -> Self:
+        """The error that a quarantine file keeps; its own record has the reason of then.
+
+        Args:
+            record: what `to_record` gave.
+            known: what replaces the record's, such as another `file`.
+        """
+        facts = {key: record.get(key) for key in ("file", "row", "found", "expected", "fix")} | known
+        error = cls(str(record.get("problem", "the reason was not kept")), **facts)
+        error.reason = str(record.get("reason", "Error"))
+        return error
+
+    def recast(self, kind: "type[AnyError]", **changed: Any) -> "AnyError":
+        """The same error as one of another class.
+
+        Args:
+            kind: the class.
+            changed: what else it says: `expected`, `fix`, ….
+        """
+        said = {name: getattr(self, name) for name in ("file", "row", "found", "expected", "fix")}
+        return kind(self.problem, **(said | changed))
+
     def __reduce__(self) -> Any:  # survives the trip back from a worker process
         return _rebuild, (type(self), self.__dict__)
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form for quarantine files: `reason` (class name), `problem` and what is known."""
-        record = {"reason": type(self).__name__, "problem": self.problem}
+        record = {"reason": self.reason or type(self).__name__, "problem": self.problem}
         for key in ("file", "row", "found", "expected", "fix"):
             value = getattr(self, key)
             if value is not None:
@@ -130,6 +157,25 @@ def located(file: str | Path | None, row: int | str | None = None) -> Iterator[N
     except SynvitaError as error:
         error.at(file, row)
         raise
+
+
+@contextlib.contextmanager
+def parsing(
+    problem: str, *, file: str | Path | None = None, expected: str | None = None, fix: str | None = None
+) -> Iterator[None]:
+    """What values of another form raise within (a key that is missing, a list in place of a text) as a `SchemaError`.
+
+    Args:
+        problem: one sentence, as of any `SynvitaError`.
+        file: where the values come from.
+        expected: the form they should have.
+        fix: what the user can do.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise SchemaError(problem, file=file, found=found, expected=expected, fix=fix) from error
 
 
 def choose(

@@ -1,15 +1,15 @@
 """Files that are never half-written, and paths from data files that never leave their root."""
 
 import hashlib
+import json
 import os
-import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .errors import UnsafePathError
+from .errors import SynvitaError, UnsafePathError, first_line
 
 
 @contextmanager
@@ -41,6 +41,28 @@ def write_atomic(final: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with atomic_path(final) as temporary:
         temporary.write_bytes(data)
+
+
+def read_json(path: Path, what: str, *, error: type[SynvitaError] = SynvitaError) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Args:
+        path: of the file.
+        what: what it holds, for the message: "a model's settings".
+        error: class to raise.
+
+    Raises:
+        SynvitaError: of the class `error`: the file cannot be read, or is not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise error(f"{what} cannot be read", file=path, found=first_line(problem)) from problem
+    if not isinstance(content, dict):
+        raise error(
+            f"{what} cannot be read", file=path, found=type(content).__name__, expected="a JSON object"
+        )
+    return content
 
 
 def sha256_file(path: Path, chunk: int = 1 << 20) -> str:
@@ -77,25 +99,6 @@ def resolve_under(
     if not resolved.is_relative_to(root.resolve()):
         raise refuse("a path leaves its root through a symlink")
     return resolved
-
-
-def without_root(value: Any, root: Path) -> Any:
-    """JSON-ready `value` with paths below `root` made relative to it, for records that others will read.
-
-    Where a user's videos lie is nobody else's business; which of them was bad is.
-    """
-    if isinstance(value, str):
-        # Longest first: a root that is a link is written both ways in messages.
-        for place in sorted({str(root), str(root.resolve())}, key=len, reverse=True):
-            if len(place) > 1:
-                value = re.sub(re.escape(place) + r"/(?=[^\s/'\"])", "", value)
-                value = re.sub(re.escape(place) + r"(?![\w.-])", "REAL_ROOT", value)
-        return value
-    if isinstance(value, Mapping):
-        return {key: without_root(inner, root) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_root(inner, root) for inner in value]
-    return value
 
 
 def check_relative(

@@ -8,27 +8,23 @@ The pure functions behind them need NumPy only; import those from
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import SynvitaError
+from .errors import SynvitaError, choose
+from .evaluate_metrics import METRICS as METRICS
+from .evaluate_metrics import __path__ as _folders
 
 if TYPE_CHECKING:
     import evaluate
 
-METRICS = ("entailment_auc", "retrieval_map", "multiple_choice_accuracy")
-
 
 def metric_folder(name: str) -> Path:
-    """The folder of a metric: a complete Space, ready to be published or given to `evaluate.load`.
+    """The folder of a metric, which `evaluate.load` takes.
+
+    `python -m synvita_data.evaluate_metrics.export` writes one that stands alone, to be published.
 
     Raises:
         SynvitaError: no metric has this name.
     """
-    if name not in METRICS:
-        raise SynvitaError(
-            "there is no such metric", found=repr(name), expected=f"one of {', '.join(METRICS)}"
-        )
-    from . import evaluate_metrics
-
-    return Path(evaluate_metrics.__path__[0]) / name
+    return Path(_folders[0]) / choose(name, METRICS, "metric")
 
 
 def metric(name: str, config_name: str | None = None, **options: Any) -> "evaluate.EvaluationModule":
@@ -52,12 +48,3 @@ def metric(name: str, config_name: str | None = None, **options: Any) -> "evalua
             fix="Install synvita-data[metrics], or call the pure function (docs/metrics.md), which does not need it",
         ) from error
     return evaluate.load(str(folder), config_name, **options)
-
-
-def entailment_auc(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The pure function behind the metric (`evaluate_metrics.entailment_auc.auc.entailment_auc`, with its arguments),
-    for folders that stand on the core only."""
-    from .evaluate_metrics.entailment_auc import auc
-
-    result: dict[str, Any] = auc.entailment_auc(*args, **kwargs)
-    return result

@@ -36,14 +36,18 @@ class Triplet:
         source: dataset of the real video (`msr-vtt`, `vatex`, `tempo`, …), lower case.
         video_id: id of the real video inside its source, as in `<source>_<video_id>_<NNN>.mp4`.
         videopath: the video's name in the annotation file, untouched (VideoCon's key); may be None.
-        caption: describes the real video. neg_caption: contrast caption, describes the synthetic one.
+        caption: describes the real video.
+        neg_caption: contrast caption, describes the synthetic one.
         split: train, validation or test.
-        start, end: seconds in the *source* video that the caption is about; None for a whole file.
-        youtube_key, video_url: other handles on the real video, None where unknown.
+        start: second in the *source* video at which what the caption is about begins; None for a whole file.
+        end: second at which it ends; None for a whole file.
+        youtube_key: another name of the real video, None where unknown.
+        video_url: its address, None where unknown.
         nle: natural-language explanation of the misalignment, None where unknown.
         misalignment: one of MISALIGNMENTS, None where unknown.
         hard: VideoCon-Human's flag for Human-Hard, None elsewhere.
-        file, row: where the triplet was read (row counted from 0), for messages; never published.
+        file: where the triplet was read, for messages; never published.
+        row: the row of that file, counted from 0; never published.
     """
 
     source: str

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import ScoreError, SynvitaError
+from .errors import ScoreError, choose
 
 Means = NDArray[np.float64]
 DEFAULT_WEIGHTING = "difference"
@@ -31,9 +31,11 @@ class ModelScore:
     """VQAScores of one synthetic video by one model, each a probability in [0, 1].
 
     Attributes:
-        model: name of the VQA model. revision, method: its revision and how frames were scored,
-            None where the score table does not say.
-        neg_caption_score: f(V^s, t^s), with the contrast caption. caption_score: f(V^s, t^r).
+        model: name of the VQA model.
+        neg_caption_score: f(V^s, t^s), with the contrast caption.
+        caption_score: f(V^s, t^r), with the real caption.
+        revision: of the model; None where the score table does not say.
+        method: how frames were scored; None where the score table does not say.
     """
 
     model: str
@@ -43,33 +45,13 @@ class ModelScore:
     method: str | None = None
 
 
-def _difference(neg_mean: Means, cap_mean: Means) -> Means:
-    return np.maximum(0.0, neg_mean - cap_mean)
-
-
-def _fixed(neg_mean: Means, cap_mean: Means) -> Means:
-    return np.ones(np.broadcast_shapes(neg_mean.shape, cap_mean.shape))
-
-
-def _match(neg_mean: Means, cap_mean: Means) -> Means:
-    return np.broadcast_arrays(neg_mean, cap_mean)[0].copy()
-
-
-def _product(neg_mean: Means, cap_mean: Means) -> Means:
-    return neg_mean * (1.0 - cap_mean)
-
-
-def _indicator(neg_mean: Means, cap_mean: Means) -> Means:
-    return (neg_mean > cap_mean).astype(np.float64)
-
-
 # Each maps (f̄(V^s,t^s), f̄(V^s,t^r)) to ω, all float64 arrays of one shape, ω in [0, 1].
 WEIGHTINGS: dict[str, Callable[[Means, Means], Means]] = {
-    "difference": _difference,
-    "fixed": _fixed,
-    "match": _match,
-    "product": _product,
-    "indicator": _indicator,
+    "difference": lambda neg, cap: np.maximum(0.0, neg - cap),
+    "fixed": lambda neg, cap: np.ones(np.broadcast_shapes(neg.shape, cap.shape)),
+    "match": lambda neg, cap: np.broadcast_arrays(neg, cap)[0].copy(),
+    "product": lambda neg, cap: neg * (1.0 - cap),
+    "indicator": lambda neg, cap: (neg > cap).astype(np.float64),
 }
 
 
@@ -77,7 +59,8 @@ def weigh(neg_mean: ArrayLike, cap_mean: ArrayLike, weighting: str = DEFAULT_WEI
     """ω of many rows at once.
 
     Args:
-        neg_mean: f̄(V^s,t^s), any shape. cap_mean: f̄(V^s,t^r), a shape that broadcasts with it.
+        neg_mean: f̄(V^s,t^s), any shape.
+        cap_mean: f̄(V^s,t^r), a shape that broadcasts with it.
         weighting: a name in `WEIGHTINGS`.
 
     Returns:
@@ -87,7 +70,7 @@ def weigh(neg_mean: ArrayLike, cap_mean: ArrayLike, weighting: str = DEFAULT_WEI
         ScoreError: a mean is missing (NaN) or outside [0, 1]; `row` is its flat position.
         SynvitaError: an unknown weighting.
     """
-    strategy = _strategy(weighting)
+    strategy = WEIGHTINGS[choose(weighting, WEIGHTINGS, "weighting")]
     neg, cap = np.asarray(neg_mean, dtype=np.float64), np.asarray(cap_mean, dtype=np.float64)
     for name, values in (("neg_caption_score", neg), ("caption_score", cap)):
         bad = ~((values >= 0.0) & (values <= 1.0))  # NaN compares false
@@ -114,7 +97,7 @@ def weight(
         ScoreError: no scores, a model missing, unexpected or twice, a score NaN or outside [0, 1].
         SynvitaError: an unknown weighting.
     """
-    strategy = _strategy(weighting)
+    strategy = WEIGHTINGS[choose(weighting, WEIGHTINGS, "weighting")]
     neg_mean, cap_mean = mean_scores(scores, models=models)
     return float(strategy(np.asarray(neg_mean), np.asarray(cap_mean)))
 
@@ -189,9 +172,3 @@ def check_probability(
         expected="a probability: sigmoid of the log-odds of Yes over No",
         fix="Score this video again",
     )
-
-
-def _strategy(weighting: str) -> Callable[[Means, Means], Means]:
-    if weighting not in WEIGHTINGS:
-        raise SynvitaError("no such weighting", found=weighting, expected=f"one of {', '.join(WEIGHTINGS)}")
-    return WEIGHTINGS[weighting]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.errors import SchemaError
-from synvita_data.tables.csv_columns import as_numpy, from_numpy, open_csv
+from synvita_data.tables.columns import as_numpy, from_numpy
+from synvita_data.tables.csv import open_csv
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
 
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
 )
 def test_the_cells_are_those_that_were_written(folder, rows, line_end, bom, has_header):
     path = written(folder / "any.csv", rows, line_end, bom)
-    columns = open_csv(path).read({"a": 0, "b": 1, "c": 2}, has_header=has_header)
+    columns = open_csv(path).columns({"a": 0, "b": 1, "c": 2}, has_header=has_header)
     expected = rows[1:] if has_header else rows
     assert [columns[name].cells() for name in "abc"] == [[row[at] for row in expected] for at in range(3)]
     for column in columns.values():
@@ -43,16 +44,16 @@ def test_the_cells_are_those_that_were_written(folder, rows, line_end, bom, has_
 def test_line_breaks_inside_cells_become_newlines(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b'\xef\xbb\xbfvideopath,caption\r\nv1,"one\r\ntwo"\r\n\r\nv2,"three\nfour"\r\n')
-    columns = open_csv(path).read({"caption": 1}, has_header=True)
+    columns = open_csv(path).columns({"caption": 1}, has_header=True)
     assert columns["caption"].cells() == ["one\ntwo", "three\nfour"]
 
 
 def test_numbers_and_the_first_row_that_is_none(tmp_path):
     path = written(tmp_path / "a.csv", [["v", "s"], ["a", "0.25"], ["b", " 1e-3"], ["c", "nan"], ["d", "x1"]])
-    _, numbers = open_csv(path).read_scores({"v": 0}, 1, has_header=True)
-    assert numbers.parse(np.array([0, 1]), file=path, what="a score").tolist() == [0.25, 0.001]
+    _, numbers = open_csv(path).columns_and_numbers({"v": 0}, 1, has_header=True)
+    assert numbers.parse(np.array([0, 1]), "a score").tolist() == [0.25, 0.001]
     with pytest.raises(SchemaError, match=r"row 3: a score is not a number.*'x1'"):
-        numbers.parse(np.arange(4), file=path, what="a score")
+        numbers.parse(np.arange(4), "a score")
 
 
 @pytest.mark.parametrize("has_header", [False, True])
@@ -71,14 +72,14 @@ def test_faults_name_their_row(tmp_path, has_header, bad, words):
         (b"video,caption,score\n" if has_header else b"") + b'v1,"a ""b""",0.5\n\nv2,"x\ny",0.1\n' + bad
     )
     with pytest.raises(SchemaError, match=f"row 2: .*{words}"):
-        open_csv(path).read({"video": 0}, has_header=has_header)
+        open_csv(path).columns({"video": 0}, has_header=has_header)
 
 
 def test_a_quote_inside_a_bare_cell_is_a_fault_of_its_row(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b'v1,plain\nv2,a 5" pipe\n')
     with pytest.raises(SchemaError, match="row 1: a quote stands inside a cell that is not quoted"):
-        open_csv(path).read({"c": 1}, has_header=False)
+        open_csv(path).columns({"c": 1}, has_header=False)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_files_that_cannot_be_read(tmp_path, content, words):
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     with pytest.raises(SchemaError, match=words):
-        open_csv(path).read({"a": 0}, has_header=False)
+        open_csv(path).columns({"a": 0}, has_header=False)
 
 
 def test_columns_by_name(tmp_path):
@@ -117,7 +118,7 @@ def test_every_dialect_gives_the_same_columns(tmp_path, delimiter, end):
         handle.getvalue().replace("\n", end).encode()
     )  # as a converter does it, inside cells too
     found = open_csv(path)
-    columns = found.read(found.positions(("video", "caption")), has_header=True)
+    columns = found.columns(found.positions(("video", "caption")), has_header=True)
     assert [columns[name].cells() for name in ("video", "caption")] == [
         ["v1", "v2", "v3"],
         ["a, b; c\td", 'say "x"', "two\nlines"],
@@ -128,7 +129,7 @@ def test_tabs_without_quoting_keep_their_quotes(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text('video\tcaption\nv1\t5" nail\nv2\t"Stop" sign\n')
     found = open_csv(path)
-    assert found.read(found.positions(("caption",)), has_header=True)["caption"].cells() == [
+    assert found.columns(found.positions(("caption",)), has_header=True)["caption"].cells() == [
         '5" nail',
         '"Stop" sign',
     ]
@@ -138,4 +139,4 @@ def test_swallowed_rows_are_refused_with_their_row(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('video,caption,score\nv1,a,1\nv2,"b,1\nv3,c",1\nv4,d,1\n')
     with pytest.raises(SchemaError, match="row 1: a quoted cell seems to have swallowed"):
-        open_csv(path).read({"c": 1}, has_header=True)
+        open_csv(path).columns({"c": 1}, has_header=True)

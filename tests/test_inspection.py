@@ -101,9 +101,9 @@ def test_the_default_config_and_chosen_splits(folder):
     opened = open_dataset(str(folder))
     assert inspect_dataset(opened).config == "two"
     assert inspect_dataset(opened, "one", ["test"]).splits == {"test": 1}
-    with pytest.raises(SchemaError, match=r"one of \['one', 'two'\]"):
+    with pytest.raises(SchemaError, match=r"one of one, two"):
         inspect_dataset(opened, "three")
-    with pytest.raises(SchemaError, match="no such split"):
+    with pytest.raises(SchemaError, match="unknown split"):
         inspect_dataset(opened, "one", ["dev"])
 
 

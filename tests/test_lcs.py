@@ -381,7 +381,7 @@ def test_released_spans_hide_what_the_released_code_hides(kind):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"granularity": "char"}, "word or token or released"),
+        ({"granularity": "char"}, "unknown granularity.*word, token, released"),
         ({"granularity": "token"}, "needs a tokenizer"),
         ({"granularity": "released"}, "needs a tokenizer"),
         ({"granularity": "token", "tokenizer": "gpt2"}, "fast tokenizer"),

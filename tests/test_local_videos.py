@@ -210,7 +210,7 @@ def test_what_was_saved_loads_again_with_its_videos(load, root, tmp_path, name, 
             if column not in ("real_video", "real_available", "start", "end"):
                 assert saved[column] == first[column], column
     assert set(load(path=place, split=None)) == {"train"}
-    with pytest.raises(SchemaError, match="no such split"):
+    with pytest.raises(SchemaError, match="unknown split"):
         load(path=place, split="test")
     with pytest.raises(SchemaError, match="no configs"):
         load("cogvideox", path=place)

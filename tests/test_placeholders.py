@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llama_vocabulary import llama_js, save_llama
 from small_sentencepiece import pieces, train
 
-from synvita_data.builders.vqascore.questions import VICUNA
+from synvita_data.builders.vqascore.base import VICUNA
 from synvita_data.captions.placeholders import behind, check_placeholder_space, describe, tokenize_in_parts
 from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SynvitaError, TokenizerError
@@ -133,7 +133,7 @@ def test_a_tokenizer_of_another_kind_is_refused():
     from transformers import PreTrainedTokenizerFast
 
     other = PreTrainedTokenizerFast(tokenizer_object=small_tokenizer("byte-level"))
-    with pytest.raises(TokenizerError, match="no space before"):
+    with pytest.raises(TokenizerError, match="a space before"):
         tokenize_in_parts(other, "a<video>b", "<video>", 7)
 
 
@@ -141,7 +141,7 @@ def test_names():
     assert check_placeholder_space("original") == "original"
     with pytest.raises(SynvitaError, match="unknown placeholder_space"):
         check_placeholder_space("legacy")
-    with pytest.raises(SynvitaError, match="this model has no such"):
+    with pytest.raises(SynvitaError, match="unknown placeholder_space for this model"):
         check_placeholder_space("original", ("processor",))
 
 

@@ -84,9 +84,9 @@ def test_read_caption_cleans_and_refuses():
     assert read_caption("[something]") == "[something]"
     with pytest.raises(CaptionError, match="empty"):
         read_caption(OWL.format("  "))
-    with pytest.raises(CaptionError, match="and is not it"):
+    with pytest.raises(CaptionError, match="and does not go on as it"):
         read_caption(OWL.format("A man runs")[:-9])
-    with pytest.raises(CaptionError, match="and is not it"):  # VideoCon's other question
+    with pytest.raises(CaptionError, match="and does not go on as it"):  # VideoCon's other question
         read_caption(
             OWL.format("A man runs").replace("Does this video entail", "What is the misalignment of")
         )

@@ -212,10 +212,10 @@ def test_a_mapping_says_whether_a_file_is_trimmed(tmp_path):
         ("m.csv", "videopath,path\na,b.mp4\nb,../out.mp4\n", UnsafePathError, ["row 1", "'..'"]),
         ("m.csv", "videopath,path\na,/etc/passwd\n", UnsafePathError, ["row 0", "absolute"]),
         ("m.csv", "videopath,path\na,1.mp4\na,2.mp4\n", SchemaError, ["row 1", "two files"]),
-        ("m.csv", "name,where\na,1.mp4\n", SchemaError, ["row 0", "videopath", "where"]),
+        ("m.csv", "name,where\na,1.mp4\n", SchemaError, ["no column for", "videopath", "where"]),
         ("m.csv", "videopath,path,trimmed\na,1.mp4,perhaps\n", SchemaError, ["row 0", "perhaps"]),
         ("m.json", "[1]", SchemaError, ["cannot be read"]),
-        ("m.jsonl", "{", SchemaError, ["cannot be read"]),
+        ("m.jsonl", "{", SchemaError, ["row 0", "not a JSON object"]),
         ("m.txt", "", SchemaError, [".csv"]),
     ],
 )

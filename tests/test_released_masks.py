@@ -16,7 +16,7 @@ from synvita_data.captions.masking import hidden_tokens, mask_prompt
 from synvita_data.captions.prompts import PROMPTS
 from synvita_data.captions.text import QuotedTokens, Text, hidden_spans
 from synvita_data.errors import CaptionError
-from synvita_data.models.mplug_owl.pieces import PieceTokenizer
+from synvita_data.models.mplug_owl.processing import PieceTokenizer
 
 VIDEO_LLAVA = PROMPTS["video-llava-train"]
 OWL = PROMPTS["mplug-owl"]

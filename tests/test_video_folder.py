@@ -7,7 +7,7 @@ import pytest
 
 from synvita_data.errors import SourceError, UnsafePathError
 from synvita_data.files import check_relative, resolve_under
-from synvita_data.real_videos.folder import walk_videos
+from synvita_data.real_videos.files import walk_videos
 
 
 def put(root, *files):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import SchemaError
 from synvita_data.real_videos.names import (
     VideoName,
@@ -21,7 +22,6 @@ from synvita_data.real_videos.names import (
     video_stem,
 )
 from synvita_data.schema import make_pair_id
-from synvita_data.tasks import read_annotations
 
 CLIP = VideoName("--7VUM9MKg4_000136_000146", 136.0, 146.0, "--7VUM9MKg4")
 

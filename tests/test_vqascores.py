@@ -337,10 +337,10 @@ def test_a_missing_frame_and_a_mean_beside_frames(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["row,model,caption_score", "0,m,0.5"], "lacks neg_caption_score"),
-        (["model,neg_caption_score,caption_score"], r"lacks id \(or row\)"),
+        (["row,model,caption_score", "0,m,0.5"], "no column for neg_caption_score"),
+        (["model,neg_caption_score,caption_score"], "no column for id or row"),
         ([""], "the file is empty"),
-        ([HEADER + ",model", "0,v,m,0.5,0.5,m"], "has two model"),
+        ([HEADER + ",model", "0,v,m,0.5,0.5,m"], "two columns could be 'model'"),
         ([HEADER, LINES[0], "1,v,m,0.5"], "row 1: a row has another number of cells"),
         ([HEADER, ",v,m,0.5,0.5"], "row 0: a score does not say whose"),
         ([HEADER, "0,v, ,0.5,0.5"], "row 0: a score does not say whose"),
@@ -357,7 +357,7 @@ def test_files_that_are_no_score_tables(tmp_path, lines, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ScoreError, match="no such score table"):
+    with pytest.raises(ScoreError, match="score table does not exist"):
         read_scores(tmp_path / "none.csv")
     latin = tmp_path / "latin.csv"
     latin.write_bytes(HEADER.encode() + "\n0,é,m,1,1\n".encode("latin-1"))
@@ -365,7 +365,7 @@ def test_files_that_cannot_be_read(tmp_path):
         read_scores(latin)
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 and no more")
-    with pytest.raises(SchemaError, match="not readable as Parquet"):
+    with pytest.raises(SchemaError, match="not a readable Parquet file"):
         read_scores(broken)
     with pytest.raises(SchemaError, match="schema version"):
         read_scores(parquet(tmp_path, [row()], {"schema_version": "99.0"}))

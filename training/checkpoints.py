@@ -182,7 +182,8 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
     """
     from transformers import AutoConfig
 
-    from synvita_data.models.loading import TRAINING_ARGUMENTS, find_checkpoint, load_alignment_model
+    from synvita_data.models.loading import load_alignment_model
+    from synvita_data.models.resolve import TRAINING_ARGUMENTS, find_checkpoint
 
     final = Path(out)
     if final.exists():

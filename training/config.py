@@ -14,7 +14,7 @@ from transformers import TrainingArguments
 from synvita_data.captions.placeholders import PLACEHOLDER_SPACES
 from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SynvitaError, choose
-from synvita_data.models import WAYS, Family
+from synvita_data.models import STRATEGIES, Family
 from synvita_data.models.alignment import ATTENTION
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.weights import WEIGHTINGS
@@ -24,7 +24,7 @@ from .objective import ANSWER_LOSSES, NORMALISATIONS, Objective
 from .recipe import option
 
 TUNED = ("lora", "language-model", "all")
-TRAINING_WAYS = tuple(way for way in WAYS if way != "cached")  # a cache has no gradients to give
+TRAINING_WAYS = tuple(way for way in STRATEGIES if way != "cached")  # a cache has no gradients to give
 
 
 @dataclass

@@ -20,6 +20,7 @@ from synvita_data.display import get_logger
 from synvita_data.errors import SchemaError, SynvitaError, VideoError
 from synvita_data.models import AlignmentModel, EncodedVideo, PreparedVideo
 from synvita_data.models.features import FeatureCache
+from synvita_data.models.videos import VideoPreparer
 from synvita_data.video import FramePolicy, FramePolicyError, MissingBackendError
 
 from .config import SynViTAConfig
@@ -28,7 +29,6 @@ from .data.rows import Row, VideoColumn, describe, is_table, read_rows
 from .data.sampler import unfailed
 from .data.text_check import TextCheck
 from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
-from .data.videos import VideoPreparer
 from .objective import Counts, Terms, mean_scores, pair_sums
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def _losses(trainer: "SynViTATrainer", sums: Tensor | None, counts: Counts) -> d
 
 
 def _auc(scores: Sequence[tuple[float, bool, str]], *, required: bool) -> dict[str, float]:
-    from synvita_data.metrics import entailment_auc
+    from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
 
     log_odds, labels, videos = zip(*scores, strict=True) if scores else ((), (), ())
     if len(set(labels)) < 2:

@@ -11,7 +11,6 @@ from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 
-from .data.features import is_behind_the_tower
 from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
 from .objective import RIGHT_ANSWERS, Objective, Supervision, right_answers, token_losses, two_way_losses
 
@@ -79,7 +78,7 @@ class TripletModule(nn.Module):
             for name, module in alignment.family.model.named_modules()
             if id(module) not in language
             and not any(p.requires_grad for p in module.parameters())
-            and not (frozen_dropout and is_behind_the_tower(name))
+            and not (frozen_dropout and alignment.family.is_after_tower(name))
         )
         if self.objective.answer_tokens == 2:
             _ = alignment.prompter.end_id
@@ -118,7 +117,7 @@ class TripletModule(nn.Module):
         """
         if triplets is None:
             assert videos is not None
-            output = self.alignment([v for v, _ in videos], [own for _, own in videos], way=self.way)
+            output = self.alignment([v for v, _ in videos], [own for _, own in videos], strategy=self.way)
             return tuple(output.by_video())
         # Only what the objective reads is asked of the model.
         answer_loss = self.objective.answer_loss
@@ -127,7 +126,7 @@ class TripletModule(nn.Module):
         output = self.alignment(
             [video for video, _ in asked.videos],
             [texts for _, texts in asked.videos],
-            way=self.way,
+            strategy=self.way,
             vocabulary=0 if answer_loss == "two-way" else self.objective.answer_tokens,
             answers=asked.answers if answer_loss == "token-and-end" else None,
             explanations=asked.explanations,

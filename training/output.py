@@ -16,9 +16,6 @@ from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.files import sha256_file, write_atomic
 from synvita_data.hub.places import without_places
 from synvita_data.jobs import Store
-from synvita_data.jobs.lease import Identity
-from synvita_data.jobs.names import CLAIM, digest_of
-from synvita_data.jobs.scan import token_in
 from synvita_data.schema import SCHEMA_VERSION
 from synvita_data.versions import versions
 
@@ -249,9 +246,7 @@ class RunLock:
         self._store = Store(folder / LOCK)
         self._claim = self._store.claim("run")
         if self._claim is None:
-            digest = digest_of("run")
-            token = token_in(f"{self._store.root}/{digest[:2]}/{digest}.{CLAIM}")
-            holder = None if token is None else Identity.parse(token)
+            holder = self._store.holder("run")
             self._store.close()
             raise SynvitaError(
                 "another run is training into the output folder",

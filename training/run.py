@@ -14,16 +14,16 @@ from synvita_data.display import say as print_line
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.files import write_atomic
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import find_checkpoint, load_alignment_model
+from synvita_data.models.loading import load_alignment_model
+from synvita_data.models.resolve import find_checkpoint
 
 from . import output
-from .card import render_model_card
 from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
 from .config import SynViTAConfig
 from .data.dataset import TripletData, counts_of_run
 from .data.features import feature_cache_of, fill_feature_cache
 from .evaluation import EvaluationPairs
-from .publish import check_visibility, push_model
+from .publish import push_model, render_model_card
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
 from .trainer import SynViTATrainer
 
@@ -420,8 +420,7 @@ def check_after_training(recipe: Recipe) -> None:
         refuse_leaks(
             [LocalFile(output.FILE, output.as_json(public).encode())], allow_home=options.push_home_folders
         )
-        if state is not None:
-            check_visibility(state, options.push_to, private=options.push_private)
+        hub.check_visibility(state, private=options.push_private, option="push_private")
 
 
 def is_left_to_do(recipe: Recipe) -> bool:

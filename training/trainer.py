@@ -22,8 +22,8 @@ from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints, 
 
 from synvita_data.errors import SynvitaError, first_line
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import TRAINING_ARGUMENTS
-from synvita_data.models.weights_file import model_revision
+from synvita_data.models.resolve import TRAINING_ARGUMENTS, ModelFiles
+from synvita_data.models.videos import VideoPreparer
 
 from .checkpoints import (
     check_resumable,
@@ -39,7 +39,6 @@ from .data.features import check_frozen_tower, feature_cache_of
 from .data.rows import is_table
 from .data.sampler import CollateRows, Rows, TripletSampler, unfailed
 from .data.triplet import TrainingTriplet
-from .data.videos import VideoPreparer
 from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, evaluate_dataset
 from .lora import make_trainable, trains_only_language
 from .module import TripletModule, TripletScores
@@ -445,7 +444,8 @@ def _training_data(dataset: Any, alignment: AlignmentModel, args: SynViTAConfig)
         cache = None
         if args.feature_cache:
             stock = alignment.family.model
-            revision = model_revision(str(stock.name_or_path), stock)
+            commit = getattr(stock.config, "_commit_hash", None)
+            revision = ModelFiles(str(stock.name_or_path), commit).exact_revision()
             cache = feature_cache_of(alignment, revision, args.feature_cache, frames=arguments["frames"])
         dataset = TripletData(dataset, alignment, cache=cache, **arguments)
     elif isinstance(dataset, TripletData):

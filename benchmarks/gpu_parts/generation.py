@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def cogvideox(device: str, small: bool) -> Any:
     )
     from transformers import T5Config, T5EncoderModel
 
-    from synvita_data.testing.vqa_tokenizers import t5_tokenizer
+    from synvita_data.testing.tokenizer import t5_tokenizer
 
     tokenizer = t5_tokenizer()
     tokenizer.model_max_length = 226
@@ -94,27 +93,16 @@ def cogvideox(device: str, small: bool) -> Any:
     )
 
 
-@dataclass(frozen=True)
-class Loaded:
+def loaded(recipe: Any, pipe: Any) -> Any:
     """A generator whose pipeline is made here; all else is the product's."""
+    from synvita_data.builders.generators.diffusers.open import PipelineGenerator
 
-    recipe: Any
-    pipe: Any
-
-    def needs(self, requests: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
-        from synvita_data.builders.generators.diffusers.open import single_needs
-
-        return single_needs(self.recipe, requests)
-
-    def open_worker(self, root: str, out: str, device: str | None) -> Any:
-        from synvita_data.builders.generators.diffusers.worker import PipelineWorker
-
-        return PipelineWorker(self.recipe, lambda: self.pipe, root, out, device)
+    return PipelineGenerator(recipe, lambda: pipe, dict)
 
 
 def recipe_of(small: bool, changes: Mapping[str, Any]) -> Any:
+    from synvita_data.builders.generators.base import Recipe
     from synvita_data.builders.generators.diffusers.settings import pipeline_settings
-    from synvita_data.builders.generators.recipe import Recipe
 
     wanted = {**(SMALL if small else REAL), "dtype": "float32" if small else "float16", "vae_dtype": None}
     wanted |= {"offload": "none", "vae_tiling": False, "guidance": 6.0, "fps": 8, **changes}
@@ -123,14 +111,14 @@ def recipe_of(small: bool, changes: Mapping[str, Any]) -> Any:
 
 
 def requests(count: int) -> tuple[Any, ...]:
-    from synvita_data.builders.generators.recipe import Request
+    from synvita_data.builders.generators.base import Request
 
     return tuple(Request(f"custom_v{n}_{n:08x}", f"a man rides horse number {n}", 1) for n in range(count))
 
 
 def run_videos(generator: Any, wanted: Sequence[Any], device: str) -> tuple[float, Any]:
     """Seconds of a job that makes these videos, the worker's opening included, and its report."""
-    from synvita_data.builders.generators.job import GenerateJob
+    from synvita_data.builders.generators.run import GenerateJob
     from synvita_data.jobs import run_job
 
     with tempfile.TemporaryDirectory() as folder:
@@ -145,10 +133,10 @@ def run_videos(generator: Any, wanted: Sequence[Any], device: str) -> tuple[floa
 
 def overhead(figures: Figures) -> None:
     """The job against bare calls of the pipeline that make the same videos; and what the real number of steps makes of it."""
-    from synvita_data.builders.generators.diffusers.noise import cpu_generator
+    from synvita_data.builders.generators.diffusers.worker import cpu_generator
 
     pipe = cogvideox(figures.device, figures.small)
-    generator = Loaded(recipe_of(figures.small, {}), pipe)
+    generator = loaded(recipe_of(figures.small, {}), pipe)
     wanted = requests(2 if figures.small else 3)
     shape = {"num_frames": 49, "height": 480, "width": 720}
     if figures.small:
@@ -199,7 +187,7 @@ def one_video(figures: Figures, name: str, changes: Mapping[str, Any]) -> None:
         torch.cuda.reset_peak_memory_stats()
     start = "cpu" if "offload" in changes else figures.device
     pipe = cogvideox(start, figures.small)
-    generator = Loaded(recipe_of(figures.small, changes), pipe)
+    generator = loaded(recipe_of(figures.small, changes), pipe)
     taken, _ = run_videos(generator, requests(1), figures.device)
     figures.add(f"{name}: one video, {2 if figures.small else STEPS} steps", taken, "s")
     if figures.device == "cuda":

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from synvita_data.builders.vqascore import find_model
-from synvita_data.builders.vqascore.open import open_scorer
+from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.captions.text import Text
 from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.testing import FAMILIES, VQA_MODELS, make_tiny
@@ -68,9 +68,11 @@ def devices_and_ways(figures: Figures, family: str) -> None:
     texts = [*captions(4), Text(QUESTION[0], ((2, 5),)), Text(QUESTION[1], ((2, 5),))]
     asked = [texts] * len(videos)
     with torch.inference_mode():
-        reference = tiny_alignment(family, "cpu")(videos, asked, way="plain").log_odds
+        reference = tiny_alignment(family, "cpu")(videos, asked, strategy="plain").log_odds
         model = tiny_alignment(family, figures.device)
-        found = {way: model(videos, asked, way=way).log_odds.cpu() for way in ("plain", "packed", "cached")}
+        found = {
+            way: model(videos, asked, strategy=way).log_odds.cpu() for way in ("plain", "packed", "cached")
+        }
     for way, scores in found.items():
         apart = float((scores - reference).abs().max())
         figures.add(f"{family}, {way}: fp32 log-odds, GPU - CPU", apart, "", SAME, at_most=True)
@@ -147,13 +149,13 @@ def kernels(figures: Figures) -> None:
         model = tiny_alignment("video_llava", figures.device, dtype, **SCALED)
         for way in ("packed", "cached"):
             with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH):
-                reference = model(videos, asked, way=way).log_odds
+                reference = model(videos, asked, strategy=way).log_odds
             spread = float(reference.std())
             for name, backend in BACKENDS.items():
                 label = f"attention kernel {name}, {way}, {str(dtype)[6:]}: log-odds, largest difference from math"
                 try:
                     with torch.inference_mode(), sdpa_kernel(backend):
-                        scores = model(videos, asked, way=way).log_odds
+                        scores = model(videos, asked, strategy=way).log_odds
                 except RuntimeError as error:
                     figures.add(label, f"not for these inputs ({str(error).splitlines()[0][:40]})")
                     continue

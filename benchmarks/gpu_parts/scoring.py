@@ -44,7 +44,9 @@ def score(figures: Figures, family: str, model: AlignmentModel, count: int, rate
     rounds = 1 if figures.small else 3
     taken = {}
     for way in ("packed", "cached"):
-        taken[way] = seconds(lambda way=way: [model([v], [texts], way=way).log_odds for v in videos], rounds)
+        taken[way] = seconds(
+            lambda way=way: [model([v], [texts], strategy=way).log_odds for v in videos], rounds
+        )
         taken[way] /= len(videos)
     chosen = seconds(lambda: [model([v], [texts]).log_odds for v in videos], rounds) / len(videos)
     figures.add(
@@ -93,7 +95,9 @@ def plain_batches(figures: Figures, model: AlignmentModel, video: Any, texts: An
     for batch in (3,) if figures.small else (8, 18):
         chosen = texts[:batch]
         try:
-            taken = seconds(lambda own=chosen: model([video], [own], way="plain", plain_batch=len(own)), 1)
+            taken = seconds(
+                lambda own=chosen: model([video], [own], strategy="plain", plain_batch=len(own)), 1
+            )
         except torch.OutOfMemoryError:
             break
         best = min(best, (taken / len(chosen) * len(texts), batch))
@@ -103,8 +107,8 @@ def plain_batches(figures: Figures, model: AlignmentModel, video: Any, texts: An
 def agree(figures: Figures, name: str, model: AlignmentModel, video: Any, texts: Any) -> None:
     """The ways in bf16: a difference is rounding of bf16, to be seen beside that of the plain way with itself in other
     batches, and beside the spread of the scores."""
-    found = {way: model([video], [texts], way=way).log_odds for way in ("plain", "packed", "cached")}
-    found["plain in batches of 4"] = model([video], [texts], way="plain", plain_batch=4).log_odds
+    found = {way: model([video], [texts], strategy=way).log_odds for way in ("plain", "packed", "cached")}
+    found["plain in batches of 4"] = model([video], [texts], strategy="plain", plain_batch=4).log_odds
     spread = float(found["plain"].std())
     for way in ("plain in batches of 4", "packed", "cached"):
         apart = float((found[way] - found["plain"]).abs().max())

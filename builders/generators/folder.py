@@ -29,9 +29,8 @@ from synvita_data.files import atomic_path, sha256_file, write_atomic
 from synvita_data.jobs import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
-from ..sources.public import public_config
-from .failures import public_failure
-from .recipe import Recipe, Request
+from ..sources.manifest import ManifestRow, public_config, read_manifest
+from .base import Recipe, Request, public_failure
 
 QUARANTINE = "quarantine.jsonl"
 STORE = ".work/generate"
@@ -66,22 +65,24 @@ def bind(out: Path, recipe: Recipe) -> None:
     except OSError as error:
         raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
     wanted = json.dumps(recipe.to_json(), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    _create_once(mark, wanted)
-    try:
-        found = json.loads(mark.read_bytes())
-    except ValueError as error:
-        raise SourceError("the folder's mark cannot be read", file=mark, found=str(error)) from error
-    if found == (expected := json.loads(wanted)):
-        return
-    if not _holds_nothing(Store(out / STORE)):
-        raise SourceError(
-            "the folder holds videos that were made in another way",
-            file=mark,
-            found=_differences(found, expected),
-            fix="Name another --out: videos of two generators, or of two settings, do not mix",
-        )
-    (out / JOBS).unlink(missing_ok=True)
-    write_atomic(mark, wanted)  # an earlier try, with settings that did not work
+    expected = json.loads(wanted)
+    with publishing_turn(mark.parent):
+        if mark.exists():
+            try:
+                found = json.loads(mark.read_bytes())
+            except ValueError as error:
+                raise SourceError("the folder's mark cannot be read", file=mark, found=str(error)) from error
+            if found == expected:
+                return
+            if not _holds_nothing(Store(out / STORE)):
+                raise SourceError(
+                    "the folder holds videos that were made in another way",
+                    file=mark,
+                    found=_differences(found, expected),
+                    fix="Name another --out: videos of two generators, or of two settings, do not mix",
+                )
+            (out / JOBS).unlink(missing_ok=True)  # of an earlier try, with settings that did not work
+        write_atomic(mark, wanted)
 
 
 def _holds_nothing(store: Store) -> bool:
@@ -96,7 +97,7 @@ def _holds_nothing(store: Store) -> bool:
 
 
 def place_videos(out: Path, record: Record, paths: Container[str] | None = None) -> None:
-    """Give every video of a result its name in `out`; what is there already and right is left alone.
+    """Give every video of a result, or those of `paths`, its name in `out`; what is there and right is left alone.
 
     What else lies under that name is replaced: `check_free` has refused files of others before any work, so
     it is an older result that was damaged, or a copy.
@@ -111,6 +112,7 @@ def place_videos(out: Path, record: Record, paths: Container[str] | None = None)
         except FileNotFoundError:
             _link(out, artefact.path, target)
             continue
+        # The same file under a second name, or a copy of the same bytes, stays.
         if os.path.samestat(there, artefact.path.stat()):
             continue
         copied = stat.S_ISREG(there.st_mode) and there.st_size == artefact.size
@@ -122,17 +124,20 @@ def check_free(
     out: Path,
     store: Store,
     names: Iterable[str],
-    needs: Callable[[], Mapping[str, Sequence[Request]]],
+    inputs: Callable[[], Mapping[str, Sequence[Request]]],
 ) -> None:
     """Refuse before any work if a file that is not ours has the name of a video to be made.
 
     Args:
+        out: the folder.
+        store: knows what is made.
         names: of the videos to be made.
-        needs: gives key -> requests; asked only if a file is in doubt.
+        inputs: gives key -> requests; called only if a file is in doubt.
 
     Raises:
         SourceError: such a file, or a folder, is there.
     """
+    # Cheap first: most folders hold nothing of these names, or only what their manifest lists.
     entries = {entry.name: entry for entry in os.scandir(out) if entry.name.endswith(".mp4")}
     present = entries.keys() & set(names) if entries else set()
     for name in sorted(present):
@@ -141,8 +146,8 @@ def check_free(
     doubtful = present - _manifest_digests(out).keys() if present else set()
     if not doubtful:
         return
-    for key, need in needs().items():
-        for request in need:
+    for key, requests in inputs().items():
+        for request in requests:
             target = out / request.name
             if request.name not in doubtful or store.record(key) is not None:
                 continue
@@ -161,11 +166,13 @@ def publish(
     unread: Iterable[SynvitaError] = (),
     prompts: Callable[[str], Mapping[str, Any] | None] = lambda caption: None,
 ) -> int:
-    """Put every finished video in its place and write manifest and quarantine anew; how many there are.
+    """Put every finished video in its place and write manifest and quarantine again; how many there are.
 
     Runs that end at the same moment take turns, so that the last one sees all.
 
     Args:
+        out: the folder.
+        store: of its results.
         unread: rows of the annotation file that no request could be made of.
         prompts: caption -> how much of it the generator reads, None where that is not known.
     """
@@ -189,10 +196,12 @@ def publish(
                     lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
             place_videos(out, record, paths)
 
+        # Videos that the manifest lists keep their names; results that came in twice are placed after them.
         for record in store.records():
             place(record, late=False)
         for record in deferred:
             place(record, late=True)
+        # The tables: quarantine once with everything, for the user, and once as it may be published.
         errors = [*(failure.error for failure in store.quarantined()), *(e.to_record() for e in unread)]
         write_atomic(out / MANIFEST, "".join(lines[path] for path in sorted(lines)))
         for table, records in ((OWN_QUARANTINE, errors), (QUARANTINE, map(public_failure, errors))):
@@ -212,21 +221,6 @@ def publishing_turn(work: Path) -> Iterator[None]:
             time.sleep(0.1)
         with claim:  # never committed: leaving gives the turn to the next
             yield
-
-
-def _create_once(path: Path, content: str) -> None:
-    """Write `path` if nobody has; whole or not at all."""
-    aside = path.with_name(f"{PART}{token_hex(4)}-{path.name}")
-    aside.write_text(content, encoding="utf-8")
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        pass
-    except OSError:  # no links here
-        if not path.exists():
-            aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _folder_there(target: Path) -> SourceError:
@@ -267,44 +261,26 @@ def _tidy(out: Path) -> None:
 
 def known_prompts(out: Path) -> dict[str, dict[str, Any]]:
     """Caption -> how much of it the generator reads, as an earlier run noted it in the manifest."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in _manifest_rows(out):
-        if isinstance(row.get("prompt"), dict) and isinstance(row.get("caption"), str):
-            found[row["caption"]] = row["prompt"]
-    return found
+    rows = _manifest_rows(out)
+    return {row.caption: dict(row.video.prompt) for row in rows if row.caption and row.video.prompt}
 
 
-def _manifest_digests(out: Path) -> dict[str, Any]:
+def _manifest_digests(out: Path) -> dict[str, str | None]:
     """Path -> SHA-256 in a manifest of our own writing (`bind` has refused any other)."""
-    return {str(row["path"]): row.get("sha256") for row in _manifest_rows(out) if "path" in row}
+    return {row.path: row.video.sha256 for row in _manifest_rows(out)}
 
 
-def _manifest_rows(out: Path) -> Iterator[dict[str, Any]]:
-    try:
-        text = (out / MANIFEST).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return
-    for line in text.split("\n"):  # a caption may hold other characters that end lines
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # it is about to be written anew
-        if isinstance(row, dict):
-            yield row
+def _manifest_rows(out: Path) -> Iterable[ManifestRow]:
+    """What can be read: the manifest is about to be written again."""
+    return read_manifest(out / MANIFEST, lambda error: None) if (out / MANIFEST).exists() else ()
 
 
 def _differences(found: Any, expected: Mapping[str, Any]) -> str:
     if not isinstance(found, dict):
         return "not a recipe"
-    told = []
-    for key in sorted({*found, *expected} - {"settings"}):
-        if found.get(key) != expected.get(key):
-            told.append(f"{key} {found.get(key)!r}, now {expected.get(key)!r}")
-    old, new = found.get("settings") or {}, expected["settings"]
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            told.append(f"{key} {old.get(key)!r}, now {new.get(key)!r}")
-    return "; ".join(told)
+    old, new = ({**recipe, **(recipe.get("settings") or {})} for recipe in (found, expected))
+    keys = [key for key in sorted({*old, *new} - {"settings"}) if old.get(key) != new.get(key)]
+    return "; ".join(f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
 
 
 def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaError]]:
@@ -320,17 +296,4 @@ def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaErro
             ids = {(pair, int(sample)) for pair, _, sample in parts}
         else:
             ids = {(str(record.get("id")), int(record.get("sample", 1)))}
-        yield ids, FailedRequest(record)
-
-
-class FailedRequest(SynvitaError):
-    """A request's failure as it was written down."""
-
-    def __init__(self, record: Mapping[str, Any]) -> None:
-        known = {key: record.get(key) for key in ("file", "row", "found", "expected", "fix")}
-        super().__init__(str(record.get("problem", "the video could not be made")), **known)
-        self.reason = str(record.get("reason", "Error"))
-
-    def to_record(self) -> dict[str, Any]:
-        """As it was, with the name of the first error's class."""
-        return {**super().to_record(), "reason": self.reason}
+        yield ids, SynvitaError.from_record(record)

@@ -1,24 +1,25 @@
 """How much of a caption a generator's text encoders read, found before anything is generated.
 
 Every text encoder has a bound (CLIP 77 tokens; T5 what the pipeline's `max_sequence_length` says: 226 for CogVideoX,
-512 for Wan), and pipelines cut what is longer without a word: then the end of the contrast caption, where it often
+512 for Wan), and pipelines silently cut what is longer: then the end of the contrast caption, where it often
 differs from the caption, is not in the video. So captions are measured with the pipeline's own tokenizers, each with
 the bound that the pipeline gives it. Only tokenizers are loaded for that, no weights.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from synvita_data.captions.length import read_length
-from synvita_data.errors import CaptionError, SourceError, SynvitaError
+from synvita_data.captions.masking import read_length
+from synvita_data.errors import CaptionError, SourceError, SynvitaError, choose, first_line
 
-from .recipe import Request
+from .base import Request
 
 OnTooLong = Literal["error", "warn", "quarantine"]
-# What to do by default. The released models cut such captions too, and the video may still be good; but it is said,
-# per video, in the report and in the dataset's card.
+# The released models cut such captions too, and the video may still be good; but report, manifest and the dataset's card
+# say so.
 DEFAULT: OnTooLong = "warn"
 # A tokenizer without a bound of its own says 1e30.
 NO_LIMIT = 1_000_000
@@ -30,9 +31,11 @@ class PromptEncoder:
     """A tokenizer of a pipeline, as the pipeline uses it.
 
     Attributes:
-        name: of the component. tokenizer: of transformers. limit: tokens that it keeps, special ones included; None
-            without a bound.
-        before, after: what the pipeline writes around every caption.
+        name: of the component.
+        tokenizer: of transformers.
+        limit: tokens that it keeps, special ones included; None without a bound.
+        before: what the pipeline writes in front of every caption.
+        after: what it writes behind it.
     """
 
     name: str
@@ -54,12 +57,13 @@ class PromptTooLongError(CaptionError):
 
     def __init__(self, request: Request, prompt: Mapping[str, Any]) -> None:
         encoder, position = min(prompt["cut_at"].items(), key=lambda entry: entry[1])
+        rest = request.caption[position:].strip()
+        rest = rest if len(rest) <= SHOWN else rest[: SHOWN - 1] + "…"
         super().__init__(
             "the generator reads only the beginning of a caption",
             file=request.file,
             row=request.row,
-            found=f"{prompt['tokens'][encoder]} tokens ({encoder}), cut at character {position}, before "
-            f"{_shown(request.caption[position:])!r}",
+            found=f"{prompt['tokens'][encoder]} tokens ({encoder}), cut at character {position}, before {rest!r}",
             expected=f"at most {prompt['limits'][encoder]} tokens",
             fix="Shorten the caption, or choose with --prompt-too-long: warn (it is cut), quarantine or error",
         )
@@ -70,106 +74,53 @@ class PromptTooLongError(CaptionError):
         return {**super().to_record(), "id": self.request.pair_id, "sample": self.request.sample}
 
 
-@dataclass
 class PromptLengths:
     """What a generator reads of captions; tokenizers are opened when the first unknown caption is asked for.
 
-    Attributes:
+    Args:
         open_encoders: gives the encoders, None where nobody knows them (a program's).
         known: caption -> record, of an earlier run with the same settings.
+
+    Attributes:
         unknown: why captions are not measured, None if they are.
     """
 
-    open_encoders: Callable[[], Sequence[PromptEncoder] | None]
-    known: dict[str, dict[str, Any]]
-    unknown: str | None = None
-    _encoders: Sequence[PromptEncoder] | None = None
-    _opened: bool = False
+    def __init__(
+        self, open_encoders: Callable[[], Sequence[PromptEncoder] | None], known: dict[str, dict[str, Any]]
+    ) -> None:
+        self.unknown: str | None = None
+        self._open_encoders = open_encoders
+        self._known = known
 
     def of(self, caption: str) -> dict[str, Any] | None:
         """JSON-ready: `tokens` and `limits` by encoder; `cut_at`, by encoder, if it is cut; None if not measured.
 
         `cut_at` counts characters of the caption, `cut` is what the first encoder to stop does not read.
         """
-        if caption not in self.known:
-            encoders = self._open()
-            if encoders is None:
+        if caption not in self._known:
+            if self._encoders is None:
                 return None
-            self.known[caption] = _record(encoders, caption)
-        return self.known[caption]
+            measured = {encoder.name: encoder.measure(caption) for encoder in self._encoders}
+            record: dict[str, Any] = {
+                "tokens": {name: tokens for name, (tokens, _) in measured.items()},
+                "limits": {encoder.name: encoder.limit for encoder in self._encoders},
+            }
+            if cuts := {name: kept for name, (_, kept) in measured.items() if kept is not None}:
+                record |= {"cut_at": cuts, "cut": caption[min(cuts.values()) :]}
+            self._known[caption] = record
+        return self._known[caption]
 
-    def too_long(self, requests: Iterable[Request]) -> list[PromptTooLongError]:
-        """An error for each request whose caption is cut."""
-        measured = ((request, self.of(request.caption)) for request in requests)
-        return [
-            PromptTooLongError(request, found) for request, found in measured if found and "cut_at" in found
-        ]
-
-    def _open(self) -> Sequence[PromptEncoder] | None:
-        if not self._opened:
-            self._opened = True
-            try:
-                self._encoders = self.open_encoders()
-                if self._encoders is None:
-                    self.unknown = "the generator's text encoders are not known"
-            except (SynvitaError, OSError, ValueError, ImportError) as error:
-                # The videos can be made all the same, or the worker will say better what is wrong.
-                self.unknown = f"the tokenizers cannot be opened ({str(error).splitlines()[0][:200]})"
-        return self._encoders
-
-
-def _record(encoders: Sequence[PromptEncoder], caption: str) -> dict[str, Any]:
-    measured = {encoder.name: encoder.measure(caption) for encoder in encoders}
-    record: dict[str, Any] = {
-        "tokens": {name: tokens for name, (tokens, _) in measured.items()},
-        "limits": {encoder.name: encoder.limit for encoder in encoders},
-    }
-    if cuts := {name: kept for name, (_, kept) in measured.items() if kept is not None}:
-        record |= {"cut_at": cuts, "cut": caption[min(cuts.values()) :]}
-    return record
-
-
-def pipeline_encoders(
-    components: Mapping[str, Any], pipeline: str, settings: Mapping[str, Any]
-) -> list[PromptEncoder]:
-    """The encoders of a pipeline of diffusers, whatever its class.
-
-    A CLIP reads as much as its tokenizer says (77), every other one the pipeline's `max_sequence_length`, as set by
-    the user or else by the class (in its call, or in its `encode_prompt`); where the class has none, what the tokenizer
-    says.
-
-    Args:
-        components: name -> tokenizer, or a processor that holds one. pipeline: class name.
-        settings: of the recipe; `call` may replace the class's defaults.
-    """
-    call, defaults = dict(settings.get("call") or {}), _defaults(pipeline, "__call__")
-    length = call.get("max_sequence_length", defaults.get("max_sequence_length"))
-    if "max_sequence_length" not in defaults:
-        length = _defaults(pipeline, "encode_prompt").get("max_sequence_length", length)
-    template = call.get("prompt_template", defaults.get("prompt_template"))
-    encoders = []
-    for name, component in sorted(components.items()):
-        tokenizer = getattr(component, "tokenizer", component)
-        own = int(min(getattr(tokenizer, "model_max_length", NO_LIMIT) or NO_LIMIT, NO_LIMIT))
-        fixed = FIXED_LIMITS.get((pipeline, name))
-        limit = own
-        if fixed is not None:
-            limit = fixed
-        elif isinstance(length, int) and "CLIP" not in type(tokenizer).__name__:
-            limit = length
-        before = after = ""
-        # HunyuanVideo writes its LLM's instructions around the caption, and takes as many tokens more.
-        if (
-            name == "tokenizer"
-            and isinstance(template, Mapping)
-            and "{}" in str(template.get("template", ""))
-        ):
-            before, _, after = str(template["template"]).partition("{}")
-            limit += int(template.get("crop_start") or 0)
-        elif name == "tokenizer" and pipeline in CHATS:
-            before, after = _around_caption(component, *CHATS[pipeline])
-        encoders.append(PromptEncoder(name, tokenizer, None if limit >= NO_LIMIT else limit, before, after))
-    return encoders
+    @cached_property
+    def _encoders(self) -> Sequence[PromptEncoder] | None:
+        try:
+            encoders = self._open_encoders()
+        except (SynvitaError, OSError, ValueError, ImportError) as error:
+            # The videos can be made all the same, or the worker will say better what is wrong.
+            self.unknown = f"the tokenizers cannot be opened ({first_line(error, 200)})"
+            return None
+        if encoders is None:
+            self.unknown = "the generator's text encoders are not known"
+        return encoders
 
 
 # (pipeline, component) -> bound that is written into the class's code, where no argument and no tokenizer says it.
@@ -193,14 +144,56 @@ CHATS: dict[str, tuple[str | None, bool]] = {
 _MARK = "\u2063caption\u2063"  # invisible separators around it: no template has it
 
 
+def pipeline_encoders(
+    components: Mapping[str, Any], pipeline: str, settings: Mapping[str, Any]
+) -> list[PromptEncoder]:
+    """The encoders of a pipeline of diffusers, whatever its class.
+
+    A CLIP reads as much as its tokenizer says (77), every other one the pipeline's `max_sequence_length`, as set by
+    the user or else by the class (in its call, or in its `encode_prompt`); where the class has none, what the tokenizer
+    says.
+
+    Args:
+        components: name -> tokenizer, or a processor that holds one.
+        pipeline: class name.
+        settings: of the recipe; `call` may replace the class's defaults.
+    """
+    call, defaults = dict(settings.get("call") or {}), _defaults(pipeline, "__call__")
+    length = call.get("max_sequence_length", defaults.get("max_sequence_length"))
+    if "max_sequence_length" not in defaults:
+        length = _defaults(pipeline, "encode_prompt").get("max_sequence_length", length)
+    template = call.get("prompt_template", defaults.get("prompt_template"))
+    encoders = []
+    for name, component in sorted(components.items()):
+        tokenizer = getattr(component, "tokenizer", component)
+        own = int(min(getattr(tokenizer, "model_max_length", NO_LIMIT) or NO_LIMIT, NO_LIMIT))
+        bounded = isinstance(length, int) and "CLIP" not in type(tokenizer).__name__
+        limit = FIXED_LIMITS.get((pipeline, name), int(length or 0) if bounded else own)
+        before = after = ""
+        # HunyuanVideo writes its LLM's instructions around the caption, and takes as many tokens more.
+        if (
+            name == "tokenizer"
+            and isinstance(template, Mapping)
+            and "{}" in str(template.get("template", ""))
+        ):
+            before, _, after = str(template["template"]).partition("{}")
+            limit += int(template.get("crop_start") or 0)
+        elif name == "tokenizer" and pipeline in CHATS:
+            before, after = _around_caption(component, *CHATS[pipeline])
+        encoders.append(PromptEncoder(name, tokenizer, None if limit >= NO_LIMIT else limit, before, after))
+    return encoders
+
+
 def load_tokenizers(folder: Path, index: Mapping[str, Any]) -> dict[str, Any]:
     """Component name -> tokenizer (or processor) of a pipeline's folder; needs no weights.
 
     Args:
+        folder: of the pipeline.
         index: `model_index.json`, component -> [library, class].
 
     Raises:
-        SourceError: a class that transformers does not know. OSError, ValueError: files that are missing or broken.
+        SourceError: transformers does not know a class.
+        OSError, ValueError: files are missing or broken.
     """
     import transformers
 
@@ -244,17 +237,47 @@ def _defaults(pipeline: str, method: str) -> dict[str, Any]:
     return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
 
 
-def told(errors: Sequence[PromptTooLongError], requests: int, mode: OnTooLong) -> str:
-    """The line of a report about captions that are too long."""
-    verb = {"warn": "were cut", "quarantine": "are in quarantine", "error": "would be cut"}[mode]
-    first = errors[0]
-    place = "" if first.row is None else f" in row {first.row}"
-    return (
-        f"prompts: {len(errors):,} of {requests:,} captions are longer than the generator reads and {verb}, first"
-        f"{place}: {first.found}, {first.expected}"
-    )
+def select_requests(
+    requests: Sequence[Request],
+    lengths: PromptLengths,
+    mode: OnTooLong,
+    on_prompts: Callable[[str, int], None] | None,
+) -> tuple[tuple[Request, ...], list[PromptTooLongError]]:
+    """The requests to be made, and the errors of those that are left out because a caption is too long.
 
+    Args:
+        requests: all that are wanted.
+        lengths: measures their captions.
+        mode: `--prompt-too-long`.
+        on_prompts: called with a line about captions that are too long and their number, or with why captions
+            are not measured and 0.
 
-def _shown(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    Raises:
+        CaptionError: there is one, and `mode` is `error`.
+    """
+    choose(mode, get_args(OnTooLong), "choice for captions that are too long", error=SourceError)
+    too_long = [
+        PromptTooLongError(request, found)
+        for request in requests
+        if (found := lengths.of(request.caption)) and "cut_at" in found
+    ]
+    line = ""
+    if too_long:
+        first = too_long[0]
+        verb = {"warn": "were cut", "quarantine": "are in quarantine", "error": "would be cut"}[mode]
+        count = (
+            f"{len(too_long):,} of {len(requests):,} captions are longer than the generator reads and {verb}"
+        )
+        place = "" if first.row is None else f" in row {first.row}"
+        line = f"prompts: {count}, first{place}: {first.found}, {first.expected}"
+        if mode == "error":
+            known = {key: getattr(first, key) for key in ("file", "row", "found", "expected", "fix")}
+            raise CaptionError(line, **known)
+    elif lengths.unknown is not None:
+        line = f"prompts: not measured, {lengths.unknown}"
+    if on_prompts is not None and line:
+        on_prompts(line, len(too_long))
+    if mode == "warn":
+        return tuple(requests), []
+    left_out = {error.request.name for error in too_long}
+    return tuple(request for request in requests if request.name not in left_out), too_long

@@ -1,6 +1,5 @@
 """Where synthetic videos come from: `open_source("folder:DIR").find(triplets)`."""
 
-from .registry import SCHEMES, open_source, parse_spec
-from .source import FoundVideos, SyntheticSource, SyntheticVideo
+from .registry import SCHEMES, FoundVideos, SyntheticSource, SyntheticVideo, open_source, parse_spec
 
 __all__ = ["SCHEMES", "FoundVideos", "SyntheticSource", "SyntheticVideo", "open_source", "parse_spec"]

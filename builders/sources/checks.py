@@ -10,11 +10,10 @@ from typing import Any
 
 from synvita_data.errors import StoreError, SynvitaError, VideoError
 from synvita_data.files import sha256_file
-from synvita_data.jobs import Claim, Store, work_key
-from synvita_data.jobs.complete import settle
+from synvita_data.jobs import Claim, Store, complete, work_key
 from synvita_data.video.rules import STREAM_RULE, takes_other_stream
 
-from .source import SyntheticVideo
+from .registry import SyntheticVideo
 
 # Raise it when the check changes its mind about files it has already seen.
 CHECK_VERSION = 2
@@ -33,6 +32,8 @@ def check_videos(
 
     Args:
         paths: files that exist; duplicates are checked once.
+        store: remembers what was found.
+        threads: how many check at once.
         on_checked: called with how many more are checked.
     """
     keys: dict[str, list[Path]] = {}  # several paths where symlinks lead to one file
@@ -70,7 +71,7 @@ def check_videos(
             outcome = {"error": error.to_record()}
         claim.commit({**outcome, "stream_rule": STREAM_RULE})
 
-    settle(store, keys, check, threads=threads, on_settled=on_checked)
+    complete(store, keys, check, threads=threads, on_done=on_checked)
     records = {key: store.validate(key).fields for key in keys}
     # Where an older version looked at another video stream than the one that is shown, the check is made again.
     again = {
@@ -79,7 +80,7 @@ def check_videos(
         if "stream_rule" not in fields and takes_other_stream(keys[key][0])
     }
     keys |= {new: keys[old] for new, old in again.items()}
-    settle(store, again, check, threads=threads)
+    complete(store, again, check, threads=threads)
     records |= {old: store.validate(new).fields for new, old in again.items()}
     for key, fields in records.items():
         for path in keys[key]:
@@ -90,33 +91,16 @@ def check_videos(
 def _outcome(fields: Mapping[str, Any], path: Path) -> str | SynvitaError:
     if "sha256" in fields:
         return str(fields["sha256"])
-    record = fields.get("error")
-    if record is None:
+    if "error" not in fields:
         raise StoreError("a video's check has no outcome", file=path, found=dict(fields))
-    return QuarantinedVideo(record["reason"], record["problem"], path, record)
-
-
-class QuarantinedVideo(VideoError):
-    """A video's fault as it was found by an earlier check, under the name it had then."""
-
-    def __init__(self, reason: str, problem: str, file: Path, record: Mapping[str, Any]) -> None:
-        super().__init__(
-            problem,
-            file=file,
-            found=record.get("found"),
-            expected=record.get("expected"),
-            fix=record.get("fix"),
-        )
-        self.reason = reason
-
-    def to_record(self) -> dict[str, Any]:
-        return {**super().to_record(), "reason": self.reason}
+    return VideoError.from_record(fields["error"], file=path)  # under the name it has now
 
 
 def agreed(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:
     """The checked SHA-256 of a video, unless its maker noted another one.
 
     Args:
+        video: as its source gave it.
         state: what `check_videos` found.
     """
     if isinstance(state, str) and video.sha256 is not None and video.sha256 != state:

@@ -1,36 +1,113 @@
-"""The grammar of `--synthetic SPEC` and `--generator SPEC`: `scheme:argument`."""
+"""Sources of synthetic videos: what one is, what it gives, and which there are (`--synthetic SPEC`, `--generator SPEC`).
 
-from collections.abc import Mapping
+A SPEC is `scheme:argument`. A new source, or a new generator, is a module and one line in `SCHEMES`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from synvita_data.errors import SourceError
+from synvita_data.errors import SourceError, SynvitaError
+from synvita_data.schema import Triplet
 
-from .source import SyntheticSource
+_BUILDERS = "synvita_data.builders"
 
-# Schemes whose videos have to be made by a model first. They share one module.
-GENERATORS = ("diffusers", "lavie", "videocrafter2", "command")
-_GENERATED = "synvita_data.builders.generators.source"
 
-# Scheme -> (how it is written, module). A module has one function
-# `open_source(argument: str, *, generator: str | None, work: Path | None) -> SyntheticSource`
-# and is imported when its scheme is asked for; that of the generators also takes `scheme` and `making`.
-SCHEMES: dict[str, tuple[str, str]] = {
-    "folder": ("folder:DIR", "synvita_data.builders.sources.folder"),
-    "shapes": ("shapes:", "synvita_data.builders.shapes.source"),
-    "diffusers": ("diffusers:REPO_OR_DIR", _GENERATED),
-    "lavie": ("lavie:DIR", _GENERATED),
-    "videocrafter2": ("videocrafter2:DIR", _GENERATED),
-    "command": ("command:TEMPLATE", _GENERATED),
+class Scheme(NamedTuple):
+    """A kind of SPEC.
+
+    Attributes:
+        written: how a user writes it.
+        module: imported when its scheme is asked for. That of a source has
+            `open_source(argument, *, generator, work) -> SyntheticSource`, that of a generator
+            `open_generator(argument, overrides, name, cache) -> Generator`.
+        generates: whether a model has to make the videos first.
+    """
+
+    written: str
+    module: str
+    generates: bool = False
+
+
+SCHEMES: dict[str, Scheme] = {
+    "folder": Scheme("folder:DIR", f"{_BUILDERS}.sources.folder"),
+    "shapes": Scheme("shapes:", f"{_BUILDERS}.shapes.world"),
+    "diffusers": Scheme("diffusers:REPO_OR_DIR", f"{_BUILDERS}.generators.diffusers.open", generates=True),
+    "lavie": Scheme("lavie:DIR", f"{_BUILDERS}.generators.lavie.open", generates=True),
+    "videocrafter2": Scheme(
+        "videocrafter2:DIR", f"{_BUILDERS}.generators.videocrafter2.open", generates=True
+    ),
+    "command": Scheme("command:TEMPLATE", f"{_BUILDERS}.generators.command", generates=True),
 }
+GENERATORS = tuple(name for name, scheme in SCHEMES.items() if scheme.generates)
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticVideo:
+    """A file made from the contrast caption of a triplet, and how it was made.
+
+    Attributes:
+        path: the mp4 file on this machine.
+        sample: which of several videos made from one caption, counted from 1.
+        generator: name of the model that made it; this and what follows is None where nothing names it.
+        revision: of the model's weights.
+        seed: of its noise.
+        config: its settings, JSON-ready.
+        sha256: of the file's bytes, 64 lower-case hex digits, as whoever made the file noted it. It is
+            not checked here: whoever reads the bytes hashes them anyway.
+        prompt: how much of the contrast caption the generator read: `tokens`, `limits` and, where its end was
+            cut, `cut_at`, each by text encoder.
+    """
+
+    path: Path
+    sample: int = 1
+    generator: str | None = None
+    revision: str | None = None
+    seed: int | None = None
+    config: Mapping[str, Any] | None = None
+    sha256: str | None = None
+    prompt: Mapping[str, Any] | None = None
+
+
+@dataclass
+class FoundVideos:
+    """The videos a source has for some triplets.
+
+    Attributes:
+        videos: pair id -> its videos, ordered by generator and sample; a pair without any is absent.
+        unmatched: video files that belong to none of the triplets, as paths relative to the source.
+        quarantined: one error for each file, or row of a manifest, that cannot be used.
+    """
+
+    videos: dict[str, list[SyntheticVideo]] = field(default_factory=dict)
+    unmatched: list[str] = field(default_factory=list)
+    quarantined: list[SynvitaError] = field(default_factory=list)
+
+    def of(self, triplet: Triplet) -> list[SyntheticVideo]:
+        """The videos made from this triplet's contrast caption, in order; may be empty."""
+        if not self.videos:  # a pair id costs a digest
+            return []
+        return self.videos.get(triplet.pair_id, [])
+
+
+class SyntheticSource(Protocol):
+    """Finds, or makes, the synthetic videos of triplets. `open_source` gives one for a SPEC."""
+
+    @property
+    def generator(self) -> str:
+        """Name recorded for videos that do not say which model made them."""
+
+    def find(self, triplets: Sequence[Triplet]) -> FoundVideos:
+        """The videos of `triplets`: equal files and triplets give an equal answer in an equal order."""
 
 
 def parse_spec(spec: str) -> tuple[str, str]:
     """Scheme and argument of a SPEC; the argument may be empty.
 
     Raises:
-        SourceError: no scheme, or one that is not known; the message lists those that are.
+        SourceError: the SPEC has no scheme, or an unknown one; the message lists the known ones.
     """
     scheme, colon, argument = spec.strip().partition(":")
     if not colon or scheme.lower() not in SCHEMES:
@@ -38,7 +115,7 @@ def parse_spec(spec: str) -> tuple[str, str]:
         raise SourceError(
             f"unknown source of synthetic videos {scheme!r}" if colon else "a source needs a scheme",
             found=spec,
-            expected=f"one of {', '.join(written for written, _ in SCHEMES.values())}",
+            expected=f"one of {', '.join(known.written for known in SCHEMES.values())}",
             fix=f"Write folder:{spec}" if looks_like_folder else None,
         )
     return scheme.lower(), argument.strip()
@@ -56,16 +133,21 @@ def open_source(
     Args:
         spec: `folder:DIR` (files made before), `shapes:` (rendered on the spot), or a generator, which makes
             them when they are asked for (`diffusers:REPO_OR_DIR`, …).
-        generator: name to record for the model that made the videos, where they do not say themselves.
+        generator: name to record for the model that made the videos, where they do not say themselves. A
+            generator has a name of its own (`making["name"]` sets another): the same videos must not depend on
+            which config they go into.
         work: folder where a source that makes videos keeps them; one that only finds them needs none.
         making: keyword arguments of `generators.generate_videos` (samples, overrides, engine, workers, …), for
             the generators; the others ignore it.
 
     Raises:
-        SourceError: unknown scheme, or an argument the scheme cannot use.
+        SourceError: the scheme is unknown, or cannot use the argument.
     """
     scheme, argument = parse_spec(spec)
-    module = import_module(SCHEMES[scheme][1])
-    more = {"scheme": scheme, "making": making or {}} if scheme in GENERATORS else {}
-    source: SyntheticSource = module.open_source(argument, generator=generator, work=work, **more)
+    if SCHEMES[scheme].generates:
+        run = import_module(f"{_BUILDERS}.generators.run")
+        source: SyntheticSource = run.GeneratedSource(f"{scheme}:{argument}", work, making or {})
+        return source
+    module = import_module(SCHEMES[scheme].module)
+    source = module.open_source(argument, generator=generator, work=work)
     return source

@@ -1,14 +1,14 @@
-"""The Space's page: `python app.py`."""
+"""ROC-AUC of entailment scores with ties as half, its bounds under ties, and a confidence interval by
+bootstrap over videos; with paired accuracy (caption above contrast caption of the same video) and strict accuracy.
+In Python: `evaluate.load("synvita/entailment_auc")`."""
+
+# The Space's page, started by `python app.py`; the text above stands on it.
 
 from pathlib import Path
 
 import evaluate
-import gradio as gr
-from page import build_page, label, name, number
 
-SUMMARY = """ROC-AUC of entailment scores with ties as half, its bounds under ties, and a confidence interval by
-bootstrap over videos; with paired accuracy (caption above contrast caption of the same video) and strict accuracy.
-In Python: `evaluate.load("synvita/entailment_auc")`."""
+from synvita_data.evaluate_metrics._shared.page import build_page, label, name, number
 
 EXAMPLE = [
     ["0.93", "1", "video1", "a man walks a dog"],
@@ -22,22 +22,13 @@ EXAMPLE = [
 ]
 
 
-def main() -> None:
+if __name__ == "__main__":
     metric = evaluate.load(str(Path(__file__).with_name("entailment_auc.py")))
     build_page(
         title="Entailment AUC",
-        summary=SUMMARY,
+        summary=str(__doc__),
         columns={"predictions": number, "references": label, "videos": name, "texts": name},
         example=EXAMPLE,
-        options={
-            "kind": lambda: gr.Dropdown(
-                ["probability", "log_odds", "similarity"], value="probability", label="Kind of score"
-            ),
-            "resamples": lambda: gr.Slider(0, 2000, 1000, step=100, label="Bootstrap resamples"),
-        },
+        options={"kind": ("Kind of score", ["probability", "log_odds", "similarity"])},
         compute=metric.compute,
     ).launch()
-
-
-if __name__ == "__main__":
-    main()

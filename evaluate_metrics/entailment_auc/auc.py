@@ -6,18 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import (
-    Bools,
-    Column,
-    Floats,
-    InputError,
-    Ints,
-    check_ids,
-    check_labels,
-    check_scored,
-    check_scores,
-)
-from .intervals import Estimate, check_bootstrap, estimate, no_estimate, percentile_interval
+from .._shared.inputs import Bools, Column, InputError, Ints, check_choice, check_ids, check_rows, first_true
+from .._shared.intervals import Estimate, Values, check_bootstrap, estimate, no_estimate, percentile_interval
 
 # Kind of score -> the threshold between "no" and "yes"; a similarity has none.
 THRESHOLDS = {"probability": 0.5, "log_odds": 0.0, "similarity": None}
@@ -73,7 +63,9 @@ def entailment_auc(
         strict: None computes strict accuracy where the kind has a threshold; True insists; False leaves it out.
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: allow missing scores and pairs with one label only, and count them in `n` but not in `k`.
-        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does a single video.
+        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does a single video.
+        level: share of the resampled values between `low` and `high`.
+        seed: of the bootstrap.
 
     Returns:
         `auc` (k, n: texts), `paired_accuracy` (k, n: pairs), `strict_accuracy` (None where not computed), each
@@ -96,8 +88,46 @@ def entailment_auc(
         (100.0, 50.0)
     """
     check_bootstrap(resamples, level)
-    rows, columns = _read(scores, labels, videos, texts, pairs, groups or {}, kind, scored, partial)
-    strict = _decide_strict(strict, kind)
+    check_choice("kind", kind, THRESHOLDS)
+    threshold = THRESHOLDS[kind]
+    if strict and threshold is None:
+        raise InputError(
+            f"strict accuracy needs a threshold, which {kind} scores do not have; use paired accuracy"
+        )
+    strict = threshold is not None if strict is None else strict
+
+    # Check the columns, and turn ids into codes.
+    count = len(scores)
+    numbers, truth, present = check_rows(scores, labels, scored, partial)
+    outside = (numbers < 0) | (numbers > 1)
+    if kind == "probability" and (position := first_true(outside)) is not None:
+        raise InputError(
+            f"the score {numbers[position]} is not a probability; "
+            "pass kind='log_odds' or kind='similarity' if the scores are that",
+            position,
+        )
+    video_codes, _ = check_ids(videos, "videos", count)
+    pair_codes, pair_ids = (video_codes, None) if pairs is None else check_ids(pairs, "pairs", count)
+    columns = {name: check_ids(column, name, count, optional=True) for name, column in (groups or {}).items()}
+    rows = _Rows(
+        ranks=np.unique(numbers, return_inverse=True)[1],
+        labels=truth,
+        videos=video_codes,
+        texts=None if texts is None else _text_codes(video_codes, check_ids(texts, "texts", count)[0], truth),
+        pairs=pair_codes,
+        yes=numbers > (threshold or 0.0),
+        no=numbers < (threshold or 0.0),
+        scored=present,
+    )
+
+    # Rows that belong together must agree, and both classes must be there.
+    if pair_ids is not None:
+        _check_constant(pair_codes, video_codes, pair_ids, "videos")
+        for name, (codes, _) in columns.items():
+            _check_constant(pair_codes, codes, pair_ids, f"values of {name!r}")
+        if not partial:
+            _check_both_labels(rows, pair_ids)
+    _check_agreement(rows)
     used = rows.labels[rows.scored]
     if used.all() or not used.any():
         raise InputError(
@@ -142,84 +172,19 @@ class _Rows:
         return _Rows(**kept)
 
 
-def _read(
-    scores: Any,
-    labels: Any,
-    videos: Any,
-    texts: Any,
-    pairs: Any,
-    groups: Mapping[str, Any],
-    kind: str,
-    scored: Any,
-    partial: bool,
-) -> tuple[_Rows, dict[str, tuple[Ints, list[Any]]]]:
-    count = len(scores)
-    mask = check_scored(scored, count, partial)
-    numbers = check_scores(scores, mask)
-    _check_kind(numbers, kind)
-    threshold = THRESHOLDS[kind] or 0.0
-    truth = check_labels(labels, count)
-    video_codes, _ = check_ids(videos, "videos", count)
-    pair_codes, pair_ids = (video_codes, None) if pairs is None else check_ids(pairs, "pairs", count)
-    columns = {name: check_ids(column, name, count, optional=True) for name, column in groups.items()}
-    rows = _Rows(
-        ranks=np.unique(numbers, return_inverse=True)[1],
-        labels=truth,
-        videos=video_codes,
-        texts=None if texts is None else _text_codes(video_codes, check_ids(texts, "texts", count)[0], truth),
-        pairs=pair_codes,
-        yes=numbers > threshold,
-        no=numbers < threshold,
-        scored=np.ones(count, bool) if mask is None else mask,
-    )
-    if pair_ids is not None:
-        _check_constant(pair_codes, video_codes, pair_ids, "videos")
-        for name, (codes, _) in columns.items():
-            _check_constant(pair_codes, codes, pair_ids, f"values of {name!r}")
-        if not partial:
-            _check_both_labels(rows, pair_ids)
-    _check_agreement(rows)
-    return rows, columns
-
-
-def _check_kind(numbers: Floats, kind: str) -> None:
-    if kind not in THRESHOLDS:
-        raise InputError(f"kind={kind!r}; expected one of {', '.join(THRESHOLDS)}")
-    outside = np.flatnonzero((numbers < 0) | (numbers > 1)) if kind == "probability" else np.array([])
-    if outside.size:
-        position = int(outside[0])
-        raise InputError(
-            f"the score {numbers[position]} is not a probability; "
-            "pass kind='log_odds' or kind='similarity' if the scores are that",
-            position,
-        )
-
-
-def _decide_strict(strict: bool | None, kind: str) -> bool:
-    has_threshold = THRESHOLDS[kind] is not None
-    if strict and not has_threshold:
-        raise InputError(
-            f"strict accuracy needs a threshold, which {kind} scores do not have; use paired accuracy"
-        )
-    return has_threshold if strict is None else strict
-
-
 def _check_constant(pairs: Ints, values: Ints, pair_ids: list[Any], what: str) -> None:
     first = np.unique(pairs, return_index=True)[1]
-    wrong = np.flatnonzero(values != values[first[pairs]])
-    if wrong.size:
-        position = int(wrong[0])
+    if (position := first_true(values != values[first[pairs]])) is not None:
         raise InputError(f"pair {pair_ids[pairs[position]]!r} has two different {what}", position)
 
 
 def _check_both_labels(rows: _Rows, pair_ids: list[Any]) -> None:
-    lonely = np.flatnonzero(~_both_labels(rows, len(pair_ids)))
-    if lonely.size:
-        pair = int(lonely[0])
+    lonely = ~_both_labels(rows, len(pair_ids))
+    if (pair := first_true(lonely)) is not None:
         position = int(np.flatnonzero(rows.pairs == pair)[0])
         missing = "contrast caption (label 0)" if rows.labels[position] else "caption (label 1)"
         raise InputError(
-            f"pair {pair_ids[pair]!r} has no {missing} ({lonely.size} such pairs); "
+            f"pair {pair_ids[pair]!r} has no {missing} ({lonely.sum()} such pairs); "
             "complete it, or pass partial=True to have coverage reported",
             position,
         )
@@ -236,8 +201,7 @@ def _check_agreement(rows: _Rows) -> None:
     _, first, inverse = np.unique(rows.texts, return_index=True, return_inverse=True)
     same = first[inverse]
     differs = (rows.scored != rows.scored[same]) | (rows.scored & (rows.ranks != rows.ranks[same]))
-    if differs.any():
-        position = int(np.flatnonzero(differs)[0])
+    if (position := first_true(differs)) is not None:
         raise InputError(f"the same video and text has another score at position {same[position]}", position)
 
 
@@ -288,8 +252,7 @@ def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: i
     def finish(values: Values | None, row: int, k: int, n: int) -> Estimate:
         if values is None:
             return no_estimate(k=k, n=n)
-        value, worst, best = values
-        return estimate(value, percentile_interval(resampled[row], level), worst, best, k=k, n=n)
+        return estimate(values, percentile_interval(resampled[row], level), k=k, n=n)
 
     return {
         "auc": finish(auc.values() if auc.comparisons else None, 0, auc.count, texts),
@@ -298,9 +261,6 @@ def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: i
         if strict
         else None,
     }
-
-
-Values = tuple[float, float, float]  # by the rule, and in the worst and the best order of ties
 
 
 class _Auc:

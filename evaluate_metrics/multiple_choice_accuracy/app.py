@@ -1,14 +1,14 @@
-"""The Space's page: `python app.py`."""
+"""Share of questions whose right option has the highest score: the exact expectation when options tie, the
+worst and best choice, the chance level, accuracy by question type, and a confidence interval by bootstrap over
+questions. In Python: `evaluate.load("synvita/multiple_choice_accuracy", "types")`."""
+
+# The Space's page, started by `python app.py`; the text above stands on it.
 
 from pathlib import Path
 
 import evaluate
-import gradio as gr
-from page import build_page, label, name, number, whole
 
-SUMMARY = """Share of questions whose right option has the highest score: the exact expectation when options tie, the
-worst and best choice, the chance level, accuracy by question type, and a confidence interval by bootstrap over
-questions. In Python: `evaluate.load("synvita/multiple_choice_accuracy", "types")`."""
+from synvita_data.evaluate_metrics._shared.page import build_page, label, name, number, whole
 
 QUESTIONS = (
     ("q1", "CW", "0", ("0.91", "0.20", "0.11", "0.35", "0.08")),
@@ -22,11 +22,11 @@ EXAMPLE = [
 ]
 
 
-def main() -> None:
+if __name__ == "__main__":
     metric = evaluate.load(str(Path(__file__).with_name("multiple_choice_accuracy.py")), "types")
     build_page(
         title="Multiple-choice accuracy",
-        summary=SUMMARY,
+        summary=str(__doc__),
         columns={
             "predictions": number,
             "references": label,
@@ -35,13 +35,6 @@ def main() -> None:
             "types": str,
         },
         example=EXAMPLE,
-        options={
-            "partial": lambda: gr.Checkbox(False, label="Leave out incomplete questions and report coverage"),
-            "resamples": lambda: gr.Slider(0, 2000, 1000, step=100, label="Bootstrap resamples"),
-        },
+        options={"partial": ("Leave out incomplete questions and report coverage", False)},
         compute=metric.compute,
     ).launch()
-
-
-if __name__ == "__main__":
-    main()

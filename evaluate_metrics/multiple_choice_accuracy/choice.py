@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import Bools, Column, InputError, Ints, check_ids, check_labels, check_scored, check_scores
-from .intervals import Estimate, check_bootstrap, estimate, mean_interval, no_estimate
+from .._shared.inputs import Bools, Column, InputError, Ints, check_ids, check_rows, first_repeat, first_true
+from .._shared.intervals import Estimate, check_bootstrap, estimate, histogram, mean_interval, no_estimate
 
 # NExT-QA's codes: the coarse type of each subtype, in the order results are listed.
 COARSE_TYPES = {
@@ -56,7 +56,9 @@ def multiple_choice_accuracy(
         per_question: add `questions`, a list of each question's value.
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: leave out questions that miss a score or an option, and count them in `n` but not in `k`.
-        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does one question.
+        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does one question.
+        level: share of the resampled values between `low` and `high`.
+        seed: of the bootstrap.
 
     Returns:
         `accuracy`, an `Estimate` in percent (k, n: questions); `types`: type -> `Estimate`; `chance` (mean of
@@ -81,20 +83,18 @@ def multiple_choice_accuracy(
         {'C': 100.0, 'CW': 100.0, 'T': 50.0, 'TN': 50.0}
     """
     check_bootstrap(resamples, level)
-    count = len(scores)
-    mask = check_scored(scored, count, partial)
-    numbers = check_scores(scores, mask)
-    truth = check_labels(labels, count)
-    codes, ids = check_ids(questions, "questions", count)
+    # Check the columns, turn ids into codes, and find the questions that have all their parts.
+    numbers, truth, present = check_rows(scores, labels, scored, partial)
+    codes, ids = check_ids(questions, "questions", len(scores))
     sizes = np.bincount(codes)
     complete = _check_options(codes, ids, options, sizes, options_per_question, partial)
     complete &= _check_answers(codes, ids, truth, partial)
     type_codes, type_names = _question_types(codes, ids, types)
-    if mask is not None:
-        complete[codes[~mask]] = False
+    complete[codes[~present]] = False
     if not complete.any():
         raise InputError("no question has a score for all its options")
 
+    # Of each question the best score, how many options reach it, and whether the right one does.
     best = np.full(len(ids), -np.inf)
     np.maximum.at(best, codes, numbers)
     at_best = numbers == best[codes]
@@ -110,10 +110,10 @@ def multiple_choice_accuracy(
         total, used = int(chosen.sum()), int(kept.sum())
         if not used:
             return no_estimate(k=0, n=total)
-        interval = mean_interval(expected[kept], **bootstrap)
         # Sorted, so that rounding of the sum does not depend on the order of the ids either.
-        value = np.sort(expected[kept]).mean()
-        return estimate(value, interval, worst[kept].mean(), reached[kept].mean(), k=used, n=total)
+        value = float(np.sort(expected[kept]).mean())
+        means = value, float(worst[kept].mean()), float(reached[kept].mean())
+        return estimate(means, mean_interval(expected[kept], **bootstrap), k=used, n=total)
 
     result: dict[str, Any] = {
         "accuracy": measure(np.ones(len(ids), bool)),
@@ -121,10 +121,7 @@ def multiple_choice_accuracy(
             name: measure(np.isin(type_codes, members)) for name, members in _type_groups(type_names).items()
         },
         "chance": 100 * float((1 / np.sort(sizes[complete])).mean()),
-        "options": {
-            str(size): int(times)
-            for size, times in zip(*np.unique(sizes[complete], return_counts=True), strict=True)
-        },
+        "options": histogram(sizes[complete]),
         "bootstrap": {"unit": "question", **bootstrap},
     }
     if per_question:
@@ -156,18 +153,11 @@ def _check_options(
     if options_per_question is not None:
         complete &= sizes == options_per_question
         wrong = f"does not have {options_per_question} options"
-        too_many = np.flatnonzero(sizes > options_per_question)
-        if too_many.size:
-            raise _refuse(
-                questions, ids, int(too_many[0]), f"has {sizes[too_many[0]]} options, more than allowed"
-            )
+        if (question := first_true(sizes > options_per_question)) is not None:
+            raise _refuse(questions, ids, question, f"has {sizes[question]} options, more than allowed")
     if options is not None:
         codes, names = check_ids(options, "options", len(questions))
-        keys = questions * len(names) + codes
-        order = np.argsort(keys, kind="stable")
-        again = order[1:][keys[order][1:] == keys[order][:-1]]
-        if again.size:
-            position = int(again.min())
+        if (position := first_repeat(questions * len(names) + codes)) is not None:
             name = names[codes[position]]
             raise InputError(f"question {ids[questions[position]]!r} has option {name!r} twice", position)
         if all(isinstance(name, int) for name in names):
@@ -181,21 +171,18 @@ def _check_options(
             if (gaps & complete).any():
                 wrong = "misses an option: its options do not count 0, 1, 2, …"
             complete &= ~gaps
-    if not partial and not complete.all():
-        raise _refuse(
-            questions, ids, int(np.argmin(complete)), f"{wrong}; it has {sizes[np.argmin(complete)]}"
-        )
+    if not partial and (question := first_true(~complete)) is not None:
+        raise _refuse(questions, ids, question, f"{wrong}; it has {sizes[question]}")
     return complete
 
 
 def _check_answers(questions: Ints, ids: list[Any], labels: Bools, partial: bool) -> Bools:
     """bool [questions]: which have their right option. Two right options are always an error."""
     right = np.bincount(questions[labels], minlength=len(ids))
-    many, none = np.flatnonzero(right > 1), np.flatnonzero(right == 0)
-    if many.size:
-        raise _refuse(questions, ids, int(many[0]), f"has {right[many[0]]} right options (label 1), not one")
-    if none.size and not partial:
-        raise _refuse(questions, ids, int(none[0]), "has no right option (label 1)")
+    if (question := first_true(right > 1)) is not None:
+        raise _refuse(questions, ids, question, f"has {right[question]} right options (label 1), not one")
+    if not partial and (question := first_true(right == 0)) is not None:
+        raise _refuse(questions, ids, question, "has no right option (label 1)")
     return right == 1
 
 
@@ -210,9 +197,7 @@ def _question_types(questions: Ints, ids: list[Any], types: Any) -> tuple[Ints, 
         return np.full(len(ids), -1), []
     codes, names = check_ids(types, "types", len(questions), optional=True)
     per_question = codes[np.unique(questions, return_index=True)[1]]
-    differs = np.flatnonzero(codes != per_question[questions])
-    if differs.size:
-        position = int(differs[0])
+    if (position := first_true(codes != per_question[questions])) is not None:
         raise InputError(
             f"question {ids[questions[position]]!r} has two types; give questions that share a text their own ids",
             position,

@@ -1,51 +1,18 @@
-"""The `evaluate` module of `choice.py`. It stands alone: `evaluate.load` copies this file and the siblings it
-imports."""
+"""The `evaluate` module of `choice.py`.
+
+`evaluate.load` copies this file out of its package, so it imports by full names; `export` makes them relative.
+"""
 
 from typing import Any
 
 import datasets
 import evaluate
 
-from .choice import multiple_choice_accuracy
-from .inputs import InputError
-from .intervals import Estimate
+from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, describe
+from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 
-# `evaluate.load` copies the siblings that this file itself imports, so it imports also those that only they need;
-# and it takes a comment behind an import for a download address.
-__all__ = ["Estimate", "InputError", "MultipleChoiceAccuracy"]
-
-_DESCRIPTION = """\
-Accuracy of choosing the best-scored option of a question, exact under ties: the expectation over random choices
-among tied options, its worst and best value, the chance level, a breakdown by question type, and an interval
-by bootstrap over questions.
-"""
-
-_KWARGS_DESCRIPTION = """\
-Args:
-    predictions: list of float, the score of an option.
-    references: list of int, 1 for the right option of its question, else 0.
-    questions: list of str, ids of the questions.
-    options: list of int, the number of the option in its question, from 0.
-    types: list of str, type of the question, only with the config "types" (an empty string means unknown).
-    options_per_question, per_question, scored, partial, resamples, level, seed:
-        as in `choice.multiple_choice_accuracy`.
-Returns:
-    multiple_choice_accuracy (a float), and accuracy, a dict of percentages value, low, high, worst_ties,
-    best_ties with k of n questions used; types (the same of each type), chance, options, bootstrap.
-Examples:
-    >>> import evaluate
-    >>> metric = evaluate.load("evaluate_metrics/multiple_choice_accuracy")
-    >>> result = metric.compute(
-    ...     predictions=[0.9, 0.2, 0.1, 0.4, 0.4, 0.3],
-    ...     references=[1, 0, 0, 0, 1, 0],
-    ...     questions=["q1", "q1", "q1", "q2", "q2", "q2"],
-    ...     options=[0, 1, 2, 0, 1, 2],
-    ...     resamples=0,
-    ... )
-    >>> result["multiple_choice_accuracy"], result["accuracy"]["worst_ties"], result["accuracy"]["best_ties"]
-    (75.0, 50.0, 100.0)
-"""
-
+_COLUMNS = {**SCORES_AND_LABELS, "questions": TEXT, "options": datasets.Value("int64")}
+_CONFIGS = {"default": _COLUMNS, "types": {**_COLUMNS, "types": TEXT}}
 _CITATION = """\
 @inproceedings{buch2022revisiting,
   title = {Revisiting the {``Video''} in Video-Language Understanding},
@@ -62,28 +29,42 @@ _CITATION = """\
 }
 """
 
-_COLUMNS = {
-    # Float64: scores rounded to float32 would tie where they do not.
-    "predictions": datasets.Value("float64"),
-    "references": datasets.Value("int64"),
-    "questions": datasets.Value("string"),
-    "options": datasets.Value("int64"),
-}
-_CONFIGS = {"default": _COLUMNS, "types": {**_COLUMNS, "types": datasets.Value("string")}}
-
 
 class MultipleChoiceAccuracy(evaluate.Metric):
-    """`choice.multiple_choice_accuracy` with `add_batch` and distributed collection."""
+    """Accuracy of choosing the best-scored option of a question, exact under ties: the expectation over random choices
+    among tied options, its worst and best value, the chance level, a breakdown by question type, and an interval
+    by bootstrap over questions.
+
+    Args:
+        predictions: list of float, the score of an option.
+        references: list of int, 1 for the right option of its question, else 0.
+        questions: list of str, ids of the questions.
+        options: list of int, the number of the option in its question, from 0.
+        types: list of str, type of the question, only with the config "types" (an empty string means unknown).
+        options_per_question, per_question, scored, partial, resamples, level, seed:
+            as in `choice.multiple_choice_accuracy`.
+
+    Returns:
+        multiple_choice_accuracy (a float), and accuracy, a dict of percentages value, low, high, worst_ties,
+        best_ties with k of n questions used; types (the same of each type), chance, options, bootstrap.
+
+    Examples:
+        >>> import evaluate
+        >>> metric = evaluate.load("evaluate_metrics/multiple_choice_accuracy")
+        >>> result = metric.compute(
+        ...     predictions=[0.9, 0.2, 0.1, 0.4, 0.4, 0.3],
+        ...     references=[1, 0, 0, 0, 1, 0],
+        ...     questions=["q1", "q1", "q1", "q2", "q2", "q2"],
+        ...     options=[0, 1, 2, 0, 1, 2],
+        ...     resamples=0,
+        ... )
+        >>> result["multiple_choice_accuracy"], result["accuracy"]["worst_ties"], result["accuracy"]["best_ties"]
+        (75.0, 50.0, 100.0)
+    """
 
     def _info(self) -> evaluate.MetricInfo:
-        if self.config_name not in _CONFIGS:
-            raise ValueError(f"config {self.config_name!r}; expected one of {', '.join(_CONFIGS)}")
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_KWARGS_DESCRIPTION,
-            features=datasets.Features(_CONFIGS[self.config_name]),
-            reference_urls=["https://arxiv.org/abs/2206.01720", "https://arxiv.org/abs/2105.08276"],
+        return describe(
+            self, _CONFIGS, _CITATION, "https://arxiv.org/abs/2206.01720", "https://arxiv.org/abs/2105.08276"
         )
 
     def _compute(

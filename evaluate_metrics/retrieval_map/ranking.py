@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import (
+from .._shared.inputs import (
     Bools,
     Column,
     Floats,
     InputError,
     Ints,
+    check_choice,
     check_ids,
-    check_labels,
-    check_scored,
-    check_scores,
+    check_rows,
+    first_repeat,
+    first_true,
 )
-from .intervals import Estimate, check_bootstrap, estimate, mean_interval
+from .._shared.intervals import Estimate, check_bootstrap, estimate, histogram, mean_interval
 
 TIES = ("expected", "official", "sklearn")
 CANDIDATES = ("shared", "own")
@@ -65,7 +66,8 @@ def retrieval_map(
     Args:
         scores: float [N], one a row; a row is a (caption, video) pair.
         labels: [N], 1 where the video is positive for the caption.
-        captions, videos: [N] ids (videos: their paths, for `official`). No pair may occur twice.
+        captions: [N] ids of the captions.
+        videos: [N] ids of the videos; their paths, for `official`. No pair may occur twice.
         ties: `expected`, `official` or `sklearn`.
         candidates: `shared`: all captions rank the same videos, and a caption without a video that others
             have misses a pair. `own`: each caption ranks the videos it came with.
@@ -74,7 +76,9 @@ def retrieval_map(
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: allow missing pairs: rank what is there, and count k of n pairs. A caption left without a
             positive has no AP and leaves the mean (`captions_ranked` says how many stayed).
-        resamples, level, seed: bootstrap; `resamples=0` leaves `low` and `high` None, as does one caption.
+        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does one caption.
+        level: share of the resampled values between `low` and `high`.
+        seed: of the bootstrap.
 
     Returns:
         `map` and `r_at_<K>`, each an `Estimate` in percent (k, n: pairs); `chance`: the same without scores,
@@ -95,11 +99,15 @@ def retrieval_map(
         (50.0, 61.11)
     """
     check_bootstrap(resamples, level)
-    ks = _check_options(ties, candidates, ks)
+    check_choice("ties", ties, TIES)
+    check_choice("candidates", candidates, CANDIDATES)
+    if any(k < 1 for k in ks):
+        raise InputError(f"ks={tuple(ks)}; every K must be at least 1")
+    ks = tuple(dict.fromkeys(ks))
+
+    # Check the columns, and turn ids into codes.
     count = len(scores)
-    mask = check_scored(scored, count, partial)
-    numbers = check_scores(scores, mask)
-    truth = check_labels(labels, count)
+    numbers, truth, present = check_rows(scores, labels, scored, partial)
     caption_codes, caption_ids = check_ids(captions, "captions", count)
     video_codes, video_ids = check_ids(videos, "videos", count)
     expected_pairs = _check_pairs(
@@ -110,16 +118,16 @@ def retrieval_map(
     if not partial:
         _check_positives(truth, caption_codes, caption_ids)
 
-    kept = np.ones(count, bool) if mask is None else mask.copy()
-    pairs = int(kept.sum())
-    rankable = np.bincount(caption_codes[kept & truth], minlength=len(caption_ids)) > 0
+    # Rank the scored videos of each caption that has a positive among them.
+    rankable = np.bincount(caption_codes[present & truth], minlength=len(caption_ids)) > 0
     if not rankable.any():
         raise InputError("no caption has a scored positive")
-    kept &= rankable[caption_codes]
+    kept = present & rankable[caption_codes]
     tie_order = video_codes[kept] if ties == "official" else None
     ranking = _rank(numbers[kept], truth[kept], caption_codes[kept], tie_order)
 
-    coverage = {"k": pairs, "n": expected_pairs}
+    # Measure each caption, then take the means and their intervals.
+    coverage = {"k": int(present.sum()), "n": expected_pairs}
     table = {"map": ranking.average_precision(ties)}
     if ties != "sklearn":
         table |= {f"r_at_{k}": ranking.recall(k, ties) for k in ks}
@@ -129,8 +137,8 @@ def retrieval_map(
         "map": 100 * float(ranking.chance_average_precision().mean()),
         **{f"r_at_{k}": 100 * float(ranking.chance_recall(k).mean()) for k in ks},
     }
-    result["candidates"] = _histogram(ranking.size)
-    result["positives"] = _histogram(ranking.positives)
+    result["candidates"] = histogram(ranking.size)
+    result["positives"] = histogram(ranking.positives)
     result["captions_ranked"] = {"k": int(rankable.sum()), "n": len(caption_ids)}
     result["ties"] = ties
     result["bootstrap"] = {"unit": "caption", **interval}
@@ -140,31 +148,13 @@ def retrieval_map(
     return result
 
 
-def _check_options(ties: str, candidates: str, ks: Sequence[int]) -> tuple[int, ...]:
-    if ties not in TIES:
-        raise InputError(f"ties={ties!r}; expected one of {', '.join(TIES)}")
-    if candidates not in CANDIDATES:
-        raise InputError(f"candidates={candidates!r}; expected one of {', '.join(CANDIDATES)}")
-    if any(k < 1 for k in ks):
-        raise InputError(f"ks={tuple(ks)}; every K must be at least 1")
-    return tuple(dict.fromkeys(ks))
-
-
 def _check_pairs(
     captions: Ints, videos: Ints, caption_ids: list[Any], video_ids: list[Any], *, shared: bool
 ) -> int:
     """Refuse repeated pairs and, where `shared`, missing ones; the size of the full rectangle."""
     rectangle = len(caption_ids) * len(video_ids)
     keys = captions * len(video_ids) + videos
-    if rectangle <= 8 * len(keys):
-        repeated = int(np.bincount(keys, minlength=rectangle).max()) > 1
-    else:
-        in_order = np.sort(keys)
-        repeated = bool((in_order[1:] == in_order[:-1]).any())
-    if repeated:
-        order = np.argsort(keys, kind="stable")
-        again = order[1:][keys[order][1:] == keys[order][:-1]]
-        position = int(again.min())
+    if (position := first_repeat(keys)) is not None:
         first = int(np.flatnonzero(keys == keys[position])[0])
         raise InputError(
             f"caption {caption_ids[captions[position]]!r} with video {video_ids[videos[position]]!r} "
@@ -186,9 +176,8 @@ def _check_pairs(
 
 
 def _check_positives(labels: Bools, captions: Ints, caption_ids: list[Any]) -> None:
-    without = np.flatnonzero(np.bincount(captions[labels], minlength=len(caption_ids)) == 0)
-    if without.size:
-        caption = int(without[0])
+    positives = np.bincount(captions[labels], minlength=len(caption_ids))
+    if (caption := first_true(positives == 0)) is not None:
         raise InputError(
             f"caption {caption_ids[caption]!r} has no positive video (label 1), so it has no average precision",
             int(np.flatnonzero(captions == caption)[0]),
@@ -296,19 +285,8 @@ def _miss(block: Ints, hits: Ints, draws: Ints) -> Floats:
 
 def _mean(columns: tuple[Floats, Floats, Floats], coverage: dict[str, int], bootstrap: Any) -> Estimate:
     value, worst, best = columns
-    return estimate(
-        value.mean(),
-        mean_interval(value, **bootstrap),
-        worst.mean(),
-        best.mean(),
-        k=coverage["k"],
-        n=coverage["n"],
-    )
-
-
-def _histogram(counts: Ints) -> dict[str, int]:
-    values, times = np.unique(counts, return_counts=True)
-    return {str(value): int(time) for value, time in zip(values, times, strict=True)}
+    means = float(value.mean()), float(worst.mean()), float(best.mean())
+    return estimate(means, mean_interval(value, **bootstrap), **coverage)
 
 
 def _per_caption(

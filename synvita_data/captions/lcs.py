@@ -22,9 +22,9 @@ from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
-from ..errors import SynvitaError, TokenizerError
+from ..errors import SynvitaError, TokenizerError, choose
+from .masking import Tokenizer, Tokens, tokenize
 from .text import QuotedTokens, Span, quoted
-from .tokens import Tokenizer, Tokens, tokenize
 from .words import cut_alike, cut_text, equal_as, is_plain, plain_spans
 from .words import word_spans as word_spans
 
@@ -56,6 +56,8 @@ def shared_spans(
     `released_masks` can, and is what training with that granularity takes.
 
     Args:
+        caption: describes the real video.
+        neg_caption: its contrast caption.
         granularity: one of `GRANULARITIES`.
         ignore_case: compare case-folded words; word level only.
         tokenizer: a fast tokenizer of transformers or a `tokenizers.Tokenizer`; not at word level.
@@ -66,9 +68,7 @@ def shared_spans(
     """
     if granularity == "word" and tokenizer is None:
         return _shared_words(caption, neg_caption, ignore_case)
-    if granularity not in GRANULARITIES:
-        raise SynvitaError("no such granularity", found=granularity, expected=" or ".join(GRANULARITIES))
-    if granularity == "word":
+    if choose(granularity, GRANULARITIES, "granularity") == "word":
         raise SynvitaError("word-level masks take no tokenizer", fix="Leave it out, or ask for 'token'")
     if ignore_case:
         raise SynvitaError(
@@ -91,7 +91,8 @@ def matching_blocks(one: Sequence[Any], other: Sequence[Any]) -> list[Block]:
     of several longest subsequences is taken.
 
     Args:
-        one, other: elements that hash, compare equal and order (`<`) among themselves.
+        one: elements that hash, compare equal and order (`<`) among themselves.
+        other: elements of the same kind.
 
     Returns:
         `(start in one, start in other, length)` in increasing order; lengths are at least 1.

@@ -1,4 +1,4 @@
-"""From character spans to tokens: which tokens of a full prompt attention must not see.
+"""The tokens of a text, and which tokens of a full prompt attention must not see.
 
 The rule: **a token is hidden if it overlaps a non-white caption character inside `Text.hidden`.**
 Offsets often include the space before a word, which hides nothing. A token that is half caption and
@@ -13,13 +13,126 @@ stops; here the flags then go by the characters of the quoted caption.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CaptionError
+from ..errors import CaptionError, TokenizerError
 from .text import QuotedTokens, Span, Text, quoted
-from .tokens import Tokenizer, Tokens, tokenize
+
+# Looked at by their attributes, so that neither `transformers` nor `tokenizers` is imported here:
+# a fast tokenizer of transformers, or a bare `tokenizers.Tokenizer`.
+Tokenizer = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of one string.
+
+    Attributes:
+        ids: token ids.
+        offsets: for each token the half-open code points of the string it stands for. Special tokens
+            have (0, 0). The byte tokens of one character all carry that character.
+        keys: for each token what makes two tokens equal: `(id, "")`, or `(id, text)` for the unknown
+            token, which stands for different words under one id.
+    """
+
+    ids: list[int]
+    offsets: list[Span]
+    keys: list[tuple[int, str]]
+
+
+def tokenize(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool) -> Tokens:
+    """Tokens of `text`, never padded.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers, or a `tokenizers.Tokenizer`.
+        text: any string.
+        add_special_tokens: whether the tokenizer adds its own.
+
+    Raises:
+        TokenizerError: a slow tokenizer (it has no offsets), or one that truncates `text`.
+    """
+    encoding, backend = _encode(tokenizer, text, add_special_tokens)
+    if encoding.overflowing:
+        raise TokenizerError(
+            "a tokenizer truncates its input",
+            found=f"{len(encoding.ids)} tokens left of {text!r}",
+            expected="every token of the text",
+            fix="Call tokenizer.no_truncation() first",
+        )
+    real = [i for i, attended in enumerate(encoding.attention_mask) if attended]  # padding is not
+    ids, offsets = encoding.ids, encoding.offsets
+    # Unigram models do not name an unknown token, but show the text in its place.
+    unknown_name = getattr(backend.model, "unk_token", None)
+    unknown = {
+        i
+        for i, (number, token) in enumerate(zip(ids, encoding.tokens, strict=True))
+        if token == unknown_name or token != backend.id_to_token(number)
+    }
+    return Tokens(
+        ids=[ids[i] for i in real],
+        offsets=[offsets[i] for i in real],
+        keys=[(ids[i], text[slice(*offsets[i])].strip() if i in unknown else "") for i in real],
+    )
+
+
+def _encode(tokenizer: Tokenizer, text: str, add_special_tokens: bool) -> tuple[Any, Any]:
+    """The `tokenizers.Encoding` of `text` and the `tokenizers.Tokenizer` that made it."""
+    if getattr(tokenizer, "is_fast", False):
+        # Through the wrapper: it undoes the truncation and padding that an earlier call left behind.
+        batch = tokenizer(
+            text,
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            return_attention_mask=True,
+            truncation=False,
+            padding=False,
+            verbose=False,
+        )
+        return batch.encodings[0], tokenizer.backend_tokenizer
+    if hasattr(tokenizer, "encode_batch") and hasattr(tokenizer, "id_to_token"):
+        return tokenizer.encode(text, add_special_tokens=add_special_tokens), tokenizer
+    raise TokenizerError(
+        "masks need a tokenizer that knows the characters of each token",
+        found=type(tokenizer).__name__,
+        expected="a fast tokenizer of transformers, or a tokenizers.Tokenizer",
+        fix="Load it with AutoTokenizer.from_pretrained(name, use_fast=True), or use granularity 'word'",
+    )
+
+
+def read_length(tokenizer: Any, text: str, limit: int | None) -> tuple[int, int | None]:
+    """How much of a text a model reads that takes so many tokens and no more.
+
+    Args:
+        tokenizer: of transformers; special tokens count.
+        text: the whole text.
+        limit: None without a bound.
+
+    Returns:
+        Tokens of the whole text, and the characters of it that the first `limit` tokens are of, or None if the
+        whole text is read.
+    """
+
+    def count(beginning: str) -> int:
+        return len(tokenizer(beginning, truncation=False, verbose=False)["input_ids"])
+
+    tokens = count(text)
+    if limit is None or tokens <= limit:
+        return tokens, None
+    if getattr(tokenizer, "is_fast", False):
+        cut = tokenizer(text, truncation=True, max_length=limit, return_offsets_mapping=True)
+        return tokens, max((end for _, end in cut["offset_mapping"]), default=0)
+    # Without offsets: the longest beginning of the text that fits.
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count(text[:middle]) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return tokens, low
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +140,10 @@ class MaskedPrompt:
     """A prompt with its tokens and those of them that are hidden.
 
     Attributes:
-        prompt: the whole text. caption_start: where its caption begins, in code points.
-        input_ids: int64 [n]. offsets: int64 [n, 2], code points of `prompt`.
+        prompt: the whole text.
+        caption_start: where its caption begins, in code points.
+        input_ids: int64 [n].
+        offsets: int64 [n, 2], code points of `prompt`.
         hidden: bool [n], true where attention must not look (as a key; the token stays in place and
             position ids do not change).
     """
@@ -135,7 +250,10 @@ def mask_prompt(
 
     Args:
         tokenizer: a fast tokenizer of transformers, or a `tokenizers.Tokenizer`.
-        before, after: the prompt around the caption, for example `… the description: "` and `"?`.
+        before: the prompt in front of the caption, for example `… the description: "`.
+        text: the caption and what is hidden of it.
+        after: the prompt behind the caption, for example `"?`.
+        add_special_tokens: whether the tokenizer adds its own.
 
     Raises:
         TokenizerError: a slow tokenizer, or one that truncates.
@@ -149,7 +267,10 @@ def masked_prompt(prompt: str, caption_start: int, text: Text, tokens: Tokens) -
     """The hidden tokens of a prompt that was tokenised in whatever way.
 
     Args:
-        caption_start: code point of `prompt` at which the caption begins. tokens: of all of `prompt`.
+        prompt: the whole text.
+        caption_start: code point of `prompt` at which the caption begins.
+        text: the caption and what is hidden of it.
+        tokens: of all of `prompt`.
 
     Raises:
         CaptionError: as `hidden_tokens`.

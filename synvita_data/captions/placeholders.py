@@ -13,9 +13,9 @@ not from transformers 5 on. So both are here by name:
 import re
 from collections.abc import Sequence
 
-from ..errors import SynvitaError, TokenizerError
+from ..errors import TokenizerError, choose
+from .masking import Tokenizer, Tokens, tokenize
 from .text import Span
-from .tokens import Tokenizer, Tokens, tokenize
 
 PLACEHOLDER_SPACES = ("processor", "original")
 _SPACE = "▁"  # sentencepiece's
@@ -29,16 +29,9 @@ def check_placeholder_space(name: str, allowed: Sequence[str] = PLACEHOLDER_SPAC
     Raises:
         SynvitaError: it is not.
     """
-    if name not in allowed:
-        raise SynvitaError(
-            "unknown placeholder_space"
-            if name not in PLACEHOLDER_SPACES
-            else "this model has no such placeholder_space",
-            found=name,
-            expected=" or ".join(allowed),
-            fix="`processor` is what transformers gives; `original` is of LLaVA-1.5 and Video-LLaVA",
-        )
-    return name
+    what = "placeholder_space for this model" if name in PLACEHOLDER_SPACES else "placeholder_space"
+    fix = "`processor` is what transformers gives; `original` is of LLaVA-1.5 and Video-LLaVA"
+    return choose(name, allowed, what, fix=fix)
 
 
 def tokenize_in_parts(tokenizer: Tokenizer, text: str, placeholder: str, placeholder_id: int) -> Tokens:
@@ -47,7 +40,10 @@ def tokenize_in_parts(tokenizer: Tokenizer, text: str, placeholder: str, placeho
     The tokens at the start (BOS) come once, before the first part.
 
     Args:
-        tokenizer: a fast tokenizer of LLaMA's kind. placeholder: its text, `<image>` or `<video>`.
+        tokenizer: a fast tokenizer of LLaMA's kind.
+        text: the whole prompt.
+        placeholder: its text, `<image>` or `<video>`.
+        placeholder_id: its token.
 
     Returns:
         Offsets are those of `text`. The space put before a part belongs to its first character.
@@ -55,12 +51,11 @@ def tokenize_in_parts(tokenizer: Tokenizer, text: str, placeholder: str, placeho
     Raises:
         TokenizerError: the tokenizer puts no space before a text, has no offsets, or truncates.
     """
-    if not tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])[
-        0
-    ].startswith(_SPACE):
+    letter = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])
+    if not letter[0].startswith(_SPACE):
         raise TokenizerError(
-            "the tokenizer puts no space before a text, as LLaMA's does",
-            found=tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"]),
+            "the tokenizer does not put a space before a text, as LLaMA's does",
+            found=letter,
             expected=f"{_SPACE}a",
             fix="Leave placeholder_space as it is by default",
         )

@@ -2,14 +2,14 @@
 or takes it out of one.
 
 Annotations and score files hold clean captions, or captions inside one of these prompts, to the letter.
-Nothing is guessed: a text that is no known prompt is a caption.
+Nothing is guessed: a text that is not a known prompt is a caption.
 """
 
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ..errors import CaptionError, SchemaError
+from ..errors import CaptionError, SchemaError, choose
 from ..tables.cells import check_data, is_missing, strip_cell
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
@@ -114,11 +114,7 @@ def get_prompt(name: str) -> Prompt:
     Raises:
         CaptionError: there is none.
     """
-    if name not in PROMPTS:
-        raise CaptionError(
-            "there is no such prompt", found=repr(name), expected=f"one of {', '.join(PROMPTS)}"
-        )
-    return PROMPTS[name]
+    return PROMPTS[choose(name, PROMPTS, "prompt", error=CaptionError)]
 
 
 def explanation_prompt(prompt: Prompt) -> Prompt:
@@ -211,7 +207,7 @@ def read_caption(text: str, *, words_for_nothing: bool = True) -> str:
             # What stands before the video is long enough to be no caption's own words.
             if prompt.video and text.startswith(prompt.before.partition(prompt.video)[0]):
                 raise CaptionError(
-                    f"a text begins as the prompt {prompt.name!r} and is not it",
+                    f"a text begins as the prompt {prompt.name!r} and does not go on as it",
                     found=f"…{text[-60:]!r}",
                     expected=f"…{prompt.before[-50:]!r}, a caption, and {prompt.after!r}",
                     fix="The file was cut or changed on the way: fetch or write it again",

@@ -16,7 +16,8 @@ class QuotedTokens:
     cannot say (`lcs.released_masks`). They are of one tokenizer: no dataset has them.
 
     Attributes:
-        ids: without special tokens. hidden: one flag for each.
+        ids: without special tokens.
+        hidden: one flag for each.
         characters: half-open spans of `"{caption}"?` that hidden tokens stand for, sorted, not overlapping: for
             prompts in which the quoted caption has other tokens than by itself.
 

@@ -49,8 +49,10 @@ class CutText:
     """A caption as grapheme clusters, and where its words begin.
 
     Attributes:
-        clusters: in NFC, what makes two of them equal. starts: code point at which each begins, and the end.
-        kinds: of each, one of those above. begins: whether a word (or white space) begins there.
+        clusters: in NFC, what makes two of them equal.
+        starts: code point at which each begins, and the end.
+        kinds: of each, one of those above.
+        begins: whether a word (or white space) begins there.
         dictionary: whether a model was asked.
     """
 
@@ -145,7 +147,7 @@ def cut_text(text: str, beside: str) -> CutText:
             starts.append(starts[-1] + len(part))
             kinds.append(_kind(part[0]))
     clusters = [normalize("NFC", raw) for raw in raws]
-    # Letters and digits of scripts with spaces run on; everything else begins anew.
+    # Letters and digits of scripts with spaces run on; everything else begins a new word.
     begins = [
         not (i and kind == kinds[i - 1] and kind in (WORD, SPACE, *_DICTIONARIES))
         for i, kind in enumerate(kinds)
@@ -210,28 +212,26 @@ def _script(character: str) -> str:
     """Which model knows a letter that needs one."""
     if "\u0e00" <= character <= "\u0e7f":
         return THAI
-    words = name(character, "").replace("-", " ").split()[:2]
-    known = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HENTAIGANA")
-    return CJK if any(word in known for word in words) else ALONE
+    known = {"CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HENTAIGANA"}
+    return CJK if known & _first_words_of_name(character) else ALONE
+
+
+def _first_words_of_name(character: str) -> set[str]:
+    return set(name(character, "").replace("-", " ").split()[:2])
 
 
 def _model(kind: str, beside: str) -> str:
     """Name of the model for runs of this kind."""
     if kind == THAI:
         return "th"
-    if any(_is_kana(character) for character in beside):
+    kana = {"HIRAGANA", "KATAKANA"}
+    if any(not c.isascii() and kana & _first_words_of_name(c) for c in beside):
         return "ja_word"
     # Chinese: in the characters that only one of the two models has seen.
     known = {name: _seen(name) for name in ("zh-hans", "zh-hant")}
     traditional = sum(c in known["zh-hant"] and c not in known["zh-hans"] for c in beside)
     simplified = sum(c in known["zh-hans"] and c not in known["zh-hant"] for c in beside)
     return "zh-hant" if traditional > simplified else "zh-hans"
-
-
-def _is_kana(character: str) -> bool:
-    return not character.isascii() and any(
-        word in ("HIRAGANA", "KATAKANA") for word in name(character, "").replace("-", " ").split()[:2]
-    )
 
 
 @lru_cache

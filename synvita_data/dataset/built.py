@@ -1,25 +1,100 @@
-"""Open a built dataset, in a folder or on the Hub, and read its columns without reading its videos.
+"""What lies under the name of a dataset: a built one, in a folder or on the Hub, or what `datasets` saved.
 
 `datasets.load_dataset` copies every video into its cache before the first row can be read; what
-only looks at annotations, scores and weights reads the Parquet columns it needs from here.
+only looks at annotations, scores and weights reads the Parquet columns it needs from here. What `datasets` saved
+(folders of `save_to_disk`, files of `to_parquet` and `to_json`) has the columns of a built dataset, and neither its card
+nor its schema version.
 """
 
 import glob
 import json
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from ..errors import HubError, SchemaError
+from ..errors import HubError, SchemaError, choose, first_line, located
 from ..schema import check_table
-from .saved import Saved, find_saved
+from ..tables.columns import parquet_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+# --- what `datasets` saved --------------------------------------------------------------------------
+
+_BUILDERS = {
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+}
+_FLAT = (".csv", ".tsv", ".db", ".sqlite", ".xlsx")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was found under a name: a folder of `save_to_disk`, or the files of one split or several.
+
+    Attributes:
+        kind: `disk`, or the `datasets` builder that reads the files.
+        files: split -> files; empty for a folder of `save_to_disk`.
+    """
+
+    path: Path
+    kind: Literal["disk", "parquet", "arrow", "json"] | str
+    files: dict[str, list[str]]
+
+
+def find_saved(name: str) -> Saved | None:
+    """What `datasets` saved under this name; None for a folder with a card, or what is not on this machine.
+
+    Raises:
+        SchemaError: a file of a kind that cannot hold videos, masks and scores.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        kind = _BUILDERS.get(_suffix(path))
+        if kind is None:
+            flat = _suffix(path) in _FLAT
+            raise SchemaError(
+                "triplets cannot be loaded from such a file" if flat else "this is not a file of triplets",
+                file=path,
+                found=path.suffix or "no suffix",
+                expected=f"a folder, or one of {', '.join(_BUILDERS)}",
+                fix="CSV and SQL keep neither videos, masks nor scores: save with to_parquet or save_to_disk"
+                if flat
+                else None,
+            )
+        return Saved(path, kind, {"train": [str(path)]})
+    if not path.is_dir() or (path / "README.md").is_file():
+        return None
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return Saved(path, "disk", {})
+    for suffix in (".parquet", ".jsonl", ".json"):
+        files: dict[str, list[str]] = {}
+        for file in sorted(path.glob(f"*{suffix}")):
+            # `train.parquet`, `test-00000-of-00002.parquet`
+            match = re.match(r"(train|validation|test)(?![A-Za-z0-9])", file.name)
+            files.setdefault(match[1] if match else "train", []).append(str(file))
+        if files:
+            return Saved(path, _BUILDERS[suffix], files)
+    return None
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    for packed in (".gz", ".bz2", ".xz", ".zst"):
+        name = name.removesuffix(packed)
+    return Path(name).suffix
+
+
+# --- a built dataset --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -40,23 +115,14 @@ class BuiltDataset:
 
     def config_or_default(self, config: str | None) -> str:
         """`config` if the dataset has it, the default for None; otherwise an error listing all."""
-        chosen = config or self.default
-        if chosen not in self.configs:
-            raise SchemaError(
-                "no such config", file=self.name, found=chosen, expected=f"one of {sorted(self.configs)}"
-            )
-        return chosen
+        with located(self.name):
+            return choose(config or self.default, sorted(self.configs), "config", error=SchemaError)
 
     def files(self, config: str, split: str) -> list[str]:
         """The Parquet files of one split, sorted; an error when the card promises files that are absent."""
         splits = self.configs[config]
-        if split not in splits:
-            raise SchemaError(
-                f"config {config!r} has no such split",
-                file=self.name,
-                found=split,
-                expected=f"one of {sorted(splits)}",
-            )
+        with located(self.name):
+            choose(split, sorted(splits), f"split of config {config!r}", error=SchemaError)
         found: list[str] = []
         for pattern in splits[split]:
             # Brackets of a folder's name are no pattern.
@@ -87,11 +153,8 @@ class BuiltDataset:
 
         tables = []
         for path in self.files(config, split):
-            with self.filesystem.open(path, "rb") as handle:
-                try:
-                    file = pq.ParquetFile(handle)
-                except pa.ArrowInvalid as error:
-                    raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
+            with self.filesystem.open(path, "rb") as handle, parquet_errors(path):
+                file = pq.ParquetFile(handle)
                 check_table(file.schema_arrow, file=path)
                 tables.append(file.read(columns=list(columns)).replace_schema_metadata(None))
         return pa.concat_tables(tables)
@@ -121,7 +184,9 @@ def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str |
         card = folder / "README.md"
         if not card.is_file():
             raise SchemaError(
-                "not a dataset folder", file=path_or_repo, expected="a README.md written by `synvita build`"
+                "this is not a dataset folder",
+                file=path_or_repo,
+                expected="a README.md written by `synvita build`",
             )
         text = card.read_text(encoding="utf-8")
     else:
@@ -163,7 +228,7 @@ def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, 
         raise HubError(
             f"cannot read the dataset's card ({type(error).__name__})",
             file=repo if revision is None else f"{repo}@{revision}",
-            found=str(error).splitlines()[0] if str(error) else None,
+            found=first_line(error),
             expected="a folder on this machine, or a Hub dataset repository you may read",
         ) from error
 

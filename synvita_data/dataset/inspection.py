@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -33,10 +33,13 @@ class MisalignmentSummary:
     """Counts and means over the rows of one misalignment (or of all, named `all`).
 
     Attributes:
-        rows: number of rows. videos: those with a synthetic video. scored: those with VQAScores.
+        rows: number of rows.
+        videos: those with a synthetic video.
+        scored: those with VQAScores.
         scored_here: those with both; the scores of the others are of videos that this dataset does not hold.
         difference: mean of f̄(V^s,t^s) − f̄(V^s,t^r) over scored rows (Figure 2), in [−1, 1].
-        weight: mean weight over rows that have one. zero_weight: share of those that are 0, in [0, 1].
+        weight: mean weight over rows that have one.
+        zero_weight: share of those that are 0, in [0, 1].
         kept: mean share of the caption's non-white characters inside its shared spans, in [0, 1].
         differences: the values behind `difference`, float64 [scored].
 
@@ -92,8 +95,9 @@ def inspect_dataset(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
+class _Measured(NamedTuple):
+    """One row. NaN: not known."""
+
     misalignment: str
     has_video: bool
     difference: float
@@ -102,47 +106,40 @@ class _Measured:
 
 
 def _measure(row: dict[str, Any]) -> _Measured:
-    scores = row["vqascores"] or []
-    difference = (
-        float(np.mean([s["neg_caption_score"] for s in scores]))
-        - float(np.mean([s["caption_score"] for s in scores]))
-        if scores
-        else np.nan
+    scores, caption, label = row["vqascores"] or [], row["caption"], row["misalignment"]
+    with_contrast, with_caption = (
+        float(np.mean([score[name] for score in scores])) if scores else np.nan
+        for name in ("neg_caption_score", "caption_score")
     )
-    caption = row["caption"]
     visible = sum(not char.isspace() for char in caption)
     spans = (row["shared"] or {}).get("caption") or []
     kept = sum(not char.isspace() for start, end in spans for char in caption[start:end])
-    label = row["misalignment"]
     return _Measured(
         misalignment=UNKNOWN if label is None or label < 0 else MISALIGNMENTS[label],
         has_video=bool((row["generation"] or {}).get("sha256")),
-        difference=difference,
+        difference=with_contrast - with_caption,
         weight=np.nan if row["weight"] is None else float(row["weight"]),
         kept=kept / visible if visible else np.nan,
     )
 
 
 def _summarise(name: str, rows: Sequence[_Measured]) -> MisalignmentSummary:
-    differences = _present([row.difference for row in rows])
-    weights = _present([row.weight for row in rows])
+    numbers = np.array([row[1:] for row in rows], np.float64).reshape(-1, 4)
+    has_video, difference, weight, kept = numbers.T
+    scored = ~np.isnan(difference)
+    weights = weight[~np.isnan(weight)]
     return MisalignmentSummary(
         name=name,
         rows=len(rows),
-        videos=sum(row.has_video for row in rows),
-        scored=len(differences),
-        scored_here=sum(row.has_video and not np.isnan(row.difference) for row in rows),
-        difference=_mean(differences),
+        videos=int(has_video.sum()),
+        scored=int(scored.sum()),
+        scored_here=int((scored & (has_video > 0)).sum()),
+        difference=_mean(difference[scored]),
         weight=_mean(weights),
         zero_weight=_mean(weights == 0),
-        kept=_mean(_present([row.kept for row in rows])),
-        differences=differences,
+        kept=_mean(kept[~np.isnan(kept)]),
+        differences=difference[scored],
     )
-
-
-def _present(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    return array[~np.isnan(array)]
 
 
 def _mean(values: np.ndarray) -> float:

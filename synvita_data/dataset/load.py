@@ -2,17 +2,17 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ..display import get_logger, warn
-from ..errors import HubError, SchemaError
+from ..errors import HubError, SchemaError, choose, located
 from ..real_videos.find import RealVideos
 from ..schema import VIDEO_COLUMNS, check_table, features
-from .built import BuiltDataset, open_dataset
-from .saved import find_saved, load_saved
+from ..tables.columns import parquet_errors
+from .built import BuiltDataset, Saved, find_saved, open_dataset
 
 if TYPE_CHECKING:
     import datasets
@@ -104,8 +104,8 @@ def load_triplets(
         config: one generator's config; None for the default.
         revision: tag, branch or commit on the Hub.
         split: as for `load_dataset` (`"train"`, `"train[:100]"`, `"train+test"`); None for all splits.
-        real_root: folder that holds real videos; see `real_videos.RealVideos` for how they are found.
-        mapping: videos under `real_root` whose names say nothing; see `video_mapping.read_mapping`.
+        real_root: folder that holds real videos; see `real_videos.find.RealVideos` for how they are found.
+        mapping: videos under `real_root` whose names say nothing; see `real_videos.files.read_mapping`.
         token: access token for a private repository.
         cache_dir: where `datasets` keeps its Arrow files.
 
@@ -131,10 +131,12 @@ def load_triplets(
     if mapping is not None and real_root is None:
         raise SchemaError("a mapping needs the folder that its paths are in", fix="Give real_root too")
     videos = None if real_root is None else RealVideos(real_root, mapping)
+
+    # The published table.
     name = _folder_or_repo(path_or_repo)
     saved = find_saved(name)
     if saved is not None:
-        loaded = load_saved(saved, config, split, revision, cache_dir)
+        loaded = _load_saved(saved, config, split, revision, cache_dir)
     else:
         built = _describe(name, revision, token)
         if built is not None:
@@ -147,6 +149,7 @@ def load_triplets(
 
     from .local_videos import with_local_videos
 
+    # The real videos that are here, and a word about those that are not.
     loaded = _each(loaded, lambda part: with_local_videos(part, videos))
     coverage = real_coverage(loaded)
     level = logging.INFO if coverage.found == coverage.total else logging.WARNING
@@ -220,7 +223,7 @@ def _folder_or_repo(path_or_repo: str | Path) -> str:
         return str(folder)
     if isinstance(path_or_repo, Path) or not _REPO_ID.fullmatch(text):
         raise SchemaError(
-            "no such dataset folder",
+            "the dataset folder does not exist",
             file=text,
             expected="a folder written by `synvita build`, or a Hub repository owner/name",
         )
@@ -238,24 +241,22 @@ def _describe(name: str, revision: str | None, token: str | None) -> BuiltDatase
         from ..hub.repo import HubRepo
 
         HubRepo(name, token=token).resolve(revision or "main")
-    built = open_dataset(name, revision=revision, token=token)
-    return built
+    return open_dataset(name, revision=revision, token=token)
 
 
 def _check_splits(built: BuiltDataset, config: str, split: str | None) -> None:
     """Known split names, and Parquet files of a schema version that this code reads."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = list(built.configs[config]) if split is None else re.findall(r"(?:^|\+)\s*(\w+)", split)
-    for name in names:
+    for name in _split_names(split, built.configs[config]):
         path = built.files(config, name)[0]
-        with built.filesystem.open(path, "rb") as handle:
-            try:
-                schema = pq.read_schema(handle)
-            except pa.ArrowInvalid as error:
-                raise SchemaError("not a readable Parquet file", file=path, found=str(error)) from error
-        check_table(schema, file=path)
+        with built.filesystem.open(path, "rb") as handle, parquet_errors(path):
+            check_table(pq.read_schema(handle), file=path)
+
+
+def _split_names(split: str | None, every: Iterable[str]) -> list[str]:
+    """The names in `"train[:100]+test"`; all for None."""
+    return list(every) if split is None else re.findall(r"(?:^|\+)\s*(\w+)", split)
 
 
 def _load(
@@ -270,7 +271,7 @@ def _load(
 
     cache = None if cache_dir is None else str(cache_dir)
     try:
-        loaded = datasets.load_dataset(
+        return datasets.load_dataset(
             name, config, split=split, revision=revision, token=token, cache_dir=cache
         )
     except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
@@ -282,7 +283,74 @@ def _load(
             found=str(error),
             fix="Build the dataset again, or fetch it whole" if damaged else None,
         ) from error
-    return loaded
+
+
+def _load_saved(
+    saved: Saved, config: str | None, split: str | None, revision: str | None, cache_dir: str | Path | None
+) -> "datasets.Dataset | datasets.DatasetDict":
+    """The saved dataset in the types of `schema.features()`; a `DatasetDict` where `split` is None.
+
+    Raises:
+        SchemaError: a config or revision, which saved datasets have none of, an unknown split, or files that
+            cannot be read as triplets.
+    """
+    import datasets
+
+    for what, value in (("configs", config), ("revisions", revision)):
+        if value not in (None, "default") or (what == "revisions" and value):
+            raise SchemaError(f"a saved dataset has no {what}", file=saved.path, found=value)
+    try:
+        if saved.kind == "disk":
+            loaded: Any = datasets.load_from_disk(str(saved.path))
+            if isinstance(loaded, datasets.Dataset):
+                loaded = datasets.DatasetDict({str(loaded.split or "train"): loaded})
+            loaded = _chosen(loaded, split, saved.path)
+        else:
+            _check_names(saved.files, split, saved.path)
+            loaded = datasets.load_dataset(
+                saved.kind,
+                data_files=saved.files,
+                split=split,
+                cache_dir=None if cache_dir is None else str(cache_dir),
+            )
+        return _each(loaded, lambda part: _typed(part, saved))
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, TypeError) as error:
+        raise SchemaError(
+            f"the saved dataset cannot be loaded ({type(error).__name__})",
+            file=saved.path,
+            found=str(error),
+            expected="what save_to_disk, to_parquet or to_json wrote of a dataset of triplets",
+        ) from error
+
+
+def _check_names(files: Any, split: str | None, path: Path) -> None:
+    with located(path):
+        for name in _split_names(split, ()):
+            choose(name, files, "split", error=SchemaError)
+
+
+def _chosen(loaded: Any, split: str | None, path: Path) -> Any:
+    """The splits that `split` names, as `load_dataset` reads it; all for None."""
+    import datasets
+
+    if split is None:
+        return loaded
+    _check_names(loaded, split, path)
+    lengths = {name: len(part) for name, part in loaded.items()}
+    parts = [
+        loaded[each.splitname].select(range(each.from_, each.to))
+        for each in datasets.ReadInstruction.from_spec(split).to_absolute(lengths)
+    ]
+    return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+
+
+def _typed(part: "datasets.Dataset", saved: Saved) -> "datasets.Dataset":
+    """Columns with the published types: JSON has lost them."""
+    if saved.kind != "json":
+        return part
+    target = part.features.copy()
+    target.update({name: feature for name, feature in features().items() if name in target})
+    return part.cast(target)
 
 
 def _each(loaded: Any, change: Callable[[Any], Any]) -> Any:

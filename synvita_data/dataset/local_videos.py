@@ -324,13 +324,17 @@ def _is_place(path: str | None) -> bool:
     return path is not None and _PLACE.match(path) is not None
 
 
-def _without_places(cells: pa.StructArray) -> pa.StructArray:
-    """Cells of videos whose full paths are null; bytes are not copied."""
+def _with_child(cells: pa.StructArray, name: str, values: pa.Array) -> pa.StructArray:
+    """Cells of videos with other `bytes` or another `path`; what stays is not copied."""
     names = [cells.type.field(index).name for index in range(cells.type.num_fields)]
-    children = dict(zip(names, cells.flatten(), strict=True))
-    paths = [None if _is_place(path) else path for path in children["path"].to_pylist()]
-    children["path"] = pa.array(paths, pa.string())
-    return pa.StructArray.from_arrays([children[name] for name in names], names=names, mask=cells.is_null())
+    children = dict(zip(names, cells.flatten(), strict=True)) | {name: values}
+    return pa.StructArray.from_arrays([children[each] for each in names], names=names, mask=cells.is_null())
+
+
+def _without_places(cells: pa.StructArray) -> pa.StructArray:
+    """Cells of videos whose full paths are null."""
+    paths = [None if _is_place(path) else path for path in pc.struct_field(cells, "path").to_pylist()]
+    return _with_child(cells, "path", pa.array(paths, pa.string()))
 
 
 def without_real_bytes(dataset: datasets.Dataset) -> datasets.Dataset:
@@ -342,11 +346,7 @@ def without_real_bytes(dataset: datasets.Dataset) -> datasets.Dataset:
     def bare(batch: pa.Table) -> pa.Table:
         cells = batch.column("real_video").combine_chunks()
         inside = pa.array(has_bytes(cells), pa.bool_())
-        fields = [cells.type.field(index).name for index in range(cells.type.num_fields)]
-        parts = [
-            pa.nulls(len(cells), pa.binary()) if name == "bytes" else cells.field(name) for name in fields
-        ]
-        bare_cells = pa.StructArray.from_arrays(parts, names=fields, mask=cells.is_null())
+        bare_cells = _with_child(cells, "bytes", pa.nulls(len(cells), pa.binary()))
         available = pc.and_(batch.column("real_available"), pc.invert(inside))
         batch = batch.set_column(batch.column_names.index("real_video"), "real_video", bare_cells)
         return batch.set_column(batch.column_names.index("real_available"), "real_available", available)
@@ -360,12 +360,9 @@ def without_real_bytes(dataset: datasets.Dataset) -> datasets.Dataset:
 
 
 def _overlaid(key: str, cell: Any, part: RealPart) -> Any:
-    if key == "real_available":
-        return part.available
-    if key == "start":
-        return part.start
-    if key == "end":
-        return part.end
+    """The cell that a row shows in place of the published one."""
+    if key != "real_video":
+        return {"real_available": part.available, "start": part.start, "end": part.end}[key]
     if part.path is None:
         return cell
     return {"bytes": None, "path": LocalVideo.of(part.path, None if cell is None else cell.get("path"))}

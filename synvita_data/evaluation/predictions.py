@@ -2,27 +2,29 @@
 
 Three forms are read: our item scores (Parquet), VideoCon's CSV (videopath, full prompt, entailment, and then
 what it calls pos and neg) and SynViTA's (videopath, bare caption, entailment); the CSVs with or without a
-header. The official scripts join such files with the annotations and drop what does not match, in
-silence; here a row that matches nothing, and a text that has no score, is an error or is counted.
+header. The official scripts join such files with the annotations and silently drop what does not match;
+here a row that matches nothing, and a text that has no score, is an error or is counted.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ScoreError
+from ..annotations import Annotations, find_form
+from ..annotations.forms import JOINS, OfficialJoin, first_rows, join_officially
+from ..errors import ScoreError, choose, located
+from ..schema import SCHEMA_VERSION
 from ..scoring.protocol import ScoreKind
-from ..tasks import get_task
-from ..tasks.annotations import Annotations, Ints
-from ..tasks.task import Task
-from .official_join import JOINS, OfficialJoin, join_officially
-from .score_columns import ScoreColumns, read_score_columns
-from .video_match import match_videos
+from ..tables.columns import Floats, Ints, from_numpy
+from ..tasks import Task, get_task
+from .score_columns import ScoreColumns, match_videos, read_score_columns
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 KINDS: tuple[ScoreKind, ...] = ("log_odds", "probability", "similarity")
 
 
@@ -31,9 +33,12 @@ class PredictionCounts:
     """What a score file held, in its own rows and in texts of the task.
 
     Attributes:
-        file, form: `parquet` or `csv`. header: whether the CSV has one.
-        rows: rows of the file. used: those that belong to the task.
-        unknown: rows of no video or text of the task. repeated: rows that repeat an earlier score.
+        file, form: `parquet` or `csv`.
+        header: whether the CSV has one.
+        rows: rows of the file.
+        used: those that belong to the task.
+        unknown: rows of no video or text of the task.
+        repeated: rows that repeat an earlier score.
         scored, texts: k of n distinct (video, text) pairs of the task have a score.
         distinct_scores: how many different values; few mean that ties decide rankings.
         prompts: names of the prompts that captions stood in.
@@ -67,7 +72,8 @@ class Predictions:
     """Scores aligned with the rows of the annotations.
 
     Attributes:
-        scores: float64 [N], NaN where missing. kind: what the numbers mean.
+        scores: float64 [N], NaN where missing.
+        kind: what the numbers mean.
         scored: bool [N], False where missing: the metrics' `scored`.
         counts: for the result file.
         official: with `join="official"`, the further scores of texts that have several; `scores` has the first.
@@ -112,7 +118,7 @@ def read_predictions(
         allow_missing: texts without a score become NaN and are counted.
         allow_unknown: rows of other videos or texts are passed over and counted.
         join: `strict`: a text has one score, and two different ones are an error. `official`: they are joined as the
-            official scripts do (`official_join`), which the released Video-LLaVA files may need.
+            official scripts do (`annotations.forms`), which the released Video-LLaVA files may need.
 
     Raises:
         ScoreError: a score that is NaN, infinite or (for probabilities) outside [0, 1]; two different
@@ -122,71 +128,76 @@ def read_predictions(
             or misses texts.
     """
     path = Path(path)
-    _check_task(task, annotations, path)
-    if join not in JOINS:
-        raise ScoreError("there is no such join", found=repr(join), expected=f"one of {', '.join(JOINS)}")
-    columns = read_score_columns(path, annotations)
-    video_of, unknown_video = match_videos(columns.video, annotations, path)
-    video = video_of[columns.video.codes]
-    text = columns.text_code[columns.text]
-    keys, first_row = np.unique(annotations.pair_key, return_index=True)
-    wanted = video * len(annotations.captions) + text
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    known = (video >= 0) & (text >= 0) & (keys[place] == wanted)
-    if not allow_unknown and not known.all():
-        raise _unknown(path, columns, annotations, unknown_video, video, text, ~known)
-    if not known.any():
-        raise ScoreError(
-            f"no row belongs to task {annotations.task}",
-            file=path,
-            found=f"{len(known):,} rows",
-            expected="the task's score file",
+    with located(path):
+        _check_task(task, annotations)
+        choose(join, JOINS, "join", error=ScoreError)
+        columns = read_score_columns(path, annotations)
+
+        # The video and text that each row of the file means, and its place among the pairs of the task.
+        video_of, unknown_video = match_videos(columns.video, annotations, path)
+        video = video_of[columns.video.codes]
+        text = columns.text_code[columns.text]
+        keys, first_row = np.unique(annotations.pair_key, return_index=True)
+        wanted = video * len(annotations.captions) + text
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        known = (video >= 0) & (text >= 0) & (keys[place] == wanted)
+
+        # Rows of other videos or texts.
+        if not allow_unknown and not known.all():
+            raise _unknown(columns, annotations, unknown_video, video, text, ~known)
+        if not known.any():
+            raise ScoreError(
+                f"no row belongs to task {annotations.task}",
+                found=f"{len(known):,} rows",
+                expected="the task's score file",
+            )
+
+        # The numbers of the rows that belong to the task, and one of them for each pair.
+        rows = np.flatnonzero(known)
+        scores = columns.scores(rows)
+        _check_finite(scores, rows)
+        strict = join == "strict"
+        value, repeated = _one_each(scores, rows, place[rows], len(keys), columns, strict)
+        official = (
+            None
+            if strict
+            else join_officially(annotations, find_form(get_task(annotations.task)), place[rows], scores)
         )
-    rows = np.flatnonzero(known)
-    scores = columns.scores(rows)
-    _check_finite(scores, rows, path)
-    strict = join == "strict"
-    value, repeated = _one_each(scores, rows, place[rows], len(keys), path, columns, strict)
-    official = (
-        None if strict else join_officially(annotations, get_task(annotations.task).form, place[rows], scores)
-    )
-    kind = _decide_kind(kind or columns.kind, scores, rows, path)
+        kind = _decide_kind(kind or columns.kind, scores, rows)
 
-    missing = np.flatnonzero(np.isnan(value))
-    if len(missing) and not allow_missing:
-        raise _missing(path, annotations, missing, first_row, columns)
-    counts = PredictionCounts(
-        file=str(path),
-        form=columns.form,
-        header=columns.header,
-        rows=len(known),
-        used=len(rows),
-        unknown=len(known) - len(rows),
-        repeated=repeated,
-        scored=len(keys) - len(missing),
-        texts=len(keys),
-        distinct_scores=len(np.unique(scores)),
-        prompts=columns.prompts,
-        unended=columns.unended,
-        score_last=columns.score_last,
-    )
-    return Predictions(value[annotations.pair], kind, counts, official)
+        # Pairs without a score.
+        missing = np.flatnonzero(np.isnan(value))
+        if len(missing) and not allow_missing:
+            raise _missing(annotations, missing, first_row, columns)
+        counts = PredictionCounts(
+            file=str(path),
+            form=columns.form,
+            header=columns.header,
+            rows=len(known),
+            used=len(rows),
+            unknown=len(known) - len(rows),
+            repeated=repeated,
+            scored=len(keys) - len(missing),
+            texts=len(keys),
+            distinct_scores=len(np.unique(scores)),
+            prompts=columns.prompts,
+            unended=columns.unended,
+            score_last=columns.score_last,
+        )
+        return Predictions(value[annotations.pair], kind, counts, official)
 
 
-def _check_task(task: Task | str | None, annotations: Annotations, path: Path) -> None:
+def _check_task(task: Task | str | None, annotations: Annotations) -> None:
     name = task.name if isinstance(task, Task) else task
     if name is not None and name != annotations.task:
-        raise ScoreError(
-            "the annotations are of another task", file=path, found=annotations.task, expected=name
-        )
+        raise ScoreError("the annotations are of another task", found=annotations.task, expected=name)
 
 
-def _check_finite(scores: Floats, rows: Ints, path: Path) -> None:
+def _check_finite(scores: Floats, rows: Ints) -> None:
     wrong = np.flatnonzero(~np.isfinite(scores))
     if wrong.size:
         raise ScoreError(
             "a score is not a finite number",
-            file=path,
             row=int(rows[wrong[0]]),
             found=f"{scores[wrong[0]]} ({wrong.size:,} such rows)",
             fix="Score these texts again; to leave a text out, leave its row out and allow missing scores",
@@ -198,21 +209,18 @@ def _one_each(
     rows: Ints,
     place: Ints,
     count: int,
-    path: Path,
     columns: ScoreColumns,
     strict: bool,
 ) -> tuple[Floats, int]:
     """The first score of each of `count` texts, NaN for none, and how many rows only repeat one; with `strict` two
     different ones are an error."""
-    first = np.full(count, -1, np.int64)
-    first[place[::-1]] = np.arange(len(place))[::-1]
+    first = first_rows(place, count)
     different = scores != scores[first[place]]
     differs = np.flatnonzero(different)
     if strict and differs.size:
         later, earlier = int(differs[0]), int(first[place[differs[0]]])
         raise ScoreError(
             "one text of a video has two different scores",
-            file=path,
             row=int(rows[later]),
             found=f"{scores[earlier]} in row {rows[earlier]}, {scores[later]} in row {rows[later]}, for "
             f"{columns.video.cell(int(rows[later]))}: {columns.describe(int(rows[later]))} "
@@ -226,29 +234,22 @@ def _one_each(
     return value, len(rows) - int((first >= 0).sum()) - int(different.sum())
 
 
-def _decide_kind(kind: str | None, scores: Floats, rows: Ints, path: Path) -> ScoreKind:
-    if kind is not None and kind not in KINDS:
-        raise ScoreError(
-            "there is no such kind of score",
-            file=path,
-            found=repr(kind),
-            expected=f"one of {', '.join(KINDS)}",
-        )
+def _decide_kind(kind: str | None, scores: Floats, rows: Ints) -> ScoreKind:
+    if kind is not None:
+        choose(kind, KINDS, "kind of score", error=ScoreError)
     outside = np.flatnonzero((scores < 0) | (scores > 1))
     if kind in (None, "probability") and outside.size:
         raise ScoreError(
             "a score is not a probability",
-            file=path,
             row=int(rows[outside[0]]),
             found=f"{scores[outside[0]]} ({outside.size:,} such rows)",
             expected="a number in [0, 1]",
             fix=None if kind else "Say what the scores are: log_odds or similarity",
         )
-    return kind or "probability"
+    return cast(ScoreKind, kind or "probability")
 
 
 def _unknown(
-    path: Path,
     columns: ScoreColumns,
     annotations: Annotations,
     unknown_video: dict[int, str],
@@ -263,14 +264,13 @@ def _unknown(
         why = unknown_video[int(columns.video.codes[row])]
         problem, found, expected = f"a row is of no video of the task ({why})", name, _example(annotations)
     elif text[row] < 0:
-        problem, found = "a row's caption is none of the task's", f"{caption} for {name}"
-        expected = "a caption of the annotations, bare or in a known prompt, to the letter"
+        problem, found = "a row's caption is not one of the task's", f"{caption} for {name}"
+        expected = "a caption of the annotations, bare or in a known prompt, letter for letter"
     else:
         problem, found = "a row's caption belongs to other videos of the task", f"{caption} for {name}"
         expected = "one of the video's own texts"
     return ScoreError(
         problem,
-        file=path,
         row=row,
         found=f"{found} ({int(wrong.sum()):,} such rows of {len(wrong):,})",
         expected=expected,
@@ -283,15 +283,12 @@ def _example(annotations: Annotations) -> str:
     return f"a path that ends like {video.videopath!r}" if video.videopath else f"a file named {video.name!r}"
 
 
-def _missing(
-    path: Path, annotations: Annotations, missing: Ints, first_row: Ints, columns: ScoreColumns
-) -> ScoreError:
+def _missing(annotations: Annotations, missing: Ints, first_row: Ints, columns: ScoreColumns) -> ScoreError:
     columns.check_file()
     row = int(first_row[missing[0]])
     video = annotations.videos[annotations.video[row]]
     return ScoreError(
         f"{len(missing):,} of {len(first_row):,} texts have no score",
-        file=path,
         row=len(columns.text),
         found=f"the file ends after {len(columns.text):,} rows; the first text without a score is "
         f"{annotations.captions[annotations.text[row]]!r} of {video.videopath or video.video_id} "
@@ -303,18 +300,34 @@ def _missing(
 
 def item_scores_table(
     annotations: Annotations, scores: Floats, kind: ScoreKind, official: OfficialJoin | None = None
-) -> Any:
-    """The rows that have a score as a `pyarrow.Table` of item scores: columns task, item_id, video_id, text_id,
-    caption, label, score; kind and revision of the annotations in the metadata. `read_predictions` reads it.
+) -> "pa.Table":
+    """The rows that have a score as a table of item scores, which `read_predictions` reads: columns task, item_id,
+    video_id, text_id, caption, label, score; kind and revision of the annotations in the metadata.
 
     Args:
+        annotations: of the task.
         scores: float64 [N], aligned with the annotations; NaN where there is none.
+        kind: what the scores mean.
         official: further scores of texts that have several, as further rows behind.
     """
-    from .score_columns import item_scores
+    import pyarrow as pa
 
     rows = np.flatnonzero(~np.isnan(scores))
     values = np.asarray(scores, np.float64)[rows]
     if official is not None:
         rows, values = np.append(rows, official.rows), np.append(values, official.scores)
-    return item_scores(annotations, rows, values, kind)
+
+    def repeated(distinct: Any, codes: Ints) -> Any:
+        return pa.array(distinct, pa.string()).take(from_numpy(codes[rows]))
+
+    columns = {
+        "task": repeated([annotations.task], np.zeros(len(annotations), np.int64)),
+        "item_id": repeated(map(annotations.item_id_of, annotations.videos), annotations.video),
+        "video_id": repeated([video.video_id for video in annotations.videos], annotations.video),
+        "text_id": repeated(annotations.text_ids, annotations.text),
+        "caption": repeated(annotations.captions, annotations.text),
+        "label": from_numpy(annotations.label[rows]),
+        "score": from_numpy(values),
+    }
+    metadata = {"schema_version": SCHEMA_VERSION, "kind": kind, "annotations": annotations.revision}
+    return pa.table(columns).replace_schema_metadata(metadata)

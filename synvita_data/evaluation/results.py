@@ -1,4 +1,4 @@
-"""Result files: `RESULTS/<model>/<task>.json` with the scores of every text in `<task>.parquet` beside it."""
+"""From scores to metrics, and result files: `RESULTS/<model>/<task>.json` with the scores of every text in `<task>.parquet` beside it."""
 
 import hashlib
 import json
@@ -11,14 +11,63 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SchemaError, StoreError
+from ..annotations import Annotations, find_form
+from ..annotations.forms import Metrics, OfficialJoin
+from ..errors import SchemaError, ScoreError, StoreError
 from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring.protocol import ScoreKind
-from ..tasks import Annotations, Task
+from ..tasks import Task
 from ..versions import versions
-from .official_join import OfficialJoin
 from .predictions import item_scores_table
+
+
+def measure(
+    task: Task,
+    annotations: Annotations,
+    scores: npt.NDArray[np.float64],
+    kind: ScoreKind,
+    *,
+    partial: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    official: OfficialJoin | None = None,
+) -> Metrics:
+    """The metrics of a task, each an estimate in percent with interval, tie bounds and coverage.
+
+    Args:
+        scores: float64 [N], aligned with the rows of `annotations`; NaN where a score is missing.
+        kind: what the scores mean; strict accuracy is left out for similarities.
+        partial: allow missing scores; every estimate says k of n.
+        resamples, seed: of the bootstrap.
+        official: what the official join makes of texts with several scores (`Predictions.official`); a question or
+            caption that it leaves out is counted in `n` and not in `k`.
+
+    Returns:
+        What the pure function behind `task.metric` returns. Retrieval adds `map_official` and
+        `map_sklearn`, the two values of one sort order that are in the literature.
+
+    Raises:
+        ScoreError: the metric refuses the scores; the message says which row.
+    """
+    options: Metrics = {"partial": partial, "resamples": resamples, "seed": seed}
+    if official is not None and official.left_out.any():
+        scores = np.where(official.left_out, np.nan, scores)
+        options["partial"] = True
+    try:
+        return find_form(task).measure(annotations, scores, kind, options, official)
+    except ValueError as error:  # the metrics stand alone and know no SynvitaError
+        raise ScoreError(
+            f"{task.metric} cannot be computed: {str(error).rstrip('.')}",
+            fix="On the command line, --partial measures what is there",
+        ) from error
+
+
+def check_measurable(task: Task, annotations: Annotations, *, partial: bool = False) -> None:
+    """Raise now what `measure` would raise of these annotations whatever the scores: a grid with holes, a
+    caption without a positive video, a question without an answer. Costs a second, scoring costs hours.
+    """
+    measure(task, annotations, np.full(len(annotations), 0.5), "probability", partial=partial, resamples=0)
 
 
 @dataclass(frozen=True)
@@ -26,7 +75,8 @@ class Result:
     """One task of one model, as it stands in the file.
 
     Attributes:
-        model: name on the leaderboard. task: name of the task.
+        model: name on the leaderboard.
+        task: name of the task.
         record: everything in the JSON file; `docs/evaluation.md` describes it.
     """
 
@@ -181,14 +231,14 @@ def read_result(path: Path) -> Result:
             raise KeyError(*sorted(lacking))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SchemaError(
-            "not a result file",
+            "this is not a result file",
             file=path,
             found=repr(error),
             expected="the JSON that `synvita evaluate` writes",
         ) from error
     if str(version).split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise SchemaError(
-            "a result of another schema version", file=path, found=version, expected=SCHEMA_VERSION
+            "the result has another schema version", file=path, found=version, expected=SCHEMA_VERSION
         )
     return Result(model, task, record)
 

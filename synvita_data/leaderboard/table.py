@@ -6,7 +6,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,7 @@ from .. import __version__
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, read_result
 from ..schema import SCHEMA_VERSION
-from ..tasks import TASKS, Task
-from ..tasks.published import MODELS, SOURCE
+from ..tasks import MODELS, SOURCE, TASKS, Task
 
 Kind = Literal["published", "ours"]
 # best: told apart from all others. shared: not told apart from the highest, or the highest itself then.
@@ -24,7 +23,7 @@ Standing = Literal["best", "shared", "highest"]
 _ESTIMATE = ("value", "low", "high", "worst_ties", "best_ties")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Cell:
     """One number of the table, in percent.
 
@@ -35,7 +34,8 @@ class Cell:
         official: every text was scored, on the annotations the paper used; True for published numbers.
         partial: some texts were not scored.
         why_not_official: one sentence each.
-        annotations: revision of the annotations. revision: of the model (for a score file, of the file).
+        annotations: revision of the annotations.
+        revision: of the model (for a score file, of the file).
         standing: filled in by `make_leaderboard`; None for a cell behind the best or one that is not compared.
         details: model, frames policy, metrics with breakdown and versions, as the result file has them.
     """
@@ -95,7 +95,8 @@ class Row:
     """A model.
 
     Attributes:
-        model: its name. label: the name as shown, with a short revision where the model has several rows.
+        model: its name.
+        label: the name as shown, with a short revision where the model has several rows.
         kind: `published` (the paper's Table 3) or `ours` (a result file).
         reproduced: marked * in the paper.
         revision: of the model; None for published rows and for score files, which have one each.
@@ -148,7 +149,9 @@ def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | No
         SchemaError: a file that cannot be used, and `on_broken` is None.
     """
     if not folder.is_dir():
-        raise SourceError("no such folder of results", file=folder, fix="Make one with synvita evaluate")
+        raise SourceError(
+            "the folder of results does not exist", file=folder, fix="Make one with synvita evaluate"
+        )
     results: list[Result] = []
     broken: list[SynvitaError] = []
     paths = (path for path in folder.glob("*/*.json") if not path.name.startswith("."))
@@ -166,7 +169,7 @@ def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | No
     if not results:
         loose = any(folder.glob("*.json"))
         raise SourceError(
-            "no usable result in this folder",
+            "the folder holds no usable result",
             file=folder,
             found=f"{len(broken):,} unusable: {broken[0]}" if broken else None,
             expected="RESULTS/<model>/<task>.json, as synvita evaluate writes them",
@@ -195,21 +198,20 @@ def make_leaderboard(
     rows = [*(_published_rows() if published else ()), *ours]
     columns = tuple(_column(task, ours, notes) for task in TASKS.values())
     for column in columns:
-        if not column.compared:
-            continue
-        found = standings([row.cells.get(column.task) for row in rows])
-        for place, standing in enumerate(found):
-            if standing is not None:
-                cells = dict(rows[place].cells)
-                cells[column.task] = replace(cells[column.task], standing=standing)
-                rows[place] = replace(rows[place], cells=cells)
-    for row in ours:
-        for task, cell in row.cells.items():
-            if not cell.official:
-                reasons = printable("; ".join(cell.why_not_official) or "its file does not say why")
-                notes.append(f"{row.label}, {TASKS[task].column}: not official: {reasons}")
-    left_out = tuple(printable(str(problem)) for problem in problems)
-    return Leaderboard(columns, tuple(rows), tuple(notes), left_out)
+        cells = [row.cells.get(column.task) for row in rows]
+        for cell, standing in zip(cells, standings(cells), strict=True):
+            if cell is not None and column.compared:
+                cell.standing = standing
+    notes += [
+        f"{row.label}, {TASKS[task].column}: not official: "
+        + printable("; ".join(cell.why_not_official) or "its file does not say why")
+        for row in ours
+        for task, cell in row.cells.items()
+        if not cell.official
+    ]
+    return Leaderboard(
+        columns, tuple(rows), tuple(notes), tuple(printable(str(problem)) for problem in problems)
+    )
 
 
 def standings(cells: Sequence[Cell | None]) -> list[Standing | None]:
@@ -251,13 +253,9 @@ def make_cell(result: Result, *, file: Path | None = None) -> Cell:
         score, model = record["main_score"], record["model"]
         if not isinstance(result.model, str) or not isinstance(result.task, str):
             raise TypeError("the name of the model or task is not a string")
-        value, low, high, worst_ties, best_ties = numbers = [_number(score[name]) for name in _ESTIMATE]
+        estimate: dict[str, Any] = {name: _number(score[name]) for name in _ESTIMATE}
         cell = Cell(
-            value=value,
-            low=low,
-            high=high,
-            worst_ties=worst_ties,
-            best_ties=best_ties,
+            **estimate,
             k=_count(score["k"]),
             n=_count(score["n"]),
             official=record["official"] is True,
@@ -268,31 +266,33 @@ def make_cell(result: Result, *, file: Path | None = None) -> Cell:
             details={
                 "model": dict(model),
                 "frames": (record["frames"] or {}).get("policy"),
-                "coverage": dict(record["coverage"]),
-                "metrics": dict(record["metrics"]),
-                "versions": dict(record["versions"]),
+                **{name: dict(record[name]) for name in ("coverage", "metrics", "versions")},
             },
         )
         name = score["name"]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SchemaError(
-            "not a result file", file=file, found=repr(error), expected="a complete result"
+            "this is not a result file", file=file, found=repr(error), expected="a complete result"
         ) from error
     task = TASKS.get(result.task)
-    wrong = None
-    if any(number is not None and not 0 <= number <= 100 for number in numbers):
-        wrong = "a percentage outside [0, 100]"
-    elif (low is None) != (high is None) or (low is not None and high is not None and low > high):
-        wrong = "an interval whose ends do not fit each other"
-    elif not 0 <= (cell.k or 0) <= (cell.n or 0):
-        wrong = "more texts scored than there are"
-    elif cell.official and (cell.partial or cell.why_not_official or cell.k != cell.n):
-        wrong = "a result called official that is partial or says why it is not official"
-    elif task is not None and name != task.main_score:
-        wrong = f"another main score than {task.main_score}"
-    if wrong:
-        fix = "Evaluate the scores again"
-        raise SchemaError(f"the result holds {wrong}", file=file, found=dict(score), fix=fix)
+    low, high = cell.low, cell.high
+    # What a whole and honest result cannot be -> whether this one is.
+    faults = {
+        "a percentage outside [0, 100]": any(
+            number is not None and not 0 <= number <= 100 for number in estimate.values()
+        ),
+        "an interval whose ends do not fit each other": (low is None) != (high is None)
+        or (low is not None and high is not None and low > high),
+        "more texts scored than there are": not 0 <= (cell.k or 0) <= (cell.n or 0),
+        "a result called official that is partial or says why it is not official": cell.official
+        and (cell.partial or bool(cell.why_not_official) or cell.k != cell.n),
+        f"another main score than {task and task.main_score}": task is not None and name != task.main_score,
+    }
+    for fault, holds in faults.items():
+        if holds:
+            raise SchemaError(
+                f"the result holds {fault}", file=file, found=dict(score), fix="Evaluate the scores again"
+            )
     return cell
 
 
@@ -310,16 +310,13 @@ def _count(value: Any) -> int:
 
 def _published_rows() -> list[Row]:
     """The paper's rows in its order."""
-    cells: dict[str, dict[str, Cell]] = {model: {} for model in MODELS}
-    reproduced = set()
-    for task in TASKS.values():
-        for number in task.published:
-            cells[number.model][task.name] = Cell(value=number.value, digits=number.digits, official=True)
-            if number.reproduced:
-                reproduced.add(number.model)
-    return [
-        Row(model, model, "published", model in reproduced, None, False, cells[model]) for model in MODELS
-    ]
+    numbers = [number for task in TASKS.values() for number in task.published]
+    rows = []
+    for model in MODELS:
+        own = [number for number in numbers if number.model == model]
+        cells = {n.task: Cell(value=n.value, digits=n.digits, official=True) for n in own}
+        rows.append(Row(model, model, "published", any(n.reproduced for n in own), None, False, cells))
+    return rows
 
 
 def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:

@@ -3,29 +3,32 @@
     model = AlignmentModel(AutoModelForImageTextToText.from_pretrained(name), AutoProcessor.from_pretrained(name))
     model([frames], [[Text("a dog runs"), Text("a cat runs")]]).log_odds  # fp32 [2]
 
-Importing this package imports torch and transformers, and nothing that decodes videos or reads datasets.
-docs/alignment.md explains the ways, the families and how to write one.
+The names here import torch and transformers when they are first used; `resolve` and `runtime` need neither.
+docs/alignment.md explains the strategies, the families and how to write one.
 """
 
-from .alignment import AlignmentModel, AlignmentOutput, choose_way
-from .families import FAMILIES, get_family
-from .families.family import Family, Features, PreparedVideo, PromptFrame
-from .prompting import ContextError, Description, Explanation
-from .strategies import WAYS, EncodedVideo
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "FAMILIES",
-    "WAYS",
-    "AlignmentModel",
-    "AlignmentOutput",
-    "ContextError",
-    "Description",
-    "EncodedVideo",
-    "Explanation",
-    "Family",
-    "Features",
-    "PreparedVideo",
-    "PromptFrame",
-    "choose_way",
-    "get_family",
-]
+if TYPE_CHECKING:
+    from .alignment import AlignmentModel, AlignmentOutput, choose_strategy  # noqa: F401
+    from .families import FAMILIES, get_family  # noqa: F401
+    from .families.family import Family, Features, PreparedVideo, PromptFrame  # noqa: F401
+    from .prompting import ContextError, Description, Explanation  # noqa: F401
+    from .strategies import STRATEGIES, EncodedVideo  # noqa: F401
+
+# Name -> the module here that defines it.
+_EXPORTS = {
+    **dict.fromkeys(("AlignmentModel", "AlignmentOutput", "choose_strategy"), "alignment"),
+    **dict.fromkeys(("FAMILIES", "get_family"), "families"),
+    **dict.fromkeys(("Family", "Features", "PreparedVideo", "PromptFrame"), "families.family"),
+    **dict.fromkeys(("ContextError", "Description", "Explanation"), "prompting"),
+    **dict.fromkeys(("STRATEGIES", "EncodedVideo"), "strategies"),
+}
+__all__ = [*_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

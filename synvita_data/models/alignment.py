@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from ..captions.placeholders import check_placeholder_space
 from ..captions.prompts import Prompt, get_prompt
 from ..captions.text import Text
-from ..errors import SynvitaError
+from ..errors import SynvitaError, choose
 from ..video.frames import Frames
-from . import strategies as ways
+from . import strategies
 from .attention import SPLIT, set_attention, set_window_attention
 from .families import get_family
 from .families.family import PreparedVideo
 from .prompting import Description, Explanation, Prompter, PromptTokens
-from .strategies import WAYS, EncodedVideo
+from .strategies import STRATEGIES, EncodedVideo
 
 ATTENTION = ("split", "sdpa", "eager")
 # From how many texts of a video on the cache is at least as fast as one packed row, in less memory: on a CPU
@@ -36,7 +36,7 @@ class AlignmentOutput:
     Attributes:
         log_odds: fp32 [N], m = logit(Yes) − logit(No) at the answer position; f = sigmoid(m).
         counts: texts of each video.
-        way: which of WAYS made it.
+        strategy: which of STRATEGIES made it.
         vocabulary_logits: [N, k, V] in the model's dtype at the answer position (k = 1), and at the one
             behind the answer (k = 2); None unless they were asked for.
         explanation_loss: fp32 [videos], the sum of the cross-entropies of the tokens of each video's
@@ -47,7 +47,7 @@ class AlignmentOutput:
 
     log_odds: Tensor
     counts: tuple[int, ...]
-    way: str
+    strategy: str
     explanation_loss: Tensor
     explanation_tokens: tuple[int, ...]
     vocabulary_logits: Tensor | None = None
@@ -69,7 +69,7 @@ class AlignmentModel(nn.Module):
         placeholder_space: `processor` or `original`, see `synvita_data.captions.placeholders`.
 
     Raises:
-        SynvitaError: no such family, prompt, attention or placeholder_space; Yes or No is not one token.
+        SynvitaError: an unknown family, prompt, attention or placeholder_space; Yes or No is not one token.
 
     Example:
         >>> model = AlignmentModel(video_llava, processor)        # doctest: +SKIP
@@ -86,13 +86,12 @@ class AlignmentModel(nn.Module):
         placeholder_space: str = "processor",
     ) -> None:
         super().__init__()
-        if attention not in ATTENTION:
-            raise SynvitaError(
-                "texts of a video cannot be packed with this attention",
-                found=attention,
-                expected=f"one of {', '.join(ATTENTION)}",
-                fix="`split` runs the video's tokens through the fastest kernel of torch",
-            )
+        choose(
+            attention,
+            ATTENTION,
+            "attention",
+            fix="`split` runs the video's tokens through the fastest kernel",
+        )
         stock = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.model = model
         self.family = get_family(stock.config.model_type)(stock, processor)
@@ -121,7 +120,7 @@ class AlignmentModel(nn.Module):
         videos: Sequence[Video],
         texts: Sequence[Sequence[Text]],
         *,
-        way: str | None = None,
+        strategy: str | None = None,
         vocabulary: int = 0,
         answers: Sequence[Sequence[bool]] | None = None,
         explanations: Sequence[Explanation | Description | None] | None = None,
@@ -133,62 +132,65 @@ class AlignmentModel(nn.Module):
         Args:
             videos: frames, or what `prepare` or `encode` made of them.
             texts: for each video its texts, at least one, with what attention hides of them.
-            way: one of WAYS; None for the fastest (`choose_way`).
+            strategy: one of STRATEGIES; None for the fastest (`choose_strategy`).
             vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where Yes or
                 No is predicted) or 2 (also where the token after the answer is).
             answers: for `vocabulary=2`: Yes (true) or No for each text, appended to its prompt. Log-odds
                 do not see it.
             explanations: for each video, what is wrong with a caption of it (or what it shows), or None: the
                 loss of saying so, with the video shared. Log-odds do not see it. Such a video needs no texts.
-            plain_batch: pairs at once in the plain way. branch_tokens: tokens of texts in one row of the
-                cached way.
+            plain_batch: pairs at once in the strategy `plain`.
+            branch_tokens: tokens of texts in one row of the
+                `cached`.
 
         Raises:
             SynvitaError: arguments that do not fit together, a text or explanation beyond the model's context
                 or with special tokens.
         """
-        _check(videos, texts, way, vocabulary, answers, explanations)
+        _check(videos, texts, strategy, vocabulary, answers, explanations)
         self._follow_autocast()
-        told = explanations or [None] * len(videos)
+        explanations = explanations or [None] * len(videos)
         counts = tuple(len(own) for own in texts)
-        if way is None:
-            branches = [count + (each is not None) for count, each in zip(counts, told, strict=True)]
-            way = choose_way(
+        if strategy is None:
+            branches = [count + (each is not None) for count, each in zip(counts, explanations, strict=True)]
+            strategy = choose_strategy(
                 branches, gradients=torch.is_grad_enabled(), device=self.family.model.device.type
             )
+        # Videos ready for the language model, and what it is asked about each.
         encoded = [
             video
             if isinstance(video, EncodedVideo)
             else EncodedVideo(self.prepare(video) if isinstance(video, Frames) else video)
             for video in videos
         ]
-        said: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
+        # Of each video the prompts of its texts, then the question for its explanation.
+        answered: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
         prompts = [
-            [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_said, strict=True)]
-            for video, own, own_said in zip(encoded, texts, said, strict=True)
+            [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_answers, strict=True)]
+            for video, own, own_answers in zip(encoded, texts, answered, strict=True)
         ]
-        for video, own_prompts, each in zip(encoded, prompts, told, strict=True):
+        for video, own_prompts, each in zip(encoded, prompts, explanations, strict=True):
             if each is not None:
                 own_prompts.append(self.prompter.explanation(each, video.prepared))
-        if way == "plain":
-            states = ways.plain(self.family, encoded, prompts, plain_batch)
+        if strategy == "plain":
+            states = strategies.plain(self.family, encoded, prompts, plain_batch)
         else:
             encoded = self._encoded(encoded)
-            if way == "packed":
-                states = ways.packed(self.family, encoded, prompts)
+            if strategy == "packed":
+                states = strategies.packed(self.family, encoded, prompts)
             else:
-                states = ways.cached(self.family, encoded, prompts, branch_tokens)
+                states = strategies.cached(self.family, encoded, prompts, branch_tokens)
         # The places are known here: a mask on the device would have the host wait for it.
         explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
         reads = 1 if answers is None else 2
-        of_texts = ways.rows(states, [place for place, tells in enumerate(explains) if not tells])
+        of_texts = strategies.rows(states, [place for place, each in enumerate(explains) if not each])
         of_texts = of_texts.view(sum(counts), reads, states.shape[-1])
-        of_explanation = ways.rows(states, [place for place, tells in enumerate(explains) if tells])
+        of_explanation = strategies.rows(states, [place for place, each in enumerate(explains) if each])
         logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
         return AlignmentOutput(
             self._log_odds(of_texts[:, 0]),
             counts,
-            way,
+            strategy,
             self._explanation_loss(of_explanation, prompts),
             tuple(sum(len(prompt.targets) for prompt in own) for own in prompts),
             logits,
@@ -235,26 +237,17 @@ class AlignmentModel(nn.Module):
             return list(videos)
         # A frozen tower keeps nothing for a backward pass, even where a hook lets its inputs ask for gradients
         # (`enable_input_require_grads`, for reentrant checkpointing).
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_tower()):
+        trained = any(own.requires_grad for _, own in self.family.tower_parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
             made = dict(zip(bare, self.family.towers(list(bare.values())), strict=True))
         return [
             video if video.features is not None else EncodedVideo(video.prepared, made[id(video.prepared)])
             for video in videos
         ]
 
-    def _trains_tower(self) -> bool:
-        """Whether anything that features are made by may be trained: all but language model and head."""
-        stock = self.family.model
-        known = {
-            id(p)
-            for part in (self.family.language_model, stock.get_output_embeddings())
-            for p in part.parameters()
-        }
-        return any(p.requires_grad and id(p) not in known for p in stock.parameters())
 
-
-def choose_way(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:
-    """The fastest way for this many texts a video on this type of device.
+def choose_strategy(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:
+    """The fastest strategy for this many texts a video on this type of device.
 
     With gradients texts are packed (gradient checkpointing drops a cache). Without them a lone text has
     nothing to share, few texts are packed, and many go behind a cache.
@@ -268,24 +261,24 @@ def choose_way(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -
 def _check(
     videos: Sequence[Video],
     texts: Sequence[Sequence[Text]],
-    way: str | None,
+    strategy: str | None,
     vocabulary: int,
     answers: Sequence[Sequence[bool]] | None,
     explanations: Sequence[Explanation | Description | None] | None,
 ) -> None:
-    if way is not None and way not in WAYS:
-        raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
+    if strategy is not None:
+        choose(strategy, STRATEGIES, "strategy of scoring")
     if explanations is not None and len(explanations) != len(videos):
         raise SynvitaError(
             "each video has one explanation, or None",
             found=f"{len(explanations)} explanations",
             expected=f"as many as videos, {len(videos)}",
         )
-    told = explanations or [None] * len(videos)
-    asked = len(videos) == len(texts) and all(
-        len(own) or each is not None for own, each in zip(texts, told, strict=False)
+    explained = explanations or [None] * len(videos)
+    complete = len(videos) == len(texts) and all(
+        len(own) or each is not None for own, each in zip(texts, explained, strict=False)
     )
-    if not len(videos) or not asked:
+    if not len(videos) or not complete:
         raise SynvitaError(
             "each video needs its texts",
             found=f"{len(videos)} videos, texts {[len(own) for own in texts]}",
@@ -299,7 +292,11 @@ def _check(
                 expected="the Frames that synvita_data.video.decode gives, or what prepare or encode made of them",
             )
     if vocabulary not in (0, 1, 2):
-        raise SynvitaError("no such number of positions", found=vocabulary, expected="0, 1 or 2")
+        raise SynvitaError(
+            "the vocabulary's logits are given at no, one or two positions",
+            found=vocabulary,
+            expected="0, 1 or 2",
+        )
     if (answers is not None) != (vocabulary == 2):
         raise SynvitaError(
             "the token after an answer needs the answer",

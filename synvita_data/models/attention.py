@@ -36,7 +36,8 @@ def split_attention(
     """Attention interface of transformers.
 
     Args:
-        query: [B, H, S, D]. key, value: [B, H or fewer, S, D].
+        query: [B, H, S, D].
+        key, value: [B, H or fewer, S, D].
         attention_mask: bool [B, 1, S - prefix_length, S], rows of the branches; as for `sdpa` without
             `prefix_length`.
         prefix_length: how many tokens at the start attend causally and to nothing else.

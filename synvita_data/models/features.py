@@ -1,15 +1,15 @@
 """Features of videos kept on the store, so that neither decoder nor vision tower runs twice on a video.
 
-Worth it when a video is scored again with other texts, prompts or adapters. Keys are the video's bytes, its
-time range, the frame policy (and the versions of its rules where they matter), the tower (model revision, family, dtype) and the prompt's way of joining
-frames. When the cache is full it keeps what it has: a run over more videos than fit finds the first ones
-again, where dropping the oldest would find none.
+Worth it when a video is scored again with other texts, prompts or adapters. Keys are the video's bytes, its time
+range, the frame policy (and the versions of its rules where they matter), the tower (model revision, family, dtype)
+and the text by which the prompt joins frames. When the cache is full it keeps what it has: a run over more videos
+than fit finds the first ones again, where dropping the oldest would find none.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -18,30 +18,53 @@ from safetensors.torch import load_file, save_file
 from ..errors import StoreError
 from ..files import sha256_file
 from ..jobs import Store, work_key
-from ..scoring.protocol import ScoringItem
 from ..video.rules import rule_versions
 from ..video.sampling import FramePolicy
 from .families.family import PreparedVideo
 from .strategies import EncodedVideo
+
+if TYPE_CHECKING:
+    from .alignment import AlignmentModel
 
 FILE = "features.safetensors"
 _INPUT = "input."
 _FEATURE = "feature."
 
 
+class VideoPart(Protocol):
+    """A video, or the part of it between two times in seconds: a `videos.Clip`, a `ScoringItem`."""
+
+    @property
+    def video(self) -> Path | bytes: ...
+
+    @property
+    def start(self) -> float | None: ...
+
+    @property
+    def end(self) -> float | None: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownVideo:
-    """A video as scoring needs it, with the record of its frames (`Frames.record`, without the source)."""
+    """A video as scoring needs it.
+
+    Attributes:
+        video: ready for the model.
+        frames: the record of its frames (`Frames.record`, without the source).
+        key: to keep its features by; None where there is no cache, or where it has them.
+    """
 
     video: EncodedVideo
     frames: dict[str, Any]
+    key: str | None = None
 
 
 class FeatureCache:
     """Features in a folder, shared by any number of processes and models.
 
     Args:
-        root: the folder. tower: all that features depend on but the video, JSON-ready.
+        root: the folder.
+        tower: all that features depend on but the video, JSON-ready.
         keep_inputs: `Family.cache_inputs`.
         max_bytes: stop adding at this size; several processes may overshoot by a hundredth each.
         reads_times: `Family.reads_times`.
@@ -65,7 +88,37 @@ class FeatureCache:
         self._bytes: int | None = None
         self._since = 0
 
-    def key(self, item: ScoringItem) -> str:
+    @classmethod
+    def of(
+        cls,
+        model: "AlignmentModel",
+        revision: str,
+        root: str | Path,
+        *,
+        frames: FramePolicy | None = None,
+        max_bytes: int = 100 << 30,
+    ) -> "FeatureCache":
+        """The cache of a model's features; an adapter that leaves the tower as it was uses those of its base.
+
+        Args:
+            model: whose features.
+            revision: of the model, as `load_alignment_model` gives it.
+            root: the folder.
+            frames: None for the family's own.
+            max_bytes: stop adding at this size.
+        """
+        family = model.family
+        adapted = any("lora_" in name for name, _ in family.tower_parameters())
+        identity = tower_identity(
+            revision if adapted else revision.partition("+")[0],
+            family.model_type,
+            family.model.dtype,
+            frames or family.default_frames(),
+            model.prompt.joiner,
+        )
+        return cls(Path(root), identity, family.cache_inputs, max_bytes, reads_times=family.reads_times)
+
+    def key(self, item: VideoPart) -> str:
         """The cache's name of an item's frames; reads the whole file."""
         if isinstance(item.video, bytes):
             content = hashlib.sha256(item.video).hexdigest()

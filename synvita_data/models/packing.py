@@ -2,7 +2,7 @@
 
 Positions are those of the plain sequences, gathered, so they restart behind the prefix with each branch.
 Tokens hidden from attention are left out: nothing sees them and nothing reads them, and the positions of
-the others keep the gap, which is what zeros in the attention mask do in the plain way.
+the others keep the gap, which is what zeros in the attention mask do in the strategy `plain`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ class PackedTexts:
     """The prefix of S0 tokens and the branches behind it, S tokens in all.
 
     Attributes:
-        ids: int64 [S]. slots: int64 [S], where each token stands in its own plain sequence.
+        ids: int64 [S].
+        slots: int64 [S], where each token stands in its own plain sequence.
         branch: int64 [S], which text a token belongs to; PREFIX for the shared ones.
         reads: for each text int64 [k], where to read its answer.
         prefix: S0.
@@ -64,6 +65,7 @@ def pack(prompts: Sequence[PromptTokens], prefix: int | None = None) -> PackedTe
     shared = common_prefix(prompts) if prefix is None else prefix
     ids, slots, branch = [prompts[0].ids[:shared]], [np.arange(shared)], [np.full(shared, PREFIX)]
     reads, length = [], shared
+    # Behind the prefix each prompt keeps the tokens that are not hidden, in their own slots.
     for number, prompt in enumerate(prompts):
         kept = shared + np.flatnonzero(~prompt.hidden[shared:])
         ids.append(prompt.ids[kept])
@@ -84,7 +86,8 @@ def branch_mask(branch: Tensor, first_query: int = 0) -> Tensor:
     """Who sees whom: the prefix and one's own branch, up to oneself.
 
     Args:
-        branch: int64 [S], as in PackedTexts. first_query: rows before it are left out.
+        branch: int64 [S], as in PackedTexts.
+        first_query: rows before it are left out.
 
     Returns:
         bool [S - first_query, S], true where a query (row) attends to a key (column).

@@ -21,7 +21,8 @@ class Explanation:
     """What is wrong with a caption for a video: VideoCon's second task, natural-language explanation (NLE).
 
     Attributes:
-        neg_caption: the caption that the question is about. answer: the explanation (`nle`).
+        neg_caption: the caption that the question is about.
+        answer: the explanation (`nle`).
     """
 
     neg_caption: str
@@ -41,7 +42,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptTokens:
-    """One pair of a video and a text as the plain way sees it.
+    """One pair of a video and a text as the strategy `plain` sees it.
 
     Attributes:
         ids: int64 [n], of the whole prompt with its video tokens, and the answer where one was asked for.
@@ -61,7 +62,8 @@ class Prompter:
     """The prompt of a family, ready to take captions.
 
     Args:
-        family: whose tokenizer and template. prompt: the wording.
+        family: whose tokenizer and template.
+        prompt: the wording.
 
     Raises:
         TokenizerError: Yes or No is not one token after this prompt, or the template does not fit.
@@ -78,7 +80,7 @@ class Prompter:
         special = {int(number) for number in family.tokenizer.added_tokens_decoder}
         self._special = np.array(sorted({*special, family.video_token_id}), dtype=np.int64)
         self._short = lru_cache(maxsize=1 << 16)(self._tokenise)
-        self._short_told = lru_cache(maxsize=1 << 14)(self._tokenise_told)
+        self._short_answer = lru_cache(maxsize=1 << 14)(self._tokenise_answer)
 
     def tokens(self, text: Text, answer: bool | None, video: PreparedVideo) -> PromptTokens:
         """The whole prompt of a text and a video.
@@ -98,7 +100,7 @@ class Prompter:
                 "the last token of a prompt, where the answer is read, would be hidden",
                 found=self.family.tokenizer.convert_ids_to_tokens(int(ids[-1])),
                 expected="words of the prompt behind the caption",
-                fix="Take a prompt that goes on after the caption, such as the family's own",
+                fix="Take a prompt with words behind the caption, such as the family's own",
             )
         reads: tuple[int, ...] = (len(ids) - 1,)
         if answer is not None:
@@ -108,21 +110,21 @@ class Prompter:
         self._check_context(len(ids), video, text.caption)
         return PromptTokens(ids, hidden, reads)
 
-    def explanation(self, told: Explanation | Description, video: PreparedVideo) -> PromptTokens:
+    def explanation(self, answer: Explanation | Description, video: PreparedVideo) -> PromptTokens:
         """The question what is wrong (or shown), its answer, and the token that ends the turn as the last target.
 
         The answer's tokens are those that the tokenizer gives the whole text. The end token is predicted and
-        not read, so it is no part of `ids`.
+        not read, so `ids` do not hold it.
 
         Raises:
             CaptionError: caption or answer holds a special token, or the answer is empty.
             TokenizerError: a token is half question and half answer.
             ContextError: more tokens than the model's context.
         """
-        ids, hidden, answer = self._short_told(told, video.placeholder)
-        targets = (*ids[len(ids) - answer :].tolist(), self.end_id)
+        ids, hidden, count = self._short_answer(answer, video.placeholder)
+        targets = (*ids[len(ids) - count :].tolist(), self.end_id)
         ids, hidden = self._with_video(ids, hidden, video)
-        words = told.answer if isinstance(told, Explanation) else told.caption
+        words = answer.answer if isinstance(answer, Explanation) else answer.caption
         self._check_context(len(ids) + 1, video, words)
         return PromptTokens(ids, hidden, tuple(range(len(ids) - len(targets), len(ids))), targets)
 
@@ -182,14 +184,14 @@ class Prompter:
         self._check_words(masked, len(before), len(before) + len(text.caption), "a caption")
         return masked.input_ids, masked.hidden
 
-    def _tokenise_told(
-        self, told: Explanation | Description, placeholder: str
+    def _tokenise_answer(
+        self, given: Explanation | Description, placeholder: str
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
         """As `_tokenise`, and how many tokens at the end are the answer's."""
-        if isinstance(told, Explanation):
-            frame, asked, answer = self._explained, told.neg_caption, told.answer.strip()
+        if isinstance(given, Explanation):
+            frame, asked, answer = self._explained, given.neg_caption, given.answer.strip()
         else:
-            frame, asked, answer = self._described, "video", told.caption.strip()
+            frame, asked, answer = self._described, "video", given.caption.strip()
         if not answer:
             raise CaptionError("an explanation is empty", found=f"about {asked!r}")
         before = frame.before.replace(self.family.placeholder, placeholder)

@@ -1,23 +1,29 @@
-"""Which device a process works on, with what numbers, and how to get the same bits from any number of processes."""
+"""What every run of a model needs: its device, its numbers, the same bits from any number of processes, and videos
+read ahead of it."""
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import SynvitaError
+from ..errors import SynvitaError, VideoError, first_line
+from ..video import MissingBackendError
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
+Item = TypeVar("Item")
+Read = TypeVar("Read")
 
 
 def pick_device(name: str | None) -> str:
     """`name`, or the GPU of this process (`LOCAL_RANK` as `accelerate launch` sets it), or the CPU.
 
     Raises:
-        SynvitaError: `name` is no device, or one that this machine does not have.
+        SynvitaError: `name` is not a device, or one that this machine does not have.
     """
     import torch
 
@@ -29,8 +35,8 @@ def pick_device(name: str | None) -> str:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SynvitaError(
-            "no such device on this machine",
-            found=f"{name} ({str(error).splitlines()[0]})",
+            "this machine does not have the device",
+            found=f"{name} ({first_line(error)})",
             expected="cpu, cuda:0, …",
         ) from error
     return name
@@ -70,3 +76,38 @@ def one_cpu_thread(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Read], workers: int
+) -> Iterator[tuple[Item, Read | VideoError]]:
+    """Items in order with what `read` makes of them, at most `2 * workers` ahead of the one in hand.
+
+    Args:
+        items: in any number.
+        read: called in threads. A `VideoError` of it is handed on in its place, but for a decoder that is
+            missing, which is the machine's fault and not the video's; other exceptions end the stream.
+        workers: how many threads.
+    """
+
+    def attempt(item: Item) -> Read | VideoError:
+        try:
+            return read(item)
+        except MissingBackendError:
+            raise
+        except VideoError as error:
+            return error
+
+    waiting: deque[tuple[Item, Future[Read | VideoError]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(attempt, item)))
+            if len(waiting) > 2 * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:  # also when the caller stops early
+        pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Three ways to the hidden states at the answer positions; the numbers are the same where no dropout acts.
+"""Three strategies to compute the hidden states at the answer positions; the numbers are the same where no dropout acts.
 
 - `plain`: one sequence a pair, through the stock model with its own mask: the reference.
 - `packed`: one sequence a video, its texts as branches behind what they share. It trains: gradients and
@@ -26,13 +26,13 @@ from .families.family import Family, Features, PreparedVideo
 from .packing import PackedTexts, branch_mask, common_prefix, pack
 from .prompting import PromptTokens
 
-WAYS = ("plain", "packed", "cached")
+STRATEGIES = ("plain", "packed", "cached")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedVideo:
     """A video ready for the language model: what its processor made of it, and the tower's features if they
-    are known already (the plain way then does not run the tower)."""
+    are known already (the strategy `plain` then does not run the tower)."""
 
     prepared: PreparedVideo
     features: Features | None = None
@@ -45,6 +45,7 @@ def plain(
     pair of a video without features."""
     pairs = [(v, prompt) for v, own in zip(videos, prompts, strict=True) for prompt in own]
     states = []
+    # Each batch is padded on the right; hidden tokens are zeros in the attention mask.
     for chunk in _batches(pairs, batch):
         length = max(len(prompt.ids) for _, prompt in chunk)
         ids = torch.zeros(len(chunk), length, dtype=torch.long)
@@ -237,12 +238,13 @@ def _check_named(module: Any, names: Collection[str]) -> None:
     Raises:
         SynvitaError: the forward has no parameter of such a name.
     """
-    # Of the class: hooks of device maps replace it on modules.
-    unknown = set(names) - inspect.signature(type(module).forward).parameters.keys()
+    # Of a module's class: hooks of device maps replace its forward.
+    forward = getattr(type(module), "forward", module)
+    unknown = set(names) - inspect.signature(forward).parameters.keys()
     if unknown:
         raise SynvitaError(
             "this release of transformers would not see all of the input",
-            found=f"{type(module).__name__}.forward has no parameter {', '.join(sorted(unknown))}",
+            found=f"{forward.__qualname__} has no parameter {', '.join(sorted(unknown))}",
             fix="Releases 5.17 to 5.23 of transformers are known to work",
         )
 

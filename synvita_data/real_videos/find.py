@@ -13,22 +13,108 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from ..errors import SchemaError, SourceError, SynvitaError
+from ..errors import SchemaError, SourceError, SynvitaError, VideoError
 from ..schema import Triplet
-from .folder import walk_videos
-from .mapping import MappedVideo, read_mapping
+from .files import MappedVideo, read_mapping, walk_videos
 from .names import (
     KINETICS_NAMED,
     VIDEO_SUFFIXES,
+    bare_path,
     flat_name,
     name_in_scheme,
     path_id,
     path_of_id,
+    plain_path,
     times_in_name,
     video_stem,
 )
-from .times import Part, choose_part, video_seconds
+
+# --- which part of a file is meant -------------------------------------------------------------------
+
+# A row's `start` and `end` are seconds of the source video. A file may be that source video, or the clip that was cut
+# out of it. Names say which, and are wrong often enough: a whole video lies under the name of a clip, or a clip under
+# the name of its video. So the file's length is compared with what its name promises.
+
+# Cutting tools end at the next frame or keyframe, and annotations are rounded.
+SLACK_SECONDS = 1.0
+SLACK_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What to decode of a file.
+
+    Attributes:
+        use: `whole` (the file is the cut clip), `window` (start and end are seconds of the file), or `none`
+            (the file cannot hold what the row is about).
+        doubt: what does not fit, in words; None where name and length agree.
+    """
+
+    use: Literal["whole", "window", "none"]
+    doubt: str | None = None
+
+
+def choose_part(length: float, start: float | None, end: float | None, *, cut: bool, stated: bool) -> Part:
+    """The part of a file of `length` seconds that a row about [start, end) of the source video means.
+
+    | expected      | the file is about end - start long | it reaches end            | neither               |
+    |---------------|------------------------------------|---------------------------|-----------------------|
+    | a cut clip    | whole                              | window, with a doubt      | whole, with a doubt   |
+    | source video  | window if it reaches end, else whole with a doubt | window     | none, with the reason |
+
+    Args:
+        length: seconds of video in the file.
+        start, end: of the row, or of the clip's name; None where unknown.
+        cut: whether the name (or the mapping) says that the file is the cut clip.
+        stated: whether the mapping said so: the user's word stands, and what does not fit is a doubt.
+    """
+    first = start or 0.0
+    if end is None:
+        if cut or length > first:
+            return Part("whole" if cut else "window")
+        return Part("none", f"the file is {length:.2f} s long, and the row begins at {first:g} s")
+    span = end - first
+    slack = max(SLACK_SECONDS, SLACK_SHARE * span)
+    found = f"the file is {length:.2f} s long, the row is about {first:g} to {end:g} s"
+    is_clip = abs(length - span) <= slack
+    reaches_end = length >= end - slack
+    if cut:
+        if is_clip:
+            return Part("whole")
+        if reaches_end and length > span and not stated:
+            return Part("window", f"{found}: it is the source video under the name of a clip")
+        return Part("whole", f"{found}: it is neither the clip nor the source video")
+    if reaches_end:
+        return Part("window")
+    if is_clip and not stated:
+        return Part("whole", f"{found}: it is a cut clip under the name of the source video")
+    return Part("none", f"{found}: it ends before that")
+
+
+def video_seconds(path: Path, *, exact: bool = False) -> float | None:
+    """Seconds of video in a file; None where it cannot be read, which decoding will say better.
+
+    Args:
+        exact: measured from the packets; else as the container says, where it does (about a millisecond).
+    """
+    from ..video import probe
+    from ..video.container import open_video
+    from ..video.source import resolve
+
+    try:
+        if not exact:
+            with open_video(resolve(path)) as (_, stream):
+                if stream.duration and stream.time_base:
+                    return float(stream.duration * stream.time_base)
+        info = probe(path)
+        return info.first_shown + info.duration  # as a player's clock counts
+    except VideoError:
+        return None
+
+
+# --- where the files are ----------------------------------------------------------------------------
 
 # A folder called like this (or with such a word in its name) holds videos of these sources.
 _FOLDERS: Mapping[str, re.Pattern[str]] = {
@@ -80,7 +166,7 @@ class RealVideos:
     2. The videopath itself below `root`, with any suffix of a video.
     3. A file anywhere below `root` named by the video id (`video3094`, `<key>_<start>_<end>`), by
        `<source>_<video_id>` or, where the name is one of its source's own, by the flattened videopath
-       (`tempo_videos_1524`). Where the id is a path with folders (see `video_names.path_id`), the
+       (`tempo_videos_1524`). Where the id is a path with folders (see `names.path_id`), the
        file's path must end with all of it. A folder named after another source is passed over, and a bare
        number needs a folder named after its own (`tempo/`, `didemo/`, …).
     4. The whole YouTube video, `<youtube_key>`; not for MSR-VTT, whose clips are unknown parts of it,
@@ -90,9 +176,9 @@ class RealVideos:
         root: folder of real videos; symlinks that leave it are not followed.
         source: the dataset that `root` is known to hold, as if it were named after it: folders below it
             that are named after no dataset are taken for its own.
-        mapping: a mapping file or dictionary, see `video_mapping.read_mapping`.
+        mapping: a mapping file or dictionary, see `files.read_mapping`.
 
-    Where a row or a clip's name says seconds, the file's length is compared with them (`real_times`).
+    Where a row or a clip's name says seconds, the file's length is compared with them (`choose_part`).
 
     Attributes:
         problems: what kept a file from being used: symlinks out of the root, several files for one
@@ -112,7 +198,7 @@ class RealVideos:
     ) -> None:
         self.root = Path(root).expanduser().resolve()
         if not self.root.is_dir():
-            raise SourceError("no such folder of real videos", file=root)
+            raise SourceError("the folder of real videos does not exist", file=root)
         self.problems: list[SynvitaError] = []
         self.doubts: list[SynvitaError] = []
         self._mapping = {} if mapping is None else read_mapping(mapping, self.root)
@@ -179,6 +265,7 @@ class RealVideos:
         if mapped is not None:
             relative = mapped.path.relative_to(self.root).as_posix()
         else:
+            # By its path, by its name, or as the whole YouTube video.
             clip = times_in_name(video_id) is not None and source in KINETICS_NAMED
             whole = youtube_key or (video_id[: -len("_000000_000000")] if clip else None)
             found = self._at_videopath(videopath, key) or self._named(source, video_id, videopath, key)
@@ -196,10 +283,10 @@ class RealVideos:
     def _at_videopath(self, videopath: str | None, key: str) -> str | None:
         if videopath is None:
             return None
-        wanted = _bare(videopath)
-        same = [file for file in self._files.get(wanted.rpartition("/")[2], ()) if _bare(file) == wanted]
+        wanted = bare_path(videopath)
+        same = [file for file in self._files.get(wanted.rpartition("/")[2], ()) if bare_path(file) == wanted]
         # With its own suffix it is this very file, whatever other formats lie beside it.
-        return self._one_of([file for file in same if file == _plain(videopath)] or same, key)
+        return self._one_of([file for file in same if file == plain_path(videopath)] or same, key)
 
     def _named(self, source: str, video_id: str, videopath: str | None, key: str) -> str | None:
         stems = [video_id, key]
@@ -224,7 +311,7 @@ class RealVideos:
         """Files whose path, from the disk's root on, ends with all of `path`."""
         above = self.root.as_posix()
         files = self._files.get(path.rpartition("/")[2], ())
-        return [file for file in files if f"/{_bare(f'{above}/{file}')}".endswith(f"/{path}")]
+        return [file for file in files if f"/{bare_path(f'{above}/{file}')}".endswith(f"/{path}")]
 
     def _choose(self, source: str, files: list[str], videopath: str | None, key: str) -> str | None:
         """The one of `files` that is the video, by the folders they lie in."""
@@ -236,15 +323,15 @@ class RealVideos:
         if not own and (source in self._root_sources or not _is_number(source, files[0])):
             own = [file for file in files if not self._sources_above(file)]
         if len(own) > 1 and videopath is not None:
-            ending = f"/{_bare(videopath)}"
-            own = [file for file in own if ("/" + _bare(file)).endswith(ending)] or own
+            ending = f"/{bare_path(videopath)}"
+            own = [file for file in own if ("/" + bare_path(file)).endswith(ending)] or own
         return self._one_of(own, key)
 
     def _one_of(self, files: list[str], key: str) -> str | None:
         """The single file; among several formats of one name the first of VIDEO_SUFFIXES."""
         if len(files) > 1:
             files = list({os.path.realpath(self.root / file): file for file in files}.values())
-        if len(files) > 1 and len({_bare(file) for file in files}) == 1:
+        if len(files) > 1 and len({bare_path(file) for file in files}) == 1:
             order = [suffix for suffix in VIDEO_SUFFIXES for file in files if file.lower().endswith(suffix)]
             files = [file for file in files if file.lower().endswith(order[0])]
         if len(files) > 1:
@@ -280,8 +367,8 @@ class RealVideos:
         applies = _times_apply(relative, mapped, video_id, youtube_key)
         if times == (None, None):
             return RealVideo(path, relative, applies)
-        told = mapped is not None and mapped.trimmed is not None
-        part = self._part(relative, times, cut=not applies, told=told)
+        stated = mapped is not None and mapped.trimmed is not None
+        part = self._part(relative, times, cut=not applies, stated=stated)
         if part.doubt is not None:
             kind = "refused" if part.use == "none" else "doubted"
             self._report(
@@ -304,7 +391,7 @@ class RealVideos:
         return RealVideo(path, relative, True, *times)
 
     def _part(
-        self, relative: str, times: tuple[float | None, float | None], *, cut: bool, told: bool
+        self, relative: str, times: tuple[float | None, float | None], *, cut: bool, stated: bool
     ) -> Part:
         """Which part of a file is meant, by its name and its length."""
         by_name = Part("whole" if cut else "window")
@@ -314,7 +401,7 @@ class RealVideos:
             seconds = self._seconds[relative]
             if seconds is None:
                 return by_name
-            part = choose_part(seconds, *times, cut=cut, told=told)
+            part = choose_part(seconds, *times, cut=cut, stated=stated)
             if part == by_name or relative in self._exact:
                 break
             # Before the name is doubted, the container's word is: count the packets.
@@ -352,23 +439,12 @@ def _is_own_name(source: str, video_id: str) -> bool:
 def _paths_behind(video_id: str, videopath: str | None) -> list[str]:
     """The paths with folders (without suffix) that the row gives, in its videopath and in its id."""
     path_or_url = re.sub(r"^(?:[a-z0-9]+:)?//", "", path_of_id(video_id))
-    paths = [path_or_url] if videopath is None else [_bare(videopath), path_or_url]
+    paths = [path_or_url] if videopath is None else [bare_path(videopath), path_or_url]
     return [path for path in dict.fromkeys(paths) if "/" in path]
 
 
 def _is_number(source: str, file: str) -> bool:
     return source in _NUMBERED and video_stem(file).isdigit()
-
-
-def _plain(file: str) -> str:
-    """Forward slashes, no empty and no `.` parts."""
-    return "/".join(part for part in file.replace("\\", "/").split("/") if part not in ("", "."))
-
-
-def _bare(file: str) -> str:
-    """The same without the suffix of a video."""
-    folder, slash, name = _plain(file).rpartition("/")
-    return f"{folder}{slash}{video_stem(name)}"
 
 
 def _times_apply(relative: str, mapped: MappedVideo | None, video_id: str, youtube_key: str | None) -> bool:

@@ -135,7 +135,7 @@ def name_url(source: str, url: str) -> VideoName:
     if known := name_in_scheme(source, stem):
         return known
     scheme = "" if parts.scheme in ("http", "https") else f"{parts.scheme}:"
-    place = f"{scheme}//{parts.netloc.rpartition('@')[2].lower()}/{_bare(path)}"
+    place = f"{scheme}//{parts.netloc.rpartition('@')[2].lower()}/{bare_path(path)}"
     if parts.query and stem == path.rpartition("/")[2]:
         place += f"?{hashlib.sha256(parts.query.encode()).hexdigest()[:10]}"
     return VideoName(_escaped(place))
@@ -158,7 +158,7 @@ def path_id(path: str) -> str:
     for the beginning of an escape; and a space at either end, which tables do not keep, becomes `%20`. Nothing
     else changes: `path_of_id` gives the path back, and different paths have different ids.
     """
-    return _escaped(_bare(normal_path(path)))
+    return _escaped(bare_path(normal_path(path)))
 
 
 def name_id(source: str, video_id: str) -> VideoName:
@@ -168,7 +168,7 @@ def name_id(source: str, video_id: str) -> VideoName:
         SchemaError: as `name_video`.
     """
     path = normal_path(video_id)
-    return name_in_scheme(source, video_stem(path)) or VideoName(_bare(path).replace("/", "%2F"))
+    return name_in_scheme(source, video_stem(path)) or VideoName(bare_path(path).replace("/", "%2F"))
 
 
 def path_of_id(video_id: str) -> str:
@@ -202,8 +202,14 @@ def normal_path(path: str) -> str:
     return "/".join(parts)
 
 
-def _bare(path: str) -> str:
-    folder, slash, name = path.rpartition("/")
+def plain_path(path: str) -> str:
+    """Forward slashes, no empty and no `.` parts; nothing is checked."""
+    return "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def bare_path(path: str) -> str:
+    """The same without the suffix of a video."""
+    folder, slash, name = plain_path(path).rpartition("/")
     return f"{folder}{slash}{video_stem(name)}"
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from ..captions.text import Text
-from ..errors import SynvitaError, VideoError
+from ..errors import ContextError, VideoError, choose
 from ..models.alignment import AlignmentModel
-from ..models.decode_ahead import read_ahead
-from ..models.features import FeatureCache, KnownVideo, tower_identity
-from ..models.loading import find_checkpoint, load_alignment_model
-from ..models.prompting import ContextError
-from ..models.runtime import one_cpu_thread
-from ..models.strategies import WAYS, EncodedVideo
-from ..video import FramePolicy, Frames, decode
+from ..models.features import FeatureCache, KnownVideo
+from ..models.loading import load_alignment_model
+from ..models.resolve import find_checkpoint
+from ..models.runtime import one_cpu_thread, read_ahead
+from ..models.strategies import STRATEGIES, EncodedVideo
+from ..models.videos import VideoPreparer
+from ..video import FramePolicy
 from .protocol import ItemScores, ScoreKind, ScoringItem
 
 _LEAST_BRANCH_TOKENS = 128
@@ -32,10 +32,12 @@ class AlignmentScorer:
     many processes.
 
     Args:
-        model: in evaluation mode, on its device. name, revision: of the checkpoint.
+        model: in evaluation mode, on its device.
+        name, revision: of the checkpoint.
         frames: None for the family's policy.
-        settings: recorded in results; way and attention are added.
-        way: one of `WAYS`, None for the fastest. workers: threads that decode ahead.
+        settings: recorded in results; the strategy is added as `way`.
+        strategy: one of `STRATEGIES`, None for the fastest.
+        workers: threads that decode ahead.
         cache: where features are kept, None for nowhere.
         branch_tokens: tokens of texts in one row; halved as often as a GPU's memory asks for it.
     """
@@ -50,21 +52,21 @@ class AlignmentScorer:
         *,
         frames: FramePolicy | None = None,
         settings: Mapping[str, Any] | None = None,
-        way: str | None = None,
+        strategy: str | None = None,
         workers: int = 2,
         cache: FeatureCache | None = None,
         branch_tokens: int = 4096,
     ) -> None:
-        if way is not None and way not in WAYS:
-            raise SynvitaError("no such way to score", found=way, expected=f"one of {', '.join(WAYS)}")
+        if strategy is not None:
+            choose(strategy, STRATEGIES, "strategy of scoring")
         self.model = model
         self.name = name
         self.revision = revision
         self.frames = frames or model.family.default_frames()
-        self.settings: dict[str, Any] = {**(settings or {}), "way": way or "by counts"}
-        self._way = way
+        self.settings: dict[str, Any] = {**(settings or {}), "way": strategy or "by counts"}
+        self._strategy = strategy
         self._workers = workers
-        self._cache = cache
+        self._preparer = VideoPreparer.of(model, frames=self.frames, cache=cache)
         self._branch_tokens = branch_tokens
         self._device = str(model.family.model.device)
         # Items whose work may be in line on the device while the next one is prepared for it.
@@ -99,7 +101,7 @@ class AlignmentScorer:
         device_map: str | None = None,
         attention: str = "split",
         placeholder_space: str | None = None,
-        way: str | None = None,
+        strategy: str | None = None,
         workers: int = 2,
         cache: Path | None = None,
         cache_bytes: int = 100 << 30,
@@ -113,11 +115,13 @@ class AlignmentScorer:
                 fine-tune's own count comes before the family's.
             placeholder_space: `processor` or `original`; None for the one a fine-tune was trained with, or else
                 `processor`.
-            cache: folder of a feature cache. cache_bytes: its bound.
+            cache: folder of a feature cache.
+            cache_bytes: its bound.
 
         Raises:
             SynvitaError: whatever can be known to be wrong without a video, before weights are read.
         """
+        # What a fine-tune was trained with comes before the family's own.
         checkpoint = find_checkpoint(
             name, revision=revision, adapter=adapter, adapter_revision=adapter_revision
         )
@@ -135,6 +139,7 @@ class AlignmentScorer:
             attention=attention,
             placeholder_space=space,
         )
+        # The settings that results record.
         policy = _changed(model.family.default_frames(), frames)
         settings = {"family": checkpoint.model_type, "dtype": dtype, "attention": attention}
         if checkpoint.adapter_name is not None:
@@ -145,21 +150,17 @@ class AlignmentScorer:
             settings["placeholder_space"] = space
         kept = None
         if cache is not None:
-            # An adapter of the language model leaves the tower as it was: its base's features serve it.
-            tower = version if _adapts_tower(model) else version.partition("+")[0]
-            identity = tower_identity(
-                tower, checkpoint.model_type, model.family.model.dtype, policy, model.prompt.joiner
-            )
-            kept = FeatureCache(
-                cache,
-                identity,
-                model.family.cache_inputs,
-                cache_bytes,
-                reads_times=model.family.reads_times,
-            )
+            kept = FeatureCache.of(model, version, cache, frames=policy, max_bytes=cache_bytes)
         shown = name if adapter is None else f"{name}+{adapter}"
         return cls(
-            model, shown, version, frames=policy, settings=settings, way=way, workers=workers, cache=kept
+            model,
+            shown,
+            version,
+            frames=policy,
+            settings=settings,
+            strategy=strategy,
+            workers=workers,
+            cache=kept,
         )
 
     def check_texts(self, texts: Iterable[Text]) -> None:
@@ -169,10 +170,7 @@ class AlignmentScorer:
             CaptionError: a caption with a special token. ContextError: a prompt that is too long even with
                 the smallest video (exact where a family's videos have one size, as Video-LLaVA's).
         """
-        count = self.frames.count or 1
-        pixels = np.zeros((count, 224, 224, 3), dtype=np.uint8)
-        times = tuple(i / 2 for i in range(count))
-        video = self.model.prepare(Frames(pixels, tuple(range(count)), times, 2.0, "a black clip", "none"))
+        video = self._preparer.smallest()
         for text in dict.fromkeys(texts):
             self.model.prompter.tokens(text, None, video)
 
@@ -187,31 +185,28 @@ class AlignmentScorer:
                 wrong with one video only is an answer with `error`.
         """
         waiting: deque[Callable[[], ItemScores]] = deque()
-        for item, read in read_ahead(items, self._read, self._workers):
+        for item, read in read_ahead(items, self._preparer.known, self._workers):
             waiting.append(self._begin(item, read))
             while len(waiting) > self._in_line:
                 yield waiting.popleft()()
         while waiting:
             yield waiting.popleft()()
 
-    def _begin(
-        self, item: ScoringItem, read: tuple[str | None, KnownVideo] | VideoError
-    ) -> Callable[[], ItemScores]:
+    def _begin(self, item: ScoringItem, known: KnownVideo | VideoError) -> Callable[[], ItemScores]:
         """Start an item's work on the device; what is returned waits for it and gives the answer."""
-        if isinstance(read, VideoError):
-            failed = ItemScores(item.item_id, None, error=read)
+        if isinstance(known, VideoError):
+            failed = ItemScores(item.item_id, None, error=known)
             return lambda: failed
-        key, known = read
         try:
             with torch.inference_mode(), one_cpu_thread(self._device):
-                if key is not None or (self._way != "plain" and known.video.features is None):
+                if known.key is not None or (self._strategy != "plain" and known.video.features is None):
                     known = replace(known, video=self.model.encode(known.video.prepared))
                 scores = _on_host(self._log_odds(known.video, item.texts))
         except ContextError as error:  # too many tokens with this video
             failed = ItemScores(item.item_id, None, error=error)
             return lambda: failed
-        if key is not None and self._cache is not None:
-            self._cache.put(key, known)
+        if known.key is not None and self._preparer.cache is not None:
+            self._preparer.cache.put(known.key, known)
         details = {name: known.frames[name] for name in ("backend", "timestamps")}
         indices = tuple(known.frames["indices"])
         return lambda: ItemScores(item.item_id, scores(), indices, details)
@@ -223,36 +218,15 @@ class AlignmentScorer:
                 return self.model(
                     [video],
                     [texts],
-                    way=self._way,
+                    strategy=self._strategy,
                     branch_tokens=self._branch_tokens,
                 ).log_odds
             except torch.OutOfMemoryError:
-                if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._way in ("plain", "packed"):
+                if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._strategy in ("plain", "packed"):
                     raise
                 self._branch_tokens //= 2
-                self._way = "cached"  # its rows can be short; a single packed row cannot
+                self._strategy = "cached"  # its rows can be short; a single packed row cannot
                 torch.cuda.empty_cache()
-
-    def _read(self, item: ScoringItem) -> tuple[str | None, KnownVideo]:
-        """A video ready for the model, from the cache or decoded; runs in a thread."""
-        key = None
-        if self._cache is not None:
-            try:
-                key = self._cache.key(item)
-            except OSError:
-                pass  # the decoder says what is wrong with the file
-            else:
-                if (known := self._cache.get(key)) is not None:
-                    return None, known
-        frames = decode(item.video, self.frames, start=item.start, end=item.end)
-        try:
-            prepared = self.model.prepare(frames)
-        except ValueError as error:
-            raise VideoError(
-                "the model's processor refuses the frames", file=frames.source, found=str(error)
-            ) from error
-        record = {name: value for name, value in frames.record().items() if name != "source"}
-        return key, KnownVideo(EncodedVideo(prepared), record)
 
 
 def _on_host(scores: torch.Tensor) -> Callable[[], np.ndarray]:
@@ -278,8 +252,3 @@ def _changed(policy: FramePolicy, changes: Mapping[str, Any]) -> FramePolicy:
     if policy.fps is not None and changes.get("count") is not None:
         policy = replace(policy, fps=None, rule="linspace")
     return replace(policy, **changes)
-
-
-def _adapts_tower(model: AlignmentModel) -> bool:
-    """Whether an adapter reaches beyond the language model."""
-    return any("lora_" in name and "language_model" not in name for name, _ in model.named_parameters())

@@ -4,18 +4,18 @@ The score of a video and a text is the cosine similarity of the text's embedding
 averaged over frames. Only the order of such scores means something (`kind = "similarity"`).
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..captions.length import read_length
+from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
-from ..models.decode_ahead import decode_ahead
-from ..models.runtime import one_cpu_thread, pick_device, torch_dtype
-from ..models.weights_file import check_complete, explained, model_revision
-from ..video import FramePolicy, Frames
+from ..models.loading import check_complete, explained
+from ..models.resolve import ModelFiles
+from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
+from ..video import FramePolicy, Frames, decode
 from .protocol import ItemScores, ScoreKind, ScoringItem
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
@@ -39,7 +39,7 @@ class ClipScorer:
         workers: threads that decode ahead.
 
     Raises:
-        SynvitaError: no such model, device or dtype; not a model of this kind; weights that are missing.
+        SynvitaError: an unknown model, device or dtype; not a model of this kind; weights that are missing.
     """
 
     kind: ScoreKind = "similarity"
@@ -75,10 +75,11 @@ class ClipScorer:
             )
         check_complete(name, loading)
         self._model.eval().to(self._device)
-        self.revision = model_revision(name, self._model)
+        self.revision = ModelFiles(name, revision).exact_revision()
         self.settings: dict[str, Any] = {"dtype": dtype, "pooling": "mean cosine over frames"}
         self._workers = workers
-        self._texts: OrderedDict[str, tuple[np.ndarray, bool]] = OrderedDict()
+        # Texts recur in many videos.
+        self._text = lru_cache(maxsize=_TEXTS_KEPT)(self._embed_text)
         # SigLIP was trained on texts padded to its full length; CLIP masks padding.
         self._padding = "max_length" if "siglip" in self._model.config.model_type else True
         # Some tokenizers do not know how long a text the model takes.
@@ -88,12 +89,15 @@ class ClipScorer:
         )
 
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
-        for item, frames in decode_ahead(items, self.frames, self._workers):
+        def read(item: ScoringItem) -> Frames:
+            return decode(item.video, self.frames, item.start, item.end)
+
+        for item, frames in read_ahead(items, read, self._workers):
             if isinstance(frames, VideoError):
                 yield ItemScores(item.item_id, None, error=frames)
                 continue
             images = self._embed_frames(frames).astype(np.float64)
-            embedded = [self._embed_text(text.caption) for text in item.texts]
+            embedded = [self._text(text.caption) for text in item.texts]
             # Not one matrix product: its last bits depend on how many texts there are.
             scores = [(images * text).sum(axis=1, dtype=np.float64).mean() for text, _ in embedded]
             yield ItemScores(
@@ -104,16 +108,16 @@ class ClipScorer:
             )
 
     def cut_texts(self, captions: Iterable[str]) -> list[str]:
-        """What is told of each caption that is longer than the model takes: how long, and where it is cut."""
-        told = []
+        """A line on each caption that is longer than the model takes: how long it is, and where it is cut."""
+        lines = []
         for caption in dict.fromkeys(captions):
             tokens, kept = read_length(self._processor.tokenizer, caption, self._max_length)
             if kept is not None:
-                told.append(
+                lines.append(
                     f"{tokens} tokens, where the model reads {self._max_length}: cut at character {kept}, before "
                     f"{caption[kept : kept + 60].strip()!r}"
                 )
-        return told
+        return lines
 
     def _embed_frames(self, frames: Frames) -> np.ndarray:
         """float32 [T, D], each of length 1."""
@@ -121,23 +125,16 @@ class ClipScorer:
         return self._unit(self._model.get_image_features, inputs)
 
     def _embed_text(self, caption: str) -> tuple[np.ndarray, bool]:
-        """float32 [D] of length 1, and whether the text was cut; texts recur in many videos, so they are kept."""
-        if caption not in self._texts:
-            inputs = self._processor(
-                text=[caption],
-                return_tensors="pt",
-                padding=self._padding,
-                truncation=True,
-                max_length=self._max_length,
-            )
-            whole = self._processor.tokenizer(caption, verbose=False)["input_ids"]
-            self._texts[caption] = (
-                self._unit(self._model.get_text_features, inputs)[0],
-                len(whole) > self._max_length,
-            )
-            if len(self._texts) > _TEXTS_KEPT:
-                self._texts.popitem(last=False)
-        return self._texts[caption]
+        """float32 [D] of length 1, and whether the text was cut."""
+        inputs = self._processor(
+            text=[caption],
+            return_tensors="pt",
+            padding=self._padding,
+            truncation=True,
+            max_length=self._max_length,
+        )
+        whole = self._processor.tokenizer(caption, verbose=False)["input_ids"]
+        return self._unit(self._model.get_text_features, inputs)[0], len(whole) > self._max_length
 
     def _unit(self, embed: Any, inputs: Any) -> np.ndarray:
         """float32 [rows, D], each of length 1."""

@@ -1,17 +1,15 @@
 """From the MODEL of a command to a scorer."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ..errors import SynvitaError
+from ..models.families import FAMILIES
+from ..models.resolve import ADAPTER_CONFIG, locate
 from .chance import ChanceScorer
+from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
 from .protocol import Scorer
-
-ADAPTER = "adapter"
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def open_scorer(
@@ -30,78 +28,50 @@ def open_scorer(
     Args:
         model: `chance`, or the Hub id or folder of a CLIP, SigLIP or Video LLM of transformers, or of an
             adapter of PEFT for a Video LLM.
+        revision: commit, tag or branch on the Hub.
+        device: None for this process's GPU, or the CPU.
+        dtype: of the weights.
+        seed: of `chance`.
+        workers: threads that decode ahead of the model.
         frames: fields of `FramePolicy` to replace in the model's own, such as `{"count": 4}`.
-        video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `way`, `cache`.
+        video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `strategy`, `cache`.
 
     Raises:
-        SynvitaError: no such model, or one of a kind that cannot be scored with; frames of an impossible kind.
+        SynvitaError: the model cannot be found, or is of a kind that cannot be scored with; frames of an
+            impossible kind.
     """
     if model == "chance":
         _refuse(model, video_llm)
         return ChanceScorer(seed)
-    kind = _model_type(model, revision)
-    from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
-
-    if kind not in MODEL_TYPES:
-        from ..models import FAMILIES
+    files = locate(model, revision, aliases={"chance": model})
+    kind = files.model_type()
+    if kind is None and files.find(ADAPTER_CONFIG) is None:
+        raise files.not_found("no model_type in a config.json")
+    loading: dict[str, Any] = {
+        "revision": files.revision,
+        "device": device,
+        "dtype": dtype,
+        "workers": workers,
+    }
+    if kind is None or kind in FAMILIES:
         from .alignment import AlignmentScorer
 
-        if kind in FAMILIES or kind == ADAPTER:
-            return AlignmentScorer.open(
-                model,
-                revision=revision,
-                frames=frames,
-                device=device,
-                dtype=dtype,
-                workers=workers,
-                **(video_llm or {}),
-            )
-        raise SynvitaError(
-            "this kind of model cannot be scored with",
-            file=model,
-            found=f"model_type {kind!r}",
-            expected=f"chance, or a model of type {', '.join([*FAMILIES, *MODEL_TYPES])}",
-            fix="Score it elsewhere and evaluate the file with --predictions",
-        )
-    _refuse(model, video_llm)
-    return ClipScorer(
-        model,
-        revision=revision,
-        frames=replace(DEFAULT_FRAMES, **(frames or {})),
-        device=device,
-        dtype=dtype,
-        workers=workers,
+        return AlignmentScorer.open(files.location, frames=frames, **loading, **(video_llm or {}))
+    if kind in MODEL_TYPES:
+        _refuse(model, video_llm)
+        return ClipScorer(files.location, frames=replace(DEFAULT_FRAMES, **(frames or {})), **loading)
+    raise SynvitaError(
+        "this kind of model cannot be scored with",
+        file=model,
+        found=f"model_type {kind!r}",
+        expected=f"chance, or a model of type {', '.join([*FAMILIES, *MODEL_TYPES])}",
+        fix="Score it elsewhere and evaluate the file with --predictions",
     )
 
 
 def _refuse(model: str, options: Mapping[str, Any] | None) -> None:
     if options:
+        named = ["way" if name == "strategy" else name for name in options]  # as the command calls it
         raise SynvitaError(
-            "these options are for Video LLMs", file=model, found=", ".join(options), fix="Leave them out"
+            "these options are for Video LLMs", file=model, found=", ".join(named), fix="Leave them out"
         )
-
-
-def _model_type(model: str, revision: str | None) -> str:
-    """`model_type` of the model's `config.json`; ADAPTER where there is an adapter's settings in its place."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-
-    def find(file: str) -> Path:
-        if Path(model).is_dir():
-            return Path(model) / file
-        return Path(hf_hub_download(model, file, revision=revision))
-
-    try:
-        try:
-            return str(json.loads(find("config.json").read_text(encoding="utf-8"))["model_type"])
-        except (FileNotFoundError, EntryNotFoundError):
-            if find(ADAPTER_CONFIG).is_file():
-                return ADAPTER
-            raise
-    except (OSError, ValueError, KeyError, TypeError, HfHubHTTPError, HFValidationError) as error:
-        raise SynvitaError(
-            "no such model",
-            file=model,
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected="chance, a folder with a config.json, a model of the Hub, or an adapter",
-        ) from error

@@ -23,9 +23,11 @@ class ScoringItem:
     """One video with all its texts, so that the work on the video is done once.
 
     Attributes:
-        item_id: unique in a run. video_id: the video as the annotations name it.
+        item_id: unique in a run.
+        video_id: the video as the annotations name it.
         video: the file, or the bytes of one.
-        texts: what to score against it. text_ids: aligned with `texts`.
+        texts: what to score against it.
+        text_ids: aligned with `texts`.
         start, end: seconds of the file to look at, None for all of it.
     """
 
@@ -66,9 +68,11 @@ class Scorer(Protocol):
     with `error`, never an exception that ends the stream.
 
     Attributes:
-        name: shown in results and on the leaderboard. revision: changes whenever scores may change.
+        name: shown in results and on the leaderboard.
+        revision: changes whenever scores may change.
         frames: how frames are chosen; None for scorers that do not look at the video.
-        kind: what the numbers mean. prompt: name of the prompt, None where there is none.
+        kind: what the numbers mean.
+        prompt: name of the prompt, None where there is none.
         settings: dtype, device, seed, versions: recorded in results, JSON-ready.
     """
 

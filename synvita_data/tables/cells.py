@@ -7,9 +7,12 @@ Tables pass through spreadsheets and pandas. A spreadsheet leaves `#NAME?` where
 import json
 import math
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from ..errors import SchemaError
+from ..schema import MISALIGNMENTS
 
 # What the official scripts' `pandas.read_csv` takes for an empty cell, and what databases write.
 _MISSING = frozenset(
@@ -31,6 +34,46 @@ _FLOAT_OF_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0")
 _SCIENTIFIC = re.compile(r"-?[0-9](?:[.,][0-9]+)?[eE][+-][0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _CLOCK = re.compile(r"([0-9]{1,3}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_MISALIGNMENTS = {name: name for name in MISALIGNMENTS} | {
+    # `Dataset.to_csv` writes a ClassLabel as its number, and as a float where a cell is empty.
+    **{f"{number}{zero}": name for number, name in enumerate(MISALIGNMENTS) for zero in ("", ".0")},
+    **dict.fromkeys(("-1", "-1.0")),  # and a missing one as -1
+    "actions": "action",
+    "attributes": "attribute",
+    "counting": "count",
+    "counts": "count",
+    "event_flip": "flip",
+    "event_order_flip": "flip",
+    "event_order_flipping": "flip",
+    "hallucinations": "hallucination",
+    "objects": "object",
+    "relations": "relation",
+    "spatial_relation": "relation",
+    "spatial_relations": "relation",
+}
+_BOOLEANS = {"true": True, "1": True, "1.0": True, "yes": True} | {
+    "false": False,
+    "0": False,
+    "0.0": False,
+    "no": False,
+}
+# Field -> what a cell may say -> what it means. A ClassLabel is written as its number.
+_CHOICES: Mapping[str, Mapping[str, Any]] = {
+    "split": _SPLITS,
+    "misalignment": _MISALIGNMENTS,
+    "hard": _BOOLEANS,
+    "trimmed": _BOOLEANS,
+}
 
 
 def strip_cell(text: str) -> str:
@@ -112,6 +155,36 @@ def id_text(value: Any, what: str, *, exact: int = 1 << 53) -> str:
             fix="Write the column as text: a spreadsheet or pandas keeps 15 digits of a long number",
         )
     return value
+
+
+def given_id(value: Any, what: str) -> str | None:
+    """The text of an id in a cell of any reader; None where there is none.
+
+    Raises:
+        SchemaError: as `given_text` and `id_text`.
+    """
+    text = given_text(value, what)
+    return None if text is None else id_text(text if isinstance(value, str) else value, what)
+
+
+@lru_cache(maxsize=1024)  # a few spellings, met in every row
+def read_choice(text: str, field: str) -> Any:
+    """What a cell of a field with few values means: of `split`, `misalignment`, `hard` or `trimmed`.
+
+    Raises:
+        SchemaError: another word; the message lists all.
+    """
+    choices = _CHOICES[field]
+    # The hyphen of `event-order-flip` is a space, that of -1 a sign.
+    key = "_".join(re.sub(r"(?<=\w)-", " ", text.lower()).replace("_", " ").split())
+    if key not in choices:
+        raise SchemaError(f"unknown {field}", found=repr(text), expected=f"one of {', '.join(choices)}")
+    return choices[key]
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is a decimal number, with nothing around it."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def read_number(text: str, what: str) -> float:

@@ -1,66 +1,78 @@
-"""The two file forms of VQAScore tables: our Parquet, written and read, and the long CSV, read only.
+"""Rows of VQAScore tables, written as our Parquet and read from that and from the long CSV.
 
-`vqascores` says what the rows mean; here they are only cells with names.
+Our Parquet (written by `write_scores`) has `id, model, revision, method, frame, neg_caption_score, caption_score`. The
+long CSV has `row` (of the triplets file, from 0) or `id`, `model, neg_caption_score, caption_score`. Either may carry
+more: `videopath`, `caption` and `neg_caption` of the row, and `sha256`, `generator` and `sample` of its synthetic video.
 """
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import SchemaError, ScoreError
+from ..errors import SchemaError, ScoreError, located
 from ..files import atomic_path
-from ..schema import check_schema_version
 from ..weights import check_probability
-from .csv_text import read_table
+from .cells import given_id, given_text, is_number, read_number, read_whole_number
+from .rows import Fields, csv_rows, parquet_rows, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Of score tables. 1.1 says which video was scored: `sha256`, `generator`, `sample`; readers of 1.0 pass over them.
 SCORES_VERSION = "1.1"
-SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# What a score is filed under: a row id or pair id of the dataset, or a row number of the triplets file.
+Key = str | int
 
 
-class Cells(NamedTuple):
-    """One row as it stands in the file: text, numbers (Parquet), None for a null or absent cell."""
-
-    id: Any
-    row: Any
-    model: Any
-    revision: Any
-    method: Any
-    frame: Any
-    neg_caption_score: Any
-    caption_score: Any
-    videopath: Any
-    caption: Any
-    neg_caption: Any
-    sha256: Any
-    generator: Any
-    sample: Any
-
-
-REQUIRED = ("model", "neg_caption_score", "caption_score")
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRow:
-    """One row of a score table to be written.
+class VideoIdentity(NamedTuple):
+    """Which synthetic video; None is not known, and agrees with everything.
 
     Attributes:
-        id: row id (or pair id) of the dataset. model: name of the VQA model.
-        neg_caption_score, caption_score: probabilities in [0, 1]; see `ModelScore`.
-        revision, method: of the model, and how it looked at the video.
-        frame: index of the one frame that was scored, None for a mean over frames.
-        sha256: of the scored video's bytes, 64 lower-case hex digits.
-        generator, sample: what made the video, and which of its samples it is, from 1.
+        sha256: of its bytes, 64 lower-case hex digits.
+        generator: what made it.
+        sample: which of several made from one caption, from 1.
     """
 
-    id: str
+    sha256: str | None = None
+    generator: str | None = None
+    sample: int | None = None
+
+    def agrees(self, other: "VideoIdentity") -> bool:
+        """Whether both may be one video: nothing that both know differs."""
+        return all(
+            own is None or theirs is None or own == theirs for own, theirs in zip(self, other, strict=True)
+        )
+
+    def __str__(self) -> str:
+        known = {name: value for name, value in self._asdict().items() if value is not None}
+        return ", ".join(f"{name} {value}" for name, value in known.items()) or "nothing"
+
+
+class ScoreRow(NamedTuple):
+    """One row of a score table.
+
+    Attributes:
+        id: row id or pair id of the dataset; or the row number of the triplets file, in tables that have those.
+        model: name of the VQA model.
+        neg_caption_score: probability in [0, 1] of the contrast caption; see `ModelScore`.
+        caption_score: the same of the caption.
+        revision: of the model.
+        method: how it looked at the video.
+        frame: index of the one frame that was scored, None for a mean over frames.
+        sha256: of the scored video's bytes, 64 lower-case hex digits.
+        generator: what made the video.
+        sample: which of its samples it is, from 1.
+        videopath: of the scored row, where a table that is read says so.
+        caption: likewise.
+        neg_caption: likewise.
+        line: row of the file it was read from, from 0.
+    """
+
+    id: Key
     model: str
     neg_caption_score: float
     caption_score: float
@@ -70,6 +82,31 @@ class ScoreRow:
     sha256: str | None = None
     generator: str | None = None
     sample: int | None = None
+    videopath: str | None = None
+    caption: str | None = None
+    neg_caption: str | None = None
+    line: int = 0
+
+    @property
+    def video(self) -> VideoIdentity:
+        return VideoIdentity(self.sha256, self.generator, self.sample)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """All but the scores: two rows of one identity repeat or contradict each other."""
+        return (*self[:2], *self[4:10])
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """The scores, and what is said of the captions."""
+        return (*self[2:4], *self[10:13])
+
+
+_NAMES = [name for name in ScoreRow._fields if name != "line"]
+_FIELDS = Fields(
+    {name: (name,) for name in ("row", *_NAMES)},
+    required=(("id", "row"), "model", "neg_caption_score", "caption_score"),
+)
 
 
 def score_schema() -> "pa.Schema":
@@ -117,7 +154,8 @@ def write_scores(path: str | Path, rows: Iterable[ScoreRow]) -> int:
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         while batch := list(islice(remaining, 50_000)):
             for row in batch:
-                _check_row(row, seen, path)
+                with located(path, len(seen)):
+                    _check_row(row, seen)
             writer.write_table(
                 pa.Table.from_pylist(
                     [{name: getattr(row, name) for name in schema.names} for row in batch], schema=schema
@@ -126,88 +164,121 @@ def write_scores(path: str | Path, rows: Iterable[ScoreRow]) -> int:
     return len(seen)
 
 
-def _check_row(row: ScoreRow, seen: set[tuple[Any, ...]], path: Path) -> None:
-    number = len(seen)
-    video = (row.sha256, row.generator, row.sample)
-    identity = (row.id, row.model, row.revision, row.method, row.frame, *video)
+def _check_row(row: ScoreRow, seen: set[tuple[Any, ...]]) -> None:
     if not row.id or not row.model or (row.frame is not None and row.frame < 0):
         raise ScoreError(
             "a score does not say whose it is",
-            file=path,
-            row=number,
             found=repr(row),
             expected="an id, a model, and a frame index or None",
         )
-    if (row.sha256 is not None and not SHA256.fullmatch(row.sha256)) or (
-        row.sample is not None and row.sample < 1
-    ):
+    bad_digest = row.sha256 is not None and not _SHA256.fullmatch(row.sha256)
+    if bad_digest or (row.sample is not None and row.sample < 1):
         raise ScoreError(
             "a score does not say which video it is of",
-            file=path,
-            row=number,
             found=f"sha256 {row.sha256!r}, sample {row.sample!r}",
             expected="64 lower-case hex digits and a sample from 1, or None",
         )
-    if identity in seen:
-        raise ScoreError(f"model {row.model} has two scores for one id", file=path, row=number, found=row.id)
-    seen.add(identity)
+    if row.identity in seen:
+        raise ScoreError(f"model {row.model} has two scores for one id", found=row.id)
     for name in ("neg_caption_score", "caption_score"):
-        label = f"the {name} of model {row.model} for {row.id}"
-        check_probability(getattr(row, name), label, file=str(path), row=number)
+        check_probability(getattr(row, name), f"the {name} of model {row.model} for {row.id}")
+    seen.add(row.identity)
 
 
-def read_cells(path: Path) -> Iterator[Cells]:
+def read_score_rows(path: Path) -> Iterator[tuple[ScoreRow, ScoreError | None]]:
     """Rows of a score table, in file order: `.parquet` (or `.pq`), or else CSV.
 
+    Yields:
+        The row, and what is wrong with its scores.
+
     Raises:
-        SchemaError: not readable, a column missing or there twice, another schema version.
+        SchemaError: not readable, a column missing or there twice, another schema version, a row without an id (or
+            row number) or a model.
     """
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _parquet_cells(path)
-    return _csv_cells(path)
+    read = parquet_rows if path.suffix.lower() in (".parquet", ".pq") else csv_rows
+    for line, cells in whole(read(path, _FIELDS)):
+        try:
+            yield _parse(cells, path, line)
+        except SchemaError as error:
+            raise error.at(path, line) from None
 
 
-def _csv_cells(path: Path) -> Iterator[Cells]:
-    header, rows = read_table(path)
-    positions = _positions(path, header)
-    # An absent column reads the empty cell put after the last one.
-    pick = itemgetter(*(len(header) if i is None else i for i in positions))
-    for _, cells in rows:
-        yield Cells._make(pick([*cells, ""]))
-
-
-def _parquet_cells(path: Path) -> Iterator[Cells]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            if schema.metadata and b"schema_version" in schema.metadata:
-                check_schema_version(schema.metadata, file=str(path))
-            positions = _positions(path, schema.names)
-            for batch in file.iter_batches(columns=[schema.names[i] for i in positions if i is not None]):
-                absent = [None] * len(batch)
-                columns = [
-                    absent if i is None else batch.column(schema.names[i]).to_pylist() for i in positions
-                ]
-                yield from map(Cells, *columns)
-    except (pa.ArrowException, OSError) as error:
-        raise SchemaError("not readable as Parquet", file=path, found=str(error)) from error
-
-
-def _positions(path: Path, header: Sequence[str]) -> list[int | None]:
-    """Where each field of `Cells` stands in the file, None for those that do not."""
-    names = [name.strip().lower() for name in header]
-    missing = [name for name in REQUIRED if name not in names]
-    if not {"id", "row"} & set(names):
-        missing.insert(0, "id (or row)")
-    twice = [name for name in Cells._fields if names.count(name) > 1]
-    if missing or twice:
+def _parse(cells: Mapping[str, Any], path: Path, line: int) -> tuple[ScoreRow, ScoreError | None]:
+    get = cells.get
+    model = given_text(get("model"), "a model")
+    key: Key | None = given_id(get("id"), "an id")
+    if key is None:
+        key = _whole_number(get("row"), "a row number")
+    if key is None or model is None:
         raise SchemaError(
-            f"a score table lacks {', '.join(missing)}" if missing else f"a score table has two {twice[0]}",
-            file=path,
-            found=", ".join(names) or "an empty file",
-            expected=f"id or row, {', '.join(REQUIRED)}",
+            "a score does not say whose it is",
+            found=f"id {get('id')!r}, row {get('row')!r}, model {get('model')!r}",
+            expected="an id or a row number, and a model",
         )
-    return [names.index(name) if name in names else None for name in Cells._fields]
+    neg_caption_score, fault = _score(cells, "neg_caption_score", model, path, line)
+    caption_score, other_fault = _score(cells, "caption_score", model, path, line)
+    row = ScoreRow(
+        key,
+        model,
+        neg_caption_score,
+        caption_score,
+        _text(get("revision")),
+        _text(get("method")),
+        _whole_number(get("frame"), "a frame number"),
+        *_video(cells),
+        _text(get("videopath")),
+        _text(get("caption")),
+        _text(get("neg_caption")),
+        line,
+    )
+    return row, fault or other_fault
+
+
+def _video(cells: Mapping[str, Any]) -> tuple[str | None, str | None, int | None]:
+    """Digest, generator and sample of the video that a row says it scored."""
+    if not cells.get("sha256") and not cells.get("generator") and cells.get("sample") in (None, ""):
+        return None, None, None
+    digest = given_text(cells.get("sha256"), "a sha256")
+    generator = given_text(cells.get("generator"), "a generator")
+    # Also a column with empty cells, which comes from pandas as floats.
+    given = given_text(cells.get("sample"), "a sample number") is not None
+    sample = read_whole_number(cells["sample"], "a sample number") if given else None
+    if sample == 0 or (digest is not None and not _SHA256.fullmatch(digest.lower())):
+        raise SchemaError(
+            "a score does not say which video it is of",
+            found=f"sha256 {digest!r}, sample {sample!r}",
+            expected="64 hex digits, a sample from 1; or an empty cell",
+        )
+    return digest and digest.lower(), generator, sample
+
+
+def _score(
+    cells: Mapping[str, Any], column: str, model: str, path: Path, line: int
+) -> tuple[float, ScoreError | None]:
+    """A cell as a probability, NaN where it is none, and what is wrong with it, which waits for its row."""
+    cell, what = cells[column], f"the {column} of model {model}"
+    value = math.nan
+    try:
+        if isinstance(cell, float):
+            value = cell
+        elif isinstance(cell, str) and is_number(cell):
+            value = float(cell)
+        elif (text := given_text(cell, what)) is not None:
+            infinite = text.lower().lstrip("+-") in ("inf", "infinity")
+            value = float(text) if infinite else read_number(text, what)
+        if not 0.0 <= value <= 1.0:
+            check_probability(value, what)
+    except SchemaError as error:
+        return value, error.recast(ScoreError, expected="a probability").at(path, line)
+    except ScoreError as error:
+        return value, error.at(path, line)
+    return value, None
+
+
+def _whole_number(cell: Any, what: str) -> int | None:
+    return None if cell is None or cell == "" else read_whole_number(cell, what)
+
+
+def _text(cell: Any) -> str | None:
+    """A cell as text without white space around it; None if empty."""
+    return None if cell is None or cell == "" else str(cell).strip() or None

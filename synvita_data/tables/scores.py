@@ -1,11 +1,7 @@
 """Tables of VQAScores: how well each VQA model finds that a synthetic video matches two captions.
 
-Two forms are read. Our Parquet (written by `write_scores`) has `id, model, revision, method, frame,
-neg_caption_score, caption_score`. The long CSV has `row` (of the triplets file, from 0) or `id`,
-`model, neg_caption_score, caption_score`. Either may carry more: `videopath`, `caption` and
-`neg_caption` are then compared with those of the row that takes the scores, and `sha256`, `generator`
-and `sample` with its synthetic video. Columns stand in any order; a BOM, CRLF, and white space or
-capitals in column names do no harm.
+`score_files` says how their files look. What a table says of `videopath`, `caption` and `neg_caption` is compared with
+the row that takes the scores, and `sha256`, `generator` and `sample` with its synthetic video.
 
 A table may hold the scores of several synthetic videos of one row number or pair, if it says which is
 which. A row takes those that are of its own video; scores that name none are taken as they are, and
@@ -17,16 +13,14 @@ that other rows have) is raised when that row asks for its scores, so that a bui
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal
 
-from ..errors import SchemaError, ScoreError
+from ..errors import ScoreError
 from ..schema import Triplet
-from ..weights import ModelScore, check_models, check_probability
-from .cells import given_text, id_text, read_number, read_whole_number
-from .score_files import SHA256, Cells, ScoreRow, read_cells, score_schema, write_scores
+from ..weights import ModelScore, check_models
+from .score_files import Key, ScoreRow, VideoIdentity, read_score_rows, score_schema, write_scores
 
 __all__ = [
     "Binding",
@@ -39,68 +33,21 @@ __all__ = [
     "write_scores",
 ]
 
-# What a score is filed under: a row id or pair id of the dataset, or a row number of the triplets file.
-Key = str | int
-T = TypeVar("T")
 # How a row's scores say that they are of its video: by the digest of its bytes, by generator and sample
 # (in columns, or in the row id that they are filed under), or not at all.
 Binding = Literal["sha256", "name", "nothing"]
-
-
-@dataclass(frozen=True, slots=True)
-class VideoIdentity:
-    """Which synthetic video; None is not known, and agrees with everything.
-
-    Attributes:
-        sha256: of its bytes, 64 lower-case hex digits. generator: what made it.
-        sample: which of several made from one caption, from 1.
-    """
-
-    sha256: str | None = None
-    generator: str | None = None
-    sample: int | None = None
-
-    def agrees(self, other: "VideoIdentity") -> bool:
-        """Whether both may be one video: nothing that both know differs."""
-        pairs = (
-            (self.sha256, other.sha256),
-            (self.generator, other.generator),
-            (self.sample, other.sample),
-        )
-        return all(own is None or theirs is None or own == theirs for own, theirs in pairs)
-
-    def __str__(self) -> str:
-        named = (("sha256", self.sha256), ("generator", self.generator), ("sample", self.sample))
-        return ", ".join(f"{name} {value}" for name, value in named if value is not None) or "nothing"
-
-
-_UNKNOWN = VideoIdentity()
 OF_ANOTHER_VIDEO = "the scores are of another video"
+_UNKNOWN = VideoIdentity()
 # Scores of one video under one key; a table that names no videos has one a key.
 _Slot = tuple[Key, VideoIdentity]
-
-
-class _Entry(NamedTuple):
-    """One row of a score table that was read; `line` is its number in the file, from 0."""
-
-    line: int
-    model: str
-    revision: str | None
-    method: str | None
-    frame: int | None
-    neg_caption_score: float
-    caption_score: float
-    videopath: str | None
-    caption: str | None
-    neg_caption: str | None
-    video: VideoIdentity
 
 
 class ScoreTable:
     """Scores by row of the dataset; made by `read_scores`.
 
     Attributes:
-        file: where it was read. rows: rows of the file.
+        file: where it was read.
+        rows: rows of the file.
         models: names of all models in it, sorted; a row of the dataset has all of them or none.
         generators: names of all generators in it.
         duplicates: rows that repeat another one, score for score, and were left out.
@@ -113,7 +60,7 @@ class ScoreTable:
         self.models: tuple[str, ...] = ()
         self.generators: set[str] = set()
         self.duplicates = 0
-        self._entries: dict[Key, list[_Entry]] = {}
+        self._entries: dict[Key, list[ScoreRow]] = {}
         self.bindings: dict[str, Binding] = {}
         self._errors: dict[_Slot, ScoreError] = {}  # what was wrong with a slot while reading
         self._frames: dict[str, int] = {}  # model -> frames that each row must have; 0 for means
@@ -140,7 +87,9 @@ class ScoreTable:
         """Scores of one row, one entry a model, sorted by model; `()` if the table has none for it.
 
         Args:
-            row_id: looked up first. pair_id: then this. source_row: and then this row number of the
+            row_id: looked up first.
+            pair_id: then this.
+            source_row: and then this row number of the
                 triplets file (from 0, the header not counted).
             videopath, caption, neg_caption: of the row. Compared (white space around them apart) with
                 what the table says where it says so.
@@ -187,7 +136,7 @@ class ScoreTable:
                     found.append(error)
         return found
 
-    def _entries_of(self, key: Key, video: VideoIdentity) -> list[_Entry]:
+    def _entries_of(self, key: Key, video: VideoIdentity) -> list[ScoreRow]:
         """The scores under `key` that may be of `video`.
 
         Raises:
@@ -200,7 +149,7 @@ class ScoreTable:
         if own or (self._several and not unknown_maker):
             return own
         first = entries[0]
-        remade = replace(first.video, sha256=None).agrees(video)
+        remade = first.video._replace(sha256=None).agrees(video)
         raise ScoreError(
             OF_ANOTHER_VIDEO + (": this one was made, or replaced, after the scoring" if remade else ""),
             file=self.file,
@@ -211,7 +160,7 @@ class ScoreTable:
         )
 
     def _check_one_video(
-        self, key: Key, entries: Sequence[_Entry], video: VideoIdentity, among: Sequence[VideoIdentity]
+        self, key: Key, entries: Sequence[ScoreRow], video: VideoIdentity, among: Sequence[VideoIdentity]
     ) -> None:
         others = [
             other
@@ -228,8 +177,8 @@ class ScoreTable:
                 fix="File scores under the ids of the dataset's rows, or give the columns generator and sample, or sha256",
             )
 
-    def _resolve(self, key: Key, entries: Sequence[_Entry]) -> tuple[ModelScore, ...]:
-        by_model: dict[str, list[_Entry]] = {}
+    def _resolve(self, key: Key, entries: Sequence[ScoreRow]) -> tuple[ModelScore, ...]:
+        by_model: dict[str, list[ScoreRow]] = {}
         for entry in entries:
             if (key, entry.video) in self._errors:
                 raise self._errors[key, entry.video]
@@ -238,7 +187,7 @@ class ScoreTable:
         check_models(list(by_model), self.models, file=str(self.file), row=line)
         return tuple(self._mean_over_frames(model, by_model[model]) for model in sorted(by_model))
 
-    def _mean_over_frames(self, model: str, entries: Sequence[_Entry]) -> ModelScore:
+    def _mean_over_frames(self, model: str, entries: Sequence[ScoreRow]) -> ModelScore:
         first = entries[0]
         frames = 0 if len(entries) == 1 and first.frame is None else len(entries)
         problem = None
@@ -272,7 +221,7 @@ class ScoreTable:
     def _find(self, *keys: Key | None) -> Key | None:
         return next((key for key in keys if key is not None and key in self._entries), None)
 
-    def _check_texts(self, entries: Iterable[_Entry], **own: str | None) -> None:
+    def _check_texts(self, entries: Iterable[ScoreRow], **own: str | None) -> None:
         for entry in entries:
             for name, text in own.items():
                 said = getattr(entry, name)
@@ -308,30 +257,32 @@ class ScoreTable:
         if first_wrong and not right:
             raise first_wrong
 
-    def _fill(self, rows: Iterable[Cells]) -> None:
-        for line, cells in enumerate(rows):
+    def _fill(self, rows: Iterable[tuple[ScoreRow, ScoreError | None]]) -> None:
+        for row, fault in rows:
             self.rows += 1
-            key, entry = self._entry(line, cells)
-            if entry.video.generator is not None:
-                self.generators.add(entry.video.generator)
-            entries = self._entries.setdefault(key, [])
-            before = None
-            if entries:
-                identity = (*entry[1:5], entry.video)
-                before = next((e for e in entries if (*e[1:5], e.video) == identity), None)
+            if fault is not None:
+                self._errors.setdefault((row.id, row.video), fault)
+            if row.generator is not None:
+                self.generators.add(row.generator)
+            entries = self._entries.setdefault(row.id, [])
+            before = next((entry for entry in entries if entry.identity == row.identity), None)
             if before is None:
-                entries.append(entry)
-            elif before[5:-1] == entry[5:-1]:
+                entries.append(row)
+            elif before.content == row.content:
                 self.duplicates += 1
             else:
                 problem = ScoreError(
-                    f"two rows contradict each other about model {entry.model}",
+                    f"two rows contradict each other about model {row.model}",
                     file=self.file,
-                    row=line,
-                    found=f"{entry[5:-1]}, but {before[5:-1]} in row {before.line}",
+                    row=row.line,
+                    found=f"{row.content}, but {before.content} in row {before.line}",
                     expected="one row for each id, model and frame",
                 )
-                self._errors.setdefault((key, entry.video), problem)
+                self._errors.setdefault((row.id, row.video), problem)
+        self._count_models()
+
+    def _count_models(self) -> None:
+        """Find the models, and how many frames each has in most rows."""
         counts: dict[str, dict[int, int]] = {}  # model -> frames -> rows that have so many
         for entries in self._entries.values():
             own: dict[tuple[str, VideoIdentity], int] = {}
@@ -339,125 +290,17 @@ class ScoreTable:
                 of_one = (entry.model, entry.video)
                 own[of_one] = own.get(of_one, 0) + (entry.frame is not None)
             if len(own) > 1:
-                named = {(video.generator, video.sample) for _, video in own}
+                named = {video[1:] for _, video in own}
                 self._several = self._several or len(named - {(None, None)}) > 1
             for (model, _), frames in own.items():
-                tally = counts.setdefault(model, {})
-                tally[frames] = tally.get(frames, 0) + 1
+                rows_with = counts.setdefault(model, {})
+                rows_with[frames] = rows_with.get(frames, 0) + 1
         self.models = tuple(sorted(counts))
         # What most rows have is right; of equally many, the larger number.
         self._frames = {
-            model: max((n, frames) for frames, n in tally.items())[1] for model, tally in counts.items()
+            model: max((n, frames) for frames, n in rows_with.items())[1]
+            for model, rows_with in counts.items()
         }
-
-    def _entry(self, line: int, cells: Cells) -> tuple[Key, _Entry]:
-        (
-            own_id,
-            row,
-            model,
-            revision,
-            method,
-            frame,
-            neg_score,
-            score,
-            videopath,
-            caption,
-            neg_caption,
-            *named,
-        ) = cells
-        model = self._read(line, given_text, model, "a model")
-        key: Key | None = self._id(line, own_id)
-        if key is None:
-            key = self._whole_number(line, "row", row)
-        if key is None or model is None:
-            raise SchemaError(
-                "a score does not say whose it is",
-                file=self.file,
-                row=line,
-                found=f"id {own_id!r}, row {row!r}, model {cells.model!r}",
-                expected="an id or a row number, and a model",
-            )
-        video = self._video(line, *named)
-        return key, _Entry(
-            line,
-            model,
-            _text(revision) if revision else None,
-            _text(method) if method else None,
-            None if frame is None or frame == "" else self._whole_number(line, "frame", frame),
-            self._score(line, (key, video), model, "neg_caption_score", neg_score),
-            self._score(line, (key, video), model, "caption_score", score),
-            _text(videopath) if videopath else None,
-            _text(caption) if caption else None,
-            _text(neg_caption) if neg_caption else None,
-            video,
-        )
-
-    def _video(self, line: int, sha256: Any, generator: Any, sample: Any) -> VideoIdentity:
-        """Which video a row says that it scored."""
-        if not sha256 and not generator and not sample and sample != 0:
-            return _UNKNOWN
-        digest = self._read(line, given_text, sha256, "a sha256")
-        maker = self._read(line, given_text, generator, "a generator")
-        # Also a column with empty cells, which comes from pandas as floats.
-        given = self._read(line, given_text, sample, "a sample number") is not None
-        number = self._whole_number(line, "sample", sample) if given else None
-        if number == 0 or (digest is not None and not SHA256.fullmatch(digest.lower())):
-            raise SchemaError(
-                "a score does not say which video it is of",
-                file=self.file,
-                row=line,
-                found=f"sha256 {digest!r}, sample {number!r}",
-                expected="64 hex digits, a sample from 1; or an empty cell",
-            )
-        return VideoIdentity(None if digest is None else digest.lower(), maker, number)
-
-    def _score(self, line: int, slot: _Slot, model: str, column: str, cell: Any) -> float:
-        """A cell as a probability; what is wrong with it waits for the row it belongs to."""
-        value, what = math.nan, f"the {column} of model {model}"
-        try:
-            if isinstance(cell, float):
-                value = cell
-            elif (text := given_text(cell, what)) is not None:
-                infinite = text.lower().lstrip("+-") in ("inf", "infinity")
-                value = float(text) if infinite else read_number(text, what)
-        except SchemaError as error:
-            self._errors.setdefault(
-                slot,
-                ScoreError(
-                    error.problem,
-                    file=self.file,
-                    row=line,
-                    found=error.found,
-                    expected="a probability",
-                    fix=error.fix,
-                ),
-            )
-        if not 0.0 <= value <= 1.0:
-            try:
-                check_probability(value, what, file=str(self.file), row=line)
-            except ScoreError as error:
-                self._errors.setdefault(slot, error)
-        return value
-
-    def _whole_number(self, line: int, name: str, cell: Any) -> int | None:
-        if cell is None or cell == "":
-            return None
-        return self._read(line, read_whole_number, cell, f"a {name} number")
-
-    def _id(self, line: int, cell: Any) -> str | None:
-        text = self._read(line, given_text, cell, "an id")
-        if text is None:
-            return None
-        return self._read(line, id_text, text if isinstance(cell, str) else cell, "an id")
-
-    def _read(self, line: int, read: Callable[[Any, str], T], cell: Any, what: str) -> T:
-        """`read(cell, what)`; its error says the row."""
-        try:
-            return read(cell, what)
-        except SchemaError as error:
-            error.file, error.row = str(self.file), line
-            error.args = (str(error),)
-            raise
 
 
 def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> ScoreTable:
@@ -474,22 +317,17 @@ def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> 
     """
     path = Path(path)
     if not path.is_file():
-        raise ScoreError("there is no such score table", file=path)
+        raise ScoreError("the score table does not exist", file=path)
     table = ScoreTable(path)
-    table._fill(read_cells(path))
+    table._fill(read_score_rows(path))
     table._check_triplets(triplets or ())
     return table
 
 
-def _binding(entries: Sequence[_Entry], video: VideoIdentity, *, by_id: bool) -> Binding:
+def _binding(entries: Sequence[ScoreRow], video: VideoIdentity, *, by_id: bool) -> Binding:
     """How surely these scores are of `video`; the weakest of them counts."""
     if video.sha256 is not None and all(entry.video.sha256 is not None for entry in entries):
         return "sha256"
     if by_id or all(entry.video.generator and entry.video.sample for entry in entries):
         return "name"
     return "nothing"
-
-
-def _text(cell: Any) -> str | None:
-    """A cell as text without white space around it; None if empty."""
-    return None if cell is None else str(cell).strip() or None

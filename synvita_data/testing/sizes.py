@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..errors import SynvitaError
+from ..errors import SynvitaError, choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +37,8 @@ class Sizes:
     @classmethod
     def of(cls, **overrides: int) -> "Sizes":
         """Raises `SynvitaError` for a name that is not a size, or sizes that do not fit together."""
-        unknown = sorted(set(overrides) - {field.name for field in fields(cls)})
-        if unknown:
-            raise SynvitaError(
-                "a tiny model has no such size",
-                found=", ".join(unknown),
-                expected=", ".join(field.name for field in fields(cls)),
-            )
+        for name in overrides:
+            choose(name, [field.name for field in fields(cls)], "size of a tiny model")
         bad = {name: value for name, value in overrides.items() if not isinstance(value, int) or value < 1}
         if bad:
             raise SynvitaError("sizes are whole numbers from 1", found=bad)

@@ -1,10 +1,14 @@
 """Small tokenizers of the real classes, trained in a fraction of a second on `corpus.sentences`.
 
 Both kinds that matter for masks are here: Llama's (Metaspace, byte fallback, no rule between letters and
-spaces) and byte-level BPE (Qwen, CLIP), where an offset often includes the space before a word.
+spaces) and byte-level BPE (Qwen, CLIP), where an offset often includes the space before a word. T5's and BERT's are
+for VQAScore's models.
 """
 
 import json
+import re
+import string
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from .corpus import ANSWERS, sentences
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer, LlamaTokenizer, Qwen2Tokenizer
+    from transformers import BertTokenizer, CLIPTokenizer, LlamaTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 VOCABULARY = 1536  # at most; the corpus gives fewer
+_PRINTED = string.ascii_letters + string.digits + string.punctuation
 
 
 def llama_tokenizer(
@@ -26,7 +31,8 @@ def llama_tokenizer(
     """A `LlamaTokenizer` with `<s>` in front, `pad` on the left, and the tokens `special` at the end.
 
     Args:
-        corpus: sentences to train it on, None for `corpus.sentences`. size: of the vocabulary, at most; with
+        corpus: sentences to train it on, None for `corpus.sentences`.
+        size: of the vocabulary, at most; with
             real captions and several thousand tokens its captions are about as long as a real model's.
     """
     from transformers import LlamaTokenizer
@@ -65,6 +71,38 @@ def clip_tokenizer() -> "CLIPTokenizer":
 
     vocabulary, merges = _trained("clip")
     return CLIPTokenizer(vocab=dict(vocabulary), merges=list(merges), model_max_length=77)
+
+
+def t5_tokenizer() -> "T5Tokenizer":
+    """A `T5Tokenizer` (SentencePiece's unigrams): whole words of the corpus, and letters for all others."""
+    from transformers import T5Tokenizer
+
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    # A word costs less than its letters, and what is frequent comes first in the corpus.
+    words = [(f"▁{word}", -2.0 - 0.001 * rank) for rank, word in enumerate(_words())]
+    letters = [("▁", -8.0), *((letter, -10.0) for letter in _PRINTED)]
+    return T5Tokenizer(vocab=special + words + letters, extra_ids=0)
+
+
+def bert_tokenizer() -> "BertTokenizer":
+    """A lower-case `BertTokenizer` (WordPiece), with BLIP's `[DEC]`."""
+    from transformers import BertTokenizer
+
+    letters = [letter for letter in _PRINTED if not letter.isupper()]
+    pieces = [
+        *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"),
+        *letters,
+        *(f"##{letter}" for letter in letters if letter.isalnum()),
+        *dict.fromkeys(word.lower() for word in _words() if len(word) > 1),
+    ]
+    return BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, bos_token="[DEC]")
+
+
+@lru_cache
+def _words() -> tuple[str, ...]:
+    """Words of the corpus, each once, those that come most often first."""
+    counts = Counter(word for sentence in sentences() for word in re.findall(r"[A-Za-z]+", sentence))
+    return tuple(sorted(counts, key=lambda word: (-counts[word], word)))
 
 
 @lru_cache

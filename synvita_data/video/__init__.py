@@ -6,7 +6,7 @@
 See docs/video.md for rules, sizes, backends, errors and what a check detects.
 """
 
-from .decoding import decode
+from .decoding import VideoInfo, check_video, decode, probe
 from .encoding import encode_mp4
 from .errors import (
     BackendError,
@@ -22,10 +22,8 @@ from .errors import (
     VideoTooLargeError,
 )
 from .frames import Frames
-from .limits import Limits
-from .probing import VideoInfo, check_video, probe
 from .sampling import BACKENDS, RULES, FramePolicy, select_frames
-from .source import VideoSource
+from .source import Limits, VideoSource
 
 __all__ = [
     "BACKENDS",

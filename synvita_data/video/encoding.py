@@ -38,13 +38,16 @@ def encode_mp4(
     Raises:
         EncodeError: no frames, another dtype or shape, odd or changing sizes, fps not positive.
     """
+    import av
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
     path = Path(path)
     rate = _exact_rate(fps, path)
     frames = iter(pixels)
     first = next(frames, None)
     if first is None:
         raise EncodeError("there is nothing to encode", file=path, found="0 frames", expected="one or more")
-    height, width = _check_frame(first, path, 0)
+    height, width = size = _check_frame(first, path, 0)
     if height % 2 or width % 2:
         raise EncodeError(
             "yuv420p needs an even height and width",
@@ -53,23 +56,11 @@ def encode_mp4(
             expected=f"{height + height % 2}×{width + width % 2}",
             fix="Crop or pad the frames",
         )
-    with atomic_path(path) as temporary:
-        _encode(itertools.chain([first], frames), (height, width), rate, path, temporary, crf)
-
-
-def _encode(
-    frames: Iterable[NDArray[np.uint8]],
-    size: tuple[int, int],
-    rate: Fraction,
-    path: Path,
-    temporary: Path,
-    crf: int,
-) -> None:
-    import av
-    from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
-
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(str(temporary), "w", format="mp4", options=options) as container:
+    with (
+        atomic_path(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options=options) as container,
+    ):
         stream = container.add_stream("libx264", rate=rate, options={**_X264, "crf": str(crf)})
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
@@ -78,16 +69,16 @@ def _encode(
         context.color_range, context.colorspace = ColorRange.MPEG, 6  # 6: SMPTE 170M, the BT.601 matrix
         context.flags |= 1 << 23  # AV_CODEC_FLAG_BITEXACT: no library version in the file
         scaler = VideoReformatter()
-        for number, pixels in enumerate(frames):
-            if _check_frame(pixels, path, number) != size:
+        for number, image in enumerate(itertools.chain([first], frames)):
+            if _check_frame(image, path, number) != size:
                 raise EncodeError(
                     f"frame {number} has another size than frame 0",
                     file=path,
-                    found="×".join(map(str, pixels.shape[:2])),
+                    found="×".join(map(str, image.shape[:2])),
                     expected="×".join(map(str, size)),
                 )
             picture = scaler.reformat(
-                av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"),
+                av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"),
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU601,
                 dst_color_range=ColorRange.MPEG,

@@ -4,7 +4,7 @@ from ..errors import VideoError
 
 
 class MissingVideoError(VideoError):
-    """There is no file to read, or it may not be read, or a dataset row holds neither bytes nor path."""
+    """The file does not exist or cannot be read, or a dataset row holds neither bytes nor path."""
 
 
 class NotAVideoError(VideoError):

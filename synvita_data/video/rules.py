@@ -7,7 +7,6 @@ before the rules had versions.
 from typing import Any
 
 from .errors import VideoError
-from .limits import Limits
 from .sampling import FramePolicy
 from .source import VideoSource, resolve
 
@@ -65,31 +64,30 @@ def takes_other_stream(video: VideoSource) -> bool:
 
     A file that cannot be read takes none: what is wrong with it is said where it is decoded.
     """
-    from .pyav.container import open_video, video_streams
+    from .container import open_video, video_streams
 
     try:
-        with open_video(resolve(video, Limits()), Limits()) as (container, stream):
+        with open_video(resolve(video)) as (container, stream):
             return stream.index != video_streams(container)[0].index
     except VideoError:
         return False
 
 
 def takes_other_times(video: VideoSource, reads_times: str) -> bool:
-    """Whether a model that reads times in this way is told others than before: of frames that come at no steady rate.
+    """Whether a model that reads times in this way gets others than before: of frames that do not come at a steady rate.
 
     Reads the packets, and decodes AVI files; of others the timestamps are what they were.
     """
-    from .pyav.backend import count_frames
-    from .pyav.container import open_video
-    from .pyav.packets import read_index
+    from .container import open_video
+    from .packets import read_index
+    from .pyav_backend import count_frames
 
-    limits = Limits()
     try:
-        source = resolve(video, limits)
-        with open_video(source, limits) as (container, stream):
+        source = resolve(video)
+        with open_video(source) as (container, stream):
             if reads_times == "timestamps" and container.format.name != "avi":
                 return False
-            index = read_index(container, stream, source, limits)
-        return not (index.timeline or count_frames(source, limits)).is_even
+            index = read_index(container, stream, source)
+        return not (index.timeline or count_frames(source)).is_even
     except VideoError:
         return False

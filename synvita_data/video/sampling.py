@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import choose
 from .errors import FramePolicyError, NoFramesError
 
 BACKENDS = ("pyav", "decord", "torchcodec")
@@ -52,7 +53,7 @@ RULES: dict[str, Callable[[int, int], list[int]]] = {
     "mplug-owl": mplug_owl,
     "all": every_frame,
 }
-_DEFAULT_COUNT = {"segment-midpoints": 8, "linspace": 8, "mplug-owl": 32}
+_DEFAULT_COUNT = {"segment-midpoints": 8, "linspace": 8, "mplug-owl": 32, "all": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,44 +85,35 @@ class FramePolicy:
     indices: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise FramePolicyError("unknown backend", found=self.backend, expected=" or ".join(BACKENDS))
+        choose(self.backend, BACKENDS, "backend", error=FramePolicyError)
         if self.fps is not None and self.indices is not None:
             raise FramePolicyError("fps and indices are two ways to choose frames", expected="one of them")
         own_rule = "fps" if self.fps is not None else "indices" if self.indices is not None else None
-        if own_rule is not None:
-            self._check_own_rule(own_rule)
-        elif self.rule not in RULES:
-            expected = ", ".join(RULES) + "; or the argument fps or indices"
-            raise FramePolicyError("unknown rule of sampling frames", found=self.rule, expected=expected)
-        elif self.rule == "all":
-            if self.count is not None:
+        if own_rule is None:
+            fix = "Or choose frames by the argument fps or indices"
+            choose(self.rule, RULES, "rule of sampling frames", error=FramePolicyError, fix=fix)
+            if self.rule == "all" and self.count is not None:
                 raise FramePolicyError("rule 'all' takes no count", found=self.count, expected="count=None")
-        else:
-            self._set(
-                "count", _DEFAULT_COUNT[self.rule] if self.count is None else _whole("count", self.count)
-            )
-        if self.size is not None:
-            self._set("size", _check_size(self.size))
-
-    def _check_own_rule(self, rule: str) -> None:
-        if self.count is not None or self.rule not in ("segment-midpoints", rule):
+            count = _DEFAULT_COUNT[self.rule] if self.count is None else _whole("count", self.count)
+            self._set("count", count)
+        elif self.count is not None or self.rule not in ("segment-midpoints", own_rule):
             raise FramePolicyError(
-                f"{rule} chooses frames by itself",
+                f"{own_rule} chooses frames by itself",
                 found=f"rule={self.rule!r}, count={self.count}",
                 expected="neither rule nor count",
             )
-        self._set("rule", rule)
+        else:
+            self._set("rule", own_rule)
         if self.fps is not None:
             if isinstance(self.fps, bool) or not math.isfinite(self.fps) or self.fps <= 0:
                 raise FramePolicyError("a frame rate is not positive", found=self.fps, expected="fps > 0")
             self._set("fps", float(self.fps))
-        else:
-            assert self.indices is not None
-            indices = tuple(_whole("indices", index, least=0) for index in self.indices)
-            if not indices:
-                raise FramePolicyError("no indices", found="()", expected="at least one frame index")
-            self._set("indices", indices)
+        if self.indices is not None:
+            self._set("indices", tuple(_whole("indices", index, least=0) for index in self.indices))
+            if not self.indices:
+                raise FramePolicyError("indices is empty", found="()", expected="at least one frame index")
+        if self.size is not None:
+            self._set("size", _check_size(self.size))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the dataclass is frozen
@@ -139,15 +131,10 @@ class FramePolicy:
         """The policy that `to_dict` described.
 
         Raises:
-            FramePolicyError: a key that is no argument of `FramePolicy`, or values it refuses.
+            FramePolicyError: a key that is not an argument of `FramePolicy`, or values it refuses.
         """
-        unknown = set(record) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise FramePolicyError(
-                "unknown key of a frame policy",
-                found=", ".join(sorted(unknown)),
-                expected=", ".join(cls.__dataclass_fields__),
-            )
+        for key in sorted(record):
+            choose(key, cls.__dataclass_fields__, "key of a frame policy", error=FramePolicyError)
         return cls(**record)  # lists, as JSON has them, become tuples
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
@@ -177,15 +164,17 @@ def select_frames(
     came on show before `start` and is still there at `start` belongs to the window.
 
     Args:
+        policy: which frames to choose.
         timestamps: presentation times in ascending order, seconds after the first frame.
-        start, end: seconds; None means the beginning and the end.
+        start: seconds; None means the beginning.
+        end: seconds; None means the end.
         duration: end of the last frame, seconds; None: nothing is shown after the last timestamp.
         first_shown: what the clock by which the user gave start and end said at the first frame, for messages.
         file: names the video in errors.
 
     Raises:
         NoFramesError: no frame is on show within [start, end), or an index that is not there.
-        FramePolicyError: start or end is no number.
+        FramePolicyError: start or end is not a number.
     """
     first, stop = _window(timestamps, start, end, duration, first_shown, file)
     if policy.indices is not None:

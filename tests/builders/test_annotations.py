@@ -20,9 +20,10 @@ from small_annotations import (
     write_statements,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.builders.publish.annotations import build_annotations
 from synvita_data.errors import SchemaError
-from synvita_data.tasks import TASKS, read_annotations
+from synvita_data.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_another_task_or_none(built, published, tmp_path):
         read_annotations("ssv2-temporal", path)
     with pytest.raises(SchemaError, match="no task to pack"):
         build_annotations({}, tmp_path)
-    with pytest.raises(SchemaError, match="there is no such task"):
+    with pytest.raises(SchemaError, match="unknown task"):
         build_annotations({"ssv2": published}, tmp_path)
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     with pytest.raises(SchemaError, match="another schema version"):

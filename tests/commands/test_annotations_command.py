@@ -4,8 +4,8 @@ import csv
 
 from typer.testing import CliRunner
 
+from synvita_data.annotations import read_annotations
 from synvita_data.cli import app
-from synvita_data.tasks import read_annotations
 
 
 def test_packed_annotations_are_the_published_ones(tmp_path):

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from synvita_data.evaluate_metrics._shared.inputs import InputError
 from synvita_data.evaluate_metrics.entailment_auc import auc as module
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
-from synvita_data.evaluate_metrics.entailment_auc.inputs import InputError
 
 levels = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0])
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synvita_data.evaluate_metrics._shared.inputs import InputError
 from synvita_data.evaluate_metrics.multiple_choice_accuracy import choice as module
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
-from synvita_data.evaluate_metrics.multiple_choice_accuracy.inputs import InputError
 
 
 @st.composite

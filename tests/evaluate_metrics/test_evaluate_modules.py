@@ -1,4 +1,5 @@
-"""The `evaluate` modules: by path, from an installed wheel, from a Space on the loopback Hub; the Spaces' pages.
+"""The `evaluate` modules: by path, from an installed wheel, from a folder that was exported, from a Space on the
+loopback Hub; the Spaces' pages.
 
 Importing `evaluate` costs 16 s, so each test is one process that does all it can.
 """
@@ -19,12 +20,23 @@ import pytest
 from loopback_hub import run_client
 
 from synvita_data.errors import SynvitaError
+from synvita_data.evaluate_metrics import METRICS
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
+from synvita_data.evaluate_metrics.export import export
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
-from synvita_data.metrics import METRICS, metric_folder
+from synvita_data.metrics import metric_folder
 
 CLIENT = Path(__file__).with_name("evaluate_client.py")
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """`PYTHONPATH` of a process that has no access to this package."""
+    package = tmp_path / "without" / "synvita_data"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('this process stands alone')\n")
+    return {"PYTHONPATH": str(package.parent)}
 
 
 def entailment_case(config):
@@ -121,6 +133,23 @@ def test_by_path_at_once_by_batches_and_in_two_processes(repo_root, tmp_path):
         assert failed == 0
 
 
+def test_exported_folders_need_nothing_of_this_package(tmp_path, alone):
+    command = [sys.executable, "-m", "synvita_data.evaluate_metrics.export", "evaluate_metrics"]
+    for _ in range(2):  # the second time over the first
+        subprocess.run(command, cwd=tmp_path, check=True)
+    refused = subprocess.run(
+        [sys.executable, "-P", "-c", "import synvita_data"], env=os.environ | alone, capture_output=True
+    )
+    assert b"stands alone" in refused.stderr
+    cases = [
+        ["path", "evaluate_metrics/entailment_auc", "videocon"],
+        ["path", "evaluate_metrics/retrieval_map", None],
+        ["path", "evaluate_metrics/multiple_choice_accuracy", "types"],
+    ]
+    for result in run_cases(cases, tmp_path, tmp_path, alone):
+        assert result["examples"][0] == 0
+
+
 @pytest.mark.slow
 def test_from_an_installed_wheel(repo_root, tmp_path):
     source = tmp_path / "source"
@@ -151,9 +180,11 @@ def test_from_an_installed_wheel(repo_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_from_a_space_on_the_loopback_hub(repo_root, tmp_path, loopback_hub):
+def test_from_a_space_on_the_loopback_hub(tmp_path, loopback_hub):
     """Publish the three folders as Spaces, load them by name, and run the examples of their cards."""
     owner = loopback_hub.add_user("synvita")
+    for name in METRICS:
+        export(name, tmp_path / "exported")
     done = run_client(
         """
         import doctest, json, sys
@@ -176,7 +207,7 @@ def test_from_a_space_on_the_loopback_hub(repo_root, tmp_path, loopback_hub):
         print(json.dumps(counts), file=sys.stderr)
         """,
         loopback_hub,
-        str(repo_root / "evaluate_metrics"),
+        str(tmp_path / "exported"),
         *METRICS,
         home=tmp_path,
         token=owner.token,
@@ -194,10 +225,10 @@ def test_from_a_space_on_the_loopback_hub(repo_root, tmp_path, loopback_hub):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METRICS)
-def test_the_page_of_a_space_starts_and_computes(repo_root, tmp_path, name):
-    """`python app.py` in a copy of the folder alone, under a name of its own, as on a Space."""
-    shutil.copytree(repo_root / "evaluate_metrics" / name, tmp_path / "app")
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+def test_the_page_of_a_space_starts_and_computes(tmp_path, alone, name):
+    """`python app.py` in the folder alone, under a name of its own, as on a Space."""
+    export(name, tmp_path).rename(tmp_path / "app")
+    environment = os.environ | alone
     environment |= {"HF_MODULES_CACHE": str(tmp_path / "modules"), "NO_PROXY": "127.0.0.1"}
     process = subprocess.Popen(
         [sys.executable, "-u", "app.py"],

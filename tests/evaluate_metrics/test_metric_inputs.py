@@ -1,33 +1,52 @@
-"""What the three metrics share: columns that are checked, intervals, and copies that stay equal."""
+"""What the three metrics share: columns that are checked, intervals, and folders that are published whole."""
+
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.evaluate_metrics.entailment_auc.inputs import (
+from synvita_data.evaluate_metrics import METRICS
+from synvita_data.evaluate_metrics._shared.inputs import (
     InputError,
     check_ids,
     check_labels,
     check_scored,
     check_scores,
 )
-from synvita_data.evaluate_metrics.entailment_auc.intervals import mean_interval, percentile_interval
+from synvita_data.evaluate_metrics._shared.intervals import mean_interval, percentile_interval
+from synvita_data.evaluate_metrics.export import export
 
-METRICS = ("entailment_auc", "retrieval_map", "multiple_choice_accuracy")
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    for name in METRICS:
+        export(name, folder)
+    return folder
 
 
 @pytest.mark.parametrize("name", ["inputs.py", "intervals.py", "page.py", "requirements.txt"])
-def test_shared_files_are_the_same_in_every_space(repo_root, name):
-    texts = {(repo_root / "evaluate_metrics" / metric / name).read_text() for metric in METRICS}
-    assert len(texts) == 1
+def test_shared_files_are_the_same_in_every_space(repo_root, exported, name):
+    texts = {(exported / metric / name).read_text() for metric in METRICS}
+    assert texts == {(repo_root / "evaluate_metrics" / "_shared" / name).read_text()}
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_every_space_is_complete_and_its_card_is_that_of_an_evaluate_metric(repo_root, metric):
+def test_a_space_names_nothing_of_this_package(exported, metric):
+    for path in (exported / metric).glob("*.py"):
+        text = path.read_text()
+        assert not re.search(r"^\s*(from|import) (synvita_data|\.\.)", text, re.MULTILINE), path
+        for module in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
+            assert (exported / metric / f"{module}.py").is_file()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_space_is_complete_and_its_card_is_that_of_an_evaluate_metric(exported, metric):
     import yaml
 
-    folder = repo_root / "evaluate_metrics" / metric
+    folder = exported / metric
     assert (folder / f"{metric}.py").is_file()
     assert (folder / "app.py").is_file()
     _, front, body = (folder / "README.md").read_text().split("---\n", 2)

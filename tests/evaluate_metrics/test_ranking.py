@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 from sklearn.metrics import average_precision_score
 
+from synvita_data.evaluate_metrics._shared.inputs import InputError
 from synvita_data.evaluate_metrics.retrieval_map import ranking as module
-from synvita_data.evaluate_metrics.retrieval_map.inputs import InputError
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
 
 

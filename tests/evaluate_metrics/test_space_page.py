@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow  # importing gradio takes some 5 s
 
 @pytest.fixture(scope="module")
 def page(repo_root):
-    file = repo_root / "evaluate_metrics" / "entailment_auc" / "page.py"
+    file = repo_root / "evaluate_metrics" / "_shared" / "page.py"
     spec = importlib.util.spec_from_file_location("space_page", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from synvita_data.annotations import read_annotations
 from synvita_data.evaluation.run import process_rank, score_task
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.scoring import ItemScores
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.tasks import get_task
 from synvita_data.video.errors import CorruptVideoError
 
 BROKEN = b"broken"
@@ -84,7 +85,6 @@ if __name__ == "__main__":
         RealVideos(folder / "root"),
         folder / "work",
         wait=process_rank() == 0,
-        poll=0.05,
     )
     if found is not None:
         np.save(folder / f"scores-{process_rank()}.npy", found.scores)

@@ -185,7 +185,7 @@ def test_a_truncated_parquet_file_is_refused(tmp_path, synvita, annotations):
         path.write_bytes(whole[:size])
         status, _, error = synvita("evaluate", "--predictions", path, *common)
         assert status == 2
-        assert f"{path}: not a readable Parquet file" in error
+        assert f"{path}: this is not a readable Parquet file" in error
 
 
 def test_missing_and_unknown_scores_are_counted_where_allowed(tmp_path, synvita, annotations):
@@ -231,12 +231,12 @@ def test_missing_and_unknown_scores_are_counted_where_allowed(tmp_path, synvita,
                 "--predictions", "HERE", "--task", "ssv2-temporal", "--annotations", "HERE",
                 "--kind", "percent",
             ),
-            "no such kind of score",
+            "unknown kind of score",
         ),
         (("chance", "--task", "ssv2-temporal", "--annotations", "HERE", "--out", "HERE"), "--out"),
         (
             ("no/model", "--task", "ssv2-temporal", "--annotations", "HERE", "--real-root", "nowhere"),
-            "no such model",
+            "the model cannot be found",
         ),
     ],
 )  # fmt: skip
@@ -257,7 +257,7 @@ def test_a_folder_of_real_videos_that_is_none(tmp_path, synvita, annotations):
         "--real-root", tmp_path / "nowhere", "--out", tmp_path / "r",
     )  # fmt: skip
     assert status == 2
-    assert "nowhere: no such folder" in error
+    assert "nowhere: the folder of real videos does not exist" in error
 
 
 def test_names_of_models(tmp_path, synvita, annotations):
@@ -301,9 +301,9 @@ def test_several_tasks_in_one_run(tmp_path, synvita, annotations):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from synvita_data.testing import clip
+    from synvita_data.testing import make_tiny
 
-    return clip(tmp_path_factory.mktemp("clip"))
+    return make_tiny("clip", tmp_path_factory.mktemp("clip"))
 
 
 class TestClip:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from small_annotations import ssv2_pairs, write_ssv2
 from small_results import record, result, result_of, write
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import SchemaError, SourceError
-from synvita_data.evaluation.measure import measure
-from synvita_data.evaluation.results import make_result, write_result
+from synvita_data.evaluation.results import make_result, measure, write_result
 from synvita_data.leaderboard.table import Cell, estimate_text, make_leaderboard, read_results, standings
-from synvita_data.tasks import TASKS, read_annotations
+from synvita_data.tasks import TASKS
 
 
 def cell(value, low=None, high=None, official=True):
@@ -365,7 +365,7 @@ def test_broken_files_are_reported_and_the_rest_is_read(tmp_path):
 
 
 def test_a_folder_without_results(tmp_path):
-    with pytest.raises(SourceError, match="no such folder"):
+    with pytest.raises(SourceError, match="folder of results does not exist"):
         read_results(tmp_path / "nowhere")
     with pytest.raises(SourceError, match=r"no usable result.*RESULTS/<model>/<task>\.json"):
         read_results(tmp_path)

@@ -19,9 +19,10 @@ from small_annotations import (
     write_statements,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import ScoreError
-from synvita_data.evaluation.measure import measure
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.evaluation.results import measure
+from synvita_data.tasks import get_task
 
 
 def score_of(*what):
@@ -220,9 +221,10 @@ def test_the_published_scores(real_data):
 
 
 def test_annotations_that_no_score_can_save_are_refused_before_scoring(tmp_path):
+    from synvita_data.annotations import read_annotations
     from synvita_data.errors import ScoreError
-    from synvita_data.evaluation.measure import check_measurable
-    from synvita_data.tasks import get_task, read_annotations
+    from synvita_data.evaluation.results import check_measurable
+    from synvita_data.tasks import get_task
 
     def annotations(lines):
         path = tmp_path / "eval_ssv2_temporal.csv"

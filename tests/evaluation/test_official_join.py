@@ -20,10 +20,11 @@ from small_annotations import (
     write_statements,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import ScoreError
-from synvita_data.evaluation.measure import measure
 from synvita_data.evaluation.predictions import item_scores_table, read_predictions
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.evaluation.results import measure
+from synvita_data.tasks import get_task
 
 # As it is published, but for the words of one question: the official script takes two questions of one video with
 # equal words for one of ten rows.
@@ -169,7 +170,7 @@ def test_without_two_scores_both_joins_are_one(tmp_path, make):
     joined = read_predictions(file, annotations, join="official")
     assert np.array_equal(strict.scores, joined.scores)
     assert strict.official is None
-    assert (joined.official.texts, joined.official.groups, joined.official.doubts(task.form)) == (0, 0, [])
+    assert (joined.official.texts, joined.official.groups, joined.official.doubts()) == (0, 0, [])
     assert measure(task, annotations, strict.scores, strict.kind) == measure(
         task, annotations, joined.scores, joined.kind, official=joined.official
     )
@@ -181,7 +182,7 @@ def test_two_scores_are_an_error_that_names_the_mode(tmp_path):
     file = write_csv(tmp_path / "scores.csv", score_file(truth, 1, 2).itertuples(index=False))
     with pytest.raises(ScoreError, match=r"two different scores.*--join official"):
         read_predictions(file, annotations)
-    with pytest.raises(ScoreError, match=r"no such join.*'outer'.*strict, official"):
+    with pytest.raises(ScoreError, match=r"unknown join.*'outer'.*strict, official"):
         read_predictions(file, annotations, join="outer")
     # A text that is missing is missing in either.
     short = write_csv(tmp_path / "short.csv", score_file(truth, 1, 2).iloc[:6].itertuples(index=False))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from synvita_data.annotations import AnnotationReport, VideoRef, make_annotations
 from synvita_data.errors import ScoreError
-from synvita_data.evaluation.video_match import match_videos
+from synvita_data.evaluation.score_columns import match_videos
 from synvita_data.real_videos.names import path_id
-from synvita_data.tables.csv_columns import Column
-from synvita_data.tasks.annotations import AnnotationReport, VideoRef, make_annotations
+from synvita_data.tables.columns import Column
 
 
 def annotations_of(*videos):

@@ -186,9 +186,9 @@ def test_float16_is_refused_for_scoring(checkpoint_of_owl):
 
 @pytest.fixture(scope="module")
 def checkpoint_of_owl(tmp_path_factory):
-    from synvita_data.testing import mplug_owl
+    from synvita_data.testing import make_tiny
 
-    return mplug_owl(tmp_path_factory.mktemp("owl"))
+    return make_tiny("mplug-owl", tmp_path_factory.mktemp("owl"))
 
 
 def training_step(model, io):

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-
-from synvita_data.models.mplug_owl import answer_log_odds, read_positions
+from released_owl import answer_log_odds, read_positions
 
 YES, NO = 77, 33
 TOLERANCE = {

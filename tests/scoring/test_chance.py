@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from synvita_data.annotations import read_annotations
 from synvita_data.captions.text import Text
-from synvita_data.evaluation.measure import measure
+from synvita_data.evaluation.results import measure
 from synvita_data.scoring import Scorer, ScoringItem
 from synvita_data.scoring.chance import ChanceScorer
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.tasks import get_task
 
 
 def item(video, *texts):

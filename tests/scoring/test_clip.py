@@ -11,11 +11,11 @@ import pytest
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.models.resolve import ModelFiles
 from synvita_data.models.runtime import one_cpu_thread, pick_device
-from synvita_data.models.weights_file import model_revision
 from synvita_data.scoring import Scorer, ScoringItem
 from synvita_data.scoring.open import open_scorer
-from synvita_data.testing import clip as tiny_clip
+from synvita_data.testing import make_tiny
 from synvita_data.video import FramePolicy, MissingBackendError, decode, encode_mp4
 
 LONG = "a large red star moves left and then " * 12
@@ -24,7 +24,7 @@ TEXTS = ("a red star moves left", "a blue circle moves right", LONG)
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return tiny_clip(tmp_path_factory.mktemp("clip"))
+    return make_tiny("clip", tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")
@@ -237,23 +237,23 @@ def test_the_revision_follows_weights_and_settings_and_nothing_else(clip, tmp_pa
     from safetensors.numpy import load_file, save_file
 
     folder = copy(clip, tmp_path)
-    before = model_revision(str(folder), None)
-    assert before == model_revision(str(clip), None)
+    before = ModelFiles(str(folder)).exact_revision()
+    assert before == ModelFiles(str(clip)).exact_revision()
     (folder / "README.md").write_text("a card")
     (folder / ".cache").write_text("hidden")
     (folder / "checkpoint-10").mkdir()
     shutil.copy(clip / "model.safetensors", folder / "checkpoint-10")
-    assert model_revision(str(folder), None) == before
+    assert ModelFiles(str(folder)).exact_revision() == before
 
     weights = load_file(folder / "model.safetensors")
     name = "text_model.embeddings.position_embedding.weight"
     weights[name] = weights[name] + np.float32(1e-3)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    changed = model_revision(str(folder), None)
+    changed = ModelFiles(str(folder)).exact_revision()
     assert changed != before
     assert open_scorer(str(folder)).revision == changed
     (folder / "chat_template.jinja").write_text("{{ messages }}")
-    assert model_revision(str(folder), None) not in (before, changed)
+    assert ModelFiles(str(folder)).exact_revision() not in (before, changed)
 
 
 def test_a_model_of_another_kind_is_refused_before_it_is_loaded(tmp_path, clip):
@@ -291,22 +291,22 @@ def test_a_damaged_checkpoint_is_refused(clip, tmp_path, damage):
 
 @pytest.mark.parametrize("model", ["no/such-model", "absent", "/nowhere", "bad name!", ""])
 def test_no_such_model(model):
-    with pytest.raises(SynvitaError, match="no such model"):
+    with pytest.raises(SynvitaError, match="the model cannot be found"):
         open_scorer(model)
 
 
 def test_a_folder_without_configuration(tmp_path):
-    with pytest.raises(SynvitaError, match="no such model"):
+    with pytest.raises(SynvitaError, match="the model cannot be found"):
         open_scorer(str(tmp_path))
     (tmp_path / "config.json").write_text("[1]")
-    with pytest.raises(SynvitaError, match="no such model"):
+    with pytest.raises(SynvitaError, match="settings cannot be read"):
         open_scorer(str(tmp_path))
 
 
 def test_device_and_dtype_are_checked(clip):
-    with pytest.raises(SynvitaError, match="no such device"):
+    with pytest.raises(SynvitaError, match="does not have the device"):
         open_scorer(str(clip), device="cuda:99")
-    with pytest.raises(SynvitaError, match="no such device"):
+    with pytest.raises(SynvitaError, match="does not have the device"):
         open_scorer(str(clip), device="toaster")
     with pytest.raises(SynvitaError, match="cannot have this dtype"):
         open_scorer(str(clip), dtype="load")

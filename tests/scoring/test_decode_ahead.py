@@ -8,9 +8,9 @@ import pytest
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import VideoError
-from synvita_data.models.decode_ahead import decode_ahead, read_ahead
+from synvita_data.models.runtime import read_ahead
 from synvita_data.scoring import ScoringItem
-from synvita_data.video import FramePolicy, MissingBackendError, MissingVideoError
+from synvita_data.video import FramePolicy, MissingBackendError, MissingVideoError, decode
 
 
 def items(count):
@@ -70,6 +70,6 @@ def test_stopping_early_leaves_no_thread_behind():
 
 def test_a_video_that_is_not_there(tmp_path):
     item = ScoringItem("x", "x", tmp_path / "none.mp4", (Text("a"),), ("t",))
-    ((found, error),) = decode_ahead([item], FramePolicy(count=2), workers=1)
+    ((found, error),) = read_ahead([item], lambda each: decode(each.video, FramePolicy(count=2)), workers=1)
     assert found is item
     assert isinstance(error, MissingVideoError)

@@ -79,9 +79,9 @@ def _ids(work: Path) -> list[list[Any]]:
 
 def _generate(work: Path) -> dict[str, Any]:
     from synvita_data.builders.generators import make_requests
+    from synvita_data.builders.generators.base import Recipe, request_key
     from synvita_data.builders.generators.diffusers.presets import PRESETS
     from synvita_data.builders.generators.diffusers.settings import pipeline_settings
-    from synvita_data.builders.generators.recipe import Recipe, request_key
 
     requests = make_requests(triplets(work)[:3], 2)
     found: dict[str, Any] = {}
@@ -94,7 +94,7 @@ def _generate(work: Path) -> dict[str, Any]:
             "seeds": [recipe.seed(request, bits) for bits in SEED_BITS for request in requests],
         }
     for name, generator in _local_generators(work).items():
-        keys = list(generator.needs(requests))
+        keys = list(generator.inputs(requests))
         found[name] = {"recipe": generator.recipe.digest, "revision": generator.recipe.revision, "keys": keys}
     return found
 
@@ -159,7 +159,7 @@ def _vqascore() -> dict[str, Any]:
 
 
 def annotations() -> Any:
-    from synvita_data.tasks import read_annotations
+    from synvita_data.annotations import read_annotations
 
     return read_annotations("ssv2-temporal", FILES / "ssv2.csv")
 

@@ -16,9 +16,9 @@ from small_annotations import (
     write_statements,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import CaptionError, SchemaError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS
-from synvita_data.tasks import read_annotations
 
 ROW = ("msr-vtt/TrainValVideo/video12.mp4", "msr-vtt", "a dog", "a cat", "", "test", "object")
 

@@ -15,9 +15,9 @@ from small_annotations import (
     write_statements,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import SourceError
 from synvita_data.real_videos.find import RealVideos
-from synvita_data.tasks import read_annotations
 
 
 @pytest.fixture

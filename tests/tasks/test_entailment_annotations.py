@@ -11,9 +11,10 @@ from small_annotations import (
     write_csv,
 )
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import SchemaError
 from synvita_data.schema import make_pair_id
-from synvita_data.tasks import get_task, read_annotations
+from synvita_data.tasks import get_task
 
 
 def videocon(path, extra=(), **how):
@@ -196,7 +197,7 @@ def test_faults_that_are_not_a_single_rows(tmp_path, row, words):
 
 def test_missing_columns_splits_and_files(tmp_path):
     path = write_csv(tmp_path / "a.csv", [("c", "n")], ("caption", "neg_caption"))
-    with pytest.raises(SchemaError, match="no column names the video"):
+    with pytest.raises(SchemaError, match="no column that names the video"):
         read_annotations("videocon-llm", path)
     path = write_csv(tmp_path / "a.csv", [("v", "c", "n")], ("videopath", "caption", "neg_caption"))
     with pytest.raises(SchemaError, match="no column split"):
@@ -206,18 +207,18 @@ def test_missing_columns_splits_and_files(tmp_path):
         read_annotations("videocon-llm", path)
     with pytest.raises(SchemaError, match=r"videocon_llm_entailment.csv, .*or videocon-llm/\*.parquet"):
         read_annotations("videocon-llm", tmp_path)
-    with pytest.raises(SchemaError, match="no such annotation file"):
+    with pytest.raises(SchemaError, match="annotation file does not exist"):
         read_annotations("videocon-llm", tmp_path / "absent.csv")
 
 
 def test_real_videocon_rows_have_the_dataset_builders_pairs(real_data):
     from dataclasses import replace
 
-    from synvita_data.builders.triplets import read_triplets
+    from synvita_data.builders.triplets import TripletReader
 
     path = real_data / "videocon-16k" / "triplets.csv"
     annotations = read_annotations(replace(get_task("videocon-llm"), split="train"), path)
-    assert set(annotations.groups) == {triplet.pair_id for triplet in read_triplets(path)}
+    assert set(annotations.groups) == {triplet.pair_id for triplet in TripletReader(path)}
     assert annotations.counts()["rows"] == 2 * 16_854
     assert annotations.report.duplicates == 2
     frame = pd.read_csv(path)

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from small_annotations import TEMPLATES, owl, ssv2_pairs, write_csv, write_ssv2
 
+from synvita_data.annotations import read_annotations
 from synvita_data.errors import CaptionError, SchemaError
 from synvita_data.real_videos.names import video_stem
-from synvita_data.tasks import read_annotations
 
 
 def test_rows_groups_and_labels(tmp_path):
@@ -62,7 +62,7 @@ def test_repeated_pairs_are_dropped_and_contradictions_refused(tmp_path):
         (
             ("videos/1.avi", owl("c")[:-10], "1"),
             CaptionError,
-            "begins as the prompt 'mplug-owl' and is not it",
+            "begins as the prompt 'mplug-owl' and does not go on as it",
         ),
         (("", "c", "1"), SchemaError, "a video has no name"),
         (("other/11.avi", "c", "1"), SchemaError, "two paths name one video"),

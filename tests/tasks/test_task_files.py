@@ -4,9 +4,7 @@ import pytest
 
 from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SchemaError
-from synvita_data.tasks import TASKS, get_task, published_results
-from synvita_data.tasks.published import MODELS
-from synvita_data.tasks.task import Expected
+from synvita_data.tasks import MODELS, TASKS, Expected, get_task, published_results
 
 # Typed from the paper's Table 3 by column, not by row as in the code.
 COLUMNS = {
@@ -78,7 +76,7 @@ def test_every_task_is_complete(task, repo_root):
     assert task.hub_revision is None or len(task.hub_revision) == 40
     assert (task.hub_path is None) == (not task.hub_files)
     assert set(task.files) >= set(task.hub_files)
-    assert (repo_root / "synvita_data" / "tasks" / f"{task.name.replace('-', '_')}.py").is_file()
+    assert (repo_root / "synvita_data" / "annotations" / f"{task.form}.py").is_file()
 
 
 def test_main_scores_are_entries_of_their_metrics():

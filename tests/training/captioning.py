@@ -69,7 +69,7 @@ def warm_up(
             [video for video, _ in chosen],
             [[] for _ in chosen],
             explanations=[Description(caption) for _, caption in chosen],
-            way="plain",  # one sequence a video: there is nothing to share
+            strategy="plain",  # one sequence a video: there is nothing to share
             plain_batch=batch_size,
         )
         loss = output.explanation_loss.sum() / sum(output.explanation_tokens)

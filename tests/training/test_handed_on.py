@@ -192,7 +192,7 @@ def test_type_attention_and_frames_of_a_recipe(prepared, tmp_path):
     assert run.triplets.preparer.frames.count == 3
     assert "count=3" in run.base["frames"]
     # The cache is that of these frames.
-    item = next(each.item() for each in run.triplets.distinct_videos())
+    item = next(each.clip() for each in run.triplets.distinct_videos())
     identity = run.triplets.preparer.cache
     other = feature_cache_of(run.trainer.alignment, run.base["revision"], tmp_path / "cache")
     assert identity.key(item) != other.key(item)

@@ -8,7 +8,6 @@ from loopback_hub import run_client
 
 from synvita_data.errors import SchemaError
 from synvita_data.files import sha256_file
-from synvita_data.training.card import render_model_card
 from synvita_data.training.output import (
     as_json,
     dataset_version,
@@ -17,6 +16,7 @@ from synvita_data.training.output import (
     read_run_record,
     write_run_record,
 )
+from synvita_data.training.publish import render_model_card
 from synvita_data.training.recipe import Recipe, RunOptions
 
 

@@ -60,7 +60,7 @@ def scores(model: AlignmentModel, data: list[TrainingTriplet]) -> tuple[torch.Te
     texts = [triplet.texts[:2] for triplet in data for _ in range(2)]
     videos = [video for triplet in data for video in (triplet.real, triplet.synthetic)]
     with torch.no_grad():
-        f = model(videos, texts, way="plain", plain_batch=32).log_odds.sigmoid().view(PAIRS, 2, 2)
+        f = model(videos, texts, strategy="plain", plain_batch=32).log_odds.sigmoid().view(PAIRS, 2, 2)
     return torch.stack([f[:, 0, 0], f[:, 1, 1]]), torch.stack([f[:, 0, 1], f[:, 1, 0]])
 
 

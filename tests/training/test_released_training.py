@@ -63,11 +63,11 @@ def test_every_way_and_the_feature_cache_honour_the_flags(family):
     with torch.no_grad():
         encoded = model.encode(prepared)
         as_cached = EncodedVideo(encoded.prepared, {name: v.cpu() for name, v in encoded.features.items()})
-        plain = model([prepared], [texts], way="plain").log_odds
+        plain = model([prepared], [texts], strategy="plain").log_odds
         for given in (prepared, encoded, as_cached):
             for way in ("plain", "packed", "cached"):
-                assert (model([given], [texts], way=way).log_odds - plain).abs().max() < 1e-4
-        by_spans = model([prepared], [bare], way="packed").log_odds
+                assert (model([given], [texts], strategy=way).log_odds - plain).abs().max() < 1e-4
+        by_spans = model([prepared], [bare], strategy="packed").log_odds
     assert (plain[:2] - by_spans[:2]).abs().max() < 1e-4
     assert (plain[2:] - by_spans[2:]).abs().max() > 1e-4
 

@@ -261,7 +261,7 @@ def test_mplug_owl(tmp_path):
         total = 0.0
         for triplet in triplets:
             sides = [triplet.real, triplet.synthetic]
-            m = alignment(sides, [triplet.texts] * 2, way="plain").log_odds.double().view(2, 4)
+            m = alignment(sides, [triplet.texts] * 2, strategy="plain").log_odds.double().view(2, 4)
             f = m.sigmoid()
             real = -(f[0, 0].log() + (1 - f[0, 1]).log())
             synthetic = -(f[1, 1].log() + (1 - f[1, 0]).log())

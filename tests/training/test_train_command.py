@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.shapes import make_shapes
 from synvita_data.cli import main
-from synvita_data.models.loading import find_checkpoint
+from synvita_data.models.resolve import find_checkpoint
 from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.testing import make_tiny
 from synvita_data.training.output import RunLock
@@ -283,8 +283,8 @@ def test_the_base_model_is_never_written_over(world, recipe, synvita, tmp_path):
         ({}, ("weighting=heavy",), "unknown weighting"),
         ({}, ("remove_unused_columns=true",), "remove_unused_columns cannot be used"),
         ({"output_dir": None}, (), "where the result goes"),
-        ({}, ("split=tset",), "no such split"),
-        ({}, ("model=nowhere/nothing",), "no such model"),
+        ({}, ("split=tset",), "unknown split"),
+        ({}, ("model=nowhere/nothing",), "the model cannot be found"),
         ({}, ("prompt=please",), "unknown prompt"),
         ({}, ("resume_from_checkpoint=out/checkpoint-2",), "the last checkpoint of its own output folder"),
         ({}, ("model_revision=main",), "a folder has no revisions"),

@@ -111,7 +111,7 @@ def test_released_is_what_its_words_say(checkpoints, tmp_path):
                     if z == 0 and row["explanation"]
                     else [None]
                 )
-                out = alignment([video], [row["texts"]], way="plain", explanations=told)
+                out = alignment([video], [row["texts"]], strategy="plain", explanations=told)
             m, f = out.log_odds.double(), out.log_odds.double().sigmoid()
             own, other = (0, 1) if z == 0 else (1, 0)
             if z == 1 or row["takes_real"]:

@@ -34,7 +34,7 @@ def brute_force(alignment, items):
         for item in items:
             if item.video is None:
                 continue
-            scores = alignment([item.video], [item.texts], way="plain").log_odds.tolist()
+            scores = alignment([item.video], [item.texts], strategy="plain").log_odds.tolist()
             yes, no = scores if item.labels[0] else reversed(scores)
             true.append(yes)
             false.append(no)

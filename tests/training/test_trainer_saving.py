@@ -10,7 +10,8 @@ import torch
 from small_trainer import arguments, load, make_trainer, randomise, small_rows, triplets_of
 
 from synvita_data.errors import StoreError, SynvitaError
-from synvita_data.models.loading import find_checkpoint, load_alignment_model
+from synvita_data.models.loading import load_alignment_model
+from synvita_data.models.resolve import find_checkpoint
 from synvita_data.training import SynViTATrainer, merge_adapter
 
 

@@ -6,8 +6,8 @@ import pytest
 from small_triplets import SHARED, dataset, row, tiny_model
 
 from synvita_data.errors import CaptionError, SchemaError, ScoreError, SynvitaError, TokenizerError
+from synvita_data.models import videos
 from synvita_data.training import TripletData
-from synvita_data.training.data import videos
 from synvita_data.training.evaluation import EvaluationPairs
 
 
@@ -207,12 +207,12 @@ def test_texts_beyond_the_context():
 def test_the_longest_caption_that_fits_is_taken():
     """The quick look over all texts leaves the last word to the prompt itself."""
     from synvita_data.captions.text import Text
+    from synvita_data.models.videos import VideoPreparer
     from synvita_data.training.data.text_check import TextCheck
-    from synvita_data.training.data.videos import VideoPreparer, smallest_video
 
     model = tiny_model()
     preparer = VideoPreparer.of(model)
-    video = smallest_video(preparer)
+    video = preparer.smallest()
     check = TextCheck(preparer, "bad data")
     length, words = 0, 0
     while length <= model.family.context:  # the prompt by itself, a word more at a time near the end

@@ -9,9 +9,8 @@ from small_triplets import dataset, expected_pixels, mp4, pixels, row, tiny_mode
 from torch.utils.data import DataLoader
 
 from synvita_data.errors import SchemaError, SynvitaError, VideoError
-from synvita_data.models import EncodedVideo, PreparedVideo
+from synvita_data.models import EncodedVideo, PreparedVideo, videos
 from synvita_data.training import PackedCollator, TripletData
-from synvita_data.training.data import videos
 from synvita_data.training.data.features import check_frozen_tower, feature_cache_of, fill_feature_cache
 from synvita_data.video import MissingBackendError
 

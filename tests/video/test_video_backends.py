@@ -17,7 +17,7 @@ from synvita_data.video import (
     VideoTooLargeError,
     decode,
 )
-from synvita_data.video.limits import Limits
+from synvita_data.video.source import Limits
 
 OTHERS = ["decord", "torchcodec"]
 CLIPS = {
@@ -33,7 +33,7 @@ def backend(request: pytest.FixtureRequest) -> str:
     """The backend of the parameter, or a skip where it cannot run."""
     from importlib import import_module
 
-    module = import_module(f"synvita_data.video.{request.param}_backend")
+    module = import_module("synvita_data.video.other_backends")
     try:
         getattr(module, f"_import_{request.param}")()
     except MissingBackendError as error:

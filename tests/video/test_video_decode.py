@@ -14,8 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbered_clips import copy_packets, number_in, numbers_in, picture, write_clip
 
-from synvita_data.video import FramePolicy, Frames, Limits, NoFramesError, VideoTooLargeError, decode, probe
-from synvita_data.video.pyav import packets
+from synvita_data.video import (
+    FramePolicy,
+    Frames,
+    Limits,
+    NoFramesError,
+    VideoTooLargeError,
+    decode,
+    packets,
+    probe,
+)
 
 B_FRAMES = {"x264-params": "keyint=12:scenecut=0:bframes=3:b-adapt=0"}
 OPEN_GOP = {"x264-params": "keyint=12:bframes=3:b-adapt=0:scenecut=0:open-gop=1"}

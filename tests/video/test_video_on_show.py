@@ -22,7 +22,7 @@ from synvita_data.video import (
     probe,
     select_frames,
 )
-from synvita_data.video.pyav.timeline import Timeline, is_even
+from synvita_data.video.frames import Timeline, is_even
 
 COUNTED = ["segment-midpoints", "linspace", "mplug-owl", "all"]
 SLIDES = [0, 2000, 2100, 7000, 7125, 12000]  # ms at which pictures come on show; the last one stays for 4 s
@@ -219,7 +219,7 @@ def backend(request: pytest.FixtureRequest) -> str:
     from importlib import import_module
 
     if request.param != "pyav":
-        module = import_module(f"synvita_data.video.{request.param}_backend")
+        module = import_module("synvita_data.video.other_backends")
         try:
             getattr(module, f"_import_{request.param}")()
         except MissingBackendError as error:

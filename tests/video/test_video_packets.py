@@ -9,11 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbered_clips import write_clip
 
-from synvita_data.video import Limits
-from synvita_data.video.pyav.container import open_video
-from synvita_data.video.pyav.container_length import find_cut
-from synvita_data.video.pyav.h264 import inspect_packet, length_size
-from synvita_data.video.pyav.packets import PacketIndex, Timeline, read_index
+from synvita_data.video.container import find_cut, open_video
+from synvita_data.video.packets import PacketIndex, Timeline, inspect_packet, length_size, read_index
 from synvita_data.video.source import resolve
 
 
@@ -30,9 +27,9 @@ def test_spare_packets_are_those_ffmpeg_calls_non_reference(
     path = tmp_path_factory.mktemp("spare") / "clip"
     params = f"keyint=10:bframes={bframes}:b-pyramid={pyramid}:b-adapt=0:slices={slices}"
     write_clip(path, 30, container=container, options={"x264-params": params})
-    source = resolve(path, Limits())
-    with open_video(source, Limits()) as (opened, stream):
-        index = read_index(opened, stream, source, Limits())
+    source = resolve(path)
+    with open_video(source) as (opened, stream):
+        index = read_index(opened, stream, source)
     with av.open(str(path)) as opened:
         stream = opened.streams.video[0]
         stream.codec_context.skip_frame = "NONREF"

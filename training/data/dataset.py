@@ -15,13 +15,14 @@ from synvita_data.display import get_logger, json_text
 from synvita_data.errors import StoreError, SynvitaError, VideoError
 from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 from synvita_data.models.features import FeatureCache
+from synvita_data.models.videos import VideoPreparer
 from synvita_data.video import FramePolicy, FramePolicyError, MissingBackendError
 
 from .rows import VideoColumn, describe
 from .selection import RowSelection, SelectedRow, check_share
 from .text_check import TextCheck
 from .triplet import VIDEOS, TrainingTriplet
-from .videos import DistinctVideo, UnreadableVideo, VideoPreparer, distinct_videos, probe_videos
+from .videos import DistinctVideo, UnreadableVideo, distinct_videos, probe_videos
 
 logger = get_logger(__name__)
 

@@ -12,8 +12,7 @@ from synvita_data.captions.text import Text, quoted
 from synvita_data.errors import located
 from synvita_data.models import Explanation, Family, PromptFrame
 from synvita_data.models.prompting import Prompter
-
-from .videos import VideoPreparer, smallest_video
+from synvita_data.models.videos import VideoPreparer
 
 _Item = TypeVar("_Item")  # a caption, or an explanation
 _AT_ONCE = 4096  # texts given to the tokenizer together
@@ -37,7 +36,7 @@ class TextCheck:
     def __init__(self, preparer: VideoPreparer, name: str) -> None:
         self._family, self._prompt, self._name = preparer.family, preparer.prompt, name
         self._prompter = Prompter(preparer.family, preparer.prompt)
-        self._video = smallest_video(preparer)
+        self._video = preparer.smallest()
 
     def captions(self, captions: Sequence[tuple[str, int]]) -> None:
         """Check captions, each with its row; what attention hides of them makes no difference.

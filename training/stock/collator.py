@@ -12,10 +12,10 @@ from synvita_data.captions.prompts import get_prompt
 from synvita_data.errors import SynvitaError, choose
 from synvita_data.models import EncodedVideo, PreparedVideo, get_family
 from synvita_data.models.prompting import Prompter, PromptTokens
+from synvita_data.models.videos import VideoPreparer
 from synvita_data.video.sampling import FramePolicy
 
 from ..data.triplet import TEXTS, TrainingTriplet
-from ..data.videos import VideoPreparer
 from ..objective import ANSWER_LOSSES, RIGHT_ANSWERS, Supervision
 from .labels import NONE, StockLabels
 

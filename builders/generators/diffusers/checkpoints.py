@@ -1,106 +1,29 @@
-"""Folders of weights: what a Hub id resolves to, which revision it is, and what its JSON files say.
+"""Folders of weights: which revision they are, and what their JSON files and state dicts hold.
 
-Nothing here needs torch: a run reads settings and keys before anything heavy is imported.
+Nothing is imported that needs torch before a state dict is read: a run reads settings and keys before that.
 """
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import SourceError
-from synvita_data.files import sha256_file, write_atomic
+from synvita_data.files import read_json, sha256_file, write_atomic
+from synvita_data.models.resolve import files_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _DIGEST = re.compile("[0-9a-f]{64}")
+SHOWN = 3
 
 
-def local_or_hub(argument: str) -> tuple[Path | None, str, str | None]:
-    """`(folder, None…)` or `(None, repo id, revision)` of `DIR`, `owner/name` or `owner/name@revision`.
-
-    Raises:
-        SourceError: neither a folder nor a Hub id.
-    """
-    if not argument:
-        raise SourceError("a generator needs a checkpoint", expected="a folder or a Hub id owner/name")
-    folder = Path(argument).expanduser()
-    if folder.is_dir():
-        return folder, str(folder), None
-    repo, _, revision = argument.partition("@")
-    parts = repo.split("/")
-    if len(parts) != 2 or not all(parts) or repo.startswith((".", "~", "/")) or "\\" in repo:
-        raise SourceError(
-            "no such folder, and not a Hub id", found=argument, expected="a folder, or owner/name[@revision]"
-        )
-    return None, repo, revision or None
-
-
-def fetch_settings(repo: str, revision: str | None) -> tuple[Path, str]:
-    """A local folder with the JSON files of a Hub repository, and the commit it is.
-
-    Raises:
-        SourceError: the Hub does not know it, or cannot be reached and nothing is cached.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(
-            snapshot_download(
-                repo,
-                revision=revision,
-                allow_patterns=["model_index.json", "*/config.json", "*/scheduler_config.json"],
-            )
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise SourceError(
-            "the model cannot be found on the Hub",
-            found=f"{repo}{'' if revision is None else '@' + revision} ({str(error).splitlines()[0]})",
-            fix="Check the id, log in with `hf auth login` if it is gated, or give a local folder",
-        ) from error
-    return folder, folder.name
-
-
-def fetch_tokenizers(repo: str, commit: str) -> Path:
-    """A local folder with the tokenizers of a Hub repository, which are small.
-
-    Raises:
-        SourceError: the Hub cannot be reached and they are not cached.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        patterns = ["model_index.json", "tokenizer*/*", "processor*/*"]
-        return Path(snapshot_download(repo, revision=commit, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise SourceError(
-            "the model's tokenizers cannot be fetched",
-            file=f"{repo}@{commit}",
-            found=str(error).splitlines()[0],
-        ) from error
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no file. Raises SourceError for anything else."""
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise SourceError("a file of the model is not JSON", file=path, found=str(error)) from error
-    if not isinstance(document, dict):
-        raise SourceError("a file of the model is not a JSON object", file=path)
-    return document
-
-
-def component_configs(folder: Path, index: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configurations that tell models of one pipeline class apart, and the index itself."""
-    configs = {
-        name: read_json(folder / name / "config.json") or {} for name in ("transformer", "unet", "vae")
-    }
-    return {"model_index": dict(index), **configs}
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """A JSON file of a model, None where there is none. Raises SourceError if it is not a JSON object."""
+    return read_json(path, "a file of the model", error=SourceError) if path.exists() else None
 
 
 def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> str:
@@ -108,41 +31,33 @@ def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> st
 
     Args:
         files: below `root`, in any order.
+        root: the model's folder.
         cache: JSON file that remembers digests by size and modification time, so that a second run does
             not read gigabytes again; None remembers nothing.
     """
     resolved = root.resolve()
     if resolved.parent.name == "snapshots" and resolved.parent.parent.name.startswith("models--"):
         return resolved.name
-    known = {} if cache is None else _read_digests(cache)
-    total = hashlib.sha256()
+    known: dict[str, Any] = {}
+    if cache is not None:
+        with suppress(SourceError):  # a damaged cache is forgotten
+            known = read_settings(cache) or {}
     seen: dict[str, list[Any]] = {}
-    for path in sorted(set(files)):
-        status = path.stat()
-        entry = known.get(str(path.resolve()), [])
-        fresh = entry[:2] == [status.st_size, status.st_mtime_ns]
-        digest = entry[2] if fresh else sha256_file(path)
-        seen[str(path.resolve())] = [status.st_size, status.st_mtime_ns, digest]
-        total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
+
+    def digest_of(path: Path) -> str:
+        status, place = path.stat(), str(path.resolve())
+        match known.get(place):
+            case [status.st_size, status.st_mtime_ns, str(digest)] if _DIGEST.fullmatch(digest):
+                pass
+            case _:
+                digest = sha256_file(path)
+        seen[place] = [status.st_size, status.st_mtime_ns, digest]
+        return digest
+
+    revision = files_digest(root, files, digest_of)
     if cache is not None and seen != known:
         write_atomic(cache, json.dumps(seen, indent=1, sort_keys=True))
-    return total.hexdigest()[:16]
-
-
-def _read_digests(cache: Path) -> dict[str, list[Any]]:
-    """The entries of a cache of ours that can be used; a damaged one is made anew."""
-    try:
-        known = read_json(cache) or {}
-    except SourceError:
-        return {}
-    return {
-        path: entry
-        for path, entry in known.items()
-        if isinstance(entry, list)
-        and len(entry) == 3
-        and isinstance(entry[2], str)
-        and _DIGEST.fullmatch(entry[2])
-    }
+    return revision
 
 
 def weight_files(root: Path) -> list[Path]:
@@ -155,3 +70,69 @@ def weight_files(root: Path) -> list[Path]:
         and path.suffix.lower() not in skipped
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
+
+
+def read_checkpoint(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> "dict[str, Tensor]":
+    """The state dict of a `.pt`, `.ckpt` or `.safetensors` file, in main memory.
+
+    Args:
+        path: the file.
+        wrappers: keys under which it may lie.
+
+    Raises:
+        SourceError: the file is missing, damaged, holds anything but tensors, or no state dict.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            document: Any = load_file(path)
+        else:
+            # weights_only: a checkpoint is a pickle, and must not be able to run anything.
+            document = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # OSError, BadZipFile, UnpicklingError, RuntimeError, SafetensorError, …
+        raise SourceError(
+            "the checkpoint cannot be read",
+            file=path,
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            fix="Download it again; a file that holds more than weights is refused",
+        ) from error
+    for wrapper in wrappers:
+        if isinstance(document, dict) and isinstance(document.get(wrapper), Mapping):
+            document = document[wrapper]
+            break
+    names = document.items() if isinstance(document, Mapping) else ()
+    state = {
+        str(key).removeprefix("module."): value for key, value in names if isinstance(value, torch.Tensor)
+    }
+    if not state:
+        held = [str(key) for key, _ in names][:SHOWN] or type(document).__name__
+        raise SourceError("the checkpoint holds no weights by name", file=path, found=held)
+    return state
+
+
+def load_exactly(module: Any, state: "Mapping[str, Tensor]", path: Path) -> None:
+    """Load `state` into a module, whose names and shapes it must have, and no other.
+
+    Raises:
+        SourceError: names are missing, over, or of another shape; the message says which.
+    """
+    own = module.state_dict()
+    wrong = {
+        "missing": sorted(set(own) - set(state)),
+        "not of this model": sorted(set(state) - set(own)),
+        "of another shape": sorted(
+            key for key in set(own) & set(state) if own[key].shape != state[key].shape
+        ),
+    }
+    wrong_keys = [f"{len(keys)} {what} ({', '.join(keys[:SHOWN])})" for what, keys in wrong.items() if keys]
+    if wrong_keys:
+        raise SourceError(
+            f"the checkpoint does not hold the weights of {type(module).__name__}",
+            file=path,
+            found="; ".join(wrong_keys),
+            fix="Give the released file of this model",
+        )
+    module.load_state_dict(dict(state))

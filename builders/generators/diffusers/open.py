@@ -1,86 +1,94 @@
 """`diffusers:REPO_OR_DIR`: any text-to-video pipeline of diffusers, from a folder or the Hub."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import SourceError
+from synvita_data.errors import HubError, SourceError
 from synvita_data.jobs import Worker
+from synvita_data.models.resolve import ModelFiles, locate
 
-from ..recipe import Recipe, Request, request_key
-from .checkpoints import (
-    component_configs,
-    fetch_settings,
-    fetch_tokenizers,
-    folder_revision,
-    local_or_hub,
-    read_json,
-    weight_files,
-)
+from ..base import Recipe, Request, request_key
+from .checkpoints import folder_revision, read_settings, weight_files
 from .settings import pipeline_settings
 
 if TYPE_CHECKING:
     from ..prompt_length import PromptEncoder
 
 
+# What is read of a model of the Hub before its weights.
+SETTINGS = ("model_index.json", "*/config.json", "*/scheduler_config.json")
+TOKENIZERS = ("model_index.json", "tokenizer*/*", "processor*/*")
+
+
 @dataclass(frozen=True)
 class PipelineGenerator:
-    """A pipeline that diffusers loads by itself.
+    """A pipeline of diffusers, whoever loads it; plain data, sent to the workers.
 
     Attributes:
-        recipe: what it makes. checkpoint: folder or Hub id. commit: of a Hub id.
+        recipe: what it makes.
+        load: gives the pipeline in main memory, in evaluation mode, with its scheduler.
+        load_tokenizers: gives its tokenizers by component; needs no weights.
     """
 
     recipe: Recipe
-    checkpoint: str
-    commit: str | None
+    load: Callable[[], Any]
+    load_tokenizers: Callable[[], Mapping[str, Any]]
 
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+    def inputs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
         """One key a request."""
-        return single_needs(self.recipe, requests)
+        digest = self.recipe.digest
+        return {request_key(digest, request): (request,) for request in requests}
 
     def encoders(self) -> "list[PromptEncoder]":
         """Of the pipeline's tokenizers, with the lengths that it gives them."""
-        from ..prompt_length import load_tokenizers, pipeline_encoders
+        from ..prompt_length import pipeline_encoders
 
-        folder = Path(self.checkpoint)
-        if self.commit is not None:
-            folder = fetch_tokenizers(self.checkpoint, self.commit)
-        index = read_json(folder / "model_index.json") or {}
         settings = self.recipe.settings
-        return pipeline_encoders(load_tokenizers(folder, index), str(settings["pipeline"]), settings)
+        return pipeline_encoders(self.load_tokenizers(), str(settings["pipeline"]), settings)
 
     def open_worker(self, root: str, out: str, device: str | None) -> Worker:
         """Load the pipeline on `device`."""
         from .worker import PipelineWorker
 
-        load = partial(load_pipeline, self.checkpoint, self.commit, self.recipe.settings)
-        return PipelineWorker(self.recipe, load, root, out, device)
+        return PipelineWorker(self.recipe, self.load, root, out, device)
 
 
-def open_diffusers(
+def open_generator(
     argument: str, overrides: Mapping[str, Any], name: str | None, cache: Path | None
 ) -> PipelineGenerator:
     """The generator `diffusers:argument`; reads JSON files only.
 
     Args:
-        overrides: from `--set`. name: recorded as the generator, default the model's own name.
+        argument: a folder, `owner/name` or `owner/name@revision`.
+        overrides: from `--set`.
+        name: recorded as the generator; default the model's own name.
         cache: JSON file that remembers digests of local weights; None remembers nothing.
 
     Raises:
-        SourceError: no such model, not a pipeline, or a setting it cannot use.
+        SourceError: the model does not exist, is not a pipeline, or cannot use a setting.
     """
-    folder, where, wanted = local_or_hub(argument)
-    commit = None
-    if folder is None:
-        folder, commit = fetch_settings(where, wanted)
-    index = read_json(folder / "model_index.json")
+    if not argument:
+        raise SourceError("a generator needs a checkpoint", expected="a folder or a Hub id owner/name")
+    files = locate(argument)
+    try:
+        folder = files.snapshot(SETTINGS)
+    except HubError as error:
+        raise SourceError(
+            "the model cannot be found on the Hub",
+            found=f"{argument} ({error.found})",
+            expected="a folder, or owner/name[@revision]",
+            fix="Check the id, log in with `hf auth login` if it is gated, or give a local folder",
+        ) from error
+    where, commit = files.location, None if files.folder else folder.name
+    index = read_settings(folder / "model_index.json")
     if index is None:
         raise SourceError(
-            "the folder is no pipeline of diffusers",
+            "the folder is not a pipeline of diffusers",
             file=folder,
             found="no model_index.json",
             fix="Give the folder that save_pretrained wrote",
@@ -93,7 +101,11 @@ def open_diffusers(
             found=f"_class_name {pipeline!r}",
             expected="the name of a pipeline of diffusers",
         )
-    settings, placement = pipeline_settings(pipeline, component_configs(folder, index), where, overrides)
+    # What tells models of one pipeline class apart.
+    parts = {
+        name: read_settings(folder / name / "config.json") or {} for name in ("transformer", "unet", "vae")
+    }
+    settings, placement = pipeline_settings(pipeline, {"model_index": index, **parts}, where, overrides)
     recipe = Recipe(
         scheme="diffusers",
         name=name or Path(where.rstrip("/")).resolve().name,
@@ -101,19 +113,28 @@ def open_diffusers(
         settings=settings,
         placement=placement,
     )
-    return PipelineGenerator(recipe, where if commit else str(folder.resolve()), commit)
+    checkpoint = where if commit else str(folder.resolve())
+    return PipelineGenerator(
+        recipe, partial(load_pipeline, checkpoint, commit, settings), partial(_tokenizers, checkpoint, commit)
+    )
 
 
-def single_needs(recipe: Recipe, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
-    """Key -> the one request that it is."""
-    digest = recipe.digest
-    return {request_key(digest, request): (request,) for request in requests}
+def _tokenizers(checkpoint: str, commit: str | None) -> dict[str, Any]:
+    from ..prompt_length import load_tokenizers
+
+    folder = ModelFiles(checkpoint, commit).snapshot(TOKENIZERS)
+    return load_tokenizers(folder, read_settings(folder / "model_index.json") or {})
 
 
 def load_pipeline(checkpoint: str, commit: str | None, settings: Mapping[str, Any]) -> Any:
     """The pipeline in main memory, in its dtypes, with its scheduler.
 
     Only safetensors are read, and no code but that of diffusers and transformers is run.
+
+    Args:
+        checkpoint: a folder, or a Hub id.
+        commit: of the Hub id.
+        settings: of the recipe.
 
     Raises:
         SourceError: diffusers does not know the class, or the files are not whole.
@@ -124,7 +145,7 @@ def load_pipeline(checkpoint: str, commit: str | None, settings: Mapping[str, An
 
     if not hasattr(diffusers, str(settings["pipeline"])):
         raise SourceError(
-            "this diffusers has no such pipeline",
+            "unknown pipeline of the installed diffusers",
             file=checkpoint,
             found=f"{settings['pipeline']}, diffusers {diffusers.__version__}",
             fix="Install a newer diffusers",
@@ -175,10 +196,8 @@ def set_scheduler(pipe: Any, settings: Mapping[str, Any]) -> None:
     """Give the pipeline the settings' scheduler, or its own with other options.
 
     Raises:
-        SourceError: diffusers has no such scheduler, or the scheduler no such option.
+        SourceError: the scheduler, or one of its options, is unknown.
     """
-    import inspect
-
     import diffusers
 
     name, options = settings["scheduler"], dict(settings["scheduler_options"])
@@ -186,7 +205,7 @@ def set_scheduler(pipe: Any, settings: Mapping[str, Any]) -> None:
         return
     kind = type(pipe.scheduler) if name is None else getattr(diffusers, name, None)
     if not (inspect.isclass(kind) and hasattr(kind, "from_config") and hasattr(kind, "set_timesteps")):
-        raise SourceError("diffusers has no such scheduler", found=name, expected="such as DDIMScheduler")
+        raise SourceError("unknown scheduler of diffusers", found=name, expected="such as DDIMScheduler")
     known = set(inspect.signature(kind.__init__).parameters) - {"self"}
     if unknown := sorted(set(options) - known):
         raise SourceError(f"{kind.__name__} has no option {unknown[0]}", expected=", ".join(sorted(known)))

@@ -1,30 +1,60 @@
-"""The worker of every generator that is a pipeline of diffusers: claims in, mp4 files out."""
+"""The worker of every generator that is a pipeline of diffusers: claims in, mp4 files out.
 
+A row has one stream of noise, drawn in fp32 on the CPU whatever the model's dtype and device. `randn` in another
+dtype may be another stream of the same seed (which are, differs between releases of torch), and a GPU has streams of
+its own. Every pipeline of diffusers draws its first latents in one method,
+`prepare_latents(…, dtype, device, generator, latents)`, which alone knows their shape, order and packing. So that method
+is asked for fp32 latents, from a CPU generator, and what it gives is cast to the dtype that the pipeline wanted.
+"""
+
+import gc
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import CaptionError, EngineError, SourceError
-from synvita_data.jobs import Claim, Store, is_worker_fault
+import numpy as np
+from numpy.typing import NDArray
+
+from synvita_data.errors import CaptionError, EngineError, SourceError, VideoError, first_line
+from synvita_data.jobs import Claim, Store
 from synvita_data.models.runtime import one_cpu_thread, pick_device
 
-from ..failures import is_the_workers, settling_requests
+from ..base import (
+    VIDEO,
+    Recipe,
+    Request,
+    blames_worker,
+    device_name,
+    library_versions,
+    quarantining,
+    video_fields,
+)
 from ..folder import place_videos
-from ..recipe import VIDEO, Recipe, Request, video_fields
-from ..versions import device_name, library_versions
-from .frames import to_uint8
-from .noise import cpu_generator, fp32_latents, noise_kind
+from .settings import ARGUMENTS
+
+if TYPE_CHECKING:
+    import torch
+
+IN_FP32 = "fp32 latents from a CPU generator"
+BY_PIPELINE = "drawn by the pipeline in its own dtype from a CPU generator"
+_NEEDED = {"dtype", "generator", "latents"}
+# A whole video within this range of values shows nothing: what a VAE that overflowed gives.
+FLAT_RANGE = 2
 
 
 class PipelineWorker:
     """Holds one loaded pipeline.
 
     Args:
+        recipe: what it makes.
         load: gives the pipeline in main memory, in evaluation mode, with its scheduler.
-        root: folder of the store. out: folder where finished videos appear.
+        root: folder of the store.
+        out: folder where finished videos appear.
+        device: of the pipeline; None chooses one.
     """
 
     def __init__(
@@ -58,47 +88,47 @@ class PipelineWorker:
         with one_cpu_thread(self._device), ThreadPoolExecutor(1, "encode") as encoder:
             before: Future[None] | None = None
             while group := list(islice(held, size)):
-                batch = [(claim, needs[0]) for claim, needs in group]
-                ready = self._make_together(batch) if len(batch) > 1 else {}
-                for claim, request in batch:
-                    made = ready.get(claim.key)
-                    if made is None:
-                        made = self._make(request)
+                batch = [(claim, requests[0]) for claim, requests in group]
+                made = self._make([request for _, request in batch])
+                for (claim, request), frames in zip(batch, made, strict=True):
                     if before is not None:
                         before.result()  # raises what is wrong with the worker or the disk
-                    before = encoder.submit(self._settle, claim, request, made)
+                    before = encoder.submit(self._commit, claim, request, frames)
             if before is not None:
                 before.result()
 
     def close(self) -> None:
         """Free the model's memory."""
         del self._pipe
-        import gc
-
         gc.collect()
         if not self._device.startswith("cpu"):
             import torch
 
             torch.cuda.empty_cache()
 
-    def _make(self, request: Request) -> Any:
-        """The frames of one request, or the error that it is quarantined with."""
+    def _make(self, requests: Sequence[Request]) -> list[Any]:
+        """The frames of each request, or the error that it is quarantined with."""
         try:
-            return self._call([request])[0]
+            return list(self._call(requests))
         except Exception as error:
-            if is_the_workers(error):
+            if blames_worker(error):
                 raise
-            return error
+            if len(requests) == 1:
+                return [error]
+        # One request of a batch broke the call: each is made alone, and the bad one fails alone.
+        return [frames for request in requests for frames in self._make([request])]
 
-    def _settle(self, claim: Claim, request: Request, frames: Any) -> None:
+    def _commit(self, claim: Claim, request: Request, frames: Any) -> None:
         """Encode and commit a video, or quarantine its request. Runs in the encoder's thread.
 
         Args:
-            frames: of `_make` or of a batch.
+            claim: of the request.
+            request: what was made.
+            frames: of `_make`.
         """
         from synvita_data.video import encode_mp4
 
-        with settling_requests(claim, [request]):
+        with quarantining(claim, [request]):
             if isinstance(frames, Exception):
                 raise frames
             pixels = to_uint8(frames)
@@ -108,19 +138,6 @@ class PipelineWorker:
             fields = video_fields(self._recipe, request, self._recipe.seed(request), config)
             if claim.commit({"videos": {VIDEO: fields}}):
                 place_videos(self._out, self._store.validate(claim.key))
-
-    def _make_together(self, batch: Sequence[tuple[Claim, Request]]) -> dict[str, Any]:
-        """Key -> frames. Nothing if the call fails: then each row is made alone, and the bad one fails alone."""
-        requests = [request for _, request in batch]
-        if not all(request.caption.strip() for request in requests):
-            return {}
-        try:
-            made = self._call(requests)
-        except Exception as error:
-            if is_worker_fault(error):
-                raise
-            return {}
-        return {claim.key: frames for (claim, _), frames in zip(batch, made, strict=True)}
 
     def _call(self, requests: Sequence[Request]) -> Any:
         """One video a request: float [T, H, W, 3] in [0, 1], or what else the pipeline gives."""
@@ -148,10 +165,8 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a pipeline class for these settings, but for prompt and generator.
 
     Raises:
-        SourceError: it is no text-to-video pipeline, or has no such argument.
+        SourceError: it is not a text-to-video pipeline, or lacks an argument.
     """
-    import inspect
-
     parameters = inspect.signature(kind.__call__).parameters
     if "prompt" not in parameters:
         raise SourceError("the pipeline takes no prompt", found=kind.__name__, expected="text to video")
@@ -166,24 +181,18 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
             found=f"{kind.__name__} wants {', '.join(required) or 'a picture or a video'}",
             expected="a text-to-video pipeline",
         )
-    names = {
-        "frames": "video_length" if "video_length" in parameters else "num_frames",
-        "height": "height",
-        "width": "width",
-        "steps": "num_inference_steps",
-        "guidance": "guidance_scale",
-        "negative_prompt": "negative_prompt",
-    }
-    arguments = {names[key]: settings[key] for key in names if settings.get(key) is not None} | dict(
-        settings["call"]
-    )
+    arguments = {}
+    for key, names in ARGUMENTS.items():
+        if settings.get(key) is not None and key != "fps":
+            arguments[next((name for name in names if name in parameters), names[0])] = settings[key]
+    arguments |= settings["call"]
     for name in arguments:
         if name not in parameters:
             raise SourceError(
                 f"{kind.__name__} has no argument {name}",
                 expected=", ".join(sorted(set(parameters) - {"self", "prompt", "generator", "latents"})),
             )
-    if "frame_rate" in parameters:  # LTX is told how fast time runs
+    if "frame_rate" in parameters:  # LTX is given the speed of time
         arguments["frame_rate"] = settings["fps"]
     return arguments
 
@@ -207,6 +216,83 @@ def _lay_out(pipe: Any, settings: Mapping[str, Any], placement: Mapping[str, Any
         pipe.enable_sequential_cpu_offload(device=device)
 
 
+def cpu_generator(seed: int) -> "torch.Generator":
+    """The generator of one row."""
+    import torch
+
+    return torch.Generator("cpu").manual_seed(seed)
+
+
+def noise_kind(pipe: Any) -> str:
+    """How a pipeline's noise is drawn under `fp32_latents`: IN_FP32 or BY_PIPELINE, for the record."""
+    prepare = getattr(pipe, "prepare_latents", None)
+    if prepare is None or not set(inspect.signature(prepare).parameters) >= _NEEDED:
+        return BY_PIPELINE
+    return IN_FP32
+
+
+@contextmanager
+def fp32_latents(pipe: Any) -> Iterator[None]:
+    """Inside the `with`, the pipeline draws its first latents in fp32 and casts them.
+
+    A pipeline without such a method draws as it does without this.
+    """
+    if noise_kind(pipe) != IN_FP32:
+        yield
+        return
+    import torch
+
+    stock = pipe.prepare_latents
+    signature = inspect.signature(stock)
+
+    def prepare(*args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        dtype = call.arguments["dtype"]
+        call.arguments["dtype"] = torch.float32
+        latents = stock(*call.args, **call.kwargs)
+        return latents.to(dtype) if isinstance(latents, torch.Tensor) and dtype is not None else latents
+
+    object.__setattr__(pipe, "prepare_latents", prepare)
+    try:
+        yield
+    finally:
+        object.__delattr__(pipe, "prepare_latents")
+
+
+def to_uint8(frames: Any) -> NDArray[np.uint8]:
+    """One video of a pipeline (`output_type="np"`) as uint8 [T, H, W, 3].
+
+    Args:
+        frames: floats in [0, 1], uint8, or a list of either or of PIL pictures, [T, H, W, 3].
+
+    Raises:
+        VideoError: there are no frames, values are not finite (NaN is how an fp16 overflow shows), or the
+            video is one flat colour.
+    """
+    array = np.asarray([np.asarray(frame) for frame in frames])
+    if array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
+        raise VideoError("the pipeline gave no frames", found=f"{array.dtype} {list(array.shape)}")
+    if array.dtype != np.uint8:
+        finite = np.isfinite(array)
+        if not finite.all():
+            raise VideoError(
+                "the pipeline gave values that are not numbers",
+                found=f"{int((~finite).sum())} of {array.size} values are NaN or infinite",
+                fix="Give --set dtype=bfloat16 or vae_dtype=float32: fp16 overflows in some models",
+            )
+        array = (array.clip(0, 1) * 255).round().astype(np.uint8)
+    low, high = int(array.min()), int(array.max())
+    if high - low <= FLAT_RANGE:
+        raise VideoError(
+            "the video shows nothing but one flat colour",
+            found=f"all values within {low} to {high}",
+            expected="a picture",
+            fix="Look at dtype, steps and guidance; a safety checker also gives black frames",
+        )
+    return array
+
+
 @contextmanager
 def out_of_memory_advice() -> Iterator[None]:
     """Turns running out of memory into an error of the worker that says what helps."""
@@ -217,6 +303,6 @@ def out_of_memory_advice() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise EngineError(
             "there is not enough memory for this model and these settings",
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            found=first_line(error),
             fix="Give --set offload=model (or sequential), vae_tiling=true, fewer frames or a smaller size",
         ) from error

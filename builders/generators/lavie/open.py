@@ -4,23 +4,18 @@ DIR holds what the authors' instructions put into `pretrained_models/`: `lavie_b
 `stable-diffusion-v1-4/` (its unet/config.json, vae, text_encoder, tokenizer).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from synvita_data.errors import SourceError
-from synvita_data.jobs import Worker
+from synvita_data.errors import SourceError, first_line
 
-from ..diffusers.checkpoints import folder_revision, weight_files
-from ..diffusers.open import single_needs
-from ..diffusers.presets import Preset
+from ..base import Recipe
+from ..diffusers.checkpoints import folder_revision, load_exactly, read_checkpoint, weight_files
+from ..diffusers.open import PipelineGenerator, dtype_argument, quiet, set_scheduler
+from ..diffusers.presets import Preset, video_numbers
 from ..diffusers.settings import pipeline_settings
-from ..recipe import Recipe, Request
-
-if TYPE_CHECKING:
-    from ..prompt_length import PromptEncoder
 
 WEIGHTS = "lavie_base.pt"
 BASE = "stable-diffusion-v1-4"
@@ -37,12 +32,7 @@ SCHEDULER = {
 PRESET = Preset(
     name="lavie",
     pipeline=PIPELINE,
-    frames=32,
-    height=320,
-    width=512,
-    fps=8,
-    steps=50,
-    guidance=7.5,
+    **video_numbers("320x512", frames=32, fps=8, steps=50, guidance=7.5),
     scheduler="DDPMScheduler",
     scheduler_options=SCHEDULER,
     dtype="float16",
@@ -50,64 +40,38 @@ PRESET = Preset(
 )
 
 
-@dataclass(frozen=True)
-class LaVieGenerator:
-    """LaVie from a folder."""
-
-    recipe: Recipe
-    folder: str
-
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
-        """One key a request."""
-        return single_needs(self.recipe, requests)
-
-    def encoders(self) -> "list[PromptEncoder]":
-        """Of the pipeline's tokenizers, with the lengths that it gives them."""
-        from transformers import CLIPTokenizer
-
-        from ..prompt_length import pipeline_encoders
-
-        tokenizer = CLIPTokenizer.from_pretrained(Path(self.folder) / BASE / "tokenizer")
-        return pipeline_encoders({"tokenizer": tokenizer}, PIPELINE, self.recipe.settings)
-
-    def open_worker(self, root: str, out: str, device: str | None) -> Worker:
-        """Load the model on `device`."""
-        from ..diffusers.worker import PipelineWorker
-
-        load = partial(load_lavie, Path(self.folder), self.recipe.settings)
-        return PipelineWorker(self.recipe, load, root, out, device)
-
-
-def open_lavie(
+def open_generator(
     argument: str, overrides: Mapping[str, Any], name: str | None, cache: Path | None
-) -> LaVieGenerator:
-    """The generator `lavie:argument`; see `open_diffusers` for the arguments.
+) -> PipelineGenerator:
+    """The generator `lavie:argument`; see `diffusers.open.open_generator` for the arguments.
 
     Raises:
         SourceError: DIR lacks a file, or a setting cannot be used.
     """
     folder = Path(argument).expanduser()
-    for needed in (WEIGHTS, f"{BASE}/unet/config.json"):
-        if not argument or not (folder / needed).is_file():
+    base = folder / BASE
+    for needed in (folder / WEIGHTS, base / "unet" / "config.json"):
+        if not argument or not needed.is_file():
             raise SourceError(
                 "the folder does not hold LaVie",
-                file=folder / needed,
-                found="no such file",
+                file=needed,
+                found="the file does not exist",
                 expected=f"{WEIGHTS} and {BASE}/, as LaVie's instructions put them into pretrained_models",
                 fix="Download Vchitect/LaVie and CompVis/stable-diffusion-v1-4 into it",
             )
     settings, placement = pipeline_settings(PIPELINE, {}, "lavie", overrides, PRESET)
-    base = folder / BASE
     # Of Stable Diffusion only what is loaded: its own UNet and the safety checker change nothing.
-    used = [
-        path
-        for part in ("text_encoder", "tokenizer", "vae")
-        if (base / part).is_dir()
-        for path in weight_files(base / part)
-    ]
-    files = [folder / WEIGHTS, base / "unet" / "config.json", *used]
-    recipe = Recipe("lavie", name or "lavie", folder_revision(files, folder, cache), settings, placement)
-    return LaVieGenerator(recipe, str(folder.resolve()))
+    used = [path for part in ("text_encoder", "tokenizer", "vae") for path in weight_files(base / part)]
+    revision = folder_revision([folder / WEIGHTS, base / "unet" / "config.json", *used], folder, cache)
+    recipe = Recipe("lavie", name or "lavie", revision, settings, placement)
+    folder = folder.resolve()
+    return PipelineGenerator(recipe, partial(load_lavie, folder, settings), partial(_tokenizers, folder))
+
+
+def _tokenizers(folder: Path) -> dict[str, Any]:
+    from transformers import CLIPTokenizer
+
+    return {"tokenizer": CLIPTokenizer.from_pretrained(folder / BASE / "tokenizer")}
 
 
 def load_lavie(folder: Path, settings: Mapping[str, Any]) -> Any:
@@ -121,7 +85,6 @@ def load_lavie(folder: Path, settings: Mapping[str, Any]) -> Any:
 
     from synvita_data.models.runtime import torch_dtype
 
-    from ..diffusers.open import dtype_argument, quiet, set_scheduler
     from .unet import LaVieUNet
 
     base = folder / BASE
@@ -133,7 +96,7 @@ def load_lavie(folder: Path, settings: Mapping[str, Any]) -> Any:
             tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer")
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(
-            "Stable Diffusion's parts cannot be loaded", file=base, found=str(error)[:250]
+            "Stable Diffusion's parts cannot be loaded", file=base, found=first_line(error)
         ) from error
     unet = LaVieUNet.from_config(LaVieUNet.load_config(base / "unet"))
     load_lavie_weights(unet, folder / WEIGHTS)
@@ -151,7 +114,7 @@ def load_lavie(folder: Path, settings: Mapping[str, Any]) -> Any:
 def load_lavie_weights(unet: Any, path: Path) -> None:
     """Load the released checkpoint into a `LaVieUNet`; every weight must be there, and none over.
 
-    The file is `{"ema": state_dict, …}` or a state dict. It also holds `rotary_emb.freqs`, which are no weights:
+    The file is `{"ema": state_dict, …}` or a state dict. It also holds `rotary_emb.freqs`, which are not weights:
     they are compared with the frequencies that the model computes.
 
     Raises:
@@ -159,7 +122,6 @@ def load_lavie_weights(unet: Any, path: Path) -> None:
     """
     import torch
 
-    from ..diffusers.state_dicts import load_exactly, read_checkpoint
     from .unet import ROTARY_CHANNELS
 
     state = read_checkpoint(path, ("ema",))

@@ -153,7 +153,10 @@ class LaVieUNet(_Stock):
         """As `UNet3DConditionModel.forward`, for text of one length.
 
         Args:
-            sample: [B, C, F, H, W]. timestep: a number, or [B]. encoder_hidden_states: [B, text, channels].
+            sample: [B, C, F, H, W].
+            timestep: a number, or [B].
+            encoder_hidden_states: [B, text, channels].
+            return_dict: False gives a tuple.
         """
         batch, _channels, frames = sample.shape[:3]
         for module in self.modules():

@@ -4,24 +4,18 @@ DIR holds the released `model.ckpt` (or `base_512_v2/model.ckpt`) and `tokenizer
 (`vocab.json` and `merges.txt`, the same in every CLIP), which the authors' program takes from open_clip.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from synvita_data.errors import SourceError
-from synvita_data.jobs import Worker
 
-from .. import settings as read
-from ..diffusers.checkpoints import folder_revision, weight_files
-from ..diffusers.open import single_needs
-from ..diffusers.presets import Preset
+from ..base import Recipe, read_whole
+from ..diffusers.checkpoints import folder_revision, read_checkpoint, weight_files
+from ..diffusers.open import PipelineGenerator, set_scheduler
+from ..diffusers.presets import Preset, video_numbers
 from ..diffusers.settings import pipeline_settings
-from ..recipe import Recipe, Request
-
-if TYPE_CHECKING:
-    from ..prompt_length import PromptEncoder
 
 WEIGHTS = ("model.ckpt", "base_512_v2/model.ckpt", "model.safetensors")
 TOKENIZER = "tokenizer"
@@ -35,17 +29,12 @@ SCHEDULER = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-# `--fps 28` of the authors' script: what the model is told, not how fast the file runs.
+# `--fps 28` of the authors' script: the frame rate that the model is given, not that of the file.
 FPS_CONDITION = 28
 PRESET = Preset(
     name="videocrafter2",
     pipeline=PIPELINE,
-    frames=32,
-    height=320,
-    width=512,
-    fps=8,
-    steps=50,
-    guidance=12.0,
+    **video_numbers("320x512", frames=32, fps=8, steps=50, guidance=12.0),
     scheduler_options=SCHEDULER,
     dtype="float16",
     vae_slicing=True,
@@ -53,41 +42,12 @@ PRESET = Preset(
 )
 
 
-@dataclass(frozen=True)
-class VideoCrafter2Generator:
-    """VideoCrafter2 from a folder; `weights` is the checkpoint's path below it."""
-
-    recipe: Recipe
-    folder: str
-    weights: str
-
-    def needs(self, requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
-        """One key a request."""
-        return single_needs(self.recipe, requests)
-
-    def encoders(self) -> "list[PromptEncoder]":
-        """Of the pipeline's tokenizers, with the lengths that it gives them."""
-        from ..prompt_length import pipeline_encoders
-        from .parts import tokenizer_from
-
-        tokenizer = tokenizer_from(Path(self.folder) / TOKENIZER)
-        return pipeline_encoders({"tokenizer": tokenizer}, PIPELINE, self.recipe.settings)
-
-    def open_worker(self, root: str, out: str, device: str | None) -> Worker:
-        """Load the model on `device`."""
-        from ..diffusers.worker import PipelineWorker
-
-        folder = Path(self.folder)
-        load = partial(load_videocrafter2, folder / self.weights, folder / TOKENIZER, self.recipe.settings)
-        return PipelineWorker(self.recipe, load, root, out, device)
-
-
-def open_videocrafter2(
+def open_generator(
     argument: str, overrides: Mapping[str, Any], name: str | None, cache: Path | None
-) -> VideoCrafter2Generator:
-    """The generator `videocrafter2:argument`; see `open_diffusers` for the arguments.
+) -> PipelineGenerator:
+    """The generator `videocrafter2:argument`; see `diffusers.open.open_generator` for the arguments.
 
-    One setting more: `fps_condition`, the frame rate that the model is told.
+    One setting more: `fps_condition`, the frame rate that the model is given.
 
     Raises:
         SourceError: DIR lacks a file, or a setting cannot be used.
@@ -104,11 +64,19 @@ def open_videocrafter2(
         )
     own = {key: value for key, value in overrides.items() if key != "fps_condition"}
     settings, placement = pipeline_settings(PIPELINE, {}, "videocrafter2", own, PRESET)
-    settings["fps_condition"] = read.whole("fps_condition", overrides.get("fps_condition", FPS_CONDITION))
+    settings["fps_condition"] = read_whole("fps_condition", overrides.get("fps_condition", FPS_CONDITION))
     files = [folder / weights, *weight_files(folder / TOKENIZER)]
     revision = folder_revision(files, folder, cache)
     recipe = Recipe("videocrafter2", name or "videocrafter2", revision, settings, placement)
-    return VideoCrafter2Generator(recipe, str(folder.resolve()), weights)
+    folder = folder.resolve()
+    load = partial(load_videocrafter2, folder / weights, folder / TOKENIZER, settings)
+    return PipelineGenerator(recipe, load, partial(_tokenizers, folder / TOKENIZER))
+
+
+def _tokenizers(folder: Path) -> dict[str, Any]:
+    from .weights import tokenizer_from
+
+    return {"tokenizer": tokenizer_from(folder)}
 
 
 def load_videocrafter2(weights: Path, tokenizer_folder: Path, settings: Mapping[str, Any]) -> Any:
@@ -121,10 +89,8 @@ def load_videocrafter2(weights: Path, tokenizer_folder: Path, settings: Mapping[
 
     from synvita_data.models.runtime import torch_dtype
 
-    from ..diffusers.open import set_scheduler
-    from ..diffusers.state_dicts import read_checkpoint
-    from .parts import text_encoder_of, tokenizer_from, unet_of, vae_of
     from .scaled_ddim import ScaledDDIMScheduler
+    from .weights import text_encoder_of, tokenizer_from, unet_of, vae_of
 
     state = read_checkpoint(weights)
     dtype = torch_dtype(settings["dtype"])

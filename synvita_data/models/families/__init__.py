@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ...errors import SynvitaError
+from ...errors import choose
 
 if TYPE_CHECKING:
     from .family import Family
@@ -16,24 +16,20 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "llava_onevision": ("llava_onevision", "LlavaOnevision"),
     "mplug-owl": ("mplug_owl", "MplugOwl"),
 }
-# Those that are told when the frames stand in the file: by the frames' `indices` and the file's rate, or by their
-# `timestamps`; see `video.rules`.
-READS_TIMES = {"qwen2_5_vl": "timestamps", "qwen3_vl": "indices"}
 
 
 def get_family(model_type: str) -> type["Family"]:
     """The class of a family; imports torch and transformers.
 
     Raises:
-        SynvitaError: no such family.
+        SynvitaError: an unknown family.
     """
-    if model_type not in FAMILIES:
-        raise SynvitaError(
-            "there is no adapter for this family of Video LLMs",
-            found=f"model_type {model_type!r}",
-            expected=f"one of {', '.join(FAMILIES)}",
-            fix="docs/alignment.md shows how to write one",
-        )
+    choose(
+        model_type,
+        FAMILIES,
+        "family of Video LLMs (model_type)",
+        fix="docs/alignment.md shows how to add one",
+    )
     module, name = FAMILIES[model_type]
     family: type[Family] = getattr(import_module(f"{__name__}.{module}"), name)
     return family

@@ -18,11 +18,9 @@ from ...captions.masking import MaskedPrompt, mask_prompt, masked_prompt
 from ...captions.placeholders import tokenize_in_parts
 from ...captions.prompts import Prompt
 from ...captions.text import Text
-from ...errors import TokenizerError
+from ...errors import TokenizerError, VideoError, first_line
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
-from ..weights_file import WHOLE_FILES
-from . import READS_TIMES
 
 _CAPTION_MARK = "CAPTION-STANDS-HERE"
 
@@ -33,7 +31,7 @@ class PreparedVideo:
 
     Attributes:
         inputs: keyword arguments of the stock model's forward that carry the video (pixel values, grids),
-            each with a batch of one. They are what the plain way passes.
+            each with a batch of one. They are what the strategy `plain` passes.
         placeholder: the text that takes the place of `Family.placeholder` in a prompt, with **one** video
             token for each run of them (Qwen3-VL: one run a frame, timestamps between them).
         runs: how many features stand behind each of those tokens, in order.
@@ -76,7 +74,11 @@ class Family(ABC):
             space in the token; after a chat template's line break there is none.
         end_token: what ends a turn of the assistant in the family's chat; None for the tokenizer's `eos_token`.
         lora_targets: regular expression of the language model's modules that adapters train.
-        advice: what to do when a checkpoint cannot be loaded.
+        advice: what to do when a checkpoint cannot be loaded; None for what helps with most.
+        reads_times: how the model is told when the frames stand in the file: one of `video.rules.TIMES`, None
+            for not at all.
+        after_tower: parts of names of what reads the tower's features, besides the language model and its head:
+            training it leaves features as they are.
         placeholder_spaces: of `placeholders.PLACEHOLDER_SPACES`, those that this family has.
         cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
             positions need them (grids).
@@ -93,7 +95,9 @@ class Family(ABC):
     lora_targets: ClassVar[str] = (
         r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
-    advice: ClassVar[str] = WHOLE_FILES
+    advice: ClassVar[str | None] = None
+    reads_times: ClassVar[str | None] = None
+    after_tower: ClassVar[tuple[str, ...]] = ()
     cache_inputs: ClassVar[tuple[str, ...]] = ()
     placeholder_spaces: ClassVar[tuple[str, ...]] = ("processor",)
     placeholder_space: str = "processor"
@@ -131,15 +135,19 @@ class Family(ABC):
         """The vision tower, if its attention is that of windows of one sequence; None for others."""
         return None
 
-    @property
-    def reads_times(self) -> str | None:
-        """How the model is told the times of the frames in the file: one of `video.rules.TIMES`, None for not at all."""
-        return READS_TIMES.get(self.model_type)
+    @classmethod
+    def is_after_tower(cls, name: str) -> bool:
+        """Whether a module or parameter of this name reads the tower's features: they do not depend on it."""
+        return any(part in name for part in ("language_model", "lm_head", *cls.after_tower))
+
+    def tower_parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """The parameters that features depend on, adapters among them, with their names."""
+        return [(name, own) for name, own in self.model.named_parameters() if not self.is_after_tower(name)]
 
     @property
-    @abstractmethod
     def video_token(self) -> str:
         """The token whose features come from the video."""
+        return str(self.processor.video_token)
 
     @property
     def placeholder(self) -> str:
@@ -150,8 +158,21 @@ class Family(ABC):
     def default_frames(self) -> FramePolicy:
         """The frames the released model was trained on."""
 
-    @abstractmethod
     def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        """`process`, with what the processor refuses as an error of the video.
+
+        Raises:
+            VideoError: the processor refuses the frames.
+        """
+        try:
+            return self.process(frames, prompt)
+        except ValueError as error:
+            raise VideoError(
+                "the model's processor refuses the frames", file=frames.source, found=first_line(error)
+            ) from error
+
+    @abstractmethod
+    def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         """Processor's work on the CPU for one video; called from threads, so it must not use the model.
 
         Args:
@@ -213,11 +234,30 @@ class Family(ABC):
         return chat_prompt(self.processor, prompt, self.placeholder)
 
 
+def channels_first(frames: Frames) -> Tensor:
+    """The pixels as video processors take them: uint8 [T, 3, H, W]."""
+    return torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)
+
+
+def like_weights(module: torch.nn.Module, value: Tensor) -> Tensor:
+    """On the device and in the dtype of a module's weights."""
+    parameter = next(module.parameters())
+    return value.to(parameter.device, parameter.dtype)
+
+
+def chosen_layers(tower: Any, pixels: Tensor, layers: int | Sequence[int]) -> Tensor:
+    """Hidden states of a vision tower, of one layer or of several side by side: [T, tokens a frame, D]."""
+    states = tower(like_weights(tower, pixels), output_hidden_states=True, return_dict=True).hidden_states
+    chosen = [layers] if isinstance(layers, int) else layers
+    return torch.cat([states[layer] for layer in chosen], dim=-1)
+
+
 def written_video(processor: Any, placeholder: str, video: Any) -> tuple[str, tuple[int, ...]]:
     """`PreparedVideo.placeholder` and `.runs` from what the stock processor writes in place of its video token.
 
     Args:
-        placeholder: `Family.placeholder`. video: the video processor's output for one video.
+        placeholder: `Family.placeholder`.
+        video: the video processor's output for one video.
     """
     written = processor.replace_video_token(video, 0)
     (text,), _ = processor.get_text_with_replacements([placeholder], videos_replacements=[written])
@@ -242,7 +282,7 @@ def chat_prompt(processor: Any, prompt: Prompt, video: str) -> PromptFrame:
     except (ValueError, TemplateError) as error:
         raise TokenizerError(
             "the processor has no usable chat template",
-            found=str(error).splitlines()[0],
+            found=first_line(error),
             fix="Name a prompt that has its own wording for this family",
         ) from error
     if text.count(video) != 1 or text.count(question) != 1:

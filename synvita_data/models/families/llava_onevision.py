@@ -8,7 +8,7 @@ from torch import Tensor
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
-from .family import Family, Features, PreparedVideo, written_video
+from .family import Family, Features, PreparedVideo, channels_first, chosen_layers, written_video
 
 
 class LlavaOnevision(Family):
@@ -20,33 +20,23 @@ class LlavaOnevision(Family):
     model_type = "llava_onevision"
     model_class = "LlavaOnevisionForConditionalGeneration"
     end_token = "<|im_end|>"
-
-    @property
-    def video_token(self) -> str:
-        return str(self.processor.video_token)
+    after_tower = ("multi_modal_projector", "image_newline")
 
     def default_frames(self) -> FramePolicy:
         """As many as the released code takes from a video, first and last included."""
         return FramePolicy(count=32, rule="linspace")
 
-    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+    def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         video = self.processor.video_processor(
-            videos=[torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)],
-            do_sample_frames=False,
-            return_tensors="pt",
+            videos=[channels_first(frames)], do_sample_frames=False, return_tensors="pt"
         )
         inputs = {"pixel_values_videos": video["pixel_values_videos"]}
         return PreparedVideo(inputs, *written_video(self.processor, self.placeholder, video))
 
     def tower(self, video: PreparedVideo) -> Features:
         """`patches`: [T, patches a frame, tower's hidden size], before the projector."""
-        tower, config = self.backbone.vision_tower, self.model.config
-        parameter = next(tower.parameters())
-        pixels = video.inputs["pixel_values_videos"][0].to(parameter.device, parameter.dtype)
-        states = tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
-        layers = config.vision_feature_layer
-        chosen = [layers] if isinstance(layers, int) else layers
-        patches = torch.cat([states[layer] for layer in chosen], dim=-1)
+        config, pixels = self.model.config, video.inputs["pixel_values_videos"][0]
+        patches = chosen_layers(self.backbone.vision_tower, pixels, config.vision_feature_layer)
         return {"patches": patches[:, 1:] if config.vision_feature_select_strategy == "default" else patches}
 
     def tokens(self, features: Sequence[Features]) -> Tensor:

@@ -14,14 +14,14 @@ from ...errors import CaptionError, SynvitaError
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
 from ..mplug_owl import MplugOwlForConditionalGeneration
-from ..mplug_owl.pieces import ANSWER, MARKS
-from .family import Family, Features, PreparedVideo
+from ..mplug_owl.processing import ANSWER, MARKS
+from .family import Family, Features, PreparedVideo, channels_first, like_weights
 
 
 class MplugOwl(Family):
     """Any number of frames become 65 tokens: the abstractor's 64 and one learned vector at the end.
 
-    Prompts are tokenised piece by piece, so the ids are the released scripts' own (`mplug_owl.pieces`).
+    Prompts are tokenised piece by piece, so the ids are the released scripts' own (`PieceTokenizer`).
     """
 
     model_type = "mplug-owl"
@@ -30,7 +30,7 @@ class MplugOwl(Family):
     answers = ("Yes", "No")  # pieces of their own, which sentencepiece begins with a space
     # One and the same here: its processor reads pieces, as the original code does.
     placeholder_spaces = ("processor", "original")
-
+    after_tower = ("abstractor", "query_tokens")
     advice = "Convert the released checkpoint first: `synvita convert mplug-owl DIR OUT` (docs/mplug_owl.md)"
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -49,7 +49,7 @@ class MplugOwl(Family):
 
     @property
     def backbone(self) -> Any:
-        return _WithoutHead(self.model)
+        return self.model.without_head
 
     @property
     def language_model(self) -> Any:
@@ -60,17 +60,13 @@ class MplugOwl(Family):
         """The released scripts' 256 ids and one more; longer prompts were never seen in training."""
         return min(super().context, self.processor.max_length + 1)
 
-    @property
-    def video_token(self) -> str:
-        return str(self.processor.video_token)
-
     def default_frames(self) -> FramePolicy:
         """As the released scripts: the decoder scales, whatever the aspect."""
         size = self.processor.video_processor.size
         return FramePolicy(count=32, rule="mplug-owl", size=(size["height"], size["width"]))
 
-    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
-        pixels = self.processor.pixels([torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)])
+    def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        pixels = self.processor.pixels([channels_first(frames)])
         return PreparedVideo(
             {"video_pixel_values": pixels}, self.video_token, (self.processor.tokens_per_video,)
         )
@@ -80,9 +76,8 @@ class MplugOwl(Family):
 
         Not the abstractor's: it may be trained, or keep its dropout in training.
         """
-        parameter = next(self.model.vision_model.parameters())
-        pixels = video.inputs["video_pixel_values"].to(parameter.device, parameter.dtype)
-        return {"patches": self.model.vision_model(pixels)[0]}
+        tower = self.model.vision_model
+        return {"patches": tower(like_weights(tower, video.inputs["video_pixel_values"]))[0]}
 
     def tokens(self, features: Sequence[Features]) -> Tensor:
         # One by one: a video's tokens do not depend on its company, and videos may differ in length.
@@ -117,32 +112,3 @@ class MplugOwl(Family):
             offsets=offsets,
             hidden=hidden_tokens(prompt, len(before), text, offsets, tokens.ids[kept]),
         )
-
-
-class _WithoutHead:
-    """The model up to its last hidden states, as a module would be called."""
-
-    def __init__(self, model: MplugOwlForConditionalGeneration) -> None:
-        self._model = model
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        video_pixel_values: Tensor,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        past_key_values: Any = None,
-        use_cache: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        return self._model.without_head(
-            input_ids=input_ids,
-            video_pixel_values=video_pixel_values,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            **kwargs,
-        )
-
-    __call__ = forward

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from ...captions.prompts import Prompt
-from ...video.frames import Frames
-from ...video.pyav.timeline import is_even
+from ...video.frames import Frames, is_even
 from ...video.sampling import FramePolicy
-from .family import Family, Features, PreparedVideo, written_video
+from .family import Family, Features, PreparedVideo, channels_first, like_weights, written_video
 
 _STOCK_FPS = 24.0  # what the stock processor takes where nothing is known
 
@@ -27,11 +26,8 @@ class Qwen2_5VL(Family):
     model_type = "qwen2_5_vl"
     model_class = "Qwen2_5_VLForConditionalGeneration"
     end_token = "<|im_end|>"
+    reads_times: ClassVar[str | None] = "timestamps"
     cache_inputs: ClassVar[tuple[str, ...]] = ("video_grid_thw", "second_per_grid_ts")
-
-    @property
-    def video_token(self) -> str:
-        return str(self.processor.video_token)
 
     @property
     def placeholder(self) -> str:
@@ -45,7 +41,7 @@ class Qwen2_5VL(Family):
         """Two frames a second, the default of the released code."""
         return FramePolicy(fps=2.0)
 
-    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+    def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         video = self.video_inputs(frames)
         temporal_patch = self.processor.video_processor.temporal_patch_size
         inputs = {
@@ -61,7 +57,7 @@ class Qwen2_5VL(Family):
         The stock processor takes index / fps for the time of a frame. Where a frame is looked at at another time
         (uneven timestamps, a picture that stays on show), an index with a fraction gives that time.
         """
-        pixels = torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)
+        pixels = channels_first(frames)
         indices, times = list(frames.indices), list(frames.look_times)
         if len(indices) == 1:  # a lone frame is doubled, as the processor does with the last of an odd number
             pixels, indices, times = pixels.expand(2, -1, -1, -1), indices * 2, times * 2
@@ -85,12 +81,9 @@ class Qwen2_5VL(Family):
 
     def vision(self, video: PreparedVideo) -> Any:
         """The vision tower's own output for one video."""
-        parameter = next(self.backbone.visual.parameters())
-        return self.backbone.visual(
-            video.inputs["pixel_values_videos"].to(parameter.device, parameter.dtype),
-            grid_thw=video.inputs["video_grid_thw"].to(parameter.device),
-            return_dict=True,
-        )
+        tower = self.backbone.visual
+        pixels = like_weights(tower, video.inputs["pixel_values_videos"])
+        return tower(pixels, grid_thw=video.inputs["video_grid_thw"].to(pixels.device), return_dict=True)
 
     def tokens(self, features: Sequence[Features]) -> Tensor:
         return torch.cat([each["tokens"] for each in features])

@@ -23,9 +23,10 @@ class Qwen3VL(Qwen2_5VL):
 
     model_type = "qwen3_vl"
     model_class = "Qwen3VLForConditionalGeneration"
+    reads_times = "indices"
     cache_inputs = ("video_grid_thw",)
 
-    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+    def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         video = self.video_inputs(frames)
         inputs = {name: video[name] for name in ("pixel_values_videos", "video_grid_thw")}
         return PreparedVideo(inputs, *written_video(self.processor, self.placeholder, video))

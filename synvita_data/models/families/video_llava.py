@@ -9,7 +9,7 @@ from torch import Tensor
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
-from .family import Family, Features, PreparedVideo
+from .family import Family, Features, PreparedVideo, channels_first, chosen_layers
 
 
 class VideoLlava(Family):
@@ -20,18 +20,13 @@ class VideoLlava(Family):
     default_prompt = "video-llava"
     answers = (" Yes", " No")
     placeholder_spaces = ("processor", "original")
-
-    @property
-    def video_token(self) -> str:
-        return str(self.processor.video_token)
+    after_tower = ("multi_modal_projector",)
 
     def default_frames(self) -> FramePolicy:
         return FramePolicy(count=8, rule="linspace")
 
-    def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
-        inputs = self.processor.video_processor(
-            videos=[torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)], return_tensors="pt"
-        )
+    def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        inputs = self.processor.video_processor(videos=[channels_first(frames)], return_tensors="pt")
         pixels = inputs["pixel_values_videos"]
         count, _, height, width = pixels.shape[1:]
         patch = self.processor.patch_size
@@ -48,14 +43,9 @@ class VideoLlava(Family):
 
     def towers(self, videos: Sequence[PreparedVideo]) -> list[Features]:
         """All frames of all videos as one batch."""
-        tower = self.backbone.video_tower
-        parameter = next(tower.parameters())
         clips = [video.inputs["pixel_values_videos"][0] for video in videos]
-        pixels = torch.cat(clips).to(parameter.device, parameter.dtype)
-        states = tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
         layers = self.model.config.vision_feature_layer
-        chosen = [layers] if isinstance(layers, int) else layers
-        patches = torch.cat([states[layer] for layer in chosen], dim=-1)
+        patches = chosen_layers(self.backbone.video_tower, torch.cat(clips), layers)
         return [{"patches": own} for own in patches.split([len(clip) for clip in clips])]
 
     def tokens(self, features: Sequence[Features]) -> Tensor:

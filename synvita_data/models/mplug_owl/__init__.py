@@ -1,6 +1,6 @@
 """mPLUG-Owl with its video tower (arXiv:2304.14178), the paper's first model, on today's transformers.
 
-    import synvita_data.mplug_owl  # makes the model known to the Auto classes
+    import synvita_data.models.mplug_owl  # makes the model known to the Auto classes
     model = AutoModelForImageTextToText.from_pretrained(folder)
 
 `folder` holds what `synvita convert mplug-owl` made of the released checkpoint. Importing this package
@@ -15,14 +15,14 @@ from transformers import (
     AutoVideoProcessor,
 )
 
-from .abstractor import MplugOwlVisualAbstractorModel
-from .answers import answer_log_odds, read_positions
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
-from .modeling import MplugOwlForConditionalGeneration
-from .pieces import PieceTokenizer, PieceTokens
-from .pretrained import MplugOwlPreTrainedModel
-from .processing import MplugOwlProcessor, MplugOwlVideoProcessor, OwlRows
-from .vision import MplugOwlVisionModel
+from .modeling import (
+    MplugOwlForConditionalGeneration,
+    MplugOwlPreTrainedModel,
+    MplugOwlVisionModel,
+    MplugOwlVisualAbstractorModel,
+)
+from .processing import MplugOwlProcessor, MplugOwlVideoProcessor, OwlRows, PieceTokenizer, PieceTokens
 
 AutoConfig.register(MODEL_TYPE, MplugOwlConfig)
 AutoModel.register(MplugOwlConfig, MplugOwlForConditionalGeneration)
@@ -44,6 +44,4 @@ __all__ = [
     "OwlRows",
     "PieceTokenizer",
     "PieceTokens",
-    "answer_log_odds",
-    "read_positions",
 ]

@@ -42,7 +42,8 @@ class MplugOwlVisualAbstractorConfig(PretrainedConfig):
 
     Args:
         intermediate_size: a nominal width; `mlp_width` is what the layers have.
-        layer_norm_eps: of the norm inside the MLP. normalization_eps: of the norms of queries, memory and
+        layer_norm_eps: of the norm inside the MLP.
+        normalization_eps: of the norms of queries, memory and
             before the MLP, which the original leaves at torch's default.
     """
 

@@ -4,7 +4,6 @@ Their names changed with PEFT's releases: `q_proj.weight` became `q_proj.base_la
 wrapped. Both are read. What comes out is an adapter as PEFT saves one today, for the converted base.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import SynvitaError
+from ...files import read_json
 from .configuration import MODEL_TYPE
+from .convert import SHARD_BYTES, new_folder, write_shards
 from .processing import MplugOwlProcessor
 from .released import checked, read_config, read_state_dict, without_computed
-from .shards import SHARD_BYTES, new_folder, write_shards
 
 _PREFIX = re.compile(r"^(module\.)?base_model\.model\.")
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])\.(?:(?P<adapter>[^.]+)\.)?weight$")
@@ -33,7 +33,9 @@ class LoraCheckpoint:
     """A PEFT state dict taken apart.
 
     Attributes:
-        base: weights under the base model's own names. lora: (module, "A" or "B") -> matrix. rank: r.
+        base: weights under the base model's own names.
+        lora: (module, "A" or "B") -> matrix.
+        rank: r.
     """
 
     base: Mapping[str, Tensor]
@@ -43,17 +45,6 @@ class LoraCheckpoint:
     @property
     def modules(self) -> tuple[str, ...]:
         return tuple(sorted({module for module, _ in self.lora}))
-
-
-@dataclass(frozen=True, slots=True)
-class ConvertedLora:
-    """What was written: modules with an adapter, its rank and alpha, and how many base weights were compared."""
-
-    folder: Path
-    modules: int
-    rank: int
-    alpha: int
-    compared: int
 
 
 def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraCheckpoint:
@@ -70,6 +61,7 @@ def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraChe
     def refuse(problem: str, found: object, expected: str) -> SynvitaError:
         return SynvitaError(problem, file=file, found=found, expected=expected)
 
+    # Each weight is a matrix of LoRA, or the base's own under an old or a new name.
     for key, tensor in without_computed(state).items():
         name = _PREFIX.sub("", key)
         if name == key:
@@ -91,6 +83,7 @@ def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraChe
         )
     if len(adapters) > 1:
         raise refuse("several adapters in a checkpoint", sorted(map(str, adapters)), "one")
+    # Every A has its B, and all are of one rank.
     ranks = set()
     for module, side in lora:
         if (module, "B" if side == "A" else "A") not in lora:
@@ -109,15 +102,22 @@ def convert_lora(
     alpha: int = 32,
     dropout: float = 0.05,
     say: Callable[[str], None] = lambda line: None,
-) -> ConvertedLora:
+) -> dict[str, int]:
     """Convert a folder with a PEFT state dict into an adapter of PEFT for `base`, all of it or nothing.
 
     The checkpoint's copy of the base is compared with `base` number by number, so that an adapter never meets
     another base than its own.
 
     Args:
-        base: folder that `convert_mplug_owl` made. alpha: LoRA's, which the checkpoint does not tell; 32 in
-            VideoCon's and SynViTA's scripts. dropout: of further training.
+        source: folder with the `pytorch_model.bin`.
+        out: the folder to make.
+        base: folder that `convert_mplug_owl` made.
+        alpha: LoRA's, which the checkpoint does not hold; 32 in VideoCon's and SynViTA's scripts.
+        dropout: of further training.
+        say: takes lines on the progress.
+
+    Returns:
+        What was written: `modules` with an adapter, its `rank`, and how many weights of the base were `compared`.
 
     Raises:
         SynvitaError: `out` is there already, the base differs from the checkpoint's (`merge_lora` needs none),
@@ -130,6 +130,7 @@ def convert_lora(
         _check_places(checkpoint, shapes, source)
         compared = _check_base(checkpoint.base, base, shapes, source)
         say(f"{compared:,} weights of the base are those of {base}")
+        # The usual layers are named by the pattern that training uses, others one by one.
         modules = checkpoint.modules
         usual = {name.removesuffix(".weight") for name in shapes if _is_target(name)} == set(modules)
         from peft import LoraConfig
@@ -148,7 +149,7 @@ def convert_lora(
         }
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha} on {len(modules)} layers")
-    return ConvertedLora(out, len(modules), checkpoint.rank, alpha, compared)
+    return {"modules": len(modules), "rank": checkpoint.rank, "compared": compared}
 
 
 def merge_lora(
@@ -159,13 +160,21 @@ def merge_lora(
     alpha: int = 32,
     shard_bytes: int = SHARD_BYTES,
     say: Callable[[str], None] = lambda line: None,
-) -> ConvertedLora:
+) -> dict[str, int]:
     """Make a whole model of a PEFT state dict: its own copy of the base with LoRA added, W + alpha / r · B A.
 
     For a checkpoint whose base is not to be had, or was changed. Sums are fp32, weights keep their dtype.
 
     Args:
+        source: folder with the `pytorch_model.bin`.
+        out: the folder to make.
         base: a converted folder, for settings, tokenizer and processor alone.
+        alpha: LoRA's.
+        shard_bytes: of a file of weights, at most.
+        say: takes lines on the progress.
+
+    Returns:
+        What was written: `modules` with an adapter, and its `rank`.
 
     Raises:
         SynvitaError: `out` is there already, or the checkpoint does not hold the whole base.
@@ -192,7 +201,7 @@ def merge_lora(
         config.save_pretrained(folder)
         MplugOwlProcessor.from_pretrained(base).save_pretrained(folder)
     say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha} merged")
-    return ConvertedLora(out, len(checkpoint.modules), checkpoint.rank, alpha, 0)
+    return {"modules": len(checkpoint.modules), "rank": checkpoint.rank}
 
 
 def _is_target(name: str) -> bool:
@@ -201,10 +210,7 @@ def _is_target(name: str) -> bool:
 
 def _shapes(base: Path) -> dict[str, tuple[Path, list[int]]]:
     """File and shape of each weight of a converted folder."""
-    try:
-        settings = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SynvitaError("a base model cannot be read", file=base, found=str(error)) from error
+    settings = read_json(base / "config.json", "a base model")
     files = sorted(base.glob("model*.safetensors"))
     if settings.get("model_type") != MODEL_TYPE or not files:
         raise SynvitaError(
@@ -242,15 +248,12 @@ def _check_base(
     Raises:
         SynvitaError: one differs, or is none of the base's.
     """
-    open_path, file = None, None
-    for name, tensor in sorted(base.items(), key=lambda item: str(shapes.get(item[0], ("",))[0])):
+    for name, tensor in sorted(base.items()):
         path, shape = shapes.get(name, (None, None))
         same = path is not None and list(tensor.shape) == shape
-        if same:
-            if path != open_path:
-                open_path, file = path, safe_open(path, framework="pt")
-            assert file is not None
-            own = file.get_tensor(name)
+        if path is not None and same:
+            with safe_open(path, framework="pt") as file:
+                own = file.get_tensor(name)
             # Saved in one dtype and released in another: compared in the coarser of the two.
             coarser = min(own.dtype, tensor.dtype, key=lambda kind: kind.itemsize)
             same = torch.equal(own.to(coarser), tensor.to(coarser))

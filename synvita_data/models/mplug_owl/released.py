@@ -1,17 +1,17 @@
 """Checkpoints as mPLUG-Owl, VideoCon and SynViTA publish them: one `pytorch_model.bin`, read without running it."""
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LlamaConfig
 
-from ...errors import SynvitaError
+from ...errors import SynvitaError, first_line
+from ...files import read_json
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 from .modeling import MplugOwlForConditionalGeneration
 
@@ -19,30 +19,6 @@ from .modeling import MplugOwlForConditionalGeneration
 _COMPUTED = re.compile(r"(^|\.)rotary_emb\.inv_freq$")
 # The released weights that were trained well; the first upload gave NaN to some.
 REVISION = "fe6a4ca"
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """How names and shapes of a checkpoint differ from a model's."""
-
-    missing: tuple[str, ...]
-    left_over: tuple[str, ...]
-    other_shape: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.left_over or self.other_shape)
-
-    def __str__(self) -> str:
-        parts = []
-        for what, names in (
-            ("missing", self.missing),
-            ("left over", self.left_over),
-            ("other shape", self.other_shape),
-        ):
-            if names:
-                shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-                parts.append(f"{len(names):,} {what}: {shown}")
-        return "; ".join(parts)
 
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
@@ -72,13 +48,13 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
         raise SynvitaError(
             "a checkpoint cannot be read",
             file=path,
-            found=(str(error).strip() or type(error).__name__).splitlines()[0],
+            found=first_line(error),
             expected="a whole file of torch that holds tensors alone",
             fix="Download it again",
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
         raise SynvitaError(
-            "a checkpoint is no state dict",
+            "a checkpoint is not a state dict",
             file=path,
             found=type(state).__name__,
             expected="names with tensors",
@@ -93,21 +69,18 @@ def read_config(folder: Path) -> MplugOwlConfig:
         SynvitaError: no such file, or of another model.
     """
     path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SynvitaError("a model's settings cannot be read", file=path, found=str(error)) from error
-    if not isinstance(raw, dict) or raw.get("model_type") != MODEL_TYPE:
-        kind = raw.get("model_type") if isinstance(raw, dict) else type(raw).__name__
-        raise SynvitaError("not a checkpoint of mPLUG-Owl", file=path, found=kind, expected=MODEL_TYPE)
-    known = {"num_query_tokens": int(raw.get("num_query_tokens", 64))}
+    raw = read_json(path, "a model's settings")
+    if raw.get("model_type") != MODEL_TYPE:
+        raise SynvitaError(
+            "not a checkpoint of mPLUG-Owl", file=path, found=raw.get("model_type"), expected=MODEL_TYPE
+        )
     return MplugOwlConfig(
         vision_config=_own_fields(MplugOwlVisionConfig, raw.get("vision_config")),
         visual_abstractor_config=_own_fields(
             MplugOwlVisualAbstractorConfig, raw.get("visual_abstractor_config")
         ),
         text_config=_own_fields(LlamaConfig, raw.get("text_config")),
-        **known,
+        num_query_tokens=int(raw.get("num_query_tokens", 64)),
     )
 
 
@@ -116,49 +89,34 @@ def without_computed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not _COMPUTED.search(name)}
 
 
-def compare(state: Mapping[str, Tensor], config: MplugOwlConfig) -> Mismatch:
-    """Names and shapes of a state dict (`without_computed`) against the model of these settings."""
-    with torch.device("meta"):
-        model = MplugOwlForConditionalGeneration(config)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    return Mismatch(
-        tuple(sorted(expected.keys() - state.keys())),
-        tuple(sorted(state.keys() - expected.keys())),
-        tuple(
-            f"{name} {list(state[name].shape)} for {list(expected[name])}"
-            for name in sorted(expected.keys() & state.keys())
-            if state[name].shape != expected[name]
-        ),
-    )
-
-
-def load_released(folder: str | Path, dtype: torch.dtype = torch.float32) -> MplugOwlForConditionalGeneration:
-    """The model of a folder as it was released, in evaluation mode on the CPU.
-
-    Raises:
-        SynvitaError: a weight is missing, left over or of another shape, or the files cannot be read.
-    """
-    path = Path(folder)
-    config = read_config(path)
-    state = checked(read_state_dict(path), config, path)
-    model = MplugOwlForConditionalGeneration(config)
-    model.load_state_dict(state, strict=True)
-    made: MplugOwlForConditionalGeneration = nn.Module.to(model, dtype).eval()
-    return made
-
-
 def checked(state: Mapping[str, Tensor], config: MplugOwlConfig, folder: Path) -> dict[str, Tensor]:
     """`state` without what is computed, if it is just the weights of the model.
 
     Raises:
-        SynvitaError: it is not.
+        SynvitaError: a weight is missing, left over or of another shape.
     """
     weights = without_computed(state)
-    if mismatch := compare(weights, config):
+    with torch.device("meta"):
+        model = MplugOwlForConditionalGeneration(config)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    wrong = {
+        "missing": sorted(expected.keys() - weights.keys()),
+        "left over": sorted(weights.keys() - expected.keys()),
+        "other shape": [
+            f"{name} {list(weights[name].shape)} for {list(expected[name])}"
+            for name in sorted(expected.keys() & weights.keys())
+            if weights[name].shape != expected[name]
+        ],
+    }
+    if any(wrong.values()):
         raise SynvitaError(
             "a checkpoint does not hold just the weights of mPLUG-Owl's video model",
             file=folder,
-            found=str(mismatch),
+            found="; ".join(
+                f"{len(names):,} {what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+                for what, names in wrong.items()
+                if names
+            ),
             fix="An adapter's checkpoint is converted by `synvita convert mplug-owl-lora`; else download it again",
         )
     return weights

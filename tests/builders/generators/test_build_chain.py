@@ -13,7 +13,7 @@ from synvita_data import load_triplets
 from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
 from synvita_data.errors import SynvitaError
 from synvita_data.files import sha256_file
-from synvita_data.tables.score_files import read_cells
+from synvita_data.tables.score_files import read_score_rows
 from synvita_data.testing import make_tiny
 
 MODELS = ("clip_flant5", "instructblip", "llava")
@@ -73,9 +73,9 @@ def test_from_captions_to_a_dataset_and_on(models, tmp_path):
     assert (result.record["rows"], result.record["quarantined"]) == (3, 0)
     rows = load_triplets(tmp_path / "out", "tiny", split="train")
     table = [
-        cells
+        scored
         for path in (tmp_path / "out" / ".work").glob("vqascores-*.parquet")
-        for cells in read_cells(path)
+        for scored, _ in read_score_rows(path)
     ]
     for row, (caption, neg_caption) in zip(rows, PAIRS, strict=True):
         assert (row["caption"], row["neg_caption"]) == (caption, neg_caption)

@@ -37,7 +37,7 @@ class TestTemplate:
             ("", "where the prompts are"),
             ("run {prompts}", "where videos go"),
             ("run {out}", "where the prompts are"),
-            ("run {prompts} {out} {gpu}", "no such placeholder"),
+            ("run {prompts} {out} {gpu}", "unknown placeholder"),
             ("run '{prompts} {out}", "cannot be cut"),
         ],
     )

@@ -5,16 +5,29 @@ import json
 import os
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from small_program import rows, told, videos, write_program
 
 from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
-from synvita_data.builders.sources import open_source
+from synvita_data.builders.generators.base import (
+    VIDEO,
+    Recipe,
+    Request,
+    quarantining,
+    request_key,
+    video_fields,
+)
+from synvita_data.builders.generators.folder import place_videos
+from synvita_data.builders.sources import SCHEMES, open_source
+from synvita_data.builders.sources.registry import Scheme
 from synvita_data.errors import SourceError, SynvitaError
-from synvita_data.jobs import run_job
+from synvita_data.jobs import Store, run_job
+from synvita_data.video import encode_mp4
 
 CAPTIONS = ("a dog", "a cat", "a cow", "a hen")
 
@@ -250,3 +263,61 @@ class TestSource:
             open_source("command:run {prompts} {out}")
         with pytest.raises(SourceError, match="build --synthetic folder:"):
             open_generator(f"folder:{tmp_path}")
+
+
+@dataclass(frozen=True)
+class Painter:
+    """A generator of somebody's own: the caption's length is the video's colour."""
+
+    recipe: Recipe
+
+    def inputs(self, requests):
+        return {request_key(self.recipe.digest, request): (request,) for request in requests}
+
+    def encoders(self):
+        return None
+
+    def open_worker(self, root, out, device):
+        return PaintingWorker(self.recipe, Store(root), Path(out))
+
+
+@dataclass
+class PaintingWorker:
+    recipe: Recipe
+    store: Store
+    out: Path
+
+    def run(self, held):
+        for claim, requests in held:
+            with quarantining(claim, requests):
+                self.make(claim, *requests)
+
+    def make(self, claim, request: Request):
+        if not request.caption:
+            raise ValueError("nothing to paint")
+        pixels = np.zeros((2, 16, 16, 3), np.uint8)
+        pixels[:, :8] = 10 * len(request.caption)
+        encode_mp4(pixels, self.recipe.settings["fps"], claim.path(VIDEO))
+        fields = video_fields(self.recipe, request, self.recipe.seed(request), self.recipe.settings)
+        if claim.commit({"videos": {VIDEO: fields}}):
+            place_videos(self.out, self.store.validate(claim.key))
+
+    def close(self):
+        pass
+
+
+def test_a_generator_of_ones_own_is_a_module_and_a_line(tmp_path, monkeypatch):
+    def open_painter(argument, overrides, name, cache):
+        return Painter(Recipe("painter", name or argument, "1", {"fps": 8, **overrides}, {}))
+
+    monkeypatch.setitem(sys.modules, "my_painter", SimpleNamespace(open_generator=open_painter))
+    monkeypatch.setitem(SCHEMES, "painter", Scheme("painter:NAME", "my_painter", generates=True))
+    triplets = rows("a dog", "", "a cat")
+    report = generate_videos(triplets, "painter:oil", tmp_path / "out", overrides=["fps=4"])
+    assert (report.made, report.failed) == (2, 1)
+    found = open_source(f"folder:{tmp_path / 'out'}").find(triplets)
+    assert [(v.generator, v.revision, v.config) for v in found.of(triplets[0])] == [("oil", "1", {"fps": 4})]
+    source = open_source("painter:oil", work=tmp_path / "work", making={"overrides": ["fps=4"]})
+    made = source.find(triplets)
+    assert [len(made.of(triplet)) for triplet in triplets] == [1, 0, 1]
+    assert [error.problem for error in made.quarantined] == ["nothing to paint"]

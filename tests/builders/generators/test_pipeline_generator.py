@@ -19,12 +19,18 @@ from tiny_pipelines import BUILDERS, SETTINGS, built, save_pipeline
 
 from synvita_data import video as video_module
 from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
-from synvita_data.builders.generators.diffusers.frames import to_uint8
-from synvita_data.builders.generators.diffusers.noise import BY_PIPELINE, IN_FP32, fp32_latents, noise_kind
 from synvita_data.builders.generators.diffusers.open import load_pipeline, set_scheduler
 from synvita_data.builders.generators.diffusers.presets import PRESETS
 from synvita_data.builders.generators.diffusers.settings import pipeline_settings
-from synvita_data.builders.generators.diffusers.worker import PipelineWorker, call_arguments
+from synvita_data.builders.generators.diffusers.worker import (
+    BY_PIPELINE,
+    IN_FP32,
+    PipelineWorker,
+    call_arguments,
+    fp32_latents,
+    noise_kind,
+    to_uint8,
+)
 from synvita_data.errors import SourceError, SynvitaError, VideoError
 from synvita_data.jobs import processes, run_job
 from synvita_data.video import encode_mp4
@@ -182,8 +188,8 @@ def worker_job(folder, out, hook, **overrides):
     class Hooked:
         recipe: object
 
-        def needs(self, requests):
-            return inner.generator.needs(requests)
+        def inputs(self, requests):
+            return inner.generator.inputs(requests)
 
         def open_worker(self, root, out, device):
             return PipelineWorker(self.recipe, load, root, out, device)
@@ -204,7 +210,7 @@ def test_a_row_that_raises_is_quarantined_and_the_run_goes_on(batch_size, saved,
     assert failure.error["reason"] == "ValueError"
     assert failure.error["problem"] == "a dog bit the pipeline"
     assert (failure.error["row"], failure.error["sample"]) == (2, 1)
-    assert report.deaths == ()
+    assert report.crashes == ()
 
 
 def test_no_memory_is_the_workers_fault_with_advice(saved, tmp_path):
@@ -291,7 +297,7 @@ class TestRefused:
     def test_unknown_schedulers_and_options(self):
         pipe = built("cogvideox")
         for settings, problem in (
-            ({"scheduler": "WanPipeline", "scheduler_options": {}}, "no such scheduler"),
+            ({"scheduler": "WanPipeline", "scheduler_options": {}}, "unknown scheduler"),
             ({"scheduler": None, "scheduler_options": {"flow_shift": 3}}, "no option flow_shift"),
         ):
             with pytest.raises(SourceError, match=problem):
@@ -304,7 +310,7 @@ class TestRefused:
         with pytest.raises(SourceError, match="code of its own"):
             open_generator(f"diffusers:{tmp_path}", {"fps": 8})
         (tmp_path / "model_index.json").write_text('{"_class_name": "CogVideoXPipeline"')
-        with pytest.raises(SourceError, match="not JSON"):
+        with pytest.raises(SourceError, match="a file of the model cannot be read"):
             open_generator(f"diffusers:{tmp_path}", {"fps": 8})
         for wrong in ("no/such/folder", "gpt2", ""):
             with pytest.raises(SourceError):

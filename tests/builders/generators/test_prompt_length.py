@@ -24,8 +24,8 @@ from synvita_data.builders.generators.folder import _manifest_digests, known_pro
 from synvita_data.builders.generators.prompt_length import PromptEncoder, load_tokenizers, pipeline_encoders
 from synvita_data.cli import app
 from synvita_data.errors import CaptionError, SourceError
-from synvita_data.testing.build_qwen2_5_vl import QWEN_CHAT_TEMPLATE
 from synvita_data.testing.tokenizer import clip_tokenizer, llama_tokenizer, qwen_tokenizer
+from synvita_data.testing.video_models import QWEN_CHAT_TEMPLATE
 
 SHORT = "a dog is in the man"
 LONG = "a man in the dog is a man in the dog is a man in the dog is a man in the dog and then he sings"
@@ -318,7 +318,7 @@ def test_what_is_cut_is_made_recorded_and_said(saved, tmp_path):
 
 def test_neither_mode_nor_measure_enters_a_key(saved, tmp_path):
     generator = open_generator(f"diffusers:{saved}", OVERRIDES)
-    keys = set(generator.needs(make_requests(rows(SHORT, LONG), 1)))
+    keys = set(generator.inputs(make_requests(rows(SHORT, LONG), 1)))
     for mode in ("warn", "quarantine"):
         make(saved, tmp_path / mode, SHORT, LONG, mode=mode)
         stored = {
@@ -366,7 +366,7 @@ def test_error_comes_before_anything_is_made(saved, tmp_path):
     assert videos(tmp_path / "out") == {}
     report, told = make(saved, tmp_path / "out", SHORT, mode="error")
     assert (report.made, told) == (1, [])
-    with pytest.raises(SourceError, match="cannot be treated so"):
+    with pytest.raises(SourceError, match="unknown choice for captions"):
         make(saved, tmp_path / "out", SHORT, mode="cut")
 
 

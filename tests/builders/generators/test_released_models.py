@@ -13,15 +13,15 @@ import torch
 from released_videocrafter2 import checkpoint
 
 from synvita_data.builders.generators import open_generator
-from synvita_data.builders.generators.diffusers.state_dicts import load_exactly, read_checkpoint
+from synvita_data.builders.generators.diffusers.checkpoints import load_exactly, read_checkpoint
 from synvita_data.builders.generators.lavie.open import load_lavie_weights
-from synvita_data.builders.generators.videocrafter2.parts import (
+from synvita_data.builders.generators.videocrafter2.scaled_ddim import ScaledDDIMScheduler, signal_scale
+from synvita_data.builders.generators.videocrafter2.weights import (
     text_encoder_of,
     tokenizer_from,
     unet_of,
     vae_of,
 )
-from synvita_data.builders.generators.videocrafter2.scaled_ddim import ScaledDDIMScheduler, signal_scale
 from synvita_data.errors import SourceError
 
 UNET = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.builders.sources import SyntheticVideo, open_source
-from synvita_data.builders.triplets import read_triplets
+from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SourceError, UnsafePathError
 from synvita_data.real_videos.names import path_id
 from synvita_data.schema import Triplet, make_pair_id, make_row_id
@@ -173,7 +173,7 @@ def test_the_released_samples(real_data, tmp_path):
         "k600_val_5H02ohmoKow_000068_000078,vatex,A man climbs,A man is trimming a palm tree,train\n"
         "k600_val_dXx58z-yq2g_000003_000013,vatex,Man is sitting,Man is holding two dumbbells,train\n"
     )
-    triplets = list(read_triplets(csv))
+    triplets = list(TripletReader(csv))
     for generator in ("cogvideox", "lavie", "videocrafter2"):
         found = find(real_data / "synvita-samples" / generator, triplets)
         assert [len(found.of(t)) for t in triplets] == [1, 1, 1]

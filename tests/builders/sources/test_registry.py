@@ -25,7 +25,7 @@ def test_parse(spec, expected):
 def test_unknown_schemes_list_the_known(spec):
     with pytest.raises(SourceError) as caught:
         parse_spec(spec)
-    assert all(written in str(caught.value) for written, _ in SCHEMES.values())
+    assert all(scheme.written in str(caught.value) for scheme in SCHEMES.values())
 
 
 def test_a_bare_folder_is_met_with_the_way_to_write_it(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.builders.triplets import ReadReport, TripletReader, read_triplets
+from synvita_data.builders.triplets import ReadReport, TripletReader
 from synvita_data.errors import CaptionError, SchemaError, UnsafePathError
 from synvita_data.schema import MISALIGNMENTS, arrow_schema
 
@@ -43,7 +43,7 @@ def write(tmp_path, text, name="triplets.csv"):
 
 
 def read(path, **options):
-    reader = read_triplets(path, **options)
+    reader = TripletReader(path, **options)
     return list(reader), reader.report
 
 
@@ -282,7 +282,7 @@ def test_defaults_for_rows_that_do_not_say(tmp_path):
     said = only(tmp_path, header, [*row[:3], "train"], split="test")
     assert said.split == "train"
     with pytest.raises(SchemaError, match="validation"):
-        read_triplets(path, split="val")
+        TripletReader(path, split="val")
 
 
 def test_times_from_columns(tmp_path):
@@ -395,13 +395,13 @@ def test_parquet_of_a_published_dataset_without_reading_its_videos(tmp_path):
 def test_faults_of_the_whole_file(tmp_path, name, content, words):
     path = write(tmp_path, content, name)
     with pytest.raises(SchemaError) as caught:
-        list(read_triplets(path))
+        list(TripletReader(path))
     assert all(word in str(caught.value) for word in [str(path), *words])
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(SchemaError, match="no such file"):
-        list(read_triplets(tmp_path / "no.csv"))
+    with pytest.raises(SchemaError, match="file does not exist"):
+        list(TripletReader(tmp_path / "no.csv"))
 
 
 def test_reading_again_starts_a_new_report(tmp_path):
@@ -418,7 +418,7 @@ def test_rows_are_streamed(tmp_path):
         for row in range(3_000):
             handle.write(f"{row:01500d},{row:01499d}x,v{row}\n")
     tracemalloc.start()
-    count = sum(1 for _ in read_triplets(path))
+    count = sum(1 for _ in TripletReader(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 3_000
@@ -628,12 +628,12 @@ def test_a_missing_class_of_datasets(tmp_path):
     data.to_csv(tmp_path / "t.csv", num_proc=None)
     data.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.parquet"):
-        assert [triplet.misalignment for triplet in read_triplets(tmp_path / name)] == [
+        assert [triplet.misalignment for triplet in TripletReader(tmp_path / name)] == [
             None,
             MISALIGNMENTS[1],
         ]
     (tmp_path / "t.csv").write_text("video_id,caption,neg_caption,hard\na,x,y,-1\nb,x,y,1\n")
-    reader = read_triplets(tmp_path / "t.csv")
+    reader = TripletReader(tmp_path / "t.csv")
     assert [triplet.hard for triplet in reader] == [True]
     assert "unknown hard" in str(reader.report.quarantined[0])
 
@@ -642,7 +642,7 @@ def test_two_files_put_together(tmp_path):
     header, row = "Video-ID,caption,neg_caption,nle\n", "{0},a {0},b {0},\n"
     path = tmp_path / "t.csv"
     path.write_text(header + row.format(1) + "\ufeff" + header + row.format(2) + "c,caption,text,\n")
-    reader = read_triplets(path)
+    reader = TripletReader(path)
     assert [triplet.video_id for triplet in reader] == ["1", "2", "c"]
     assert [error.row for error in reader.report.quarantined] == [1]
     assert "header" in str(reader.report.quarantined[0])

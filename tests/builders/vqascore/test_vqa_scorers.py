@@ -9,13 +9,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from alignment.stock_models import clip as noise
-from alignment.stock_models import stock_inputs
+from models.stock_models import clip as noise
+from models.stock_models import stock_inputs
 from PIL import Image
 
 from synvita_data.builders.vqascore import find_model
-from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.builders.vqascore.scorer import MemoryLimit, log_probs_that_fit
+from synvita_data.builders.vqascore.base import MemoryLimit, log_probs_that_fit
+from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.testing import make_tiny
 from synvita_data.video import Frames
@@ -117,11 +117,11 @@ def test_clip_flant5_is_its_stock_parts(tiny):
 
 @pytest.mark.parametrize(("shards", "safetensors"), [(1, False), (3, True), (1, True)])
 def test_clip_flant5_loads_every_layout_alike(tiny, tmp_path, shards, safetensors):
-    from synvita_data.testing.build_clip_flant5 import build
-    from synvita_data.testing.random_weights import construct
+    from synvita_data.testing import construct
     from synvita_data.testing.sizes import Sizes
+    from synvita_data.testing.vqa_models import clip_flant5
 
-    parts, tokenizer = construct(build, Sizes(), 0)
+    parts, tokenizer = construct(clip_flant5, Sizes(), 0)
     parts.save_pretrained(tmp_path, shards=shards, safetensors=safetensors)
     tokenizer.save_pretrained(tmp_path)
     expected = scores(open_scorer(find_model(str(tiny("clip_flant5")))))

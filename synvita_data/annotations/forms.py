@@ -1,0 +1,128 @@
+"""What a form of task is: how its rows are read, how they are joined with a score file, and how they are measured.
+
+Each form is a module of this folder with a `FORM`; `find_form` finds it by its name.
+
+Texts with two scores are joined with the annotations as the official scripts do. Their scripts merge score file and
+annotations on video and caption, so a text with two scores becomes two rows. The released Video-LLaVA files may hold
+such texts, rightly: a repeated row was scored with another horizontal flip, or in another batch in bfloat16. What then
+happens is the scripts' own, by form of task:
+
+- entailment (`eval_videocon_*.py`): every distinct score of a text is a row of the AUC;
+- choice (`eval_atphard.py`): a question that has not exactly five rows after the merge is left out;
+- retrieval (`calc_ssv2.py`): a caption that has not exactly as many rows as videos is left out. Nothing is
+  deduplicated here, so that a row that repeats its score leaves its caption out too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..tables.columns import Floats, Ints
+from ..tasks import Task
+from .table import Annotations
+
+Metrics = dict[str, Any]
+JOINS = ("strict", "official")
+
+
+@dataclass(frozen=True, eq=False)
+class OfficialJoin:
+    """What the merge makes of texts with several scores, beside the first score of each.
+
+    Attributes:
+        rows: int64 [M], rows of the annotations that come once more.
+        scores: float64 [M], their further scores.
+        left_out: bool [N], rows of questions or captions that the script leaves out.
+        texts: how many distinct (video, text) pairs have several scores.
+        groups: how many questions or captions are left out.
+        group: what these are called.
+    """
+
+    rows: Ints
+    scores: Floats
+    left_out: npt.NDArray[np.bool_]
+    texts: int
+    groups: int
+    group: str = ""
+
+    def to_record(self) -> dict[str, object]:
+        """For the result file, beside the counts of the score file."""
+        return {"join": "official", "texts_with_several_scores": self.texts, "groups_left_out": self.groups}
+
+    def doubts(self) -> list[str]:
+        """Why a result is not the one of one score a text."""
+        if not self.texts and not self.groups:
+            return []
+        left_out = f", and {self.groups:,} {self.group} are left out" if self.group else ""
+        return [f"joined as the official script does: {self.texts:,} texts have several scores{left_out}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of task.
+
+    Attributes:
+        read: the rows of a published annotation file.
+        measure: the metrics of annotations, scores (NaN where missing), their kind, options (partial, resamples,
+            seed) and what the official join found.
+        group: what a group of rows is called: "questions"; empty where the official join leaves none out.
+        official_leaves_out: groups that the official join leaves out: those with a text of `several` different
+            scores, or already those with a `repeated` row.
+    """
+
+    read: Callable[[Task, Path], Annotations]
+    measure: Callable[[Annotations, Floats, str, Metrics, OfficialJoin | None], Metrics]
+    group: str = ""
+    official_leaves_out: Literal["several", "repeated"] | None = None
+
+
+def find_form(task: Task) -> Form:
+    """The form of a task."""
+    form: Form = import_module(f"{__package__}.{task.form}").FORM
+    return form
+
+
+def join_officially(annotations: Annotations, form: Form, place: Ints, scores: Floats) -> OfficialJoin:
+    """Join the rows of a score file.
+
+    Args:
+        annotations: of the task.
+        form: of the task.
+        place: int64 [R], for each row of the file its text, as in `annotations.pair`.
+        scores: float64 [R].
+    """
+    # The first score of each text is known; these are the others.
+    first = first_rows(place, int(annotations.pair.max()) + 1)
+    further = sorted({(p, s) for p, s, f in zip(place, scores, first[place], strict=True) if s != scores[f]})
+    by_text = np.argsort(annotations.pair, kind="stable")
+    edges = np.searchsorted(annotations.pair[by_text], np.arange(len(first) + 1))
+    rows = [by_text[edges[text] : edges[text + 1]] for text, _ in further]
+    values = [np.full(len(own), score) for own, (_, score) in zip(rows, further, strict=True)]
+
+    several = np.zeros(len(first), bool)
+    several[[text for text, _ in further]] = True
+    groups: Ints = np.zeros(0, np.int64)
+    if form.official_leaves_out is not None:
+        repeated = np.bincount(place, minlength=len(first)) > 1
+        unwelcome = several if form.official_leaves_out == "several" else repeated
+        groups = np.unique(annotations.group_code[unwelcome[annotations.pair]])
+    return OfficialJoin(
+        rows=np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int64),
+        scores=np.concatenate([*values, np.zeros(0)]),
+        left_out=np.isin(annotations.group_code, groups),
+        texts=int(several.sum()),
+        groups=len(groups),
+        group=form.group,
+    )
+
+
+def first_rows(place: Ints, texts: int) -> Ints:
+    """For each text the first row that has it, −1 for none."""
+    first = np.full(texts, -1, np.int64)
+    first[place[::-1]] = np.arange(len(place))[::-1]
+    return first

@@ -1,0 +1,277 @@
+"""From the name of a model to what it is and where its files are: the one place that reads such names.
+
+A name is a folder or the Hub id of a repository, maybe with `@REVISION` behind it, or a short name that a command
+knows (`aliases`). What it names is a whole model, by the `model_type` of its `config.json`, or an adapter of PEFT
+whose settings name its base. Nothing here needs torch, and only the files that are asked for are downloaded.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..captions.placeholders import PLACEHOLDER_SPACES
+from ..captions.prompts import PROMPTS
+from ..errors import HubError, SynvitaError, first_line
+from ..files import read_json, sha256_file
+
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+TRAINING_ARGUMENTS = "training_args.json"  # which `SynViTATrainer` leaves beside a model
+_COMMIT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """The files of a model, in a folder or in a repository of the Hub.
+
+    Attributes:
+        location: the folder, or the Hub id.
+        revision: commit, tag or branch on the Hub; None for its default, and for a folder.
+        also: other names that would have been understood, for errors.
+    """
+
+    location: str
+    revision: str | None = None
+    also: Collection[str] = ()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder; None for a repository of the Hub."""
+        path = Path(self.location)
+        return path if path.is_dir() else None
+
+    def find(self, file: str) -> Path | None:
+        """A file by its name, downloaded if it has to be; None where the model has no such file.
+
+        Raises:
+            HubError: the Hub cannot be asked, or there is no such folder or repository.
+        """
+        if self.folder is not None:
+            path = self.folder / file
+            return path if path.is_file() else None
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            return Path(hf_hub_download(self.location, file, revision=self.revision))
+        except (OSError, ValueError, HfHubHTTPError) as error:  # ValueError: not a name of the Hub
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                return None
+            raise self.not_found(first_line(error)) from error
+
+    def read(self, file: str) -> dict[str, Any] | None:
+        """A JSON file of the model; None where there is none.
+
+        Raises:
+            SynvitaError: it is not a JSON object. HubError: as for `find`.
+        """
+        path = self.find(file)
+        return None if path is None else read_json(path, "a model's settings")
+
+    def model_type(self) -> str | None:
+        """`model_type` of its `config.json`; None where there is no such file or entry."""
+        found = (self.read(CONFIG) or {}).get("model_type")
+        return None if found is None else str(found)
+
+    def snapshot(self, patterns: Iterable[str]) -> Path:
+        """A folder with the files that fit these patterns; of a local folder, itself.
+
+        Raises:
+            HubError: the Hub does not know the model, or cannot be reached and the files are not cached.
+        """
+        if self.folder is not None:
+            return self.folder
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            return Path(
+                snapshot_download(self.location, revision=self.revision, allow_patterns=list(patterns))
+            )
+        except (OSError, ValueError, HfHubHTTPError) as error:
+            raise self.not_found(first_line(error)) from error
+
+    def exact_revision(self) -> str:
+        """The Hub's commit, or a digest (16 hex digits) of the folder's files.
+
+        The digest is over names and contents of all files of the folder itself and of
+        `additional_chat_templates`, but for Markdown and hidden ones: checkpoints of a trainer, which lie in
+        folders below, do not count.
+
+        Raises:
+            SynvitaError: the commit is not known.
+        """
+        if self.folder is not None:
+            files = [*self.folder.iterdir(), *self.folder.glob("additional_chat_templates/*")]
+            counted = [
+                path
+                for path in files
+                if path.is_file() and not path.name.startswith(".") and path.suffix != ".md"
+            ]
+            return files_digest(self.folder, counted)
+        commit = _COMMIT.search((self.find(CONFIG) or Path()).as_posix())
+        if commit is None:
+            raise SynvitaError("the model's revision is not known", file=self.location, fix="Pass --revision")
+        return commit[1]
+
+    def not_found(self, found: str) -> HubError:
+        """The error that there is no such model."""
+        expected = [*self.also, f"a folder with a {CONFIG}", "a model of the Hub", "an adapter of PEFT"]
+        return HubError(
+            "the model cannot be found",
+            file=self.location,
+            found=found.rstrip("."),
+            expected=f"{', '.join(expected[:-1])} or {expected[-1]}",
+        )
+
+
+def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str] | None = None) -> ModelFiles:
+    """Where the files of a model are that a user names.
+
+    Args:
+        name: a folder, a Hub id or an alias; behind the last two may stand `@REVISION`.
+        revision: commit, tag or branch on the Hub.
+        aliases: short names with what they stand for.
+
+    Raises:
+        SynvitaError: a revision of a folder.
+    """
+    short, at, after = name.rpartition("@")
+    if revision is None and at and short and not Path(name).expanduser().is_dir():
+        name, revision = short, after
+    location = (aliases or {}).get(name, name)
+    if not Path(location).is_dir() and Path(location).expanduser().is_dir():
+        location = str(Path(location).expanduser())  # other folders keep their name as it is: keys hold it
+    if revision is not None and Path(location).is_dir():
+        raise SynvitaError(
+            "a folder has no revisions",
+            file=location,
+            found=revision,
+            fix="Leave the revision out, or name the model by its Hub id",
+        )
+    return ModelFiles(location, revision, tuple(aliases or ()))
+
+
+def files_digest(root: Path, files: Iterable[Path], digest: Callable[[Path], str] = sha256_file) -> str:
+    """16 hex digits over the names and contents of files.
+
+    Args:
+        root: folder that the names are relative to.
+        files: below it, in any order.
+        digest: SHA-256 of a file, in hex digits.
+    """
+    total = hashlib.sha256()
+    for path in sorted(set(files)):
+        total.update(f"{path.relative_to(root).as_posix()} {digest(path)}\n".encode())
+    return total.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A Video LLM to load, with the adapter that goes on it.
+
+    Attributes:
+        base: Hub id or folder of the whole model.
+        revision: of `base` on the Hub.
+        model_type: of the base.
+        adapter: folder with the adapter's files, None without one.
+        adapter_name: what the user called it.
+        adapter_revision: digest of the adapter's weights and settings.
+        trained_prompt: the wording that `SynViTATrainer` fine-tuned it with; None where that is not known, or was
+            the family's own.
+        trained_frames: the number of frames, in the same way.
+        trained_space: its `placeholder_space`, None where that is not known.
+    """
+
+    base: str
+    revision: str | None
+    model_type: str
+    adapter: Path | None = None
+    adapter_name: str | None = None
+    adapter_revision: str | None = None
+    trained_prompt: str | None = None
+    trained_frames: int | None = None
+    trained_space: str | None = None
+
+
+def find_checkpoint(
+    name: str, *, revision: str | None = None, adapter: str | None = None, adapter_revision: str | None = None
+) -> Checkpoint:
+    """What a name stands for: a whole model, or an adapter whose settings name its base.
+
+    Args:
+        name: Hub id or folder.
+        revision: commit, tag or branch of `name` on the Hub.
+        adapter: Hub id or folder of an adapter for `name`.
+        adapter_revision: of it.
+
+    Raises:
+        SynvitaError: neither a model nor an adapter is there, an adapter without safetensors or for another
+            base.
+    """
+    files = locate(name, revision)
+    if (model_type := files.model_type()) is not None:
+        base = Checkpoint(files.location, files.revision, model_type)
+        if adapter is None:
+            return replace(base, **_training_settings(files))
+        return _with_adapter(base, locate(adapter, adapter_revision), base_is_named=True)
+    settings = files.read(ADAPTER_CONFIG)
+    if settings is None or adapter is not None:
+        raise files.not_found(f"no {CONFIG}" + ("" if settings is None else f", but {ADAPTER_CONFIG}"))
+    base_name, base_revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    model_type = ModelFiles(str(base_name), base_revision).model_type() if base_name else None
+    if model_type is None:
+        raise SynvitaError(
+            "an adapter's base model cannot be found",
+            file=name,
+            found=repr(base_name),
+            expected="a folder or a model of the Hub in base_model_name_or_path",
+            fix="Name the base as MODEL and this as its adapter",
+        )
+    return _with_adapter(Checkpoint(str(base_name), base_revision, model_type), files, base_is_named=False)
+
+
+def _with_adapter(base: Checkpoint, files: ModelFiles, *, base_is_named: bool) -> Checkpoint:
+    """The base with an adapter. A base that the user names may be a folder with what the adapter calls by a Hub id."""
+    config, weights = files.find(ADAPTER_CONFIG), files.find(ADAPTER_WEIGHTS)
+    if config is None or weights is None:
+        raise SynvitaError(
+            "the adapter cannot be found",
+            file=files.location,
+            found=f"no {ADAPTER_CONFIG if config is None else ADAPTER_WEIGHTS}",
+            expected=f"{ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, as PEFT saves them",
+        )
+    trained_on = (files.read(ADAPTER_CONFIG) or {}).get("base_model_name_or_path")
+    if base_is_named and trained_on and not Path(base.base).is_dir() and trained_on != base.base:
+        raise SynvitaError(
+            "an adapter is for another base model",
+            file=files.location,
+            found=f"trained on {trained_on}",
+            expected=base.base,
+            fix="Name the adapter alone: it knows its base",
+        )
+    return replace(
+        base,
+        adapter=weights.parent,
+        adapter_name=files.location,
+        adapter_revision=f"{sha256_file(config)[:8]}{sha256_file(weights)[:8]}",
+        **_training_settings(files),
+    )
+
+
+def _training_settings(files: ModelFiles) -> dict[str, Any]:
+    """What `SynViTATrainer` noted beside a model: scores with another wording are another model's scores."""
+    try:
+        noted = files.read(TRAINING_ARGUMENTS) or {}
+    except SynvitaError:  # the Hub cannot be asked, and what is cached has no such file
+        return {}
+    prompt, frames, space = (noted.get(name) for name in ("prompt", "frames", "placeholder_space"))
+    return {
+        "trained_prompt": prompt if prompt in PROMPTS else None,
+        "trained_frames": frames if isinstance(frames, int) else None,
+        "trained_space": space if space in PLACEHOLDER_SPACES else None,
+    }

@@ -1,0 +1,261 @@
+"""The row reader: CSV, JSON Lines and Parquet files as dictionaries of named fields, row by row.
+
+All three yield `(row, cells)` with `row` counted from 0 (blank lines do not count, as in pandas) and `cells` mapping
+the fields that the file has to raw values: text, or numbers of JSON and Parquet. A row that is broken in itself comes
+as `(row, error)`. Faults of the whole file (not UTF-8, no such columns, empty) are raised.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SchemaError
+from ..schema import check_schema_version
+from .cells import read_json_object
+from .columns import parquet_errors
+from .csv import DELIMITERS, CsvFile, open_csv, refuse_encoding
+
+Cells = dict[str, Any]
+Rows = Iterator[tuple[int, Cells | SchemaError]]
+
+PARQUET_BATCH = 4096
+# Arrow's short floats -> from where on they do not hold every whole number.
+_EXACT_IN = {"halffloat": 1 << 11, "float": 1 << 24}
+
+
+def normal_name(column: str) -> str:
+    """A column name without byte-order mark and surrounding space, lower case, words joined by `_`."""
+    words = column.strip("\ufeff \t\r\n").lower().replace("-", " ").replace("_", " ").split()
+    return "_".join(words)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of a table, and the column names by which they are known.
+
+    Attributes:
+        aliases: field -> accepted column names, best first, as `normal_name` writes them.
+        required: fields that must have a column; of a tuple one of the fields.
+        fix: advice where one is missing.
+    """
+
+    aliases: Mapping[str, Sequence[str]]
+    required: Sequence[str | tuple[str, ...]] = ()
+    fix: str | None = None
+
+    def choose(self, found: Sequence[str]) -> dict[str, int]:
+        """Field -> index of the column in `found` that holds it; other columns are left out.
+
+        Raises:
+            SchemaError: a required column is missing, or two columns have the name of one field.
+        """
+        names = [normal_name(column) for column in found]
+        chosen: dict[str, int] = {}
+        for field, accepted in self.aliases.items():
+            name = next((alias for alias in accepted if alias in names), None)
+            if name is None:
+                continue
+            if names.count(name) > 1:
+                raise SchemaError(
+                    f"two columns could be {field!r}",
+                    found=[column for column, other in zip(found, names, strict=True) if other == name],
+                    expected=f"one column named {name!r}",
+                    fix="Rename or remove the other",
+                )
+            chosen[field] = names.index(name)
+        groups = [(each,) if isinstance(each, str) else each for each in self.required]
+        if missing := [group for group in groups if not chosen.keys() & set(group)]:
+            raise SchemaError(
+                f"the table has no column for {' and '.join(' or '.join(group) for group in missing)}",
+                found=f"columns {list(found)}",
+                expected="; ".join(
+                    " or ".join(alias for field in group for alias in self.aliases[field])
+                    for group in missing
+                ),
+                fix=self.fix,
+            )
+        return chosen
+
+    def are_header(self, cells: Mapping[str, str]) -> bool:
+        """Whether a row is a header again, as where one file was put behind another."""
+        for field, cell in cells.items():
+            # Most rows are told by their first cell: it is too long for a name, or a number.
+            if len(cell) >= 30 or cell[:1].isdigit() or normal_name(cell) not in self.aliases[field]:
+                return False
+        return True
+
+
+def read_rows(path: Path, fields: Fields, what: str) -> Rows:
+    """The rows of `path`, in the format that its suffix names.
+
+    Args:
+        path: .csv, .tsv, .jsonl (also .ndjson, .json) or .parquet (also .pq).
+        fields: which columns are read.
+        what: what is read, for messages: "triplets".
+
+    Raises:
+        SchemaError: no such file, another suffix, or a fault of the whole file.
+    """
+    reader = {
+        ".csv": csv_rows,
+        ".tsv": csv_rows,
+        ".jsonl": _json_rows,
+        ".ndjson": _json_rows,
+        ".json": _json_rows,
+        ".parquet": parquet_rows,
+        ".pq": parquet_rows,
+    }.get(path.suffix.lower())
+    if reader is None:
+        raise SchemaError(
+            f"this is not a format that {what} are read from",
+            file=path,
+            found=f"suffix {path.suffix!r}",
+            expected=".csv, .tsv, .jsonl (one JSON object a line) or .parquet",
+        )
+    if not path.is_file():
+        raise SchemaError(
+            "the path is a folder, not a file" if path.is_dir() else "the file does not exist", file=path
+        )
+    return reader(path, fields)
+
+
+def whole(rows: Rows) -> Iterator[tuple[int, Cells]]:
+    """The same rows of a table in which no row may be broken: the first that is one is raised."""
+    for row, cells in rows:
+        if isinstance(cells, SchemaError):
+            raise cells
+        yield row, cells
+
+
+def csv_rows(path: Path, fields: Fields) -> Rows:
+    """Rows of delimited text, whatever its suffix; see `read_rows`."""
+    file, columns = _open_csv(path, fields)
+    for row, cells in file.records():
+        if isinstance(cells, SchemaError):
+            yield row, cells
+            continue
+        chosen = {name: cells[at] for name, at in columns.items()}
+        if fields.are_header(chosen):
+            yield (
+                row,
+                SchemaError(
+                    "the header stands here again, as where two files were joined",
+                    file=path,
+                    row=row,
+                    found=", ".join(cells),
+                    fix="Take it out",
+                ),
+            )
+        else:
+            yield row, chosen
+
+
+def _open_csv(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
+    """The file with the first delimiter whose header has the columns."""
+    first_error: SchemaError | None = None
+    for delimiter in DELIMITERS:
+        try:
+            file = open_csv(path, delimiter)
+            return file, fields.choose(file.first)
+        except SchemaError as error:
+            first_error = first_error or error.at(path)
+    assert first_error is not None
+    raise first_error
+
+
+def _json_rows(path: Path, fields: Fields) -> Rows:
+    columns_of: dict[tuple[str, ...], dict[str, str] | SchemaError] = {}
+    row = -1
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as handle:
+            for line in handle:
+                if not line.strip():
+                    continue
+                row += 1
+                if row == 0 and line.lstrip().startswith("["):
+                    raise SchemaError(
+                        "the file holds a JSON array instead of JSON Lines",
+                        file=path,
+                        expected="one JSON object a line",
+                        fix="Convert it: `jq -c '.[]' in.json > out.jsonl`",
+                    )
+                yield row, _json_cells(line, row, path, fields, columns_of)
+    except UnicodeDecodeError as error:
+        refuse_encoding(path, error)
+    if row < 0:
+        raise SchemaError("the file is empty", file=path, expected="one JSON object a line")
+
+
+def _json_cells(
+    line: str,
+    row: int,
+    path: Path,
+    fields: Fields,
+    columns_of: dict[tuple[str, ...], dict[str, str] | SchemaError],
+) -> Cells | SchemaError:
+    """The fields of one line. `columns_of`: what was chosen of the names of earlier lines."""
+    try:
+        record = read_json_object(line)
+    except (ValueError, RecursionError) as error:
+        return SchemaError(
+            "a line is not a JSON object", file=path, row=row, found=str(error), expected="{…}"
+        )
+    names = tuple(record)
+    if names not in columns_of:
+        try:
+            columns_of[names] = {field: names[at] for field, at in fields.choose(names).items()}
+        except SchemaError as error:
+            if row == 0:
+                raise error.at(path) from None
+            columns_of[names] = error
+    columns = columns_of[names]
+    if isinstance(columns, SchemaError):
+        return copy.copy(columns).at(path, row)
+    return {field: record[name] for field, name in columns.items()}
+
+
+def parquet_rows(path: Path, fields: Fields) -> Rows:
+    """Rows of a Parquet file, whatever its suffix; see `read_rows`. Only the columns that are chosen are read: the
+    videos of a published dataset stay on the disk."""
+    import pyarrow.parquet as pq
+
+    with parquet_errors(path), pq.ParquetFile(path) as file:
+        metadata = file.schema_arrow.metadata or {}
+        if b"schema_version" in metadata:
+            check_schema_version(metadata, file=str(path))
+        names = file.schema_arrow.names
+        try:
+            columns = {field: names[at] for field, at in fields.choose(names).items()}
+        except SchemaError as error:
+            raise error.at(path) from None
+        labels = _class_labels(metadata)
+        row = -1
+        for batch in file.iter_batches(batch_size=PARQUET_BATCH, columns=list(columns.values())):
+            lists = []
+            for name in columns.values():
+                values = batch.column(batch.schema.get_field_index(name)).to_pylist()
+                if name in labels:
+                    values = [labels[name].get(value, value) for value in values]
+                elif exact := _EXACT_IN.get(str(batch.schema.field(name).type)):
+                    # As a rounded number is written: what is an id refuses it, a time reads it.
+                    values = [f"{v:e}" if v is not None and abs(v) >= exact else v for v in values]
+                lists.append(values)
+            for cells in zip(*lists, strict=True):
+                row += 1
+                yield row, dict(zip(columns, cells, strict=True))
+
+
+def _class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, dict[Any, str]]:
+    """Column -> {number: name} for the `ClassLabel` columns that `datasets` notes in a Parquet file."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {
+            column: dict(enumerate(feature["names"]))
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}

@@ -1,1 +1,0 @@
-"""Videos read with PyAV, the default backend."""
