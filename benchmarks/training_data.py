@@ -22,9 +22,7 @@ from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.models import AlignmentModel
 from synvita_data.schema import arrow_schema, make_pair_id, make_row_id
 from synvita_data.testing import make_tiny
-from synvita_data.training.data import TripletData
-from synvita_data.training.plan import DataOptions
-from synvita_data.training.text_check import smallest_video
+from synvita_data.training import TripletData
 
 GOAL_SECONDS, GOAL_RATIO = 10.0, 3.0
 
@@ -58,7 +56,7 @@ def rows(found: list[tuple[str, str]]) -> list[dict[str, Any]]:
 
 def one_by_one(dataset: Any, model: AlignmentModel, data: TripletData) -> int:
     """The same checks as plain code would make them."""
-    video = smallest_video(data.preparer)
+    video = data.preparer.smallest()
     fine = 0
     for row in dataset:
         assert 0 <= row["weight"] <= 1
@@ -92,7 +90,7 @@ def main() -> None:
             time.process_time,
             at_once=lambda: TripletData(dataset, model),
             plain=lambda: one_by_one(dataset, model, data),
-            anew=lambda: TripletData(dataset, model, DataOptions(weighting="product", granularity="token")),
+            anew=lambda: TripletData(dataset, model, weighting="product", granularity="token"),
         )
     figure("all rows checked at once", spent["at_once"], "s", GOAL_SECONDS, at_most=True)
     figure("row by row", spent["plain"], "s")

@@ -34,8 +34,8 @@ from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.models import AlignmentModel, EncodedVideo, PreparedVideo
 from synvita_data.models.packing import pack
 from synvita_data.models.prompting import PromptTokens
-from synvita_data.training.objective import Supervision, combine, counts_of, terms_of, two_way_losses
-from synvita_data.training.triplet import TrainingTriplet
+from synvita_data.training.data.triplet import TrainingTriplet
+from synvita_data.training.objective import Objective, Supervision, two_way_losses
 
 FIXED = (
     "A couple of men playing racket ball on a court and a woman talking as they play.",
@@ -111,7 +111,10 @@ class Step:
             TrainingTriplet(str(n), str(n), texts, some, some, 0.4, True)
             for n in range(len(self.videos) // 2)
         ]
-        self.counts, self.supervision = counts_of(rows), Supervision.of(rows, model.family.model.device)
+        self.counts, self.supervision = (
+            Objective().counts(rows),
+            Supervision.of(rows, model.family.model.device),
+        )
 
     def packed(self) -> Tensor:
         return self._backward(self._scores("packed"))
@@ -140,7 +143,8 @@ class Step:
 
     def _backward(self, log_odds: Tensor) -> Tensor:
         m = log_odds.view(-1, 2, 4)
-        loss, _ = combine(terms_of(two_way_losses(m), m, self.supervision), self.counts)
+        objective = Objective()
+        loss, _ = objective.loss(objective.terms(two_way_losses(m), m, self.supervision), self.counts)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         return m.detach()

@@ -1,9 +1,8 @@
 """Losses, data, trainer and recipes of the SynViTA objective (CVPR 2025, Eqs. 2-7).
 
     config = SynViTAConfig(output_dir="out", bf16=True)
-    alignment = AlignmentModel(model, processor, prompt=config.prompt)
-    data = TripletData(rows, alignment, config.data_options(alignment.family))
-    SynViTATrainer(model, processor, config, data).train()
+    rows = load_triplets("dataset", split="train", real_root="videos")
+    SynViTATrainer(model, processor, config, rows).train()
 
 Names are imported when they are asked for: reading a recipe needs neither torch nor transformers.
 """
@@ -13,33 +12,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checkpoints import merge_adapter
-    from .collator import PackedCollator
     from .config import SynViTAConfig
-    from .data import TripletData
+    from .data.dataset import PackedCollator, TripletData
+    from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
+    from .evaluation import EvaluationPairs
     from .module import TripletModule, TripletScores
-    from .plan import DataOptions
+    from .objective import Objective
     from .recipe import Recipe, RecipeError, read_recipe
     from .stock.collator import StockCollator
     from .stock.loss import SynViTALoss
     from .trainer import SynViTATrainer
-    from .triplet import TEXTS, VIDEOS, TrainingTriplet
 
 # Name -> module of this package.
 _HOMES = {
-    "DataOptions": "plan",
-    "PackedCollator": "collator",
+    "EvaluationPairs": "evaluation",
+    "Objective": "objective",
+    "PackedCollator": "data.dataset",
     "Recipe": "recipe",
     "RecipeError": "recipe",
     "StockCollator": "stock.collator",
     "SynViTAConfig": "config",
     "SynViTALoss": "stock.loss",
     "SynViTATrainer": "trainer",
-    "TEXTS": "triplet",
-    "TrainingTriplet": "triplet",
-    "TripletData": "data",
+    "TEXTS": "data.triplet",
+    "TrainingTriplet": "data.triplet",
+    "TripletData": "data.dataset",
     "TripletModule": "module",
     "TripletScores": "module",
-    "VIDEOS": "triplet",
+    "VIDEOS": "data.triplet",
     "merge_adapter": "checkpoints",
     "read_recipe": "recipe",
 }
@@ -47,7 +47,8 @@ _HOMES = {
 __all__ = [
     "TEXTS",
     "VIDEOS",
-    "DataOptions",
+    "EvaluationPairs",
+    "Objective",
     "PackedCollator",
     "Recipe",
     "RecipeError",

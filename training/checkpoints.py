@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import StoreError, SynvitaError
+from synvita_data.errors import StoreError, SynvitaError, first_line
 
 _STATE = "trainer_state.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-# Written last: without them a folder is no model, so nobody reads one that is still being written.
+# Written last: without them a folder is not a model, so nobody reads one that is still being written.
 _LAST = ("config.json", "adapter_config.json")
 
 
@@ -33,11 +33,13 @@ def save_model_files(
     """Save a model, or the adapter of a PEFT model, with its processor; no file is ever half-written.
 
     Args:
-        network: PEFT or stock model. folder: made if it is not there; files of the same names are replaced.
+        network: PEFT or stock model.
+        processor: of the model.
+        folder: made if it is not there; files of the same names are replaced.
         state: weights by name, where they are sharded; None for the network's own.
         more: text files by name.
 
-    A full disk is told in the words of whoever met it: see `writing_checkpoint`.
+    On a full disk each library raises an error of its own: see `writing_checkpoint`.
     """
     with _beside(folder / "model") as staging:
         options: dict[str, Any] = {} if state is None else {"state_dict": dict(state)}
@@ -59,7 +61,7 @@ def load_model_files(network: Any, folder: Path) -> None:
     """Put saved weights into a model of the same kind.
 
     Raises:
-        SynvitaError: the folder has no such weights, or those of another model.
+        SynvitaError: the folder has no weights, or those of another model.
     """
     if hasattr(network, "peft_config"):
         _load_adapter(network, folder)
@@ -75,22 +77,24 @@ def load_model_files(network: Any, folder: Path) -> None:
 
 
 def check_resumable(folder: Path, *, sharded: bool = False) -> None:
-    """Complain about a checkpoint with which training would start anew in part, or fail later with a riddle.
+    """Complain about a checkpoint that lacks a part, or has a damaged one, before training resumes from it.
 
     Args:
-        folder: of the checkpoint. sharded: FSDP or DeepSpeed, which keep the optimizer in forms of their own.
+        folder: of the checkpoint.
+        sharded: FSDP or DeepSpeed, which keep the optimizer in forms of their own.
 
     Raises:
-        SynvitaError: no such folder; optimizer or schedule are not in it (`save_only_model`); a file is cut off.
+        SynvitaError: the folder is missing; optimizer or scheduler state are not in it (`save_only_model`); a file is
+            cut off.
     """
     from transformers import TrainerState
 
     if not folder.is_dir():
-        raise SynvitaError("there is no checkpoint to go on from", file=folder)
+        raise SynvitaError("there is no checkpoint to resume from", file=folder)
     needed = [_STATE] if sharded else [_STATE, "optimizer.pt", "scheduler.pt"]
     if missing := [name for name in needed if not (folder / name).is_file()]:
         raise SynvitaError(
-            "a checkpoint cannot be gone on from: optimizer and schedule would start anew",
+            "cannot resume: the checkpoint has no optimizer or scheduler state",
             file=folder,
             found=f"no {' and no '.join(missing)}",
             expected="a checkpoint that was saved with save_only_model=false",
@@ -98,7 +102,7 @@ def check_resumable(folder: Path, *, sharded: bool = False) -> None:
         )
     for path in sorted({*folder.glob("*.pt"), *folder.glob("*.pth")}):
         if not zipfile.is_zipfile(path):  # torch's format, whose directory comes last
-            raise _unreadable(path, f"{path.stat().st_size:,} bytes that are no archive of torch")
+            raise _unreadable(path, f"{path.stat().st_size:,} bytes that are not an archive of torch")
     path = folder / _STATE
     try:
         TrainerState.load_from_json(str(path))
@@ -116,7 +120,7 @@ def reading_checkpoint(folder: str | Path | None) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
-        # CUDA's (out of memory) are no checkpoint's.
+        # CUDA's errors (out of memory) are not about the checkpoint.
         if folder is None or type(error).__module__.startswith("torch"):
             raise
         raise _unreadable(Path(folder), error) from error
@@ -124,9 +128,10 @@ def reading_checkpoint(folder: str | Path | None) -> Iterator[None]:
 
 @contextmanager
 def writing_checkpoint(folder: Path, *, clean: Path | None = None) -> Iterator[None]:
-    """What writers say of a full disk, each in its own way, as a `StoreError` with the folder.
+    """A full disk, which each writer reports in its own way, as a `StoreError` with the folder.
 
     Args:
+        folder: that is written.
         clean: folder that is removed then, for it holds half a checkpoint.
     """
     try:
@@ -135,17 +140,17 @@ def writing_checkpoint(folder: Path, *, clean: Path | None = None) -> Iterator[N
         if clean is not None:
             shutil.rmtree(clean, ignore_errors=True)
         # safetensors and tokenizers have the system's words, torch's archive writer has none; tokenizers raises Exception.
-        said = isinstance(error, OSError) or re.search(
+        of_the_disk = isinstance(error, OSError) or re.search(
             r"os error \d+|inline_container|PytorchStreamWriter|iostream error", str(error)
         )
-        if isinstance(error, SynvitaError) or not said:
+        if isinstance(error, SynvitaError) or not of_the_disk:
             raise
         raise StoreError(
             "a model or checkpoint cannot be written",
             file=folder,
-            found=_first_line(error),
+            found=first_line(error),
             expected="room on the disk, and a folder that may be written",
-            fix="Make room and give the same command again: training goes on from its last finished checkpoint",
+            fix="Make room and give the same command again: training resumes from its last finished checkpoint",
         ) from error
 
 
@@ -166,12 +171,14 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
     """Merge an adapter into its base and save the model that results, as `from_pretrained` loads it.
 
     Args:
-        folder: of an adapter (or its name on the Hub), as training saves it. out: must not be there yet.
+        folder: of an adapter (or its name on the Hub), as training saves it.
+        out: folder of the merged model, which must not be there yet.
         dtype: of the saved weights; None for the base's own. Merging in bfloat16 rounds, so that scores differ
             a little from those of base and adapter.
 
     Raises:
-        SynvitaError: not an adapter, its base is not there, or `out` is. StoreError: the disk is full.
+        SynvitaError: not an adapter, its base is not there, or `out` is.
+        StoreError: the disk is full.
     """
     from transformers import AutoConfig
 
@@ -210,7 +217,7 @@ def _load_adapter(network: Any, folder: Path) -> None:
         raise SynvitaError(
             "an adapter cannot be read into this model",
             file=path,
-            found=_first_line(error),
+            found=first_line(error),
             fix="Train with the same model and the same lora_… settings as the checkpoint",
         ) from error
     lost = [key for key in result.missing_keys if ".lora_" in key]
@@ -227,13 +234,9 @@ def _unreadable(path: Path, error: object) -> SynvitaError:
     return SynvitaError(
         "a checkpoint cannot be read",
         file=path,
-        found=_first_line(error) if isinstance(error, Exception) else error,
-        fix="Remove this checkpoint's folder; training then goes on from the one before it",
+        found=first_line(error) if isinstance(error, Exception) else error,
+        fix="Remove this checkpoint's folder; training then resumes from the one before it",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

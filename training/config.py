@@ -1,36 +1,30 @@
 """`SynViTAConfig`: everything about a fine-tune but the model and the data, on top of `TrainingArguments`.
 
-Changed defaults of `TrainingArguments`: `remove_unused_columns=False` (our batches are no columns), `num_train_epochs=1`
+Changed defaults of `TrainingArguments`: `remove_unused_columns=False` (our batches are not columns), `num_train_epochs=1`
 and `lr_scheduler_type="cosine"` (the paper's), `logging_steps=10`.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from transformers import TrainingArguments
 
 from synvita_data.captions.placeholders import PLACEHOLDER_SPACES
 from synvita_data.captions.prompts import PROMPTS
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SynvitaError, choose
 from synvita_data.models import STRATEGIES, Family
 from synvita_data.models.alignment import ATTENTION
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.weights import WEIGHTINGS
 
-from .masks import MASKED_TEXT
-from .objective import ANSWER_LOSSES, NORMALISATIONS
-from .plan import DataOptions, checked_misalignments
+from .data.selection import GRANULARITIES, MASKED_TEXT, check_misalignments, check_share
+from .objective import ANSWER_LOSSES, NORMALISATIONS, Objective
+from .recipe import option
 
-# As in `lcs.GRANULARITIES`, which needs rapidfuzz to import.
-GRANULARITIES = ("word", "token", "released")
 TUNED = ("lora", "language-model", "all")
 TRAINING_WAYS = tuple(way for way in STRATEGIES if way != "cached")  # a cache has no gradients to give
-
-
-def _choice(default: str | None, choices: Any, text: str) -> Any:
-    """A field that takes one of a few names; `HfArgumentParser` passes `choices` on to argparse."""
-    return field(default=default, metadata={"help": text, "choices": tuple(choices)})
 
 
 @dataclass
@@ -45,150 +39,121 @@ class SynViTAConfig(TrainingArguments):
     """
 
     # Objective
-    margin: float = field(default=0.2, metadata={"help": "γ of Eq. 6. Paper: 0.2."})
-    scr_weight: float = field(
-        default=1.0,
-        metadata={
-            "help": "λ of L_scr in Eq. 7; 0 leaves it out. Paper: 1.0 (Video-LLaVA), 0.01 (mPLUG-Owl); its released "
-            "code: 1.0."
-        },
+    margin: float = option(0.2, "γ of Eq. 6. Paper: 0.2.")
+    scr_weight: float = option(
+        1.0,
+        "λ of L_scr in Eq. 7; 0 leaves it out. Paper: 1.0 (Video-LLaVA), 0.01 (mPLUG-Owl); its released "
+        "code: 1.0.",
     )
-    weighting: str | None = _choice(
+    weighting: str | None = option(
         None,
-        WEIGHTINGS,
         "ω of the synthetic video, computed from the dataset's VQAScores; by default its column `weight`. "
         "Paper: product (Video-LLaVA), difference (mPLUG-Owl, Eq. 4); its released code: difference.",
+        WEIGHTINGS,
     )
-    normalisation: str = _choice(
+    normalisation: str = option(
         "paper",
-        NORMALISATIONS,
         "What each term is divided by: `paper`, the triplets of an optimizer step; `released`, supervised tokens and "
         "half-triplets, as the paper's released code does (λ then weighs about 4 times as much). Paper: sums.",
+        NORMALISATIONS,
     )
-    answer_loss: str = _choice(
+    answer_loss: str = option(
         "two-way",
-        ANSWER_LOSSES,
         "Loss of Yes and No: two-way (between the two, the f of Eq. 2), token (among the whole vocabulary), "
         "token-and-end (and the token that ends the answer). Paper: two-way; its released code: token-and-end.",
+        ANSWER_LOSSES,
     )
-    granularity: str | None = _choice(
+    granularity: str | None = option(
         None,
-        GRANULARITIES,
         "Longest common subsequence of two captions by word, token, or as the released code does; by default the "
         "dataset's column `shared` (word). Paper: token.",
+        GRANULARITIES,
     )
-    masked_text: str = _choice(
+    masked_text: str = option(
         "hide",
-        MASKED_TEXT,
         "How a masked text shows only what both captions share: hide the rest from attention, or remove it. Paper: hide.",
+        MASKED_TEXT,
     )
-    nle_share: float = field(
-        default=1.0,
-        metadata={
-            "help": "Share of the rows with an explanation on which it is trained too. Paper, as VideoCon: 1.0."
-        },
+    nle_share: float = option(
+        1.0, "Share of the rows with an explanation on which it is trained too. Paper, as VideoCon: 1.0."
     )
-    nle_weight: float = field(
-        default=1.0,
-        metadata={"help": "Weight of the explanations' loss; 0 leaves them out. Paper, as VideoCon: 1.0."},
+    nle_weight: float = option(
+        1.0, "Weight of the explanations' loss; 0 leaves them out. Paper, as VideoCon: 1.0."
     )
-    use_synthetic: bool = field(
-        default=True,
-        metadata={"help": "Train on synthetic videos; without them this is VideoCon. Paper: true."},
+    use_synthetic: bool = option(
+        True, "Train on synthetic videos; without them this is VideoCon. Paper: true."
     )
-    misalignments: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": f"Kinds of contrast to train on, a list of {', '.join(MISALIGNMENTS)}; rows of other kinds are left "
-            "out. Default: all rows. Paper: all; one alone in Table 2."
-        },
+    misalignments: list[str] | None = option(  # noqa: RUF009
+        None,
+        f"Kinds of contrast to train on, a list of {', '.join(MISALIGNMENTS)}; rows of other kinds are left "
+        "out. Default: all rows. Paper: all; one alone in Table 2.",
     )
-    max_unreadable: float = field(
-        default=0.05,
-        metadata={
-            "help": "Share of the videos that may turn out unreadable before training stops. Paper: none."
-        },
+    max_unreadable: float = option(
+        0.05, "Share of the videos that may turn out unreadable before training stops. Paper: none."
     )
 
     # Model
-    prompt: str | None = _choice(
+    prompt: str | None = option(
         None,
-        PROMPTS,
         "Wording of the question; by default the model family's. Paper: the released code's `video-llava-train` and "
         "`mplug-owl`.",
+        PROMPTS,
     )
-    placeholder_space: str = _choice(
+    placeholder_space: str = option(
         "processor",
-        PLACEHOLDER_SPACES,
         "What stands around <video> in the prompt: tokenised as transformers' processor does, or part by part as the "
         "original code of Video-LLaVA (`▁` before the line break). Paper: original.",
+        PLACEHOLDER_SPACES,
     )
-    frames: int | None = field(
-        default=None,
-        metadata={
-            "help": "Frames a video; by default the model family's. Paper: 8 (Video-LLaVA), 32 (mPLUG-Owl)."
-        },
+    frames: int | None = option(
+        None, "Frames a video; by default the model family's. Paper: 8 (Video-LLaVA), 32 (mPLUG-Owl)."
     )
-    attention: str = _choice(
+    attention: str = option(
         "split",
-        ATTENTION,
         "Attention of the language model; split is the fastest, to the same results. Paper: flash or sdpa.",
+        ATTENTION,
     )
-    way: str = _choice(
+    way: str = option(
         "packed",
-        TRAINING_WAYS,
         "packed: one sequence a video with its texts as branches; plain: one sequence a pair, 3.8 times the work for "
         "the same numbers where no dropout acts (packed texts share one draw for their prefix). Paper: plain.",
+        TRAINING_WAYS,
     )
-    tune: str = _choice(
+    tune: str = option(
         "lora",
-        TUNED,
         "What is trained: adapters of the language model, the language model and its head, or all. Paper: lora.",
+        TUNED,
     )
-    lora_r: int = field(default=32, metadata={"help": "Rank of the adapters. Paper: 32."})
-    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters, times r. Paper: 32."})
-    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters. Paper: 0.05."})
-    lora_targets: str | None = field(
-        default=None,
-        metadata={
-            "help": "Regular expression of the adapted modules' names; by default the model family's: q, k, v, o, gate, "
-            "up and down projections of the language model. Paper: those of attention; its released code: all seven."
-        },
+    lora_r: int = option(32, "Rank of the adapters. Paper: 32.")
+    lora_alpha: int = option(32, "Scale of the adapters, times r. Paper: 32.")
+    lora_dropout: float = option(0.05, "Dropout before the adapters. Paper: 0.05.")
+    lora_targets: str | None = option(
+        None,
+        "Regular expression of the adapted modules' names; by default the model family's: q, k, v, o, gate, "
+        "up and down projections of the language model. Paper: those of attention; its released code: all seven.",
     )
-    frozen_dropout: bool = field(
-        default=False,
-        metadata={
-            "help": "Keep the dropout of frozen parts behind the vision tower in training (mPLUG-Owl's abstractor: 0.1), "
-            "as the released code does; otherwise a frozen part is in evaluation mode. Paper: not said."
-        },
+    frozen_dropout: bool = option(
+        False,
+        "Keep the dropout of frozen parts behind the vision tower in training (mPLUG-Owl's abstractor: 0.1), "
+        "as the released code does; otherwise a frozen part is in evaluation mode. Paper: not said.",
     )
-    feature_cache: str | None = field(
-        default=None,
-        metadata={
-            "help": "Folder to keep the frozen vision tower's features in, so that later epochs neither decode nor "
-            "encode. Paper: none."
-        },
+    feature_cache: str | None = option(
+        None,
+        "Folder to keep the frozen vision tower's features in, so that later epochs neither decode nor "
+        "encode. Paper: none.",
     )
 
     # Of TrainingArguments, with other defaults
-    remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Must stay false: a batch holds triplets, not columns."}
-    )
-    num_train_epochs: float = field(default=1.0, metadata={"help": "Passes over the data. Paper: 1."})
-    lr_scheduler_type: str = field(
-        default="cosine", metadata={"help": "Schedule. Paper: cosine (Video-LLaVA)."}
-    )
-    learning_rate: float = field(
-        default=5e-5, metadata={"help": "Peak learning rate. Paper: 5e-5 (Video-LLaVA), 1e-4 (mPLUG-Owl)."}
-    )
-    logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between two lines of logs."})
+    remove_unused_columns: bool = option(False, "Must stay false: a batch holds triplets, not columns.")
+    num_train_epochs: float = option(1.0, "Passes over the data. Paper: 1.")
+    lr_scheduler_type: str = option("cosine", "Schedule. Paper: cosine (Video-LLaVA).")
+    learning_rate: float = option(5e-5, "Peak learning rate. Paper: 5e-5 (Video-LLaVA), 1e-4 (mPLUG-Owl).")
+    logging_steps: float = option(10, "Optimizer steps between two lines of logs.")
 
     def __post_init__(self) -> None:
-        self._check_own()
-        self._check_inherited()
-        self._check_numbers()
+        self._check()
         self._check_report_to()
-        # `TrainingArguments` puts "loss" where nothing is said; `trainer_checks` knows better what there will be.
+        # `TrainingArguments` puts "loss" where none is given; `choose_measure` knows which measures there will be.
         self.metric_is_given = self.metric_for_best_model is not None
         self.better_is_given = self.greater_is_better is not None
         for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
@@ -199,11 +164,21 @@ class SynViTAConfig(TrainingArguments):
         super().__post_init__()
         if self.fsdp and self.world_size == 1:
             raise SynvitaError(
-                "fsdp shards a model over processes, and there is one",
+                "fsdp shards a model over processes, but there is only one",
                 found="fsdp in a run of one process",
                 expected="several processes",
                 fix="Start with `accelerate launch --num_processes N` or torchrun, or leave fsdp out",
             )
+
+    def objective(self) -> Objective:
+        """What is trained, for trainer and evaluation alike."""
+        return Objective(
+            margin=self.margin,
+            scr_weight=self.scr_weight,
+            nle_weight=self.nle_weight if self.nle_share else 0.0,
+            answer_loss=self.answer_loss,
+            normalisation=self.normalisation,
+        )
 
     @property
     def consistency(self) -> bool:
@@ -215,54 +190,60 @@ class SynViTAConfig(TrainingArguments):
         """Whether explanations are trained on."""
         return self.nle_weight > 0 and self.nle_share > 0
 
-    def data_options(self, family: Family) -> DataOptions:
-        """What of a dataset these arguments train, for `TripletData`."""
+    def model_arguments(self) -> dict[str, Any]:
+        """Arguments of `AlignmentModel` beside model and processor."""
+        return {
+            "prompt": self.prompt,
+            "attention": self.attention,
+            "placeholder_space": self.placeholder_space,
+        }
+
+    def data_arguments(self, family: Family) -> dict[str, Any]:
+        """Arguments of `TripletData` that say what of a dataset is trained: `TripletData(rows, model, **these)`."""
         frames = None
         if self.frames is not None:
             own = family.default_frames()
             rule = own.rule if own.fps is None else "linspace"  # a count takes the place of a frame rate
             frames = replace(own, fps=None, rule=rule, count=self.frames)
-        return DataOptions(
-            weighting=self.weighting,
-            granularity=self.granularity,
-            masked_text=self.masked_text,
-            use_synthetic=self.use_synthetic,
-            use_scr=self.consistency,
-            nle_share=self.nle_share if self.explains else 0.0,
-            seed=self.seed if self.data_seed is None else self.data_seed,
-            frames=frames,
-            max_unreadable=self.max_unreadable,
-            misalignments=checked_misalignments(self.misalignments),
-        )
+        return {
+            "weighting": self.weighting,
+            "granularity": self.granularity,
+            "masked_text": self.masked_text,
+            "use_synthetic": self.use_synthetic,
+            "use_scr": self.consistency,
+            "nle_share": self.nle_share if self.explains else 0.0,
+            "seed": self.seed if self.data_seed is None else self.data_seed,
+            "misalignments": check_misalignments(self.misalignments),
+            "frames": frames,
+            "max_unreadable": self.max_unreadable,
+        }
 
-    def _check_own(self) -> None:
-        for name, own in type(self).__dataclass_fields__.items():
-            choices, value = own.metadata.get("choices"), getattr(self, name)
-            if choices and not (value in choices or (value is None and own.default is None)):
+    def _check(self) -> None:
+        """Values out of range; also numbers of `TrainingArguments`, which takes them all and fails, or trains nothing,
+        much later, and settings of it that would be ignored silently, or break what the trainer promises."""
+        for own in fields(self):
+            choices, value = own.metadata.get("choices"), getattr(self, own.name)
+            if choices and not (value is None and own.default is None):
+                choose(value, choices, own.name)
+        self.objective()
+        check_share("nle_share", self.nle_share)
+        check_share("max_unreadable", self.max_unreadable)
+        check_misalignments(self.misalignments)
+        for name, (right, expected) in _RANGES.items():
+            if not right(getattr(self, name)):
                 raise SynvitaError(
-                    f"no such {name}", found=repr(value), expected=f"one of {', '.join(choices)}"
+                    f"{name} is out of range", found=repr(getattr(self, name)), expected=expected
                 )
-        for name, low, high in (
-            ("margin", 0.0, 1.0),  # f is in [0, 1]
-            ("scr_weight", 0.0, math.inf),
-            ("nle_share", 0.0, 1.0),
-            ("nle_weight", 0.0, math.inf),
-            ("max_unreadable", 0.0, 1.0),
-            ("lora_dropout", 0.0, 0.99),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
+        if not (_whole(self.max_steps, 1) or (_number(self.num_train_epochs) and self.num_train_epochs > 0)):
+            raise SynvitaError(
+                "num_train_epochs is out of range",
+                found=repr(self.num_train_epochs),
+                expected="a number above 0, or max_steps above 0 instead",
+            )
+        for name, (right, expected) in _REQUIRED.items():
+            if not right(getattr(self, name)):
                 raise SynvitaError(
-                    f"{name} is out of range",
-                    found=repr(value),
-                    expected=f"a number from {low:g}" + ("" if math.isinf(high) else f" to {high:g}"),
-                )
-        checked_misalignments(self.misalignments)
-        for name in ("lora_r", "lora_alpha", "frames"):
-            value = getattr(self, name)
-            if not (value is None and name == "frames") and (not isinstance(value, int) or value < 1):
-                raise SynvitaError(
-                    f"{name} is out of range", found=repr(value), expected="a whole number from 1"
+                    f"{name} cannot be used here", found=repr(getattr(self, name)), expected=expected
                 )
         if self.feature_cache and self.tune == "all":
             raise SynvitaError(
@@ -271,37 +252,8 @@ class SynViTAConfig(TrainingArguments):
                 fix="Leave feature_cache out, or train less",
             )
 
-    def _check_numbers(self) -> None:
-        """Numbers of `TrainingArguments`, which takes them all and fails, or trains nothing, much later."""
-
-        def refuse(name: str, expected: str) -> None:
-            raise SynvitaError(f"{name} is out of range", found=repr(getattr(self, name)), expected=expected)
-
-        for name in (
-            "per_device_train_batch_size",
-            "per_device_eval_batch_size",
-            "gradient_accumulation_steps",
-        ):
-            if not _whole(getattr(self, name)) or getattr(self, name) < 1:
-                refuse(name, "a whole number from 1")
-        for name in ("seed", "data_seed"):
-            value = getattr(self, name)
-            if value is None and name == "data_seed":
-                continue
-            if not _whole(value) or not 0 <= value < 2**32:  # what NumPy's generator takes
-                refuse(name, f"a whole number from 0 to {2**32 - 1}")
-        for name in ("learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0.0 <= value < math.inf:
-                refuse(name, "a number from 0")
-        epochs, steps = self.num_train_epochs, self.max_steps
-        if not (_whole(steps) and steps > 0) and not (
-            isinstance(epochs, int | float) and 0.0 < epochs < math.inf
-        ):
-            refuse("num_train_epochs", "a number above 0, or max_steps above 0 instead")
-
     def _check_report_to(self) -> None:
-        """Loggers that are not installed; the Trainer would say so behind the loading of the model."""
+        """Loggers that are not installed; the Trainer would say so only after the model was loaded."""
         named = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or ())
         if not set(named) - {"none", "all"}:
             return
@@ -315,56 +267,54 @@ class SynViTAConfig(TrainingArguments):
             # It does not look for flyte, whose callback says itself what is missing.
             if name in ("none", "all", "flyte", *installed):
                 continue
-            known = name in INTEGRATION_TO_CALLBACK
-            others = ", ".join(installed) or "no other is installed"
+            choose(name, INTEGRATION_TO_CALLBACK, "report_to", fix="Set report_to=none")
             raise SynvitaError(
-                "report_to names a logger that is not installed" if known else "no such report_to",
+                "report_to names a logger that is not installed",
                 found=repr(name),
-                expected=f"none, or what is installed: {others}"
-                if known
-                else f"none, or one of {', '.join(INTEGRATION_TO_CALLBACK)}",
-                fix=f"Install {name}, or set report_to=none" if known else "Set report_to=none",
+                expected=f"none, or what is installed: {', '.join(installed) or 'no other is installed'}",
+                fix=f"Install {name}, or set report_to=none",
             )
 
-    def _check_inherited(self) -> None:
-        """Settings of `TrainingArguments` that would be ignored in silence, or break what the trainer promises."""
-        refused = {
-            "remove_unused_columns": (
-                bool(self.remove_unused_columns),
-                "False: a batch holds triplets, not columns",
-            ),
-            "label_smoothing_factor": (self.label_smoothing_factor != 0, "0: there are no labels to smooth"),
-            "neftune_noise_alpha": (
-                self.neftune_noise_alpha is not None,
-                "None: noise would move the scores",
-            ),
-            "use_liger_kernel": (
-                bool(self.use_liger_kernel),
-                "False: packed branches need their own attention",
-            ),
-            "auto_find_batch_size": (
-                bool(self.auto_find_batch_size),
-                "False: it would change the triplets of a step",
-            ),
-            "train_sampling_strategy": (
-                self.train_sampling_strategy not in ("random", "sequential"),
-                "random or sequential",
-            ),
-            "push_to_hub": (
-                bool(self.push_to_hub),
-                "False: push_model, or push_to of a recipe, sends a card along",
-            ),
-            "parallelism_config": (
-                self.parallelism_config is not None,
-                "None: only data parallelism is exact",
-            ),
-        }
-        for name, (wrong, expected) in refused.items():
-            if wrong:
-                raise SynvitaError(
-                    f"{name} cannot be used here", found=repr(getattr(self, name)), expected=expected
-                )
+
+def _whole(value: Any, lowest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and 0.0 <= value < math.inf
+
+
+_Check = tuple[Callable[[Any], bool], str]  # of a value, and what it should be
+_FROM_1: _Check = (lambda value: _whole(value, 1), "a whole number from 1")
+_FROM_0: _Check = (_number, "a number from 0")
+_SEED = f"a whole number from 0 to {2**32 - 1}"  # what NumPy's generator takes
+_RANGES: dict[str, _Check] = {
+    "lora_r": _FROM_1,
+    "lora_alpha": _FROM_1,
+    "lora_dropout": (lambda value: _number(value) and value <= 0.99, "a number from 0 to 0.99"),
+    "frames": (lambda value: value is None or _whole(value, 1), "a whole number from 1"),
+    "per_device_train_batch_size": _FROM_1,
+    "per_device_eval_batch_size": _FROM_1,
+    "gradient_accumulation_steps": _FROM_1,
+    "seed": (lambda value: _whole(value, 0) and value < 2**32, _SEED),
+    "data_seed": (lambda value: value is None or (_whole(value, 0) and value < 2**32), _SEED),
+    "learning_rate": _FROM_0,
+    "weight_decay": _FROM_0,
+}
+# Settings of `TrainingArguments` that have one value here, and why.
+_REQUIRED: dict[str, _Check] = {
+    "remove_unused_columns": (lambda value: not value, "False: a batch holds triplets, not columns"),
+    "label_smoothing_factor": (lambda value: value == 0, "0: there are no labels to smooth"),
+    "neftune_noise_alpha": (lambda value: value is None, "None: noise would move the scores"),
+    "use_liger_kernel": (lambda value: not value, "False: packed branches need their own attention"),
+    "auto_find_batch_size": (lambda value: not value, "False: it would change the triplets of a step"),
+    "train_sampling_strategy": (
+        lambda value: value in ("random", "sequential"),
+        "random or sequential",
+    ),
+    "push_to_hub": (
+        lambda value: not value,
+        "False: push_model, or push_to of a recipe, sends a card along",
+    ),
+    "parallelism_config": (lambda value: value is None, "None: only data parallelism is exact"),
+}

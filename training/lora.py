@@ -16,25 +16,21 @@ def make_trainable(model: Any, processor: Any, config: SynViTAConfig) -> Alignme
     """The model with what `config.tune` names switched on and all else frozen; changed in place.
 
     Args:
-        model: a stock Video LLM of a known family, or a PEFT model of one whose adapter goes on being trained.
+        model: a stock Video LLM of a known family, or a PEFT model of one whose adapter is trained further.
         processor: of the model.
 
     Raises:
-        SynvitaError: no such family or prompt; an adapter that is frozen or whose base could not be found again;
-            an adapter that is not what `lora_…` say, where they say something; `lora_targets` that fit no module.
+        SynvitaError: unknown family or prompt; an adapter that is frozen or whose base could not be found again;
+            a resumed adapter with other LoRA settings than those given; `lora_targets` that match no module.
     """
-    asked: dict[str, Any] = {
-        "prompt": config.prompt,
-        "attention": config.attention,
-        "placeholder_space": config.placeholder_space,
-    }
-    alignment = AlignmentModel(model, processor, **asked)
+    arguments = config.model_arguments()
+    alignment = AlignmentModel(model, processor, **arguments)
     if config.tune == "lora":
         network = model if model is not alignment.family.model else _adapted(alignment, config)
         _check_adapter(network)
         if network is model:
             _take_adapters_settings(network, alignment.family.model, config)
-        return AlignmentModel(network, processor, **asked)
+        return AlignmentModel(network, processor, **arguments)
     if model is not alignment.family.model:
         raise SynvitaError(
             "a model with an adapter can only train its adapter",
@@ -90,8 +86,8 @@ def _origin(stock: Any) -> tuple[str, str | None]:
     name = str(getattr(stock, "name_or_path", "") or "")
     if not name:
         raise SynvitaError(
-            "an adapter of this model could not be used later: nobody knows where the model is",
-            found="a model without name_or_path",
+            "an adapter of this model could not be loaded later: the model has no name_or_path",
+            found="name_or_path is empty",
             expected="a model from from_pretrained",
             fix="Save the model (save_pretrained) and load it from there",
         )
@@ -110,14 +106,14 @@ def _check_adapter(network: Any) -> None:
 
 
 def _take_adapters_settings(network: Any, stock: nn.Module, config: SynViTAConfig) -> None:
-    """An adapter that goes on being trained stays as it was made: `config` takes its settings where it has its own
-    defaults, so that what is saved of it is true.
+    """A resumed adapter keeps its LoRA settings: `config` takes them over where it has its own defaults, so that what
+    is saved of it is true.
 
     Raises:
         SynvitaError: `config` asks for something else.
     """
     settings = network.peft_config[network.active_adapter]
-    if not hasattr(settings, "r"):  # an adapter that is no LoRA, of which there are no such settings
+    if not hasattr(settings, "r"):  # an adapter of another kind than LoRA, which has no such settings
         return
     targets = settings.target_modules
     if not isinstance(targets, str):  # names, each the end of a module's; PEFT keeps them as a set
@@ -129,13 +125,13 @@ def _take_adapters_settings(network: Any, stock: nn.Module, config: SynViTAConfi
         "lora_targets": targets,
     }
     fields = type(config).__dataclass_fields__
-    asked = {name: getattr(config, name) for name in own if getattr(config, name) != fields[name].default}
-    differing = {name: value for name, value in asked.items() if value != own[name]}
-    if "lora_targets" in differing and _linear(stock, asked["lora_targets"]) == _linear(stock, targets):
+    given = {name: getattr(config, name) for name in own if getattr(config, name) != fields[name].default}
+    differing = {name: value for name, value in given.items() if value != own[name]}
+    if "lora_targets" in differing and _linear(stock, given["lora_targets"]) == _linear(stock, targets):
         del differing["lora_targets"]  # another spelling of the same modules
     if differing:
         raise SynvitaError(
-            "an adapter goes on being trained as it was made",
+            "the resumed adapter has other LoRA settings",
             found=", ".join(f"{name}={value}" for name, value in differing.items()),
             expected=", ".join(f"{name}={own[name]}" for name in differing),
             fix="Leave these settings out, or merge the adapter (merge_adapter) and train another one",
@@ -155,4 +151,4 @@ def _linear(stock: nn.Module, targets: str) -> set[str]:
             if isinstance(module, nn.Linear | LoraLayer) and re.fullmatch(targets, name)
         }
     except re.error as error:
-        raise SynvitaError("lora_targets is no regular expression", found=f"{targets}: {error}") from error
+        raise SynvitaError("lora_targets is not a regular expression", found=f"{targets}: {error}") from error

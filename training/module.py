@@ -11,9 +11,8 @@ from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 
-from .features import is_behind_the_tower
-from .objective import ANSWER_LOSSES, RIGHT_ANSWERS, Supervision, right_answers, token_losses, two_way_losses
-from .triplet import TEXTS, VIDEOS, TrainingTriplet
+from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
+from .objective import RIGHT_ANSWERS, Objective, Supervision, right_answers, token_losses, two_way_losses
 
 # Yes or No behind each text, for losses that read what follows it; a masked text says what its caption says.
 _ANSWERS = tuple(own + own for own in RIGHT_ANSWERS)
@@ -21,7 +20,7 @@ _ANSWERS = tuple(own + own for own in RIGHT_ANSWERS)
 
 @dataclass
 class TripletScores:
-    """What a model says of N triplets; all on one device, fp32 unless said otherwise.
+    """What a model answers for N triplets; all on one device, fp32 unless stated otherwise.
 
     Attributes:
         log_odds: [N, 2, 4] in the order VIDEOS x TEXTS, 0 where there is no score.
@@ -46,8 +45,8 @@ class TripletModule(nn.Module):
 
     Args:
         alignment: the model, its adapters in place.
-        answer_loss: of ANSWER_LOSSES. way: `packed` or `plain`.
-        consistency: whether L_scr is taken. explains: whether explanations are trained on.
+        objective: what is trained, so that nothing else is computed.
+        way: `packed` or `plain`.
         frozen_dropout: whether dropout acts in frozen parts behind the vision tower (`SynViTAConfig.frozen_dropout`).
 
     Raises:
@@ -61,31 +60,27 @@ class TripletModule(nn.Module):
     def __init__(
         self,
         alignment: AlignmentModel,
+        objective: Objective | None = None,
         *,
-        answer_loss: str = "two-way",
         way: str = "packed",
-        consistency: bool = True,
-        explains: bool = True,
         frozen_dropout: bool = False,
     ) -> None:
         super().__init__()
         self.alignment = alignment
-        self.answer_loss = answer_loss
+        self.objective = objective or Objective()
         self.way = way
-        self.consistency = consistency
-        self.explains = explains
         # Modules outside of the language model without a trained weight, which stay in evaluation mode: what they
-        # make of a video does not change from epoch to epoch, nor with the way. In a tuple: they are no children of
-        # this one.
+        # make of a video does not change from epoch to epoch, nor with the way. In a tuple, so that they are not children of
+        # this module.
         language = set(map(id, alignment.family.language_model.modules()))
         self._frozen_parts = tuple(
             module
             for name, module in alignment.family.model.named_modules()
             if id(module) not in language
             and not any(p.requires_grad for p in module.parameters())
-            and not (frozen_dropout and is_behind_the_tower(name))
+            and not (frozen_dropout and alignment.family.is_after_tower(name))
         )
-        if answer_loss == "token-and-end":
+        if self.objective.answer_tokens == 2:
             _ = alignment.prompter.end_id
 
     @property
@@ -102,8 +97,8 @@ class TripletModule(nn.Module):
         """How many tokens a triplet's explanation has, its end token included."""
         assert triplet.explanation is not None
         assert triplet.real is not None
-        told = Explanation(triplet.texts[1].caption, triplet.explanation)
-        return len(self.alignment.prompter.explanation(told, _prepared(triplet.real)).targets)
+        explanation = Explanation(triplet.texts[1].caption, triplet.explanation)
+        return len(self.alignment.prompter.explanation(explanation, _prepared(triplet.real)).targets)
 
     def forward(
         self,
@@ -124,23 +119,26 @@ class TripletModule(nn.Module):
             assert videos is not None
             output = self.alignment([v for v, _ in videos], [own for _, own in videos], strategy=self.way)
             return tuple(output.by_video())
-        scored = Supervision.of(triplets).needed(consistency=self.consistency)
-        asked = _Asked.of(triplets, scored, self.explains)
+        # Only what the objective reads is asked of the model.
+        answer_loss = self.objective.answer_loss
+        scored = self.objective.needed(Supervision.of(triplets))
+        asked = _Asked.of(triplets, scored, self.objective.explains)
         output = self.alignment(
             [video for video, _ in asked.videos],
             [texts for _, texts in asked.videos],
             strategy=self.way,
-            vocabulary=ANSWER_LOSSES[self.answer_loss] if self.answer_loss != "two-way" else 0,
-            answers=asked.answers if self.answer_loss == "token-and-end" else None,
+            vocabulary=0 if answer_loss == "two-way" else self.objective.answer_tokens,
+            answers=asked.answers if answer_loss == "token-and-end" else None,
             explanations=asked.explanations,
         )
+        # Scores come back text after text; each goes to its place in [N, 2, 4].
         device = output.log_odds.device
         count = len(triplets)
         slots = torch.tensor(asked.slots, dtype=torch.long, device=device)
         # What was asked only so that something is computed gets no place (a score and its gradient of 0).
         kept = scored.flatten().to(device)[slots]
         log_odds = _placed(torch.where(kept, output.log_odds, 0.0), slots, count * 8).view(count, 2, 4)
-        if self.answer_loss == "two-way":
+        if answer_loss == "two-way":
             answer_losses = torch.where(scored[..., :2].to(device), two_way_losses(log_odds), 0.0)
         else:
             answer_losses = self._token_losses(output.vocabulary_logits, slots, kept, count)
@@ -161,7 +159,7 @@ class TripletModule(nn.Module):
             right_answers(slots.device).flatten()[pairs % 4],
             yes=yes,
             no=no,
-            end=self.alignment.prompter.end_id if self.answer_loss == "token-and-end" else None,
+            end=self.alignment.prompter.end_id if self.objective.answer_tokens == 2 else None,
         )
         losses = torch.where(kept[unmasked], losses, 0.0)
         return _placed(losses, pairs, count * 4).view(count, 2, 2)
@@ -179,20 +177,20 @@ class TripletModule(nn.Module):
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **more: Any
     ) -> None:
         """As the trainer of transformers 5.17 calls it; by default without re-entry, which DDP can follow."""
-        options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        stock = self.alignment.family.model
-        stock.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options, **more)
-        if options["use_reentrant"]:  # which finds no gradient to compute behind frozen embeddings
-            stock.enable_input_require_grads()
+        self._recompute("gradient", gradient_checkpointing_kwargs, more)
 
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **more: Any
     ) -> None:
         """As later releases call it."""
-        options = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
+        self._recompute("activation", activation_checkpointing_kwargs, more)
+
+    def _recompute(self, kind: str, given: dict[str, Any] | None, more: dict[str, Any]) -> None:
+        options = {"use_reentrant": False, **(given or {})}
         stock = self.alignment.family.model
-        stock.activation_checkpointing_enable(activation_checkpointing_kwargs=options, **more)
-        if options["use_reentrant"]:
+        enable = getattr(stock, f"{kind}_checkpointing_enable")
+        enable(**{f"{kind}_checkpointing_kwargs": options}, **more)
+        if options["use_reentrant"]:  # which finds no gradient to compute behind frozen embeddings
             stock.enable_input_require_grads()
 
 
@@ -202,7 +200,9 @@ class _Asked:
 
     Attributes:
         videos: each with the texts it is scored with, at least one.
-        answers, explanations: for each of them. owners: the triplet of each.
+        answers: for each video, the right answer to each of its texts.
+        explanations: for each video, what it is asked to explain, None for nothing.
+        owners: for each video, the number of its triplet.
         slots: for each text its place in [N, 2, 4], counted through.
     """
 
@@ -220,15 +220,13 @@ class _Asked:
                 raise SynvitaError("a triplet has neither of its videos", row=triplet.row_id)
             for which, needed in enumerate(needs):
                 video = getattr(triplet, VIDEOS[which])
-                told = None
+                explanation = None
                 if explains and which == 0 and video is not None and triplet.explanation is not None:
-                    told = Explanation(triplet.texts[1].caption, triplet.explanation)
+                    explanation = Explanation(triplet.texts[1].caption, triplet.explanation)
                 texts = [k for k in range(len(TEXTS)) if needed[k]]
-                if texts or told:
-                    asked._add(number, which, video, triplet, texts or [0], told)
-        if (
-            not asked.videos
-        ):  # nothing here trains anything, but other processes wait for this one's gradients
+                if texts or explanation:
+                    asked._add(number, which, video, triplet, texts or [0], explanation)
+        if not asked.videos:  # nothing here is trained, but other processes wait for this one's gradients
             first = triplets[0]
             which = 0 if first.real is not None else 1
             asked._add(0, which, getattr(first, VIDEOS[which]), first, [0], None)
@@ -241,11 +239,11 @@ class _Asked:
         video: PreparedVideo | EncodedVideo,
         triplet: TrainingTriplet,
         texts: list[int],
-        told: Explanation | None,
+        explanation: Explanation | None,
     ) -> None:
         self.videos.append((video, [triplet.texts[k] for k in texts]))
         self.answers.append([_ANSWERS[which][k] for k in texts])
-        self.explanations.append(told)
+        self.explanations.append(explanation)
         self.owners.append(number)
         self.slots.extend((number * 2 + which) * 4 + k for k in texts)
 

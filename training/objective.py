@@ -4,11 +4,16 @@ A batch of N triplets has two videos (VIDEOS) and four texts (TEXTS), so log-odd
 over a batch and `Counts` are what they are divided by: both can be added over the batches of an accumulation
 window and over processes, so a loss does not depend on how a window was cut into batches.
 
+    objective = Objective(margin=0.2, scr_weight=1.0)
     supervision = Supervision.of(triplets)
-    terms = terms_of(two_way_losses(log_odds), log_odds, supervision, margin=0.2)
-    loss, logged = combine(terms, counts_of_the_whole_window, scr_weight=1.0)
+    terms = objective.terms(two_way_losses(log_odds), log_odds, supervision)
+    loss, logged = objective.loss(terms, counts_of_the_whole_window)
+
+A further term is a function like `consistency_term`, a field of `Terms`, a line in `Objective.terms` and in
+`Objective.loss`, and a field of `SynViTAConfig` for its weight: trainer, evaluation, logs and the stock loss follow.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
@@ -16,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SynvitaError, choose
 
-from .triplet import TEXTS, VIDEOS, TrainingTriplet
+from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
 
 # Answer loss -> supervised tokens of an answer.
 ANSWER_LOSSES = {"two-way": 1, "token": 1, "token-and-end": 2}
@@ -52,9 +57,7 @@ class Supervision:
     def of(
         cls, triplets: Sequence[TrainingTriplet], device: torch.device | str | None = None
     ) -> "Supervision":
-        """Raises `SynvitaError` for a weight outside [0, 1], or flags that do not fit the videos."""
-        for triplet in triplets:
-            _check(triplet)
+        """What these triplets train."""
         present = [[t.real is not None, t.synthetic is not None] for t in triplets]
         return cls(
             torch.tensor(present, dtype=torch.bool, device=device).reshape(-1, 2),
@@ -64,10 +67,6 @@ class Supervision:
                 [t.synthetic is not None or t.zero_weight for t in triplets], dtype=torch.bool, device=device
             ),
         )
-
-    def to(self, device: torch.device | str) -> "Supervision":
-        """The same on another device."""
-        return Supervision(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def needed(self, *, consistency: bool = True) -> Tensor:
         """Which of the eight scores the objective reads: bool [N, 2, 4].
@@ -86,10 +85,12 @@ class Supervision:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """The four parts of a loss, 0-d: sums over a batch from `terms_of`, normalised from `combine`.
+    """The parts of a loss, 0-d: sums over a batch from `Objective.terms`, normalised from `Objective.loss`.
 
     Attributes:
-        real: L_real, Eq. 2. synthetic: weighted L_syn, Eqs. 3 and 5. consistency: L_scr, Eq. 6, without λ.
+        real: L_real, Eq. 2.
+        synthetic: weighted L_syn, Eqs. 3 and 5.
+        consistency: L_scr, Eq. 6, without λ.
         explanation: cross-entropy of the tokens of explanations.
     """
 
@@ -133,31 +134,132 @@ class Counts:
         return cls(*(int(value) for value in values.tolist()))
 
 
-def counts_of(
-    triplets: Iterable[TrainingTriplet],
-    *,
-    answer_loss: str = "two-way",
-    explanation_tokens: Callable[[TrainingTriplet], int] | None = None,
-) -> Counts:
-    """Counts of a batch, without a forward pass.
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """L = L_real + L_syn + λ L_scr + nle_weight · L_nle: Eq. 7, with the NLE task beside it.
 
-    Args:
-        answer_loss: of ANSWER_LOSSES. explanation_tokens: how many tokens, end token included, the explanation
-            of a triplet has that has one and a real video; None where explanations are not trained on.
+    Attributes:
+        margin: γ of Eq. 6.
+        scr_weight: λ of L_scr; with 0 it is not taken, and no masked text is scored.
+        nle_weight: of the explanations' loss; with 0 they are not trained on.
+        answer_loss: one of ANSWER_LOSSES.
+        normalisation: `paper`: the three terms over the number of triplets, explanations over their tokens.
+            `released`: answers and explanations over all supervised tokens together, L_scr over half-triplets.
 
     Raises:
-        SynvitaError: no such answer loss.
+        SynvitaError: an unknown name, or a number out of range.
     """
-    tokens = tokens_of_answer(answer_loss)
-    rows = answered = halves = explained = 0
-    for triplet in triplets:
-        synthetic = triplet.synthetic is not None or triplet.zero_weight
-        rows += 1
-        answered += 2 * tokens * (triplet.takes_real + synthetic)
-        halves += synthetic * (1 + (triplet.real is not None))
-        if explanation_tokens and triplet.explanation is not None and triplet.real is not None:
-            explained += explanation_tokens(triplet)
-    return Counts(rows, answered, halves, explained)
+
+    margin: float = 0.2
+    scr_weight: float = 1.0
+    nle_weight: float = 1.0
+    answer_loss: str = "two-way"
+    normalisation: str = "paper"
+
+    def __post_init__(self) -> None:
+        choose(self.answer_loss, ANSWER_LOSSES, "answer_loss")
+        choose(self.normalisation, NORMALISATIONS, "normalisation")
+        # f is in [0, 1], so a larger margin would never be met.
+        for name, highest in (("margin", 1.0), ("scr_weight", math.inf), ("nle_weight", math.inf)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0.0 <= value <= highest or math.isinf(value):
+                raise SynvitaError(
+                    f"{name} is out of range",
+                    found=repr(value),
+                    expected="a number from 0" + ("" if math.isinf(highest) else f" to {highest:g}"),
+                )
+
+    @property
+    def consistency(self) -> bool:
+        """Whether L_scr is taken, and masked texts are scored for it."""
+        return self.scr_weight > 0
+
+    @property
+    def explains(self) -> bool:
+        """Whether explanations are trained on."""
+        return self.nle_weight > 0
+
+    @property
+    def answer_tokens(self) -> int:
+        """How many tokens of an answer are supervised."""
+        return ANSWER_LOSSES[self.answer_loss]
+
+    def needed(self, supervision: Supervision) -> Tensor:
+        """Which of the eight scores are read: bool [N, 2, 4]."""
+        return supervision.needed(consistency=self.consistency)
+
+    def counts(
+        self,
+        triplets: Iterable[TrainingTriplet],
+        explanation_tokens: Callable[[TrainingTriplet], int] | None = None,
+    ) -> Counts:
+        """Counts of a batch, without a forward pass.
+
+        Args:
+            triplets: the batch.
+            explanation_tokens: how many tokens, end token included, the explanation of a triplet has; asked only of
+                triplets with one and a real video. None where explanations are not trained on.
+        """
+        rows = answered = halves = explained = 0
+        for triplet in triplets:
+            synthetic = triplet.synthetic is not None or triplet.zero_weight
+            rows += 1
+            answered += 2 * self.answer_tokens * (triplet.takes_real + synthetic)
+            halves += synthetic * (1 + (triplet.real is not None))
+            if explanation_tokens and triplet.explanation is not None and triplet.real is not None:
+                explained += explanation_tokens(triplet)
+        return Counts(rows, answered, halves, explained)
+
+    def terms(
+        self,
+        answer_losses: Tensor,
+        log_odds: Tensor,
+        supervision: Supervision,
+        explanation_loss: Tensor | None = None,
+    ) -> Terms:
+        """All terms of a batch, as sums.
+
+        Args:
+            answer_losses: [N, 2, 2] of `two_way_losses` or `token_losses`.
+            log_odds: [N, 2, 4], 0 where there is no score.
+            supervision: what the N triplets train.
+            explanation_loss: cross-entropies of explanations, summed here; None for none.
+        """
+        none = answer_losses.new_zeros(())
+        return Terms(
+            real=real_term(answer_losses, supervision),
+            synthetic=synthetic_term(answer_losses, supervision),
+            consistency=consistency_term(log_odds, supervision, margin=self.margin)
+            if self.consistency
+            else none,
+            explanation=none if explanation_loss is None else _at_least_fp32(explanation_loss).sum(),
+        )
+
+    def loss(self, terms: Terms, counts: Counts) -> tuple[Tensor, Terms]:
+        """The loss of a batch's sums.
+
+        Args:
+            terms: sums over this batch.
+            counts: over **everything an optimiser step sees**: all batches of the window and all processes.
+                The loss of a step is then the sum of what this returns for its batches.
+
+        Returns:
+            The loss, 0-d, and the normalised terms (not yet times λ and nle_weight) for logs.
+        """
+        if self.normalisation == "paper":
+            answers = consistency = counts.triplets
+            explanations = counts.explanation_tokens
+        else:
+            answers = explanations = counts.answer_tokens + counts.explanation_tokens
+            consistency = counts.half_triplets
+        parts = Terms(
+            real=terms.real / max(answers, 1),
+            synthetic=terms.synthetic / max(answers, 1),
+            consistency=terms.consistency / max(consistency, 1),
+            explanation=terms.explanation / max(explanations, 1),
+        )
+        answered = parts.real + parts.synthetic
+        return answered + self.scr_weight * parts.consistency + self.nle_weight * parts.explanation, parts
 
 
 def two_way_losses(log_odds: Tensor) -> Tensor:
@@ -194,31 +296,6 @@ def token_losses(
     target = torch.stack(targets, dim=-1).to(logits.device)
     losses = cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none")
     return losses.view(target.shape).sum(-1)
-
-
-def terms_of(
-    answer_losses: Tensor,
-    log_odds: Tensor,
-    supervision: Supervision,
-    *,
-    margin: float = 0.2,
-    consistency: bool = True,
-    explanation_loss: Tensor | None = None,
-) -> Terms:
-    """All terms of a batch, as sums.
-
-    Args:
-        answer_losses: [N, 2, 2] of `two_way_losses` or `token_losses`. log_odds: [N, 2, 4], 0 where there is no
-            score. margin: γ. consistency: whether to take L_scr, which reads masked texts.
-            explanation_loss: cross-entropies of explanations, summed here; None for none.
-    """
-    none = answer_losses.new_zeros(())
-    return Terms(
-        real_term(answer_losses, supervision),
-        synthetic_term(answer_losses, supervision),
-        consistency_term(log_odds, supervision, margin=margin) if consistency else none,
-        none if explanation_loss is None else _at_least_fp32(explanation_loss).sum(),
-    )
 
 
 def real_term(answer_losses: Tensor, supervision: Supervision) -> Tensor:
@@ -261,51 +338,10 @@ def consistency_term(log_odds: Tensor, supervision: Supervision, *, margin: floa
     return torch.where(regularised, weight * hinges, 0.0).sum()
 
 
-def combine(
-    terms: Terms,
-    counts: Counts,
-    *,
-    normalisation: str = "paper",
-    scr_weight: float = 1.0,
-    nle_weight: float = 1.0,
-) -> tuple[Tensor, Terms]:
-    """The loss (Eq. 7, with the NLE task beside it): L_real + L_syn + λ L_scr + nle_weight · L_nle.
-
-    Args:
-        terms: sums over this batch.
-        counts: over **everything an optimiser step sees**: all batches of the window and all processes.
-            The loss of a step is then the sum of what this returns for its batches.
-        normalisation: `paper`: the three terms over the number of triplets, explanations over their tokens.
-            `released`: answers and explanations over all supervised tokens together, L_scr over half-triplets.
-        scr_weight: λ. nle_weight: of explanations.
-
-    Returns:
-        The loss, 0-d, and the normalised terms (not yet times λ and nle_weight) for logs.
-
-    Raises:
-        SynvitaError: no such normalisation.
-    """
-    check_normalisation(normalisation)
-    if normalisation == "paper":
-        answers = consistency = counts.triplets
-        explanations = counts.explanation_tokens
-    else:
-        answers = explanations = counts.answer_tokens + counts.explanation_tokens
-        consistency = counts.half_triplets
-    parts = Terms(
-        terms.real / max(answers, 1),
-        terms.synthetic / max(answers, 1),
-        terms.consistency / max(consistency, 1),
-        terms.explanation / max(explanations, 1),
-    )
-    loss = parts.real + parts.synthetic + scr_weight * parts.consistency + nle_weight * parts.explanation
-    return loss, parts
-
-
 def pair_sums(log_odds: Tensor, scored: Tensor) -> Tensor:
     """Sums and numbers of f of one batch, for logs: fp32 (fp64 of fp64) [2, 2, 4], on the scores' device.
 
-    Those of many batches and processes are added on the CPU in fp64, which not every device has (`tally`).
+    Those of many batches and processes are added on the CPU in fp64, which not every device has (`TrainingLogs`).
 
     Args:
         log_odds: [N, 2, 4].
@@ -329,44 +365,5 @@ def mean_scores(sums: Tensor) -> dict[str, float]:
     }
 
 
-def tokens_of_answer(answer_loss: str) -> int:
-    """How many tokens of an answer are supervised.
-
-    Raises:
-        SynvitaError: no such answer loss.
-    """
-    if answer_loss not in ANSWER_LOSSES:
-        raise SynvitaError(
-            "no such answer loss", found=answer_loss, expected=f"one of {', '.join(ANSWER_LOSSES)}"
-        )
-    return ANSWER_LOSSES[answer_loss]
-
-
-def check_normalisation(normalisation: str) -> None:
-    """Raises `SynvitaError` for a name that is not in NORMALISATIONS."""
-    if normalisation not in NORMALISATIONS:
-        raise SynvitaError(
-            "no such normalisation", found=normalisation, expected=f"one of {', '.join(NORMALISATIONS)}"
-        )
-
-
 def _at_least_fp32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _check(triplet: TrainingTriplet) -> None:
-    if not 0 <= triplet.weight <= 1:  # also NaN
-        raise SynvitaError(
-            "a weight is outside [0, 1]",
-            row=triplet.row_id,
-            found=triplet.weight,
-            expected="0 <= weight <= 1",
-        )
-    if triplet.synthetic is None and triplet.weight:
-        raise SynvitaError(
-            "a triplet without a synthetic video has a weight for it",
-            row=triplet.row_id,
-            found=triplet.weight,
-        )
-    if triplet.takes_real and triplet.real is None:
-        raise SynvitaError("a triplet without a real video takes L_real", row=triplet.row_id)

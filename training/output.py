@@ -1,4 +1,8 @@
-"""The output folder of `synvita train`: what is being trained there, on which data, by whom, and where it goes on."""
+"""The output folder of `synvita train`: what is trained there, on which data, by whom, and the record of what came out.
+
+`recipe.json` is written before the first step. `training_run.json` is written last: with it a run is finished, and the
+model card is made from it alone.
+"""
 
 import contextlib
 import hashlib
@@ -8,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.captions.text import Text
-from synvita_data.errors import SynvitaError
-from synvita_data.files import write_atomic
+from synvita_data.errors import SchemaError, SynvitaError
+from synvita_data.files import sha256_file, write_atomic
+from synvita_data.hub.places import without_places
 from synvita_data.jobs import Store
+from synvita_data.schema import SCHEMA_VERSION
+from synvita_data.versions import versions
 
-from .plan import PlannedTriplet
+from .data.selection import SelectedRow
 from .recipe import Recipe
-from .run_record import FILE
 
+FILE = "training_run.json"  # the record of a finished run
 STARTED = "recipe.json"  # in the output folder before the first step: what is being trained there
 QUARANTINE = "quarantine.jsonl"
 MERGED = "merged"
@@ -24,21 +31,18 @@ _ANOTHER = "Name another folder: output_dir=DIR"
 _CAUSES = ("rows", "without", "set_aside")  # counts that other counts follow from
 # What may change between a run and its continuation: where and how fast, not what. Where the real videos lie may
 # change because the data is compared by itself.
-MAY_CHANGE = frozenset(
-    {
-        "about",
-        "output_dir",
-        "merge",
-        "push_to",
-        "push_private",
-        "push_home_folders",
-        "real_root",
-        "real_mapping",
-        "check_videos",
-    }
-    | {"report_to", "run_name", "logging_steps", "disable_tqdm"}
-    | {"dataloader_num_workers", "save_total_limit", "feature_cache"}
+MAY_CHANGE = (
+    frozenset({"about", "output_dir", "merge", "push_to", "push_private", "push_home_folders", "run_name"})
+    | {"real_root", "real_mapping", "check_videos", "feature_cache"}
+    | {"report_to", "logging_steps", "disable_tqdm", "dataloader_num_workers", "save_total_limit"}
 )
+# Of a recipe: places on somebody's machine.
+_PLACES = frozenset({"real_root", "real_mapping", "output_dir", "feature_cache", "logging_dir"}) | {
+    "push_to",
+    "push_home_folders",
+    "run_name",
+}
+_TIMES = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time")
 
 
 def check_folder(folder: Path, recipe: Recipe) -> None:
@@ -48,35 +52,36 @@ def check_folder(folder: Path, recipe: Recipe) -> None:
         SynvitaError: the model's or the data's own folder, a model or checkpoints from elsewhere, a finished run,
             one of another recipe, or one whose `recipe.json` cannot be read.
     """
+
+    def refuse(problem: str, found: str | None, fix: str = _ANOTHER, expected: str | None = None) -> None:
+        raise SynvitaError(problem, file=folder, found=found, expected=expected, fix=fix)
+
     for key in ("model", "data", "real_root"):
         place = getattr(recipe.run, key)
         if place is not None and Path(place).expanduser().resolve() == folder.expanduser().resolve():
-            raise SynvitaError(
-                f"the result would go into the folder of {key}",
-                file=folder,
-                found=f"{key}={place}",
-                fix=_ANOTHER,
-            )
+            refuse(f"the result would go into the folder of {key}", f"{key}={place}")
     if folder.exists() and not folder.is_dir():
-        raise SynvitaError("the output folder is a file", file=folder, fix=_ANOTHER)
+        refuse("the output folder is a file", None)
+    remove = f"{_ANOTHER}, or remove that one"
     if is_finished(folder):
-        raise SynvitaError(
-            "the output folder holds a finished run",
-            file=folder,
-            found=different_keys(folder, recipe) or "the same recipe, with nothing left to do",
-            fix=f"{_ANOTHER}, or remove that one",
-        )
-    if not (folder / STARTED).is_file():
-        _refuse_strangers(folder)
+        found = different_keys(folder, recipe) or "the same recipe, with nothing left to do"
+        refuse("the output folder holds a finished run", found, remove)
+    if (folder / STARTED).is_file():
+        if different := different_keys(folder, recipe):
+            problem = "the output folder holds an unfinished run of another recipe"
+            refuse(problem, different, remove, "the same recipe, to resume it")
         return
-    if different := different_keys(folder, recipe):
-        raise SynvitaError(
-            "the output folder holds an unfinished run of another recipe",
-            file=folder,
-            found=different,
-            expected="the same recipe, to go on with it",
-            fix=f"{_ANOTHER}, or remove that one",
-        )
+    # Without our `recipe.json`, models and checkpoints are somebody else's.
+    suffixes, names = {".safetensors", ".bin", ".pt", ".pth"}, {"config.json", "adapter_config.json"}
+    strangers = sorted(
+        path.name
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.name in names or path.suffix in suffixes or path.name.startswith("checkpoint-")
+    )
+    if strangers:
+        problem = "the output folder holds a model that this run did not make"
+        expected = f"a new folder, or an unfinished run with its {STARTED}"
+        refuse(problem, ", ".join(strangers[:4]), expected=expected)
 
 
 def is_finished(folder: Path) -> bool:
@@ -106,15 +111,25 @@ def read_started(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / STARTED
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(content, dict) and all(
+            isinstance(content.get(k), dict) for k in ("recipe", "data")
+        )
+        found = type(content).__name__
     except (OSError, ValueError) as error:
-        raise _no_start(path, str(error)) from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), dict) for k in ("recipe", "data")):
-        raise _no_start(path, type(content).__name__)
-    return content
+        whole, found = False, str(error)
+    if not whole:
+        raise SynvitaError(
+            f"{STARTED} is missing or unreadable",
+            file=path,
+            found=found,
+            expected="what `synvita train` writes there: recipe and data",
+            fix=_ANOTHER,
+        )
+    return dict(content)
 
 
 def write_started(folder: Path, recipe: Recipe, data: Mapping[str, Any]) -> None:
-    """Say what is being trained, unless the folder says it already; before the first checkpoint is written."""
+    """Record what is being trained, unless the folder says it already; before the first checkpoint is written."""
     path = folder / STARTED
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,16 +138,16 @@ def write_started(folder: Path, recipe: Recipe, data: Mapping[str, Any]) -> None
 
 def data_identity(
     version: Mapping[str, Any],
-    triplets: Iterable[PlannedTriplet],
+    triplets: Iterable[SelectedRow],
     counts: Mapping[str, int],
     misalignments: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """What a run trains on, to be compared when it goes on: an order of triplets means the same ones only then.
+    """What a run trains on, to be compared when it resumes: only then an order of triplets means the same ones.
 
     Args:
         version: of `dataset_version`.
-        triplets: as planned.
-        counts: of their rows.
+        triplets: `TripletData.triplets`.
+        counts: `TripletData.counts`.
         misalignments: kinds of contrast that the rows were chosen by; None for all rows.
 
     Returns:
@@ -160,15 +175,16 @@ def data_identity(
 
 
 def _identity(text: Text) -> list[Any]:
-    """What a text is; token flags only where there are any, so that runs without them go on as they began."""
+    """What a text is; token flags only where there are any, so that runs without them resume as they began."""
     flags = [] if text.tokens is None else [text.tokens.ids, text.tokens.hidden]
     return [text.caption, text.hidden, *flags]
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
-    """A run goes on with the data it began with.
+    """A run resumes with the data it began with.
 
     Args:
+        folder: output folder.
         data: `data_identity` now; or its `version` alone.
 
     Raises:
@@ -184,26 +200,25 @@ def check_data(folder: Path, data: Mapping[str, Any]) -> None:
         for key in ("build", "commit")
         if versions[0].get(key) and versions[1].get(key) and versions[0][key] != versions[1][key]
     ]
-    if not found and "triplets" in data and before.get("misalignments") != data.get("misalignments"):
-        kinds = [
-            "all rows" if each is None else ", ".join(map(str, each))
-            for each in (before.get("misalignments"), data.get("misalignments"))
-        ]
-        found = [f"misalignments: {kinds[0]} there, {kinds[1]} here"]
-    if not found and "triplets" in data and before.get("triplets") != data["triplets"]:
-        counts = (before.get("counts") or {}), data["counts"]
-        found = [
-            f"{key.replace('_', ' ')} {counts[0].get(key)} there, {counts[1][key]} here"
-            for key in sorted(counts[1], key=lambda key: not key.startswith(_CAUSES))
-            if counts[0].get(key) != counts[1][key]
-        ] or ["as many triplets, but others (ids, texts, weights, times)"]
+    if not found and "triplets" in data:
+        kinds = before.get("misalignments"), data.get("misalignments")
+        if kinds[0] != kinds[1]:
+            there, here = ("all rows" if each is None else ", ".join(map(str, each)) for each in kinds)
+            found = [f"misalignments: {there} there, {here} here"]
+        elif before.get("triplets") != data["triplets"]:
+            counts = (before.get("counts") or {}), data["counts"]
+            found = [
+                f"{key.replace('_', ' ')} {counts[0].get(key)} there, {counts[1][key]} here"
+                for key in sorted(counts[1], key=lambda key: not key.startswith(_CAUSES))
+                if counts[0].get(key) != counts[1][key]
+            ] or ["as many triplets, but others (ids, texts, weights, times)"]
     if found:
         raise SynvitaError(
             "the output folder holds an unfinished run on other data",
             file=folder,
             found=", ".join(found[:4]),
-            expected="the same rows with the same videos, to go on with it",
-            fix=f"Bring dataset and videos back (real_root=DIR, data_revision=COMMIT), or begin anew: {_ANOTHER}",
+            expected="the same rows with the same videos, to resume it",
+            fix=f"Bring dataset and videos back (real_root=DIR, data_revision=COMMIT), or start again: {_ANOTHER}",
         )
 
 
@@ -220,23 +235,23 @@ def last_checkpoint(folder: Path) -> Path | None:
 class RunLock:
     """The right to train into a folder, which one run has at a time; until `release`, or the end of the process.
 
-    A heartbeat in OUTPUT_DIR/.synvita tells other machines that this run lives (see `synvita_data.jobs`). The
+    A heartbeat in OUTPUT_DIR/.synvita shows other machines that this run lives (see `synvita_data.jobs`). The
     lock of a run that was killed on this machine is taken over at once, that of another after two minutes.
 
     Raises:
-        SynvitaError: another run has it; who.
+        SynvitaError: another run has it; the message names its process.
     """
 
     def __init__(self, folder: Path) -> None:
         self._store = Store(folder / LOCK)
         self._claim = self._store.claim("run")
         if self._claim is None:
-            holder = self._holder()
+            holder = self._store.holder("run")
             self._store.close()
             raise SynvitaError(
                 "another run is training into the output folder",
                 file=folder,
-                found=holder,
+                found="a live run" if holder is None else f"process {holder.pid} on {holder.label}",
                 fix=f"Wait for it or end it. {_ANOTHER}",
             )
 
@@ -253,10 +268,6 @@ class RunLock:
             self._claim = None
             self._store.close()
 
-    def _holder(self) -> str:
-        identity = self._store.holder("run")
-        return "a live run" if identity is None else f"process {identity.pid} on {identity.label}"
-
 
 def missing_folders(folder: Path) -> list[Path]:
     """The folder and those above it that are not there, the innermost first."""
@@ -266,42 +277,126 @@ def missing_folders(folder: Path) -> list[Path]:
 def remove_traces(folder: Path, missing: Iterable[Path]) -> None:
     """Remove what a run that came to nothing made: an empty lock, and folders that were not there and are empty."""
     lock = folder / LOCK
-    inside = (
-        sorted((path for path in lock.rglob("*") if path.is_dir()), reverse=True) if lock.is_dir() else []
-    )
-    for path in (*inside, lock, *missing):
+    inside = (path for path in lock.rglob("*") if path.is_dir()) if lock.is_dir() else ()
+    for path in (*sorted(inside, reverse=True), lock, *missing):
         with contextlib.suppress(OSError):
             path.rmdir()
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """Without our `recipe.json`, models and checkpoints are somebody else's."""
-    suffixes, names = {".safetensors", ".bin", ".pt", ".pth"}, {"config.json", "adapter_config.json"}
-    strangers = sorted(
-        path.name
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.name in names or path.suffix in suffixes or path.name.startswith("checkpoint-")
-    )
-    if strangers:
-        raise SynvitaError(
-            "the output folder holds a model that this run did not make",
-            file=folder,
-            found=", ".join(strangers[:4]),
-            expected=f"a new folder, or an unfinished run with its {STARTED}",
-            fix=_ANOTHER,
-        )
-
-
-def _no_start(path: Path, found: str) -> SynvitaError:
-    return SynvitaError(
-        "nobody knows what was being trained in the output folder",
-        file=path,
-        found=found,
-        expected="what `synvita train` writes there: recipe and data",
-        fix=_ANOTHER,
-    )
 
 
 def _plain(values: Any) -> Any:
     """As it comes back from JSON."""
     return json.loads(json.dumps(values, default=str))
+
+
+# The record of a finished run
+
+
+def dataset_version(name: str, revision: str | None = None) -> dict[str, Any]:
+    """Which version of a dataset was trained on.
+
+    Returns:
+        `path`; for a folder `build`, the SHA-256 of its `build.json` (which holds those of all Parquet files); for a
+        file `sha256`; for the Hub `revision` as asked for and the `commit` it stands for (None offline: what `datasets` has cached).
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        report = folder / "build.json"
+        return {"path": folder.name, "build": sha256_file(report) if report.is_file() else None}
+    if folder.is_file():
+        return {"path": folder.name, "sha256": sha256_file(folder)}
+    from huggingface_hub import constants
+
+    from synvita_data.hub.repo import HubRepo
+
+    commit = None if constants.is_offline_mode() else HubRepo(name).resolve(revision or "main")
+    return {"path": name, "revision": revision, "commit": commit}
+
+
+def make_run_record(
+    recipe: Recipe,
+    *,
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    counts: Mapping[str, int],
+    processes: int,
+    summary: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The record of one run, JSON-ready.
+
+    Args:
+        recipe: of the run.
+        model: `name`, `revision`, `family`, `prompt`, `frames` (of the base).
+        data: `dataset_version`, with config and split.
+        counts: rows and what they lack (`TripletData.counts`).
+        processes: how many trained.
+        summary: what `Trainer.train` returned as metrics.
+        history: `TrainerState.log_history`.
+    """
+    evaluations: list[dict[str, Any]] = []
+    for entry in history:
+        measures = {
+            key: value for key, value in entry.items() if key.startswith("eval_") and key not in _TIMES
+        }
+        if measures:
+            measures["step"] = entry.get("step")
+            if not evaluations or measures != evaluations[-1]:  # the last one is often made twice
+                evaluations.append(measures)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": {"name": recipe.name, "changed": list(recipe.changed), **recipe.to_dict()},
+        "model": dict(model),
+        "data": {**data, "counts": dict(counts)},
+        "processes": processes,
+        # Since the last resumption only, so it would mislead.
+        "summary": {key: value for key, value in summary.items() if key != "train_loss"},
+        "evaluations": evaluations,
+        "versions": versions(),
+    }
+
+
+def write_run_record(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Put the record into the output folder, whole or not at all."""
+    path = folder / FILE
+    write_atomic(path, as_json(record))
+    return path
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+    """The text of a record."""
+    return json.dumps(record, indent=2, ensure_ascii=False, sort_keys=True, default=str) + "\n"
+
+
+def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what only its author's machine knows: places, and the folders that a model or data lay in."""
+    recipe = {key: value for key, value in record["recipe"].items() if key not in _PLACES}
+    for key in ("model", "data"):
+        if key in recipe:
+            recipe[key] = without_folders(str(recipe[key]))
+    model = {**record["model"], "name": without_folders(str(record["model"]["name"]))}
+    public: dict[str, Any] = without_places({**record, "recipe": recipe, "model": model})
+    return public
+
+
+def without_folders(name: str) -> str:
+    """The last part of a folder's path; a Hub id stays."""
+    is_place = name.startswith(("/", ".", "~")) or name.count("/") > 1 or Path(name).expanduser().exists()
+    return Path(name).name if is_place else name
+
+
+def read_run_record(folder: Path) -> dict[str, Any]:
+    """The record of a finished run.
+
+    Raises:
+        SchemaError: there is none, or it cannot be read.
+    """
+    path = folder / FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SchemaError(
+            "not the output of a finished `synvita train`", file=path, found=str(error), expected=FILE
+        ) from error
+    if not isinstance(record, dict) or "recipe" not in record:
+        raise SchemaError("not a record of a training run", file=path, expected="a recipe in it")
+    return record

@@ -17,7 +17,7 @@ from synvita_data.hub.places import without_places
 from synvita_data.hub.repo import REPO_ID, HubRepo, LocalFile
 from synvita_data.models.resolve import TRAINING_ARGUMENTS
 
-from .run_record import FILE, as_json, public_record, read_run_record, without_folders
+from .output import FILE, as_json, public_record, read_run_record, without_folders
 
 ADAPTER = "adapter_model.safetensors"
 # State to resume from and what only this machine needs stay here.

@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SynvitaError, located
 
 RECIPES = Path(__file__).parent / "recipes"
 _NO_EVALUATION = {"eval_strategy": "no", "eval_on_start": False, "load_best_model_at_end": False}
@@ -27,6 +27,19 @@ class RecipeError(SynvitaError):
     """A recipe cannot be used as it is."""
 
 
+def option(default: Any, text: str, choices: Iterable[str] = ()) -> Any:
+    """A dataclass field with a help text, and the names it may take; `HfArgumentParser` and `synvita train --keys`
+    show both.
+
+    Args:
+        default: its value where none is given; `MISSING` where one must be.
+        text: what it is.
+        choices: the names that it may take, beside a default of None.
+    """
+    named = tuple(choices)
+    return field(default=default, metadata={"help": text, **({"choices": named} if named else {})})
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """What a recipe says beside the fields of `SynViTAConfig`.
@@ -34,64 +47,42 @@ class RunOptions:
     Attributes are documented by their `help`, which `synvita train --keys` prints.
     """
 
-    about: str | None = field(default=None, metadata={"help": "One line that says what the recipe is."})
-    model: str = field(
-        metadata={"help": "Video LLM to fine-tune: Hub id, folder, or an adapter to go on with."}
+    about: str | None = option(None, "One line that says what the recipe is.")
+    model: str = option(
+        MISSING, "Video LLM to fine-tune: Hub id, folder, or an adapter that is trained further."
     )
-    model_revision: str | None = field(
-        default=None, metadata={"help": "Its commit, tag or branch on the Hub."}
+    model_revision: str | None = option(None, "Its commit, tag or branch on the Hub.")
+    dtype: str = option("bfloat16", "Type of the frozen weights: float32, bfloat16 or float16.")
+    data: str = option(MISSING, "Dataset of triplets: Hub id, or a folder that `synvita build` wrote.")
+    config: str | None = option(
+        None, "Config of the dataset, one a generator; `all` is every one. Default: its own default."
     )
-    dtype: str = field(
-        default="bfloat16", metadata={"help": "Of the frozen weights: float32, bfloat16 or float16."}
+    data_revision: str | None = option(
+        None, "Version of the dataset on the Hub: a tag such as v0.1.0, or a commit."
     )
-    data: str = field(
-        metadata={"help": "Dataset of triplets: Hub id, or a folder that `synvita build` wrote."}
+    split: str = option("train", "Rows to train on, as load_dataset names them.")
+    eval_split: str | None = option(
+        None, "Held-out rows for the AUC during training; by default none are evaluated."
     )
-    config: str | None = field(
-        default=None,
-        metadata={
-            "help": "Config of the dataset, one a generator; `all` is every one. Default: its own default."
-        },
+    real_root: str | None = option(None, "Folder of your real videos.")
+    real_mapping: str | None = option(None, "CSV that says which file is which real video (docs/dataset.md).")
+    batch: int | None = option(
+        None,
+        "Triplets an optimizer step, over all processes; sets gradient_accumulation_steps from it and "
+        "per_device_train_batch_size. Default: what those two say.",
     )
-    data_revision: str | None = field(
-        default=None,
-        metadata={"help": "Version of the dataset on the Hub: a tag such as v0.1.0, or a commit."},
+    check_videos: bool = option(
+        True,
+        "Look into every video before the first step (a feature cache being filled does it too), and set "
+        "aside what cannot be read.",
     )
-    split: str = field(default="train", metadata={"help": "Rows to train on, as load_dataset names them."})
-    eval_split: str | None = field(
-        default=None, metadata={"help": "Held-out rows for the AUC during training; none without."}
+    merge: bool = option(False, "Also save the model with its adapter merged, in OUTPUT_DIR/merged.")
+    push_to: str | None = option(
+        None, "Repository on the Hub to publish adapter and model card in, when training ends."
     )
-    real_root: str | None = field(default=None, metadata={"help": "Where your real videos lie."})
-    real_mapping: str | None = field(
-        default=None, metadata={"help": "Which file is which real video (docs/dataset.md)."}
-    )
-    batch: int | None = field(
-        default=None,
-        metadata={
-            "help": "Triplets an optimizer step, over all processes; sets gradient_accumulation_steps from it and "
-            "per_device_train_batch_size. Default: what those two say."
-        },
-    )
-    check_videos: bool = field(
-        default=True,
-        metadata={
-            "help": "Look into every video before the first step (a feature cache being filled does it too), and set "
-            "aside what cannot be read."
-        },
-    )
-    merge: bool = field(
-        default=False, metadata={"help": "Also save the model with its adapter merged, in OUTPUT_DIR/merged."}
-    )
-    push_to: str | None = field(
-        default=None,
-        metadata={"help": "Repository of the Hub for adapter and model card, when training ends."},
-    )
-    push_private: bool = field(default=False, metadata={"help": "Make that repository a private one."})
-    push_home_folders: bool = field(
-        default=False,
-        metadata={
-            "help": "Publish even what looks like somebody's home folder (a token is never published)."
-        },
+    push_private: bool = option(False, "Make that repository a private one.")
+    push_home_folders: bool = option(
+        False, "Publish even what looks like somebody's home folder (a token is never published)."
     )
 
 
@@ -101,7 +92,8 @@ class Recipe:
 
     Attributes:
         name: of its file, without ending; with its family's folder for a recipe of the package.
-        run: model, data and result. training: arguments of `SynViTAConfig`, of the right types.
+        run: model, data and result.
+        training: arguments of `SynViTAConfig`, of the right types.
         changed: keys that the command line gave other values.
     """
 
@@ -121,7 +113,7 @@ def find_recipe(name: str | Path) -> Path:
     """The file of a recipe: a path, or the name of one that comes with the package (`video-llava/synvita`).
 
     Raises:
-        RecipeError: no such file; the message names the nearest of the package.
+        RecipeError: unknown recipe; the message names the nearest of the package.
     """
     path = Path(name)
     if path.is_file():
@@ -132,7 +124,7 @@ def find_recipe(name: str | Path) -> Path:
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.3) or list(known)[:2]
         raise RecipeError(
-            "no such recipe",
+            "unknown recipe",
             found=str(name),
             expected=f"a YAML file, or a recipe of the package such as {' or '.join(near)}",
             fix=f"`synvita train --list` shows all {len(known)}",
@@ -152,56 +144,59 @@ def read_recipe(
     """Read a recipe, change it, check every key and type.
 
     Args:
-        path: file, or name of a recipe of the package. overrides: `key=value`, as on the command line; values
-            are YAML.
+        path: file, or name of a recipe of the package.
+        overrides: `key=value`, as on the command line; values are YAML.
         training_types: field name -> type of the training configuration (`typing.get_type_hints`).
 
     Raises:
         RecipeError: an unknown key (with the nearest known one), a value of another type, no model or data.
     """
     file = find_recipe(path)
-    values = _read(file)
-    before = dict(values)
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError("not an override", found=override, expected="key=value, for example margin=0.1")
-        values[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
-    run_types = get_type_hints(RunOptions)
-    known = {**training_types, **run_types}
+    with located(file):
+        values = _read(file)
+        before = dict(values)
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals or not key.strip():
+                expected = "key=value, for example margin=0.1"
+                raise RecipeError("not an override", found=override, expected=expected)
+            values[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
+        run_types = get_type_hints(RunOptions)
+        known = {**training_types, **run_types}
+        _check_keys(values, known)
+        typed = {key: _typed(key, value, known[key]) for key, value in values.items()}
+    run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
+    training = {key: value for key, value in typed.items() if key not in run_types}
+    if run.eval_split is None:  # nothing to evaluate on, although a recipe that this one extends may have had
+        training.update({key: value for key, value in _NO_EVALUATION.items() if key in training})
+    changed = tuple(key for key in values if key not in before or before[key] != values[key])
+    own = RECIPES in file.parents
+    name = file.relative_to(RECIPES).with_suffix("").as_posix() if own else file.stem
+    return Recipe(name, run, training, changed)
+
+
+def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for key in values:
         if key == "hub_token":
             raise RecipeError(
                 "an access token does not belong in a recipe, which is kept and published",
-                file=file,
                 fix="Set HF_TOKEN, or run `hf auth login`",
             )
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
             raise RecipeError(
                 "a recipe has an unknown key",
-                file=file,
                 found=key,
                 expected=f"a key of a recipe; `synvita train --keys` lists all {len(known)}",
                 fix=f"Did you mean {near[0]}?" if near else None,
             )
-    for f in fields(RunOptions):
-        if f.default is MISSING and not values.get(f.name):
+    for each in fields(RunOptions):
+        if each.default is MISSING and not values.get(each.name):
             raise RecipeError(
-                f"a recipe does not say its {f.name}",
-                file=file,
-                expected=f"{f.name}: {f.metadata['help']}",
-                fix=f"Add {f.name}=… to the command, or a line to the file",
+                f"a recipe does not say its {each.name}",
+                expected=f"{each.name}: {each.metadata['help']}",
+                fix=f"Add {each.name}=… to the command, or a line to the file",
             )
-    typed = {key: _typed(key, value, known[key], file) for key, value in values.items()}
-    run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
-    training = {key: value for key, value in typed.items() if key not in run_types}
-    if run.eval_split is None:  # nothing to evaluate on, whatever a recipe that this one extends had
-        training.update({key: value for key, value in _NO_EVALUATION.items() if key in training})
-    changed = tuple(key for key in values if key not in before or before[key] != values[key])
-    own = RECIPES in file.parents
-    name = file.relative_to(RECIPES).with_suffix("").as_posix() if own else file.stem
-    return Recipe(name, run, training, changed)
 
 
 def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
@@ -269,7 +264,7 @@ def _yaml(text: str, where: str) -> Any:
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
-def _typed(key: str, value: Any, wanted: Any, file: Path) -> Any:
+def _typed(key: str, value: Any, wanted: Any) -> Any:
     """The value as its field wants it; YAML 1.1 reads `5e-5` as text, which a number field means as a number."""
     allowed = _plain_types(wanted)
     if value is None and type(None) in allowed:
@@ -300,7 +295,6 @@ def _typed(key: str, value: Any, wanted: Any, file: Path) -> Any:
     names = sorted(kind.__name__ for kind in allowed if kind is not type(None))
     raise RecipeError(
         f"{key} is of another type",
-        file=file,
         found=f"{value!r} ({type(value).__name__})",
         expected=" or ".join(names) or str(wanted),
     )

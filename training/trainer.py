@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints, speed_metrics
 
-from synvita_data.errors import SynvitaError
-from synvita_data.models.resolve import TRAINING_ARGUMENTS
+from synvita_data.errors import SynvitaError, first_line
+from synvita_data.models import AlignmentModel
+from synvita_data.models.resolve import TRAINING_ARGUMENTS, ModelFiles
+from synvita_data.models.videos import VideoPreparer
 
 from .checkpoints import (
     check_resumable,
@@ -31,16 +33,16 @@ from .checkpoints import (
     save_model_files,
     writing_checkpoint,
 )
-from .collator import PackedCollator
 from .config import SynViTAConfig
-from .evaluation import measure_held_out
-from .features import check_frozen_tower
-from .logs import Tally
+from .data.dataset import PackedCollator, TripletData
+from .data.features import check_frozen_tower, feature_cache_of
+from .data.rows import is_table
+from .data.sampler import CollateRows, Rows, TripletSampler, unfailed
+from .data.triplet import TrainingTriplet
+from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, evaluate_dataset
 from .lora import make_trainable, trains_only_language
 from .module import TripletModule, TripletScores
-from .objective import Counts, Terms, combine, counts_of, terms_of
-from .sampler import CollateRows, Rows, TripletOrder, unfailed
-from .trainer_checks import check_evaluation, check_made_for, check_rows, out_of_memory
+from .objective import Counts, Objective, Terms
 
 UNFINISHED = ".unfinished"  # in OUTPUT_DIR: the checkpoint that is being written
 
@@ -50,23 +52,28 @@ class SynViTATrainer(Trainer):
 
     Args:
         model: a stock Video LLM of transformers, of a family in `synvita_data.models.FAMILIES`, changed in place
-            (adapters, frozen parts); or a PEFT model of one, whose adapter goes on being trained.
-        processor: of the model. args: what and how to train.
-        train_dataset: `TripletData`, or any sequence of `TrainingTriplet`.
-        eval_dataset: `EvaluationPairs` for the entailment AUC, triplets for the loss on them, or a dict of several.
+            (adapters, frozen parts); or a PEFT model of one, whose adapter is trained further.
+        processor: of the model.
+        args: what and how to train.
+        train_dataset: rows of `load_triplets` (a `datasets.Dataset` or a list of dicts), of which it makes the
+            `TripletData` that `args` describe; or a `TripletData`, or any sequence of `TrainingTriplet`.
+        eval_dataset: held-out rows or `EvaluationPairs` for the entailment AUC, triplets for the loss on them, or a
+            dict of several.
         data_collator: of triplets; `PackedCollator` by default.
-        callbacks, optimizers: as in `Trainer`.
+        callbacks: as in `Trainer`.
+        optimizers: as in `Trainer`.
 
     Raises:
-        SynvitaError: whatever is wrong with arguments, model, prompt or data; before the first step.
+        SynvitaError: arguments, model, prompt or data are wrong; before the first step.
 
     Example:
         >>> config = SynViTAConfig(output_dir="out", bf16=True)  # doctest: +SKIP
-        >>> data = TripletData(rows, AlignmentModel(model, processor), config.data_options(...))  # doctest: +SKIP
-        >>> SynViTATrainer(model, processor, config, data).train()  # doctest: +SKIP
+        >>> rows = load_triplets("dataset", split="train", real_root="videos")  # doctest: +SKIP
+        >>> SynViTATrainer(model, processor, config, rows).train()  # doctest: +SKIP
     """
 
     args: SynViTAConfig
+    objective: Objective
     train_dataset: Any
     eval_dataset: Any
     data_collator: Any
@@ -89,31 +96,34 @@ class SynViTATrainer(Trainer):
             )
         if args.n_gpu > 1:
             raise SynvitaError(
-                "nn.DataParallel would average losses that are no averages",
+                "nn.DataParallel would average losses that are sums",
                 found=f"{args.n_gpu} GPUs in one process",
                 expected="one process a GPU",
                 fix="Start with `accelerate launch` or torchrun, or show one GPU (CUDA_VISIBLE_DEVICES=0)",
             )
-        check_rows(train_dataset, "train_dataset")
-        check_evaluation(args, eval_dataset)
-        torch.manual_seed(args.seed)  # all processes start from the same adapter
+        # Whatever can be refused without touching the model.
+        _check_sequence(train_dataset)
+        choose_measure(args, eval_dataset)
+        # The model with its adapter; all processes start from the same one.
+        torch.manual_seed(args.seed)
         alignment = make_trainable(model, processor, args)
-        check_made_for(train_dataset, args, alignment)
-        if getattr(getattr(train_dataset, "preparer", None), "cache", None) is not None:
-            check_frozen_tower(alignment)
+        # Samples of rows, as the arguments describe them.
+        train_dataset = _training_data(train_dataset, alignment, args)
+        self._preparer = getattr(train_dataset, "preparer", None) or VideoPreparer.of(
+            alignment, frames=args.data_arguments(alignment.family)["frames"]
+        )
+        if isinstance(eval_dataset, Mapping):
+            eval_dataset = {name: self._evaluation_data(own) for name, own in eval_dataset.items()}
+        else:
+            eval_dataset = self._evaluation_data(eval_dataset)
         if args.ddp_find_unused_parameters is None and trains_only_language(alignment):
             args.ddp_find_unused_parameters = False
-        module = TripletModule(
-            alignment,
-            answer_loss=args.answer_loss,
-            way=args.way,
-            consistency=args.consistency,
-            explains=args.explains,
-            frozen_dropout=args.frozen_dropout,
-        )
+        # The module that DDP and FSDP wrap.
+        self.objective = args.objective()
+        module = TripletModule(alignment, self.objective, way=args.way, frozen_dropout=args.frozen_dropout)
         before = getattr(module.config, "use_cache", None)
-        self._tally = Tally()
-        self._tallied = 0
+        self._logs = TrainingLogs()
+        self._logged_step = 0
         self._staging = False
         super().__init__(
             model=module,
@@ -158,7 +168,7 @@ class SynViTATrainer(Trainer):
         """This process's share of a dataset. Not prepared by accelerate: it is dealt out already, and the model moves
         what it needs to its device."""
         args = self.args
-        order = TripletOrder(
+        order = TripletSampler(
             len(dataset),
             batch,
             rank=args.process_index,
@@ -193,11 +203,8 @@ class SynViTATrainer(Trainer):
     def counts(self, batch: Mapping[str, Any]) -> Counts:
         if batch["filler"]:
             return Counts()
-        return counts_of(
-            batch["triplets"],
-            answer_loss=self.args.answer_loss,
-            explanation_tokens=self.module.explanation_tokens if self.args.explains else None,
-        )
+        explains = self.objective.explains
+        return self.objective.counts(batch["triplets"], self.module.explanation_tokens if explains else None)
 
     def summed(self, values: Tensor) -> Tensor:
         """The sum over processes of a tensor on this process's device."""
@@ -224,7 +231,7 @@ class SynViTATrainer(Trainer):
         try:
             loss: Tensor = super().training_step(*args, **kwargs)
         except torch.OutOfMemoryError as error:
-            raise out_of_memory(self.args, error) from error
+            raise _out_of_memory(self.args, error) from error
         return loss
 
     def compute_loss(
@@ -241,43 +248,32 @@ class SynViTATrainer(Trainer):
         """
         scores: TripletScores = model(triplets=inputs["triplets"])
         counts = self.counts(inputs) if num_items_in_batch is None else num_items_in_batch
-        loss, parts = combine(
-            self.terms(scores),
-            counts,
-            normalisation=self.args.normalisation,
-            scr_weight=self.args.scr_weight,
-            nle_weight=self.args.nle_weight if self.args.explains else 0.0,
-        )
+        loss, parts = self.objective.loss(self.terms(scores), counts)
         if inputs["filler"]:
             loss = loss * 0.0
         elif num_items_in_batch is not None:
-            self._tally.add(inputs["triplets"], parts, scores.log_odds, scores.scored)
+            self._logs.add(inputs["triplets"], parts, scores.log_odds, scores.scored)
         if num_items_in_batch is not None:
             loss = loss * self.args.world_size
         return (loss, scores) if return_outputs else loss
 
     def terms(self, scores: TripletScores) -> Terms:
-        """The terms of a batch as sums, as `args` ask for them."""
-        return terms_of(
-            scores.answer_losses,
-            scores.log_odds,
-            scores.supervision,
-            margin=self.args.margin,
-            consistency=self.args.consistency,
-            explanation_loss=scores.explanation_loss,
+        """The terms of a batch, as sums."""
+        return self.objective.terms(
+            scores.answer_losses, scores.log_odds, scores.supervision, scores.explanation_loss
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the terms, scores and counts since the last line; all processes come here together."""
         if "loss" in logs:
-            steps = max(self.state.global_step - self._tallied, 1)
-            logs.update(self._tally.take(self.summed_on_cpu, steps))
-            self._tallied = self.state.global_step
+            steps = max(self.state.global_step - self._logged_step, 1)
+            logs.update(self._logs.take(self.summed_on_cpu, steps))
+            self._logged_step = self.state.global_step
         super().log(logs, start_time)
 
     def begin_logs(self, step: int) -> None:
         """Logs count from this optimizer step on."""
-        self._tally, self._tallied = Tally(), step
+        self._logs, self._logged_step = TrainingLogs(), step
 
     # Evaluation
 
@@ -287,7 +283,7 @@ class SynViTATrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Measures of held-out data, logged and returned: see `held_out`."""
+        """Measures of held-out data, logged and returned: see `evaluate_dataset`."""
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):
             dataset = self.eval_dataset[dataset]
@@ -299,12 +295,19 @@ class SynViTATrainer(Trainer):
         if dataset is None:
             raise SynvitaError("there is nothing to evaluate on", expected="an eval_dataset")
         start = time.time()
-        measures = measure_held_out(self, dataset)
+        dataset = self._evaluation_data(dataset)
+        measures = evaluate_dataset(self, dataset)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
         metrics |= speed_metrics(metric_key_prefix, start, num_samples=len(dataset))
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _evaluation_data(self, dataset: Any) -> Any:
+        """Held-out rows become `EvaluationPairs`, whose videos are prepared as those of training."""
+        if dataset is None or not len(dataset) or not _are_rows(dataset):
+            return dataset
+        return EvaluationPairs(dataset, self._preparer)
 
     # Checkpoints
 
@@ -314,7 +317,7 @@ class SynViTATrainer(Trainer):
         if resume_from_checkpoint is True:
             folder = get_last_checkpoint(str(self.args.output_dir))
             if folder is None:
-                raise SynvitaError("there is no checkpoint to go on from", file=self.args.output_dir)
+                raise SynvitaError("there is no checkpoint to resume from", file=self.args.output_dir)
         if folder is not None:
             check_resumable(Path(folder), sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
         return super().train(folder, *args, **kwargs)
@@ -394,7 +397,7 @@ class SynViTATrainer(Trainer):
 
 
 class _Progress(TrainerCallback):
-    """Tells the trainer's parts where training begins, and each epoch of it, a resumed one included."""
+    """Announces to logs and sampler where training and each epoch begin, a resumed one included."""
 
     def __init__(self, trainer: SynViTATrainer) -> None:
         self._trainer = trainer
@@ -406,3 +409,64 @@ class _Progress(TrainerCallback):
         # Made for each call of `train`; a resumed epoch's loader skips batches of this very sampler.
         loader: Any = self._trainer.callback_handler.train_dataloader
         loader.batch_sampler.set_epoch(int(state.epoch or 0))
+
+
+def _check_sequence(dataset: Any) -> None:
+    """Raises `SynvitaError` for training data of another kind: a clear word now instead of an odd one in the first step."""
+    if dataset is None:
+        return
+    expected = "rows of load_triplets, or a sequence of TrainingTriplet such as TripletData"
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        found = type(dataset).__name__
+        raise SynvitaError("train_dataset has no length or no order", found=found, expected=expected)
+    if not len(dataset):
+        raise SynvitaError("train_dataset is empty", expected=expected)
+    if isinstance(dataset, list | tuple):
+        strangers = [row for row in dataset if not isinstance(row, TrainingTriplet | Mapping)]
+        if strangers:
+            found = type(strangers[0]).__name__
+            raise SynvitaError(
+                "train_dataset holds something else than triplets", found=found, expected=expected
+            )
+
+
+def _are_rows(dataset: Any) -> bool:
+    """Whether these are rows of a dataset and not samples; a list of dicts is."""
+    return is_table(dataset) or (isinstance(dataset, list | tuple) and isinstance(dataset[0], Mapping))
+
+
+def _training_data(dataset: Any, alignment: AlignmentModel, args: SynViTAConfig) -> Any:
+    """Rows become the `TripletData` that `args` describe; one that was made by hand must be what they describe."""
+    if dataset is None:
+        return None
+    arguments = args.data_arguments(alignment.family)
+    if _are_rows(dataset):
+        cache = None
+        if args.feature_cache:
+            stock = alignment.family.model
+            commit = getattr(stock.config, "_commit_hash", None)
+            revision = ModelFiles(str(stock.name_or_path), commit).exact_revision()
+            cache = feature_cache_of(alignment, revision, args.feature_cache, frames=arguments["frames"])
+        dataset = TripletData(dataset, alignment, cache=cache, **arguments)
+    elif isinstance(dataset, TripletData):
+        dataset.check_same(alignment, arguments)
+    if getattr(getattr(dataset, "preparer", None), "cache", None) is not None:
+        check_frozen_tower(alignment)
+    return dataset
+
+
+def _out_of_memory(args: SynViTAConfig, error: Exception) -> SynvitaError:
+    """What to set where a training step does not fit, those things first that change nothing in what is learned."""
+    several = args.per_device_train_batch_size > 1
+    settings = {
+        "per_device_train_batch_size=1 with as much more gradient_accumulation_steps": several,
+        "gradient_checkpointing=true": not args.gradient_checkpointing,
+        "way=packed": args.way != "packed",
+        "bf16=true": not (args.bf16 or args.fp16),
+        "fewer frames, or shorter captions and explanations": True,
+    }
+    return SynvitaError(
+        "a training step does not fit in the memory of the GPU",
+        found=f"{args.per_device_train_batch_size} triplets at once; {first_line(error, 200)}",
+        fix="Set " + "; or ".join(setting for setting, helps in settings.items() if helps),
+    )

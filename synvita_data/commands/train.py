@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Fine-tune a Video LLM with real and synthetic videos, as a recipe says.
 
-    A run that was killed goes on at its last checkpoint when it is started again. Start it with
+    A run that was killed resumes from its last checkpoint when it is started again. Start it with
     `accelerate launch` or `torchrun` to use several GPUs (docs/training.md).
     """
     from ..display import Terminal
@@ -43,9 +43,8 @@ def train(
         raise typer.BadParameter("name a recipe; --list shows those of the package")
     from synvita_data.training.recipe import find_recipe
 
-    path = find_recipe(recipe)  # a wrong name is said at once, before torch is imported
-    from synvita_data.training.after_training import finish, is_left_to_do, is_main_process
-    from synvita_data.training.run import open_recipe, prepare
+    path = find_recipe(recipe)  # a wrong name is an error at once, before torch is imported
+    from synvita_data.training.run import finish, is_left_to_do, is_main_process, open_recipe, prepare
     from synvita_data.training.run import train as run_training
 
     read, say = open_recipe(path, list(changes or ())), _say(terminal)

@@ -2,18 +2,15 @@
 
 import hashlib
 import json
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import __version__
 from ..annotations import Annotations, find_form
 from ..annotations.forms import Metrics, OfficialJoin
 from ..errors import SchemaError, ScoreError, StoreError
@@ -21,10 +18,8 @@ from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring.protocol import ScoreKind
 from ..tasks import Task
+from ..versions import versions
 from .predictions import item_scores_table
-
-# What can move a score or a metric; those that are installed are recorded.
-_RECORDED_PACKAGES = ("numpy", "av", "decord", "torchcodec", "torch", "transformers", "peft", "accelerate")
 
 
 def measure(
@@ -262,14 +257,3 @@ def safe_name(model: str) -> str:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
-
-
-def versions() -> dict[str, str]:
-    """Python, this package and what is installed of the packages that can move a score."""
-    found = {"python": platform.python_version(), "synvita-data": __version__}
-    for name in _RECORDED_PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -13,15 +13,9 @@ from small_annotations import ssv2_pairs, write_ssv2
 from synvita_data.annotations import read_annotations
 from synvita_data.errors import SchemaError, StoreError
 from synvita_data.evaluation.predictions import read_predictions
-from synvita_data.evaluation.results import (
-    make_result,
-    measure,
-    read_result,
-    safe_name,
-    versions,
-    write_result,
-)
+from synvita_data.evaluation.results import make_result, measure, read_result, safe_name, write_result
 from synvita_data.tasks import get_task
+from synvita_data.versions import versions
 
 TASK = get_task("ssv2-temporal")
 

@@ -110,7 +110,7 @@ def test_mplug_owl_reads_pieces_in_either(checkpoint_of):
 def test_a_preparer_keeps_it(video_llava):
     import pickle
 
-    from synvita_data.training.videos import VideoPreparer
+    from synvita_data.models.videos import VideoPreparer
 
     model = AlignmentModel(*video_llava, placeholder_space="original")
     preparer = pickle.loads(pickle.dumps(VideoPreparer.of(model)))  # noqa: S301 (our own bytes)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from synvita_data.captions.text import Text
-from synvita_data.training.triplet import TrainingTriplet
+from synvita_data.training.data.triplet import TrainingTriplet
 from synvita_data.video import Frames
 
 QUESTION = 'Does this video entail the description: "{}"?'

@@ -6,8 +6,7 @@ from small_triplets import CAPTIONS, expected_pixels, mp4, pixels, row, tiny_mod
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
-from synvita_data.training.collator import PackedCollator
-from synvita_data.training.data import TripletData
+from synvita_data.training import PackedCollator, TripletData
 
 
 def test_a_batch_of_two_triplets():

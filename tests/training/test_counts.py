@@ -9,8 +9,8 @@ import torch
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import PreparedVideo
-from synvita_data.training.objective import Counts, Supervision, counts_of
-from synvita_data.training.triplet import TrainingTriplet
+from synvita_data.training.data.triplet import TrainingTriplet
+from synvita_data.training.objective import Counts, Objective, Supervision
 
 VIDEO = PreparedVideo({}, "<video>", (1,))
 TEXTS = (Text("a dog"), Text("a cat"), Text("a dog", ((2, 5),)), Text("a cat", ((2, 5),)))
@@ -27,18 +27,18 @@ BATCH = [
 def test_counts_of_every_kind_of_triplet():
     # Texts answered: 2 real + 2 synthetic; 2; 2; 2; 2 + the 2 of the video of weight 0.
     # Half-triplets: 2; 2; the synthetic half alone; none; the 2 of weight 0.
-    assert counts_of(BATCH) == Counts(5, 4 + 2 + 2 + 2 + 4, 2 + 2 + 1 + 0 + 2, 0)
-    assert counts_of(BATCH, answer_loss="token") == counts_of(BATCH)
-    two = counts_of(BATCH, answer_loss="token-and-end", explanation_tokens=lambda t: len(t.explanation))
+    assert Objective().counts(BATCH) == Counts(5, 4 + 2 + 2 + 2 + 4, 2 + 2 + 1 + 0 + 2, 0)
+    assert Objective(answer_loss="token").counts(BATCH) == Objective().counts(BATCH)
+    two = Objective(answer_loss="token-and-end").counts(BATCH, lambda t: len(t.explanation))
     assert two == Counts(5, 2 * 14, 7, 2 * len("It is a dog."))
 
 
 def test_counts_add_over_batches_and_processes():
-    parts = [counts_of([triplet]) for triplet in BATCH]
-    assert sum(parts, Counts()) == counts_of(BATCH)
+    parts = [Objective().counts([triplet]) for triplet in BATCH]
+    assert sum(parts, Counts()) == Objective().counts(BATCH)
     tensor = torch.stack([part.tensor() for part in parts])
     assert tensor.dtype == torch.int64
-    assert Counts.from_tensor(tensor.sum(0)) == counts_of(BATCH)
+    assert Counts.from_tensor(tensor.sum(0)) == Objective().counts(BATCH)
 
 
 def test_supervision_of_every_kind_of_triplet():
@@ -64,5 +64,5 @@ def test_triplets_that_contradict_themselves_are_refused():
         Supervision.of([replace(FULL, real=None)])
     with pytest.raises(SynvitaError, match="without a synthetic video has a weight"):
         Supervision.of([replace(FULL, synthetic=None)])
-    with pytest.raises(SynvitaError, match="no such answer loss"):
-        counts_of(BATCH, answer_loss="mse")
+    with pytest.raises(SynvitaError, match="unknown answer_loss"):
+        Objective(answer_loss="mse")

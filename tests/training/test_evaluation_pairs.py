@@ -6,7 +6,7 @@ from small_triplets import CAPTIONS, expected_pixels, mp4, pixels, row, tiny_mod
 from torch.utils.data import DataLoader
 
 from synvita_data.captions.text import Text
-from synvita_data.training.evaluation_pairs import EvaluationPairs
+from synvita_data.training.evaluation import EvaluationPairs
 
 ROWS = [
     row(0),

@@ -14,10 +14,9 @@ from loopback_hub import run_client
 from small_trainer import arguments, load, make_trainer, small_rows, step_gradients, triplets_of
 from small_triplets import row, tiny_model
 
-from synvita_data.training import SynViTATrainer, merge_adapter
-from synvita_data.training.data import TripletData
-from synvita_data.training.evaluation_pairs import EvaluationPairs
-from synvita_data.training.features import feature_cache_of, fill_feature_cache
+from synvita_data.training import SynViTATrainer, TripletData, merge_adapter
+from synvita_data.training.data.features import feature_cache_of, fill_feature_cache
+from synvita_data.training.evaluation import EvaluationPairs
 from synvita_data.training.stock.collator import StockCollator
 from synvita_data.video import FramePolicy, encode_mp4
 
@@ -120,9 +119,8 @@ def test_frames_and_cache_of_held_out_pairs(tmp_path):
     model.requires_grad_(False)
     try:
         cache = feature_cache_of(model, "revision", tmp_path, frames=frames)
-        from synvita_data.training.plan import DataOptions
 
-        data = TripletData([row(0)], model, DataOptions(frames=frames), cache=cache)
+        data = TripletData([row(0)], model, frames=frames, cache=cache)
         assert fill_feature_cache(data, model).made == 2
     finally:
         for parameter, flag in zip(model.parameters(), flags, strict=True):
@@ -194,7 +192,7 @@ def test_type_attention_and_frames_of_a_recipe(prepared, tmp_path):
     assert run.triplets.preparer.frames.count == 3
     assert "count=3" in run.base["frames"]
     # The cache is that of these frames.
-    item = next(each.item() for each in run.triplets.distinct_videos())
+    item = next(each.clip() for each in run.triplets.distinct_videos())
     identity = run.triplets.preparer.cache
     other = feature_cache_of(run.trainer.alignment, run.base["revision"], tmp_path / "cache")
     assert identity.key(item) != other.key(item)
@@ -264,7 +262,7 @@ def test_what_is_published_privately_and_whole(loopback_hub, tmp_path):
     (out / "model.safetensors").write_bytes(b"weights")
     script = """
         import sys
-        from synvita_data.training.afterwards import finish
+        from synvita_data.training.run import finish
         from synvita_data.training.publish import push_model
         from synvita_data.training.recipe import Recipe, RunOptions
         from pathlib import Path

@@ -8,9 +8,7 @@ from loopback_hub import run_client
 
 from synvita_data.errors import SchemaError
 from synvita_data.files import sha256_file
-from synvita_data.training.publish import render_model_card
-from synvita_data.training.recipe import Recipe, RunOptions
-from synvita_data.training.run_record import (
+from synvita_data.training.output import (
     as_json,
     dataset_version,
     make_run_record,
@@ -18,6 +16,8 @@ from synvita_data.training.run_record import (
     read_run_record,
     write_run_record,
 )
+from synvita_data.training.publish import render_model_card
+from synvita_data.training.recipe import Recipe, RunOptions
 
 
 @pytest.fixture

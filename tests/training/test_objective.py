@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 from synvita_data.errors import SynvitaError
 from synvita_data.training.objective import (
     Counts,
+    Objective,
     Supervision,
-    Terms,
-    combine,
     consistency_term,
     mean_scores,
     pair_sums,
     real_term,
     right_answers,
     synthetic_term,
-    terms_of,
     token_losses,
     two_way_losses,
 )
@@ -76,8 +74,8 @@ def hinges(log_odds, margin):
 
 
 def loss_of(log_odds, trained, counts, **options):
-    terms = terms_of(two_way_losses(log_odds), log_odds, trained, margin=options.pop("margin", 0.2))
-    return combine(terms, counts, **options)[0]
+    objective = Objective(**options)
+    return objective.loss(objective.terms(two_way_losses(log_odds), log_odds, trained), counts)[0]
 
 
 @settings(max_examples=50)
@@ -87,11 +85,11 @@ def test_terms_and_loss_are_the_papers_equations(batch, margin, lam):
     expected = equations(log_odds, trained, margin)
     for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-5)):
         odds = log_odds.to(dtype)
-        terms = terms_of(two_way_losses(odds), odds, trained, margin=margin)
+        terms = Objective(margin=margin).terms(two_way_losses(odds), odds, trained)
         found = (terms.real, terms.synthetic, terms.consistency)
         assert all(term.dtype == dtype and term.ndim == 0 for term in found)
         assert [float(term) for term in found] == pytest.approx(expected, rel=tolerance, abs=tolerance)
-        loss, parts = combine(terms, Counts(triplets=len(odds)), scr_weight=lam)
+        loss, parts = Objective(scr_weight=lam).loss(terms, Counts(triplets=len(odds)))
         real, synthetic, scr = (value / len(odds) for value in expected)
         assert float(loss) == pytest.approx(real + synthetic + lam * scr, rel=tolerance, abs=tolerance)
         logged = {name: float(value) for name, value in parts.named().items()}
@@ -124,11 +122,11 @@ def test_gradients_are_finite_differences(batch, lam):
 def test_log_odds_of_80_are_finite_and_right(dtype, m):
     odds = torch.full((1, 2, 4), m, dtype=dtype, requires_grad=True)
     both = supervision((True, True, 1.0, True))
-    terms = terms_of(two_way_losses(odds), odds, both)
+    terms = Objective().terms(two_way_losses(odds), odds, both)
     # Of each video one answer is certain and right, and one certain and wrong: 0 + 80 nats.
     assert [terms.real.item(), terms.synthetic.item()] == pytest.approx([80.0, 80.0])
     assert terms.consistency.item() == pytest.approx(4 * 0.2)  # all f equal: four margins
-    loss, _ = combine(terms, Counts(triplets=1))
+    loss, _ = Objective().loss(terms, Counts(triplets=1))
     assert loss.dtype == torch.float32
     loss.backward()
     # The wrong ones: a full push; the right ones and those that only L_scr reads: none is left.
@@ -144,7 +142,7 @@ def test_bf16_log_odds_are_reduced_in_fp32():
     rounded = torch.randn(64, 2, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     trained = supervision(*[(True, True, 0.5, True)] * 64)
     expected = equations(rounded.double(), trained, 0.2)
-    terms = terms_of(two_way_losses(rounded), rounded, trained)
+    terms = Objective().terms(two_way_losses(rounded), rounded, trained)
     assert [float(t) for t in (terms.real, terms.synthetic, terms.consistency)] == pytest.approx(
         expected, rel=1e-6
     )
@@ -203,15 +201,15 @@ WORKED_SCR = 0.5 * (0.15 + 0.2 + 0.2 + 0.05)
 
 def test_both_normalisations_of_a_batch_worked_by_hand():
     explained = torch.tensor([3.0, 0.5])  # cross-entropies of explanations, of 5 tokens
-    terms = terms_of(two_way_losses(WORKED), WORKED, WORKED_SUPERVISION, explanation_loss=explained)
+    terms = Objective().terms(two_way_losses(WORKED), WORKED, WORKED_SUPERVISION, explained)
     # Answers: two texts of two real videos and of one synthetic one. Half-triplets: two of the first triplet.
     counts = Counts(triplets=2, answer_tokens=6, half_triplets=2, explanation_tokens=5)
-    paper, parts = combine(terms, counts, scr_weight=0.01, nle_weight=2.0)
+    paper, parts = Objective(scr_weight=0.01, nle_weight=2.0).loss(terms, counts)
     assert float(paper) == pytest.approx(
         WORKED_REAL / 2 + WORKED_SYNTHETIC / 2 + 0.01 * WORKED_SCR / 2 + 2 * 3.5 / 5, rel=1e-6
     )
     assert float(parts.explanation) == pytest.approx(0.7)
-    released, parts = combine(terms, counts, normalisation="released", scr_weight=0.01)
+    released, parts = Objective(normalisation="released", scr_weight=0.01).loss(terms, counts)
     assert float(released) == pytest.approx(
         (WORKED_REAL + WORKED_SYNTHETIC + 3.5) / 11 + 0.01 * WORKED_SCR / 2, rel=1e-6
     )
@@ -324,6 +322,5 @@ def test_a_term_of_an_absent_video_is_zero_and_trainable():
 
 
 def test_names_that_do_not_exist_are_refused():
-    zero = torch.zeros(())
     with pytest.raises(SynvitaError, match="normalisation"):
-        combine(Terms(zero, zero, zero, zero), Counts(1), normalisation="mean")
+        Objective(normalisation="mean")

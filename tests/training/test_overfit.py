@@ -10,8 +10,8 @@ from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.models import AlignmentModel
 from synvita_data.testing import make_tiny
 from synvita_data.training.config import SynViTAConfig
+from synvita_data.training.data.triplet import TrainingTriplet
 from synvita_data.training.trainer import SynViTATrainer
-from synvita_data.training.triplet import TrainingTriplet
 from synvita_data.video.frames import Frames
 
 PAIRS = 16

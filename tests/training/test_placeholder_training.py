@@ -6,12 +6,9 @@ from small_triplets import row, tiny_model
 
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
-from synvita_data.training import StockCollator, SynViTAConfig
-from synvita_data.training.data import TripletData
+from synvita_data.training import StockCollator, SynViTAConfig, TripletData
 from synvita_data.training.lora import make_trainable
-from synvita_data.training.plan import DataOptions
 from synvita_data.training.recipe import own_recipes
-from synvita_data.training.trainer_checks import check_made_for
 
 
 def model(space: str) -> AlignmentModel:
@@ -46,19 +43,19 @@ def test_the_trainers_model_reads_as_its_config_says(tmp_path):
         SynViTAConfig(output_dir=str(tmp_path), placeholder_space="legacy", use_cpu=True)
     # Data made for the other reading is refused.
     for space in ("processor", "original"):
-        data = TripletData([row(0)], model(space), config.data_options(family))
+        data = TripletData([row(0)], model(space), **config.data_arguments(family))
         if space == "original":
-            check_made_for(data, config, made)
+            data.check_same(made, config.data_arguments(family))
         else:
             with pytest.raises(SynvitaError, match="placeholder_space 'processor'"):
-                check_made_for(data, config, made)
+                data.check_same(made, config.data_arguments(family))
 
 
 @pytest.mark.parametrize("space", ["processor", "original"])
 def test_the_stock_collators_rows(space):
     family = tiny_model().family
     collator = StockCollator(family.model, family.processor, placeholder_space=space)
-    data = TripletData([row(0)], collator.preparer(), DataOptions(nle_share=0, weighting="fixed"))
+    data = TripletData([row(0)], collator.preparer(), nle_share=0, weighting="fixed")
     assert data.preparer.family.placeholder_space == space
     ids = collator([data[0]])["input_ids"][0].tolist()
     own = model(space)

@@ -93,7 +93,7 @@ def test_a_recipe_extends_another_and_the_command_line_wins(tmp_path):
         ("data: d\n", (), "does not say its model"),
         ("model: m\n", ("data=",), "does not say its data"),
         ("extends: r.yaml\n", (), "in a circle"),
-        ("extends: nowhere.yaml\n", (), "no such recipe"),
+        ("extends: nowhere.yaml\n", (), "unknown recipe"),
         ("a: !!python/object/apply:os.system [ls]\n", (), "not YAML"),
     ],
 )

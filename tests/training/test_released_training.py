@@ -12,10 +12,8 @@ from small_triplets import mp4, row, tiny_model
 from synvita_data.captions.text import Text
 from synvita_data.models import EncodedVideo
 from synvita_data.scoring.protocol import ScoringItem
-from synvita_data.training import StockCollator
-from synvita_data.training.data import TripletData
+from synvita_data.training import StockCollator, TripletData
 from synvita_data.training.output import data_identity
-from synvita_data.training.plan import DataOptions
 from synvita_data.video import FramePolicy, decode
 
 CAPTIONS = ("a red dog runs.", "a red cat runs")
@@ -23,7 +21,7 @@ CAPTIONS = ("a red dog runs.", "a red cat runs")
 
 def made(family: str = "video_llava", **options):
     rows = [row(0, caption=CAPTIONS[0], neg_caption=CAPTIONS[1])]
-    return TripletData(rows, tiny_model(family), DataOptions(granularity="released", **options))
+    return TripletData(rows, tiny_model(family), granularity="released", **options)
 
 
 def released_hidden(tokenizer, ids: list[int], caption: str, other: str) -> list[int]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from forked import run_as_ranks
 
 from synvita_data.captions.text import Text
-from synvita_data.training.plan import PlannedTriplet
-from synvita_data.training.run_counts import counts_of_run, read_quarantine, unreadable_among
+from synvita_data.training.data.dataset import counts_of_run, read_quarantine, unreadable_among
+from synvita_data.training.data.selection import SelectedRow
 
 TEXTS = (Text("a dog"), Text("a cat"), Text("a dog"), Text("a cat"))
-BOTH = PlannedTriplet(0, "r0", "p0", TEXTS, 0.25, True, None, True, True, None, None)
+BOTH = SelectedRow(0, "r0", "p0", TEXTS, 0.25, True, None, True, True, None, None)
 TRIPLETS = [
     BOTH,
     replace(BOTH, number=1, synthetic=False, weight=0.0),  # only L_real

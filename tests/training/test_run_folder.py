@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
+from synvita_data.training.data.selection import SelectedRow
 from synvita_data.training.output import (
     RunLock,
     check_data,
@@ -22,12 +23,11 @@ from synvita_data.training.output import (
     remove_traces,
     write_started,
 )
-from synvita_data.training.plan import PlannedTriplet
 from synvita_data.training.recipe import Recipe, RunOptions
 
 RECIPE = Recipe("r", RunOptions(model="m", data="d"), {"seed": 1, "output_dir": "out"})
 TEXTS = (Text("a dog"), Text("a cat"), Text("a dog", ((2, 5),)), Text("a cat", ((2, 5),)))
-TRIPLET = PlannedTriplet(3, "row", "pair", TEXTS, 0.25, True, "Because.", True, True, 1.0, 2.5)
+TRIPLET = SelectedRow(3, "row", "pair", TEXTS, 0.25, True, "Because.", True, True, 1.0, 2.5)
 VERSION = {"path": "d", "build": "abc"}
 
 
@@ -111,7 +111,7 @@ def test_a_run_goes_on_only_with_its_recipe_and_its_data(tmp_path):
 def test_a_broken_note_of_what_was_started_is_said(tmp_path, content):
     (tmp_path / "recipe.json").write_text(content)
     for ask in (lambda: check_folder(tmp_path, RECIPE), lambda: check_data(tmp_path, identity(TRIPLET))):
-        with pytest.raises(SynvitaError, match="nobody knows what was being trained") as caught:
+        with pytest.raises(SynvitaError, match=r"recipe\.json is missing or unreadable") as caught:
             ask()
         assert "recipe.json" in str(caught.value)
 

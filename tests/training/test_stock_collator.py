@@ -139,5 +139,5 @@ def test_what_cannot_be_collated(model_and_processor):
         collator([replace(triplet, weight=1.5)])
     with pytest.raises(SynvitaError, match="DataParallel"):
         StockCollator(torch.nn.DataParallel(torch.nn.Linear(1, 1)), processor)
-    with pytest.raises(SynvitaError, match="no such answer loss"):
+    with pytest.raises(SynvitaError, match="unknown answer_loss"):
         StockCollator(model, processor, answer_loss="mse")

@@ -183,9 +183,9 @@ def test_wrong_arguments_are_refused_when_the_trainer_is_made(models, tmp_path):
         loss.on_init_end(alone, None, None, model=torch.nn.DataParallel(torch.nn.Linear(1, 1)))
     with pytest.raises(SynvitaError, match=r"`released`"):
         SynViTALoss(normalisation="released")
-    with pytest.raises(SynvitaError, match="not negative"):
+    with pytest.raises(SynvitaError, match="out of range"):
         SynViTALoss(margin=-0.1)
-    with pytest.raises(SynvitaError, match="no such answer loss"):
+    with pytest.raises(SynvitaError, match="unknown answer_loss"):
         SynViTALoss(answer_loss="mse")
 
 

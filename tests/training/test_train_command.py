@@ -179,7 +179,7 @@ def test_a_run_on_some_misalignments_says_so_everywhere(world, recipe, synvita, 
         "train", path, f"output_dir={tmp_path / 'new'}", "misalignments=[verb]", "--dry-run"
     )
     assert status == 2
-    assert "no such misalignment" in said
+    assert "unknown misalignment" in said
     assert "action, attribute, count" in said
 
 
@@ -212,7 +212,7 @@ def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refu
 
     status, said = synvita("train", again, "dataloader_num_workers=0")
     assert status == 0, said
-    assert "Going on from checkpoint-2" in said
+    assert "Resuming from checkpoint-2" in said
     one, two = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "whole", cut))
     assert one.keys() == two.keys()
     assert all(one[name].equal(two[name]) for name in one)
@@ -280,12 +280,12 @@ def test_the_base_model_is_never_written_over(world, recipe, synvita, tmp_path):
         ({}, ("batch=3",), "a multiple of 2"),
         ({"gradient_accumulation_steps": 2}, (), "both say how many triplets"),
         ({}, ("lr_scheduler_type=steep",), "do not fit together"),
-        ({}, ("weighting=heavy",), "no such weighting"),
+        ({}, ("weighting=heavy",), "unknown weighting"),
         ({}, ("remove_unused_columns=true",), "remove_unused_columns cannot be used"),
         ({"output_dir": None}, (), "where the result goes"),
         ({}, ("split=tset",), "unknown split"),
         ({}, ("model=nowhere/nothing",), "the model cannot be found"),
-        ({}, ("prompt=please",), "no such prompt"),
+        ({}, ("prompt=please",), "unknown prompt"),
         ({}, ("resume_from_checkpoint=out/checkpoint-2",), "the last checkpoint of its own output folder"),
         ({}, ("model_revision=main",), "a folder has no revisions"),
         ({}, ("max_steps=-1", "num_train_epochs=0"), "num_train_epochs is out of range"),
@@ -311,7 +311,7 @@ def test_a_subset_that_datasets_saved_can_be_trained_on(world, recipe, synvita, 
     import datasets
 
     from synvita_data.dataset.load import load_triplets
-    from synvita_data.training.rows import read_rows
+    from synvita_data.training.data.rows import read_rows
 
     rows = load_triplets(world.dataset, split="train", real_root=world.real)
     kept = rows.filter(lambda line: line["weight"] > 0).shuffle(seed=1).select(range(5))

@@ -5,7 +5,7 @@ import torch
 from small_trainer import arguments, load, small_rows, triplets_of
 
 from synvita_data.errors import SynvitaError, VideoError
-from synvita_data.training import SynViTATrainer, TripletModule
+from synvita_data.training import Objective, SynViTATrainer, TripletModule
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,11 @@ def test_rows_that_are_no_triplets(checkpoint, tmp_path):
     datasets = pytest.importorskip("datasets")
     model, processor = load(checkpoint)
     table = datasets.Dataset.from_dict({"id": ["a"]})
-    refused(["TripletData", "Dataset"], model, processor, arguments(tmp_path), table)
-    refused(["something else"], model, processor, arguments(tmp_path), [{"id": "a"}])
+    refused(["lacks columns", "real_video"], model, processor, arguments(tmp_path), table)
+    model, processor = load(checkpoint)
+    refused(["lacks columns", "real_video"], model, processor, arguments(tmp_path), [{"id": "a"}])
+    model, processor = load(checkpoint)
+    refused(["something else", "str"], model, processor, arguments(tmp_path), ["a"])
     refused(["empty"], model, processor, arguments(tmp_path), [])
     refused(["order"], model, processor, arguments(tmp_path), iter([]))
     trainer = SynViTATrainer(model, processor, arguments(tmp_path))
@@ -107,7 +110,7 @@ def test_only_what_a_term_reads_is_scored(checkpoint, tmp_path):
     taken = torch.tensor([t.takes_real for t in triplets])
     assert torch.equal(scores.scored[:, 0, 0], taken)
     assert (scores.log_odds[taken][:, 0, :2] != 0).all()
-    idle = TripletModule(trainer.alignment, consistency=False)
+    idle = TripletModule(trainer.alignment, Objective(scr_weight=0.0))
     (nothing,) = [t for t in triplets if not t.takes_real and t.real is not None]
     from dataclasses import replace
 
@@ -200,14 +203,14 @@ def test_data_made_with_other_options(checkpoint, tmp_path):
     from small_triplets import row
 
     from synvita_data.models import AlignmentModel
-    from synvita_data.training import DataOptions, TripletData
+    from synvita_data.training import TripletData
     from synvita_data.video import FramePolicy
 
     model, processor = load(checkpoint)
     alignment = AlignmentModel(model, processor)
 
     def data(**options):
-        return TripletData([row(0)], alignment, DataOptions(**options))
+        return TripletData([row(0)], alignment, **options)
 
     own = FramePolicy(count=8, rule="linspace")
     SynViTATrainer(model, processor, arguments(tmp_path), data(frames=own))  # the family's
@@ -236,9 +239,9 @@ def test_data_made_with_other_options(checkpoint, tmp_path):
 def test_a_stock_trainers_data_without_what_its_loss_takes():
     from types import SimpleNamespace
 
-    from synvita_data.training import DataOptions, SynViTALoss
+    from synvita_data.training import SynViTALoss
 
-    planned = SimpleNamespace(dataset=SimpleNamespace(options=DataOptions(use_scr=False)))
+    planned = SimpleNamespace(dataset=SimpleNamespace(arguments={"use_scr": False}))
     with pytest.raises(SynvitaError, match="without L_scr"):
         SynViTALoss().on_train_begin(None, None, None, train_dataloader=planned)
     SynViTALoss(scr_weight=0.0).on_train_begin(None, None, None, train_dataloader=planned)
@@ -248,7 +251,7 @@ def test_the_measure_that_chooses_the_best(checkpoint, tmp_path):
     from small_triplets import row
 
     from synvita_data.models import AlignmentModel
-    from synvita_data.training.evaluation_pairs import EvaluationPairs
+    from synvita_data.training.evaluation import EvaluationPairs
 
     model, processor = load(checkpoint)
     triplets = triplets_of(small_rows(2), model, processor)

@@ -6,7 +6,7 @@ from small_trainer import arguments, load, make_trainer, small_rows, step_gradie
 from transformers import TrainerCallback
 
 from synvita_data.training import SynViTATrainer
-from synvita_data.training.evaluation_pairs import EvaluationItem
+from synvita_data.training.evaluation import EvaluationItem
 
 
 @pytest.fixture(scope="module")

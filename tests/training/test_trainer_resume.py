@@ -198,7 +198,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(checkpoint, whole, tmp_path):
     for name in ("optimizer.pt", "scheduler.pt", "trainer_state.json"):
         shutil.copytree(good, folder)
         (folder / name).unlink()
-        refused("start anew", f"no {name}", "save_only_model")
+        refused("cannot resume", f"no {name}", "save_only_model")
         shutil.rmtree(folder)
     for name in (
         "optimizer.pt",

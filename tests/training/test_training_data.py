@@ -12,9 +12,7 @@ from torch.utils.data import DataLoader
 from synvita_data.captions.text import Text
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS
-from synvita_data.training.collator import PackedCollator
-from synvita_data.training.data import TripletData
-from synvita_data.training.plan import DataOptions
+from synvita_data.training import PackedCollator, TripletData
 from synvita_data.video import FramePolicy
 
 WHOLE = (Text(CAPTIONS[0]), Text(CAPTIONS[1]))
@@ -22,7 +20,7 @@ HIDDEN = (Text(CAPTIONS[0], ((6, 9),)), Text(CAPTIONS[1], ((6, 9),)))  # "dog" a
 
 
 def made(rows, **options) -> TripletData:
-    return TripletData(rows, tiny_model(), DataOptions(**options))
+    return TripletData(rows, tiny_model(), **options)
 
 
 @pytest.fixture(scope="module")
@@ -136,20 +134,20 @@ def test_a_broken_video_of_a_chosen_row_is_set_aside_by_its_number(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (["actions"], "no such misalignment.*'actions'.*action, attribute, count"),
-        ("flips", "no such misalignment.*flips"),
+        (["actions"], "unknown misalignment.*'actions'.*action, attribute, count"),
+        ("flips", "unknown misalignment.*flips"),
         ([], "no misalignment is named"),
-        ([3], "no such misalignment"),
+        ([3], "unknown misalignment"),
     ],
 )
 def test_misalignments_that_do_not_exist_are_refused(asked, words):
     with pytest.raises(SynvitaError, match=words):
-        DataOptions(misalignments=asked)
+        made([row(0)], misalignments=asked)
 
 
 @pytest.mark.parametrize("cell", [7, -2, "verb", True, 0.5, [0]])
 def test_a_cell_that_is_no_misalignment_is_named(cell):
-    with pytest.raises(SchemaError, match=r"row 1\b.*no known kind"):
+    with pytest.raises(SchemaError, match=r"row 1\b.*not of a known kind"):
         made([row(0), row(1, misalignment=cell)], misalignments=["object"])
 
 
@@ -263,9 +261,9 @@ def test_granularities_find_masks_anew():
     ],
 )
 def test_removed_words_leave_a_space_only_where_spaces_part_words(caption, shared, left):
-    from synvita_data.training.masks import masked_text
+    from synvita_data.training.data.selection import mask_caption
 
-    assert masked_text(caption, shared, "remove").caption == left
+    assert mask_caption(caption, shared, "remove").caption == left
 
 
 def test_masked_texts_can_have_words_removed():

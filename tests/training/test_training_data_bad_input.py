@@ -6,10 +6,9 @@ import pytest
 from small_triplets import SHARED, dataset, row, tiny_model
 
 from synvita_data.errors import CaptionError, SchemaError, ScoreError, SynvitaError, TokenizerError
-from synvita_data.training import videos
-from synvita_data.training.data import TripletData
-from synvita_data.training.evaluation_pairs import EvaluationPairs
-from synvita_data.training.plan import DataOptions
+from synvita_data.models import videos
+from synvita_data.training import TripletData
+from synvita_data.training.evaluation import EvaluationPairs
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +21,7 @@ def _no_video_is_opened(monkeypatch):
 
 def refused(rows, kind=SynvitaError, **options) -> SynvitaError:
     with pytest.raises(kind) as caught:
-        TripletData(rows, tiny_model(), DataOptions(**options), name="bad data")
+        TripletData(rows, tiny_model(), **options, name="bad data")
     assert caught.value.file == "bad data"
     return caught.value
 
@@ -35,7 +34,7 @@ def test_a_missing_weight_names_row_and_remedy(weight, tmp_path):
     assert "has no weight" in error.problem
     assert rows[2]["id"] in error.found
     assert "--vqascores" in error.fix
-    assert len(TripletData(rows, tiny_model(), DataOptions(use_synthetic=False))) == 3  # not asked for
+    assert len(TripletData(rows, tiny_model(), use_synthetic=False)) == 3  # not asked for
 
 
 @pytest.mark.parametrize("weight", [-0.01, 1.0000001, math.inf])
@@ -87,7 +86,7 @@ def test_spans_that_do_not_fit_their_caption(spans, masked_text):
 def test_spans_of_another_form(shared):
     error = refused([row(0, shared=shared)], SchemaError)
     assert error.row == 0
-    assert TripletData([row(0, shared=shared)], tiny_model(), DataOptions(granularity="word"))
+    assert TripletData([row(0, shared=shared)], tiny_model(), granularity="word")
 
 
 def test_no_rows_splits_and_streams(tmp_path):
@@ -96,7 +95,7 @@ def test_no_rows_splits_and_streams(tmp_path):
     assert "empty" in refused(rows.select([]), SchemaError).problem
     assert "one split" in refused({"train": rows, "test": rows}, SchemaError).problem
     assert "without streaming" in refused(rows.to_iterable_dataset(), SchemaError).fix
-    assert "no rows" in refused("synvita/videocon-syn", SchemaError).problem
+    assert "neither a Dataset" in refused("synvita/videocon-syn", SchemaError).problem
     assert refused([row(0), ["a", "b"]], SchemaError).row == 1
 
 
@@ -163,7 +162,7 @@ def test_scores_missing_for_a_weighting(tmp_path):
     assert error.row == 1
     assert "--vqascores" in error.fix
     without = [row(0), row(1, vqascores=[], synthetic_video=None, weight=None)]
-    assert TripletData(without, tiny_model(), DataOptions(weighting="product"))  # nothing to weigh
+    assert TripletData(without, tiny_model(), weighting="product")  # nothing to weigh
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_a_caption_with_a_special_token():
     error = refused([row(0, nle="It is a </s> dog.")], CaptionError)
     assert "explanation" in error.problem
     assert error.row == 0
-    assert TripletData([row(0, nle="It is a </s> dog.")], tiny_model(), DataOptions(nle_share=0.0))
+    assert TripletData([row(0, nle="It is a </s> dog.")], tiny_model(), nle_share=0.0)
 
 
 def test_texts_beyond_the_context():
@@ -208,12 +207,12 @@ def test_texts_beyond_the_context():
 def test_the_longest_caption_that_fits_is_taken():
     """The quick look over all texts leaves the last word to the prompt itself."""
     from synvita_data.captions.text import Text
-    from synvita_data.training.text_check import TextCheck, smallest_video
-    from synvita_data.training.videos import VideoPreparer
+    from synvita_data.models.videos import VideoPreparer
+    from synvita_data.training.data.text_check import TextCheck
 
     model = tiny_model()
     preparer = VideoPreparer.of(model)
-    video = smallest_video(preparer)
+    video = preparer.smallest()
     check = TextCheck(preparer, "bad data")
     length, words = 0, 0
     while length <= model.family.context:  # the prompt by itself, a word more at a time near the end
@@ -241,12 +240,12 @@ def test_the_longest_caption_that_fits_is_taken():
 )
 def test_options_that_do_not_exist(options):
     with pytest.raises(SynvitaError):
-        TripletData([row(0)], tiny_model(), DataOptions(**options))
+        TripletData([row(0)], tiny_model(), **options)
 
 
 def test_a_granularity_without_a_fast_tokenizer():
-    from synvita_data.training.masks import shared_of_all
-    from synvita_data.training.rows import read_rows
+    from synvita_data.training.data.rows import read_rows
+    from synvita_data.training.data.selection import shared_of_all
 
     with pytest.raises(TokenizerError):
         shared_of_all(read_rows([row(0)]), "token", object(), "bad data")

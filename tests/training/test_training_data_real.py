@@ -8,8 +8,7 @@ import pytest
 from small_triplets import tiny_model
 
 from synvita_data.schema import make_pair_id
-from synvita_data.training.data import TripletData
-from synvita_data.training.plan import DataOptions
+from synvita_data.training import TripletData
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_all_rows_are_checked_and_counted(videocon):
     rows, means = videocon
     expected = np.maximum(0.0, means[:, 0] - means[:, 1])
     pairs = len({row["pair_id"] for row in rows})
-    data = TripletData(rows, tiny_model(), DataOptions(weighting="difference"))
+    data = TripletData(rows, tiny_model(), weighting="difference")
     counts = data.counts
     assert counts["rows"] == len(rows) == 16_856
     assert counts["pairs"] == counts["takes_real"] == pairs == 16_854  # two rows come twice
@@ -75,7 +74,7 @@ def test_all_rows_are_checked_and_counted(videocon):
 def test_word_masks_hide_exactly_what_captions_do_not_share(videocon):
     """Every tenth row: what both masked texts show are the same words in the same order."""
     rows, _ = videocon
-    data = TripletData(rows[::10], tiny_model(), DataOptions(weighting="fixed", granularity="word"))
+    data = TripletData(rows[::10], tiny_model(), weighting="fixed", granularity="word")
     assert len(data) == 1_686
     nothing = 0
     for triplet in data.triplets:

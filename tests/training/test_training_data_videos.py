@@ -9,12 +9,9 @@ from small_triplets import dataset, expected_pixels, mp4, pixels, row, tiny_mode
 from torch.utils.data import DataLoader
 
 from synvita_data.errors import SchemaError, SynvitaError, VideoError
-from synvita_data.models import EncodedVideo, PreparedVideo
-from synvita_data.training import videos
-from synvita_data.training.collator import PackedCollator
-from synvita_data.training.data import TripletData
-from synvita_data.training.features import check_frozen_tower, feature_cache_of, fill_feature_cache
-from synvita_data.training.plan import DataOptions
+from synvita_data.models import EncodedVideo, PreparedVideo, videos
+from synvita_data.training import PackedCollator, TripletData
+from synvita_data.training.data.features import check_frozen_tower, feature_cache_of, fill_feature_cache
 from synvita_data.video import MissingBackendError
 
 BROKEN = {"bytes": mp4(0)[:200], "path": "cut.mp4"}
@@ -69,30 +66,30 @@ def test_training_goes_on_with_what_is_left(workers, tmp_path, caplog):
 
 def test_too_many_broken_videos_are_an_error():
     rows = [row(i, synthetic_video=BROKEN) for i in range(12)]
-    data = TripletData(rows, tiny_model(), DataOptions(max_unreadable=0.25))
+    data = TripletData(rows, tiny_model(), max_unreadable=0.25)
     for index in range(8):
         assert videos_of(data[index]) == (True, False)
     with pytest.raises(VideoError, match="9 of 24 videos cannot be read"):
         data[8]
-    patient = TripletData(rows, tiny_model(), DataOptions(max_unreadable=0.5))
+    patient = TripletData(rows, tiny_model(), max_unreadable=0.5)
     assert len(list(patient)) == 12
 
 
 def test_a_restart_knows_what_was_broken(tmp_path):
     file = tmp_path / "unreadable.jsonl"
-    options = DataOptions(max_unreadable=0.25)
+    options = {"max_unreadable": 0.25}
     rows = [row(i, synthetic_video=BROKEN) for i in range(12)]
-    first = TripletData(rows, tiny_model(), options, quarantine=file)
+    first = TripletData(rows, tiny_model(), **options, quarantine=file)
     with pytest.raises(VideoError, match="9 of 24"):
         list(first)
     assert len(file.read_text().splitlines()) == 9
-    again = TripletData(rows, tiny_model(), options, quarantine=file)
+    again = TripletData(rows, tiny_model(), **options, quarantine=file)
     assert again.counts["unreadable_synthetic"] == 9
     with pytest.raises(VideoError, match=r"9 of 24 .*remove .*unreadable\.jsonl"):
         again[0]  # not nine more
     whole = [row(i) for i in range(12)]  # the folder is back
-    assert videos_of(TripletData(whole, tiny_model(), options, quarantine=file)[0]) == (True, True)
-    patient = TripletData(rows, tiny_model(), DataOptions(max_unreadable=0.5), quarantine=file)
+    assert videos_of(TripletData(whole, tiny_model(), **options, quarantine=file)[0]) == (True, True)
+    patient = TripletData(rows, tiny_model(), max_unreadable=0.5, quarantine=file)
     with file.open("a") as handle:
         handle.write('{"dataset": "a list of 12')  # a killed writer's
     assert len(list(patient)) == 12
@@ -124,9 +121,7 @@ def test_processes_count_each_others_finds(tmp_path):
     """Two that share nothing but the file."""
     file = tmp_path / "unreadable.jsonl"
     rows = [row(i, synthetic_video=BROKEN) for i in range(12)]
-    one, other = (
-        TripletData(rows, tiny_model(), DataOptions(max_unreadable=0.25), quarantine=file) for _ in range(2)
-    )
+    one, other = (TripletData(rows, tiny_model(), max_unreadable=0.25, quarantine=file) for _ in range(2))
     for index in range(4):
         one[index], other[index + 4]
     assert len(file.read_text().splitlines()) == 8
@@ -137,7 +132,7 @@ def test_processes_count_each_others_finds(tmp_path):
 def test_nothing_that_can_be_read_is_an_error_and_no_endless_walk():
     rows = [row(i, real_video=BROKEN, synthetic_video=BROKEN) for i in range(3)]
     with pytest.raises(VideoError, match="one after the other"):
-        TripletData(rows, tiny_model(), DataOptions(max_unreadable=1.0))[0]
+        TripletData(rows, tiny_model(), max_unreadable=1.0)[0]
 
 
 def test_a_missing_decoder_is_nobodys_broken_video(monkeypatch):
@@ -178,7 +173,7 @@ def test_a_pair_turns_to_its_other_file_when_the_first_is_broken(tmp_path):
         row(0, generator, real_video={"bytes": None, "path": str(path)})
         for generator, path in zip("abc", paths, strict=True)
     ]
-    data = TripletData(rows, tiny_model(), DataOptions(use_scr=False))
+    data = TripletData(rows, tiny_model(), use_scr=False)
     assert [t.real for t in data.triplets] == [True, False, False]
     assert [each.rows for each in data.check_videos()] == [(0,), (1,)]
     assert [t.real for t in data.triplets] == [False, False, True]

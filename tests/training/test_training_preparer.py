@@ -7,8 +7,8 @@ import torch
 from small_triplets import mp4, row, tiny_model
 
 from synvita_data.models import FAMILIES
-from synvita_data.training.data import TripletData
-from synvita_data.training.videos import VideoPreparer
+from synvita_data.models.videos import VideoPreparer
+from synvita_data.training import TripletData
 from synvita_data.video import decode
 
 

@@ -19,15 +19,18 @@ def test_the_small_benchmark_prints_every_figure(repo_root, monkeypatch, capsys)
     printed = capsys.readouterr().out
     for figure in FIGURES:
         assert re.search(figure, printed), figure
+    import measure
+
     padding = re.search(r"padding and hidden tokens: ([\d.]+) % \(goal <= 5\) ok", printed)
-    assert padding or not training_step.TRIPLETS.is_file()
+    assert padding or not (measure.VIDEOCON / "triplets.csv").is_file()
 
 
 def test_without_real_captions_fixed_ones_serve(repo_root, monkeypatch, tmp_path):
     """Their shared parts are what the package's own rule finds."""
     monkeypatch.syspath_prepend(str(repo_root / "benchmarks"))
+    import measure
     import training_step
 
-    monkeypatch.setattr(training_step, "TRIPLETS", tmp_path / "none.csv")
+    monkeypatch.setattr(measure, "VIDEOCON", tmp_path)
     assert training_step.real_pairs() == []
     assert training_step.fixed_texts() == training_step.texts_of(training_step.FIXED)

@@ -9,14 +9,14 @@ from torch.nn.functional import pad
 
 from synvita_data.captions.placeholders import check_placeholder_space
 from synvita_data.captions.prompts import get_prompt
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SynvitaError, choose
 from synvita_data.models import EncodedVideo, PreparedVideo, get_family
 from synvita_data.models.prompting import Prompter, PromptTokens
+from synvita_data.models.videos import VideoPreparer
 from synvita_data.video.sampling import FramePolicy
 
-from ..objective import RIGHT_ANSWERS, Supervision, tokens_of_answer
-from ..triplet import TEXTS, TrainingTriplet
-from ..videos import VideoPreparer
+from ..data.triplet import TEXTS, TrainingTriplet
+from ..objective import ANSWER_LOSSES, RIGHT_ANSWERS, Supervision
 from .labels import NONE, StockLabels
 
 
@@ -29,17 +29,18 @@ class StockCollator:
     often: `SynViTATrainer` packs a video's texts and runs it once.
 
     Args:
-        model: the stock model, or a PEFT model of one. processor: its processor.
+        model: the stock model, or a PEFT model of one.
+        processor: its processor.
         prompt: name in `synvita_data.captions.prompts.PROMPTS`; None for the family's.
         placeholder_space: `processor` or `original`, see `synvita_data.captions.placeholders`.
-        answer_loss: of `objective.ANSWER_LOSSES`; with `token-and-end` Yes or No stands behind each unmasked prompt.
+        answer_loss: one of `objective.ANSWER_LOSSES`; with `token-and-end` Yes or No stands behind each unmasked prompt.
         consistency: whether masked texts are wanted; without L_scr (λ = 0) they are not.
         logits_to_keep: ask the model for logits only where an answer is read, not at every token: at a vocabulary
             of 32,000 and 2,100 tokens a row the others are 270 MB a row in fp32. False for a model whose
             forward does not know the argument.
 
     Raises:
-        SynvitaError: no such family, prompt or answer loss; an `nn.DataParallel`.
+        SynvitaError: unknown family, prompt or answer loss; an `nn.DataParallel`.
 
     Example, for one triplet of two videos (rows are real then synthetic, texts as in TEXTS):
         >>> batch = StockCollator(model, processor)([triplet])  # doctest: +SKIP
@@ -71,7 +72,7 @@ class StockCollator:
             placeholder_space, self.family.placeholder_spaces
         )
         self.prompter = Prompter(self.family, get_prompt(prompt or self.family.default_prompt))
-        self.appended = tokens_of_answer(answer_loss) == 2
+        self.appended = ANSWER_LOSSES[choose(answer_loss, ANSWER_LOSSES, "answer_loss")] == 2
         self.consistency = consistency
         self.logits_to_keep = logits_to_keep
 
@@ -84,12 +85,14 @@ class StockCollator:
 
         Returns:
             labels: int64 [N, COLUMNS], see `stock_labels`; first, so that evaluation weighs by triplets.
-            input_ids, attention_mask: int64 [R, S]. position_ids: int64 [R, S], or [k, R, S].
+            input_ids, attention_mask: int64 [R, S].
+            position_ids: int64 [R, S], or [k, R, S].
             the family's own pixel inputs, rows one behind the other, in the model's dtype.
-            use_cache: False. logits_to_keep: int64 [K], positions; absent where all are wanted.
+            use_cache: False.
+            logits_to_keep: int64 [K], positions; absent where all are wanted.
 
         Raises:
-            SynvitaError: items that are no triplets, a video without pixels or of another shape, an explanation.
+            SynvitaError: items that are not triplets, a video without pixels or of another shape, an explanation.
         """
         _check(triplets)
         supervision = Supervision.of(triplets)
@@ -100,10 +103,10 @@ class StockCollator:
         for n, v, t in wanted.nonzero().tolist():
             triplet = triplets[n]
             video = self._pixels(triplet.synthetic if v else triplet.real, triplet)
-            said = RIGHT_ANSWERS[v][t] if self.appended and t < 2 else None
+            answer = RIGHT_ANSWERS[v][t] if self.appended and t < 2 else None
             rows[n, v, t] = len(prompts)
             videos.append(video)
-            prompts.append(self.prompter.tokens(triplet.texts[t], said, video))
+            prompts.append(self.prompter.tokens(triplet.texts[t], answer, video))
         ids, mask, positions = self._tokens(prompts, videos)
         kept = sorted({read for prompt in prompts for read in prompt.reads})
         reads = torch.tensor([prompt.reads[0] for prompt in prompts])
@@ -206,5 +209,5 @@ def _check(triplets: Sequence[Any]) -> None:
                 "a stock Trainer does not train explanations",
                 row=triplet.row_id,
                 found=triplet.explanation,
-                fix="Leave them out with DataOptions(nle_share=0), or use SynViTATrainer",
+                fix="Leave them out with TripletData(…, nle_share=0), or use SynViTATrainer",
             )

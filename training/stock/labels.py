@@ -73,7 +73,7 @@ class StockLabels:
         """The inverse of `encode`, on the labels' device.
 
         Raises:
-            SynvitaError: these are not such labels.
+            SynvitaError: the labels were made by another collator.
         """
         if not _ours(labels):
             raise SynvitaError(

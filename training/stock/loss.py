@@ -8,16 +8,7 @@ from transformers import TrainerCallback
 
 from synvita_data.errors import SynvitaError
 
-from ..objective import (
-    Counts,
-    Terms,
-    combine,
-    right_answers,
-    terms_of,
-    token_losses,
-    tokens_of_answer,
-    two_way_losses,
-)
+from ..objective import Counts, Objective, Terms, right_answers, token_losses, two_way_losses
 from .labels import COUNTED, NONE, StockLabels
 
 
@@ -30,14 +21,15 @@ class SynViTALoss(TrainerCallback):
     As a callback it checks the Trainer's arguments when the Trainer is made; the loss itself works without.
 
     Args:
-        margin: γ of Eq. 6. scr_weight: λ of Eq. 7; the paper's is 1.0 for Video-LLaVA, 0.01 for mPLUG-Owl. With 0
-            the collator need not make masked texts.
-        answer_loss: of `objective.ANSWER_LOSSES`; the collator's own.
+        margin: γ of Eq. 6.
+        scr_weight: λ of Eq. 7; the paper's is 1.0 for Video-LLaVA, 0.01 for mPLUG-Owl. With 0 the collator need not
+            make masked texts.
+        answer_loss: one of `objective.ANSWER_LOSSES`; the collator's own.
         normalisation: `paper`. `released` divides by three numbers that differ from row to row, and a stock Trainer
             counts only one: `SynViTATrainer` has it.
 
     Raises:
-        SynvitaError: no such name, a negative number, `released`.
+        SynvitaError: an unknown name, a number out of range, `released`.
 
     Example:
         >>> loss = SynViTALoss(scr_weight=1.0)  # doctest: +SKIP
@@ -59,7 +51,6 @@ class SynViTALoss(TrainerCallback):
         answer_loss: str = "two-way",
         normalisation: str = "paper",
     ) -> None:
-        tokens_of_answer(answer_loss)
         if normalisation != "paper":
             raise SynvitaError(
                 "a stock Trainer cannot count what this normalisation divides by",
@@ -67,13 +58,7 @@ class SynViTALoss(TrainerCallback):
                 expected="paper",
                 fix="Use SynViTATrainer for `released`",
             )
-        if not (margin >= 0 and scr_weight >= 0):
-            raise SynvitaError(
-                "margin and scr_weight are not negative", found=f"margin {margin}, scr_weight {scr_weight}"
-            )
-        self.margin = margin
-        self.scr_weight = scr_weight
-        self.answer_loss = answer_loss
+        self.objective = Objective(margin, scr_weight, answer_loss=answer_loss)
 
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
@@ -81,7 +66,8 @@ class SynViTALoss(TrainerCallback):
         """What `Trainer(compute_loss_func=…)` calls.
 
         Args:
-            outputs: of the stock model, with `logits` [R, S or kept, V]. labels: of `StockCollator`.
+            outputs: of the stock model, with `logits` [R, S or kept, V].
+            labels: of `StockCollator`.
             num_items_in_batch: the Trainer's count of labels in the accumulation window on all processes; None
                 in the evaluation of some releases: then this batch is all there is.
 
@@ -96,7 +82,7 @@ class SynViTALoss(TrainerCallback):
         self._check_made_for_this(collated)
         terms = self._terms(logits, collated)
         triplets = len(collated.rows) if num_items_in_batch is None else _triplets(num_items_in_batch)
-        loss, _ = combine(terms, Counts(triplets=triplets), scr_weight=self.scr_weight)
+        loss, _ = self.objective.loss(terms, Counts(triplets=triplets))
         return loss
 
     def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -119,22 +105,26 @@ class SynViTALoss(TrainerCallback):
             raise SynvitaError("SynViTALoss cannot work with these training arguments", found=found, fix=fix)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Raises `SynvitaError` where the triplets were planned without the L_scr that is to be trained."""
+        """Raises `SynvitaError` where the training data was made without the L_scr that is to be trained."""
         data = getattr(kwargs.get("train_dataloader"), "dataset", None)
-        if self.scr_weight and not getattr(getattr(data, "options", None), "use_scr", True):
+        if self.objective.consistency and not getattr(data, "arguments", {}).get("use_scr", True):
             raise SynvitaError(
                 "the training data was made without L_scr",
-                found="DataOptions(use_scr=False)",
-                expected=f"use_scr=True, because scr_weight is {self.scr_weight}",
+                found="TripletData(…, use_scr=False)",
+                expected=f"use_scr=True, because scr_weight is {self.objective.scr_weight}",
                 fix="Make the TripletData with use_scr=True, or take SynViTALoss(scr_weight=0)",
             )
 
     def _check_made_for_this(self, collated: StockLabels) -> None:
-        if self.scr_weight and not collated.consistency:
-            wrong, expected = "consistency=False", f"masked texts, because scr_weight is {self.scr_weight}"
-        elif (tokens_of_answer(self.answer_loss) == 2) != (collated.end != NONE):
+        objective = self.objective
+        if objective.consistency and not collated.consistency:
+            wrong, expected = (
+                "consistency=False",
+                f"masked texts, because scr_weight is {objective.scr_weight}",
+            )
+        elif (objective.answer_tokens == 2) != (collated.end != NONE):
             wrong = f"answers {'not ' if collated.end == NONE else ''}appended"
-            expected = f"answer_loss={self.answer_loss!r}"
+            expected = f"answer_loss={objective.answer_loss!r}"
         else:
             return
         raise SynvitaError(
@@ -151,22 +141,19 @@ class SynViTALoss(TrainerCallback):
         at = collated.rows[there], places[there]
         log_odds = logits.new_zeros(there.shape, dtype=torch.float32)
         log_odds[there] = logits[*at, collated.yes].float() - logits[*at, collated.no].float()
-        if self.answer_loss == "two-way":
+        if self.objective.answer_loss == "two-way":
             answers = two_way_losses(log_odds)
         else:
             answers = self._token_losses(logits, collated, places)
-        return terms_of(
-            answers, log_odds, collated.supervision, margin=self.margin, consistency=self.scr_weight > 0
-        )
+        return self.objective.terms(answers, log_odds, collated.supervision)
 
     def _token_losses(self, logits: Tensor, collated: StockLabels, places: Tensor) -> Tensor:
         """fp32 [N, 2, 2], 0 where there is no row."""
         there = collated.rows[..., :2] != NONE
         right = right_answers(logits.device).expand(there.shape)[there]
         # Kept positions are sorted, so the one behind the answer follows it among them too.
-        place = places[..., :2][there][:, None] + torch.arange(
-            tokens_of_answer(self.answer_loss), device=logits.device
-        )
+        following = torch.arange(self.objective.answer_tokens, device=logits.device)
+        place = places[..., :2][there][:, None] + following
         end = None if collated.end == NONE else collated.end
         own = logits[collated.rows[..., :2][there][:, None], place]
         losses = logits.new_zeros(there.shape, dtype=torch.float32)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
-from synvita_data.errors import SchemaError
+from synvita_data.errors import SchemaError, located
 from synvita_data.schema import MISALIGNMENTS
 
 if TYPE_CHECKING:
@@ -24,9 +24,15 @@ class Row:
     """What one row says, without its videos.
 
     Attributes:
-        number: in the dataset, from 0. row_id, pair_id: of the dataset.
-        start, end: seconds of the real video's file, None for all of it.
-        has_real, has_synthetic: whether the video is there (bytes or a path; nothing is opened).
+        number: in the dataset, from 0.
+        row_id: `id` of the dataset.
+        pair_id: `pair_id` of the dataset.
+        caption: caption of the real video.
+        neg_caption: its contrast.
+        start: second of the real video's file at which the clip begins, None for its beginning.
+        end: second at which the clip ends, None for its end.
+        has_real: whether the real video is there (bytes or a path; nothing is opened).
+        has_synthetic: whether the synthetic video is there.
         nle, weight, vqascores, shared: the columns of these names as they are; None where the column is null
             or was not asked for.
         misalignment: one of `schema.MISALIGNMENTS`; None where it is unknown or was not asked for.
@@ -60,53 +66,52 @@ def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the datas
         SchemaError: no rows, a DatasetDict or a stream, missing columns, or a cell of the wrong type; the message
             names dataset and row.
     """
-    wanted = (*_ALWAYS, *optional)
-    columns = _columns(rows, wanted, name)
-    _check(columns, name)
-    real_there = columns["real_video"]
-    for number, (available, there) in enumerate(zip(columns["real_available"], real_there, strict=True)):
-        if available and not there:
-            raise SchemaError(
-                "a row says that its real video is available, and has none",
-                file=name,
-                row=number,
-                found="real_available true, real_video without bytes and path",
-                expected="bytes or a path",
-                fix="Load the dataset with load_triplets(…, real_root=DIR)",
+    with located(name):
+        columns = _columns(rows, (*_ALWAYS, *optional))
+        _check_cells(columns)
+        count = len(columns["id"])
+        columns["misalignment"] = _misalignments(columns.get("misalignment", [None] * count))
+        cells = {field: columns.get(field, [None] * count) for field in _OPTIONAL_FIELDS}
+        read = [
+            Row(
+                number=number,
+                row_id=columns["id"][number],
+                pair_id=columns["pair_id"][number],
+                caption=columns["caption"][number],
+                neg_caption=columns["neg_caption"][number],
+                start=columns["start"][number],
+                end=columns["end"][number],
+                has_real=columns["real_available"][number] and columns["real_video"][number],
+                has_synthetic="synthetic_video" in columns and columns["synthetic_video"][number],
+                **{field: values[number] for field, values in cells.items()},
             )
-    nothing: list[Any] = [None] * len(real_there)
-    read = [
-        Row(number, *cells)
-        for number, cells in enumerate(
-            zip(
-                columns["id"],
-                columns["pair_id"],
-                columns["caption"],
-                columns["neg_caption"],
-                columns["start"],
-                columns["end"],
-                (bool(a and b) for a, b in zip(columns["real_available"], real_there, strict=True)),
-                columns.get("synthetic_video", [False] * len(nothing)),
-                columns.get("nle", nothing),
-                columns.get("weight", nothing),
-                columns.get("vqascores", nothing),
-                columns.get("shared", nothing),
-                _misalignments(columns.get("misalignment", nothing), name),
-                strict=True,
-            )
-        )
-    ]
-    _check_pairs(read, name)
+            for number in range(count)
+        ]
+        _check_pairs(read)
     return read
+
+
+_OPTIONAL_FIELDS = ("nle", "weight", "vqascores", "shared", "misalignment")
+
+
+def is_table(rows: Any) -> bool:
+    """Whether rows are a `datasets.Dataset`, seen by its methods, so that `datasets` is not imported here."""
+    return hasattr(rows, "select_columns") and hasattr(rows, "with_format") and hasattr(rows, "data")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a Python number; True and False are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def describe(rows: Any) -> str:
     """A name for messages: the dataset's own and its split, where it has them."""
     info = getattr(rows, "info", None)
-    parts = [getattr(info, "dataset_name", None) or "the dataset", getattr(info, "config_name", None)]
-    split = getattr(rows, "split", None)
-    shown = ", ".join(str(part) for part in (parts[1], split) if part)
-    return f"{parts[0]} ({shown})" if shown else str(parts[0])
+    name = getattr(info, "dataset_name", None) or "the dataset"
+    shown = ", ".join(
+        str(part) for part in (getattr(info, "config_name", None), getattr(rows, "split", None)) if part
+    )
+    return f"{name} ({shown})" if shown else str(name)
 
 
 class VideoColumn:
@@ -119,13 +124,13 @@ class VideoColumn:
         if name == "real_video" and (parts := _real_parts(rows)) is not None:
             self._paths = [None if part.path is None else str(part.path) for part in parts]
         # In Arrow's form: no feature decodes, and no other column (another video) is read.
-        self._rows = rows.select_columns([name]).with_format("arrow") if _is_dataset(rows) else rows
+        self._rows = rows.select_columns([name]).with_format("arrow") if is_table(rows) else rows
 
     def __getitem__(self, number: int) -> Any:
         """`{"bytes", "path"}` of a row, or what stands in its place."""
         if self._paths and self._paths[number] is not None:
             return {"bytes": None, "path": self._paths[number]}
-        if _is_dataset(self._rows):
+        if is_table(self._rows):
             return self._rows[number].column(0)[0].as_py()
         return self._rows[number][self._name]
 
@@ -133,58 +138,50 @@ class VideoColumn:
         """The file of a row's video; None where its bytes are in the dataset, which are not read."""
         if self._paths and self._paths[number] is not None:
             return self._paths[number]
-        if _is_dataset(self._rows):
+        if is_table(self._rows):
             cell = self._rows[number].column(0)[0]
             path = None if cell["bytes"].is_valid else cell["path"].as_py()
         else:
-            cell = self._rows[number][self._name]
-            inside = (
-                cell is None or isinstance(cell, bytes) or (isinstance(cell, Mapping) and cell.get("bytes"))
-            )
-            path = None if inside else cell["path"] if isinstance(cell, Mapping) else cell
-        return None if path is None else str(path)
+            path = self._rows[number][self._name]
+            if isinstance(path, Mapping):
+                path = None if path.get("bytes") else path["path"]
+        return None if path is None or isinstance(path, bytes) else str(path)
 
 
 def _real_parts(rows: Any) -> "list[RealPart] | None":
     """What the real videos of a dataset of `load_triplets` are; None without a root, or for other rows."""
-    if not _is_dataset(rows):
+    if not is_table(rows):
         return None
     from synvita_data.dataset.local_videos import real_parts  # imports `datasets`, which the rows did already
 
     return real_parts(rows)
 
 
-def _is_dataset(rows: Any) -> bool:
-    """Looked at by its methods, so that `datasets` is not imported here."""
-    return hasattr(rows, "select_columns") and hasattr(rows, "with_format") and hasattr(rows, "data")
-
-
-def _columns(rows: Any, wanted: Sequence[str], name: str) -> dict[str, list[Any]]:
+def _columns(rows: Any, wanted: Sequence[str]) -> dict[str, list[Any]]:
     """Cells by column; of a column of videos whether one is there."""
     if isinstance(rows, Mapping):
         raise SchemaError(
             "training takes one split of a dataset",
-            file=name,
             found=f"{type(rows).__name__} with {', '.join(map(str, rows))}",
             expected="a Dataset",
             fix="Give split= to load_triplets, or take one of them by its name",
         )
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__") or isinstance(rows, str | bytes):
         raise SchemaError(
-            "these are no rows to train on",
-            file=name,
+            "the training data is neither a Dataset nor a list of dicts",
             found=type(rows).__name__,
             expected="a datasets.Dataset or a sequence of its rows; a stream has no row numbers",
             fix="Load without streaming",
         )
     if not len(rows):
-        raise SchemaError("the dataset is empty", file=name, found="0 rows", expected="at least one row")
-    if _is_dataset(rows):
-        _check_names(rows.column_names, wanted, name)
+        raise SchemaError("the dataset is empty", found="0 rows", expected="at least one row")
+    videos = [column for column in wanted if column in _VIDEOS]
+    if is_table(rows):
+        _check_names(rows.column_names, wanted)
         plain = [column for column in wanted if column not in _VIDEOS]
         table = rows.select_columns(plain).with_format("arrow")[:]
         columns = {column: table.column(column).to_pylist() for column in plain}
-        columns |= {c: _videos_there(rows, c, name) for c in wanted if c in _VIDEOS}
+        columns |= {column: _videos_there(rows, column) for column in videos}
         if (parts := _real_parts(rows)) is not None:
             # The table names real videos as they were published; these are the ones that are here.
             columns["real_video"] = columns["real_available"] = [part.available for part in parts]
@@ -193,19 +190,18 @@ def _columns(rows: Any, wanted: Sequence[str], name: str) -> dict[str, list[Any]
         return columns
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise SchemaError("a row is no mapping", file=name, row=number, found=type(row).__name__)
-        _check_names(row, wanted, name, number)
+            raise SchemaError("a row is not a mapping", row=number, found=type(row).__name__)
+        _check_names(row, wanted, number)
     columns = {column: [row[column] for row in rows] for column in wanted}
-    for column in set(wanted) & set(_VIDEOS):
-        columns[column] = [_is_video(v, column, name, n) for n, v in enumerate(columns[column])]
+    for column in videos:
+        columns[column] = [_is_video(v, column, n) for n, v in enumerate(columns[column])]
     return columns
 
 
-def _check_names(found: Iterable[str], wanted: Sequence[str], name: str, row: int | None = None) -> None:
+def _check_names(found: Iterable[str], wanted: Sequence[str], row: int | None = None) -> None:
     if missing := [column for column in wanted if column not in found]:
         raise SchemaError(
             "the dataset lacks columns that training needs",
-            file=name,
             row=row,
             found=f"columns {', '.join(found)}",
             expected=f"also {', '.join(missing)}",
@@ -213,7 +209,7 @@ def _check_names(found: Iterable[str], wanted: Sequence[str], name: str, row: in
         )
 
 
-def _videos_there(dataset: "datasets.Dataset", column: str, name: str) -> list[bool]:
+def _videos_there(dataset: "datasets.Dataset", column: str) -> list[bool]:
     """Which rows hold a video, from Arrow's validity bitmaps: reading the cells would read every video."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -224,18 +220,17 @@ def _videos_there(dataset: "datasets.Dataset", column: str, name: str) -> list[b
     if not pa.types.is_struct(cells.type) or not {"bytes", "path"} <= {field.name for field in cells.type}:
         raise SchemaError(
             "a column of videos is of another type",
-            file=name,
             found=f"{column}: {cells.type}",
             expected="a struct of bytes and path, the storage of datasets.Video",
         )
     there = pc.or_(*(pc.is_valid(pc.struct_field(cells, part)) for part in ("bytes", "path")))
-    indices = dataset._indices  # a selection or shuffle; there is no public way that leaves the videos alone
+    indices = dataset._indices  # a selection or shuffle; no public method leaves the videos alone
     if indices is not None:
         there = there.take(indices.column(0))
     return cast(list[bool], there.to_pylist())
 
 
-def _is_video(value: Any, column: str, name: str, row: int) -> bool:
+def _is_video(value: Any, column: str, row: int) -> bool:
     if value is None:
         return False
     if isinstance(value, Mapping):
@@ -243,8 +238,7 @@ def _is_video(value: Any, column: str, name: str, row: int) -> bool:
     if isinstance(value, str | bytes | PathLike):
         return True
     raise SchemaError(
-        f"{column} is no video",
-        file=name,
+        f"{column} is not a video",
         row=row,
         found=type(value).__name__,
         expected="a mapping with bytes and path, a path, bytes, or null",
@@ -252,61 +246,67 @@ def _is_video(value: Any, column: str, name: str, row: int) -> bool:
     )
 
 
-def _check(columns: Mapping[str, list[Any]], name: str) -> None:
-    def wrong(column: str, row: int, expected: str) -> SchemaError:
-        return SchemaError(
-            f"{column} is of the wrong type or empty",
-            file=name,
-            row=row,
-            found=repr(columns[column][row]),
-            expected=expected,
-        )
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
-    for column in _TEXTS:
-        for row, value in enumerate(columns[column]):
-            if not isinstance(value, str) or not value.strip():
-                raise wrong(column, row, "text")
-    for row, value in enumerate(columns.get("nle", ())):
-        if value is not None and not isinstance(value, str):
-            raise wrong("nle", row, "text or null")
-    for row, value in enumerate(columns["real_available"]):
-        if not isinstance(value, bool):
-            raise wrong("real_available", row, "true or false")
-    for column in ("start", "end"):
-        for row, value in enumerate(columns[column]):
-            if value is not None and (not is_number(value) or not math.isfinite(value) or value < 0):
-                raise wrong(column, row, "seconds from 0 on, or null")
+
+def _is_second(value: Any) -> bool:
+    return value is None or (is_number(value) and math.isfinite(value) and value >= 0)
+
+
+# Column -> what its cells must be, and the test of it.
+_CELLS: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(_TEXTS, ("text", _is_text)),
+    "nle": ("text or null", lambda value: value is None or isinstance(value, str)),
+    "real_available": ("true or false", lambda value: isinstance(value, bool)),
+    **dict.fromkeys(("start", "end"), ("seconds from 0 on, or null", _is_second)),
+}
+
+
+def _check_cells(columns: Mapping[str, list[Any]]) -> None:
+    for column, (expected, right) in _CELLS.items():
+        for row, value in enumerate(columns.get(column, ())):
+            if not right(value):
+                raise SchemaError(
+                    f"{column} is of the wrong type or empty",
+                    row=row,
+                    found=repr(value),
+                    expected=expected,
+                )
+    for row, (available, there) in enumerate(
+        zip(columns["real_available"], columns["real_video"], strict=True)
+    ):
+        if available and not there:
+            raise SchemaError(
+                "a row says that its real video is available, but has none",
+                row=row,
+                found="real_available true, real_video without bytes and path",
+                expected="bytes or a path",
+                fix="Load the dataset with load_triplets(…, real_root=DIR)",
+            )
     for row, (start, end) in enumerate(zip(columns["start"], columns["end"], strict=True)):
         if start is not None and end is not None and start >= end:
-            raise SchemaError("a clip ends before it starts", file=name, row=row, found=f"{start} to {end} s")
+            raise SchemaError("a clip ends before it starts", row=row, found=f"{start} to {end} s")
 
 
-def _misalignments(cells: Sequence[Any], name: str) -> list[str | None]:
+def _misalignments(cells: Sequence[Any]) -> list[str | None]:
     """Names of the class numbers of a built dataset (or names as they are); None for null and −1, which are unknown."""
     known: dict[Any, str | None] = {None: None, -1: None}
     for number, kind in enumerate(MISALIGNMENTS):
         known[number] = known[kind] = kind
-    read = []
     for row, value in enumerate(cells):
         if isinstance(value, bool) or not isinstance(value, int | str | None) or value not in known:
             raise SchemaError(
-                "misalignment is of no known kind",
-                file=name,
+                "misalignment is not of a known kind",
                 row=row,
                 found=repr(value),
                 expected=f"a class number from 0 to {len(MISALIGNMENTS) - 1}, one of {', '.join(MISALIGNMENTS)}, or null",
                 fix="Load the dataset with load_triplets; docs/dataset.md lists the columns",
             )
-        read.append(known[value])
-    return read
+    return [known[value] for value in cells]
 
 
-def is_number(value: Any) -> bool:
-    """A Python number; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_pairs(rows: Sequence[Row], name: str) -> None:
+def _check_pairs(rows: Sequence[Row]) -> None:
     """Rows of one pair have one pair of captions: L_real is taken from the first of them."""
     first: dict[str, Row] = {}
     for row in rows:
@@ -314,7 +314,6 @@ def _check_pairs(rows: Sequence[Row], name: str) -> None:
         if (row.caption, row.neg_caption) != (other.caption, other.neg_caption):
             raise SchemaError(
                 f"two rows of pair {row.pair_id} have different captions",
-                file=name,
                 row=row.number,
                 found=f"{row.caption!r} / {row.neg_caption!r}",
                 expected=f"{other.caption!r} / {other.neg_caption!r}, as in row {other.number}",

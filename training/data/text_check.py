@@ -1,6 +1,6 @@
 """Are all texts of a dataset fit for the model? Found before training, in seconds, without a video."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -9,14 +9,12 @@ import numpy as np
 from synvita_data.captions.masking import find_tokens
 from synvita_data.captions.prompts import explanation_prompt
 from synvita_data.captions.text import Text, quoted
-from synvita_data.errors import SynvitaError
-from synvita_data.models import Explanation, Family, PreparedVideo, PromptFrame
+from synvita_data.errors import located
+from synvita_data.models import Explanation, Family, PromptFrame
 from synvita_data.models.prompting import Prompter
-from synvita_data.video import Frames
+from synvita_data.models.videos import VideoPreparer
 
-from .videos import VideoPreparer
-
-_Item = TypeVar("_Item")
+_Item = TypeVar("_Item")  # a caption, or an explanation
 _AT_ONCE = 4096  # texts given to the tokenizer together
 # Tokens that a text may have more inside its prompt than alone, the answer's or the end token among them.
 _SLACK = 16
@@ -28,56 +26,49 @@ class TextCheck:
     """Finds captions and explanations that the model cannot be trained on with any video.
 
     The tokenizer takes thousands of texts in one call, to find those that hold special tokens or could be too
-    long; the very code that makes prompts in training then has the word about these.
+    long; the very code that makes prompts in training then decides about these.
 
     Args:
-        preparer: of the model. name: of the dataset, for messages.
+        preparer: of the model.
+        name: of the dataset, for messages.
     """
 
     def __init__(self, preparer: VideoPreparer, name: str) -> None:
         self._family, self._prompt, self._name = preparer.family, preparer.prompt, name
         self._prompter = Prompter(preparer.family, preparer.prompt)
-        self._video = smallest_video(preparer)
+        self._video = preparer.smallest()
 
     def captions(self, captions: Sequence[tuple[str, int]]) -> None:
-        """Check captions, each with the row it is of; what attention hides of them makes no difference.
+        """Check captions, each with its row; what attention hides of them makes no difference.
 
         Raises:
             CaptionError: one holds a special token of the model.
             ContextError: its prompt and answer are too long even with the smallest video (exact where a family's
                 videos have one size, as Video-LLaVA's).
         """
-        rows: dict[str, int] = {}
-        for caption, row in captions:
-            rows.setdefault(caption, row)
-        distinct = list(rows)
+        rows = _first_rows(captions)
         frame = self._family.frame_prompt(self._prompt)
-        for caption in self._suspicious(distinct, distinct, frame):
-            try:
-                self._prompter.tokens(Text(caption), True, self._video)
-            except SynvitaError as error:
-                raise at_row(error, self._name, rows[caption]) from error
+        suspicious = self._suspicious(list(rows), list(rows), frame)
+        self._ask(suspicious, rows, lambda each: self._prompter.tokens(Text(each), True, self._video))
 
     def explanations(self, explanations: Sequence[tuple[Explanation, int]]) -> None:
-        """Check explanations, each with the row it is of.
+        """Check explanations, each with its row.
 
         Raises:
-            CaptionError, ContextError: as `captions`. TokenizerError: it does not begin with a token of its own.
+            CaptionError, ContextError: as `captions`.
+            TokenizerError: it does not begin with a token of its own.
         """
-        rows: dict[Explanation, int] = {}
-        for explanation, row in explanations:
-            rows.setdefault(explanation, row)
-        distinct = list(rows)
+        rows = _first_rows(explanations)
         frame = self._family.frame_prompt(explanation_prompt(self._prompt))
-        texts = [f"{each.neg_caption} {each.answer}" for each in distinct]
-        suspicious = {*self._suspicious(distinct, texts, frame)}
-        # Only a first character that is no letter or digit could melt with the question's last token.
-        suspicious |= {each for each in distinct if not each.answer[:1].isalnum()}
-        for explanation in sorted(suspicious, key=rows.__getitem__):
-            try:
-                self._prompter.explanation(explanation, self._video)
-            except SynvitaError as error:
-                raise at_row(error, self._name, rows[explanation]) from error
+        texts = [f"{each.neg_caption} {each.answer}" for each in rows]
+        suspicious = {*self._suspicious(list(rows), texts, frame)}
+        # Only a first character that is not a letter or digit could melt with the question's last token.
+        suspicious |= {each for each in rows if not each.answer[:1].isalnum()}
+        self._ask(
+            sorted(suspicious, key=rows.__getitem__),
+            rows,
+            lambda each: self._prompter.explanation(each, self._video),
+        )
 
     def released(self, texts: Sequence[Text]) -> str | None:
         """Whether token flags of the released code's mask find their tokens in the prompts of these texts.
@@ -99,6 +90,12 @@ class TextCheck:
             f"{quoted(lost[0].caption)} by itself inside their prompt, where the released code would stop: "
             "what their tokens stand for is hidden by characters"
         )
+
+    def _ask(self, items: Sequence[_Item], rows: dict[_Item, int], prompt: Callable[[_Item], object]) -> None:
+        """Make the prompts of these items; an error names dataset and row."""
+        for item in items:
+            with located(self._name, rows[item]):
+                prompt(item)
 
     def _suspicious(self, items: Sequence[_Item], texts: Sequence[str], frame: PromptFrame) -> list[_Item]:
         """Items whose text holds a special token, or may be too long inside `frame`.
@@ -122,16 +119,9 @@ class TextCheck:
         return found
 
 
-def smallest_video(preparer: VideoPreparer) -> PreparedVideo:
-    """A black clip of as many frames as the policy says, or of one where it goes by time."""
-    count = preparer.frames.count or 1
-    pixels = np.zeros((count, 224, 224, 3), dtype=np.uint8)
-    times = tuple(i / 2 for i in range(count))
-    return preparer.prepare(Frames(pixels, tuple(range(count)), times, 2.0, "a black clip", "none"))
-
-
-def at_row(error: SynvitaError, name: str, row: int) -> SynvitaError:
-    """The same error, with dataset and row."""
-    return type(error)(
-        error.problem, file=name, row=row, found=error.found, expected=error.expected, fix=error.fix
-    )
+def _first_rows(items: Sequence[tuple[_Item, int]]) -> dict[_Item, int]:
+    """Each distinct item with the first row that has it."""
+    rows: dict[_Item, int] = {}
+    for item, row in items:
+        rows.setdefault(item, row)
+    return rows

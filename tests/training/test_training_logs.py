@@ -10,9 +10,9 @@ from no_fp64 import NoFp64, OnDevice, on_device
 from small_trainer import make_trainer, small_rows, step_gradients, triplets_of
 
 import synvita_data
-from synvita_data.training.logs import Tally
+from synvita_data.training.data.triplet import TEXTS, VIDEOS
+from synvita_data.training.evaluation import TrainingLogs
 from synvita_data.training.objective import Terms, pair_sums
-from synvita_data.training.triplet import TEXTS, VIDEOS
 
 ROOT = Path(synvita_data.__file__).resolve().parents[1]
 NAMES = [f"f/{video}/{text}" for video in VIDEOS for text in TEXTS]
@@ -28,13 +28,13 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize("batches", [0, 1, 3, 255, 256, 257, 700])
 def test_the_sums_of_many_batches_are_those_of_fp64(batches):
     generator = torch.Generator().manual_seed(batches)
-    tally, steps = Tally(), 4
+    logs, steps = TrainingLogs(), 4
     terms = torch.rand(batches, 4, generator=generator)
     odds = torch.randn(batches, 3, 2, 4, generator=generator) * 4
     scored = torch.rand(batches, 3, 2, 4, generator=generator) < 0.7
     for own, log_odds, there in zip(terms, odds, scored, strict=True):
-        tally.add([], Terms(*own), log_odds, there)
-    found = tally.take(lambda values: 3 * values, steps)  # as if each of three processes had these
+        logs.add([], Terms(*own), log_odds, there)
+    found = logs.take(lambda values: 3 * values, steps)  # as if each of three processes had these
     expected = 3 * terms.double().sum(0) / steps
     assert [found[f"loss/{each.name}"] for each in fields(Terms)] == pytest.approx(
         expected.tolist(), rel=1e-7
@@ -44,7 +44,7 @@ def test_the_sums_of_many_batches_are_those_of_fp64(batches):
     seen = {name: found[name] for name in NAMES if name in found}
     assert seen == pytest.approx(dict(zip(NAMES, means.tolist(), strict=True)) if batches else {}, rel=1e-6)
     # What was taken is gone.
-    again = tally.take(lambda values: values, 1)
+    again = logs.take(lambda values: values, 1)
     assert not any(again.values())
     assert not any(name.startswith("f/") for name in again)
 
@@ -53,11 +53,11 @@ def test_a_batch_stays_on_its_device_until_the_logs(monkeypatch):
     """No waiting for the device at each step: numbers leave it once a line, or every 256 batches."""
     left = []
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: (left.append(1), self.clone())[1])
-    tally = Tally()
+    logs = TrainingLogs()
     for _ in range(255):
-        tally.add([], Terms(*torch.ones(4)), torch.zeros(2, 2, 4), torch.ones(2, 2, 4, dtype=torch.bool))
+        logs.add([], Terms(*torch.ones(4)), torch.zeros(2, 2, 4), torch.ones(2, 2, 4, dtype=torch.bool))
     assert not left
-    tally.take(lambda values: values, 1)
+    logs.take(lambda values: values, 1)
     assert len(left) == 1
 
 

@@ -13,19 +13,24 @@ from torch.utils.data import Dataset, Sampler
 from synvita_data.errors import SynvitaError
 
 
-class TripletOrder(Sampler[list[int]]):
+class TripletSampler(Sampler[list[int]]):
     """Batches of indices for one process of several; all of them have equally many.
 
     Triplets are dealt out in rounds of `batch` a process; what is left for the last round is dealt one by one, so
     that no process has two more than another. A process that then has none gets a *filler*: index `-1 - k`, which
     means triplet k, to be computed with a weight of 0, because the others wait for its gradients.
 
-    The order depends on seed and epoch alone: a run that is resumed goes on with it, and any number of
+    The order depends on seed and epoch alone: a run that is resumed has the same, and any number of
     processes and accumulation steps sees the same triplets in an optimizer step of the same size.
 
     Args:
-        length: triplets. batch: of one process. rank, processes: which one of how many.
-        shuffle: anew each epoch; else as they come. drop_last: leave out a last round that is not full.
+        length: number of triplets.
+        batch: triplets of one process.
+        rank: number of this process.
+        processes: how many there are.
+        seed: of the order.
+        shuffle: shuffle again each epoch; else triplets come as they are.
+        drop_last: leave out a last round that is not full.
     """
 
     def __init__(
@@ -75,14 +80,14 @@ class Filler:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Failed:
-    """An error that the user can mend, on its way out of a loader's worker. Raised in there, torch would put a
-    traceback of the worker into its message."""
+    """An error that the user can mend, on its way out of a loader's worker. If it were raised there, torch would put
+    a traceback of the worker into its message."""
 
     error: SynvitaError
 
 
 class Rows(Dataset[Any]):
-    """A dataset with fillers at its negative indices, as `TripletOrder` asks for them, and `Failed` for its errors."""
+    """A dataset with fillers at its negative indices, as `TripletSampler` asks for them, and `Failed` for its errors."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.training.sampler import CollateRows, Filler, Rows, TripletOrder
+from synvita_data.training.data.sampler import CollateRows, Filler, Rows, TripletSampler
 
 
 def orders(length, batch, processes, **options):
-    return [TripletOrder(length, batch, rank=r, processes=processes, **options) for r in range(processes)]
+    return [TripletSampler(length, batch, rank=r, processes=processes, **options) for r in range(processes)]
 
 
 @given(
@@ -51,7 +51,7 @@ def test_the_same_steps_on_one_two_and_four_processes(length, shuffle, epoch):
             order.set_epoch(epoch)
         rounds = zip(*ranks, strict=True)
         steps.append([sorted(i for own in everyone for i in own if i >= 0) for everyone in rounds])
-    one_by_one = TripletOrder(length, 1, seed=3, shuffle=shuffle)
+    one_by_one = TripletSampler(length, 1, seed=3, shuffle=shuffle)
     one_by_one.set_epoch(epoch)
     accumulated = [index for (index,) in one_by_one]
     steps.append([sorted(accumulated[k : k + 8]) for k in range(0, length, 8)])
@@ -59,19 +59,19 @@ def test_the_same_steps_on_one_two_and_four_processes(length, shuffle, epoch):
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    order = TripletOrder(20, 4, seed=1)
+    order = TripletSampler(20, 4, seed=1)
     first = list(order)
     assert list(order) == first
     order.set_epoch(1)
     assert list(order) != first
-    assert list(TripletOrder(20, 4, seed=5)) != first
-    assert next(iter(TripletOrder(20, 4, shuffle=False))) == [0, 1, 2, 3]
+    assert list(TripletSampler(20, 4, seed=5)) != first
+    assert next(iter(TripletSampler(20, 4, shuffle=False))) == [0, 1, 2, 3]
 
 
 def test_a_last_round_that_is_not_full_can_be_left_out():
     ranks = orders(11, 2, 2, shuffle=False, drop_last=True)
     assert [list(order) for order in ranks] == [[[0, 2], [4, 6]], [[1, 3], [5, 7]]]
-    assert len(TripletOrder(3, 4, drop_last=True)) == 0
+    assert len(TripletSampler(3, 4, drop_last=True)) == 0
 
 
 def test_fillers_say_so():

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from captioning import warm_up
 
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.models import AlignmentModel
 from synvita_data.testing import make_tiny
-from synvita_data.training.warm_up import warm_up
 from synvita_data.video.frames import Frames
 
 CAPTIONS = ("A red circle moves left.", "Two blue stars spin.", "A cat sleeps.", "Three dogs run up.")

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from synvita_data.errors import VideoError
 from synvita_data.models.runtime import read_ahead
+from synvita_data.models.videos import Clip, as_clip
 from synvita_data.real_videos.find import choose_part
-from synvita_data.scoring.protocol import ScoringItem
 from synvita_data.video import NoFramesError, check_video
 
-from .plan import PlannedTriplet
 from .rows import VideoColumn
+from .selection import SelectedRow
 from .triplet import VIDEOS
-from .videos import as_item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,8 +19,11 @@ class DistinctVideo:
     """One video (or the part of it that rows are about).
 
     Attributes:
-        kind: of VIDEOS. rows: of the dataset that it serves.
-        column: to read it from. start, end: seconds of its file.
+        kind: one of VIDEOS.
+        rows: numbers of the rows that it serves.
+        column: where it is read from.
+        start: second of its file at which the part begins.
+        end: second at which the part ends.
     """
 
     kind: str
@@ -30,9 +32,9 @@ class DistinctVideo:
     start: float | None
     end: float | None
 
-    def item(self) -> ScoringItem:
+    def clip(self) -> Clip:
         """It, as decoder and feature cache take it; bytes are read now."""
-        return as_item(self.column[self.rows[0]], self.start, self.end)
+        return as_clip(self.column[self.rows[0]], self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class UnreadableVideo:
 
 
 def distinct_videos(
-    triplets: Sequence[PlannedTriplet], columns: Mapping[str, VideoColumn]
+    triplets: Sequence[SelectedRow], columns: Mapping[str, VideoColumn]
 ) -> list[DistinctVideo]:
     """The videos that these triplets train, in their order; one file with the same times once."""
     rows: dict[tuple[str, str | int, float | None, float | None], list[int]] = {}
@@ -72,35 +74,33 @@ def probe_videos(
     """The videos that cannot be read, found by their packets and first frame (`check_video`), in threads.
 
     Args:
+        videos: of `distinct_videos`.
+        workers: threads.
         decode_all: decode every frame, which finds damage inside packets too.
         on_progress: called with videos done and in all.
     """
 
-    def probe(item: ScoringItem) -> None:
-        info = check_video(item.video, decode_all=decode_all)
-        over = info.first_shown + info.duration
-        if item.end is not None and item.end <= info.first_shown:
-            raise NoFramesError(
-                "a clip ends before its video shows anything",
-                file=None if isinstance(item.video, bytes) else item.video,
-                found=f"a first frame at {info.first_shown:.2f} s, a clip up to {item.end:g} s",
-                expected="start and end inside the file",
-            )
-        part = choose_part(over, item.start, item.end, cut=False, stated=True)
-        if part.use == "none":
-            raise NoFramesError(
-                "a clip begins or ends behind the end of its video",
-                file=None if isinstance(item.video, bytes) else item.video,
-                found=part.doubt,
-                expected="start and end inside the file",
-                fix="Is the file cut already? Say so in the mapping (trimmed)",
-            )
+    def probe(clip: Clip) -> None:
+        info = check_video(clip.video, decode_all=decode_all)
+        part = choose_part(info.first_shown + info.duration, clip.start, clip.end, cut=False, stated=True)
+        if clip.end is not None and clip.end <= info.first_shown:
+            problem, fix = "a clip ends before its video shows anything", None
+            found = f"a first frame at {info.first_shown:.2f} s, a clip up to {clip.end:g} s"
+        elif part.use == "none":
+            problem, found = "a clip begins or ends behind the end of its video", str(part.doubt)
+            fix = "Is the file cut already? Say so in the mapping (trimmed)"
+        else:
+            return
+        file = None if isinstance(clip.video, bytes) else clip.video
+        raise NoFramesError(
+            problem, file=file, found=found, expected="start and end inside the file", fix=fix
+        )
 
-    found = []
-    results = read_ahead((video.item() for video in videos), probe, workers)
+    unreadable = []
+    results = read_ahead((video.clip() for video in videos), probe, workers)
     for done, (video, (_, result)) in enumerate(zip(videos, results, strict=True), 1):
         if isinstance(result, VideoError):
-            found.append(UnreadableVideo(video.kind, video.rows, result))
+            unreadable.append(UnreadableVideo(video.kind, video.rows, result))
         if on_progress is not None:
             on_progress(done, len(videos))
-    return found
+    return unreadable

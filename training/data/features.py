@@ -7,16 +7,13 @@ from pathlib import Path
 import torch
 
 from synvita_data.errors import SynvitaError, VideoError
-from synvita_data.models import AlignmentModel, EncodedVideo
-from synvita_data.models.features import FeatureCache, KnownVideo, tower_identity
+from synvita_data.models import AlignmentModel
+from synvita_data.models.features import FeatureCache, KnownVideo
 from synvita_data.models.runtime import one_cpu_thread, read_ahead
-from synvita_data.scoring.protocol import ScoringItem
-from synvita_data.video import FramePolicy, decode
+from synvita_data.models.videos import Clip
+from synvita_data.video import FramePolicy
 
-from .data import TripletData
-
-# Parts of models that come behind the tower's features: training them leaves features as they are.
-_BEHIND = ("language_model", "lm_head", "multi_modal_projector", "image_newline", "abstractor")
+from .dataset import TripletData
 
 
 def feature_cache_of(
@@ -27,28 +24,21 @@ def feature_cache_of(
     frames: FramePolicy | None = None,
     max_bytes: int = 100 << 30,
 ) -> FeatureCache:
-    """The cache of a model's features, the same as `synvita evaluate --cache` keeps for it.
+    """The cache of a model's features, the same as `synvita evaluate --feature-cache` keeps for it.
 
     Args:
+        model: whose features are kept.
         revision: of the model, as `load_alignment_model` gives it.
-        root: folder. frames: None for the family's own. max_bytes: when to stop adding.
+        root: folder of the cache.
+        frames: which frames; None for the family's own.
+        max_bytes: size at which nothing more is added.
 
     Raises:
         SynvitaError: an adapter reaches the tower, whose features would not stay the same.
     """
-    if adapted := [name for name, _ in _tower_parameters(model) if "lora_" in name]:
+    if adapted := [name for name, _ in model.family.tower_parameters() if "lora_" in name]:
         raise _moving(adapted)
-    stock = model.family.model
-    identity = tower_identity(
-        revision.partition("+")[0],
-        stock.config.model_type,
-        stock.dtype,
-        frames or model.family.default_frames(),
-        model.prompt.joiner,
-    )
-    return FeatureCache(
-        Path(root), identity, model.family.cache_inputs, max_bytes, reads_times=model.family.reads_times
-    )
+    return FeatureCache.of(model, revision, root, frames=frames, max_bytes=max_bytes)
 
 
 def check_frozen_tower(model: AlignmentModel) -> None:
@@ -57,7 +47,7 @@ def check_frozen_tower(model: AlignmentModel) -> None:
     Raises:
         SynvitaError: parameters of the tower ask for gradients, or an adapter reaches it.
     """
-    moving = [name for name, own in _tower_parameters(model) if own.requires_grad or "lora_" in name]
+    moving = [name for name, own in model.family.tower_parameters() if own.requires_grad or "lora_" in name]
     if moving:
         raise _moving(moving)
 
@@ -67,8 +57,11 @@ class FillReport:
     """What `fill_feature_cache` did.
 
     Attributes:
-        videos: distinct videos of this shard. found: that were there already. made: added.
-        not_kept: for which the cache had no room left. unreadable: that cannot be decoded.
+        videos: distinct videos of this shard.
+        found: how many of them the cache had already.
+        made: how many were added.
+        not_kept: for how many it had no room left.
+        unreadable: how many cannot be decoded.
     """
 
     videos: int
@@ -86,7 +79,7 @@ def fill_feature_cache(
     shard: tuple[int, int] = (0, 1),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FillReport:
-    """Encode every video that will be trained on and keep its features; a run that was killed goes on.
+    """Encode every video that will be trained on and keep its features; what a killed run has kept is not made again.
 
     Args:
         data: made with the cache.
@@ -105,44 +98,31 @@ def fill_feature_cache(
     videos = data.distinct_videos()[shard[0] :: shard[1]]
     count = dict.fromkeys(("found", "made", "not_kept", "unreadable"), 0)
 
-    def read(item: ScoringItem) -> tuple[str, KnownVideo | None]:
+    def read(clip: Clip) -> KnownVideo | None:
         try:
-            key = cache.key(item)
+            key = cache.key(clip)
         except OSError as error:
-            raise VideoError("a video cannot be opened", file=str(item.video), found=str(error)) from error
-        if key in cache:
-            return key, None
-        frames = decode(item.video, preparer.frames, item.start, item.end)
-        record = {name: value for name, value in frames.record().items() if name != "source"}
-        return key, KnownVideo(EncodedVideo(preparer.prepare(frames)), record)
+            raise VideoError("a video cannot be opened", file=str(clip.video), found=str(error)) from error
+        return None if key in cache else preparer.decoded(clip, key)
 
     device = str(model.family.model.device)
     training = model.training
     model.eval()
-    for done, (_, outcome) in enumerate(read_ahead((each.item() for each in videos), read, workers), 1):
+    for done, (_, outcome) in enumerate(read_ahead((each.clip() for each in videos), read, workers), 1):
         if isinstance(outcome, VideoError):
             count["unreadable"] += 1  # training sets it aside, with its reason
-        elif (known := outcome[1]) is None:
+        elif outcome is None or outcome.key is None:
             count["found"] += 1
         else:
             # As the scorer does it, so that either finds the bits it would have made.
             with torch.inference_mode(), one_cpu_thread(device):
-                features = model.encode(known.video.prepared)
-            kept = cache.put(outcome[0], KnownVideo(features, known.frames))
-            count["made" if kept else "found" if outcome[0] in cache else "not_kept"] += 1
+                features = model.encode(outcome.video.prepared)
+            kept = cache.put(outcome.key, KnownVideo(features, outcome.frames))
+            count["made" if kept else "found" if outcome.key in cache else "not_kept"] += 1
         if on_progress is not None:
             on_progress(done, len(videos))
     model.train(training)
     return FillReport(len(videos), **count)
-
-
-def is_behind_the_tower(name: str) -> bool:
-    """Whether a module or parameter of this name reads the tower's features: they do not depend on it."""
-    return any(part in name for part in _BEHIND)
-
-
-def _tower_parameters(model: AlignmentModel) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(name, own) for name, own in model.named_parameters() if not is_behind_the_tower(name)]
 
 
 def _moving(names: list[str]) -> SynvitaError:

@@ -1,0 +1,1 @@
+"""From the rows of a dataset to training samples, without the model's weights."""
