@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.synvita-setup
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo test test-all test-oldest stress lint format bench lock lock-oldest clean
+.PHONY: setup demo test test-all test-oldest stress lint types format bench lock lock-oldest clean
 
 setup: $(STAMP)
 
@@ -46,10 +46,12 @@ TIMES ?= 20
 stress: $(STAMP)
 	$(BIN)/python tests/stress.py $(TIMES)
 
-# mypy checks an installed copy: only there the four folders are one package.
-lint: $(STAMP)
+lint: $(STAMP) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# mypy checks an installed copy: only there the four folders are one package.
+types: $(STAMP)
 	rm -rf .mypy_cache/installed build
 	.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --target .mypy_cache/installed .
 	cd .mypy_cache/installed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../cache -p synvita_data
