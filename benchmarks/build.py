@@ -3,11 +3,10 @@
     python benchmarks/build.py [--small] [--gigabytes 2]
 
 Prints one line a figure: `name: value unit (goal …) ok|short`. The annotations are the 16,856 real ones
-where `../shared/data` is there, generated ones elsewhere. The videos are a few encoded clips of noise,
+where they are there (`measure.py`), generated ones elsewhere. The videos are a few encoded clips of noise,
 linked under many names, so that the disk holds them once; the Parquet holds every one.
 """
 
-import argparse
 import csv
 import os
 import random
@@ -19,14 +18,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measure import VIDEOCON, argument_parser, figure
 
 ROOT = Path(__file__).resolve().parent.parent
-REAL = ROOT.parent / "shared" / "data" / "videocon-16k"
-
-
-def figure(name: str, value: float, unit: str, goal: float, *, at_most: bool) -> None:
-    sign, ok = ("<=", value <= goal) if at_most else (">=", value >= goal)
-    print(f"{name}: {value:.2f} {unit} (goal {sign} {goal:g}) {'ok' if ok else 'short'}", flush=True)
 
 
 def run_build(*arguments: object) -> tuple[float, float]:
@@ -43,8 +37,8 @@ def run_build(*arguments: object) -> tuple[float, float]:
 
 def annotations(folder: Path, rows: int) -> tuple[Path, Path]:
     """The real triplets and scores, or generated ones of the same size."""
-    if REAL.is_dir() and rows == 16_856:
-        return REAL / "triplets.csv", REAL / "vqascores.csv"
+    if VIDEOCON.is_dir() and rows == 16_856:
+        return VIDEOCON / "triplets.csv", VIDEOCON / "vqascores.csv"
     rng = random.Random(0)
     words = [
         "a",
@@ -101,12 +95,11 @@ def videos(folder: Path, total: int, clip_bytes: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
-    parser.add_argument("--gigabytes", type=float, default=2.0)
-    options = parser.parse_args()
-    rows = 300 if options.small else 16_856
-    total = 3e6 if options.small else options.gigabytes * 1e9
+    parser = argument_parser(__doc__)
+    parser.add_argument("--gigabytes", type=float, default=2.0, help="of videos")
+    arguments = parser.parse_args()
+    rows = 300 if arguments.small else 16_856
+    total = 3e6 if arguments.small else arguments.gigabytes * 1e9
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
         folder = Path(name)
         triplets, scores = annotations(folder, rows)
@@ -116,7 +109,7 @@ def main() -> None:
         figure(f"build of {rows} rows with scores, wall", seconds, "s", 15, at_most=True)
         figure(f"build of {rows} rows with scores, peak memory", peak, "MB", 600, at_most=True)
 
-        count = videos(folder / "videos", int(total), 20_000 if options.small else 2_500_000)
+        count = videos(folder / "videos", int(total), 20_000 if arguments.small else 2_500_000)
         generated = folder / "generated"
         generated.mkdir()
         triplets, scores = annotations(generated, count)
@@ -128,7 +121,7 @@ def main() -> None:
         label = f"build of {count} videos, {written / 1e9:.2f} GB of Parquet"
         print(f"{label}: {seconds:.1f} s, {written / 1e6 / seconds:.0f} MB/s")
         figure(f"{label}, peak memory", with_videos, "MB", 1000, at_most=True)
-        figure(f"{label}, bytes passed a byte of memory", written / 1e6 / with_videos, "x", 2, at_most=False)
+        figure(f"{label}, bytes passed a byte of memory", written / 1e6 / with_videos, "x", 2)
 
 
 if __name__ == "__main__":

@@ -2,29 +2,29 @@
 
     python benchmarks/decode.py [--small] [--rounds N]
 
-Inputs: the nine small clips of ../shared/data/synvita-samples together, and its 720p clip alone; where
+Inputs: the nine small clips of `synvita-samples` (`measure.py` says where) together, and its 720p clip alone; where
 they are absent, or with --small, one clip made here. The others are called directly, as their users
 call them, each with one and with all processors; their best counts. Rounds are interleaved and the best
 of each is taken, because other work on the machine only ever adds time. Lines end with ok or short
 against the goal of a ratio of at least 1 (default at least as fast as the best other).
 """
 
-import argparse
 import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from measure import REAL_DATA, argument_parser, figure, in_turns
 
 from synvita_data.video import FramePolicy, decode, encode_mp4
 
 COUNT, SIZE = 8, 224
-SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "synvita-samples"
+SAMPLES = REAL_DATA / "synvita-samples"
 Decoder = Callable[[Path], object]
 
 
@@ -84,15 +84,9 @@ def decoders(probe_clip: Path) -> dict[str, Decoder]:
 
 
 def best_times(found: dict[str, Decoder], clips: list[Path], rounds: int) -> dict[str, float]:
-    """Best wall time of each decoder over all `clips`, seconds; rounds interleaved, clip by clip."""
-    best = {name: [float("inf")] * len(clips) for name in found}
-    for _ in range(rounds):
-        for i, clip in enumerate(clips):
-            for name, decoder in found.items():
-                begin = time.perf_counter()
-                decoder(clip)
-                best[name][i] = min(best[name][i], time.perf_counter() - begin)
-    return {name: sum(times) for name, times in best.items()}
+    """Best wall time of each decoder over all `clips`, seconds."""
+    each = [in_turns(rounds, **{name: partial(found[name], clip) for name in found}) for clip in clips]
+    return {name: sum(times[name] for times in each) for name in found}
 
 
 def link_ffmpeg(folder: Path) -> Path | None:
@@ -136,34 +130,29 @@ def made_clip(folder: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="one made clip, two rounds: does it run?")
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    if not options.small and run_with_ffmpeg():
+    arguments = argument_parser(__doc__, rounds=7).parse_args()
+    if not arguments.small and run_with_ffmpeg():
         return
     with contextlib.ExitStack() as stack:
         sets: dict[str, list[Path]] = {}
-        if SAMPLES.is_dir() and not options.small:
+        if SAMPLES.is_dir() and not arguments.small:
             sets["nine small clips"] = sorted(SAMPLES.glob("*/*.mp4"))
             sets["720p clip"] = sorted(SAMPLES.glob("*.mp4"))
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             sets["made clip"] = [made_clip(folder)]
-        rounds = 2 if options.small else options.rounds
+        rounds = 2 if arguments.small else arguments.rounds
         found = decoders(next(iter(sets.values()))[0])
         for title, clips in sets.items():
             times = best_times(found, clips, rounds)
             for name, seconds in times.items():
-                print(f"decode {title}, {name}: {seconds * 1000:.1f} ms")
+                figure(f"decode {title}, {name}", seconds * 1000, "ms")
             mine = times.pop("pyav (default)")
             if not times:
                 print(f"decode {title}, ratio to the best other: no other backend works here")
                 continue
             rival = min(times, key=lambda name: times[name])
-            ratio = times[rival] / mine
-            verdict = "ok" if ratio >= 1 else "short"
-            print(f"decode {title}, ratio to the best other ({rival}): {ratio:.2f} x (goal >= 1) {verdict}")
+            figure(f"decode {title}, ratio to the best other ({rival})", times[rival] / mine, "x", 1)
 
 
 if __name__ == "__main__":

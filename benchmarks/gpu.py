@@ -32,6 +32,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from measure import argument_parser
+
 # Section -> seconds it may take on a GPU: what it took on an H100, with room.
 SECTIONS = {
     "numbers": 150,
@@ -104,11 +106,8 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--sections", default=",".join(SECTIONS), help="which of them, with commas between")
-    parser.add_argument("--small", action="store_true", help="tiny models, on a CPU too: for function only")
     parser.add_argument(
         "--limit", type=float, help="seconds for the whole run; each section has its own limit too"
     )

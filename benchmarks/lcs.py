@@ -2,7 +2,7 @@
 
     python benchmarks/lcs.py [--small] [--rounds N]
 
-Inputs: the 16,856 real pairs of ../shared/data/videocon-16k; where they are absent, as many pairs made
+Inputs: the 16,856 real pairs of VideoCon (`measure.py` says where); where they are absent, as many pairs made
 here of the same lengths; with --small, 300 of them. Word level is timed from two captions to the spans
 of both. The plain programme fills the same table for the same words and traces it back. pylcs does
 what the released code asks of it: `lcs_sequence_idx` on space-joined token ids, once in each direction;
@@ -11,40 +11,13 @@ BPE tokenizer trained here, and tokenising is not timed. Rounds are interleaved 
 taken, because other work on the machine only ever adds time.
 """
 
-import argparse
-import csv
-import random
-import time
 from collections.abc import Callable
-from pathlib import Path
+
+from measure import Pair, argument_parser, figure, in_turns, pairs
 
 from synvita_data.captions.lcs import released_shared_tokens, shared_spans, word_spans
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "videocon-16k" / "triplets.csv"
 GOAL_SECONDS = 1.0
-Pair = tuple[str, str]
-
-
-def real_pairs() -> list[Pair]:
-    with REAL.open(encoding="utf-8-sig", newline="") as handle:
-        return [(row["caption"], row["neg_caption"]) for row in csv.DictReader(handle)]
-
-
-def made_pairs(count: int = 16_856) -> list[Pair]:
-    """Sentences of 8 to 20 words and a copy with one word changed or two halves exchanged."""
-    rng = random.Random(0)
-    words = ["".join(rng.choices("aeioubdfglmnprst", k=rng.randint(1, 8))) for _ in range(5000)]
-    pairs = []
-    for _ in range(count):
-        caption = rng.choices(words, k=rng.randint(8, 20))
-        contrast = caption.copy()
-        if rng.random() < 0.5:
-            contrast[rng.randrange(len(contrast))] = rng.choice(words)
-        else:
-            half = len(contrast) // 2
-            contrast = contrast[half:] + contrast[:half]
-        pairs.append((" ".join(caption) + ".", " ".join(contrast) + "."))
-    return pairs
 
 
 def plain_spans(caption: str, neg_caption: str) -> list[tuple[int, int]]:
@@ -69,11 +42,11 @@ def plain_spans(caption: str, neg_caption: str) -> list[tuple[int, int]]:
     return kept[::-1]
 
 
-def token_ids(pairs: list[Pair]) -> list[tuple[list[int], list[int]]]:
+def token_ids(found: list[Pair]) -> list[tuple[list[int], list[int]]]:
     """Ids of `"{caption}"?`, as the released code tokenises it."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    quoted = [[f'"{text}"?' for text in pair] for pair in pairs]
+    quoted = [[f'"{text}"?' for text in pair] for pair in found]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     trainer = trainers.BpeTrainer(vocab_size=32_000, show_progress=False)
@@ -94,65 +67,44 @@ def as_pylcs(
     return flags
 
 
-def best_of(rounds: int, runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of the fastest round of each."""
-    seconds = dict.fromkeys(runs, float("inf"))
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return seconds
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="300 pairs, one round: does it run at all")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    pairs = real_pairs() if REAL.is_file() else made_pairs()
-    if options.small:
-        pairs, options.rounds = pairs[:300], 1
-    print(f"pairs: {len(pairs)} ({'real' if REAL.is_file() else 'made here'})")
+    arguments = argument_parser(__doc__, rounds=5).parse_args()
+    rounds = 1 if arguments.small else arguments.rounds
+    captions = pairs(300 if arguments.small else None)
 
-    for caption, neg_caption in pairs[:300]:
+    for caption, neg_caption in captions[:300]:
         ours = [caption[slice(*span)] for span in shared_spans(caption, neg_caption)[0]]
         plain = plain_spans(caption, neg_caption)
         if sum(len(word_spans(piece)) for piece in ours) != len(plain):
             raise SystemExit(f"not equally long: {caption!r}, {neg_caption!r}")
 
-    words = best_of(
-        options.rounds,
-        {
-            "ours": lambda: [shared_spans(a, b) for a, b in pairs],
-            "plain": lambda: [plain_spans(a, b) for a, b in pairs],
-        },
+    words = in_turns(
+        rounds,
+        ours=lambda: [shared_spans(a, b) for a, b in captions],
+        plain=lambda: [plain_spans(a, b) for a, b in captions],
     )
-    verdict = "ok" if words["ours"] <= GOAL_SECONDS else "short"
-    print(f"word-level shared spans: {words['ours']:.3f} s (goal <= {GOAL_SECONDS:g}) {verdict}")
-    print(f"plain dynamic programme, words: {words['plain']:.3f} s")
-    print(f"plain / ours, words: {words['plain'] / words['ours']:.2f}x")
+    figure("word-level shared spans", words["ours"], "s", GOAL_SECONDS, at_most=True)
+    figure("plain dynamic programme, words", words["plain"], "s")
+    figure("plain / ours, words", words["plain"] / words["ours"], "x")
 
     try:
         from pylcs import lcs_sequence_idx
     except ImportError:
         print("pylcs: not installed")
         return
-    ids = token_ids(pairs)
+    ids = token_ids(captions)
     if any(released_shared_tokens(a, b) != as_pylcs(lcs_sequence_idx, a, b) for a, b in ids):
         raise SystemExit("released granularity and pylcs disagree")
     joined = [(" ".join(map(str, a)), " ".join(map(str, b))) for a, b in ids]
-    tokens = best_of(
-        min(options.rounds, 2),
-        {
-            "pylcs": lambda: [(lcs_sequence_idx(a, b), lcs_sequence_idx(b, a)) for a, b in joined],
-            "ours": lambda: [(released_shared_tokens(a, b), released_shared_tokens(b, a)) for a, b in ids],
-        },
+    tokens = in_turns(
+        min(rounds, 2),
+        pylcs=lambda: [(lcs_sequence_idx(a, b), lcs_sequence_idx(b, a)) for a, b in joined],
+        ours=lambda: [(released_shared_tokens(a, b), released_shared_tokens(b, a)) for a, b in ids],
     )
-    print(f"pylcs on joined token ids: {tokens['pylcs']:.3f} s")
-    print(f"ours on joined token ids (granularity released, same tokens): {tokens['ours']:.3f} s")
-    print(f"pylcs / ours, joined token ids: {tokens['pylcs'] / tokens['ours']:.2f}x")
-    print(f"pylcs on joined token ids / ours on words: {tokens['pylcs'] / words['ours']:.2f}x")
+    figure("pylcs on joined token ids", tokens["pylcs"], "s")
+    figure("ours on joined token ids (granularity released, same tokens)", tokens["ours"], "s")
+    figure("pylcs / ours, joined token ids", tokens["pylcs"] / tokens["ours"], "x")
+    figure("pylcs on joined token ids / ours on words", tokens["pylcs"] / words["ours"], "x")
 
 
 if __name__ == "__main__":

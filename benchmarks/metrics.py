@@ -10,12 +10,12 @@ sampling orders. Each pair of numbers must agree. The best of the rounds is take
 the machine only ever adds time.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from measure import argument_parser, figure
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
@@ -33,14 +33,6 @@ def best_time(rounds: int, function: Callable[[], Any]) -> tuple[float, Any]:
     return min(times), result
 
 
-def show(name: str, value: float, unit: str, goal: float | None = None, at_least: bool = False) -> None:
-    line = f"{name}: {value:.3g} {unit}"
-    if goal is not None:
-        met = value >= goal if at_least else value <= goal
-        line += f" (goal {'>=' if at_least else '<='} {goal:g}) {'ok' if met else 'short'}"
-    print(line, flush=True)
-
-
 def agree(name: str, ours: float, other: float, tolerance: float) -> None:
     if abs(ours - other) > tolerance:
         raise SystemExit(f"{name}: {ours} here, {other} the other way; they differ by more than {tolerance}")
@@ -54,8 +46,10 @@ def entailment(rows: int, rounds: int) -> None:
     seconds, result = best_time(rounds, lambda: entailment_auc(scores, labels, videos, resamples=0))
     other, area = best_time(rounds, lambda: roc_auc_score(labels, scores))
     agree("entailment_auc", result["auc"]["value"], 100 * area, 1e-9)
-    show(f"entailment_auc of {rows} scores, with paired and strict accuracy", seconds, "s", 1.0)
-    show("  scikit-learn, AUC alone", other, "s")
+    figure(
+        f"entailment_auc of {rows} scores, with paired and strict accuracy", seconds, "s", 1.0, at_most=True
+    )
+    figure("  scikit-learn, AUC alone", other, "s")
 
 
 def interval(pairs: int, resamples: int, rounds: int) -> None:
@@ -79,9 +73,9 @@ def interval(pairs: int, resamples: int, rounds: int) -> None:
     other, areas = best_time(1, copied)
     width = (result["auc"]["high"] - result["auc"]["low"]) / 3.92
     agree("interval", result["auc"]["value"], 100 * float(np.mean(areas)), 5 * width)
-    show(f"interval by {resamples} resamples of videos, {2 * pairs} texts", seconds, "s", 5.0)
-    show(f"  roc_auc_score on copied rows ({few} resamples, scaled)", other * resamples / few, "s")
-    show("  ratio", other * resamples / few / seconds, "x", 10.0, at_least=True)
+    figure(f"interval by {resamples} resamples of videos, {2 * pairs} texts", seconds, "s", 5.0, at_most=True)
+    figure(f"  roc_auc_score on copied rows ({few} resamples, scaled)", other * resamples / few, "s")
+    figure("  ratio", other * resamples / few / seconds, "x", 10.0)
 
 
 def retrieval(captions: int, videos: int, rounds: int) -> None:
@@ -117,9 +111,9 @@ def retrieval(captions: int, videos: int, rounds: int) -> None:
     sampling, values = best_time(1, sampled)
     spread = 100 * float(np.std(values))
     agree("expectation", result["map"]["value"], 100 * float(np.mean(values)), 5 * spread + 1e-9)
-    show(f"retrieval_map of {captions} captions x {videos} videos, exact", seconds, "s", 1.0)
-    show("  scikit-learn, ties as one step, mAP alone", other, "s")
-    show(f"  {orders} sampled orders, mAP alone (standard deviation {spread:.2g} percent)", sampling, "s")
+    figure(f"retrieval_map of {captions} captions x {videos} videos, exact", seconds, "s", 1.0, at_most=True)
+    figure("  scikit-learn, ties as one step, mAP alone", other, "s")
+    figure(f"  {orders} sampled orders, mAP alone (standard deviation {spread:.2g} percent)", sampling, "s")
 
 
 def choice(questions: int, rounds: int) -> None:
@@ -128,28 +122,25 @@ def choice(questions: int, rounds: int) -> None:
     labels = np.zeros((questions, 5), int)
     labels[np.arange(questions), generator.integers(0, 5, questions)] = 1
     ids = [f"question {i}" for i in range(questions) for _ in range(5)]
-    options = np.tile(np.arange(5), questions)
+    numbers = np.tile(np.arange(5), questions)
     types = np.repeat(generator.choice(["CW", "CH", "TN", "TC", "TP"], questions), 5).tolist()
 
     def ours() -> dict[str, Any]:
         return multiple_choice_accuracy(
-            scores.ravel(), labels.ravel(), ids, options=options, types=types, resamples=0
+            scores.ravel(), labels.ravel(), ids, options=numbers, types=types, resamples=0
         )
 
     seconds, result = best_time(rounds, ours)
     first = labels[np.arange(questions), scores.argmax(axis=1)].mean()
     span = result["accuracy"]["best_ties"] - result["accuracy"]["worst_ties"]
     agree("accuracy", result["accuracy"]["value"], 100 * float(first), span + 1e-9)
-    show(f"multiple_choice_accuracy of {5 * questions} options, with types", seconds, "s", 1.0)
+    figure(
+        f"multiple_choice_accuracy of {5 * questions} options, with types", seconds, "s", 1.0, at_most=True
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--small", action="store_true", help="small inputs: that it works, not how fast")
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = argument_parser(__doc__, rounds=5).parse_args()
     small, rounds = arguments.small, arguments.rounds
     entailment(4_000 if small else 1_000_000, rounds)
     interval(300 if small else 27_000, 50 if small else 1000, min(rounds, 2))

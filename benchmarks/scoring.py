@@ -11,16 +11,12 @@ so a few pairs are timed and multiplied.
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from gpu_parts.shapes import captions, clip
+from measure import added_megabytes, argument_parser, figure, in_turns, of_a_process
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
@@ -31,16 +27,6 @@ from synvita_data.testing import make_tiny
 
 logging.disable_progress_bar()
 logging.set_verbosity_error()
-
-
-def figure(name: str, value: float, unit: str, goal: float | None = None, *, at_most: bool = False) -> None:
-    """One line; without a goal, a figure to look at."""
-    if goal is None:
-        print(f"{name}: {value:.3g} {unit}", flush=True)
-        return
-    ok = value <= goal if at_most else value >= goal
-    sign = "<=" if at_most else ">="
-    print(f"{name}: {value:.3g} {unit} (goal {sign} {goal:.3g}) {'ok' if ok else 'short'}", flush=True)
 
 
 def narrow_model(folder: Path, small: bool) -> AlignmentModel:
@@ -58,17 +44,6 @@ def tokens(model: AlignmentModel, texts: list[Text], video: PreparedVideo) -> tu
     """Tokens of one forward a pair, and of the prefix once with all branches."""
     prompts = [model.prompter.tokens(text, None, video) for text in texts]
     return sum(len(prompt.ids) for prompt in prompts), len(pack(prompts))
-
-
-def in_turns(rounds: int, **sides: Callable[[], object]) -> dict[str, float]:
-    """Best seconds of each side, run one after the other in every round."""
-    best = dict.fromkeys(sides, float("inf"))
-    for _ in range(rounds):
-        for name, run in sides.items():
-            started = time.perf_counter()
-            run()
-            best[name] = min(best[name], time.perf_counter() - started)
-    return best
 
 
 def evaluation(model: AlignmentModel, counts: tuple[int, ...], rounds: int, pairs: int) -> None:
@@ -125,44 +100,35 @@ def released(model: AlignmentModel, lengths: tuple[int, ...], count: int = 18) -
 
 def peak(side: str, small: bool, count: int = 18) -> float:
     """Megabytes that scoring adds to a loaded model, at most; in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", side, *(["--small"] if small else [])]
-    done = subprocess.run([*command, "--captions", str(count)], capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    return of_a_process("--memory-of", side, *(["--small"] if small else []), "--captions", count)
 
 
-def measure_peak(side: str, small: bool, count: int) -> None:
+def measure_peak(side: str, small: bool, count: int) -> float:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         model = narrow_model(Path(folder), small)
         texts, video = captions(count), clip(count)
         model([video], [texts[:1]], strategy="packed")  # what torch sets aside once
-        before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         if side == "plain":
-            model([video], [texts], strategy="plain", plain_batch=6)
-        else:
-            model([video], [texts])
-        status = Path("/proc/self/status").read_text()
-        high = int(status.partition("VmHWM:")[2].split()[0]) * 1024
-        print(json.dumps((high - before) / 1e6))
+            return added_megabytes(lambda: model([video], [texts], strategy="plain", plain_batch=6))
+        return added_megabytes(lambda: model([video], [texts]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argument_parser(__doc__, rounds=3)
     parser.add_argument("--memory-of", choices=("plain", "shared"), help=argparse.SUPPRESS)
     parser.add_argument("--captions", type=int, default=18, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.memory_of:
-        measure_peak(options.memory_of, options.small, options.captions)
+    arguments = parser.parse_args()
+    small = arguments.small
+    if arguments.memory_of:
+        print(json.dumps(measure_peak(arguments.memory_of, small, arguments.captions)))
         return
     with torch.inference_mode():
         with tempfile.TemporaryDirectory() as folder:
-            model = narrow_model(Path(folder), options.small)
+            model = narrow_model(Path(folder), small)
         model([clip(0)], [captions(2)])  # warm
-        evaluation(model, (5, 18, 49), 1 if options.small else options.rounds, 1 if options.small else 3)
-        released(model, (2, 16) if options.small else (2, 256))
-    plain, shared = peak("plain", options.small), peak("shared", options.small)
+        evaluation(model, (5, 18, 49), 1 if small else arguments.rounds, 1 if small else 3)
+        released(model, (2, 16) if small else (2, 256))
+    plain, shared = peak("plain", small), peak("shared", small)
     print(
         f"peak memory above the loaded model, 18 captions: plain in batches of 6 {plain:.0f} MB, shared {shared:.0f} MB"
     )

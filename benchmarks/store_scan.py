@@ -13,7 +13,6 @@ Small work is measured against writing the same JSON to a temporary name and ren
 alternate in one run, the best of several counts.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -24,15 +23,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import argument_parser, figure
+
 from synvita_data.jobs import Store
-from synvita_data.jobs.names import PREFIXES, artefact_suffix, digest_of
-from synvita_data.jobs.records import Artefact, record_bytes
+from synvita_data.jobs.records import PREFIXES, Artefact, artefact_suffix, digest_of, record_bytes
 
 SCAN = """
 import json, sys, time
 keys = [f"row {number}" for number in range(int(sys.argv[2]))]
 began, busy = time.perf_counter(), time.process_time()
-from synvita_data.store import Store
+from synvita_data.jobs import Store
 pending = Store(sys.argv[1]).scan(keys, sys.argv[3]).pending
 seconds, processor = time.perf_counter() - began, time.process_time() - busy
 heavy = sorted(sys.modules.keys() & {"numpy", "pyarrow", "datasets", "torch", "av", "pandas", "transformers"})
@@ -44,8 +44,8 @@ RUN = """
 import dataclasses, json, sys, time
 from pathlib import Path
 began, busy = time.perf_counter(), time.process_time()
-from synvita_data.engine import run_job
-from synvita_data.store import Store
+from synvita_data.jobs import run_job
+from synvita_data.jobs import Store
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -54,7 +54,7 @@ class Rows:
     title: str = "rows"
     found: dict = dataclasses.field(default_factory=dict)
 
-    def needs(self):
+    def inputs(self):
         return {f"row {n}": {"caption": f"a person does thing {n} and then another thing", "seed": n} for n in range(self.count)}
 
     def open_worker(self, device):
@@ -154,18 +154,8 @@ def bare_rate(folder: Path, count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
-def report(name: str, value: float, unit: str, goal: float, *, at_most: bool = False) -> None:
-    good = value <= goal if at_most else value >= goal
-    print(
-        f"{name}: {value:,.2f} {unit} (goal {'<=' if at_most else '>='} {goal:g}) {'ok' if good else 'short'}"
-    )
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
+    parser = argument_parser(__doc__)
     parser.add_argument("--folder", type=Path, help="where to work (default: the temporary folder)")
     arguments = parser.parse_args()
     count, commits, repeats = (1000, 300, 1) if arguments.small else (100_000, 5000, 5)
@@ -178,23 +168,23 @@ def main() -> None:
             fill(root, count, missing, with_file=with_file)
             for check in ("names", "sizes"):
                 found = scan(root, count, check, missing, repeats)
-                report(f"scan {kind} {check}, {count:,} keys", found["seconds"], "s", 5, at_most=True)
-                report(f"scan {kind} {check}, processor time", found["processor"], "s", 5, at_most=True)
-                report(f"scan {kind} {check}, peak memory", found["megabytes"], "MB", 300, at_most=True)
+                figure(f"scan {kind} {check}, {count:,} keys", found["seconds"], "s", 5, at_most=True)
+                figure(f"scan {kind} {check}, processor time", found["processor"], "s", 5, at_most=True)
+                figure(f"scan {kind} {check}, peak memory", found["megabytes"], "MB", 300, at_most=True)
             found = scan(root, count, None, missing, repeats)
-            report(
+            figure(
                 f"run_job {kind}, {count:,} keys, to the first worker", found["seconds"], "s", 5, at_most=True
             )
-            report(f"run_job {kind}, processor time", found["processor"], "s", 5, at_most=True)
-            report(f"run_job {kind}, nothing to do", found["nothing to do"], "s", 5, at_most=True)
-            report(f"run_job {kind}, peak memory", found["megabytes"], "MB", 300, at_most=True)
+            figure(f"run_job {kind}, processor time", found["processor"], "s", 5, at_most=True)
+            figure(f"run_job {kind}, nothing to do", found["nothing to do"], "s", 5, at_most=True)
+            figure(f"run_job {kind}, peak memory", found["megabytes"], "MB", 300, at_most=True)
         ours, bare = [], []
         for repeat in range(repeats):
             bare.append(bare_rate(work / f"bare-{repeat}", commits))
             ours.append(store_rate(work / f"store-{repeat}", commits))
-        report("claim and commit, JSON only", max(ours), "keys/s", 2000)
-        print(f"bare write and rename: {max(bare):,.2f} files/s")
-        report("claim and commit over bare write and rename", max(ours) / max(bare), "x", 0.2)
+        figure("claim and commit, JSON only", max(ours), "keys/s", 2000)
+        figure("bare write and rename", max(bare), "files/s")
+        figure("claim and commit over bare write and rename", max(ours) / max(bare), "x", 0.2)
     finally:
         shutil.rmtree(work)
 

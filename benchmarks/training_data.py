@@ -2,22 +2,20 @@
 
     python benchmarks/training_data.py [--small]
 
-Inputs: the 16,856 real pairs of ../shared/data/videocon-16k (made here where they are absent) with synthetic
+Inputs: the 16,856 real pairs of VideoCon (made here where they are absent; `measure.py` says where) with synthetic
 videos of 8 KiB that nobody may open, as `load_dataset` gives them; with --small, 300 rows. The plain way asks
 for each row, checks weight and spans, and tokenises its four prompts one by one. Times are processor seconds of
 this process, because other work on the machine does not enter them.
 """
 
-import argparse
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lcs import REAL, made_pairs, real_pairs
+from measure import argument_parser, figure, in_turns, pairs
 
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.captions.text import Text, hidden_spans
@@ -31,9 +29,9 @@ from synvita_data.training.text_check import smallest_video
 GOAL_SECONDS, GOAL_RATIO = 10.0, 3.0
 
 
-def rows(pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
+def rows(found: list[tuple[str, str]]) -> list[dict[str, Any]]:
     made = []
-    for number, (caption, neg_caption) in enumerate(pairs):
+    for number, (caption, neg_caption) in enumerate(found):
         pair = make_pair_id("made", str(number), caption, neg_caption)
         shared = shared_spans(caption, neg_caption)
         made.append(
@@ -73,43 +71,33 @@ def one_by_one(dataset: Any, model: AlignmentModel, data: TripletData) -> int:
     return fine
 
 
-def seconds(run: Callable[[], object]) -> float:
-    began = time.process_time()
-    run()
-    return time.process_time() - began
-
-
 def main() -> None:
     import datasets
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="300 rows: does it run at all")
-    small = parser.parse_args().small
+    small = argument_parser(__doc__).parse_args().small
     datasets.disable_progress_bars()
-    pairs = real_pairs() if REAL.is_file() else made_pairs()
-    pairs = pairs[:300] if small else pairs
+    captions = pairs(300 if small else None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.parquet"
-        pq.write_table(pa.Table.from_pylist(rows(pairs), schema=arrow_schema()), path)
+        pq.write_table(pa.Table.from_pylist(rows(captions), schema=arrow_schema()), path)
         dataset = datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=folder)
         tiny = make_tiny("video_llava", Path(folder) / "model")
         model = AlignmentModel(
             AutoModelForImageTextToText.from_pretrained(tiny), AutoProcessor.from_pretrained(tiny)
         )
         data = TripletData(dataset.select(range(8)), model)  # whatever is made once is made now
-        at_once = seconds(lambda: TripletData(dataset, model))
-        plain = seconds(lambda: one_by_one(dataset, model, data))
-        anew = seconds(
-            lambda: TripletData(dataset, model, DataOptions(weighting="product", granularity="token"))
+        spent = in_turns(
+            1,
+            time.process_time,
+            at_once=lambda: TripletData(dataset, model),
+            plain=lambda: one_by_one(dataset, model, data),
+            anew=lambda: TripletData(dataset, model, DataOptions(weighting="product", granularity="token")),
         )
-    print(f"rows: {len(pairs)} ({'real' if REAL.is_file() else 'made here'})")
-    verdict = "ok" if at_once <= GOAL_SECONDS else "short"
-    print(f"all rows checked at once: {at_once:.2f} s (goal <= {GOAL_SECONDS:g}) {verdict}")
-    print(f"row by row: {plain:.2f} s")
-    verdict = "ok" if plain / at_once >= GOAL_RATIO else "short"
-    print(f"row by row / at once: {plain / at_once:.2f}x (goal >= {GOAL_RATIO:g}) {verdict}")
-    print(f"at once, weights and token-level masks found anew: {anew:.2f} s")
+    figure("all rows checked at once", spent["at_once"], "s", GOAL_SECONDS, at_most=True)
+    figure("row by row", spent["plain"], "s")
+    figure("row by row / at once", spent["plain"] / spent["at_once"], "x", GOAL_RATIO)
+    figure("at once, weights and token-level masks found again", spent["anew"], "s")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Prints one line a figure: `name: value unit (goal …) ok|short`. A step is forward, the objective (Eq. 7) and
 backward into LoRA (r 32, every linear layer of the language model). On a CPU the model is narrow (512 wide, four
 layers) with random weights, but the tokens are Video-LLaVA's: eight frames of 257 tokens, and captions of
-VideoCon (`videocon-16k` where it is there, with a tokenizer trained on them; otherwise fixed ones) with what they
+VideoCon (where it is there, see `measure.py`, with a tokenizer trained on them; otherwise fixed ones) with what they
 do not share hidden in the masked texts. All sides run in turns in this one process, and the best round of each
 counts: on a CPU in processor time of one thread, which other processes on the machine hardly change. Memory is the
 peak above the loaded model, each side in a process of its own.
@@ -16,22 +16,18 @@ logits of the whole vocabulary at every position.
 """
 
 import argparse
-import csv
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from gpu_parts.shapes import clip
+from measure import added_megabytes, argument_parser, figure, in_turns, of_a_process, real_pairs
 from peft import LoraConfig, get_peft_model
-from scoring import figure, narrow_model
+from scoring import narrow_model
 from torch import Tensor
 
 from synvita_data.captions.text import Text, hidden_spans
@@ -41,22 +37,12 @@ from synvita_data.models.prompting import PromptTokens
 from synvita_data.training.objective import Supervision, combine, counts_of, terms_of, two_way_losses
 from synvita_data.training.triplet import TrainingTriplet
 
-TRIPLETS = Path("/work/shared/data/videocon-16k/triplets.csv")
 FIXED = (
     "A couple of men playing racket ball on a court and a woman talking as they play.",
     "A couple of men talking as they play racket ball on a court and a woman playing",
 )
 FIXED_SHARED = (((0, 15), (24, 58)), ((0, 15), (37, 71)))
 Texts = tuple[Text, Text, Text, Text]
-
-
-def real_pairs(limit: int | None = None) -> list[tuple[str, str]]:
-    """Captions and contrast captions of VideoCon, in the file's order; none where the file is not there."""
-    if not TRIPLETS.is_file():
-        return []
-    with TRIPLETS.open(encoding="utf-8-sig", newline="") as file:
-        pairs = [(row["caption"], row["neg_caption"]) for row in csv.DictReader(file)]
-    return pairs[:limit]
 
 
 def texts_of(pair: tuple[str, str]) -> Texts:
@@ -160,17 +146,6 @@ class Step:
         return m.detach()
 
 
-def in_turns(rounds: int, **sides: Callable[[], object]) -> dict[str, float]:
-    """Least seconds of processor time of each side, run one after the other in every round."""
-    best = dict.fromkeys(sides, float("inf"))
-    for _ in range(rounds):
-        for name, run in sides.items():
-            started = time.process_time()
-            run()
-            best[name] = min(best[name], time.process_time() - started)
-    return best
-
-
 def gradient(model: AlignmentModel) -> Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
@@ -233,8 +208,8 @@ def on_cpu(small: bool, rounds: int) -> None:
     print(f"a triplet: {2 * plain_tokens:,} tokens in eight forwards, {2 * packed_tokens:,} packed")
     step = Step(model, texts, videos)
     check(model, step)
-    best = in_turns(rounds, packed=step.packed, plain=step.plain)
-    best |= in_turns(1, released=step.released)
+    best = in_turns(rounds, time.process_time, packed=step.packed, plain=step.plain)
+    best |= in_turns(1, time.process_time, released=step.released)
     seconds = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
     print(f"seconds of processor time a step, from prepared frames: {seconds}")
     name = f"a triplet's step, faster than eight plain forwards (token ratio {ratio:.2f})"
@@ -244,7 +219,7 @@ def on_cpu(small: bool, rounds: int) -> None:
     )
     with torch.no_grad():
         encoded = Step(model, texts, [model.encode(video) for video in videos])
-    best = in_turns(rounds, packed=encoded.packed, plain=encoded.plain)
+    best = in_turns(rounds, time.process_time, packed=encoded.packed, plain=encoded.plain)
     print(f"seconds with cached features: packed {best['packed']:.2f}, plain {best['plain']:.2f}")
     name = "the same where both have the vision tower's features already"
     figure(name, best["plain"] / best["packed"], "x", 0.95 * ratio)
@@ -273,11 +248,8 @@ def peak(side: str, small: bool) -> float:
     """Megabytes that a step adds to a loaded model, at most; in a process of its own, unless a rough figure does."""
     if small:
         return measure_peak(side, small)
-    command = [sys.executable, __file__, "--memory-of", side]
     # Large blocks go back to the system when they are freed, so that the peak is of what is in use.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    return of_a_process("--memory-of", side, MALLOC_MMAP_THRESHOLD_="65536")
 
 
 def measure_peak(side: str, small: bool) -> float:
@@ -286,24 +258,18 @@ def measure_peak(side: str, small: bool) -> float:
         model, texts, [model.prepare(clip(seed, frames=1)) for seed in (0, 1)]
     ).packed()  # what torch sets aside
     model.zero_grad(set_to_none=True)
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    getattr(Step(model, texts, videos), side)()
-    high = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
-    return max(high - before, 1) / 1e6
+    return added_megabytes(getattr(Step(model, texts, videos), side))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argument_parser(__doc__, rounds=3)
     parser.add_argument("--memory-of", choices=("packed", "plain", "released"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if options.memory_of:
-        print(json.dumps(measure_peak(options.memory_of, options.small)))
+    if arguments.memory_of:
+        print(json.dumps(measure_peak(arguments.memory_of, arguments.small)))
     else:
-        on_cpu(options.small, 1 if options.small else options.rounds)
+        on_cpu(arguments.small, 1 if arguments.small else arguments.rounds)
 
 
 if __name__ == "__main__":

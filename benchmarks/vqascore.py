@@ -14,7 +14,6 @@ preprocessed, and each goes through a plain forward. *Together* is `synvita vqas
 process; what counts is processor time (torch on one thread), the best round of each, so that a busy machine matters little.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,11 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import argument_parser, figure, in_turns
 from transformers.utils import logging
 
 from synvita_data.builders.vqascore import find_model
-from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.builders.vqascore.scorer import FrameScorer, Prepared
+from synvita_data.builders.vqascore.base import FrameScorer, Prepared
+from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.testing import make_tiny
 from synvita_data.video import FramePolicy, Frames, decode, encode_mp4
 
@@ -46,11 +46,6 @@ SHAPES: dict[str, tuple[str, dict[str, int]]] = {
     "llava": ("llava", {"hidden_size": 512, "intermediate_size": 1376, "layers": 4, "heads": 8, **TOWER}),
 }
 GOALS = {"clip_flant5": 60.0, "llava": 60.0}  # percent
-
-
-def figure(name: str, value: float, unit: str, goal: float | None = None) -> None:
-    said = "" if goal is None else f" (goal <= {goal:g}) {'ok' if value <= goal else 'short'}"
-    print(f"{name}: {value:.3g} {unit}{said}", flush=True)
 
 
 def clip(path: Path, small: bool) -> Path:
@@ -120,17 +115,6 @@ class Sides:
         ]
 
 
-def best_of(rounds: int, *sides: Callable[[], object]) -> list[float]:
-    """Least processor seconds of each side, taken in turns."""
-    best = [float("inf")] * len(sides)
-    for _ in range(rounds):
-        for number, side in enumerate(sides):
-            began = time.process_time()
-            side()
-            best[number] = min(best[number], time.process_time() - began)
-    return best
-
-
 def compare(name: str, folder: Path, video: Path, rounds: int, small: bool) -> None:
     family, sizes = SHAPES[name]
     sizes = {"image_size": 28} if small else {**sizes, "image_size": 336}
@@ -138,17 +122,21 @@ def compare(name: str, folder: Path, video: Path, rounds: int, small: bool) -> N
     assert isinstance(scorer, FrameScorer)
     sides = Sides(family, scorer, video)
     difference = np.abs(sides.together() - sides.pair_by_pair()).max()
-    figure(f"{name} difference of scores", difference, "absolute", 1e-5)
-    one, other = best_of(rounds, sides.together, sides.pair_by_pair)
+    figure(f"{name} difference of scores", difference, "absolute", 1e-5, at_most=True)
+    best = in_turns(rounds, time.process_time, together=sides.together, pair_by_pair=sides.pair_by_pair)
+    one, other = best.values()
     figure(f"{name} together", one, "CPU s a triplet")
     figure(f"{name} pair by pair", other, "CPU s a triplet")
-    figure(
-        f"{name} share of the cost pair by pair", 100 * one / other, "%", None if small else GOALS.get(name)
-    )
+    goal = None if small else GOALS.get(name)
+    figure(f"{name} share of the cost pair by pair", 100 * one / other, "%", goal, at_most=True)
     prepared = scorer.prepare(sides.frames(), CAPTIONS)
-    one, other = best_of(
-        rounds, lambda: sides.model_together(prepared), lambda: sides.model_pair_by_pair(prepared)
+    best = in_turns(
+        rounds,
+        time.process_time,
+        together=lambda: sides.model_together(prepared),
+        pair_by_pair=lambda: sides.model_pair_by_pair(prepared),
     )
+    one, other = best.values()
     figure(f"{name} share, model alone", 100 * one / other, "%")
 
 
@@ -212,9 +200,7 @@ def released_parameters() -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="for function only")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argument_parser(__doc__, rounds=3)
     parser.add_argument("--memory", action="store_true", help="only compute sizes of released models")
     arguments = parser.parse_args()
     if arguments.memory:

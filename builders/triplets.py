@@ -276,7 +276,7 @@ class ReadReport:
 
 
 class TripletReader:
-    """Iterate over the triplets of an annotation file, then look at `report`; every iteration reads it afresh.
+    """Iterate over the triplets of an annotation file, then look at `report`; every iteration reads it again.
 
     Example:
         >>> reader = TripletReader("videocon_llm_entailment.csv")

@@ -5,7 +5,7 @@ rename its window, hide lines), characters that turn the direction of text round
 a line of ours, and brackets that rich takes for styles. Here they become visible: `\\x1b[31m` instead of red.
 
 `Terminal.line` prints, `write` puts out whole texts, `get_logger` and `warn` are those of Python with the same care.
-A test holds that nothing else in the package prints. Cards have `card_text`, which stands on `plain`.
+A test holds that nothing else in the package prints. Cards have `hub.card`, which stands on `plain`.
 """
 
 import json

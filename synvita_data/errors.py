@@ -159,6 +159,25 @@ def located(file: str | Path | None, row: int | str | None = None) -> Iterator[N
         raise
 
 
+@contextlib.contextmanager
+def parsing(
+    problem: str, *, file: str | Path | None = None, expected: str | None = None, fix: str | None = None
+) -> Iterator[None]:
+    """What values of another form raise within (a key that is missing, a list in place of a text) as a `SchemaError`.
+
+    Args:
+        problem: one sentence, as of any `SynvitaError`.
+        file: where the values come from.
+        expected: the form they should have.
+        fix: what the user can do.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise SchemaError(problem, file=file, found=found, expected=expected, fix=fix) from error
+
+
 def choose(
     value: str,
     allowed: Collection[str],

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -100,25 +99,6 @@ def resolve_under(
     if not resolved.is_relative_to(root.resolve()):
         raise refuse("a path leaves its root through a symlink")
     return resolved
-
-
-def without_root(value: Any, root: Path) -> Any:
-    """JSON-ready `value` with paths below `root` made relative to it, for records that others will read.
-
-    Where a user's videos lie is nobody else's business; which of them was bad is.
-    """
-    if isinstance(value, str):
-        # Longest first: a root that is a link is written both ways in messages.
-        for place in sorted({str(root), str(root.resolve())}, key=len, reverse=True):
-            if len(place) > 1:
-                value = re.sub(re.escape(place) + r"/(?=[^\s/'\"])", "", value)
-                value = re.sub(re.escape(place) + r"(?![\w.-])", "REAL_ROOT", value)
-        return value
-    if isinstance(value, Mapping):
-        return {key: without_root(inner, root) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_root(inner, root) for inner in value]
-    return value
 
 
 def check_relative(

@@ -1,4 +1,4 @@
-"""Progress of a long job: a bar on a terminal, an occasional line elsewhere, silence when told so.
+"""Progress of a long job: a bar on a terminal, an occasional line elsewhere, nothing where it is switched off.
 
 A log file gets lines such as
 
@@ -10,13 +10,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .display import Terminal, plain
 
 if TYPE_CHECKING:
-    from .jobs import Standing
+    from .jobs import JobProgress
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 WINDOW = 300.0  # seconds the rate is taken over: what was slow an hour ago says nothing about the rest
@@ -29,7 +28,8 @@ class Progress:
     first call of `at` tells, counts as done, not as fast. Threads may share one.
 
     Args:
-        title: what is being done. enabled: False shows nothing (all processes but the first).
+        title: what is being done.
+        enabled: False shows nothing (all processes but the first).
         stream: default standard error, so that output can be piped.
         clock: seconds that never go back.
     """
@@ -68,20 +68,21 @@ class Progress:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
     def at(
         self, done: int, total: int, title: str | None = None, *, quarantined: int = 0, reused: int = 0
     ) -> None:
-        """`done` of `total` units need no more work; another `title` begins another count.
+        """Show that `done` of `total` units need no more work; another `title` begins another count.
 
         Args:
-            quarantined, reused: how many of `done` failed, and how many an earlier run had done; shown
-                where they are not 0.
+            done: how many units need no more work.
+            total: how many there are.
+            title: of this count; the earlier one by default.
+            quarantined: how many of `done` failed; shown where it is not 0.
+            reused: how many of `done` an earlier run had done; shown where it is not 0.
         """
         if not self._enabled:
             return
@@ -109,12 +110,12 @@ class Progress:
                 counted = f"{self._title}: {done:,} of {total:,}"
                 self._write(", ".join([counted, *([status] if status else [])]))
 
-    def follow(self, standing: "Standing") -> None:
-        """`run_job`'s `on_progress`: its standing as of `at`, its news by `say`."""
-        for line in standing.news:
-            self.say(f"{standing.title}: {line}")
-        settled = standing.done + standing.failed
-        self.at(settled, standing.total, standing.title, quarantined=standing.failed, reused=standing.found)
+    def follow(self, progress: "JobProgress") -> None:
+        """`run_job`'s `on_progress`: its counts as of `at`, its news by `say`."""
+        for line in progress.news:
+            self.say(f"{progress.title}: {line}")
+        ended = progress.done + progress.failed
+        self.at(ended, progress.total, progress.title, quarantined=progress.failed, reused=progress.found)
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar where there is one."""

@@ -23,7 +23,7 @@ MODULES = [
     "builders/generators/test_command_generator.py",
     "builders/generators/test_output_folder.py",
     "builders/vqascore/test_vqa_kills.py",
-    "builders/build/test_build_killed.py",
+    "builders/dataset/test_build_killed.py",
     "evaluation/test_runner.py",
     "training/test_run_folder.py",
     "training/test_trainer_resume.py",

@@ -78,6 +78,7 @@ def test_no_text_closes_a_fenced_block(text):
 
 @given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS), max_size=3))
 @example({"name": "x\n---\nlicense: mit\n---\n# Heading"})
+@example({"name": "\xa0"})
 def test_front_matter_is_one_block_of_yaml(metadata):
     made = front_matter(metadata)
     assert made.startswith("---\n")

@@ -284,11 +284,11 @@ def test_folders_that_are_no_datasets(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SchemaError, match=r"README\.md"):
         load(tmp_path / "empty", tmp_path)
-    with pytest.raises(SchemaError, match="no such dataset folder"):
+    with pytest.raises(SchemaError, match="dataset folder does not exist"):
         load(tmp_path / "nothing", tmp_path)
-    with pytest.raises(SchemaError, match="no such dataset folder"):
+    with pytest.raises(SchemaError, match="dataset folder does not exist"):
         load("./nothing/at/all", tmp_path)
-    with pytest.raises(SourceError, match="no such folder of real videos"):
+    with pytest.raises(SourceError, match="folder of real videos does not exist"):
         load(tmp_path / "empty", tmp_path, real_root=tmp_path / "nothing")
 
 

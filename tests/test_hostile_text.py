@@ -363,7 +363,7 @@ def test_annotations_and_evaluate(tmp_path):
 
 
 def test_model_card():
-    from synvita_data.training.card import render_model_card
+    from synvita_data.training.publish import render_model_card
 
     made = {
         "recipe": {"name": EVIL, "about": EVIL, "changed": [EVIL], "weighting": EVIL, "seed": 1},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loopback_hub import run_client
 
 from synvita_data.errors import HubError
-from synvita_data.hub.repo import HubRepo, LocalFile, RemoteFile, check_version_tag, version_tags
+from synvita_data.hub.repo import HubRepo, LocalFile, RemoteFile, RepoState, check_version_tag, version_tags
 
 
 @given(st.tuples(*[st.integers(0, 10**6)] * 3))
@@ -78,11 +78,21 @@ def test_offline_mode_is_said_before_anything_else():
         assert "HF_HUB_OFFLINE" in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["--private", "push_private"])
+def test_a_public_repository_is_refused_where_a_private_one_is_asked_for(option):
+    repo = HubRepo("a/b")
+    public, private = RepoState(False, "c" * 40, {}), RepoState(True, "c" * 40, {})
+    for state, wanted in ((None, True), (private, True), (public, False)):
+        repo.check_visibility(state, private=wanted, option=option)
+    with pytest.raises(HubError, match=f"public already.*leave {option} out"):
+        repo.check_visibility(public, private=True, option=option)
+
+
 SCENARIO = """
     import json, sys
     from synvita_data.errors import HubError
-    from synvita_data.hub import HubRepo, LocalFile
-    from synvita_data import hub as layer
+    from synvita_data.hub.repo import HubRepo, LocalFile
+    from synvita_data.hub import repo as layer
 
     said = {}
     def attempt(name, call, *arguments, **options):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llama_vocabulary import llama_js, save_llama
 from small_sentencepiece import pieces, train
 
-from synvita_data.builders.vqascore.questions import VICUNA
+from synvita_data.builders.vqascore.base import VICUNA
 from synvita_data.captions.placeholders import behind, check_placeholder_space, describe, tokenize_in_parts
 from synvita_data.captions.prompts import PROMPTS
 from synvita_data.errors import SynvitaError, TokenizerError

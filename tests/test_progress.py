@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from synvita_data.jobs import Standing
+from synvita_data.jobs import JobProgress
 from synvita_data.progress import Progress, duration, readable_rate
 
 
@@ -119,7 +119,7 @@ def test_a_run_of_a_job_is_followed(clock):
     with Progress("?", stream=out, clock=clock) as progress:
         for second in range(17):
             news = ("worker 1 is lost",) if second == 3 else ()
-            progress.follow(Standing("scoring", 1000, 100 + second, second // 8, 100, news))
+            progress.follow(JobProgress("scoring", 1000, 100 + second, second // 8, 100, news))
             clock.now += 1
     assert out.getvalue().splitlines() == [
         "scoring: worker 1 is lost",
@@ -130,7 +130,7 @@ def test_a_run_of_a_job_is_followed(clock):
 def test_news_stay_above_the_bar(clock):
     out = Terminal()
     with Progress("scoring", stream=out, clock=clock) as progress:
-        progress.follow(Standing("scoring", 10, 1, 0, 0, ("worker [1] is lost",)))
+        progress.follow(JobProgress("scoring", 10, 1, 0, 0, ("worker [1] is lost",)))
     assert "scoring: worker [1] is lost" in out.getvalue()
 
 

@@ -44,7 +44,7 @@ def put(root, name, seconds):
 
 
 @pytest.mark.parametrize(
-    ("name", "seconds", "part", "told"),
+    ("name", "seconds", "part", "stated"),
     [
         (CLIP, 10, (None, None), None),
         (CLIP, 60, (4.0, 14.0), "doubts"),  # the whole video under a clip's name
@@ -59,7 +59,7 @@ def put(root, name, seconds):
     ],
 )
 @pytest.mark.parametrize("row_has_times", [True, False])
-def test_a_kinetics_video(tmp_path, name, seconds, part, told, row_has_times):
+def test_a_kinetics_video(tmp_path, name, seconds, part, stated, row_has_times):
     videos = RealVideos(put(tmp_path, f"vatex/{name}.mp4", seconds))
     found = videos.find("vatex", CLIP, **(TIMES if row_has_times else {}))
     if part is None:
@@ -73,19 +73,19 @@ def test_a_kinetics_video(tmp_path, name, seconds, part, told, row_has_times):
         assert (brightness > first - 1).all()
         assert (brightness < last + 1).all()
     assert {kind: len(getattr(videos, kind)) for kind in ("problems", "doubts")} == {
-        "problems": int(told == "problems"),
-        "doubts": int(told == "doubts"),
+        "problems": int(stated == "problems"),
+        "doubts": int(stated == "doubts"),
     }
     for problem in (*videos.problems, *videos.doubts):
         assert f"{seconds:.2f} s" in problem.found
         assert "4 to 14 s" in problem.found
         assert problem.file.endswith(f"{name}.mp4")
     videos.find("vatex", CLIP, **TIMES)
-    assert len(videos.problems) + len(videos.doubts) == bool(told)  # said once
+    assert len(videos.problems) + len(videos.doubts) == bool(stated)  # said once
 
 
 @pytest.mark.parametrize(
-    ("trimmed", "seconds", "part", "told"),
+    ("trimmed", "seconds", "part", "stated"),
     [
         ("true", 60, (None, None), "doubts"),  # the user's word stands
         ("true", 10, (None, None), None),
@@ -94,13 +94,13 @@ def test_a_kinetics_video(tmp_path, name, seconds, part, told, row_has_times):
         ("", 60, (4.0, 14.0), "doubts"),
     ],
 )
-def test_a_mapping_says_which_file_it_is(tmp_path, trimmed, seconds, part, told):
+def test_a_mapping_says_which_file_it_is(tmp_path, trimmed, seconds, part, stated):
     put(tmp_path, "a/1.mp4", seconds)
     (tmp_path / "map.csv").write_text(f"video,file,trimmed\nvatex_{CLIP},a/1.mp4,{trimmed}\n")
     videos = RealVideos(tmp_path, tmp_path / "map.csv")
     found = videos.find("vatex", CLIP, **TIMES)
     assert (found and found.seconds(4.0, 14.0)) == part
-    assert (len(videos.problems), len(videos.doubts)) == (told == "problems", told == "doubts")
+    assert (len(videos.problems), len(videos.doubts)) == (stated == "problems", stated == "doubts")
 
 
 def test_other_sources_give_times_in_the_file_itself(tmp_path):
@@ -169,11 +169,11 @@ seconds = st.floats(0.1, 500)
 
 
 @given(
-    length=seconds, start=st.floats(0, 500), span=st.floats(0.1, 500), cut=st.booleans(), told=st.booleans()
+    length=seconds, start=st.floats(0, 500), span=st.floats(0.1, 500), cut=st.booleans(), stated=st.booleans()
 )
-def test_the_part_lies_in_the_file(length, start, span, cut, told):
+def test_the_part_lies_in_the_file(length, start, span, cut, stated):
     end = start + span
-    part = choose_part(length, start, end, cut=cut, told=told)
+    part = choose_part(length, start, end, cut=cut, stated=stated)
     slack = max(1.0, 0.1 * (end - start))
     if part.use == "window":
         assert length >= end - slack  # what is decoded is there
@@ -183,17 +183,17 @@ def test_the_part_lies_in_the_file(length, start, span, cut, told):
         assert part.doubt
     if part.doubt is None:
         assert part.use == ("whole" if cut else "window")
-    if told:
+    if stated:
         assert part.use != ("window" if cut else "whole")
     # What lies where its name says, as long as it should be, is never doubted.
-    assert choose_part(span, start, end, cut=True, told=told).doubt is None
-    assert choose_part(max(length, end), start, end, cut=False, told=told).doubt is None
+    assert choose_part(span, start, end, cut=True, stated=stated).doubt is None
+    assert choose_part(max(length, end), start, end, cut=False, stated=stated).doubt is None
     # A video many times as long as its clip is never taken for the clip, unless the user says so.
-    assert choose_part(end + 2 * span + 3, start, end, cut=True, told=False).use == "window"
+    assert choose_part(end + 2 * span + 3, start, end, cut=True, stated=False).use == "window"
 
 
-@given(length=seconds, start=st.none() | st.floats(0, 500), cut=st.booleans(), told=st.booleans())
-def test_rows_without_an_end(length, start, cut, told):
-    part = choose_part(length, start, None, cut=cut, told=told)
+@given(length=seconds, start=st.none() | st.floats(0, 500), cut=st.booleans(), stated=st.booleans())
+def test_rows_without_an_end(length, start, cut, stated):
+    part = choose_part(length, start, None, cut=cut, stated=stated)
     assert (part.use == "none") == (not cut and length <= (start or 0))
     assert (part.doubt is None) == (part.use != "none")

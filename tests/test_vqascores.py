@@ -357,7 +357,7 @@ def test_files_that_are_no_score_tables(tmp_path, lines, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ScoreError, match="no such score table"):
+    with pytest.raises(ScoreError, match="score table does not exist"):
         read_scores(tmp_path / "none.csv")
     latin = tmp_path / "latin.csv"
     latin.write_bytes(HEADER.encode() + "\n0,é,m,1,1\n".encode("latin-1"))

@@ -10,7 +10,7 @@ from synvita_data.errors import SynvitaError
 
 from .checkpoints import ADAPTER_WEIGHTS, merge_adapter
 from .output import MERGED, different_keys, is_finished
-from .publish import check_visibility, push_model
+from .publish import push_model
 from .recipe import Recipe
 from .run_record import FILE, as_json, public_record, read_run_record
 
@@ -45,8 +45,7 @@ def check_afterwards(recipe: Recipe) -> None:
         # What the record will hold of the recipe, before hours of training.
         public = public_record({"recipe": recipe.to_dict(), "model": {"name": options.model}})
         refuse_leaks([LocalFile(FILE, as_json(public).encode())], allow_home=options.push_home_folders)
-        if state is not None:
-            check_visibility(state, options.push_to, private=options.push_private)
+        hub.check_visibility(state, private=options.push_private, option="push_private")
 
 
 def is_left_to_do(recipe: Recipe) -> bool:

@@ -86,7 +86,7 @@ def probe_videos(
                 found=f"a first frame at {info.first_shown:.2f} s, a clip up to {item.end:g} s",
                 expected="start and end inside the file",
             )
-        part = choose_part(over, item.start, item.end, cut=False, told=True)
+        part = choose_part(over, item.start, item.end, cut=False, stated=True)
         if part.use == "none":
             raise NoFramesError(
                 "a clip begins or ends behind the end of its video",

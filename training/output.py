@@ -11,9 +11,6 @@ from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.files import write_atomic
 from synvita_data.jobs import Store
-from synvita_data.jobs.lease import Identity
-from synvita_data.jobs.names import CLAIM, digest_of
-from synvita_data.jobs.scan import token_in
 
 from .plan import PlannedTriplet
 from .recipe import Recipe
@@ -257,9 +254,7 @@ class RunLock:
             self._store.close()
 
     def _holder(self) -> str:
-        digest = digest_of("run")
-        token = token_in(f"{self._store.root}/{digest[:2]}/{digest}.{CLAIM}")
-        identity = None if token is None else Identity.parse(token)
+        identity = self._store.holder("run")
         return "a live run" if identity is None else f"process {identity.pid} on {identity.label}"
 
 

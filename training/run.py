@@ -12,7 +12,6 @@ from synvita_data.display import say as print_line
 from synvita_data.files import write_atomic
 
 from .after_training import check_afterwards, finish, is_main_process
-from .card import render_model_card
 from .checkpoints import ADAPTER_WEIGHTS
 from .config import SynViTAConfig
 from .data import TripletData
@@ -28,6 +27,7 @@ from .output import (
     remove_traces,
     write_started,
 )
+from .publish import render_model_card
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
 from .run_counts import counts_of_run
 from .run_data import check_all_the_same, check_held_out, counts_line, fill_cache, load_rows, look_into_videos

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from measure import against, met
 from transformers.utils import logging
 
 logging.disable_progress_bar()
@@ -36,19 +37,16 @@ class Figures:
         at_most: bool = False,
     ) -> None:
         """One figure; without a goal one to look at."""
-        ok = None
-        if goal is not None:
-            ok = isinstance(value, float | int) and bool(value <= goal if at_most else value >= goal)
+        number = float("nan") if isinstance(value, str) else float(value)  # which meets no goal
+        ok = None if goal is None else met(number, goal, at_most=at_most)
         record = {"name": name, "value": value, "unit": unit, "goal": goal, "at_most": at_most, "ok": ok}
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        said = (
-            ""
-            if goal is None
-            else f" (goal {'<=' if at_most else '>='} {goal:.3g}) {'ok' if ok else 'short'}"
-        )
         shown = value if isinstance(value, str) else f"{value:.4g}"
-        print(f"[{time.monotonic() - self._began:5.1f} s] {name}: {shown} {unit}{said}", flush=True)
+        print(
+            f"[{time.monotonic() - self._began:5.1f} s] {name}: {shown} {unit}{against(number, goal, at_most=at_most)}",
+            flush=True,
+        )
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -13,9 +13,9 @@ from transformers import (
     T5Config,
 )
 
+from synvita_data.builders.vqascore.base import FrameScorer, Prepared
 from synvita_data.builders.vqascore.clip_flant5 import ClipFlanT5, ClipFlanT5Scorer
 from synvita_data.builders.vqascore.llava import LlavaScorer
-from synvita_data.builders.vqascore.scorer import FrameScorer, Prepared
 from synvita_data.testing.tokenizer import t5_tokenizer
 
 from .figures import Figures, dense_rate, flop_of, peak_gib, seconds

@@ -4,35 +4,89 @@
 (configs, features, splits) and the text people read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from synvita_data.dataset.inspection import figure_name
-from synvita_data.hub.card import code, code_line, front_matter, markdown, table
+from synvita_data.hub.card import (
+    SYNVITA,
+    citation,
+    code,
+    code_line,
+    config_entry,
+    link,
+    make_card,
+    markdown,
+    table,
+)
 from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
-
-from .catalog import GENERATORS, SOURCES
-from .notes import prompt_notes, score_notes
+from synvita_data.tasks import get_task
 
 ALL_CONFIG = "all"
 # Words that every card of ours holds: what a build may replace.
 CARD_MARK = "Built with `synvita-data`"
 VIEWER_ROW_BYTES = 2_000_000
 
-_CITATION = """```bibtex
-@inproceedings{zanella2025synvita,
-  title     = {Can Text-to-Video Generation help Video-Language Alignment?},
-  author    = {Zanella, Luca and Mancini, Massimiliano and Menapace, Willi and Tulyakov, Sergey and Wang, Yiming and Ricci, Elisa},
-  booktitle = {CVPR},
-  year      = {2025}
+
+class Source(NamedTuple):
+    """A dataset of real videos. Its videos are referred to by id and never redistributed."""
+
+    title: str
+    url: str
+    terms: str
+
+
+class Generator(NamedTuple):
+    """A text-to-video model whose videos a config holds."""
+
+    title: str
+    url: str
+    licence: str
+    settings: str
+
+
+# What is known of sources and generators. One that is not listed is reported as unknown, never guessed.
+SOURCES = {
+    "msr-vtt": Source(
+        "MSR-VTT",
+        "https://www.microsoft.com/en-us/research/publication/msr-vtt-a-large-video-description-dataset-for-bridging-video-and-language/",
+        "research use; videos belong to their YouTube uploaders",
+    ),
+    "vatex": Source(
+        "VATEX (Kinetics-600 clips)",
+        "https://eric-xw.github.io/vatex-website/",
+        "captions CC BY 4.0; videos belong to their YouTube uploaders",
+    ),
+    "tempo": Source(
+        "TEMPO (DiDeMo clips)",
+        "https://github.com/LisaAnne/TemporalLanguageRelease",
+        "captions as released by the authors; videos belong to their Flickr uploaders",
+    ),
+    "activitynet": Source(
+        "ActivityNet (VideoCon-Human)",
+        "http://activity-net.org/",
+        "videos belong to their YouTube uploaders",
+    ),
+    "shapes": Source("Shapes world (rendered by this package)", "", "Apache-2.0"),
 }
-@inproceedings{bansal2024videocon,
-  title     = {VideoCon: Robust Video-Language Alignment via Contrast Captions},
-  author    = {Bansal, Hritik and Bitton, Yonatan and Szpektor, Idan and Chang, Kai-Wei and Grover, Aditya},
-  booktitle = {CVPR},
-  year      = {2024}
+GENERATORS = {
+    "cogvideox": Generator(
+        "CogVideoX",
+        "https://huggingface.co/THUDM/CogVideoX-2b",
+        "2b: Apache-2.0; 5b: CogVideoX licence",
+        "720×480, 49 frames, 8 fps",
+    ),
+    "lavie": Generator(
+        "LaVie", "https://github.com/Vchitect/LaVie", "Apache-2.0", "512×320, 32 frames, 8 fps"
+    ),
+    "videocrafter2": Generator(
+        "VideoCrafter2",
+        "https://github.com/AILab-CVC/VideoCrafter",
+        "Apache-2.0 (code); research use (weights)",
+        "512×320, 32 frames, 8 fps",
+    ),
+    "shapes": Generator("Shapes world", "", "Apache-2.0", "rendered by this package from a seed"),
 }
-```"""
 
 
 def default_config(names: Iterable[str]) -> str:
@@ -51,46 +105,49 @@ def render_card(
     """README.md of a built dataset from its `build.json`.
 
     Args:
-        report: `{"configs": {name: record}}` as `builders.build` writes it.
+        report: `{"configs": {name: record}}` as `build_dataset` writes it.
         repo, version: names used in the example; the example with the local folder needs none.
         default: the default config; None for `default_config`'s choice.
     """
-    configs = report["configs"]
+    configs = dict(sorted(report["configs"].items()))
     default = default or default_config(configs)
-    sections = [
-        _introduction(configs),
-        _loading(configs, repo, default, version),
-        _contents(configs),
-        *(
-            _figure(name, record)
-            for name, record in sorted(configs.items())
-            if record["coverage"]["vqascores"][0]
-        ),
-        _columns(),
-        _origin(configs),
-        _limits(configs),
-        "## Citation\n\n" + _CITATION,
-    ]
-    return f"{front_matter(_metadata(configs, default))}\n" + "\n\n".join(sections) + "\n"
+    scored = {name: record for name, record in configs.items() if record["coverage"]["vqascores"][0]}
+    return make_card(
+        _metadata(configs, default),
+        [
+            *_introduction(configs),
+            *_loading(configs, repo, default, version),
+            "## What is in it",
+            *(part for name, record in configs.items() for part in _contents(name, record)),
+            *(part for name, record in scored.items() for part in _figure(name, record)),
+            _COLUMNS,
+            *_origin(configs),
+            *_limits(configs.values()),
+            citation(SYNVITA, get_task("videocon-llm").citation),
+        ],
+    )
+
+
+# --- the YAML --------------------------------------------------------------------------------------
 
 
 def _metadata(configs: Mapping[str, Any], default: str) -> dict[str, Any]:
     rows = sum(record["rows"] for record in configs.values())
-    entries = []
-    for name, record in sorted(configs.items()):
-        entry: dict[str, Any] = {"config_name": name}
-        if name == default:
-            entry["default"] = True
-        entry["data_files"] = [
-            {"split": split, "path": f"{name}/{split}-*.parquet"} for split in _splits(record)
-        ]
-        entries.append(entry)
+    # Config -> split -> its counts, and the pattern of its files.
+    splits = {name: _ordered(record["splits"]) for name, record in configs.items()}
+    files: dict[str, Any] = {
+        name: {split: f"{name}/{split}-*.parquet" for split in parts} for name, parts in splits.items()
+    }
     if len(configs) > 1:
-        marked = {"default": True} if default == ALL_CONFIG else {}
-        entries.append({"config_name": ALL_CONFIG, **marked, "data_files": _union_files(configs)})
-    infos = [_dataset_info(name, record["splits"]) for name, record in sorted(configs.items())]
-    if len(configs) > 1:
-        infos.append(_dataset_info(ALL_CONFIG, _union_splits(configs)))
+        union: dict[str, dict[str, int]] = {}
+        patterns: dict[str, list[str]] = {}
+        for name, parts in splits.items():
+            for split, part in parts.items():
+                total = union.setdefault(split, {"rows": 0, "bytes": 0})
+                total["rows"] += part["rows"]
+                total["bytes"] += part["bytes"]
+                patterns.setdefault(split, []).append(files[name][split])
+        splits[ALL_CONFIG], files[ALL_CONFIG] = _ordered(union), _ordered(patterns)
     return {
         "language": ["en"],
         "license": "other",
@@ -100,53 +157,29 @@ def _metadata(configs: Mapping[str, Any], default: str) -> dict[str, Any]:
         "task_categories": ["video-text-to-text", "video-classification"],
         "size_categories": [_size_category(rows)],
         "tags": ["video", "video-language-alignment", "synthetic", "contrast-captions", "synvita"],
-        "configs": entries,
-        "dataset_info": infos,
+        "configs": [config_entry(name, parts, default=name == default) for name, parts in files.items()],
+        "dataset_info": [_dataset_info(name, parts) for name, parts in splits.items()],
     }
 
 
 def _dataset_info(name: str, splits: Mapping[str, Any]) -> dict[str, Any]:
-    size = sum(split["bytes"] for split in splits.values())
+    size = sum(part["bytes"] for part in splits.values())
     return {
         "config_name": name,
         "features": features()._to_yaml_list(),
         "splits": [
-            {"name": split, "num_bytes": record["bytes"], "num_examples": record["rows"]}
-            for split, record in _ordered(splits)
+            {"name": split, "num_bytes": part["bytes"], "num_examples": part["rows"]}
+            for split, part in splits.items()
         ],
         "download_size": size,
         "dataset_size": size,
     }
 
 
-def _union_files(configs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "split": split,
-            "path": [f"{n}/{split}-*.parquet" for n, r in sorted(configs.items()) if split in r["splits"]],
-        }
-        for split, _ in _ordered(_union_splits(configs))
-    ]
-
-
-def _union_splits(configs: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    union: dict[str, dict[str, int]] = {}
-    for record in configs.values():
-        for split, part in record["splits"].items():
-            total = union.setdefault(split, {"rows": 0, "bytes": 0})
-            total["rows"] += part["rows"]
-            total["bytes"] += part["bytes"]
-    return union
-
-
-def _ordered(splits: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(
-        splits.items(), key=lambda item: (SPLITS.index(item[0]) if item[0] in SPLITS else 9, item[0])
-    )
-
-
-def _splits(record: Mapping[str, Any]) -> list[str]:
-    return [split for split, _ in _ordered(record["splits"])]
+def _ordered(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """By split, the known ones in their usual order."""
+    known = {split: place for place, split in enumerate(SPLITS)}
+    return dict(sorted(splits.items(), key=lambda item: (known.get(item[0], len(known)), item[0])))
 
 
 def _size_category(rows: int) -> str:
@@ -159,66 +192,57 @@ def _size_category(rows: int) -> str:
 # --- the text --------------------------------------------------------------------------------------
 
 
-def _introduction(configs: Mapping[str, Any]) -> str:
+def _introduction(configs: Mapping[str, Any]) -> list[str]:
     videos = sum(record["coverage"]["synthetic_video"][0] for record in configs.values())
-    return (
-        "# SynViTA triplets\n\n"
+    return [
+        "# SynViTA triplets",
         "Each row is a triplet for video-language alignment: a **real video** (referred to by id) with its "
         "`caption`, a **contrast caption** (`neg_caption`) that changes one thing, and a **synthetic video** "
         "generated from the contrast caption, with the scores of VQA models that say how far the synthetic "
-        "video shows its caption, the sample `weight` that follows, and the parts the two captions share.\n\n"
+        "video shows its caption, the sample `weight` that follows, and the parts the two captions share.",
         f"{sum(r['rows'] for r in configs.values()):,} rows in {len(configs)} config"
         f"{'s' if len(configs) > 1 else ''}, {videos:,} synthetic videos. "
-        "Built with `synvita-data`; `build.json` beside this card "
-        "holds every figure below, `quarantine.jsonl` every row that was left out and why."
-    )
+        f"{CARD_MARK}; `build.json` beside this card "
+        "holds every figure below, `quarantine.jsonl` every row that was left out and why.",
+    ]
 
 
-def _loading(configs: Mapping[str, Any], repo: str, default: str, version: str) -> str:
-    names = [code_line(name) for name in sorted(configs)] + ([ALL_CONFIG] if len(configs) > 1 else [])
+def _loading(configs: Mapping[str, Any], repo: str, default: str, version: str) -> list[str]:
+    names = [code_line(name) for name in configs] + ([ALL_CONFIG] if len(configs) > 1 else [])
     repo, default, version = code_line(repo), code_line(default), code_line(version)
-    split = _splits(configs[default if default in configs else min(configs)])[0]
+    split = next(iter(_ordered(configs[default if default in configs else min(configs)]["splits"])))
     others = [name for name in names if name != default]
     more = f'\nother = load_dataset("{repo}", "{others[0]}")  # also: {", ".join(others)}' if others else ""
-    return (
-        "## Load\n\n```python\nfrom datasets import load_dataset\n\n"
+    return [
+        "## Load",
+        "```python\nfrom datasets import load_dataset\n\n"
         f'dataset = load_dataset("{repo}", revision="{version}")  # config {default}{more}\n'
-        f'row = dataset["{code_line(split)}"][0]\nrow["synthetic_video"]["bytes"]  # an mp4 file, or None\n```\n\n'
+        f'row = dataset["{code_line(split)}"][0]\nrow["synthetic_video"]["bytes"]  # an mp4 file, or None\n```',
         "Videos come undecoded, so nothing but `datasets` is needed. With `pip install synvita-data`, "
-        "`load_triplets(name, real_root=…)` also finds the real videos you have."
-    )
+        "`load_triplets(name, real_root=…)` also finds the real videos you have.",
+    ]
 
 
-def _contents(configs: Mapping[str, Any]) -> str:
-    parts = ["## What is in it"]
-    for name, record in sorted(configs.items()):
-        splits = _splits(record)
-        kinds = [
-            k
-            for k in (*MISALIGNMENTS, "unknown")
-            if any(record["splits"][s]["misalignment"].get(k) for s in splits)
-        ]
-        lines = [
-            [kind, *(f"{record['splits'][s]['misalignment'].get(kind, 0):,}" for s in splits)]
-            for kind in kinds
-        ]
-        lines.append(["**all**", *(f"**{record['splits'][s]['rows']:,}**" for s in splits)])
-        coverage = table(
-            ["", "rows", "of"],
-            [[text, *(f"{count:,}" for count in counts)] for text, counts in _coverage(record)],
-        )
-        dropped = record["triplets"]
-        parts.append(
-            f"### Config {code(name)}\n\n{table(['misalignment', *map(markdown, splits)], lines)}\n\n{coverage}\n\n"
-            f"{dropped['read']:,} triplets were read, {dropped['duplicates']:,} exact duplicates dropped, "
-            f"{record['quarantined']:,} rows quarantined. Weighting: {code(record['options']['weighting'])}"
-            f"{_mean_weight(record)}. Masks: {code(record['options']['granularity'])} level{_word_rules(record)}."
-            + "".join(f"\n\n**Scores:** {markdown(note)}." for note in score_notes(record))
-            + "".join(f"\n\n**Prompts:** {markdown(note)}." for note in prompt_notes(record))
-        )
-    return "\n\n".join(parts)
+def _contents(name: str, record: Mapping[str, Any]) -> list[str]:
+    splits = _ordered(record["splits"])
+    kinds = {kind: [part["misalignment"].get(kind, 0) for part in splits.values()] for kind in _KINDS}
+    lines = [[kind, *(f"{count:,}" for count in counts)] for kind, counts in kinds.items() if any(counts)]
+    lines.append(["**all**", *(f"**{part['rows']:,}**" for part in splits.values())])
+    read, options, mean = record["triplets"], record["options"], record["mean_weight"]
+    mean = "" if mean is None else f", mean weight {mean:.4f}"
+    return [
+        f"### Config {code(name)}",
+        table(["misalignment", *map(markdown, splits)], lines),
+        table(["", "rows", "of"], ([text, f"{count:,}", f"{of:,}"] for text, count, of in _coverage(record))),
+        f"{read['read']:,} triplets were read, {read['duplicates']:,} exact duplicates dropped, "
+        f"{record['quarantined']:,} rows quarantined. Weighting: {code(options['weighting'])}{mean}. "
+        f"Masks: {code(options['granularity'])} level{_word_rules(record)}.",
+        *(f"**Scores:** {markdown(note)}." for note in score_notes(record)),
+        *(f"**Prompts:** {markdown(note)}." for note in prompt_notes(record)),
+    ]
 
 
+_KINDS = (*MISALIGNMENTS, "unknown")
 _COVERAGE = {
     "synthetic_video": "with a synthetic video",
     "vqascores": "with VQAScores, of whose videos was not recorded",
@@ -229,18 +253,18 @@ _COVERAGE = {
 }
 
 
-def _coverage(record: Mapping[str, Any]) -> list[tuple[str, Sequence[int]]]:
+def _coverage(record: Mapping[str, Any]) -> list[tuple[str, int, int]]:
     """The lines of the table; a score counts as one of the row's video only where the row has a video."""
-    lines: list[tuple[str, Sequence[int]]] = []
+    lines: list[tuple[str, int, int]] = []
     scores = record.get("scores")
     for key, text in _COVERAGE.items():
+        count, rows = record["coverage"][key]
         if key != "vqascores" or scores is None:
-            lines.append((text, record["coverage"][key]))
+            lines.append((text, count, rows))
             continue
-        rows = record["coverage"][key][1]
-        lines.append(("with a synthetic video and VQAScores", (scores["with_video"], rows)))
+        lines.append(("with a synthetic video and VQAScores", scores["with_video"], rows))
         if scores["without_video"]:
-            lines.append(("with VQAScores of a video that is not here", (scores["without_video"], rows)))
+            lines.append(("with VQAScores of a video that is not here", scores["without_video"], rows))
     return lines
 
 
@@ -254,25 +278,20 @@ def _word_rules(record: Mapping[str, Any]) -> str:
     return f", the words of {', of '.join(rules)}" if rules else ""
 
 
-def _mean_weight(record: Mapping[str, Any]) -> str:
-    return "" if record["mean_weight"] is None else f", mean weight {record['mean_weight']:.4f}"
-
-
-def _figure(name: str, record: Mapping[str, Any]) -> str:
-    scores = record.get("scores") or {"with_video": record["coverage"]["vqascores"][0], "without_video": 0}
+def _figure(name: str, record: Mapping[str, Any]) -> list[str]:
+    scores = record.get("scores") or {"without_video": 0}
     of = "on the synthetic video"
     if scores["without_video"]:
         of = f"on the videos that were scored ({scores['with_video']:,} rows here have a synthetic video)"
-    return (
-        f"![Mean VQAScore difference per misalignment, config {markdown(name)}](figures/{figure_name(name)}.png)\n\n"
+    return [
+        f"![Mean VQAScore difference per misalignment, config {markdown(name)}](figures/{figure_name(name)}.png)",
         f"Config {code(name)}: distribution of the mean VQAScore of the contrast caption minus that of the real "
         f"caption {of}. Negative means are red: the synthetic videos of that kind show the "
-        "real caption rather than their own."
-    )
+        "real caption rather than their own.",
+    ]
 
 
-def _columns() -> str:
-    return """## Columns
+_COLUMNS = """## Columns
 
 | column | what it is |
 |---|---|
@@ -288,63 +307,110 @@ def _columns() -> str:
 | `shared` | character spans `[start, end)` that both captions share; the rest is hidden in masked texts |"""
 
 
-def _origin(configs: Mapping[str, Any]) -> str:
-    sources = sorted({name for record in configs.values() for name in record["sources"]})
-    source_rows = [
-        [f"[{SOURCES[n].title}]({SOURCES[n].url})" if SOURCES[n].url else SOURCES[n].title, SOURCES[n].terms]
-        if n in SOURCES
-        else [markdown(n), "unknown to the builder: check before you use or share it"]
-        for n in sources
-    ]
-    generator_rows = []
-    for record in configs.values():
-        for name, used in sorted(record["generators"].items()):
-            known = GENERATORS.get(name)
-            title = (
-                markdown(name)
-                if known is None
-                else f"[{known.title}]({known.url})"
-                if known.url
-                else known.title
-            )
-            revisions = ", ".join(map(markdown, used["revisions"])) or "not recorded"
-            settings = "; ".join(map(code, used["configs"])) or (
-                f"{known.settings} (usual)" if known else "not recorded"
-            )
-            generator_rows.append(
-                [title, f"{used['videos']:,}", revisions, settings, known.licence if known else "unknown"]
-            )
-    scorer_rows = sorted(
-        {
-            tuple(markdown(scorer[key] or "not recorded") for key in ("model", "revision", "method"))
-            for record in configs.values()
-            for scorer in record["scorers"]
-        }
-    )
-    parts = [
-        "## Where it comes from",
-        "Real videos are never redistributed: rows hold ids, captions and time ranges.",
-    ]
-    parts.append(table(["source of real videos and captions", "terms"], source_rows))
-    if generator_rows:
-        parts.append(table(["generator", "videos", "revision", "settings", "licence"], generator_rows))
-    if scorer_rows:
-        parts.append(table(["VQA model", "revision", "method"], scorer_rows))
-    return "\n\n".join(parts)
+def _origin(configs: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Where it comes from"
+    yield "Real videos are never redistributed: rows hold ids, captions and time ranges."
+    sources = []
+    for name in sorted({name for record in configs.values() for name in record["sources"]}):
+        if source := SOURCES.get(name):
+            sources.append([link(source.title, source.url), source.terms])
+        else:
+            sources.append([markdown(name), "unknown to the builder: check before you use or share it"])
+    yield table(["source of real videos and captions", "terms"], sources)
+    generators = []
+    for name, used in (each for record in configs.values() for each in sorted(record["generators"].items())):
+        known = GENERATORS.get(name)
+        generators.append(
+            [
+                link(known.title, known.url) if known else markdown(name),
+                f"{used['videos']:,}",
+                ", ".join(map(markdown, used["revisions"])) or "not recorded",
+                "; ".join(map(code, used["configs"]))
+                or (f"{known.settings} (usual)" if known else "not recorded"),
+                known.licence if known else "unknown",
+            ]
+        )
+    if generators:
+        yield table(["generator", "videos", "revision", "settings", "licence"], generators)
+    scorers = {
+        tuple(markdown(scorer[key] or "not recorded") for key in ("model", "revision", "method"))
+        for record in configs.values()
+        for scorer in record["scorers"]
+    }
+    if scorers:
+        yield table(["VQA model", "revision", "method"], sorted(scorers))
 
 
-def _limits(configs: Mapping[str, Any]) -> str:
-    over = sum(record["rows_over_viewer_limit"] for record in configs.values())
-    largest = max((record["largest_row_bytes"] for record in configs.values()), default=0)
+def _limits(records: Collection[Mapping[str, Any]]) -> list[str]:
+    over = sum(record["rows_over_viewer_limit"] for record in records)
+    largest = max((record["largest_row_bytes"] for record in records), default=0)
     note = (
         f"{over:,} rows embed more than 2 MB (the largest {largest / 1e6:.1f} MB): the Hub's viewer may not show "
         "them; `load_dataset` is not affected."
         if over
         else f"Every row is under the viewer's 2 MB (the largest {largest / 1e6:.2f} MB)."
     )
-    return (
-        "## Limits\n\n"
+    return [
+        "## Limits",
         f"- {note}\n"
         "- Weights trust VQA models that look at single frames: they see objects and colours better than event order.\n"
-        "- `load_dataset` downloads the videos; to read annotations only, pass `columns=[…]` with `streaming=True`."
-    )
+        "- `load_dataset` downloads the videos; to read annotations only, pass `columns=[…]` with `streaming=True`.",
+    ]
+
+
+# --- notes, which `synvita build` and `synvita inspect` show too -------------------------------------
+
+
+def score_notes(record: Mapping[str, Any]) -> list[str]:
+    """Sentences about the scores of a config; none where every score names the very video of its row.
+
+    Args:
+        record: the config's entry of `build.json`; those of early versions do not say.
+    """
+    notes = []
+    scores = record.get("scores")
+    if scores is not None:
+        total = scores["with_video"] + scores["without_video"]
+        if scores["without_video"]:
+            notes.append(
+                f"{scores['without_video']:,} of {total:,} scored rows have no synthetic video here: their scores and "
+                "weights are of videos that this dataset does not hold"
+            )
+        named = scores["video_named_by"]
+        if named["nothing"]:
+            notes.append(
+                f"scores are not bound to a video in {named['nothing']:,} of {scores['with_video']:,} scored rows with "
+                "a synthetic video: nothing in the score table says that it is the video that was scored"
+            )
+        if named["name"]:
+            notes.append(
+                f"scores name generator and sample but not the video's SHA-256 in {named['name']:,} of "
+                f"{scores['with_video']:,} scored rows with a synthetic video"
+            )
+        if scores["of_other_videos"]:
+            notes.append(
+                f"the score table has scores of {scores['of_other_videos']:,} other videos of these rows' captions, "
+                "which were not used"
+            )
+    notes += [
+        f"{rows:,} rows have the same scores as in config {other}, though not the same video: those of one config are "
+        "of another one's videos"
+        for other, rows in sorted((record.get("equal_scores") or {}).items())
+    ]
+    return notes
+
+
+def prompt_notes(record: Mapping[str, Any]) -> list[str]:
+    """A sentence about contrast captions that the generator did not read to their end; none if there are none.
+
+    Args:
+        record: the config's entry of `build.json`; those of early versions do not say.
+    """
+    prompts = record.get("prompts") or {"cut": 0}
+    if not prompts["cut"]:
+        return []
+    videos = record["coverage"]["synthetic_video"][0]
+    return [
+        f"{prompts['cut']:,} of {videos:,} synthetic videos were made from the beginning of their contrast caption only: "
+        "the generator's text encoder cuts what is longer, and what follows may not be in the video"
+    ]

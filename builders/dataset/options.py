@@ -1,24 +1,80 @@
 """What a build is asked to do."""
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import SynvitaError
+from synvita_data.captions.lcs import GRANULARITIES
+from synvita_data.errors import SynvitaError, choose
+from synvita_data.jobs import JobProgress, RunOptions
 from synvita_data.weights import WEIGHTINGS
 
 from ..sources.manifest import public_spec
 from .card import ALL_CONFIG
-from .chain import Chain
 
-GRANULARITIES = ("word", "token", "released")
+if TYPE_CHECKING:
+    from ..vqascore import VqaSettings
+
 # A config is a folder of the dataset: it must not be another thing of that folder, on any file system.
 RESERVED = frozenset(
     {ALL_CONFIG, "figures", "data", "readme.md", "build.json", "quarantine.jsonl"}
     | {"license", "notice", "citation.cff", "eval.yaml"}
 )
 MAX_SHARD_BYTES = 500_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """What a build makes on its way, where it is given a generator and VQA models instead of ready files.
+
+        captions → generate → score → (the build)
+
+    Both steps run on stores under the build's `.work`, so the whole chain continues where it was killed.
+
+    Attributes:
+        samples: videos a contrast caption.
+        overrides: `key=value` settings of the generator.
+        generator_name: recorded for its videos; None for the model's own name.
+        prompt_too_long: see `generators.generate_videos`.
+        models: VQA models by name (`vqascore.find_model`), `NAME@REVISION` for one of the Hub; none of them
+            leaves scoring out.
+        settings, score: how they look at videos; see `vqascore.score_videos`.
+        run: how the jobs are run.
+        on_progress: called with how far a job is.
+        on_prompts: called with its line about captions that are too long.
+
+    Raises:
+        SynvitaError: numbers that cannot be used.
+    """
+
+    samples: int = 1
+    overrides: Sequence[str] = ()
+    generator_name: str | None = None
+    prompt_too_long: str = "warn"
+    models: Sequence[str] = ()
+    settings: "VqaSettings | None" = None
+    score: str | None = None
+    run: RunOptions = field(default_factory=RunOptions)
+    on_progress: Callable[[JobProgress], None] | None = field(default=None, compare=False)
+    on_prompts: Callable[[str, int], None] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_positive(samples=self.samples)
+
+    @property
+    def making(self) -> dict[str, Any]:
+        """Arguments of `generators.generate_videos`, for a source that has to make its videos."""
+        return {
+            "samples": self.samples,
+            "overrides": tuple(self.overrides),
+            "name": self.generator_name,
+            "prompt_too_long": self.prompt_too_long,
+            "on_prompts": self.on_prompts,
+            "run": self.run,
+            "on_progress": self.on_progress,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +131,8 @@ class BuildOptions:
                 expected=f"letters, digits, '_', '.', '-', and none of {', '.join(sorted(RESERVED))}",
                 fix="Name it with --config",
             )
-        if self.weighting not in WEIGHTINGS:
-            raise SynvitaError(
-                "no such weighting", found=self.weighting, expected=f"one of {', '.join(WEIGHTINGS)}"
-            )
-        if self.granularity not in GRANULARITIES:
-            raise SynvitaError(
-                "no such granularity", found=self.granularity, expected=f"one of {', '.join(GRANULARITIES)}"
-            )
+        choose(self.weighting, WEIGHTINGS, "weighting")
+        choose(self.granularity, GRANULARITIES, "granularity")
         if (self.granularity == "word") != (self.tokenizer is None):
             raise SynvitaError(
                 "word-level masks need no tokenizer, the others need one",
@@ -93,17 +143,18 @@ class BuildOptions:
                 "--embed-real and --real-mapping need --real-root", fix="Say where the real videos lie"
             )
         if self.chain.models and (self.vqascores is not None or self.synthetic is None):
+            videos = "no synthetic videos" if self.synthetic is None else f"table {self.vqascores}"
             raise SynvitaError(
                 "VQA models score the synthetic videos when there is no score table yet",
-                found=f"models {', '.join(self.chain.models)}, "
-                + ("no synthetic videos" if self.synthetic is None else f"table {self.vqascores}"),
+                found=f"models {', '.join(self.chain.models)}, {videos}",
                 fix="Leave out --vqascores or --vqa-model, and name the videos with --synthetic",
             )
-        if self.max_shard_bytes < 1 or self.threads < 1:
-            raise SynvitaError(
-                "sizes and counts must be positive",
-                found=f"max_shard_bytes={self.max_shard_bytes}, threads={self.threads}",
-            )
+        _check_positive(max_shard_bytes=self.max_shard_bytes, threads=self.threads)
+
+    @property
+    def work(self) -> Path:
+        """Where a build keeps what a next run takes up: checks, shards, and the videos and scores it makes."""
+        return self.out / ".work"
 
     @property
     def granularity_name(self) -> str:
@@ -112,14 +163,11 @@ class BuildOptions:
 
     def recorded(self) -> dict[str, Any]:
         """What the report keeps: settings and file names, no absolute paths."""
+        models = {"vqa_models": [_without_path(name) for name in self.chain.models]}
         return {
             "triplets": self.triplets.name,
             "vqascores": self.vqascores.name if self.vqascores else None,
-            **(
-                {"vqa_models": [_without_path(name) for name in self.chain.models]}
-                if self.chain.models
-                else {}
-            ),
+            **(models if self.chain.models else {}),
             "synthetic": public_spec(self.synthetic),
             "embed_real": self.embed_real,
             "weighting": self.weighting,
@@ -128,6 +176,14 @@ class BuildOptions:
         }
 
 
+def _check_positive(**numbers: int) -> None:
+    if min(numbers.values()) < 1:
+        raise SynvitaError(
+            "sizes and counts start at 1", found=", ".join(f"{name}={n}" for name, n in numbers.items())
+        )
+
+
 def _without_path(model: str) -> str:
     """A Hub id as it is, a folder by its last name."""
-    return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.is_dir() else model

@@ -1,240 +1,398 @@
-"""The machine-readable report of a build (`build.json`) and the list of rows left out.
+"""What a build leaves in its folder: shards in their place, `build.json`, the list of rows left out, card and figure.
 
-The report holds no clock times and no absolute paths, so that equal inputs give equal bytes.
+The report holds no clock times and no absolute paths, so that equal inputs give equal bytes. A reader of OUT sees a config
+as it was before or as it is after. Builds of several configs may finish at the same moment: a claim on `OUT/.work/finish`
+makes them take turns.
 """
 
 import json
+import os
+import re
+import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, get_args
 
 from synvita_data import __version__
 from synvita_data.dataset.built import local_config
-from synvita_data.dataset.inspection import scores_by_pair, shared_scores
+from synvita_data.dataset.inspection import (
+    difference_figure,
+    figure_name,
+    inspect_dataset,
+    save_figure,
+    scores_by_pair,
+    shared_scores,
+)
 from synvita_data.display import json_text
-from synvita_data.errors import SchemaError
+from synvita_data.errors import SchemaError, SynvitaError, parsing
+from synvita_data.files import remove_temporaries, sha256_file, write_atomic
 from synvita_data.hub.places import without_own_places
+from synvita_data.jobs import Artefact, Store
+from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION
-from synvita_data.tables.scores import Binding
+from synvita_data.tables.scores import Binding, ScoreTable
 
-from .card import VIEWER_ROW_BYTES
-from .rows import Row
-from .shards import ROW_OVERHEAD_BYTES, Shard, video_bytes
+from ..triplets import ReadReport
+from .card import CARD_MARK, VIEWER_ROW_BYTES, render_card
+from .options import BuildOptions
+from .rows import Row, config_text
+from .shards import Shard, row_bytes
 
-REPORT_NAME = "build.json"
-QUARANTINE_NAME = "quarantine.jsonl"
-UNMATCHED_SHOWN = 100
+CARD, REPORT, QUARANTINE = "README.md", "build.json", "quarantine.jsonl"
+FIRST_SHOWN = 100
+_SHARD_NAME = re.compile(r"[a-z]+-\d{5}-of-\d{5}\.parquet")
+# Shards of other inputs may belong to a build that is running now; after a day without a sign they do not.
+ABANDONED_AFTER = 24 * 3600.0
+
+
+# --- the record of a config ------------------------------------------------------------------------
 
 
 def config_record(
+    options: BuildOptions,
     *,
     key: str,
-    options: Mapping[str, Any],
-    triplets: Mapping[str, int],
+    read: ReadReport,
     shards: Sequence[Shard],
-    shard_files: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, Artefact],
     quarantine: Sequence[Mapping[str, Any]],
     unmatched: Sequence[str],
-    unused_scores: int,
-    scores: Mapping[str, Any],
-    real_problems: Sequence[Mapping[str, Any]],
-    real_doubts: Sequence[Mapping[str, Any]] = (),
-    embed_real: bool,
+    scores: ScoreTable | None,
+    real_videos: RealVideos | None,
 ) -> dict[str, Any]:
     """Everything the card, `inspect` and `push` need to know of one config.
 
     Args:
+        options: what was asked for.
         key: digest of all inputs; a build with the same key has nothing to do.
-        shard_files: shard name -> `{"bytes", "sha256"}` of the file as written.
-        quarantine: the rows left out; unmatched: files of synthetic videos that belong to no triplet.
-        unused_scores: entries of the score table that belong to no row. scores: of `scores_record`.
-        real_problems: why files of real videos were refused; their rows stay, without them.
-        real_doubts: what does not fit the names of files that were taken.
+        read: what became of the rows of the annotation file.
+        shards: the rows.
+        files: shard name -> the file as written.
+        quarantine: the rows left out.
+        unmatched: files of synthetic videos that belong to no triplet.
+        scores: the score table.
+        real_videos: who looked for the real videos, and knows which were refused (their rows stay, without them) and
+            which do not fit their names.
     """
     rows = [row for shard in shards for row in shard.rows]
     weights = [row.weight for row in rows if row.weight is not None]
-    sizes = [ROW_OVERHEAD_BYTES + video_bytes(row, embed_real=embed_real) for row in rows]
+    sizes = [row_bytes(row, embed_real=options.embed_real) for row in rows]
     found = sum(row.real is not None for row in rows)
+    counts = {
+        "synthetic_video": sum(row.synthetic is not None for row in rows),
+        "vqascores": sum(bool(row.scores) for row in rows),
+        "weight_above_zero": sum(weight > 0 for weight in weights),
+        "real_video_found": found,
+        "real_video_embedded": found if options.embed_real else 0,
+        "nle": sum(row.triplet.nle is not None for row in rows),
+    }
+    granularities = _counted(row.granularity for row in rows)
+    doubts = real_videos.doubts if real_videos else []
     return {
         "key": key,
-        "options": dict(options),
-        "triplets": dict(triplets),
+        "options": options.recorded(),
+        "triplets": {
+            "read": read.rows,
+            "duplicates": len(read.duplicates),
+            "quarantined": len(read.quarantined),
+        },
         "rows": len(rows),
         "quarantined": len(quarantine),
-        "quarantine_reasons": dict(sorted(Counter(record["reason"] for record in quarantine).items())),
+        "quarantine_reasons": _counted(record["reason"] for record in quarantine),
         "splits": {
-            split: _split_record([shard for shard in shards if shard.split == split], shard_files)
+            split: _split_record([shard for shard in shards if shard.split == split], files)
             for split in sorted({shard.split for shard in shards})
         },
-        "coverage": {
-            "synthetic_video": [sum(row.synthetic is not None for row in rows), len(rows)],
-            "vqascores": [sum(bool(row.scores) for row in rows), len(rows)],
-            "weight_above_zero": [sum(weight > 0 for weight in weights), len(rows)],
-            "real_video_found": [found, len(rows)],
-            "real_video_embedded": [found if embed_real else 0, len(rows)],
-            "nle": [sum(row.triplet.nle is not None for row in rows), len(rows)],
-        },
+        "coverage": {name: [count, len(rows)] for name, count in counts.items()},
         "mean_weight": sum(weights) / len(weights) if weights else None,
-        "sources": dict(sorted(Counter(row.triplet.source for row in rows).items())),
+        "sources": _counted(row.triplet.source for row in rows),
         "generators": _generators(rows),
-        "prompts": prompts_record(rows),
         "scorers": _scorers(rows),
-        "scores": dict(scores),
-        **_granularities(rows),
-        "unused_scores": unused_scores,
+        **rows_known(rows, scores),
+        # How many rows were cut into words by which libraries, where the plain rule did not serve all of them.
+        **({"granularities": granularities} if any("+" in name for name in granularities) else {}),
+        "unused_scores": len(scores.unused()) if scores else 0,
         "unmatched_videos": len(unmatched),
-        "unmatched_videos_first": sorted(unmatched)[:UNMATCHED_SHOWN],
-        "real_videos_refused": len(real_problems),
-        "real_videos_refused_first": [
-            without_own_places(record) for record in real_problems[:UNMATCHED_SHOWN]
-        ],
+        "unmatched_videos_first": sorted(unmatched)[:FIRST_SHOWN],
+        **_first_errors("real_videos_refused", real_videos.problems if real_videos else [], options),
         # Only where there are any, so that other reports stay as they were.
-        **(
-            {
-                "real_videos_doubted": len(real_doubts),
-                "real_videos_doubted_first": [
-                    without_own_places(record) for record in real_doubts[:UNMATCHED_SHOWN]
-                ],
-            }
-            if real_doubts
-            else {}
-        ),
+        **(_first_errors("real_videos_doubted", doubts, options) if doubts else {}),
         "largest_row_bytes": max(sizes, default=0),
         "rows_over_viewer_limit": sum(size > VIEWER_ROW_BYTES for size in sizes),
     }
 
 
-def _granularities(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """How many rows were cut into words by which libraries; nothing where the plain rule served all of them."""
-    found = dict(sorted(Counter(row.granularity for row in rows).items()))
-    return {"granularities": found} if any("+" in name for name in found) else {}
+def rows_known(rows: Sequence[Row], table: ScoreTable | None) -> dict[str, Any]:
+    """What may be known later of rows that stay as they are.
 
-
-def merge_report(
-    previous: Mapping[str, Any] | None, config: str, record: Mapping[str, Any]
-) -> dict[str, Any]:
-    """`build.json` with one config added or replaced."""
-    configs = dict((previous or {}).get("configs", {}))
-    configs[config] = dict(record)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "synvita_data": __version__,
-        "configs": dict(sorted(configs.items())),
-    }
-
-
-def compare_scores(out: Path, report: Mapping[str, Any]) -> dict[str, Any]:
-    """The report with `equal_scores` of each config: other config -> rows that have that one's scores too.
-
-    One video has one score, so scores that two generators share are those of another one's videos.
+    Returns:
+        `scores`: whose they are, of videos that the rows have, and how the table says so, or of others. `prompts`: of
+        how many synthetic videos it is known how much of the caption the generator read, and where it was cut.
     """
-    configs: dict[str, Any] = dict(report["configs"])
-    layout = {
-        config: local_config(out, config, sorted(record["splits"])) for config, record in configs.items()
+    here = [row for row in rows if row.scores and row.synthetic is not None]
+    bound = Counter(row.binding for row in here)
+    prompts = [row.synthetic.prompt for row in rows if row.synthetic and row.synthetic.prompt]
+    return {
+        "scores": {
+            "with_video": len(here),
+            "without_video": sum(bool(row.scores) for row in rows) - len(here),
+            "video_named_by": {name: bound[name] for name in get_args(Binding)},
+            "of_other_videos": table.of_other_videos() if table else 0,
+        },
+        "prompts": {"measured": len(prompts), "cut": sum("cut_at" in prompt for prompt in prompts)},
     }
-    known = {}
-    for config, dataset in layout.items():
-        try:
-            known[config] = scores_by_pair(dataset, config)
-        except (SchemaError, OSError):
-            continue  # another config, of another version or damaged: not this build's business
-    for config, own in known.items():
-        shared = {other: shared_scores(own, theirs) for other, theirs in known.items() if other != config}
-        configs[config] = {**configs[config], "equal_scores": {name: n for name, n in shared.items() if n}}
-    return {**report, "configs": configs}
 
 
-def read_report(out: Path) -> dict[str, Any] | None:
-    """`OUT/build.json`, None where there is none yet."""
-    path = out / REPORT_NAME
-    if not path.is_file():
-        return None
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(report["configs"], dict):
-            raise TypeError("configs is no object")
-    except (ValueError, KeyError, TypeError) as error:
-        raise SchemaError(
-            "not a build report",
-            file=path,
-            found=repr(error),
-            expected="the build.json that `synvita build` writes",
-            fix="Name another --out, or remove the file to build all configs again",
-        ) from error
-    return report
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
 
 
-def dump_json(value: Any) -> str:
-    return json_text(value, indent=1, sort_keys=True) + "\n"
+def _first_errors(name: str, errors: Sequence[SynvitaError], options: BuildOptions) -> dict[str, Any]:
+    records = [without_own_places(error.to_record(), options.real_root) for error in errors[:FIRST_SHOWN]]
+    return {name: len(errors), f"{name}_first": records}
 
 
-def merge_quarantine(out: Path, config: str, records: Iterable[Mapping[str, Any]]) -> str:
-    """`OUT/quarantine.jsonl` with the lines of one config replaced."""
-    path = out / QUARANTINE_NAME
-    kept = []
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if json.loads(line)["config"] != config]
-    added = [json_text({"config": config, **without_own_places(record)}) for record in records]
-    return "".join(line + "\n" for line in sorted(kept) + added)
-
-
-def _split_record(shards: Sequence[Shard], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _split_record(shards: Sequence[Shard], files: Mapping[str, Artefact]) -> dict[str, Any]:
     rows = [row for shard in shards for row in shard.rows]
+    written = [(shard, files[shard.name]) for shard in shards]
     return {
         "rows": len(rows),
-        "bytes": sum(files[shard.name]["bytes"] for shard in shards),
-        "misalignment": dict(sorted(Counter(row.triplet.misalignment or "unknown" for row in rows).items())),
-        "shards": [{"file": s.name, "rows": len(s.rows), **files[s.name]} for s in shards],
+        "bytes": sum(file.size for _, file in written),
+        "misalignment": _counted(row.triplet.misalignment or "unknown" for row in rows),
+        "shards": [
+            {"file": shard.name, "rows": len(shard.rows), "bytes": file.size, "sha256": file.sha256}
+            for shard, file in written
+        ],
     }
 
 
 def _generators(rows: Sequence[Row]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row.synthetic is None:
+        if (video := row.synthetic) is None:
             continue
-        name = row.synthetic.generator or row.generator or "unknown"
+        name = video.generator or row.generator or "unknown"
         entry = found.setdefault(name, {"videos": 0, "revisions": set(), "configs": set()})
         entry["videos"] += 1
-        if row.synthetic.revision:
-            entry["revisions"].add(row.synthetic.revision)
-        if row.synthetic.config and len(entry["configs"]) < 5:
-            entry["configs"].add(json.dumps(row.synthetic.config, sort_keys=True, ensure_ascii=False))
+        if video.revision:
+            entry["revisions"].add(video.revision)
+        if video.config and len(entry["configs"]) < 5:
+            entry["configs"].add(config_text(video))
     return {
         name: {key: sorted(value) if isinstance(value, set) else value for key, value in entry.items()}
         for name, entry in sorted(found.items())
     }
 
 
-def prompts_record(rows: Sequence[Row]) -> dict[str, int]:
-    """Of how many synthetic videos it is known how much of the caption the generator read, and where it was cut."""
-    known = [row.synthetic.prompt for row in rows if row.synthetic and row.synthetic.prompt]
-    return {"measured": len(known), "cut": sum("cut_at" in prompt for prompt in known)}
-
-
-def scores_record(rows: Sequence[Row], of_other_videos: int) -> dict[str, Any]:
-    """Whose scores they are: of videos that the rows have, and how the table says so, or of others.
-
-    Args:
-        of_other_videos: videos made from these rows' captions that the table has scores of, and no row has.
-    """
-    here = [row for row in rows if row.scores and row.synthetic is not None]
-    bound = Counter(row.binding for row in here)
-    return {
-        "with_video": len(here),
-        "without_video": sum(bool(row.scores) for row in rows) - len(here),
-        "video_named_by": {name: bound[name] for name in get_args(Binding)},
-        "of_other_videos": of_other_videos,
-    }
-
-
 def _scorers(rows: Sequence[Row]) -> list[dict[str, Any]]:
     counts = Counter((s.model, s.revision, s.method) for row in rows for s in row.scores)
     return [
-        {"model": model, "revision": revision, "method": method, "rows": count}
-        for (model, revision, method), count in sorted(
-            counts.items(), key=lambda item: tuple(map(str, item[0]))
-        )
+        {"model": model, "revision": revision, "method": method, "rows": counts[model, revision, method]}
+        for model, revision, method in sorted(counts, key=lambda scorer: tuple(map(str, scorer)))
     ]
+
+
+# --- the files of the folder -----------------------------------------------------------------------
+
+
+def read_report(out: Path) -> dict[str, Any]:
+    """The configs of `OUT/build.json`, by name; none where there is no such file yet."""
+    path = out / REPORT
+    if not path.is_file():
+        return {}
+    with parsing(
+        "not a build report",
+        file=path,
+        expected="the build.json that `synvita build` writes",
+        fix="Name another --out, or remove the file to build all configs again",
+    ):
+        configs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["configs"]
+        if not isinstance(configs, dict):
+            raise TypeError("configs is not an object")
+        return configs
+
+
+def finished_record(out: Path, config: str, key: str) -> dict[str, Any] | None:
+    """The config's entry in `build.json` if it was built from the same inputs and its files are whole."""
+    record: dict[str, Any] = read_report(out).get(config) or {}
+    if record.get("key") != key or not (out / CARD).is_file():
+        return None
+    written = (out / REPORT).stat().st_mtime_ns
+    for shard in (shard for split in record["splits"].values() for shard in split["shards"]):
+        path = out / config / shard["file"]
+        if not path.is_file() or path.stat().st_size != shard["bytes"]:
+            return None
+        # Reading gigabytes to learn that nothing happened is for files that somebody touched since.
+        if path.stat().st_mtime_ns > written and sha256_file(path) != shard["sha256"]:
+            return None
+    return record
+
+
+def check_place(out: Path, config: str) -> None:
+    """Refuse an `out` whose files are not a dataset's: what a build puts in place replaces whole folders.
+
+    Raises:
+        SynvitaError: `out` is not a folder or cannot be written; `out/config` holds anything but shards; the
+            card or the report is somebody else's.
+    """
+    if out.exists() and not out.is_dir():
+        raise SynvitaError("--out is not a folder", file=out, fix="Name another --out")
+    try:
+        (out / ".work").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
+    place = out / config
+    foreign = [] if not place.exists() else [place] if not place.is_dir() else sorted(place.iterdir())
+    foreign = [path for path in foreign if path.is_dir() or not _SHARD_NAME.fullmatch(path.name)]
+    if foreign:
+        raise SynvitaError(
+            "the folder of the config holds files that are not shards, and would be replaced",
+            file=place,
+            found=", ".join(path.name for path in foreign[:3]) + (", …" if len(foreign) > 3 else ""),
+            expected="no such folder, or one that `synvita build` wrote",
+            fix="Name another --out or another --config",
+        )
+    card = out / CARD
+    if not read_report(out) and card.is_file() and CARD_MARK not in card.read_text(errors="replace"):
+        raise SynvitaError(
+            "the folder holds a README.md that is not a dataset card, and would be replaced",
+            file=card,
+            fix="Name another --out, or move the file",
+        )
+
+
+def put_in_place(
+    options: BuildOptions,
+    record: Mapping[str, Any],
+    quarantine: Iterable[Mapping[str, Any]],
+    files: Mapping[str, Artefact],
+) -> dict[str, Any] | None:
+    """Make `files` the Parquet files of the config's folder, and renew card, report, quarantine and figure.
+
+    Args:
+        options: name folder and config.
+        record: the config's entry of `build.json`.
+        quarantine: the rows left out.
+        files: shard name -> finished file somewhere in `OUT/.work`; it is linked, or copied where
+            the file system has no hard links.
+
+    Returns:
+        The config's entry as it was written; None when `files` are no longer there, because another build of equal
+        inputs has put them in place and tidied up.
+    """
+    out, config, work = options.out, options.config, options.work
+    with _turn(work):
+        check_place(out, config)
+        if not all(file.path.is_file() for file in files.values()):
+            return None
+        fresh, old = work / f"fresh-{token_hex(4)}", work / f"old-{token_hex(4)}"
+        fresh.mkdir()
+        for name, file in files.items():
+            try:
+                os.link(file.path, fresh / name)
+            except OSError:
+                shutil.copyfile(file.path, fresh / name)
+        if (out / config).exists():
+            (out / config).rename(old)
+        fresh.rename(out / config)
+        shutil.rmtree(old, ignore_errors=True)
+        _draw(out, config, sorted(record["splits"]))
+        write_atomic(out / QUARANTINE, _merged_quarantine(out, config, quarantine, options.real_root))
+        written = _write_report(out, config, record)
+        _tidy(work, done=next(iter(files.values())).path)
+    return written
+
+
+def renew_record(options: BuildOptions, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in report and card of a config that is up to date what is known by now of scores and prompts.
+
+    Rows are the same whether a score table names the videos or not, so their files stay.
+    """
+    with _turn(options.work):
+        record = read_report(options.out)[options.config]
+        return _write_report(options.out, options.config, {**record, **known})
+
+
+def _write_report(out: Path, config: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Card and `build.json` with one config added or replaced; returns its entry.
+
+    `build.json` names the files that count, so it goes last: a build killed before that finds its key missing, and puts
+    everything in place again from the store.
+    """
+    configs = _compared(out, dict(sorted({**read_report(out), config: dict(record)}.items())))
+    report = {"schema_version": SCHEMA_VERSION, "synvita_data": __version__, "configs": configs}
+    write_atomic(out / CARD, render_card(report))
+    write_atomic(out / REPORT, dump_json(report))
+    written: dict[str, Any] = configs[config]
+    return written
+
+
+def _compared(out: Path, configs: Mapping[str, Any]) -> dict[str, Any]:
+    """The records with `equal_scores` of each config: other config -> rows that have that one's scores too.
+
+    One video has one score, so scores that two generators share are those of another one's videos.
+    """
+    known = {}
+    for config, record in configs.items():
+        try:
+            known[config] = scores_by_pair(local_config(out, config, sorted(record["splits"])), config)
+        except (SchemaError, OSError):
+            continue  # another config, of another version or damaged: not this build's business
+    compared = dict(configs)
+    for config, own in known.items():
+        shared = {other: shared_scores(own, theirs) for other, theirs in known.items() if other != config}
+        compared[config] = {**configs[config], "equal_scores": {name: n for name, n in shared.items() if n}}
+    return compared
+
+
+def dump_json(value: Any) -> str:
+    """The text of `build.json`."""
+    return json_text(value, indent=1, sort_keys=True) + "\n"
+
+
+def _merged_quarantine(
+    out: Path, config: str, records: Iterable[Mapping[str, Any]], real_root: Path | None
+) -> str:
+    """`OUT/quarantine.jsonl` with the lines of one config replaced."""
+    path = out / QUARANTINE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = sorted(line for line in lines if json.loads(line)["config"] != config)
+    added = [json_text({"config": config, **without_own_places(record, real_root)}) for record in records]
+    return "".join(f"{line}\n" for line in kept + added)
+
+
+def _tidy(work: Path, done: Path) -> None:
+    """Remove what this build no longer needs, and what builds that never came back left behind."""
+    yesterday = time.time() - ABANDONED_AFTER
+    for folder in (work / "shards").iterdir():
+        if done.is_relative_to(folder) or folder.stat().st_mtime < yesterday:
+            shutil.rmtree(folder, ignore_errors=True)
+    # Only who has the turn makes these.
+    for leftover in (*work.glob("fresh-*"), *work.glob("old-*")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for folder in (work.parent, work.parent / "figures"):
+        remove_temporaries(folder)
+
+
+@contextmanager
+def _turn(work: Path) -> Iterator[None]:
+    """Wait for this process's turn; a build that died in its own is passed over."""
+    store = Store(work / "finish")
+    while (claim := store.claim("finish")) is None:
+        time.sleep(0.2)
+    with claim:  # never committed: leaving gives the turn to the next
+        yield
+
+
+def _draw(out: Path, config: str, splits: Sequence[str]) -> None:
+    stem = out / "figures" / figure_name(config)
+    figure = difference_figure(inspect_dataset(local_config(out, config, splits), config))
+    if figure is not None:
+        save_figure(figure, stem)
+    else:
+        for suffix in (".png", ".svg"):
+            stem.with_suffix(suffix).unlink(missing_ok=True)

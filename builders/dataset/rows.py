@@ -4,38 +4,55 @@ Nothing here opens a video: the rows are what the annotation files say.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from synvita_data.captions.text import Span
 from synvita_data.captions.words import word_rule
 from synvita_data.errors import ScoreError, SynvitaError
+from synvita_data.real_videos.find import RealVideo
 from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
 from synvita_data.tables.scores import Binding, ScoreTable, VideoIdentity
 from synvita_data.weights import ModelScore, weight
 
 from ..sources import SyntheticVideo
+from .options import BuildOptions
 
-Quarantine = Callable[[str, SynvitaError], None]
+# Columns that say what the annotation says.
+_OF_TRIPLET = [
+    "source",
+    "video_id",
+    "videopath",
+    "start",
+    "end",
+    "youtube_key",
+    "video_url",
+    "caption",
+    "neg_caption",
+    "nle",
+    "misalignment",
+    "hard",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class RealFile:
-    """The file of a real video.
+class Material:
+    """A triplet and the videos that its rows may be made of.
 
     Attributes:
-        path: the file. reference: its path relative to the real root.
-        times_apply: whether the triplet's `start` and `end` are seconds of this file; not so for a clip
-            that was cut already.
-        sha256: known where the video was checked because it is going to be embedded.
+        triplet: the annotation.
+        videos: synthetic videos made from its contrast caption that can be used, with their SHA-256.
+        made: all there were.
+        real: the real video, None where it was not found.
+        real_sha256: of the real video's bytes, known where it was checked because it is going to be embedded.
     """
 
-    path: Path
-    reference: str
-    times_apply: bool
-    sha256: str | None = None
+    triplet: Triplet
+    videos: Sequence[SyntheticVideo]
+    made: Sequence[SyntheticVideo]
+    real: RealVideo | None
+    real_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +60,17 @@ class Row:
     """One row of the dataset before its videos are read.
 
     Attributes:
-        id, pair_id: of the dataset. triplet: the annotation. generator: name of the config's generator.
+        id, pair_id: of the dataset.
+        triplet: the annotation.
+        generator: name of the config's generator.
         synthetic: the synthetic video, None where there is none.
-        real: the real video, None where it was not found.
-        scores: one entry a VQA model, empty where nothing was scored. weight: None without scores.
-        binding: how the score table says that they are of the row's video.
+        real, real_sha256: as in `Material`.
+        scores: one entry a VQA model, empty where nothing was scored.
+        weight: None without scores.
         shared, neg_shared: spans kept in the caption and in the contrast caption.
         granularity: how they were found; of words that need more than the plain rule, with the libraries that
             cut them and their versions (`words.word_rule`).
+        binding: how the score table says that they are of the row's video.
     """
 
     id: str
@@ -58,36 +78,28 @@ class Row:
     triplet: Triplet
     generator: str | None
     synthetic: SyntheticVideo | None
-    real: RealFile | None
+    real: RealVideo | None
+    real_sha256: str | None
     scores: tuple[ModelScore, ...]
     weight: float | None
-    shared: tuple[Span, ...]
-    neg_shared: tuple[Span, ...]
+    shared: list[Span]
+    neg_shared: list[Span]
     granularity: str
     binding: Binding = "nothing"
 
     def columns(self) -> dict[str, Any]:
         """All columns but the two videos, in the types of `schema.features()`."""
-        triplet, video = self.triplet, self.synthetic
+        columns = {name: getattr(self.triplet, name) for name in _OF_TRIPLET}
+        if columns["misalignment"] is not None:
+            columns["misalignment"] = MISALIGNMENTS.index(columns["misalignment"])
         # An embedded clip that was cut already must not be cut again by whoever decodes it.
-        cut = self.real is not None and self.real.sha256 is not None and not self.real.times_apply
+        if self.real is not None and self.real_sha256 is not None and not self.real.times_apply:
+            columns["start"] = columns["end"] = None
+        video = self.synthetic
         return {
             "id": self.id,
             "pair_id": self.pair_id,
-            "source": triplet.source,
-            "video_id": triplet.video_id,
-            "videopath": triplet.videopath,
-            "start": None if cut else triplet.start,
-            "end": None if cut else triplet.end,
-            "youtube_key": triplet.youtube_key,
-            "video_url": triplet.video_url,
-            "caption": triplet.caption,
-            "neg_caption": triplet.neg_caption,
-            "nle": triplet.nle,
-            "misalignment": None
-            if triplet.misalignment is None
-            else MISALIGNMENTS.index(triplet.misalignment),
-            "hard": triplet.hard,
+            **columns,
             "generation": None
             if video is None
             else {
@@ -95,21 +107,10 @@ class Row:
                 "revision": video.revision,
                 "sample": video.sample,
                 "seed": video.seed,
-                "config": None
-                if video.config is None
-                else json.dumps(video.config, sort_keys=True, ensure_ascii=False),
+                "config": None if video.config is None else config_text(video),
                 "sha256": video.sha256,
             },
-            "vqascores": [
-                {
-                    "model": score.model,
-                    "revision": score.revision,
-                    "method": score.method,
-                    "neg_caption_score": score.neg_caption_score,
-                    "caption_score": score.caption_score,
-                }
-                for score in self.scores
-            ],
+            "vqascores": [asdict(score) for score in self.scores],
             "weight": self.weight,
             "shared": {
                 "caption": [list(span) for span in self.shared],
@@ -119,58 +120,52 @@ class Row:
         }
 
 
-def _identity(video: SyntheticVideo, generator: str | None) -> VideoIdentity:
-    return VideoIdentity(video.sha256, video.generator or generator, video.sample)
+def config_text(video: SyntheticVideo) -> str:
+    """The settings that a video was made with, as the published JSON."""
+    return json.dumps(video.config, sort_keys=True, ensure_ascii=False)
 
 
 def make_rows(
-    triplets: Sequence[Triplet],
-    videos: Sequence[Sequence[SyntheticVideo]],
-    candidates: Sequence[Sequence[SyntheticVideo]],
-    reals: Sequence[RealFile | None],
+    materials: Sequence[Material],
     scores: ScoreTable | None,
+    options: BuildOptions,
     *,
-    generator: str | None,
-    config: str,
-    weighting: str,
     spans: Callable[[str, str], tuple[list[Span], list[Span]]],
-    granularity: str,
-    quarantine: Quarantine,
-) -> list[Row]:
+    quarantine: Callable[[str, SynvitaError], None],
+) -> Iterator[Row]:
     """One row a synthetic sample, or one without a video for a triplet that has none.
 
     Args:
-        triplets, videos, candidates, reals: aligned; `videos[i]` are the usable samples made from
-            `triplets[i]`, `candidates[i]` all there were, `reals[i]` its real video if found.
+        materials: the triplets that keep a row, with their videos.
         scores: looked up by row id, then pair id, then row number of the triplets file. Scores that do
             not say which of several samples they are of cost their rows.
-        generator: of videos that do not name theirs. config: whose rows these are.
-        spans: gives the shared spans of a caption and its contrast caption; `granularity` names it.
+        options: name the config, its weighting and its granularity.
+        spans: gives the shared spans of a caption and its contrast caption.
         quarantine: called with a row id and the error for a row that cannot be used.
     """
-    rows = []
+    generator = options.config if options.synthetic else None  # of videos that do not name theirs
+
+    def identity(video: SyntheticVideo) -> VideoIdentity:
+        return VideoIdentity(video.sha256, video.generator or generator, video.sample)
+
     # A row without a video is one of the generator that the others are of.
-    makers = {video.generator or generator for samples in candidates for video in samples}
+    makers = {video.generator or generator for material in materials for video in material.made}
     maker = next(iter(makers)) if len(makers) == 1 else None
-    if not makers and scores is not None and config in scores.generators:
-        maker = config
-    for triplet, samples, made, real in zip(triplets, videos, candidates, reals, strict=True):
-        pair_id = triplet.pair_id
+    if not makers and scores is not None and options.config in scores.generators:
+        maker = options.config
+    for material in materials:
+        triplet, pair_id = material.triplet, material.triplet.pair_id
         shared, neg_shared = spans(triplet.caption, triplet.neg_caption)
-        checked = {video.path: video for video in samples}
-        among = [_identity(checked.get(video.path, video), generator) for video in made]
-        named = granularity
-        if granularity.startswith("word") and (rule := word_rule(triplet.caption, triplet.neg_caption)):
-            named = f"{granularity}+{rule}"
-        each: Sequence[SyntheticVideo | None] = samples or [None]
-        for video in each:
-            row_id = (
-                make_row_id(pair_id, video.generator or generator, video.sample)
-                if video
-                else make_row_id(pair_id, generator, None)
-            )
+        granularity = options.granularity_name
+        if options.granularity == "word" and (rule := word_rule(triplet.caption, triplet.neg_caption)):
+            granularity += f"+{rule}"
+        checked = {video.path: video for video in material.videos}
+        among = [identity(checked.get(video.path, video)) for video in material.made]
+        for video in material.videos or (None,):
+            named = (video.generator or generator, video.sample) if video else (generator, None)
+            row_id = make_row_id(pair_id, *named)
+            found: tuple[ModelScore, ...] = ()
             try:
-                found: tuple[ModelScore, ...] = ()
                 if scores is not None:
                     found = scores.for_row(
                         row_id,
@@ -179,27 +174,25 @@ def make_rows(
                         videopath=triplet.videopath,
                         caption=triplet.caption,
                         neg_caption=triplet.neg_caption,
-                        video=_identity(video, generator) if video else VideoIdentity(None, maker, 1),
+                        video=identity(video) if video else VideoIdentity(None, maker, 1),
                         among=among,
                     )
-                value = weight(found, weighting) if found else None
+                value = weight(found, options.weighting) if found else None
             except ScoreError as error:
                 quarantine(row_id, error)
                 continue
-            rows.append(
-                Row(
-                    id=row_id,
-                    pair_id=pair_id,
-                    triplet=triplet,
-                    generator=generator,
-                    synthetic=video,
-                    real=real,
-                    scores=found,
-                    weight=value,
-                    shared=tuple(shared),
-                    neg_shared=tuple(neg_shared),
-                    granularity=named,
-                    binding=scores.bindings[row_id] if scores is not None and found else "nothing",
-                )
+            yield Row(
+                id=row_id,
+                pair_id=pair_id,
+                triplet=triplet,
+                generator=generator,
+                synthetic=video,
+                real=material.real,
+                real_sha256=material.real_sha256,
+                scores=found,
+                weight=value,
+                shared=shared,
+                neg_shared=neg_shared,
+                granularity=granularity,
+                binding=scores.bindings[row_id] if scores is not None and found else "nothing",
             )
-    return rows

@@ -4,43 +4,45 @@
     write shards → put in place
 
 Every step before the last works in `OUT/.work/`, on stores that survive a kill; the last swaps whole
-folders. So a reader of OUT sees the dataset of before or that of after, and a killed build goes on where
+folders. So a reader of OUT sees the dataset of before or that of after, and a killed build continues where
 it stopped.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.captions.text import Span
-from synvita_data.errors import ScoreError, SynvitaError
-from synvita_data.files import without_root
-from synvita_data.jobs import Artefact, Claim, Store
-from synvita_data.jobs.complete import settle
+from synvita_data.errors import ScoreError, SynvitaError, TokenizerError, first_line
+from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
 from synvita_data.tables.scores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
 
-from ..sources import FoundVideos, SyntheticVideo, open_source
+from ..sources import FoundVideos, open_source
 from ..sources.checks import agreed, check_videos
 from ..triplets import TripletReader
-from .chain import find_models, score_found, table_of
-from .finish import check_place, finished_record, put_in_place, renew_record
 from .options import BuildOptions
-from .report import config_record, prompts_record, scores_record
-from .rows import RealFile, make_rows
+from .report import check_place, config_record, finished_record, put_in_place, renew_record, rows_known
+from .rows import Material, make_rows
 from .shards import Shard, plan_shards, shard_key_parts, write_shard
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from ..vqascore import VqaModel
 
 # Raise it when equal rows would be written as other bytes.
 WRITER_VERSION = 1
 # Called with a stage, how many more of its units are done, and how many there are.
 OnProgress = Callable[[str, int, int], None]
+SetAside = Callable[[str, str | None, SynvitaError], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class BuildResult:
     """What a build did.
 
     Attributes:
-        out: the dataset folder. record: the config's entry of `build.json`.
+        out: the dataset folder.
+        config: which config of it.
+        record: the config's entry of `build.json`.
         quarantine: one record for each row left out, as in `quarantine.jsonl`.
         was_up_to_date: nothing had to be written.
     """
@@ -69,8 +73,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     """
     progress = on_progress or (lambda stage, done, total: None)
     check_place(options.out, options.config)
-    work = options.out / ".work"
-    models = find_models(options.chain, table_of(options.config, work))
+    models = _find_models(options)  # before hours of generating
     reader = TripletReader(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
@@ -78,34 +81,26 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     def set_aside(stage: str, row_id: str | None, error: SynvitaError) -> None:
         quarantine.append({"stage": stage, **({"id": row_id} if row_id else {}), **error.to_record()})
 
-    found = _find_videos(options, triplets, work)
+    # Videos: found or made, then checked.
+    found = _find_videos(options, triplets)
     for error in found.quarantined:
         set_aside("videos", None, error)
-    reals, finder = _find_reals(options, triplets)
-    videos, reals, kept = _check(options, triplets, found, reals, Store(work / "videos"), progress, set_aside)
+    real_videos = RealVideos(options.real_root, options.real_mapping) if options.real_root else None
+    materials = _check(options, triplets, found, real_videos, progress, set_aside)
+
+    # Scores: read or made, then joined.
     table = options.vqascores
-    unscored: dict[str, SynvitaError] = {}
+    unscored: dict[str, dict[str, Any]] = {}
     if models:
-        table, unscored = score_found(options.chain, models, triplets, found, options.config, work)
+        table, unscored = _score(options, models, triplets, found)
     scores = read_scores(table, triplets) if table else None
-    rows = make_rows(
-        [triplets[i] for i in kept],
-        [videos[i] for i in kept],
-        [found.of(triplets[i]) for i in kept],
-        [reals[i] for i in kept],
-        scores,
-        generator=options.config if options.synthetic else None,
-        config=options.config,
-        weighting=options.weighting,
-        spans=_spans(options),
-        granularity=options.granularity_name,
-        quarantine=partial(set_aside, "scores"),
+    joined = make_rows(
+        materials, scores, options, spans=_spans(options), quarantine=partial(set_aside, "scores")
     )
-    for row_id, error in unscored.items():
-        set_aside("vqascore", row_id, error)
-    rows = [row for row in rows if row.id not in unscored]
-    if scores is not None and kept:
-        _check_scores(options, scores, reader.report.rows, len(kept), quarantine)
+    rows = [row for row in list(joined) if row.id not in unscored]
+    quarantine += unscored.values()
+    if scores is not None and materials:
+        _check_scores(options, scores, reader.report.rows, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",
@@ -113,120 +108,155 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
             fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
         )
-    others_scored = scores.of_other_videos() if scores else 0
+
+    # Shards: planned, written and put in place, unless they are there.
     shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
     key = _plan_key(options, shards, quarantine)
-    store = Store(work / "shards" / f"{options.config}-{key[:16]}")
+    store = Store(options.work / "shards" / f"{options.config}-{key[:16]}")
     while (done := finished_record(options.out, options.config, key)) is None:
         files = _write_shards(options, shards, store, progress)
         if files is None:
             continue  # another build of the same inputs has just finished and tidied up
         record = config_record(
+            options,
             key=key,
-            options=options.recorded(),
-            triplets={
-                "read": reader.report.rows,
-                "duplicates": len(reader.report.duplicates),
-                "quarantined": len(reader.report.quarantined),
-            },
+            read=reader.report,
             shards=shards,
-            shard_files={name: {"bytes": file.size, "sha256": file.sha256} for name, file in files.items()},
+            files=files,
             quarantine=quarantine,
             unmatched=found.unmatched,
-            unused_scores=len(scores.unused()) if scores else 0,
-            scores=scores_record(rows, others_scored),
-            real_problems=_published(finder.problems if finder else (), options),
-            real_doubts=_published(finder.doubts if finder else (), options),
-            embed_real=options.embed_real,
+            scores=scores,
+            real_videos=real_videos,
         )
-        paths = {name: file.path for name, file in files.items()}
-        published = [_without_root(entry, options) for entry in quarantine]
-        placed = put_in_place(options.out, options.config, record, published, paths)
+        placed = put_in_place(options, record, quarantine, files)
         if placed is not None:
             return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
-    said = {"scores": scores_record(rows, others_scored), "prompts": prompts_record(rows)}
-    if any(done.get(name) != value for name, value in said.items()):
-        done = renew_record(options.out, options.config, said)
+    known = rows_known(rows, scores)
+    if any(done.get(name) != value for name, value in known.items()):
+        done = renew_record(options, known)
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
-def _find_videos(options: BuildOptions, triplets: list[Triplet], work: Path) -> FoundVideos:
+def _find_videos(options: BuildOptions, triplets: list[Triplet]) -> FoundVideos:
     if options.synthetic is None:
         return FoundVideos()
     source = open_source(
         options.synthetic,
         generator=options.config,
-        work=work / "sources" / options.config,
+        work=options.work / "sources" / options.config,
         making=options.chain.making,
     )
     return source.find(triplets)
-
-
-def _find_reals(
-    options: BuildOptions, triplets: list[Triplet]
-) -> tuple[list[RealFile | None], RealVideos | None]:
-    """Each triplet's real video where it is found, and who looked for them."""
-    if options.real_root is None:
-        return [None] * len(triplets), None
-    finder = RealVideos(options.real_root, options.real_mapping)
-    hits = [finder.find_triplet(triplet) for triplet in triplets]
-    reals = [None if hit is None else RealFile(hit.path, hit.reference, hit.times_apply) for hit in hits]
-    return reals, finder
-
-
-def _published(errors: Sequence[SynvitaError], options: BuildOptions) -> list[dict[str, Any]]:
-    return [_without_root(error.to_record(), options) for error in errors]
-
-
-def _without_root(record: dict[str, Any], options: BuildOptions) -> dict[str, Any]:
-    """A record that does not say where the real videos lie."""
-    if options.real_root is None:
-        return record
-    bare: dict[str, Any] = without_root(record, options.real_root)
-    return bare
 
 
 def _check(
     options: BuildOptions,
     triplets: list[Triplet],
     found: FoundVideos,
-    reals: list[RealFile | None],
-    store: Store,
+    real_videos: RealVideos | None,
     progress: OnProgress,
-    set_aside: Callable[[str, str | None, SynvitaError], None],
-) -> tuple[list[list[SyntheticVideo]], list[RealFile | None], list[int]]:
-    """Videos and real files with their SHA-256, and the triplets that keep at least one row."""
+    set_aside: SetAside,
+) -> list[Material]:
+    """The triplets that keep at least one row, with their videos and, of those that are embedded, the SHA-256."""
+    reals = [real_videos.find_triplet(triplet) if real_videos else None for triplet in triplets]
     paths = [video.path for samples in found.videos.values() for video in samples]
     if options.embed_real:
         paths += [real.path for real in reals if real is not None]
     checked = check_videos(
         paths,
-        store,
+        Store(options.work / "videos"),
         threads=options.threads,
         on_checked=lambda more: progress("checking videos", more, len(set(paths))),
     )
-    videos: list[list[SyntheticVideo]] = []
-    kept = []
-    for index, triplet in enumerate(triplets):
-        real = reals[index]
+    materials = []
+    for triplet, real in zip(triplets, reals, strict=True):
         real_state = checked[real.path] if real is not None and options.embed_real else None
-        candidates = found.of(triplet)
-        good = []
-        for video in candidates:
+        made, good = found.of(triplet), []
+        for video in made:
             state = real_state if isinstance(real_state, SynvitaError) else agreed(video, checked[video.path])
             if isinstance(state, SynvitaError):
                 row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)
                 set_aside("videos", row_id, state)
             else:
                 good.append(replace(video, sha256=state))
-        if not candidates and isinstance(real_state, SynvitaError):
-            set_aside("videos", triplet.pair_id, real_state)
-        elif good or not candidates:
-            kept.append(index)
-        if real is not None and isinstance(real_state, str):
-            reals[index] = replace(real, sha256=real_state)
-        videos.append(good)
-    return videos, reals, kept
+        if isinstance(real_state, SynvitaError):
+            if not made:
+                set_aside("videos", triplet.pair_id, real_state)
+        elif good or not made:
+            materials.append(Material(triplet, good, made, real, real_state))
+    return materials
+
+
+def _find_models(options: BuildOptions) -> "list[VqaModel]":
+    """The chain's VQA models.
+
+    Raises:
+        SynvitaError: an unknown model, or two of one name.
+    """
+    if not options.chain.models:
+        return []
+    from ..vqascore import find_model
+    from ..vqascore.run import check_models
+
+    models = [find_model(name) for name in options.chain.models]
+    check_models(models, _scores_made(options))
+    return models
+
+
+def _scores_made(options: BuildOptions) -> Path:
+    return options.work / f"vqascores-{options.config}.parquet"
+
+
+def _score(
+    options: BuildOptions, models: "Sequence[VqaModel]", triplets: Sequence[Triplet], found: FoundVideos
+) -> tuple[Path, dict[str, dict[str, Any]]]:
+    """Score the videos of a build with the chain's models.
+
+    Returns:
+        The score table, and the quarantine records of rows that not every model could score, by row id: a mean over
+        fewer models than the other rows' would be another weight.
+
+    Raises:
+        SynvitaError: nothing to score, or a run that lost workers left it unfinished.
+    """
+    from ..vqascore import VqaSettings, default_dtype, score_videos
+
+    chain = options.chain
+    report = score_videos(
+        triplets,
+        found,
+        models,
+        _scores_made(options),
+        work=options.work,
+        settings=chain.settings or VqaSettings(dtype=default_dtype(chain.run.devices, chain.run.address)),
+        score=chain.score,
+        generator=options.config,
+        run=chain.run,
+        on_progress=chain.on_progress,
+    )
+    if not report.complete or report.table is None:
+        raise SynvitaError(
+            "not all videos are scored yet",
+            file=options.work,
+            found="; ".join(report.lines()),
+            fix="Run again; what is done stays",
+        )
+    failed: dict[str, list[Mapping[str, Any]]] = {}
+    for line in (options.work / "vqascore-quarantine.jsonl").read_text(encoding="utf-8").splitlines():
+        if (record := json.loads(line)).get("stage") == "vqascore":
+            failed.setdefault(str(record["id"]), []).append(record)
+    unscored = {}
+    for row_id, records in failed.items():
+        first, by = records[0], ", ".join(str(record["model"]) for record in records)
+        unscored[row_id] = {
+            "stage": "vqascore",
+            "id": row_id,
+            "reason": str(first.get("reason", "SynvitaError")),
+            "problem": f"{by} could not score the row: {first.get('problem', 'no reason kept')}",
+            **{name: first[name] for name in ("file", "found", "expected") if first.get(name) is not None},
+            "fix": first.get("fix") or "Run again with --retry-failed",
+        }
+    return report.table, unscored
 
 
 def _check_scores(
@@ -234,51 +264,79 @@ def _check_scores(
 ) -> None:
     """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside."""
     refused = [entry for entry in quarantine if entry["stage"] == "scores"]
-    problem = None
     of_others = [entry for entry in refused if entry["problem"].startswith(OF_ANOTHER_VIDEO)]
     if of_others and len(of_others) >= len(scores.bindings):
         raise ScoreError(
             f"{of_others[0]['problem']}, and so are those of {len(of_others) - 1:,} rows more",
             **{key: of_others[0].get(key) for key in ("file", "row", "found", "expected", "fix")},
         )
-    if len(scores.unused()) == len(scores):
-        problem, found = "no row of the dataset found its scores there", list(scores.unused()[:3])
-    elif beyond := [key for key in scores.unused() if isinstance(key, int) and key >= rows]:
+    unused = scores.unused()
+    if len(unused) == len(scores):
+        problem, found = "no row of the dataset found its scores there", [str(key) for key in unused[:3]]
+    elif beyond := [key for key in unused if isinstance(key, int) and key >= rows]:
         problem, found = f"{options.triplets.name} has {rows} rows", [f"row {key}" for key in beyond[:3]]
     elif 2 * len(refused) > asked:
         reasons = Counter(entry["problem"] for entry in refused).most_common(3)
         problem = f"{len(refused)} of {asked} rows cannot use theirs"
         found = [f"{reason} ({count} rows)" for reason, count in reasons]
-    if problem is not None:
-        raise ScoreError(
-            f"the score table does not belong to these triplets: {problem}",
-            file=options.vqascores,
-            found="; ".join(map(str, found)) or "no scores",
-            expected=f"scores under row ids of the dataset, or row numbers of {options.triplets.name} from 0",
-        )
+    else:
+        return
+    raise ScoreError(
+        f"the score table does not belong to these triplets: {problem}",
+        file=options.vqascores,
+        found="; ".join(found) or "no scores",
+        expected=f"scores under row ids of the dataset, or row numbers of {options.triplets.name} from 0",
+    )
 
 
 def _spans(options: BuildOptions) -> Callable[[str, str], tuple[list[Span], list[Span]]]:
-    tokenizer = None
-    if options.tokenizer is not None:
-        from .tokenizer_file import load_tokenizer
-
-        tokenizer = load_tokenizer(options.tokenizer)
     return partial(
         shared_spans,
         granularity=options.granularity,
         ignore_case=options.ignore_case,
-        tokenizer=tokenizer,
+        tokenizer=None if options.tokenizer is None else _load_tokenizer(options.tokenizer),
     )
+
+
+def _load_tokenizer(name: str) -> "Tokenizer":
+    """A fast tokenizer without transformers: all a mask needs is `tokenizer.json`.
+
+    Args:
+        name: a `tokenizer.json`, a model folder that holds one, or a Hub id.
+
+    Raises:
+        TokenizerError: there is no such file, or one that is not a fast tokenizer.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from tokenizers import Tokenizer
+
+    path = Path(name)
+    if path.is_dir():
+        path = path / "tokenizer.json"
+    try:
+        if not path.is_file():
+            path = Path(hf_hub_download(name, "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(path))
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        raise TokenizerError(
+            "cannot load a fast tokenizer",
+            file=name,
+            found=first_line(error),
+            expected="a tokenizer.json, a folder that holds one, or the Hub id of a model that has one",
+        ) from error
+    except Exception as error:  # the Rust library raises plain Exception for a malformed file
+        raise TokenizerError("not a fast tokenizer", file=path, found=str(error)) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _plan_key(options: BuildOptions, shards: list[Shard], quarantine: list[dict[str, Any]]) -> str:
     """Digest of everything the published config depends on."""
     digest = hashlib.sha256()
-    for part in (
-        [SCHEMA_VERSION, WRITER_VERSION, options.recorded(), quarantine],
-        *map(shard_key_parts, shards),
-    ):
+    head = [SCHEMA_VERSION, WRITER_VERSION, options.recorded(), quarantine]
+    for part in (head, *map(shard_key_parts, shards)):
         digest.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
     return digest.hexdigest()
 
@@ -297,6 +355,6 @@ def _write_shards(
         write_shard(shard, claim.path(shard.name), embed_real=options.embed_real)
         claim.commit()
 
-    settle(store, by_name, write, on_settled=lambda more: progress("writing shards", more, len(by_name)))
+    complete(store, by_name, write, on_done=lambda more: progress("writing shards", more, len(by_name)))
     files = {record.key: record.artefacts[record.key] for record in store.records(by_name)}
     return files if len(files) == len(by_name) else None

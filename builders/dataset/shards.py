@@ -9,15 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from synvita_data.errors import StoreError, VideoError
 from synvita_data.schema import arrow_schema
 
 from .rows import Row
-
-if TYPE_CHECKING:
-    pass
 
 # A row group is what a reader must load to see one row: the Hub's viewer gives up near 286 MiB, and
 # the writer holds one group in memory. Videos close a group long before the row limit does.
@@ -65,21 +62,25 @@ def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
     import pyarrow.parquet as pq
 
     schema = arrow_schema()
-    chunking = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
-    compressed, plain = _leaf_columns()
+    # Compressing h264 costs time and saves nothing; its statistics and dictionary neither.
+    videos = {f"{name}.bytes" for name in _VIDEO_COLUMNS}
+    text = [leaf for leaf in _leaf_columns() if leaf not in videos]
     sink = _Sink(path)
     with (
         sink,
         pq.ParquetWriter(
             sink,
             schema,
-            # Compressing h264 costs time and saves nothing; its statistics and dictionary neither.
-            compression=dict.fromkeys(compressed, "zstd") | dict.fromkeys(plain, "none"),
-            use_dictionary=list(compressed),
-            write_statistics=list(compressed),
+            compression=dict.fromkeys(text, "zstd") | dict.fromkeys(videos, "none"),
+            use_dictionary=text,
+            write_statistics=text,
             write_page_index=True,
             # Chunk boundaries that follow the content: a new version of the dataset uploads what changed.
-            use_content_defined_chunking=chunking,
+            use_content_defined_chunking={
+                "min_chunk_size": 256 << 10,
+                "max_chunk_size": 1 << 20,
+                "norm_level": 0,
+            },
         ) as writer,
     ):
         for group in _cut(shard.rows, embed_real, ROW_GROUP_BYTES, max_rows=ROW_GROUP_ROWS):
@@ -130,13 +131,13 @@ class _Sink(io.RawIOBase):
             raise StoreError(
                 f"a shard cannot be written: {self._error.strerror}",
                 file=self._path,
-                fix="Free space and run the build again: it goes on where it stopped",
+                fix="Free space and run the build again: it continues where it stopped",
             ) from self._error
 
 
-def video_bytes(row: Row, *, embed_real: bool) -> int:
-    """Bytes of the videos that this row embeds."""
-    size = row.synthetic.path.stat().st_size if row.synthetic else 0
+def row_bytes(row: Row, *, embed_real: bool) -> int:
+    """About how many bytes a row takes, with the videos that it embeds."""
+    size = ROW_OVERHEAD_BYTES + (row.synthetic.path.stat().st_size if row.synthetic else 0)
     return size + (row.real.path.stat().st_size if embed_real and row.real else 0)
 
 
@@ -144,7 +145,7 @@ def _cut(rows: Sequence[Row], embed_real: bool, max_bytes: int, max_rows: int | 
     group: list[Row] = []
     filled = 0
     for row in rows:
-        size = ROW_OVERHEAD_BYTES + video_bytes(row, embed_real=embed_real)
+        size = row_bytes(row, embed_real=embed_real)
         if group and (filled + size > max_bytes or len(group) == max_rows):
             yield group
             group, filled = [], 0
@@ -155,42 +156,33 @@ def _cut(rows: Sequence[Row], embed_real: bool, max_bytes: int, max_rows: int | 
 
 
 def _with_videos(row: Row, embed_real: bool) -> dict[str, Any]:
-    synthetic = None
-    if row.synthetic is not None:
-        synthetic = {
-            "bytes": _read_checked(row.synthetic.path, row.synthetic.sha256, row.id),
-            "path": row.synthetic.path.name,
-        }
-    real = None
-    if row.real is not None:
-        data = _read_checked(row.real.path, row.real.sha256, row.id) if embed_real else None
-        real = {"bytes": data, "path": row.real.path.name if embed_real else row.real.reference}
-    return {
-        **row.columns(),
-        "real_video": real,
-        "synthetic_video": synthetic,
-        # True only where the row itself holds the video: on another machine a path means nothing
-        # until `load_triplets(real_root=…)` has found it there.
-        "real_available": real is not None and real["bytes"] is not None,
-    }
+    columns: dict[str, Any] = {**row.columns(), "real_video": None, "synthetic_video": None}
+    if (video := row.synthetic) is not None:
+        content = _read_checked(video.path, video.sha256, row.id)
+        columns["synthetic_video"] = {"bytes": content, "path": video.path.name}
+    embedded = row.real is not None and embed_real
+    if row.real is not None and embedded:
+        content = _read_checked(row.real.path, row.real_sha256, row.id)
+        columns["real_video"] = {"bytes": content, "path": row.real.path.name}
+    elif row.real is not None:
+        columns["real_video"] = {"bytes": None, "path": row.real.reference}
+    # True only where the row itself holds the video: on another machine a path means nothing
+    # until `load_triplets(real_root=…)` has found it there.
+    return {**columns, "real_available": embedded}
 
 
 def _read_checked(path: Path, sha256: str | None, row_id: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise VideoError(
-            "a video that was there when it was checked cannot be read",
-            file=path,
-            row=row_id,
-            found=str(error),
-        ) from error
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        problem = "a video that was there when it was checked cannot be read"
+        raise VideoError(problem, file=path, row=row_id, found=str(error)) from error
+    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise VideoError(
             "a video changed while the dataset was being built",
             file=path,
             row=row_id,
-            found=f"sha256 {hashlib.sha256(data).hexdigest()}",
+            found=f"sha256 {found}",
             expected=f"sha256 {sha256}",
             fix="Delete OUT/.work/videos and run the build again, when nothing writes to that folder",
         )
@@ -198,25 +190,19 @@ def _read_checked(path: Path, sha256: str | None, row_id: str) -> bytes:
 
 
 @cache
-def _leaf_columns() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Parquet leaf paths of the schema: those worth compressing, and the videos' bytes."""
+def _leaf_columns() -> tuple[str, ...]:
+    """Parquet leaf paths of the schema."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
     pq.write_table(arrow_schema().empty_table(), sink)
     schema = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
-    paths = [schema.column(index).path for index in range(len(schema))]
-    videos = tuple(path for path in paths if path in {f"{name}.bytes" for name in _VIDEO_COLUMNS})
-    return tuple(path for path in paths if path not in videos), videos
+    return tuple(schema.column(index).path for index in range(len(schema)))
 
 
 def shard_key_parts(shard: Shard) -> list[Any]:
     """What the bytes of a shard depend on, JSON-ready (the videos by their SHA-256)."""
-    return [
-        shard.name,
-        *(
-            {**row.columns(), "real": row.real and (row.real.reference, row.real.sha256)}
-            for row in shard.rows
-        ),
-    ]
+    reals = [row.real and (row.real.reference, row.real_sha256) for row in shard.rows]
+    rows = zip(shard.rows, reals, strict=True)
+    return [shard.name, *({**row.columns(), "real": real} for row, real in rows)]

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from synvita_data.errors import SourceError, SynvitaError, VideoError
 from synvita_data.files import resolve_under, write_atomic
-from synvita_data.jobs import JobReport, Record, Shard, Standing, Store, Worker, run_job
+from synvita_data.jobs import JobProgress, JobReport, Record, RunOptions, Store, Worker, run_job
 from synvita_data.schema import Triplet
 
 from ..sources.manifest import NAME as MANIFEST
@@ -46,7 +46,7 @@ class GenerateJob:
         """Folder of the store."""
         return self.out / STORE
 
-    def needs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
         """Key -> the requests that are made together."""
         groups = (self.requests,) if self.planned is None else self.planned
         return {key: job for group in groups for key, job in self.generator.inputs(group).items()}
@@ -77,18 +77,12 @@ def generate_videos(
     name: str | None = None,
     split: str | None = None,
     source: str | None = None,
-    engine: Literal["local", "ray"] = "local",
-    workers: int = 1,
-    address: str | None = None,
-    shard: Shard | str | None = None,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    verify: Literal["sizes", "contents"] = "sizes",
     prompt_too_long: OnTooLong = DEFAULT,
+    run: RunOptions | None = None,
     on_bad: Callable[[SynvitaError], None] | None = None,
-    on_progress: Callable[[Standing], None] | None = None,
-    devices: Sequence[str] | None = None,
+    on_progress: Callable[[JobProgress], None] | None = None,
     on_prompts: Callable[[str, int], None] | None = None,
+    **running: Any,
 ) -> JobReport:
     """One mp4 a contrast caption and sample in `out`, with a manifest; continues where a run stopped.
 
@@ -101,14 +95,16 @@ def generate_videos(
         out: the folder.
         samples: videos a contrast caption.
         split, source: for rows of a file that do not say.
-        engine, workers, address, shard, limit, retry_failed, verify, on_progress, devices: see `run_job`.
         prompt_too_long: what to do about captions of which the generator's text encoders would cut the end:
             `warn` makes them and says so, in the manifest too; `quarantine` leaves them out; `error` raises before
             anything is made. What is made, and under which key, does not depend on it.
         on_bad: called with the error of each row of the file that cannot be used; it is also kept in
             `OUT/quarantine.jsonl`.
+        run: how the job is run (engine, workers, shard, …).
+        on_progress: see `run_job`.
         on_prompts: called once, before anything is made, with a line about such captions and their number, or
             with why they could not be measured and 0.
+        running: options of `run` by name, such as `workers=8`.
 
     Returns:
         What the run came to; requests that failed are in it and in `OUT/quarantine.jsonl`, not raised.
@@ -120,6 +116,7 @@ def generate_videos(
     """
     if samples < 1:
         raise SourceError("a caption needs a sample", found=f"samples={samples}", expected="1 or more")
+    run = replace(run or RunOptions(), **running)
     out = Path(out).expanduser()
 
     # What can be asked for.
@@ -142,20 +139,9 @@ def generate_videos(
     requests, refused = select_requests(wanted, lengths, prompt_too_long, on_prompts)
     job = GenerateJob(generator, requests, out.resolve(), plan_jobs(out, generator, requests))
     store = Store(job.root)
-    check_free(out, store, (request.name for request in requests), job.needs)
+    check_free(out, store, (request.name for request in requests), job.inputs)
     try:
-        return run_job(
-            job,
-            engine=engine,
-            workers=workers,
-            address=address,
-            shard=shard,
-            limit=limit,
-            retry_failed=retry_failed,
-            verify=verify,
-            on_progress=on_progress,
-            devices=devices,
-        )
+        return run_job(job, run, on_progress=on_progress)
     finally:  # also of a run that was stopped
         if unread or refused or (out / STORE).is_dir():
             publish(out, store, [*unread, *refused], lengths.of)

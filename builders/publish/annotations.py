@@ -19,7 +19,7 @@ from synvita_data.annotations.packed import FILE_NAME, write_packed
 from synvita_data.display import json_text
 from synvita_data.errors import SchemaError
 from synvita_data.files import atomic_path, sha256_file, write_atomic
-from synvita_data.hub.card import code, front_matter, markdown, table
+from synvita_data.hub.card import citation, code, config_entry, make_card, markdown, table
 from synvita_data.hub.leaks import refuse_leaks
 from synvita_data.hub.places import without_own_places
 from synvita_data.hub.repo import LocalFile
@@ -51,9 +51,7 @@ def build_annotations(
     if not sources:
         raise SchemaError("no task to pack", expected=f"one or more of {', '.join(TASKS)}")
     out = Path(out)
-    tasks = [get_task(name) for name in TASKS if name in sources] + [
-        get_task(name) for name in sources if name not in TASKS
-    ]
+    tasks = [get_task(name) for name in dict.fromkeys((*TASKS, *sources)) if name in sources]
     record: dict[str, Any] = {}
     for task in tasks:
         annotations = read_annotations(task, sources[task.name])
@@ -75,16 +73,12 @@ def build_annotations(
 
 
 def _record(annotations: Annotations) -> dict[str, Any]:
-    report = annotations.report.to_record()
     # Paths of this machine are nobody else's business; the digests say which files they were.
-    del report["files"]
-    names = {Path(file).name: sha256_file(Path(file)) for file in annotations.report.files}
-    report["left_out"] = [without_own_places(error) for error in report["left_out"]]
-    return {
-        "revision": annotations.revision,
-        "counts": annotations.counts(),
-        "read": {"sha256": names, **report},
-    }
+    digests = {Path(file).name: sha256_file(Path(file)) for file in annotations.report.files}
+    read = {"sha256": digests, **annotations.report.to_record()}
+    del read["files"]
+    read["left_out"] = [without_own_places(error) for error in read["left_out"]]
+    return {"revision": annotations.revision, "counts": annotations.counts(), "read": read}
 
 
 def _eval_yaml(tasks: list[Task]) -> str:
@@ -98,14 +92,6 @@ def _eval_yaml(tasks: list[Task]) -> str:
 
 
 def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
-    configs: list[dict[str, Any]] = [
-        {
-            "config_name": task.name,
-            "data_files": [{"split": "test", "path": f"{task.name}/test-*.parquet"}],
-            **({"default": True} if task is tasks[0] else {}),
-        }
-        for task in tasks
-    ]
     metadata = {
         "language": ["en"],
         "license": "other",
@@ -113,62 +99,56 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         "task_categories": ["video-classification", "visual-question-answering"],
         "tags": ["video", "vision-language", "alignment", "benchmark", "evaluation"],
         "pretty_name": "Annotations of six video-language alignment benchmarks",
-        "configs": configs,
+        "configs": [
+            config_entry(task.name, {"test": f"{task.name}/test-*.parquet"}, default=task is tasks[0])
+            for task in tasks
+        ],
     }
-    sections = [
-        "# Annotations of video-language alignment benchmarks",
-        "Ids and captions of the benchmarks that `synvita evaluate` runs. **No videos**: they belong to others, and "
-        "`--real-root` says where yours lie. Every row is a text of a video with its label; `video_id` and "
-        "`text_id` join it with item scores.",
-        table(
-            ["config", "rows", "texts", "videos", "groups", "revision"],
-            [
-                [
-                    f"`{task.name}`",
-                    *(
-                        f"{record[task.name]['counts'][key]:,}"
-                        for key in ("rows", "texts", "videos", "groups")
-                    ),
-                    f"`{record[task.name]['revision']}`",
-                ]
-                for task in tasks
-            ],
-        ),
-        *(_task_section(task, record[task.name]) for task in tasks),
-        "## Columns\n\n"
-        "`video_id`, `source`, `video_name`, `videopath`, `video_url`, `youtube_key`, `start`, `end`: the video. "
-        "`text_id` (a digest), `caption`: the text, without a prompt. `label`: 1 if it describes the video. "
-        "`group`: the pair, the caption that is searched for, or the question. `option`: its place in the "
-        "question. `misalignment`, `hard`, `type`: where the benchmark has them. `row`: of the original file.",
-        "## Licences\n\n"
-        + table(
-            ["config", "annotations", "videos (not in here)"],
-            [[f"`{task.name}`", task.licence, task.video_licence] for task in tasks],
-        ),
-        "## Citation\n\n```bibtex\n"
-        + "\n\n".join(dict.fromkeys(entry for task in tasks for entry in task.citation.split("\n\n")))
-        + "\n```",
+    counted = ("rows", "texts", "videos", "groups")
+    counts = [
+        [
+            f"`{name}`",
+            *(f"{record[name]['counts'][key]:,}" for key in counted),
+            f"`{record[name]['revision']}`",
+        ]
+        for name in (task.name for task in tasks)
     ]
-    return f"{front_matter(metadata)}\n" + "\n\n".join(sections) + "\n"
+    licences = [[f"`{task.name}`", task.licence, task.video_licence] for task in tasks]
+    return make_card(
+        metadata,
+        [
+            "# Annotations of video-language alignment benchmarks",
+            "Ids and captions of the benchmarks that `synvita evaluate` runs. **No videos**: they belong to others, and "
+            "`--real-root` says where yours lie. Every row is a text of a video with its label; `video_id` and "
+            "`text_id` join it with item scores.",
+            table(["config", *counted, "revision"], counts),
+            *(part for task in tasks for part in _task_section(task, record[task.name])),
+            "## Columns",
+            "`video_id`, `source`, `video_name`, `videopath`, `video_url`, `youtube_key`, `start`, `end`: the video. "
+            "`text_id` (a digest), `caption`: the text, without a prompt. `label`: 1 if it describes the video. "
+            "`group`: the pair, the caption that is searched for, or the question. `option`: its place in the "
+            "question. `misalignment`, `hard`, `type`: where the benchmark has them. `row`: of the original file.",
+            "## Licences",
+            table(["config", "annotations", "videos (not in here)"], licences),
+            citation(*(entry for task in tasks for entry in task.citation.split("\n\n"))),
+        ],
+    )
 
 
-def _task_section(task: Task, record: Mapping[str, Any]) -> str:
-    read = record["read"]
+def _task_section(task: Task, record: Mapping[str, Any]) -> list[str]:
+    read, contradictory = record["read"], record["counts"]["contradictory_texts"]
     notes = [
         f"{read['rows']:,} rows were read from {', '.join(map(code, read['sha256']))}",
         f"{read['duplicates']:,} repeated ones dropped",
         f"{len(read['left_out']):,} unusable ones left out",
+        *([f"{contradictory:,} texts have both labels"] if contradictory else []),
+        *([f"{read['untyped']:,} questions have no known type"] if read["untyped"] else []),
     ]
-    if record["counts"]["contradictory_texts"]:
-        notes.append(f"{record['counts']['contradictory_texts']:,} texts have both labels")
-    if read["untyped"]:
-        notes.append(f"{read['untyped']:,} questions have no known type")
-    text = f"## `{task.name}`: {task.title}\n\n{task.description} Metric: `{task.metric}`, `{task.main_score}`.\n\n"
-    text += "; ".join(notes) + "."
-    if read["mismatches"]:
-        text += (
-            " **Counts that differ from the published ones**: "
-            + "; ".join(map(markdown, read["mismatches"]))
-            + "."
-        )
-    return text
+    text = "; ".join(notes) + "."
+    if differ := "; ".join(map(markdown, read["mismatches"])):
+        text += f" **Counts that differ from the published ones**: {differ}."
+    return [
+        f"## `{task.name}`: {task.title}",
+        f"{task.description} Metric: `{task.metric}`, `{task.main_score}`.",
+        text,
+    ]

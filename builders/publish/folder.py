@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import SchemaError
+from synvita_data.errors import SchemaError, parsing
 from synvita_data.files import resolve_under
-from synvita_data.hub.front_matter import data_files, declared_rows, matches, read_front_matter
+from synvita_data.hub.card import data_files, declared_rows, matches, read_card
 from synvita_data.hub.repo import LocalFile
 from synvita_data.schema import check_schema_version
 
-CARD, REPORT, QUARANTINE = "README.md", "build.json", "quarantine.jsonl"
-# Beside the data, the card and the report, these may be published; everything else stays at home.
+from ..dataset.card import VIEWER_ROW_BYTES
+from ..dataset.report import CARD, QUARANTINE, REPORT
+
+# Beside the data, the card and the report, these may be published; everything else stays here.
 _EXTRAS = re.compile(r"(?:LICENSE|NOTICE)(?:\.\w+)?|CITATION\.cff|eval\.yaml|figures/[\w.-]+\.(?:png|svg)")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-# Where the Hub's viewer gives up: bytes read to show a page of rows, and bytes of one row.
+# Where the Hub's viewer gives up: bytes read to show a page of rows.
 VIEWER_SCAN_BYTES = 300_000_000
-VIEWER_ROW_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,13 @@ class BuiltFolder:
     """A folder that passed every check.
 
     Attributes:
-        card: text of README.md. report: `build.json`. quarantine: text of `quarantine.jsonl`, if any.
-        data: shard path -> file, all configs. extras: other files to publish (licence, figures).
+        root: the folder.
+        card: text of README.md.
+        report: `build.json`.
+        report_text: its text.
+        quarantine: text of `quarantine.jsonl`, if any.
+        data: shard path -> file, all configs.
+        extras: other files to publish (licence, figures).
         left_out: what lies in the folder and is not published (work in progress, hidden files).
         warnings: what the Hub's viewer, or a reader of the card, will not see.
     """
@@ -42,6 +48,7 @@ class BuiltFolder:
     root: Path
     card: str
     report: dict[str, Any]
+    report_text: str
     quarantine: str | None
     data: dict[str, LocalFile]
     extras: tuple[LocalFile, ...]
@@ -69,13 +76,17 @@ def read_built_folder(root: Path) -> BuiltFolder:
         UnsafePathError: a name in the report, or a symlink, leads out of the folder.
     """
     if not root.is_dir():
-        raise SchemaError("no such folder", file=root, fix="Build the dataset with `synvita build`")
-    card = _read(root, CARD)
-    report = parse_report(_read(root, REPORT), file=str(root / REPORT))
+        raise SchemaError(
+            "the folder does not exist", file=root, fix="Build the dataset with `synvita build`"
+        )
+    card, report_text = _read(root, CARD), _read(root, REPORT)
+    report = parse_report(report_text, file=str(root / REPORT))
     _refuse_templates(report, root)
     names = _files_below(root)
-    data: dict[str, LocalFile] = {}
     warnings: list[str] = []
+
+    # Every shard that the report names.
+    data: dict[str, LocalFile] = {}
     for config, record in report["configs"].items():
         for split, part in record["splits"].items():
             _check_complete(root, config, split, [shard["file"] for shard in part["shards"]])
@@ -88,6 +99,8 @@ def read_built_folder(root: Path) -> BuiltFolder:
                 f"{over:,} rows of config {config!r} are over {VIEWER_ROW_BYTES / 1e6:.0f} MB (the largest "
                 f"{record['largest_row_bytes'] / 1e6:.1f} MB): the Hub's viewer may not show them"
             )
+
+    # Whatever else lies there.
     visible = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
     if stray := [name for name in visible if name.endswith(".parquet") and name not in data]:
         raise SchemaError(
@@ -99,16 +112,16 @@ def read_built_folder(root: Path) -> BuiltFolder:
     check_card(card, report, file=str(root / CARD))
     extras = [name for name in visible if _EXTRAS.fullmatch(name)]
     published = {CARD, REPORT, QUARANTINE, *data, *extras}
-    shown = re.findall(r"!\[[^\]]*\]\(((?!\w+:)[^)\s]+)\)", card)
     warnings += [
         f"the card shows {image}, which is not in the folder (`synvita inspect` draws the figures)"
-        for image in shown
+        for image in re.findall(r"!\[[^\]]*\]\(((?!\w+:)[^)\s]+)\)", card)
         if image not in published
     ]
     return BuiltFolder(
         root=root,
         card=card,
         report=report,
+        report_text=report_text,
         quarantine=_read(root, QUARANTINE) if QUARANTINE in names else None,
         data=data,
         extras=tuple(LocalFile(name, root / name) for name in extras),
@@ -119,8 +132,13 @@ def read_built_folder(root: Path) -> BuiltFolder:
 
 def parse_report(text: str, *, file: str) -> dict[str, Any]:
     """`build.json` as a dictionary that has what publishing reads of it; `SchemaError` otherwise."""
-    try:
-        report = json.loads(text)
+    with parsing(
+        "the report of the build cannot be read",
+        file=file,
+        expected="build.json as `synvita build` of this version writes it",
+        fix="Build the dataset again",
+    ):
+        report: dict[str, Any] = json.loads(text)
         version = str(report["schema_version"])
         for config, record in report["configs"].items():
             _check_names(config, record["splits"])
@@ -128,14 +146,6 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
             for split in record["splits"].values():
                 _ = split["rows"]
                 _ = [(s["file"], int(s["rows"]), int(s["bytes"]), s["sha256"]) for s in split["shards"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SchemaError(
-            "the report of the build cannot be read",
-            file=file,
-            found=f"{type(error).__name__}: {error}",
-            expected="build.json as `synvita build` of this version writes it",
-            fix="Build the dataset again",
-        ) from error
     check_schema_version({b"schema_version": version.encode()}, file=file)
     if not report["configs"]:
         raise SchemaError("the report of the build lists no config", file=file)
@@ -145,13 +155,12 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
 def _refuse_templates(report: Mapping[str, Any], root: Path) -> None:
     """Earlier versions wrote the words of a `command:` template, keys and folders included, into what is published."""
     for config, record in report["configs"].items():
+        spec = str(record["options"].get("synthetic"))
         settings = [
             text for used in record.get("generators", {}).values() for text in used.get("configs", ())
         ]
-        spec = str(record["options"].get("synthetic"))
-        if (spec.startswith("command:") and "{" in spec) or any(
-            '"template"' in text and "{prompts}" in text for text in settings
-        ):
+        in_settings = any('"template"' in text and "{prompts}" in text for text in settings)
+        if in_settings or (spec.startswith("command:") and "{" in spec):
             raise SchemaError(
                 f"config {config!r} was built by a version that published the template of a program, with all its words",
                 file=root / REPORT,
@@ -172,20 +181,24 @@ def check_card(card: str, report: Mapping[str, Any], *, file: str) -> None:
 
     A config of the card that the report does not have (`all`) may gather shards of the others.
     """
-    metadata, _ = read_front_matter(card, file=file)
+    metadata = read_card(card, file=file).data
     listed, counts = data_files(metadata, file=file), declared_rows(metadata, file=file)
-    shards = {
-        (config, split): {f"{config}/{shard['file']}": shard["rows"] for shard in part["shards"]}
-        for config, record in report["configs"].items()
-        for split, part in record["splits"].items()
-    }
-    rows = {path: count for part in shards.values() for path, count in part.items()}
-    for config in report["configs"]:
-        expected = sorted(split for of, split in shards if of == config)
-        _equal(sorted(listed.get(config, {})), expected, f"splits of config {config!r} in the card", file)
+    # Path -> rows, for all shards and for those of a config's split.
+    rows: dict[str, int] = {}
+    own: dict[tuple[str, str], dict[str, int]] = {}
+    for config, record in report["configs"].items():
+        for split, part in record["splits"].items():
+            own[config, split] = {f"{config}/{shard['file']}": shard["rows"] for shard in part["shards"]}
+            rows |= own[config, split]
+        _equal(
+            sorted(listed.get(config, {})),
+            sorted(record["splits"]),
+            f"splits of config {config!r} in the card",
+            file,
+        )
     for config, splits in listed.items():
         for split, patterns in splits.items():
-            covered = [path for path in rows if any(matches(pattern, path) for pattern in patterns)]
+            covered = sorted(path for path in rows if any(matches(pattern, path) for pattern in patterns))
             if not covered:
                 raise SchemaError(
                     f"the card's config {config!r} names files that are not there",
@@ -193,10 +206,8 @@ def check_card(card: str, report: Mapping[str, Any], *, file: str) -> None:
                     expected=f"{split}: {', '.join(patterns)}",
                 )
             if config in report["configs"]:
-                own = sorted(shards[config, split])
-                _equal(sorted(covered), own, f"files of {config}/{split} in the card", file)
-            total = sum(rows[path] for path in covered)
-            declared = counts.get(config, {}).get(split)
+                _equal(covered, sorted(own[config, split]), f"files of {config}/{split} in the card", file)
+            total, declared = sum(rows[path] for path in covered), counts.get(config, {}).get(split)
             _equal(declared, total, f"dataset_info's num_examples of {config}/{split}", file)
 
 

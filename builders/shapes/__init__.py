@@ -4,38 +4,8 @@ A small, complete VideoCon that needs no download. It stands behind `shapes:` an
 same readers, builders and scorers run on it as on the real thing; see `docs/shapes.md`.
 """
 
-from .generator import FAULTS, GENERATOR, Generated, generate
-from .grammar import caption, explanation, parse
-from .pairs import Pair, draw_pairs
-from .pixels import REAL, SYNTHETIC, Style, render, seed_of
-from .scenes import Actor, Scene, contrast, draw_scene
-from .source import ShapesSpec, write_triplets
-from .vqa import VQA_MODELS, score_frames
-from .world import ShapesFolder, make_shapes
+from .grammar import caption, parse
+from .pixels import SYNTHETIC, render
+from .world import draw_pairs, make_shapes, write_triplets
 
-__all__ = [
-    "FAULTS",
-    "GENERATOR",
-    "REAL",
-    "SYNTHETIC",
-    "VQA_MODELS",
-    "Actor",
-    "Generated",
-    "Pair",
-    "Scene",
-    "ShapesFolder",
-    "ShapesSpec",
-    "Style",
-    "caption",
-    "contrast",
-    "draw_pairs",
-    "draw_scene",
-    "explanation",
-    "generate",
-    "make_shapes",
-    "parse",
-    "render",
-    "score_frames",
-    "seed_of",
-    "write_triplets",
-]
+__all__ = ["SYNTHETIC", "caption", "draw_pairs", "make_shapes", "parse", "render", "write_triplets"]

@@ -14,7 +14,19 @@ import numpy as np
 from .grammar import caption as caption_of
 from .grammar import parse
 from .pixels import SYNTHETIC, Style, render, seed_of
-from .scenes import ACTIONS, COLOURS, COUNTS, KEEPS_PLACE, KEEPS_SIZE, RELATIONS, SHAPES, Scene
+from .scenes import (
+    ACTIONS,
+    COLOURS,
+    COUNTS,
+    KEEPS_PLACE,
+    RELATIONS,
+    SHAPES,
+    Scene,
+    change_actor,
+    other,
+    other_action,
+    untaken,
+)
 
 GENERATOR = "shapes"
 REVISION = "1"  # of faults and pictures: raise it when the same seed would give another clip
@@ -38,8 +50,10 @@ class Generated:
     """One synthetic clip.
 
     Attributes:
-        pixels: uint8 [T, H, W, 3]. fps: frames a second.
-        seed: what the clip was drawn from. faults: the kinds of fault it has, sorted.
+        pixels: uint8 [T, H, W, 3].
+        fps: frames a second.
+        seed: what the clip was drawn from.
+        faults: the kinds of fault it has, sorted.
         shown: the caption that is true of the clip; the caption asked for where `faults` is empty.
     """
 
@@ -62,9 +76,12 @@ def generate(
     """A clip of `caption`, the same for the same (seed, pair_id, sample).
 
     Args:
-        caption: of the shapes world's grammar. seed: of the whole run.
-        pair_id, sample: whose clip this is; samples count from 1.
-        faults: probability of each kind of fault. style: how the clip is filmed.
+        caption: of the shapes world's grammar.
+        seed: of the whole run.
+        pair_id: whose clip this is.
+        sample: which of the pair's clips, from 1.
+        faults: probability of each kind of fault.
+        style: how the clip is filmed.
 
     Raises:
         CaptionError: `caption` is not of the grammar.
@@ -83,7 +100,13 @@ def clip_seed(seed: int, pair_id: str, sample: int) -> int:
 def misunderstand(
     scene: Scene, rng: random.Random, faults: Mapping[str, float] = FAULTS
 ) -> tuple[Scene, tuple[str, ...]]:
-    """The scene that the generator films when asked for `scene`, and the kinds of its faults, sorted."""
+    """The scene that the generator films, and the kinds of its faults, sorted.
+
+    Args:
+        scene: that it is asked for.
+        rng: decides which faults happen, and what is filmed instead.
+        faults: probability of each kind of fault.
+    """
     kinds = []
     for kind, fault in _FAULTS.items():
         # One draw a kind whether it applies or not, so that a change of one rate moves no other fault.
@@ -115,36 +138,19 @@ def _ignore_order(scene: Scene, rng: random.Random) -> Scene | None:
     return replace(scene, actors=scene.actors[::-1])
 
 
-def _wrong_colour(scene: Scene, rng: random.Random) -> Scene | None:
-    taken = {actor.colour for actor in scene.actors}
-    return _first_actor(scene, colour=rng.choice([colour for colour in COLOURS if colour not in taken]))
-
-
-def _wrong_shape(scene: Scene, rng: random.Random) -> Scene | None:
-    taken = {actor.shape for actor in scene.actors}
-    return _first_actor(scene, shape=rng.choice([shape for shape in SHAPES if shape not in taken]))
-
-
 def _wrong_action(scene: Scene, rng: random.Random) -> Scene | None:
     actor = scene.actors[0]
     if not actor.actions:
         return None
-    among = KEEPS_PLACE if scene.relation else KEEPS_SIZE if actor.size else ACTIONS
-    other = rng.choice([a for a in among if a not in actor.actions and (not actor.size or a in KEEPS_SIZE)])
-    return _first_actor(scene, actions=(other, *actor.actions[1:]))
+    among = KEEPS_PLACE if scene.relation else ACTIONS
+    return change_actor(scene, 0, actions=(other_action(actor, rng, among), *actor.actions[1:]))
 
 
 def _wrong_count(scene: Scene, rng: random.Random) -> Scene | None:
     count = scene.actors[0].count
     if count == 1:
         return None
-    return _first_actor(scene, count=rng.choice([other for other in COUNTS if abs(other - count) == 1]))
-
-
-def _wrong_relation(scene: Scene, rng: random.Random) -> Scene | None:
-    if scene.relation is None:
-        return None
-    return replace(scene, relation=rng.choice([other for other in RELATIONS if other != scene.relation]))
+    return change_actor(scene, 0, count=rng.choice([other for other in COUNTS if abs(other - count) == 1]))
 
 
 # In the order in which they happen: what is left out first cannot be got wrong afterwards.
@@ -152,13 +158,12 @@ _FAULTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {
     "hallucination": _drop_last_clause,
     "flip": _ignore_order,
     "count": _wrong_count,
-    "relation": _wrong_relation,
+    "relation": lambda scene, rng: (
+        replace(scene, relation=other(RELATIONS, scene.relation, rng)) if scene.relation else None
+    ),
     "action": _wrong_action,
-    "object": _wrong_shape,
-    "attribute": _wrong_colour,
+    "object": lambda scene, rng: change_actor(scene, 0, shape=rng.choice(untaken(scene, "shape", SHAPES))),
+    "attribute": lambda scene, rng: change_actor(
+        scene, 0, colour=rng.choice(untaken(scene, "colour", COLOURS))
+    ),
 }
-
-
-def _first_actor(scene: Scene, **changes: object) -> Scene:
-    first, *others = scene.actors
-    return replace(scene, actors=(replace(first, **changes), *others))  # type: ignore[arg-type]

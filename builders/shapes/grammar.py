@@ -112,34 +112,39 @@ def _actor(noun: str, *verbs: str) -> Actor:
 # -- explanations -----------------------------------------------------------------------------------------
 
 
-def explanation(shown: Scene, told: Scene, misalignment: str) -> str:
-    """What is wrong with the caption of `told` for a video of `shown`: the `nle` column of VideoCon.
+def explanation(shown: Scene, claimed: Scene, misalignment: str) -> str:
+    """What is wrong with a contrast caption: the `nle` column of VideoCon.
 
-    `told` is `contrast(shown, misalignment, …)`.
+    Args:
+        shown: the scene of the video.
+        claimed: that of the caption, `contrast(shown, misalignment, …)`.
+        misalignment: of `schema.MISALIGNMENTS`.
     """
     index = next(
-        (k for k, pair in enumerate(zip(shown.actors, told.actors, strict=False)) if pair[0] != pair[1]), 0
+        (k for k, pair in enumerate(zip(shown.actors, claimed.actors, strict=False)) if pair[0] != pair[1]), 0
     )
-    actor, other = shown.actors[index], told.actors[index]
+    actor, other = shown.actors[index], claimed.actors[index]
     match misalignment:
         case "action":
-            done, said = next(
+            done, other_action = next(
                 pair for pair in zip(actor.actions, other.actions, strict=True) if pair[0] != pair[1]
             )
-            return f"{_the(actor)} {_verb(done, actor.count)}, it is not true that {_it(actor, said)}."
+            return (
+                f"{_the(actor)} {_verb(done, actor.count)}, it is not true that {_it(actor, other_action)}."
+            )
         case "attribute":
             by_colour = actor.colour != other.colour
-            was, told_as = (actor.colour, other.colour) if by_colour else (actor.size, other.size)
+            was, claimed_as = (actor.colour, other.colour) if by_colour else (actor.size, other.size)
             shape = actor.shape if actor.count == 1 else f"{actor.shape}s"
-            return f"The {shape} {'is' if actor.count == 1 else 'are'} {was}, not {told_as}."
+            return f"The {shape} {'is' if actor.count == 1 else 'are'} {was}, not {claimed_as}."
         case "count":
             return f"There are {_NUMBERS[actor.count]} {actor.colour} {actor.shape}s, not {_NUMBERS[other.count]}."
         case "flip":
             earlier, later = _events(shown)
             return f"{earlier} before {later}, not after."
         case "hallucination":
-            if len(told.actors) > len(shown.actors):
-                return f"There is no {' '.join(told.actors[1].noun)} in the video."
+            if len(claimed.actors) > len(shown.actors):
+                return f"There is no {' '.join(claimed.actors[1].noun)} in the video."
             return f"The video does not show that {_the(actor).lower()} {other.actions[1]}."
         case "object":
             if actor.count > 1:
@@ -147,8 +152,10 @@ def explanation(shown: Scene, told: Scene, misalignment: str) -> str:
             return f"The {actor.colour} shape is a {actor.shape}, not a {other.shape}."
         case "relation":
             subject, reference = shown.actors
-            return f"{_the(subject)} is {shown.relation} {_the(reference).lower()}, not {told.relation} it."
-    raise CaptionError("not a misalignment", found=misalignment)
+            return (
+                f"{_the(subject)} is {shown.relation} {_the(reference).lower()}, not {claimed.relation} it."
+            )
+    raise CaptionError("unknown misalignment", found=misalignment)
 
 
 def _the(actor: Actor) -> str:

@@ -1,4 +1,8 @@
-"""Rasterise a scene into uint8 frames with NumPy: anti-aliased shapes on a plain or a grainy background.
+"""From a scene to uint8 frames, with NumPy: where every shape is in every frame, and how it is painted.
+
+Shapes follow tracks in units of the canvas edge. The origin is the top left corner, x grows to the right and y
+downwards, angles turn clockwise as seen. Nothing leaves the canvas and no two shapes touch, so what a caption says can
+be read off the pixels. Painted are anti-aliased shapes on a plain or a grainy background.
 
 Randomness comes from `random.Random` and `numpy.random.RandomState`, whose streams are frozen: the same
 seed gives the same pixels for ever.
@@ -10,8 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .layout import Track, lay_out
-from .scenes import Scene
+from .scenes import Actor, Scene
 
 PALETTE = {
     "red": (214, 40, 40),
@@ -24,16 +27,29 @@ PALETTE = {
 EYE_RADIUS = 0.3  # radii of the shape
 EYE_DARKNESS = 0.35
 
+RADII = {"small": 0.065, None: 0.09, "large": 0.12}
+COUNTED_RADIUS = 0.075
+GROWTH = (0.65, 1.35)  # radius factors before and after growing
+REACH = 1.55  # the farthest corner of any shape, in radii (a triangle's)
+MARGIN = 0.012
+LONGEST_WAY = 0.5
+HEADINGS = {"moves left": (-1, 0), "moves right": (1, 0), "moves up": (0, -1), "moves down": (0, 1)}
+EYE_OFFSET = 0.42  # radii
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
     """How a clip is filmed.
 
     Attributes:
-        size: edge of the square frame in pixels, even (h264). frames, fps: length and rate.
-        background: mean grey level. grain: standard deviation of the background's drifting texture and
-            of its flicker, grey levels. saturation: of the shapes, 1 for the pure palette.
-        softness: width of a shape's edge in pixels. wobble: how far a shape's radius trembles, as a share of it.
+        size: edge of the square frame in pixels, even (h264).
+        frames: how many.
+        fps: frames a second.
+        background: mean grey level.
+        grain: standard deviation of the background's drifting texture and of its flicker, grey levels.
+        saturation: of the shapes, 1 for the pure palette.
+        softness: width of a shape's edge in pixels.
+        wobble: how far a shape's radius trembles, as a share of it.
     """
 
     size: int = 96
@@ -70,6 +86,123 @@ def render(scene: Scene, seed: int, style: Style = REAL) -> np.ndarray:
         for frame in np.flatnonzero(track.visible):
             _draw(clip[frame], track, int(frame), colour, style.softness)
     return np.clip(np.rint(clip), 0, 255).astype(np.uint8)
+
+
+# -- where shapes are -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One shape over time.
+
+    Attributes:
+        colour: as of the actor.
+        shape: as of the actor.
+        centre: float [T, 2], x and y.
+        radius: float [T], of the circle of equal area.
+        angle: float [T], radians.
+        visible: bool [T].
+        eye: float [T, 2], where the dark eye is seen from the centre, in radii. A shape looks where it
+            moves and its eye goes round with a spin, so one frame hints at an action, as a runner's pose
+            does; otherwise the eye is in the middle.
+    """
+
+    colour: str
+    shape: str
+    centre: np.ndarray
+    radius: np.ndarray
+    angle: np.ndarray
+    visible: np.ndarray
+    eye: np.ndarray
+
+
+# A rectangle of the canvas that one shape keeps to: left, top, width, height.
+Cell = tuple[float, float, float, float]
+
+
+def lay_out(scene: Scene, frames: int, rng: random.Random) -> list[Track]:
+    """The tracks of all shapes of `scene` over `frames` frames; `rng` chooses the places."""
+    first, *others = scene.actors
+    if first.count > 1:
+        cells = rng.sample([(x, y, 0.5, 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5)], first.count)
+        place = rng.random(), rng.random()  # all alike: they move as one
+        return [_track(first, cell, _phases(first, frames), frames, place) for cell in cells]
+    if not others:
+        return [
+            _track(first, (0.0, 0.0, 1.0, 1.0), _phases(first, frames), frames, (rng.random(), rng.random()))
+        ]
+    cells = _halves(scene, rng)
+    places = [(rng.random(), rng.random()) for _ in scene.actors]
+    if scene.relation:  # side by side is at one height, above is straight above
+        places[1] = places[0]
+    halves = (range(frames // 2), range(frames // 2, frames))
+    tracks = []
+    for k, actor in enumerate(scene.actors):
+        phases = [(actor.actions[0], halves[k])] if scene.in_turn else _phases(actor, frames)
+        tracks.append(_track(actor, cells[k], phases, frames, places[k]))
+    return tracks
+
+
+def _halves(scene: Scene, rng: random.Random) -> list[Cell]:
+    """One half of the canvas for each of two actors; movers get the half that is long along their way."""
+    left_right: list[Cell] = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)]
+    top_bottom: list[Cell] = [(0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 0.5)]
+    if scene.relation:
+        halves = top_bottom if scene.relation in ("above", "below") else left_right
+        return halves if scene.relation in ("above", "to the left of") else halves[::-1]
+    ways = [HEADINGS[action] for actor in scene.actors for action in actor.actions if action in HEADINGS]
+    if not ways:
+        return rng.sample(rng.choice((left_right, top_bottom)), 2)
+    return rng.sample(top_bottom if ways[0][0] else left_right, 2)
+
+
+def _phases(actor: Actor, frames: int) -> list[tuple[str, range]]:
+    if len(actor.actions) == 2:
+        half = frames // 2
+        return [(actor.actions[0], range(half)), (actor.actions[1], range(half, frames))]
+    return [(action, range(frames)) for action in actor.actions]
+
+
+def _track(
+    actor: Actor, cell: Cell, phases: list[tuple[str, range]], frames: int, place: tuple[float, float]
+) -> Track:
+    """The track of one shape that does each phase's action during its frames; `place` in [0, 1) twice."""
+    nominal = COUNTED_RADIUS if actor.count > 1 else RADII[actor.size]
+    radius = np.full(frames, nominal)
+    offset, eye = np.zeros((frames, 2)), np.zeros((frames, 2))
+    angle, visible = np.zeros(frames), np.ones(frames, dtype=bool)
+    sizes = [action for action, _ in phases if action in ("grows", "shrinks")]
+    if sizes:
+        radius *= GROWTH[0] if sizes[0] == "grows" else GROWTH[1]
+    biggest = nominal * (GROWTH[1] if sizes else 1.0)
+    room = np.array(cell[2:]) - 2 * (REACH * biggest + MARGIN)
+    for action, during in phases:
+        first, length = during.start, len(during)
+        span = slice(first, during.stop)
+        # From 0 to 1 during the phase, and 1 after it.
+        progress = np.concatenate([np.linspace(0.0, 1.0, length), np.ones(frames - first - length)])
+        if action in HEADINGS:
+            heading = np.array(HEADINGS[action], dtype=float)
+            offset[first:] += progress[:, None] * (heading * np.minimum(room, LONGEST_WAY))
+            eye[span] = EYE_OFFSET * heading
+        elif action in ("grows", "shrinks"):
+            ratio = GROWTH[1] / GROWTH[0] if action == "grows" else GROWTH[0] / GROWTH[1]
+            radius[first:] *= ratio**progress
+        elif action == "spins":
+            angle[span] = turn = 2 * np.pi * np.arange(length) / length
+            # Clockwise from the top, y downwards.
+            eye[span] = EYE_OFFSET * np.stack([np.sin(turn), -np.cos(turn)], axis=1)
+        elif action == "blinks":
+            visible[span] = np.arange(length) % 3 != 1
+    # Place the whole way inside the cell: the corner of its bounding box moves in what room is left.
+    low, high = offset.min(axis=0), offset.max(axis=0)
+    slack = room - (high - low)
+    corner = np.array(cell[:2]) + REACH * biggest + MARGIN
+    start = corner - low + slack * np.array(place)
+    return Track(actor.colour, actor.shape, start + offset, radius, angle, visible, eye)
+
+
+# -- how they are painted -------------------------------------------------------------------------------
 
 
 def _background(style: Style, noise: np.random.RandomState) -> np.ndarray:
@@ -131,33 +264,25 @@ def _blend(patch: np.ndarray, distance: np.ndarray, colour: np.ndarray, softness
 # -- signed distances to the four shapes, each of the area of the unit circle ------------------------------
 
 
-def _regular(corners: int, outer: float, inner: float | None = None) -> np.ndarray:
-    """Corners [n, 2] of a polygon with its first corner up; with `inner`, of a star."""
-    count = corners if inner is None else 2 * corners
-    turn = 2 * np.pi * np.arange(count) / count
-    radii = np.full(count, outer)
-    if inner is not None:
-        radii[1::2] = inner
-    return np.stack([radii * np.sin(turn), -radii * np.cos(turn)], axis=1)
-
-
-def _unit_area(polygon: np.ndarray) -> np.ndarray:
-    x, y = polygon.T
-    area = 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-    return (polygon * np.sqrt(np.pi / area)).astype(np.float32)
+def _corners(*radii: float) -> np.ndarray:
+    """Corners [n, 2] at these radii and equal angles, the first one up."""
+    turn, reach = 2 * np.pi * np.arange(len(radii)) / len(radii), np.array(radii)
+    return np.stack([reach * np.sin(turn), -reach * np.cos(turn)], axis=1)
 
 
 def _edges(polygon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """float32 [n, 2] starts, [n, 2] vectors and [n, 1] squared lengths of a polygon's edges."""
-    start = _unit_area(polygon)
+    """float32 [n, 2] starts, [n, 2] vectors and [n, 1] squared lengths of the edges, at the unit circle's area."""
+    x, y = polygon.T
+    area = 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    start = (polygon * np.sqrt(np.pi / area)).astype(np.float32)
     edge = np.roll(start, -1, axis=0) - start
     return start, edge, (edge**2).sum(axis=1, keepdims=True)
 
 
 _POLYGONS = {
     "square": _edges(np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])),
-    "triangle": _edges(_regular(3, 1.0)),
-    "star": _edges(_regular(5, 1.0, 0.5)),
+    "triangle": _edges(_corners(1.0, 1.0, 1.0)),
+    "star": _edges(_corners(*(1.0, 0.5) * 5)),
 }
 
 

@@ -8,9 +8,9 @@ scene.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from synvita_data.errors import CaptionError
+from synvita_data.errors import CaptionError, choose
 
 Value = TypeVar("Value")
 SHAPES = ("circle", "square", "triangle", "star")
@@ -37,8 +37,11 @@ class Actor:
     """One noun phrase: `count` equal shapes that do `actions` one after another.
 
     Attributes:
-        colour, shape: of COLOURS, SHAPES. size: of SIZES, or None for neither small nor large.
-        count: 1 to 4, all alike and all doing the same. actions: of ACTIONS; empty for an actor at rest.
+        colour: of COLOURS.
+        shape: of SHAPES.
+        actions: of ACTIONS; empty for an actor at rest.
+        size: of SIZES, or None for neither small nor large.
+        count: 1 to 4, all alike and all doing the same.
     """
 
     colour: str
@@ -127,8 +130,8 @@ def draw_scene(misalignment: str, rng: random.Random) -> Scene:
 
     The draws use only `Random.choice` and `Random.random`, so a seed gives the same scene for ever.
     """
-    template = rng.choice(_TEMPLATES[misalignment])
-    return template(rng)
+    templates, _ = _MISALIGNMENTS[misalignment]
+    return rng.choice(templates)(rng)
 
 
 def _solo(rng: random.Random) -> Scene:
@@ -142,7 +145,7 @@ def _counted(rng: random.Random) -> Scene:
 
 def _two_actions(rng: random.Random) -> Scene:
     actor = _sized_actor(rng)
-    return Scene((replace(actor, actions=(*actor.actions, _other_action(actor, rng))),))
+    return Scene((replace(actor, actions=(*actor.actions, other_action(actor, rng))),))
 
 
 def _together(rng: random.Random) -> Scene:
@@ -162,17 +165,6 @@ def _related(rng: random.Random) -> Scene:
     return Scene((first, second), relation=rng.choice(RELATIONS))
 
 
-_TEMPLATES: dict[str, tuple[Callable[[random.Random], Scene], ...]] = {
-    "action": (_solo, _together),
-    "attribute": (_solo, _together, _counted, _related),
-    "count": (_counted,),
-    "flip": (_two_actions, _in_turn),
-    "hallucination": (_solo,),
-    "object": (_solo, _together, _counted, _related),
-    "relation": (_related,),
-}
-
-
 def _sized_actor(rng: random.Random) -> Actor:
     size = rng.choice((None, *SIZES))
     action = rng.choice(KEEPS_SIZE if size else ACTIONS)
@@ -181,17 +173,15 @@ def _sized_actor(rng: random.Random) -> Actor:
 
 def _another(actor: Actor, rng: random.Random) -> Actor:
     """An actor that differs from `actor` in colour and in shape."""
-    other = _sized_actor(rng)
-    colour = rng.choice([colour for colour in COLOURS if colour != actor.colour])
-    shape = rng.choice([shape for shape in SHAPES if shape != actor.shape])
-    return replace(other, colour=colour, shape=shape)
+    made = _sized_actor(rng)
+    colour = other(COLOURS, actor.colour, rng)
+    return replace(made, colour=colour, shape=other(SHAPES, actor.shape, rng))
 
 
-def _other_action(actor: Actor, rng: random.Random, among: tuple[str, ...] = ACTIONS) -> str:
-    allowed = [action for action in among if action not in actor.actions]
-    if actor.size:
-        allowed = [action for action in allowed if action in KEEPS_SIZE]
-    return rng.choice(allowed)
+def other_action(actor: Actor, rng: random.Random, among: tuple[str, ...] = ACTIONS) -> str:
+    """One of the actions `among` that the actor does not do yet and that keeps its size word true."""
+    possible = KEEPS_SIZE if actor.size else ACTIONS
+    return rng.choice([action for action in among if action not in actor.actions and action in possible])
 
 
 # -- contradicting scenes ---------------------------------------------------------------------------------
@@ -204,9 +194,9 @@ def contrast(scene: Scene, misalignment: str, rng: random.Random) -> Scene:
         CaptionError: `scene` has nothing of that kind (a count to change, an order to flip, …);
             `draw_scene(misalignment, …)` always has.
     """
-    if misalignment not in _CONTRASTS:
-        raise CaptionError("not a misalignment", found=misalignment, expected=f"one of {tuple(_CONTRASTS)}")
-    changed = _CONTRASTS[misalignment](scene, rng)
+    choose(misalignment, _MISALIGNMENTS, "misalignment", error=CaptionError)
+    _, change = _MISALIGNMENTS[misalignment]
+    changed = change(scene, rng)
     if changed is None:
         raise CaptionError(
             f"this scene has nothing that a contrast of kind {misalignment!r} could change",
@@ -216,42 +206,49 @@ def contrast(scene: Scene, misalignment: str, rng: random.Random) -> Scene:
     return changed
 
 
+def change_actor(scene: Scene, index: int, **changes: Any) -> Scene:
+    """`scene` with other values of one actor's attributes."""
+    actors = list(scene.actors)
+    actors[index] = replace(actors[index], **changes)
+    return replace(scene, actors=tuple(actors))
+
+
+def untaken(scene: Scene, attribute: str, values: tuple[Value, ...]) -> list[Value]:
+    """Those of `values` that no actor of `scene` has as this attribute."""
+    taken = {getattr(actor, attribute) for actor in scene.actors}
+    return [value for value in values if value not in taken]
+
+
 def _change_action(scene: Scene, rng: random.Random) -> Scene | None:
     index = _pick(scene, rng, lambda actor: bool(actor.actions))
     if index is None:
         return None
     actor = scene.actors[index]
-    which = rng.choice(range(len(actor.actions)))
-    other = _other_action(actor, rng, KEEPS_PLACE if scene.relation else ACTIONS)
-    actions = tuple(other if k == which else action for k, action in enumerate(actor.actions))
-    return _with_actor(scene, index, replace(actor, actions=actions))
+    actions = list(actor.actions)
+    which = rng.choice(range(len(actions)))
+    actions[which] = other_action(actor, rng, KEEPS_PLACE if scene.relation else ACTIONS)
+    return change_actor(scene, index, actions=tuple(actions))
 
 
 def _change_attribute(scene: Scene, rng: random.Random) -> Scene | None:
     index = rng.choice(range(len(scene.actors)))
     actor = scene.actors[index]
     if actor.size and rng.choice((True, False)):
-        return _with_actor(scene, index, replace(actor, size=_other(SIZES, actor.size, rng)))
-    taken = {other.colour for other in scene.actors}
-    colour = rng.choice([colour for colour in COLOURS if colour not in taken])
-    return _with_actor(scene, index, replace(actor, colour=colour))
+        return change_actor(scene, index, size=other(SIZES, actor.size, rng))
+    return change_actor(scene, index, colour=rng.choice(untaken(scene, "colour", COLOURS)))
 
 
 def _change_count(scene: Scene, rng: random.Random) -> Scene | None:
     index = _pick(scene, rng, lambda actor: actor.count > 1)
     if index is None:
         return None
-    actor = scene.actors[index]
-    return _with_actor(scene, index, replace(actor, count=_other(COUNTS, actor.count, rng)))
+    return change_actor(scene, index, count=other(COUNTS, scene.actors[index].count, rng))
 
 
 def _flip(scene: Scene, rng: random.Random) -> Scene | None:
     if scene.in_turn:
         return replace(scene, actors=scene.actors[::-1])
-    if scene.ordered:
-        actor = scene.actors[0]
-        return replace(scene, actors=(replace(actor, actions=actor.actions[::-1]),))
-    return None
+    return change_actor(scene, 0, actions=scene.actors[0].actions[::-1]) if scene.ordered else None
 
 
 def _hallucinate(scene: Scene, rng: random.Random) -> Scene | None:
@@ -261,34 +258,22 @@ def _hallucinate(scene: Scene, rng: random.Random) -> Scene | None:
     actor = scene.actors[0]
     if rng.choice((True, False)):
         return replace(scene, actors=(actor, _another(actor, rng)))
-    return Scene((replace(actor, actions=(*actor.actions, _other_action(actor, rng))),))
+    return change_actor(scene, 0, actions=(*actor.actions, other_action(actor, rng)))
 
 
 def _change_object(scene: Scene, rng: random.Random) -> Scene | None:
     index = rng.choice(range(len(scene.actors)))
-    taken = {other.shape for other in scene.actors}
-    shape = rng.choice([shape for shape in SHAPES if shape not in taken])
-    return _with_actor(scene, index, replace(scene.actors[index], shape=shape))
+    return change_actor(scene, index, shape=rng.choice(untaken(scene, "shape", SHAPES)))
 
 
 def _change_relation(scene: Scene, rng: random.Random) -> Scene | None:
     if scene.relation is None:
         return None
     # As in VideoCon the opposite is the usual contrast.
-    opposite = OPPOSITE[scene.relation]
-    other = opposite if rng.random() < 0.5 else _other(RELATIONS, scene.relation, rng)
-    return replace(scene, relation=other)
-
-
-_CONTRASTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {
-    "action": _change_action,
-    "attribute": _change_attribute,
-    "count": _change_count,
-    "flip": _flip,
-    "hallucination": _hallucinate,
-    "object": _change_object,
-    "relation": _change_relation,
-}
+    usual = rng.random() < 0.5
+    return replace(
+        scene, relation=OPPOSITE[scene.relation] if usual else other(RELATIONS, scene.relation, rng)
+    )
 
 
 def _pick(scene: Scene, rng: random.Random, offers: Callable[[Actor], bool]) -> int | None:
@@ -296,11 +281,21 @@ def _pick(scene: Scene, rng: random.Random, offers: Callable[[Actor], bool]) -> 
     return rng.choice(indices) if indices else None
 
 
-def _with_actor(scene: Scene, index: int, actor: Actor) -> Scene:
-    return replace(
-        scene, actors=tuple(actor if k == index else other for k, other in enumerate(scene.actors))
-    )
+def other(values: tuple[Value, ...], value: Value, rng: random.Random) -> Value:
+    """One of `values` that is not `value`."""
+    return rng.choice([each for each in values if each != value])
 
 
-def _other(values: tuple[Value, ...], value: Value, rng: random.Random) -> Value:
-    return rng.choice([other for other in values if other != value])
+# Misalignment -> the kinds of scenes that it can contradict, and how.
+_MISALIGNMENTS: dict[
+    str,
+    tuple[tuple[Callable[[random.Random], Scene], ...], Callable[[Scene, random.Random], Scene | None]],
+] = {
+    "action": ((_solo, _together), _change_action),
+    "attribute": ((_solo, _together, _counted, _related), _change_attribute),
+    "count": ((_counted,), _change_count),
+    "flip": ((_two_actions, _in_turn), _flip),
+    "hallucination": ((_solo,), _hallucinate),
+    "object": ((_solo, _together, _counted, _related), _change_object),
+    "relation": ((_related,), _change_relation),
+}

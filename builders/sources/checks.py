@@ -10,8 +10,7 @@ from typing import Any
 
 from synvita_data.errors import StoreError, SynvitaError, VideoError
 from synvita_data.files import sha256_file
-from synvita_data.jobs import Claim, Store, work_key
-from synvita_data.jobs.complete import settle
+from synvita_data.jobs import Claim, Store, complete, work_key
 from synvita_data.video.rules import STREAM_RULE, takes_other_stream
 
 from .registry import SyntheticVideo
@@ -72,7 +71,7 @@ def check_videos(
             outcome = {"error": error.to_record()}
         claim.commit({**outcome, "stream_rule": STREAM_RULE})
 
-    settle(store, keys, check, threads=threads, on_settled=on_checked)
+    complete(store, keys, check, threads=threads, on_done=on_checked)
     records = {key: store.validate(key).fields for key in keys}
     # Where an older version looked at another video stream than the one that is shown, the check is made again.
     again = {
@@ -81,7 +80,7 @@ def check_videos(
         if "stream_rule" not in fields and takes_other_stream(keys[key][0])
     }
     keys |= {new: keys[old] for new, old in again.items()}
-    settle(store, again, check, threads=threads)
+    complete(store, again, check, threads=threads)
     records |= {old: store.validate(new).fields for new, old in again.items()}
     for key, fields in records.items():
         for path in keys[key]:

@@ -33,7 +33,7 @@ class Scheme(NamedTuple):
 
 SCHEMES: dict[str, Scheme] = {
     "folder": Scheme("folder:DIR", f"{_BUILDERS}.sources.folder"),
-    "shapes": Scheme("shapes:", f"{_BUILDERS}.shapes.source"),
+    "shapes": Scheme("shapes:", f"{_BUILDERS}.shapes.world"),
     "diffusers": Scheme("diffusers:REPO_OR_DIR", f"{_BUILDERS}.generators.diffusers.open", generates=True),
     "lavie": Scheme("lavie:DIR", f"{_BUILDERS}.generators.lavie.open", generates=True),
     "videocrafter2": Scheme(

@@ -6,11 +6,9 @@
 Importing this imports neither torch nor transformers: workers do, when there is something to score.
 """
 
-from .job import VqaRow, VqaScoreJob, VqaSettings, default_dtype
-from .models import ALIASES, VqaModel, find_model, parse_name
-from .questions import SCORES, score_of
-from .score import VqaScoreReport, score_videos
-from .table import Coverage
+from .job import SCORES, VqaRow, VqaScoreJob, VqaSettings, default_dtype
+from .models import ALIASES, VqaModel, find_model
+from .run import Coverage, VqaScoreReport, score_of, score_videos
 
 __all__ = [
     "ALIASES",
@@ -23,7 +21,6 @@ __all__ = [
     "VqaSettings",
     "default_dtype",
     "find_model",
-    "parse_name",
     "score_of",
     "score_videos",
 ]

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synvita_data.errors import SynvitaError, TokenizerError
+from synvita_data.errors import SynvitaError, TokenizerError, first_line
 from synvita_data.video.frames import Frames
 
-from .questions import CHAT, check_caption, check_length
-from .scorer import Prepared, VqaScorer, token_log_probs
+from .base import CHAT, Prepared, VqaScorer, check_caption, check_length, load_stock, token_log_probs
+from .models import VqaModel
 
 _BY_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")  # int [1, tokens]
 
@@ -25,21 +25,21 @@ class ChatScorer(VqaScorer):
     """P(Yes) after the question in the model's own chat template.
 
     Args:
-        model: of `AutoModelForImageTextToText`, in evaluation mode, on its device. processor: its own.
+        model: of `AutoModelForImageTextToText`, in evaluation mode, on its device.
+        processor: its own.
 
     Raises:
         TokenizerError: no usable chat template, or "Yes" cannot be appended to it.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
-        super().__init__()
-        self.model, self._processor, self._tokenizer = model, processor, processor.tokenizer
-        self.device = next(model.parameters()).device
+        super().__init__(model)
+        self._processor, self._tokenizer = processor, processor.tokenizer
         self._answer = self._answer_tokens()
         self._limits_logits = "logits_to_keep" in signature(model.forward).parameters
 
     def prepare(self, frames: Frames, captions: Sequence[str]) -> Prepared:
-        """Each frame's inputs of the vision tower, and each caption's tokens around an image of their size."""
+        """Each frame's inputs of the vision tower, and each caption's tokens around an image, the answer behind them."""
         from PIL import Image
 
         pictures = [Image.fromarray(pixels) for pixels in frames.pixels]
@@ -49,10 +49,13 @@ class ChatScorer(VqaScorer):
         if any(not torch.equal(first[0]["input_ids"], each["input_ids"]) for each in first):
             raise SynvitaError("frames of one size take different numbers of tokens", found=frames.source)
         looks = [{key: each[key] for key in each if key not in _BY_TOKEN} for each in first]
-        words = [{key: each[key] for key in each if key in _BY_TOKEN} for each in (first[0], *rest)]
+        words = [
+            {key: self._with_answer(key, each[key]) for key in each if key in _BY_TOKEN}
+            for each in (first[0], *rest)
+        ]
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         for each, caption in zip(words, captions, strict=True):
-            check_length(each["input_ids"].shape[1] + len(self._answer), context or 1 << 60, caption)
+            check_length(each["input_ids"].shape[1] + 1, context or 1 << 60, caption)  # and the end token
         return Prepared(looks, tuple(words))
 
     @torch.inference_mode()
@@ -60,24 +63,21 @@ class ChatScorer(VqaScorer):
         return [self._of_one(video) for video in batch]  # frames of two videos may differ in size
 
     def _of_one(self, video: Prepared) -> Tensor:
-        looks = video.looks
-        vision = {key: torch.cat([look[key] for look in video.images]) for key in video.images[0]}
-        vision = {key: self._moved(value) for key, value in vision.items()}
-        by_caption = []
+        def moved(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {
+                key: value.to(self.device, self._dtype if value.is_floating_point() else None)
+                for key, value in inputs.items()
+            }
+
+        count, by_caption = len(self._answer), []
+        keep = {"logits_to_keep": count} if self._limits_logits else {}
+        vision = moved({key: torch.cat([look[key] for look in video.images]) for key in video.images[0]})
         with self._images_kept():
             for words in video.questions:
-                tokens = {
-                    key: self._with_answer(key, value).expand(looks, -1) for key, value in words.items()
-                }
-                by_caption.append(self._ask({**vision, **{k: self._moved(v) for k, v in tokens.items()}}))
+                tokens = moved({key: value.expand(video.looks, -1) for key, value in words.items()})
+                logits = self.model(**vision, **tokens, **keep, use_cache=False).logits
+                by_caption.append(token_log_probs(logits[:, -count:], self._answer))
         return torch.stack(by_caption, dim=1)
-
-    def _ask(self, inputs: dict[str, Tensor]) -> Tensor:
-        """fp32 [F, k]: log-probabilities of the answer's tokens."""
-        count = len(self._answer)
-        keep = {"logits_to_keep": count} if self._limits_logits else {}
-        logits = self.model(**inputs, **keep, use_cache=False).logits
-        return token_log_probs(logits[:, -count:], self._answer)
 
     def _with_answer(self, key: str, value: Tensor) -> Tensor:
         """The answer but its last token, which only needs to be predicted, put behind the question."""
@@ -86,9 +86,6 @@ class ChatScorer(VqaScorer):
             return torch.cat([value, torch.tensor([given])], dim=1)
         fill = 1 if key == "attention_mask" else 0  # token types: 0 is text
         return torch.cat([value, value.new_full((1, len(given)), fill)], dim=1)
-
-    def _moved(self, value: Tensor) -> Tensor:
-        return value.to(self.device, self.model.dtype if value.is_floating_point() else None)
 
     @contextmanager
     def _images_kept(self) -> Iterator[None]:
@@ -137,7 +134,7 @@ class ChatScorer(VqaScorer):
             )
         except (ValueError, TemplateError) as error:
             raise TokenizerError(
-                "the processor has no usable chat template", found=str(error).splitlines()[0]
+                "the processor has no usable chat template", found=first_line(error)
             ) from error
         if text.count(question) != 1:
             raise TokenizerError(
@@ -148,7 +145,7 @@ class ChatScorer(VqaScorer):
     def _answer_tokens(self) -> list[int]:
         """Yes, as it is written after the template's end, and the token that ends an answer there."""
         question = CHAT.wrap("a dog")
-        prompt, told = self._render(question), self._render(question, CHAT.answer)
+        prompt, answered = self._render(question), self._render(question, CHAT.answer)
         before = self._tokenizer(prompt)["input_ids"]
         # A role's name is followed by a space ("ASSISTANT: Yes"), a line break or a special token by none.
         spaced = [f" {CHAT.answer}", CHAT.answer]
@@ -156,7 +153,7 @@ class ChatScorer(VqaScorer):
             whole = self._tokenizer(prompt + answer)["input_ids"]
             tokens = whole[len(before) :]
             if whole[: len(before)] == before and self._tokenizer.decode(tokens).strip() == CHAT.answer:
-                after = told.rpartition(CHAT.answer)[2].strip()
+                after = answered.rpartition(CHAT.answer)[2].strip()
                 closing = self._tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
                 special = [token for token in closing[:1] if token in self._tokenizer.all_special_ids]
                 return [*tokens, *(special or [self._tokenizer.eos_token_id])]
@@ -165,3 +162,8 @@ class ChatScorer(VqaScorer):
             found=repr(prompt[-40:]),
             expected="a prompt whose tokens stay as they are when Yes follows",
         )
+
+
+def load(model: VqaModel, *, dtype: str, device: str, **_: Any) -> ChatScorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    return ChatScorer(*load_stock(model, "AutoModelForImageTextToText", dtype, device))

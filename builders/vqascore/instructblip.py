@@ -7,27 +7,33 @@ import torch
 from torch import Tensor
 
 from synvita_data.errors import SynvitaError
-from synvita_data.video.frames import Frames
 
-from .preprocess import preprocess
-from .questions import BLIP, check_caption, check_length
-from .scorer import FrameScorer, Prepared, by_video
-from .t5 import answer_log_probs
+from .base import (
+    BLIP,
+    FrameScorer,
+    check_caption,
+    check_length,
+    load_stock,
+    pad_right,
+    refuse_float16,
+    t5_log_probs,
+)
+from .models import VqaModel
 
 
 class InstructBlipScorer(FrameScorer):
     """The vision tower sees each frame once; Q-Former and T5 each frame with each caption.
 
     Args:
-        model: `InstructBlipForConditionalGeneration`, in evaluation mode, on its device. processor: its own.
+        model: `InstructBlipForConditionalGeneration`, in evaluation mode, on its device.
+        processor: its own.
         shape: of the preprocessing: `crop` (the reference) or `squash` (as the processor does).
 
     Raises:
-        SynvitaError: its language model is no T5.
+        SynvitaError: its language model is not a T5.
     """
 
     def __init__(self, model: Any, processor: Any, shape: str) -> None:
-        super().__init__()
         if model.config.use_decoder_only_language_model:
             raise SynvitaError(
                 "an InstructBLIP without an encoder cannot be scored this way",
@@ -35,57 +41,36 @@ class InstructBlipScorer(FrameScorer):
                 expected="a Flan-T5",
                 fix="Take instructblip-flan-t5-xxl or -xl, which VQAScore was made with",
             )
-        self.model, self._shape = model, shape
-        self._tokenizer, self._qformer_tokenizer = processor.tokenizer, processor.qformer_tokenizer
-        self._image_processor = processor.image_processor
-        self.device = next(model.parameters()).device
+        images, size = processor.image_processor, model.config.vision_config.image_size
+        super().__init__(model, processor.tokenizer, shape, size, images.image_mean, images.image_std)
+        self._qformer_tokenizer = processor.qformer_tokenizer
         self._answer: list[int] = self._tokenizer(BLIP.answer)["input_ids"]
-
-    def images(self, frames: Frames) -> Tensor:
-        size = self.model.config.vision_config.image_size
-        mean, std = self._image_processor.image_mean, self._image_processor.image_std
-        return torch.from_numpy(preprocess(frames.pixels, self._shape, size, mean, std))
 
     def question(self, caption: str) -> tuple[list[int], list[int]]:
         """For the Q-Former and for T5."""
-        check_caption(caption, self._tokenizer)
         check_caption(caption, self._qformer_tokenizer)
         text = BLIP.wrap(caption)
         for_qformer: list[int] = self._qformer_tokenizer(text)["input_ids"]
         check_length(len(for_qformer), self.model.config.qformer_config.max_position_embeddings, caption)
         return for_qformer, self._tokenizer(text)["input_ids"]
 
-    @torch.inference_mode()
-    def log_probs(self, batch: Sequence[Prepared]) -> list[Tensor]:
-        model, device = self.model, self.device
-        images = torch.cat([video.images for video in batch]).to(device, model.dtype)
+    def ask(self, images: Tensor, pairs: Sequence[tuple[int, tuple[list[int], list[int]]]]) -> Tensor:
+        model = self.model
         seen = model.vision_model(pixel_values=images, return_dict=True).last_hidden_state
-        per_video = seen.split([video.looks for video in batch])
-        pairs = [
-            (image, question)
-            for looks, video in zip(per_video, batch, strict=True)
-            for image in looks
-            for question in video.questions
-        ]
-        queries = self._queries(torch.stack([image for image, _ in pairs]), [q for _, (q, _) in pairs])
+        queries = self._queries(seen[[number for number, _ in pairs]], [ids for _, (ids, _) in pairs])
         words = model.get_input_embeddings()
         inputs = [
-            torch.cat([query, words(torch.tensor(text, device=device)).to(query.dtype)])
+            torch.cat([query, words(torch.tensor(text, device=self.device)).to(query.dtype)])
             for query, (_, (_, text)) in zip(queries, pairs, strict=True)
         ]
-        return by_video(answer_log_probs(model.language_model, inputs, self._answer), batch)
+        return t5_log_probs(model.language_model, inputs, self._answer)
 
     def _queries(self, images: Tensor, questions: Sequence[list[int]]) -> Tensor:
         """What T5 gets of each pair [B, queries, D]: images [B, patches, C] as questions make the Q-Former see them."""
         model, device = self.model, images.device
         count = model.query_tokens.shape[1]
-        padded = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(ids) for ids in questions],
-            batch_first=True,
-            padding_value=self._qformer_tokenizer.pad_token_id,
-        )
-        lengths = torch.tensor([len(ids) for ids in questions])
-        mask = (torch.arange(-count, padded.shape[1]) < lengths[:, None]).long()
+        padding = self._qformer_tokenizer.pad_token_id
+        padded, mask = pad_right([torch.tensor(ids) for ids in questions], before=count, value=padding)
         states = model.qformer(
             input_ids=padded.to(device),
             attention_mask=mask.to(device),
@@ -96,3 +81,10 @@ class InstructBlipScorer(FrameScorer):
         ).last_hidden_state
         projected: Tensor = model.language_projection(states[:, :count])
         return projected
+
+
+def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> InstructBlipScorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    refuse_float16(model, dtype)
+    loaded, processor = load_stock(model, "InstructBlipForConditionalGeneration", dtype, device)
+    return InstructBlipScorer(loaded, processor, shape)

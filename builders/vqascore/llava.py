@@ -7,20 +7,19 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from synvita_data.captions.placeholders import behind, check_placeholder_space, tokenize_in_parts
+from synvita_data.captions.placeholders import behind, tokenize_in_parts
 from synvita_data.errors import CaptionError, TokenizerError
-from synvita_data.video.frames import Frames
 
-from .preprocess import preprocess
-from .questions import VICUNA, check_caption, check_length
-from .scorer import FrameScorer, Prepared, by_video, token_log_probs
+from .base import VICUNA, FrameScorer, check_length, load_stock, pad_right, token_log_probs
+from .models import VqaModel
 
 
 class LlavaScorer(FrameScorer):
     """A frame's keys and values are computed once and shared by its captions, which are read in one batch.
 
     Args:
-        model: `LlavaForConditionalGeneration`, in evaluation mode, on its device. processor: its own.
+        model: `LlavaForConditionalGeneration`, in evaluation mode, on its device.
+        processor: its own.
         shape: of the preprocessing: `pad` (the reference) or `crop` (as the processor does).
         placeholder_space: `processor` or `original` (the reference), see `synvita_data.captions.placeholders`.
 
@@ -31,13 +30,12 @@ class LlavaScorer(FrameScorer):
     def __init__(
         self, model: Any, processor: Any, shape: str, *, placeholder_space: str = "processor"
     ) -> None:
-        super().__init__()
-        self._space = check_placeholder_space(placeholder_space)
-        self.model, self._tokenizer, self._shape = model, processor.tokenizer, shape
-        self._image_processor = processor.image_processor
-        self.device = next(model.parameters()).device
+        images, vision = processor.image_processor, model.config.vision_config
+        super().__init__(
+            model, processor.tokenizer, shape, vision.image_size, images.image_mean, images.image_std
+        )
+        self._space = placeholder_space
         self._image_id = int(model.config.image_token_id)
-        vision = model.config.vision_config
         self._patches = (vision.image_size // vision.patch_size) ** 2 + (
             model.config.vision_feature_select_strategy != "default"
         )
@@ -57,14 +55,8 @@ class LlavaScorer(FrameScorer):
                 fix="Use the tokenizer of LLaVA-1.5",
             )
 
-    def images(self, frames: Frames) -> Tensor:
-        size = self.model.config.vision_config.image_size
-        mean, std = self._image_processor.image_mean, self._image_processor.image_std
-        return torch.from_numpy(preprocess(frames.pixels, self._shape, size, mean, std))
-
     def question(self, caption: str) -> list[int]:
         """The whole conversation, its answer and the end token included; the image is one token."""
-        check_caption(caption, self._tokenizer)
         ids = self._tokens(caption)
         if ids.count(self._image_id) != 1:
             raise CaptionError("a caption holds the image's token", found=repr(caption), expected="words")
@@ -79,42 +71,34 @@ class LlavaScorer(FrameScorer):
         ids: list[int] = self._tokenizer(text)["input_ids"]
         return ids
 
-    @torch.inference_mode()
-    def log_probs(self, batch: Sequence[Prepared]) -> list[Tensor]:
-        model, device = self.model, self.device
-        images = torch.cat([video.images for video in batch]).to(device, model.dtype)
-        features = model.model.get_image_features(pixel_values=images, return_dict=True).pooler_output
-        words = model.get_input_embeddings()
-        place = batch[0].questions[0].index(self._image_id)
-        before = words(torch.tensor(batch[0].questions[0][:place], device=device))
+    def ask(self, images: Tensor, pairs: Sequence[tuple[int, list[int]]]) -> Tensor:
+        model, words, (_, question) = self.model.model, self.model.get_input_embeddings(), pairs[0]
+        # What comes before the caption is read once an image, and repeated for its captions.
+        place = question.index(self._image_id)
+        before = words(torch.tensor(question[:place], device=self.device))
+        features = model.get_image_features(pixel_values=images, return_dict=True).pooler_output
         prefix = torch.stack([torch.cat([before, image.to(before.dtype)]) for image in features])
-        cache = model.model.language_model(
+        cache = model.language_model(
             inputs_embeds=prefix, past_key_values=DynamicCache(), use_cache=True
         ).past_key_values
-        captions = len(batch[0].questions)
-        cache.batch_repeat_interleave(captions)
+        cache.batch_repeat_interleave(len(pairs) // len(images))
         # All but the end token is read: the states of the last two predict the answer and the end.
-        rest = [ids[place + 1 : -1] for video in batch for _ in range(video.looks) for ids in video.questions]
-        answer = batch[0].questions[0][-2:]
-        states = self._read(rest, cache, prefix.shape[1])
-        return by_video(token_log_probs(model.lm_head(states), answer), batch)
-
-    def _read(self, suffixes: Sequence[list[int]], cache: DynamicCache, before: int) -> Tensor:
-        """[B, 2, D]: last two hidden states of each suffix, read after its own `before` cached tokens."""
-        longest = max(map(len, suffixes))
-        ids = torch.zeros(len(suffixes), longest, dtype=torch.long)
-        mask = torch.zeros(len(suffixes), before + longest, dtype=torch.long)
-        for row, suffix in enumerate(suffixes):
-            ids[row, : len(suffix)] = torch.tensor(suffix)
-            mask[row, : before + len(suffix)] = 1
-        states = self.model.model.language_model(
-            inputs_embeds=self.model.get_input_embeddings()(ids.to(self.device)),
+        rest = [torch.tensor(ids[place + 1 : -1]) for _, ids in pairs]
+        start = prefix.shape[1]
+        ids, mask = pad_right(rest, before=start)
+        states = model.language_model(
+            inputs_embeds=words(ids.to(self.device)),
             attention_mask=mask.to(self.device),
-            position_ids=torch.arange(before, before + longest, device=self.device)[None],
+            position_ids=torch.arange(start, mask.shape[1], device=self.device)[None],
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        ends = [[len(suffix) - 2, len(suffix) - 1] for suffix in suffixes]
-        rows = torch.arange(len(suffixes))[:, None]
-        chosen: Tensor = states[rows, torch.tensor(ends)]
-        return chosen
+        ends = torch.tensor([[len(own) - 2, len(own) - 1] for own in rest])
+        chosen = states[torch.arange(len(rest))[:, None], ends]
+        return token_log_probs(self.model.lm_head(chosen), question[-2:])
+
+
+def load(model: VqaModel, *, shape: str, dtype: str, device: str, placeholder_space: str) -> LlavaScorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    loaded, processor = load_stock(model, "LlavaForConditionalGeneration", dtype, device)
+    return LlavaScorer(loaded, processor, shape, placeholder_space=placeholder_space)

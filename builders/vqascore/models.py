@@ -1,13 +1,19 @@
-"""From a name to what is known of a VQA model before it is loaded: where it is, its revision, its kind."""
+"""From a name to a VQA model: where it is, its revision and kind, and, when it is needed, its loaded scorer.
 
-import json
-import re
-from dataclasses import dataclass
+To add a kind of model, write its module with a function `load` and name it in `KINDS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import SynvitaError
-from synvita_data.models.resolve import ModelFiles
+from synvita_data.errors import SynvitaError, choose
+from synvita_data.models.resolve import CONFIG, find_checkpoint, locate
+
+if TYPE_CHECKING:
+    from .base import VqaScorer
 
 # The paper's three, and their smaller ones.
 ALIASES = {
@@ -18,24 +24,51 @@ ALIASES = {
     "llava-1.5-13b": "llava-hf/llava-1.5-13b-hf",
     "llava-1.5-7b": "llava-hf/llava-1.5-7b-hf",
 }
-CLIP_FLANT5, INSTRUCTBLIP, LLAVA, CHAT, WHOLE_VIDEO = KINDS = (
-    "clip-flant5",
-    "instructblip",
-    "llava-1.5",
-    "chat",
-    "whole-video",
-)
 PREPROCESSING = ("reference", "hf")
-# Kind -> how a frame becomes a square: in the released scorer, and in the image processor of transformers.
-_SHAPES = {
-    CLIP_FLANT5: {"reference": "pad", "hf": "crop"},
-    INSTRUCTBLIP: {"reference": "crop", "hf": "squash"},
-    LLAVA: {"reference": "pad", "hf": "crop"},
+WHOLE_VIDEO = "whole-video"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is known of a kind of model without loading one.
+
+    Attributes:
+        module: the module of this package with `load(model, shape=…, dtype=…, device=…, placeholder_space=…)`.
+        matches: whether a `config.json` is of this kind.
+        question: name of the question it is asked, for the `method` of score tables.
+        shapes: preprocessing -> how a frame becomes a square; empty where the model's own processor does it.
+    """
+
+    module: str
+    matches: Callable[[Mapping[str, Any]], bool]
+    question: str = ""
+    shapes: Mapping[str, str] = field(default_factory=dict)
+
+
+def _is_llava(config: Mapping[str, Any]) -> bool:
+    # The class of LLaVA-1.5 serves others too, with prompts and towers of their own.
+    towers = [(config.get(part) or {}).get("model_type") for part in ("text_config", "vision_config")]
+    return config.get("model_type") == "llava" and towers == ["llama", "clip_vision_model"]
+
+
+# The first that matches. The order of `shapes` is the released scorer's, then transformers' image processor's.
+KINDS = {
+    "clip-flant5": Kind(
+        "clip_flant5",
+        lambda config: "mm_vision_tower" in config and "d_model" in config,
+        "vicuna",
+        {"reference": "pad", "hf": "crop"},
+    ),
+    "instructblip": Kind(
+        "instructblip",
+        lambda config: config.get("model_type") == "instructblip",
+        "blip",
+        {"reference": "crop", "hf": "squash"},
+    ),
+    "llava-1.5": Kind("llava", _is_llava, "vicuna", {"reference": "pad", "hf": "crop"}),
+    "chat": Kind("chat", lambda config: True, "chat"),
+    WHOLE_VIDEO: Kind("whole_video", lambda config: False),  # where it is asked for
 }
-_QUESTIONS = {CLIP_FLANT5: "vicuna", INSTRUCTBLIP: "blip", LLAVA: "vicuna", CHAT: "chat"}
-# Families whose original code tokenises the prompt in parts. (mPLUG-Owl's processor always does so.)
-_ORIGINAL_SPACE = ("video_llava",)
-_COMMIT = re.compile(r"snapshots/([0-9a-f]{40})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +77,12 @@ class VqaModel:
 
     Attributes:
         label: its name in score tables: an alias, a Hub id, or the name of a folder.
-        location: Hub id or folder to load it from. revision: commit on the Hub, or digest of the folder's files.
-        kind: one of KINDS. model_type: of its `config.json`.
+        location: Hub id or folder to load it from.
+        revision: commit on the Hub, or digest of the folder's files.
+        kind: a name in `KINDS`.
+        model_type: of its `config.json`.
+        trained_prompt: the wording that a fine-tune was trained with; only looked for where it sees whole videos.
+        trained_space: the `placeholder_space` that it was trained with, likewise.
     """
 
     label: str
@@ -53,6 +90,8 @@ class VqaModel:
     revision: str
     kind: str
     model_type: str
+    trained_prompt: str | None = None
+    trained_space: str | None = None
 
     @property
     def hub_revision(self) -> str | None:
@@ -62,7 +101,7 @@ class VqaModel:
     @property
     def question(self) -> str:
         """Name of the question it is asked."""
-        return _QUESTIONS.get(self.kind, f"{self.model_type} alignment")
+        return KINDS[self.kind].question or f"{self.trained_prompt or self.model_type} alignment"
 
     @property
     def reads_times(self) -> str | None:
@@ -76,111 +115,106 @@ class VqaModel:
     @property
     def default_score(self) -> str:
         """The score its makers use."""
-        return "reference" if self.kind in _SHAPES else "first-token"
+        return "reference" if KINDS[self.kind].shapes else "first-token"
 
-    def placeholder_space(self, asked: str) -> str:
-        """How what stands around the placeholder is tokenised: `asked` where this kind has a choice."""
-        has_choice = self.kind == LLAVA or (self.kind == WHOLE_VIDEO and self.model_type in _ORIGINAL_SPACE)
-        return asked if has_choice else "processor"
+    def placeholder_space(self, asked: str | None) -> str:
+        """How what stands around the placeholder is tokenised.
+
+        Args:
+            asked: taken where this model has a choice; None for the one it was trained with, or else `processor`.
+        """
+        # Their original code tokenises the prompt in parts. (So does mPLUG-Owl's, and its processor here, always.)
+        if self.kind == "llava-1.5" or (self.kind, self.model_type) == (WHOLE_VIDEO, "video_llava"):
+            return asked or self.trained_space or "processor"
+        return "processor"
 
     def shape(self, preprocessing: str) -> str:
         """How frames become squares: `pad`, `crop`, `squash`, or `processor` for chat models' own processors.
 
         Raises:
-            SynvitaError: no such preprocessing.
+            SynvitaError: unknown preprocessing.
         """
-        if preprocessing not in PREPROCESSING:
-            raise SynvitaError(
-                "no such preprocessing", found=preprocessing, expected=" or ".join(PREPROCESSING)
-            )
-        return _SHAPES.get(self.kind, {}).get(preprocessing, "processor")
-
-
-def parse_name(name: str) -> tuple[str, str | None]:
-    """(name, revision) of `NAME@REVISION`; a folder may have an @ in its name."""
-    before, _, after = name.rpartition("@")
-    return (before, after) if before and not Path(name).expanduser().is_dir() else (name, None)
+        choose(preprocessing, PREPROCESSING, "preprocessing")
+        return KINDS[self.kind].shapes.get(preprocessing, "processor")
 
 
 def find_model(name: str, revision: str | None = None, *, whole_video: bool = False) -> VqaModel:
-    """What an alias, a Hub id or a folder stands for; reads its `config.json` only (and a folder's files, for a digest).
+    """What a name stands for; reads its `config.json` only (and a folder's files, for a digest).
 
     Args:
-        revision: commit, tag or branch on the Hub; a folder has none.
+        name: an alias, a Hub id or a folder; behind the first two may stand `@REVISION`.
+        revision: commit, tag or branch on the Hub.
         whole_video: show the frames as one video; for families of `synvita_data.models`.
 
     Raises:
-        SynvitaError: no such model; one that cannot see a video at once.
+        SynvitaError: the model cannot be found, or cannot see a video at once.
     """
-    location = ALIASES.get(name, name)
-    folder = Path(location).expanduser()
-    if folder.is_dir():
-        if revision is not None:
-            raise SynvitaError("a folder has no revisions", file=folder, found=revision)
-        config = _read(folder / "config.json", name)
+    files = locate(name, revision, aliases=ALIASES)
+    config = files.read(CONFIG)
+    if config is None:
+        raise files.not_found(f"no {CONFIG}")
+    model_type, folder = str(config.get("model_type", "")), files.folder
+    if folder is not None:  # by its whole path, for workers that run elsewhere
         label, location = folder.resolve().name, str(folder.resolve())
-        found = ModelFiles(location).exact_revision()
     else:
-        path = _download_config(location, revision)
-        config = _read(path, name)
-        commit = _COMMIT.search(path.as_posix())
-        if commit is None:
-            raise SynvitaError("the model's commit is not known", file=location, found=str(path))
-        label, found = name, commit[1]
-    kind, model_type = _kind(config), str(config.get("model_type", ""))
-    if whole_video:
-        from synvita_data.models.families import FAMILIES
+        short, location = name.partition("@")[0], files.location
+        label = short if short in ALIASES else location
+    kind = next(kind for kind in KINDS if KINDS[kind].matches(config))
+    model = VqaModel(label, location, files.exact_revision(), kind, model_type)
+    if not whole_video:
+        return model
+    from synvita_data.models.families import FAMILIES
 
-        if model_type not in FAMILIES:
-            raise SynvitaError(
-                "this kind of model cannot see a whole video here",
-                file=name,
-                found=f"model_type {model_type!r}",
-                expected=f"one of {', '.join(FAMILIES)}",
-                fix="Score it frame by frame: leave --whole-video out",
-            )
-        kind = WHOLE_VIDEO
-    return VqaModel(label, location, found, kind, model_type)
-
-
-def _kind(config: dict[str, Any]) -> str:
-    if "mm_vision_tower" in config and "d_model" in config:
-        return CLIP_FLANT5
-    model_type = config.get("model_type")
-    if model_type == "instructblip":
-        return INSTRUCTBLIP
-    # The class of LLaVA-1.5 serves others too, with prompts and towers of their own.
-    towers = [(config.get(part) or {}).get("model_type") for part in ("text_config", "vision_config")]
-    if model_type == "llava" and towers == ["llama", "clip_vision_model"]:
-        return LLAVA
-    return CHAT
-
-
-def _read(path: Path, name: str) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    if model_type not in FAMILIES:
         raise SynvitaError(
-            "no such model",
+            "this kind of model cannot see a whole video here",
             file=name,
-            found=str(error),
-            expected=f"one of {', '.join(ALIASES)}, a model of the Hub, or a folder with a config.json",
-        ) from error
-    if not isinstance(config, dict):
-        raise SynvitaError("a model's settings cannot be read", file=path, found=type(config).__name__)
-    return config
+            found=f"model_type {model_type!r}",
+            expected=f"one of {', '.join(FAMILIES)}",
+            fix="Score it frame by frame: leave --whole-video out",
+        )
+    trained = find_checkpoint(location, revision=model.hub_revision)
+    return replace(
+        model,
+        kind=WHOLE_VIDEO,
+        trained_prompt=trained.trained_prompt,
+        trained_space=trained.trained_space,
+    )
 
 
-def _download_config(location: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def open_scorer(
+    model: VqaModel,
+    *,
+    preprocessing: str = "reference",
+    dtype: str = "float32",
+    device: str | None = None,
+    placeholder_space: str | None = None,
+) -> "VqaScorer":
+    """Load a model; this is where torch and transformers come in.
 
-    try:
-        return Path(hf_hub_download(location, "config.json", revision=revision))
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise SynvitaError(
-            "no such model",
-            file=location,
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected=f"one of {', '.join(ALIASES)}, a model of the Hub, or a folder with a config.json",
-        ) from error
+    Args:
+        model: what to load.
+        preprocessing: `reference` or `hf`.
+        dtype: of the weights.
+        device: None for this process's GPU, or the CPU.
+        placeholder_space: `processor` or `original`, see `VqaModel.placeholder_space`.
+
+    Raises:
+        SynvitaError: what is wrong with the model, its files or these choices.
+    """
+    import torch
+
+    from synvita_data.models.loading import explained
+    from synvita_data.models.runtime import pick_device
+
+    choices = {
+        "shape": model.shape(preprocessing),
+        "dtype": dtype,
+        "device": pick_device(device),
+        "placeholder_space": model.placeholder_space(placeholder_space),
+    }
+    module = import_module(f".{KINDS[model.kind].module}", __package__)
+    # Memory is the engine's business.
+    with explained(model.location, unchanged=(MemoryError, torch.OutOfMemoryError)):
+        scorer: VqaScorer = module.load(model, **choices)
+    return scorer

@@ -5,15 +5,19 @@ share its prefix.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from synvita_data.captions.text import Text
 from synvita_data.models import AlignmentModel
+from synvita_data.models.loading import load_alignment_model
+from synvita_data.models.resolve import find_checkpoint
 from synvita_data.video.frames import Frames
 
-from .scorer import Prepared, VqaScorer, token_log_probs
+from .base import Prepared, VqaScorer, token_log_probs
+from .models import VqaModel
 
 
 class WholeVideoScorer(VqaScorer):
@@ -24,9 +28,7 @@ class WholeVideoScorer(VqaScorer):
     """
 
     def __init__(self, model: AlignmentModel) -> None:
-        super().__init__()
-        self.model = model
-        self.device = next(model.parameters()).device
+        super().__init__(model)
         self.behind_placeholder = model.prompter.behind_video
         self._answer = [model.prompter.answer_ids[0], model.prompter.end_id]
 
@@ -50,3 +52,16 @@ class WholeVideoScorer(VqaScorer):
             answers=[[True] * len(video.questions)],
         )
         return token_log_probs(output.vocabulary_logits, self._answer)[None]
+
+
+def load(model: VqaModel, *, dtype: str, device: str, placeholder_space: str, **_: Any) -> WholeVideoScorer:
+    """The scorer of a checkpoint; see `models.open_scorer`."""
+    checkpoint = find_checkpoint(model.location, revision=model.hub_revision)
+    aligned, _ = load_alignment_model(
+        checkpoint,
+        prompt=model.trained_prompt,
+        dtype=dtype,
+        device=device,
+        placeholder_space=placeholder_space,
+    )
+    return WholeVideoScorer(aligned)

@@ -76,6 +76,7 @@ def read_choice(task: Task, path: Path) -> Annotations:
     if folders_file.is_file():
         questions = _in_folders(questions, folders_file)
         report.files += (str(folders_file),)
+    # Ids and types of the questions, from the list beside the file.
     identified = _identified(questions, listed, path, report)
 
     captions = [statement for question, _ in identified for statement in question.statements]
@@ -153,7 +154,7 @@ def _place(cell: str) -> int:
 def _video_number(cell: str) -> str:
     number = given_id(cell, "vid_id") or ""
     if not _DIGITS.fullmatch(number):
-        raise SchemaError("not an id of a NExT-QA video", found=repr(cell), expected="digits")
+        raise SchemaError("vid_id is not an id of a NExT-QA video", found=repr(cell), expected="digits")
     return number
 
 
@@ -216,7 +217,9 @@ def _in_folders(questions: list[_Question], path: Path) -> list[_Question]:
         if not isinstance(folders, dict) or not all(isinstance(value, str) for value in folders.values()):
             raise ValueError("not an object of strings")
     except ValueError as error:
-        raise SchemaError("not NExT-QA's map of video folders", file=path, found=str(error)) from error
+        raise SchemaError(
+            "this is not NExT-QA's map of video folders", file=path, found=str(error)
+        ) from error
     return [
         replace(question, video=replace(question.video, videopath=f"{folders[name]}.mp4"))
         if (name := question.video.name) in folders and question.video.videopath is None

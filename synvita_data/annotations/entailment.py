@@ -36,14 +36,19 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     Raises:
         SchemaError: columns are missing, an unknown split, misalignment or `hard`, or the file is broken.
     """
+    # The columns, and the rows of the task's split.
     csv = open_csv(path)
     positions = csv.positions(("caption", "neg_caption"), _OPTIONAL)
     if not {"videopath", "video_url"} & positions.keys():
-        raise SchemaError("no column names the video", file=path, expected="videopath or video_url")
+        raise SchemaError(
+            "the table has no column that names the video", file=path, expected="videopath or video_url"
+        )
     for needed in (*(["split"] if task.split else []), *(["hard"] if task.only_hard else [])):
         if needed not in positions:
             raise SchemaError(
-                f"no column {needed}", file=path, fix=f"Take the file of task {task.name}: {task.files[0]}"
+                f"the table has no column {needed}",
+                file=path,
+                fix=f"Take the file of task {task.name}: {task.files[0]}",
             )
     columns = csv.columns(positions, has_header=True)
     count = len(columns["caption"])
@@ -51,6 +56,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     rows = _wanted(task, columns, path, np.arange(count))
     report.other_rows = count - len(rows)
 
+    # Rows without a usable caption or video are left out, each with its reason.
     captions, caption_code, neg_code, bad_caption = _captions(columns)
     videos, video_code, bad_video = _videos(task, columns)
     errors: dict[int, SynvitaError] = {}
@@ -77,6 +83,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     report.duplicates = len(rows) - len(first)
     report.contradictions = sum(tag != tags[earlier] for tag, earlier in zip(tags, first[group], strict=True))
 
+    # The first row of each pair stays, and gives two rows.
     kept = np.sort(first)
     rows_kept, group_kept = rows[kept], group[kept]
     groups = [""] * len(first)

@@ -94,7 +94,10 @@ def read_packed(task: Task, path: Path) -> Annotations:
     metadata = table.schema.metadata
     if (found := metadata.get(b"task", b"").decode()) != task.name:
         raise SchemaError(
-            "annotations of another task", file=path, found=found or "no task", expected=task.name
+            "the file holds annotations of another task",
+            file=path,
+            found=found or "no task",
+            expected=task.name,
         )
     try:
         table = table.cast(schema)
@@ -104,16 +107,19 @@ def read_packed(task: Task, path: Path) -> Annotations:
         if not field.nullable:
             _check(path, ~np.array(table.column(field.name).is_null()), f"{field.name} is empty")
 
+    # Texts and their ids.
     caption, text_id, group = (coded(table, name, path) for name in ("caption", "text_id", "group"))
     made = np.array([make_text_id(value) for value in caption.values], object)[caption.codes]
     _check(
         path, made == np.array(text_id.values, object)[text_id.codes], "a text id is not that of its caption"
     )
+    # Labels and categories.
     label = as_numpy(table.column("label").combine_chunks())
     _check(path, np.isin(label, (0, 1)), "a label is not 0 or 1")
     for name, known in (("misalignment", MISALIGNMENTS), ("type", TYPES)):
         values = table.column(name).to_pylist()
         _check(path, np.array([v is None or v in known for v in values], bool), f"unknown {name}")
+    # Videos, each from its first row.
     video = coded(table, "video_id", path)
     first = table.select(_VIDEO).take(from_numpy(video.first_rows())).to_pylist()
     videos = [

@@ -32,7 +32,7 @@ def read_annotations(task: Task | str, path: str | Path) -> Annotations:
         annotations = find_form(task).read(task, file)
     else:
         raise SchemaError(
-            "not a format that annotations are read from",
+            "this is not a format that annotations are read from",
             file=file,
             expected=".csv as published, or .parquet of ours",
         )
@@ -45,7 +45,9 @@ def read_annotations(task: Task | str, path: str | Path) -> Annotations:
 def _find(task: Task, path: Path) -> Path:
     if not path.is_dir():
         if not path.is_file():
-            raise SchemaError("no such annotation file", file=path, expected=" or ".join(task.files))
+            raise SchemaError(
+                "the annotation file does not exist", file=path, expected=" or ".join(task.files)
+            )
         return path
     packed = packed_file(task, path)
     if packed is not None:
@@ -53,7 +55,7 @@ def _find(task: Task, path: Path) -> Path:
     found = [path / name for name in task.files if (path / name).is_file()]
     if not found:
         raise SchemaError(
-            f"a folder without annotations of {task.name}",
+            f"the folder holds no annotations of task {task.name}",
             file=path,
             expected=f"{', '.join(task.files)} or {task.name}/*.parquet",
         )

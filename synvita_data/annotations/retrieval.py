@@ -20,7 +20,7 @@ _MATCH = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
 def read_retrieval(task: Task, path: Path) -> Annotations:
     """One row a (caption, video) pair; the group is the caption's text id. A pair that repeats an earlier one
     is dropped and counted. Captions with different numbers of videos are kept (the official script drops
-    those of another size than it was told, in silence); the metric reports or refuses them.
+    those of another size than it was given); the metric reports or refuses them.
 
     Raises:
         SchemaError: columns are missing, a caption or path is empty, `match` is not 0 or 1, or a pair
@@ -38,11 +38,13 @@ def read_retrieval(task: Task, path: Path) -> Annotations:
     match = columns["match"].convert(_match, path)
     check_distinct(videos, path)
 
+    # Videos by id and captions by text: two spellings of a path, or a bare and a prompted caption, are one.
     position = {name: code for code, name in enumerate(sorted({ref.video_id for ref in videos}))}
     video_key = np.array([position[ref.video_id] for ref in videos], np.int64)[columns["videopath"].codes]
     caption_code = {caption: code for code, caption in enumerate(sorted(set(captions)))}
     text = np.array([caption_code[caption] for caption in captions], np.int64)[columns["caption"].codes]
     label = np.array(match, np.int8)[columns["match"].codes]
+    # The first row of each pair stays; a later one may only repeat it.
     _, first, inverse = np.unique(
         video_key * len(caption_code) + text, return_index=True, return_inverse=True
     )

@@ -301,12 +301,14 @@ def make_annotations(
 ) -> Annotations:
     """Bring rows into their fixed order. `videos`, `captions` and `groups` may hold values that repeat or that
     no row has; `video`, `text` and `group` [N] index them; the other columns are [N]."""
+    # Distinct values, sorted, and the codes of the rows in them.
     count = len(video)
     video_refs, video = _recoded(videos, video, lambda ref: ref.video_id)
     distinct_captions, text = _recoded(captions, text, str)
     distinct_groups, group = _recoded(groups, group, str)
     label = np.asarray(label, np.int8)
     option = np.zeros(count, np.int64) if option is None else np.asarray(option, np.int64)
+    # By video, group, option, captions before contrast captions, and text.
     order = np.lexsort((np.asarray(row), text, 1 - label, option, group, video))
 
     def column(values: Sequence[Any] | None) -> npt.NDArray[np.object_]:

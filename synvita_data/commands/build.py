@@ -5,19 +5,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .generate import EngineName, PromptTooLong
+from .options import (
+    PromptTooLong,
+    PromptTooLongOption,
+    SamplesOption,
+    SourceOption,
+    SplitOption,
+    run_options,
+)
 
 if TYPE_CHECKING:
     from synvita_data.builders.dataset import BuildResult
 
     from ..display import Terminal
+    from ..jobs import RunOptions
 
 QUARANTINE_SHOWN = 5
 
 
+@run_options(without=("devices", "shard", "limit", "verify"))
 def build(
     triplets: Annotated[
-        Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, any CSV, JSONL or Parquet, or shapes:")
+        Path,
+        typer.Option(
+            metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet; shapes: makes its own."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder; other configs in it are kept.")],
     synthetic: Annotated[
@@ -28,47 +40,54 @@ def build(
         ),
     ] = None,
     vqascores: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Scores of VQA models, Parquet or long CSV.")
+        Path | None, typer.Option(metavar="FILE", help="Scores of VQA models, as Parquet or long CSV.")
     ] = None,
     config: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Config, usually the generator. Default: the name of folder:DIR or of the model.",
+            help="Name of the config, usually the generator. Default: the name of folder:DIR or of the model.",
         ),
     ] = None,
     weighting: Annotated[
-        str, typer.Option(help="difference (Eq. 4), fixed, match, product or indicator (Table 4).")
+        str,
+        typer.Option(
+            help="How scores become weights: difference (Eq. 4), fixed, match, product or indicator (Table 4)."
+        ),
     ] = "difference",
     real_root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where your real videos lie; reported, not copied.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of your real videos; they are reported, not copied."),
     ] = None,
     real_mapping: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Which file is which real video (docs/dataset.md).")
+        Path | None,
+        typer.Option(metavar="FILE", help="File that says which file is which real video (docs/dataset.md)."),
     ] = None,
     embed_real: Annotated[
-        bool, typer.Option("--embed-real", help="Copy real videos into the Parquet. Private use only.")
+        bool,
+        typer.Option("--embed-real", help="Copy real videos into the Parquet files, for private use only."),
     ] = False,
-    granularity: Annotated[str, typer.Option(help="Of the masks: word, token or released.")] = "word",
+    granularity: Annotated[
+        str, typer.Option(help="Granularity of the masks: word, token or released.")
+    ] = "word",
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="tokenizer.json, its folder or Hub id, for masks that are not word-level."),
+        typer.Option(
+            help="Tokenizer for masks that are not word-level: tokenizer.json, its folder or a Hub id."
+        ),
     ] = None,
     ignore_case: Annotated[
-        bool, typer.Option("--ignore-case", help="Word-level masks that compare case-folded words.")
+        bool, typer.Option("--ignore-case", help="Compare words without case in word-level masks.")
     ] = False,
-    split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
-    source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
-    max_shard_mb: Annotated[int, typer.Option(help="Largest Parquet file, in MB.", min=1)] = 500,
-    samples: Annotated[int, typer.Option(help="Videos a contrast caption, of a generator.", min=1)] = 1,
+    split: SplitOption = None,
+    source: SourceOption = None,
+    max_shard_mb: Annotated[int, typer.Option(help="Largest size of a Parquet file, in MB.", min=1)] = 500,
+    samples: SamplesOption = 1,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the generator: steps=25, …"),
     ] = None,
-    prompt_too_long: Annotated[
-        PromptTooLong,
-        typer.Option(help="Captions that the generator would cut: make them and say so, leave out, or stop."),
-    ] = PromptTooLong.warn,
+    prompt_too_long: PromptTooLongOption = PromptTooLong.warn,
     vqa_model: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,19 +95,9 @@ def build(
             help="Score the videos with this model instead of --vqascores; repeat for an ensemble.",
         ),
     ] = None,
-    engine: Annotated[
-        EngineName, typer.Option(help="Generate and score on this machine, or on a Ray cluster.")
-    ] = EngineName.local,
-    workers: Annotated[
-        int, typer.Option(help="Processes that generate and score, one a GPU; 1 is this process.", min=1)
-    ] = 1,
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; without one, Ray starts here.")
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Generate and score again what is in quarantine.")
-    ] = False,
-    threads: Annotated[int, typer.Option(help="Threads that check videos.", min=1)] = 2,
+    threads: Annotated[int, typer.Option(help="Number of threads that check videos.", min=1)] = 2,
+    *,
+    run: "RunOptions",
 ) -> None:
     """Assemble triplets, synthetic videos and scores into a dataset that `load_dataset` reads.
 
@@ -132,11 +141,8 @@ def build(
                 overrides=tuple(settings or ()),
                 prompt_too_long=prompt_too_long.value,
                 models=tuple(vqa_model or ()),
-                engine="ray" if engine is EngineName.ray else "local",
-                workers=workers,
-                address=address,
-                retry_failed=retry_failed,
-                on_standing=progress.follow,
+                run=run,
+                on_progress=progress.follow,
                 on_prompts=lambda *told: prompts.append(told),
             ),
         )
@@ -167,7 +173,7 @@ def _config_name(synthetic: str | None) -> str:
 
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
-    from synvita_data.builders.dataset.notes import prompt_notes, score_notes
+    from synvita_data.builders.dataset.card import prompt_notes, score_notes
 
     record = result.record
     dropped = record["triplets"]

@@ -16,63 +16,80 @@ def evaluate(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="chance, or Hub id or folder of a Video LLM, its adapter, CLIP or SigLIP; none with --predictions.",
+            help="chance, or the Hub id or folder of a Video LLM, its adapter, CLIP or SigLIP; none with --predictions.",
         ),
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option("--task", metavar="NAME", help="Benchmark; repeat for several.")
+        list[str] | None,
+        typer.Option("--task", metavar="NAME", help="Name of a benchmark; repeat for several."),
     ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Annotation file of the task, or a folder that holds those of all."
+            metavar="PATH", help="Annotation file of the task, or a folder that holds the files of all tasks."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of results.")] = Path("results"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder where results are written.")] = Path(
+        "results"
+    ),
     real_root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the benchmark's videos lie.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the benchmark's videos.")
     ] = None,
     real_mapping: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Which file is which video (docs/dataset.md).")
+        Path | None,
+        typer.Option(metavar="FILE", help="File that says which file is which video (docs/dataset.md)."),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Scores made elsewhere: our Parquet or the released CSVs."),
+        typer.Option(
+            metavar="FILE", help="Evaluate these scores instead of a model: our Parquet or the released CSVs."
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Model name in results. Default: MODEL, or the file's name.")
+        str | None, typer.Option(help="Name of the model in results. Default: MODEL, or the file's name.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="What --predictions hold: log_odds, probability or similarity.")
+        str | None,
+        typer.Option(help="Kind of the scores in --predictions: log_odds, probability or similarity."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Go on when videos or scores are missing; never official.")
+        bool,
+        typer.Option(
+            "--partial", help="Continue when videos or scores are missing; the result is never official."
+        ),
     ] = False,
     allow_unknown: Annotated[
-        bool, typer.Option("--allow-unknown", help="Pass over --predictions of other videos and captions.")
+        bool, typer.Option("--allow-unknown", help="Ignore --predictions of other videos and captions.")
     ] = False,
     join: Annotated[
         str,
         typer.Option(
-            help="--predictions with two scores of one text: strict (an error) or official (joined as the official scripts "
-            "do)."
+            help="What two scores of one text in --predictions are: strict (an error) or official (joined as the "
+            "official scripts do)."
         ),
     ] = "strict",
-    revision: Annotated[str | None, typer.Option(help="Revision of a Hub model.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of the model on the Hub.")] = None,
     frames: Annotated[
-        int | None, typer.Option(help="Frames a video. Default: the model's own number.", min=1)
+        int | None, typer.Option(help="Number of frames of each video. Default: the model's own.", min=1)
     ] = None,
     backend: Annotated[
         str | None, typer.Option(help="Decoder: pyav (default), decord or torchcodec.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cuda:0, cpu, … Default: this process's GPU.")] = None,
-    dtype: Annotated[str, typer.Option(help="Of the weights.")] = "float32",
-    seed: Annotated[int, typer.Option(help="Of the bootstrap, and of chance.")] = 0,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for intervals.", min=0)] = 1000,
-    limit: Annotated[int | None, typer.Option(help="Only the first videos, for a trial.", min=1)] = None,
-    workers: Annotated[int, typer.Option(help="Threads that decode ahead.", min=1)] = 2,
+    device: Annotated[
+        str | None, typer.Option(help="Device of the model: cuda:0, cpu, … Default: this process's GPU.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Dtype of the weights.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap, and of chance.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(help="Number of bootstrap resamples for the intervals.", min=0)
+    ] = 1000,
+    limit: Annotated[
+        int | None, typer.Option(help="Score only this many videos, for a trial.", min=1)
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of threads that decode ahead.", min=1)] = 2,
     prompt: Annotated[
-        str | None, typer.Option(help="Wording by name (docs/tasks.md). Default: the Video LLM's own.")
+        str | None,
+        typer.Option(help="Name of the prompt's wording (docs/tasks.md). Default: the Video LLM's own."),
     ] = None,
     placeholder_space: Annotated[
         str | None,
@@ -81,20 +98,28 @@ def evaluate(
         ),
     ] = None,
     adapter: Annotated[
-        str | None, typer.Option(metavar="DIR_OR_REPO", help="Adapter of PEFT for MODEL.")
+        str | None, typer.Option(metavar="DIR_OR_REPO", help="PEFT adapter for MODEL.")
     ] = None,
-    adapter_revision: Annotated[str | None, typer.Option(help="Revision of a Hub adapter.")] = None,
+    adapter_revision: Annotated[str | None, typer.Option(help="Revision of the adapter on the Hub.")] = None,
     device_map: Annotated[
         str | None, typer.Option(help="Spread one Video LLM over devices: auto, balanced, …")
     ] = None,
-    attention: Annotated[str | None, typer.Option(help="split (default), sdpa or eager.")] = None,
+    attention: Annotated[
+        str | None, typer.Option(help="Attention implementation: split (default), sdpa or eager.")
+    ] = None,
     way: Annotated[
-        str | None, typer.Option(help="plain, packed or cached: the same scores. Default: the fastest.")
+        str | None,
+        typer.Option(
+            help="Strategy: plain, packed or cached; all give the same scores. Default: the fastest."
+        ),
     ] = None,
     feature_cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the videos' features here for the next run.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder where the videos' features are kept for the next run."),
     ] = None,
-    feature_cache_gib: Annotated[float, typer.Option(help="Bound of --feature-cache.", min=0)] = 100,
+    feature_cache_gib: Annotated[
+        float, typer.Option(help="Largest size of --feature-cache, in GiB.", min=0)
+    ] = 100,
 ) -> None:
     """Score a model on benchmarks and write one result file a task, or evaluate a file of scores.
 
@@ -249,7 +274,7 @@ def _run(
     from ..errors import SourceError
     from ..evaluation.results import make_result, measure, write_result
     from ..evaluation.run import process_count, process_rank, run_key, score_task
-    from ..files import without_root
+    from ..hub.places import without_places
     from ..progress import Progress
     from ..real_videos.find import RealVideos
 
@@ -261,9 +286,9 @@ def _run(
         if real_root is not None
         else (lambda video: b"")
     )
-    with Progress(f"{name} on {task.name}", enabled=first) as progress:
+    with Progress(f"{scorer.name} on {task.name}", enabled=first) as progress:
         found = score_task(
-            scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.at
+            scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.follow
         )
     if found is None:
         return
@@ -305,7 +330,7 @@ def _run(
         },
         # Results are shown to others: where the videos lie stays out of them.
         notes={
-            **without_root({**found.to_record(), **unusual}, real_root or Path()),
+            **without_places({**found.to_record(), **unusual}, real_root),
             "bootstrap": _bootstrap(options),
         },
     )

@@ -54,15 +54,13 @@ def inspect(
 
 def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     """Whose videos the scores are of: counted in the tables, and what `build.json` adds."""
-    from synvita_data.builders.dataset.notes import score_notes
+    from synvita_data.builders.dataset.card import score_notes
 
     from ..dataset.inspection import scores_by_pair, shared_scores
 
     config, total = inspection.config, inspection.total
-    record = opened.record(config)
-    if set(inspection.splits) != set(opened.configs[config]) or not record:  # it counts whole configs
-        record = {}
-    scores = record.get("scores") or {
+    whole = set(inspection.splits) == set(opened.configs[config])  # which is what `build.json` counts
+    scores = (opened.record(config).get("scores") if whole else None) or {
         "with_video": total.scored_here,
         "without_video": total.scored - total.scored_here,
         "video_named_by": {"sha256": 0, "name": 0, "nothing": 0},

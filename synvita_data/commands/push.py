@@ -71,45 +71,34 @@ def report(result: "Push", *, dry_run: bool) -> list[str]:
     release = result.release
     lines = []
     if not result.published:
-        upload = [f"  send    {file.path}  {_size(file.size)}" for file in release.upload]
-        unchanged = [f"  same    {file.path}  {_size(file.size)}" for file in release.unchanged]
-        delete = [f"  delete  {path}" for path in release.delete]
-        lines += [
-            f"{len(upload)} files to send ({_size(sum(file.size for file in release.upload))}), "
-            f"{len(unchanged)} unchanged, {len(delete)} to delete"
-            if dry_run
-            else f"{len(upload)} files sent ({_size(sum(file.size for file in release.upload))}), "
-            f"{len(unchanged)} unchanged, {len(delete)} deleted",
-            *_shortened(upload),
-            *_shortened(unchanged),
-            *_shortened(delete),
-        ]
-    for config in release.kept:
-        lines.append(f"Config {config!r} is not in the folder: it stays as it is on the Hub.")
-    for config in release.removed:
-        lines.append(f"Config {config!r} is not in the folder: {'would be' if dry_run else 'was'} removed.")
+        files = {"send": release.upload, "same": release.unchanged}
+        shown = {
+            what: [f"{file.path}  {_size(file.size)}" for file in found] for what, found in files.items()
+        }
+        shown["delete"] = list(release.delete)
+        send, same, delete = map(len, shown.values())
+        sent, deleted = ("files to send", "to delete") if dry_run else ("files sent", "deleted")
+        size = _size(sum(file.size for file in release.upload))
+        lines.append(f"{send} {sent} ({size}), {same} unchanged, {delete} {deleted}")
+        for what, paths in shown.items():
+            few = paths if len(paths) <= _FILES_SHOWN else paths[: _FILES_SHOWN - 1]
+            lines += [f"  {what:<6}  {path}" for path in few]
+            lines += [f"  … and {len(paths) - len(few)} more"] if len(few) < len(paths) else []
+    lines += [f"Config {name!r} is not in the folder: it stays as it is on the Hub." for name in release.kept]
+    removed = "would be" if dry_run else "was"
+    lines += [f"Config {name!r} is not in the folder: {removed} removed." for name in release.removed]
     lines += [f"Note: {note}" for note in result.notes]
+    visibility = "private" if result.private else "public"
     if result.published:
         lines.append(f"{result.repo_id} {result.tag} is published already, with this content. Nothing to do.")
     elif dry_run:
-        made = f"; the repository would be created ({_visibility(result)})" if result.created else ""
+        made = f"; the repository would be created ({visibility})" if result.created else ""
         lines.append(f"Dry run of {result.repo_id} {result.tag}: nothing was changed{made}.")
     else:
-        made = f" in a new {_visibility(result)} repository" if result.created else ""
+        made = f" in a new {visibility} repository" if result.created else ""
         lines.append(f"Published {result.repo_id} {result.tag}{made}, commit {(result.commit or '')[:10]}.")
     first, *others = result.how_to_load()
-    lines += ["Load it with:", f"  {first}  # default config", *(f"  {line}" for line in others)]
-    return lines
-
-
-def _shortened(lines: list[str]) -> list[str]:
-    if len(lines) <= _FILES_SHOWN:
-        return lines
-    return [*lines[: _FILES_SHOWN - 1], f"  … and {len(lines) - _FILES_SHOWN + 1} more"]
-
-
-def _visibility(result: "Push") -> str:
-    return "private" if result.private else "public"
+    return [*lines, "Load it with:", f"  {first}  # default config", *(f"  {line}" for line in others)]
 
 
 def _size(size: float) -> str:

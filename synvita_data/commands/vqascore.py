@@ -2,11 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .generate import EngineName
+from .options import SourceOption, SplitOption, TripletsOption, run_options
+
+if TYPE_CHECKING:
+    from ..jobs import RunOptions
 
 
 class ScoreName(StrEnum):
@@ -23,10 +26,9 @@ class Preprocessing(StrEnum):
     hf = "hf"
 
 
+@run_options(without=("verify",))
 def vqascore(
-    triplets: Annotated[
-        Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet.")
-    ],
+    triplets: TripletsOption,
     synthetic: Annotated[
         str, typer.Option(metavar="SPEC", help="Synthetic videos: folder:DIR, as for synvita build.")
     ],
@@ -38,61 +40,54 @@ def vqascore(
             "NAME@REVISION; repeat for an ensemble.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Score table, .parquet.")],
-    frames: Annotated[int, typer.Option(help="Frames a video.", min=1)] = 4,
-    rule: Annotated[str, typer.Option(help="Which frames (docs/video.md).")] = "segment-midpoints",
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Score table to write, .parquet.")],
+    frames: Annotated[int, typer.Option(help="Number of frames of each video.", min=1)] = 4,
+    rule: Annotated[
+        str, typer.Option(help="Rule that selects the frames (docs/video.md).")
+    ] = "segment-midpoints",
     backend: Annotated[str, typer.Option(help="Decoder: pyav, decord or torchcodec.")] = "pyav",
     score: Annotated[
         ScoreName | None,
-        typer.Option(help="Default: reference for the paper's three, first-token for chat models."),
+        typer.Option(
+            help="Which score the table holds. Default: reference for the paper's three, first-token for chat models."
+        ),
     ] = None,
     preprocess: Annotated[
-        Preprocessing, typer.Option(help="The released scorers' own, or that of transformers.")
+        Preprocessing, typer.Option(help="Preprocessing of the released scorers, or of transformers.")
     ] = Preprocessing.reference,
     placeholder_space: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What follows <image> in LLaVA-1.5's prompt (docs/vqascore.md): processor (as transformers) or original."
+            help="What follows <image> in LLaVA-1.5's prompt (docs/vqascore.md): processor (as transformers) or original. "
+            "Default: the one a fine-tune was trained with, or else processor."
         ),
-    ] = "processor",
+    ] = None,
     whole_video: Annotated[
         bool, typer.Option("--whole-video", help="Show video chat models all frames at once.")
     ] = False,
     config: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="As of synvita build: the generator in row ids, where videos do not say."
+            metavar="NAME", help="Generator in row ids, where videos do not name theirs, as of synvita build."
         ),
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Work in progress. Default: beside FILE, in .work.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the work in progress. Default: beside FILE, in .work."),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="Of the weights. Default: bfloat16 on GPUs, float32 on CPUs.")
-    ] = None,
-    device: Annotated[
-        list[str] | None, typer.Option(help="cuda:0, cpu, …; repeat for workers in turn. Default: all GPUs.")
+        str | None, typer.Option(help="Dtype of the weights. Default: bfloat16 on GPUs, float32 on CPUs.")
     ] = None,
     batch_rows: Annotated[
-        int, typer.Option(help="Videos in one batch; from 2 on, scores differ in rounding.", min=1)
+        int, typer.Option(help="Number of videos in a batch; from 2 on, scores differ in rounding.", min=1)
     ] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of each worker that decode ahead.", min=1)] = 2,
-    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
-    workers: Annotated[int, typer.Option(help="Processes, one a GPU; 1 is this process.", min=1)] = 1,
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; without one, Ray starts here.")
-    ] = None,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only this part: 0/8 to 7/8, for job arrays.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="At most so many videos a model that are not done yet.", min=1)
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do what is in quarantine again.")
-    ] = False,
-    split: Annotated[str | None, typer.Option(help="Split of rows that do not say.")] = None,
-    source: Annotated[str | None, typer.Option(help="Source of rows that do not say.")] = None,
+    threads: Annotated[
+        int, typer.Option(help="Number of threads of each worker that decode ahead.", min=1)
+    ] = 2,
+    split: SplitOption = None,
+    source: SourceOption = None,
+    *,
+    run: "RunOptions",
 ) -> None:
     """Score each synthetic video with its contrast caption and its real caption, frame by frame, by each model.
 
@@ -103,7 +98,6 @@ def vqascore(
         VqaSettings,
         default_dtype,
         find_model,
-        parse_name,
         score_videos,
     )
 
@@ -115,13 +109,13 @@ def vqascore(
     settings = VqaSettings(
         frames=FramePolicy(count=frames, rule=rule, backend=backend),
         preprocessing=preprocess.value,
-        dtype=dtype or default_dtype(device, address),
+        dtype=dtype or default_dtype(run.devices, run.address),
         batch_rows=batch_rows,
         threads=threads,
         placeholder_space=placeholder_space,
     )
-    models = [find_model(*parse_name(name), whole_video=whole_video) for name in model]
-    if placeholder_space != "processor" and not any(
+    models = [find_model(name, whole_video=whole_video) for name in model]
+    if placeholder_space == "original" and not any(
         each.placeholder_space(placeholder_space) == placeholder_space for each in models
     ):
         raise SynvitaError(
@@ -150,13 +144,7 @@ def vqascore(
             settings=settings,
             score=None if score is None else score.value,
             generator=config,
-            engine="ray" if engine is EngineName.ray else "local",
-            workers=workers,
-            address=address,
-            shard=shard,
-            limit=limit,
-            retry_failed=retry_failed,
-            devices=device,
+            run=run,
             on_checked=advance,
             on_progress=progress.follow,
         )

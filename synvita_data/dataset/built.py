@@ -63,7 +63,7 @@ def find_saved(name: str) -> Saved | None:
         if kind is None:
             flat = _suffix(path) in _FLAT
             raise SchemaError(
-                "triplets cannot be loaded from such a file" if flat else "not a file of triplets",
+                "triplets cannot be loaded from such a file" if flat else "this is not a file of triplets",
                 file=path,
                 found=path.suffix or "no suffix",
                 expected=f"a folder, or one of {', '.join(_BUILDERS)}",
@@ -184,7 +184,9 @@ def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str |
         card = folder / "README.md"
         if not card.is_file():
             raise SchemaError(
-                "not a dataset folder", file=path_or_repo, expected="a README.md written by `synvita build`"
+                "this is not a dataset folder",
+                file=path_or_repo,
+                expected="a README.md written by `synvita build`",
             )
         text = card.read_text(encoding="utf-8")
     else:

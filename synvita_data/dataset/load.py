@@ -131,6 +131,8 @@ def load_triplets(
     if mapping is not None and real_root is None:
         raise SchemaError("a mapping needs the folder that its paths are in", fix="Give real_root too")
     videos = None if real_root is None else RealVideos(real_root, mapping)
+
+    # The published table.
     name = _folder_or_repo(path_or_repo)
     saved = find_saved(name)
     if saved is not None:
@@ -147,6 +149,7 @@ def load_triplets(
 
     from .local_videos import with_local_videos
 
+    # The real videos that are here, and a word about those that are not.
     loaded = _each(loaded, lambda part: with_local_videos(part, videos))
     coverage = real_coverage(loaded)
     level = logging.INFO if coverage.found == coverage.total else logging.WARNING
@@ -220,7 +223,7 @@ def _folder_or_repo(path_or_repo: str | Path) -> str:
         return str(folder)
     if isinstance(path_or_repo, Path) or not _REPO_ID.fullmatch(text):
         raise SchemaError(
-            "no such dataset folder",
+            "the dataset folder does not exist",
             file=text,
             expected="a folder written by `synvita build`, or a Hub repository owner/name",
         )

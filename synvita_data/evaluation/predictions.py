@@ -2,8 +2,8 @@
 
 Three forms are read: our item scores (Parquet), VideoCon's CSV (videopath, full prompt, entailment, and then
 what it calls pos and neg) and SynViTA's (videopath, bare caption, entailment); the CSVs with or without a
-header. The official scripts join such files with the annotations and drop what does not match, in
-silence; here a row that matches nothing, and a text that has no score, is an error or is counted.
+header. The official scripts join such files with the annotations and silently drop what does not match;
+here a row that matches nothing, and a text that has no score, is an error or is counted.
 """
 
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ def read_predictions(
         allow_missing: texts without a score become NaN and are counted.
         allow_unknown: rows of other videos or texts are passed over and counted.
         join: `strict`: a text has one score, and two different ones are an error. `official`: they are joined as the
-            official scripts do (`official_join`), which the released Video-LLaVA files may need.
+            official scripts do (`annotations.forms`), which the released Video-LLaVA files may need.
 
     Raises:
         ScoreError: a score that is NaN, infinite or (for probabilities) outside [0, 1]; two different
@@ -132,6 +132,8 @@ def read_predictions(
         _check_task(task, annotations)
         choose(join, JOINS, "join", error=ScoreError)
         columns = read_score_columns(path, annotations)
+
+        # The video and text that each row of the file means, and its place among the pairs of the task.
         video_of, unknown_video = match_videos(columns.video, annotations, path)
         video = video_of[columns.video.codes]
         text = columns.text_code[columns.text]
@@ -139,6 +141,8 @@ def read_predictions(
         wanted = video * len(annotations.captions) + text
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         known = (video >= 0) & (text >= 0) & (keys[place] == wanted)
+
+        # Rows of other videos or texts.
         if not allow_unknown and not known.all():
             raise _unknown(columns, annotations, unknown_video, video, text, ~known)
         if not known.any():
@@ -147,6 +151,8 @@ def read_predictions(
                 found=f"{len(known):,} rows",
                 expected="the task's score file",
             )
+
+        # The numbers of the rows that belong to the task, and one of them for each pair.
         rows = np.flatnonzero(known)
         scores = columns.scores(rows)
         _check_finite(scores, rows)
@@ -159,6 +165,7 @@ def read_predictions(
         )
         kind = _decide_kind(kind or columns.kind, scores, rows)
 
+        # Pairs without a score.
         missing = np.flatnonzero(np.isnan(value))
         if len(missing) and not allow_missing:
             raise _missing(annotations, missing, first_row, columns)
@@ -257,8 +264,8 @@ def _unknown(
         why = unknown_video[int(columns.video.codes[row])]
         problem, found, expected = f"a row is of no video of the task ({why})", name, _example(annotations)
     elif text[row] < 0:
-        problem, found = "a row's caption is none of the task's", f"{caption} for {name}"
-        expected = "a caption of the annotations, bare or in a known prompt, to the letter"
+        problem, found = "a row's caption is not one of the task's", f"{caption} for {name}"
+        expected = "a caption of the annotations, bare or in a known prompt, letter for letter"
     else:
         problem, found = "a row's caption belongs to other videos of the task", f"{caption} for {name}"
         expected = "one of the video's own texts"

@@ -236,14 +236,14 @@ def read_result(path: Path) -> Result:
             raise KeyError(*sorted(lacking))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SchemaError(
-            "not a result file",
+            "this is not a result file",
             file=path,
             found=repr(error),
             expected="the JSON that `synvita evaluate` writes",
         ) from error
     if str(version).split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise SchemaError(
-            "a result of another schema version", file=path, found=version, expected=SCHEMA_VERSION
+            "the result has another schema version", file=path, found=version, expected=SCHEMA_VERSION
         )
     return Result(model, task, record)
 

@@ -8,43 +8,34 @@ work through that store: each video is scored by one of them, and nothing is cou
 
 import hashlib
 import os
-import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..annotations import Annotations, Resolver, VideoRef
 from ..errors import StoreError, SynvitaError
-from ..jobs import CLAIMED, DONE, QUARANTINED, Claim, Scan, Store, work_key
+from ..jobs import Claim, JobProgress, Store, run_here, work_key
 from ..scoring.protocol import ItemScores, Scorer, ScoringItem
 from ..tasks import Task
 from ..video.rules import rule_versions
 
-LOOK_EVERY = 1.0  # seconds
-
-
-class OnProgress(Protocol):
-    """`progress.Progress.at`: so many videos need no more work, of so many."""
-
-    def __call__(self, done: int, total: int, *, quarantined: int = 0, reused: int = 0) -> None: ...
-
 
 @dataclass
 class Scored:
-    """What a run found.
+    """The scores of a task and what has none.
 
     Attributes:
         scores: float64 [N], aligned with the annotations; NaN where a video could not be scored.
-        missing: videos that are not under the real root, sorted. unreadable: video id -> error record.
+        missing: videos that are not under the real root, sorted.
+        unreadable: video id -> error record.
         left_out: how many videos `limit` left out.
         frames: video id -> indices of the frames that were looked at, of every scored video.
-        details: what the scorer said of the first video (decoder and the like), {} without any.
+        details: what the scorer recorded of the first video (decoder and the like), {} without any.
         texts_cut: texts of videos that the model could not take whole, where the scorer counts them.
         reused: videos that had been scored when this process began.
     """
@@ -91,21 +82,22 @@ def score_task(
     *,
     wait: bool = True,
     limit: int | None = None,
-    on_progress: OnProgress | None = None,
-    poll: float = 0.5,
+    on_progress: Callable[[JobProgress], None] | None = None,
 ) -> Scored | None:
     """Scores of all texts of a task, as far as its videos are there and readable.
 
     A video that cannot be read is set aside with its reason, and looked at once more in every later run.
 
     Args:
+        scorer: the model.
+        task: the benchmark.
+        annotations: of the task.
         resolve: `RealVideos(root)`, or a function from a `VideoRef` to a file, bytes or None.
         work: folder of stores, one a run key.
         wait: until what other processes are scoring is done too, and return the whole; if they die, their
-            share is done here. False (every process but the first): return None when nothing is left to take.
+            share is done here. False (every process but the first): return None when nothing is left to claim.
         limit: only the first videos that are there, for a trial; the result is partial.
-        on_progress: called about once a second, by this process only.
-        poll: seconds between looks while only others are working.
+        on_progress: as of `run_job`, by this process only.
 
     Raises:
         SynvitaError: the scorer breaks the protocol, or fails. What is scored by then is kept.
@@ -113,41 +105,92 @@ def score_task(
     """
     missing: list[VideoRef] = []
     there = list(annotations.items(resolve, on_missing=missing.append))
-    keys = {_item_key(item, scorer): item for item in there[:limit]}
-    with _open_store(work / run_key(scorer, task, annotations)[:24]) as store:
-        if wait:  # what could not be read may have been the disk's fault, or have been mended in place
-            store.retry_failed(keys)
-        reused = store.scan(keys).counts[DONE]
+    items = {_item_key(item, scorer): item for item in there[:limit]}
+    job = EvaluationJob(scorer, task, items, work / run_key(scorer, task, annotations)[:24])
+    _make_folder(job.root)
+    # What could not be read may have been the disk's fault, or have been mended in place.
+    report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
+    if not wait:
+        return None
+    while (found := _collect(Store(job.root), items, annotations)) is None:
+        run_here(job, verify=True, on_progress=on_progress)
+    found.missing = sorted(video.video_id for video in missing)
+    found.left_out = len(there) - len(items)
+    found.reused = report.found
+    return found
 
-        def report(state: Scan) -> None:
-            if on_progress is not None:
-                failed = state.counts[QUARANTINED]
-                on_progress(state.counts[DONE] + failed, len(keys), quarantined=failed, reused=reused)
 
-        while True:
-            state = store.scan(keys)
-            report(state)
-            if not state.pending and wait and not state.counts[CLAIMED]:
-                state = store.scan(keys, "contents")  # a damaged record counts for nothing
-            if state.pending:
-                # A pass ends when all that is left is in the hands of others.
-                free = {key: keys[key] for key in state.pending}
-                with closing(_score_free(scorer, store, free)) as passing:
-                    looked = time.monotonic()
-                    for _ in passing:
-                        # Others score too, so what is done is looked up, but not after every video of many.
-                        if time.monotonic() - looked > LOOK_EVERY:
-                            report(store.scan(keys, "names"))
-                            looked = time.monotonic()
-            elif not wait:
-                return None
-            elif state.counts[CLAIMED]:
-                time.sleep(poll)
-            elif (found := _collect(store, keys, annotations)) is not None:
-                found.missing = sorted(video.video_id for video in missing)
-                found.left_out = len(there) - len(keys)
-                found.reused = reused
-                return found
+@dataclass(frozen=True)
+class EvaluationJob:
+    """The videos of a task, one a key, as a job whose worker is a scorer that is open already.
+
+    Attributes:
+        scorer: the model; it may run ahead: its claims wait in line.
+        task: the benchmark.
+        items: what is to be scored, by key.
+        root: folder of the store.
+    """
+
+    scorer: Scorer
+    task: Task
+    items: dict[str, ScoringItem]
+    root: Path
+
+    @property
+    def title(self) -> str:
+        return f"{self.scorer.name} on {self.task.name}"
+
+    def inputs(self) -> dict[str, Any]:
+        return self.items
+
+    def open_worker(self, device: str | None) -> "EvaluationJob":
+        return self
+
+    def run(self, claims: Iterator[tuple[Claim, ScoringItem]]) -> None:
+        waiting: deque[tuple[Claim, ScoringItem]] = deque()
+
+        def claimed() -> Iterator[ScoringItem]:
+            for claim, item in claims:
+                waiting.append((claim, item))
+                yield item
+
+        for answer in self.scorer.score(claimed()):
+            if not waiting:
+                raise self._broken_promise(answer.item_id, "an answer to nothing")
+            claim, item = waiting[0]
+            self._check_answer(answer, item)
+            if answer.error is not None:
+                claim.quarantine(answer.error)
+            else:
+                claim.commit(_to_fields(answer))
+            waiting.popleft()
+        if waiting:
+            raise self._broken_promise(waiting[0][1].item_id, "no answer, nor to the items after it")
+
+    def close(self) -> None:
+        """The scorer is its maker's to close."""
+
+    def _check_answer(self, answer: ItemScores, item: ScoringItem) -> None:
+        found = None
+        if answer.item_id != item.item_id:
+            found = f"an answer to {answer.item_id}"
+        elif (answer.scores is None) == (answer.error is None):
+            found = "scores and an error, or neither"
+        elif answer.scores is not None and np.shape(answer.scores) != (len(item.texts),):
+            found = f"scores of shape {np.shape(answer.scores)}"
+        elif answer.scores is not None and not np.isfinite(answer.scores).all():
+            found = "a score that is NaN or infinite"
+        if found:
+            expected = f"{len(item.texts)} finite scores of this item, or an error"
+            raise self._broken_promise(item.item_id, found, expected)
+
+    def _broken_promise(self, item_id: str, found: str, expected: str = "one answer an item") -> SynvitaError:
+        return SynvitaError(
+            f"the scorer {self.scorer.name} does not keep its promise for {item_id}",
+            found=found,
+            expected=expected,
+            fix="Report this to the author of the scorer",
+        )
 
 
 def process_rank() -> int:
@@ -164,7 +207,7 @@ def _from_launcher(names: tuple[str, ...], alone: int) -> int:
     return next((int(os.environ[name]) for name in names if os.environ.get(name)), alone)
 
 
-def _open_store(folder: Path) -> Store:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -173,41 +216,6 @@ def _open_store(folder: Path) -> Store:
             file=folder,
             fix="Name another folder with --out",
         ) from error
-    return Store(folder)
-
-
-def _score_free(scorer: Scorer, store: Store, keys: dict[str, ScoringItem]) -> Generator[None, None, None]:
-    """Score those of `keys` that no other process holds. The scorer may run ahead: its claims wait in line."""
-    held: deque[Claim] = deque()
-
-    def claimed() -> Iterator[ScoringItem]:
-        for key, item in keys.items():
-            if (claim := store.claim(key)) is not None:
-                held.append(claim)
-                yield item
-
-    try:
-        for answer in scorer.score(claimed()):
-            if not held:
-                raise _broken_promise(scorer, answer.item_id, "an answer to nothing", "one answer an item")
-            claim = held[0]
-            _check_answer(answer, keys[claim.key], scorer)
-            if answer.error is not None:
-                claim.quarantine(answer.error)
-            else:
-                claim.commit(_to_fields(answer))
-            held.popleft()
-            yield
-        if held:
-            raise _broken_promise(
-                scorer,
-                keys[held[0].key].item_id,
-                "no answer, nor to the items after it",
-                "one answer an item",
-            )
-    finally:
-        for claim in held:  # the scorer failed or was stopped: others may take these
-            claim.release()
 
 
 def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
@@ -226,30 +234,6 @@ def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
         reads_times = getattr(scorer, "reads_times", None)
         rules = rule_versions(item.video, scorer.frames, item.start, item.end, reads_times=reads_times)
     return work_key(item=item.item_id, video=video, start=item.start, end=item.end, texts=texts, **rules)
-
-
-def _check_answer(answer: ItemScores, item: ScoringItem, scorer: Scorer) -> None:
-    found = None
-    if answer.item_id != item.item_id:
-        found = f"an answer to {answer.item_id}"
-    elif (answer.scores is None) == (answer.error is None):
-        found = "scores and an error, or neither"
-    elif answer.scores is not None and np.shape(answer.scores) != (len(item.texts),):
-        found = f"scores of shape {np.shape(answer.scores)}"
-    elif answer.scores is not None and not np.isfinite(answer.scores).all():
-        found = "a score that is NaN or infinite"
-    if found:
-        expected = f"{len(item.texts)} finite scores of this item, or an error"
-        raise _broken_promise(scorer, item.item_id, found, expected)
-
-
-def _broken_promise(scorer: Scorer, item_id: str, found: str, expected: str) -> SynvitaError:
-    return SynvitaError(
-        f"the scorer {scorer.name} does not keep its promise for {item_id}",
-        found=found,
-        expected=expected,
-        fix="Report this to the author of the scorer",
-    )
 
 
 def _to_fields(answer: ItemScores) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def read_score_columns(path: Path, annotations: Annotations) -> ScoreColumns:
         with located(path):
             return read(path, annotations)
     raise SchemaError(
-        "not a format that scores are read from",
+        "this is not a format that scores are read from",
         file=path,
         found=f"suffix {path.suffix!r}",
         expected=".csv or .parquet",
@@ -81,6 +81,7 @@ def read_score_columns(path: Path, annotations: Annotations) -> ScoreColumns:
 
 
 def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
+    # The columns, by the header or, without one, by the order of the released files.
     csv = open_csv(path)
     names = csv.header()
     has_header = set(names) <= _HEADER_NAMES
@@ -103,6 +104,7 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
     columns, numbers = csv.columns_and_numbers(positions, score, has_header=has_header)
     if not len(numbers):
         raise ScoreError("a score file has no rows")
+    # Captions without their prompts, and which of the task's texts each is.
     text = columns["text"]
     code_of = {caption: code for code, caption in enumerate(annotations.captions)}
     captions, faults = text.try_convert(read_caption)

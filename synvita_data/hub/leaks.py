@@ -55,8 +55,11 @@ class Leak:
     """Something that was found.
 
     Attributes:
-        file: as it would be published. place: `row 3, column caption`, `line 7`.
-        kind: TOKEN or PLACE. rule: in words. shown: a token's beginning, or the place.
+        file: as it would be published.
+        place: `row 3, column caption`, `line 7`.
+        kind: TOKEN or PLACE.
+        rule: in words.
+        shown: a token's beginning, or the place.
     """
 
     file: str
@@ -66,11 +69,8 @@ class Leak:
     shown: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    words: str
-    pattern: re.Pattern[str]
-    holds: Callable[[str], bool] = lambda text: True
+def _any(text: str) -> bool:
+    return True
 
 
 def _random(text: str) -> bool:
@@ -94,104 +94,92 @@ _SECRET_NAMES = (
     r"api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?access[_-]?key|secret[_-]?key|secret|client[_-]?secret|passw(?:or)?d|passwd|passphrase|pwd"
     r"|access[_-]?token|auth[_-]?token|hf[_-]?token|api[_-]?token|private[_-]?key|account[_-]?key|credentials?"
 )
-_RULES = (
-    _Rule("a Hugging Face token", re.compile(rf"{_START}hf_([A-Za-z0-9]{{20,}})")),
-    _Rule(
-        "a key of OpenAI's form",
-        re.compile(rf"{_START_NO_ID}sk-((?:proj|ant|svcacct|admin|or|live|test)-[A-Za-z0-9_-]{{12,}})"),
-    ),
-    _Rule("a key of OpenAI's form", re.compile(rf"{_START_NO_ID}sk-([A-Za-z0-9]{{20,}})")),
-    # Nine and more: a video's id of eleven characters may begin with `sk-` too.
-    _Rule("a key of OpenAI's form", re.compile(rf"{_START_NO_ID}sk-([A-Za-z0-9]{{9,}})(?![\w-])"), _random),
-    _Rule("a GitHub token", re.compile(rf"{_START}gh[pousr]_([A-Za-z0-9]{{20,}})")),
-    _Rule("a GitHub token", re.compile(rf"{_START}github_pat_([A-Za-z0-9_]{{20,}})")),
-    _Rule("a GitLab token", re.compile(rf"{_START}glpat-([\w-]{{16,}})")),
-    _Rule("an AWS key", re.compile(r"(?<![A-Za-z0-9])AKIA([0-9A-Z]{16})(?![0-9A-Za-z])")),
-    _Rule(
-        "an AWS key", re.compile(r"(?<![A-Za-z0-9])(?:ASIA|AROA|AIDA)([0-9A-Z]{16})(?![0-9A-Za-z])"), _random
-    ),
-    _Rule(
-        "a signed AWS address",
-        re.compile(r"(?i)X-Amz-(?:Signature|Credential|Security-Token)=([\w%/+=-]{16,})"),
-    ),
-    _Rule("a Google key", re.compile(rf"{_START_NO_ID}AIza([\w-]{{35}})(?![\w-])")),
-    _Rule("a Google token", re.compile(rf"{_START}(?:ya29\.|GOCSPX-)([\w-]{{16,}})"), _random_or_long),
-    _Rule("a Slack token", re.compile(rf"{_START}xox[abeoprs]-([\w-]{{10,}})"), _random_or_long),
-    _Rule("a Stripe key", re.compile(rf"{_START}[srp]k_(?:live|test)_([A-Za-z0-9]{{10,}})"), _random_or_long),
-    _Rule(
-        "an npm or PyPI token", re.compile(rf"{_START}(?:npm_|pypi-Ag)([A-Za-z0-9]{{30}})"), _random_or_long
-    ),
-    _Rule(
-        "a key of a model service",
-        re.compile(rf"{_START}(?:gsk_|xai-|r8_|nvapi-)([A-Za-z0-9]{{20,}})"),
-        _random_or_long,
-    ),
-    _Rule("a web token (JWT)", re.compile(rf"{_START}eyJ[\w-]{{8,}}\.(eyJ[\w-]{{8,}}\.[\w-]{{8,}})")),
-    _Rule("a bearer token", re.compile(r"(?i)(?<![a-z])bearer[ \t]+([\w.~+/=-]{16,})"), _random_or_long),
-    _Rule(
-        "an authorization header",
-        re.compile(
-            r"(?i)(?<![a-z])authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:basic|token|bearer)[ \t]+(\S{8,})"
+_RULES = tuple(
+    (words, re.compile(pattern), holds)
+    for words, pattern, holds in (
+        ("a Hugging Face token", rf"{_START}hf_([A-Za-z0-9]{{20,}})", _any),
+        (
+            "a key of OpenAI's form",
+            rf"{_START_NO_ID}sk-((?:proj|ant|svcacct|admin|or|live|test)-[A-Za-z0-9_-]{{12,}})",
+            _any,
         ),
-    ),
-    _Rule(
-        "a password or key with its name",
-        re.compile(rf"(?i)(?<![a-z])(?:{_SECRET_NAMES})[\"']?[ \t]*=[ \t]*[\"']?({_VALUE}{{8,}})"),
-    ),
-    _Rule(
-        "a password or key with its name",
-        re.compile(rf"(?i)(?<![a-z])(?:{_SECRET_NAMES})[\"']?[ \t]*:[ \t]*[\"']?({_VALUE}{{8,}})"),
-        _random,
-    ),
-    _Rule(
-        "a password or key as an option",
-        re.compile(
-            rf"(?i)(?<![\w-])--?(?:[a-z]+-)*(?:{_SECRET_NAMES}|key|token)[ \t=]+[\"']?({_VALUE}{{8,}})"
+        ("a key of OpenAI's form", rf"{_START_NO_ID}sk-([A-Za-z0-9]{{20,}})", _any),
+        # Nine and more: a video's id of eleven characters may begin with `sk-` too.
+        ("a key of OpenAI's form", rf"{_START_NO_ID}sk-([A-Za-z0-9]{{9,}})(?![\w-])", _random),
+        ("a GitHub token", rf"{_START}gh[pousr]_([A-Za-z0-9]{{20,}})", _any),
+        ("a GitHub token", rf"{_START}github_pat_([A-Za-z0-9_]{{20,}})", _any),
+        ("a GitLab token", rf"{_START}glpat-([\w-]{{16,}})", _any),
+        ("an AWS key", r"(?<![A-Za-z0-9])AKIA([0-9A-Z]{16})(?![0-9A-Za-z])", _any),
+        ("an AWS key", r"(?<![A-Za-z0-9])(?:ASIA|AROA|AIDA)([0-9A-Z]{16})(?![0-9A-Za-z])", _random),
+        ("a signed AWS address", r"(?i)X-Amz-(?:Signature|Credential|Security-Token)=([\w%/+=-]{16,})", _any),
+        ("a Google key", rf"{_START_NO_ID}AIza([\w-]{{35}})(?![\w-])", _any),
+        ("a Google token", rf"{_START}(?:ya29\.|GOCSPX-)([\w-]{{16,}})", _random_or_long),
+        ("a Slack token", rf"{_START}xox[abeoprs]-([\w-]{{10,}})", _random_or_long),
+        ("a Stripe key", rf"{_START}[srp]k_(?:live|test)_([A-Za-z0-9]{{10,}})", _random_or_long),
+        ("an npm or PyPI token", rf"{_START}(?:npm_|pypi-Ag)([A-Za-z0-9]{{30}})", _random_or_long),
+        (
+            "a key of a model service",
+            rf"{_START}(?:gsk_|xai-|r8_|nvapi-)([A-Za-z0-9]{{20,}})",
+            _random_or_long,
         ),
-        _random,
-    ),
-    _Rule(
-        "a key or token with its name",
-        re.compile(rf"(?i)(?<![a-z])(?:key|token)[ \t]*=[ \t]*[\"']?({_VALUE}{{16,}})"),
-        _random_or_long,
-    ),
-    _Rule(
-        "a key or token with its name",
-        re.compile(rf"(?i)(?<![a-z])(?:key|token)[\"']?[ \t]*:[ \t]*[\"']?({_VALUE}{{16,}})"),
-        _of_a_key,
-    ),
-    _Rule(
-        "an address with a password",
-        re.compile(
-            r"(?i)(?<![a-z])[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{1,200}:([^\s/@\"'<>]{1,200})@[\w\[]"
+        ("a web token (JWT)", rf"{_START}eyJ[\w-]{{8,}}\.(eyJ[\w-]{{8,}}\.[\w-]{{8,}})", _any),
+        ("a bearer token", r"(?i)(?<![a-z])bearer[ \t]+([\w.~+/=-]{16,})", _random_or_long),
+        (
+            "an authorization header",
+            r"(?i)(?<![a-z])authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:basic|token|bearer)[ \t]+(\S{8,})",
+            _any,
         ),
-    ),
-    _Rule(
-        "an address with a token",
-        re.compile(r"(?i)(?<![a-z])https?://([\w.~-]{20,200})@[\w\[]"),
-        _random_or_long,
-    ),
-    _Rule("a signed address", re.compile(r"(?i)[?&;]sig(?:nature)?=([\w%/+=~-]{16,})"), _random_or_long),
-    _Rule(
-        "the address of a webhook",
-        re.compile(
-            r"(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/([\w/-]{20,})"
+        (
+            "a password or key with its name",
+            rf"(?i)(?<![a-z])(?:{_SECRET_NAMES})[\"']?[ \t]*=[ \t]*[\"']?({_VALUE}{{8,}})",
+            _any,
         ),
-    ),
-    _Rule(
-        "a user's password as an option",
-        re.compile(r"(?<![\w-])(?:-u|--user|--proxy-user)[ \t=]+[\"']?[^\s:\"']{1,100}:([^\s\"']{6,})"),
-        _random,
-    ),
-    _Rule("a Telegram token", re.compile(r"(?<!\w)[0-9]{8,10}:(AA[\w-]{32,33})(?![\w-])")),
-    _Rule("a SendGrid key", re.compile(r"(?<!\w)SG\.([\w-]{16,32}\.[\w-]{30,})"), _random_or_long),
-    _Rule(
-        "a key of a model service",
-        re.compile(
-            rf"{_START}(?:api_org_(?=[A-Za-z0-9]{{30}})|do[opr]_v1_(?=[0-9a-f]{{40}})|key_(?=[0-9a-f]{{64}}))([A-Za-z0-9]+)"
+        (
+            "a password or key with its name",
+            rf"(?i)(?<![a-z])(?:{_SECRET_NAMES})[\"']?[ \t]*:[ \t]*[\"']?({_VALUE}{{8,}})",
+            _random,
         ),
-    ),
-    _Rule("a private key", re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----")),
+        (
+            "a password or key as an option",
+            rf"(?i)(?<![\w-])--?(?:[a-z]+-)*(?:{_SECRET_NAMES}|key|token)[ \t=]+[\"']?({_VALUE}{{8,}})",
+            _random,
+        ),
+        (
+            "a key or token with its name",
+            rf"(?i)(?<![a-z])(?:key|token)[ \t]*=[ \t]*[\"']?({_VALUE}{{16,}})",
+            _random_or_long,
+        ),
+        (
+            "a key or token with its name",
+            rf"(?i)(?<![a-z])(?:key|token)[\"']?[ \t]*:[ \t]*[\"']?({_VALUE}{{16,}})",
+            _of_a_key,
+        ),
+        (
+            "an address with a password",
+            r"(?i)(?<![a-z])[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{1,200}:([^\s/@\"'<>]{1,200})@[\w\[]",
+            _any,
+        ),
+        ("an address with a token", r"(?i)(?<![a-z])https?://([\w.~-]{20,200})@[\w\[]", _random_or_long),
+        ("a signed address", r"(?i)[?&;]sig(?:nature)?=([\w%/+=~-]{16,})", _random_or_long),
+        (
+            "the address of a webhook",
+            r"(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/([\w/-]{20,})",
+            _any,
+        ),
+        (
+            "a user's password as an option",
+            r"(?<![\w-])(?:-u|--user|--proxy-user)[ \t=]+[\"']?[^\s:\"']{1,100}:([^\s\"']{6,})",
+            _random,
+        ),
+        ("a Telegram token", r"(?<!\w)[0-9]{8,10}:(AA[\w-]{32,33})(?![\w-])", _any),
+        ("a SendGrid key", r"(?<!\w)SG\.([\w-]{16,32}\.[\w-]{30,})", _random_or_long),
+        (
+            "a key of a model service",
+            rf"{_START}(?:api_org_(?=[A-Za-z0-9]{{30}})|do[opr]_v1_(?=[0-9a-f]{{40}})|key_(?=[0-9a-f]{{64}}))([A-Za-z0-9]+)",
+            _any,
+        ),
+        ("a private key", r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----", _any),
+    )
 )
 # What every rule's text holds, in the words of RE2, which looks through a column at once and cannot look behind.
 _COARSE = (
@@ -207,7 +195,8 @@ def refuse_leaks(files: Iterable[Publishable], *, allow_home: bool = False) -> N
     """Look through all that is about to be published.
 
     Args:
-        files: what is sent. allow_home: let what looks like a home folder pass; a token never does.
+        files: what is sent.
+        allow_home: let what looks like a home folder pass; a token never does.
 
     Raises:
         LeakError: naming the first place, and how many more there are.
@@ -218,24 +207,16 @@ def refuse_leaks(files: Iterable[Publishable], *, allow_home: bool = False) -> N
     found.sort(key=lambda leak: leak.kind != TOKEN)
     first = found[0]
     others = [f"{leak.file}, {leak.place}" for leak in found[1:SHOWN]] + (["…"] if len(found) > SHOWN else [])
-    if first.kind == TOKEN:
-        problem = f"what would be published holds {first.rule}"
-        fix = (
-            "Take it out where it came from and make the file again; if it is real, revoke it now, because it lies in "
-            "files. Nothing was sent"
-        )
-    else:
-        problem = f"what would be published holds {first.rule}"
-        fix = (
-            "Take it out where it came from and make the file again, or let it pass with --allow-home-folders "
-            "(a recipe: push_home_folders=true). Nothing was sent"
-        )
+    more = (
+        "; if it is real, revoke it now, because it lies in files"
+        if first.kind == TOKEN
+        else ", or let it pass with --allow-home-folders (a recipe: push_home_folders=true)"
+    )
     raise LeakError(
-        problem,
+        f"what would be published holds {first.rule}",
         file=first.file,
-        row=None,
         found=f"{first.shown}, at {first.place}" + (f"; also at {'; '.join(others)}" if others else ""),
-        fix=fix,
+        fix=f"Take it out where it came from and make the file again{more}. Nothing was sent",
     )
 
 
@@ -370,7 +351,8 @@ def _scan_column(
 
     Args:
         rows: for each entry the row of the batch it belongs to; None where entry and row are the same.
-        name: of the column, with dots. first: row number of the batch's first row.
+        name: of the column, with dots.
+        first: row number of the batch's first row.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -418,13 +400,13 @@ def find_leaks(text: str) -> tuple[tuple[str, str, str], ...]:
 @lru_cache(1024)  # settings of a generator are the same in every row
 def _find_leaks(text: str, places: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
     found = []
-    for rule in _RULES:
-        for match in rule.pattern.finditer(text):
+    for words, rule, holds in _RULES:
+        for match in rule.finditer(text):
             secret = match[1] if match.re.groups else ""
-            if rule.holds(secret):
+            if holds(secret):
                 # Enough to find it by; what is short would be told whole.
                 before = match[0][: match.start(1) - match.start()] if secret else match[0]
-                found.append((TOKEN, rule.words, f"{before}{secret[:3] if len(secret) > 11 else ''}…"))
+                found.append((TOKEN, words, f"{before}{secret[:3] if len(secret) > 11 else ''}…"))
                 break
     for words, pattern in (("a home folder", HOME), ("a folder of this machine", own_pattern(places))):
         if pattern is not None and (place := pattern.search(text)) is not None:

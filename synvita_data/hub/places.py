@@ -26,13 +26,41 @@ _ABSOLUTE = re.compile(
 )
 
 
-def without_places(value: Any) -> Any:
-    """Text, or JSON with text in it, whose absolute paths are cut to their last two parts and name no home folder."""
+def without_places(value: Any, root: Path | None = None) -> Any:
+    """Text, or JSON with text in it, in which no place on this machine is named.
+
+    Absolute paths are cut to their last two parts and name no home folder.
+
+    Args:
+        value: what others will read.
+        root: the user's folder of real videos. Paths below it become relative to it: which video was bad is of
+            interest to others, where the videos lie is not.
+    """
     if isinstance(value, str):
-        return _shortened(value)
+        return _shortened(_below(root, value))
     if isinstance(value, Mapping):
-        return {key: without_places(each) for key, each in value.items()}
-    return [without_places(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {key: without_places(each, root) for key, each in value.items()}
+    return [without_places(each, root) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def without_own_places(record: Mapping[str, Any], root: Path | None = None) -> dict[str, Any]:
+    """A quarantine record (`SynvitaError.to_record`) as it may be published.
+
+    Args:
+        record: its names (stage, id, reason, …) stay as they are.
+        root: as for `without_places`.
+    """
+    shown = {
+        key: _below(root, each) if key in _NAMES else without_places(each, root)
+        for key, each in record.items()
+    }
+    if isinstance(record.get("file"), str):
+        shown["file"] = short_path(_below(root, record["file"]))
+    return shown
+
+
+# Keys of records that hold names and never sentences.
+_NAMES = frozenset({"stage", "id", "config", "reason", "row", "sample", "videos"})
 
 
 def short_path(path: str | Path) -> str:
@@ -41,16 +69,16 @@ def short_path(path: str | Path) -> str:
     return "/".join([part for part in parts if part not in ("", "..", ".")][-2:])
 
 
-def without_own_places(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A quarantine record (`SynvitaError.to_record`) as it may be published."""
-    shown = {key: value if key in _NO_TEXT else without_places(value) for key, value in record.items()}
-    if isinstance(record.get("file"), str):
-        shown["file"] = short_path(record["file"])
-    return shown
-
-
-# Keys of records that hold names and never sentences.
-_NO_TEXT = frozenset({"stage", "id", "config", "reason", "file", "row", "sample", "videos"})
+def _below(root: Path | None, text: Any) -> Any:
+    """A text with paths below `root` made relative to it; other values, and all without a root, as they are."""
+    if root is None or not isinstance(text, str):
+        return text
+    # Longest first: a root that is a link is written both ways in messages.
+    for place in sorted({str(root), str(root.resolve())}, key=len, reverse=True):
+        if len(place) > 1:
+            text = re.sub(re.escape(place) + r"/(?=[^\s/'\"])", "", text)
+            text = re.sub(re.escape(place) + r"(?![\w.-])", "REAL_ROOT", text)
+    return text
 
 
 def own_places() -> tuple[str, ...]:

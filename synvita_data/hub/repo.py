@@ -12,21 +12,41 @@ Importing this module imports `huggingface_hub`, which reads HF_ENDPOINT at that
 """
 
 import hashlib
+import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.hf_api import RepoFile
 
-from ..errors import HubError
+from ..errors import HubError, first_line
 from ..files import sha256_file
-from .errors import http_library, hub_errors, offline, root_cause
 from .leaks import refuse_leaks
+
+# What this huggingface_hub sends its requests with, by the base of its errors: httpx2, or httpx before version 2.
+_http: Any = importlib.import_module(HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
+# What huggingface_hub and its transport raise.
+_FAILURES = (
+    OfflineModeIsEnabled,
+    HFValidationError,
+    _http.HTTPError,  # the base of HfHubHTTPError too
+    OSError,  # Xet's errors; a local file that vanished
+    RuntimeError,  # huggingface_hub wraps the failure of a single file
+    ValueError,  # metadata of the card that the Hub refuses
+)
+_TELLING = (OfflineModeIsEnabled, HfHubHTTPError, _http.TransportError)
 
 # Files changed by one commit. The Hub's advice is fewer than 100; huggingface_hub's own uploader
 # starts at 250. More files than this become several commits, of which only the last is tagged.
@@ -36,7 +56,11 @@ BATCH_FILES = 50
 BATCH_BYTES = 5 << 30
 
 _VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+
+class HubUnreachableError(HubError):
+    """There is no way to the Hub now: offline mode, no network, or a connection that broke."""
 
 
 def check_version_tag(tag: str) -> tuple[int, int, int]:
@@ -125,7 +149,7 @@ class HubRepo:
     """
 
     def __init__(self, repo_id: str, *, repo_type: str = "dataset", token: str | None = None) -> None:
-        if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id or "--" in repo_id:
+        if not REPO_ID.fullmatch(repo_id) or ".." in repo_id or "--" in repo_id:
             raise HubError(
                 "not the name of a repository",
                 found=repo_id,
@@ -144,11 +168,7 @@ class HubRepo:
         """
         self.check_online()
         if not self.has_token:
-            raise HubError(
-                "no token for the Hub",
-                expected="a token with write access",
-                fix=f"Make one at {self.endpoint}/settings/tokens and set HF_TOKEN, or run `hf auth login`",
-            )
+            raise HubError("no token for the Hub", expected="a token with write access", fix=self._new_token)
         with self._errors("ask whose token this is"):
             account = self._api.whoami()
         role = account.get("auth", {}).get("accessToken", {}).get("role")
@@ -157,14 +177,14 @@ class HubRepo:
                 "the token may only read",
                 found=f"a token of {account['name']} with the role 'read'",
                 expected=f"a token with write access to {self.id}",
-                fix=f"Make one at {self.endpoint}/settings/tokens",
+                fix=self._new_token,
             )
         return str(account["name"])
 
     def check_online(self) -> None:
         """Raise when HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to use the network."""
         if constants.is_offline_mode():
-            raise offline()
+            raise _offline()
 
     def state(self) -> RepoState | None:
         """The repository now; None when it does not exist or the token may not see it."""
@@ -176,9 +196,24 @@ class HubRepo:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None
             raise
-        return RepoState(
-            bool(info.private), str(info.sha), {tag.name: tag.target_commit for tag in refs.tags}
-        )
+        tags = {tag.name: tag.target_commit for tag in refs.tags}
+        return RepoState(bool(info.private), str(info.sha), tags)
+
+    def check_visibility(self, state: RepoState | None, *, private: bool, option: str = "--private") -> None:
+        """Refuse a public repository where a private one is asked for.
+
+        Args:
+            state: of this repository.
+            private: whether a private one is asked for.
+            option: by which it is asked for, for the message.
+        """
+        if private and state is not None and not state.private:
+            raise HubError(
+                "the repository is public already",
+                file=self.id,
+                expected=f"a private repository ({option})",
+                fix=f"Make it private in its settings on the Hub, or leave {option} out",
+            )
 
     def resolve(self, revision: str) -> str:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
@@ -188,14 +223,9 @@ class HubRepo:
         except HubError as error:
             if not isinstance(error.__cause__, RevisionNotFoundError):
                 raise
-            state = self.state()
-            versions = ", ".join(version_tags(state.tags)) if state else ""
-            raise HubError(
-                f"{self.id} has no version {revision}",
-                expected=f"one of {versions}"
-                if versions
-                else "a repository with versions; this one has none",
-            ) from error
+            versions = ", ".join(version_tags(self._tags()))
+            expected = f"one of {versions}" if versions else "a repository with versions; this one has none"
+            raise HubError(f"{self.id} has no version {revision}", expected=expected) from error
 
     def snapshot(self, revision: str) -> Snapshot:
         """The files of a revision, all of one commit even if a branch moves meanwhile."""
@@ -282,20 +312,22 @@ class HubRepo:
         A tag that already names `commit` (an answer got lost) is fine. No tag is ever moved.
         """
         check_version_tag(tag)
-        state = self.state()
-        existing = state.tags.get(tag) if state else None
-        if existing is None:
+        tags = self._tags()
+        if tag not in tags:
             try:
                 with self._errors(f"set the tag {tag}", resumable=True):
                     self._api.create_tag(self.id, tag=tag, revision=commit, repo_type=self.type)
                 return
-            except HubError:
-                state = self.state()
-                existing = state.tags.get(tag) if state else None
-                if existing is None:
+            except HubError:  # the answer may have got lost
+                tags = self._tags()
+                if tag not in tags:
                     raise
-        if existing != commit:
-            raise tag_exists(self.id, tag, existing, state.tags if state else {})
+        if tags[tag] != commit:
+            raise tag_exists(self.id, tag, tags[tag], tags)
+
+    def _tags(self) -> dict[str, str]:
+        state = self.state()
+        return state.tags if state else {}
 
     def _addition(self, file: LocalFile) -> CommitOperationAdd:
         source = file.source if isinstance(file.source, bytes) else str(file.source)
@@ -308,7 +340,7 @@ class HubRepo:
         self, error: HubError, upload: Sequence[LocalFile], delete: Sequence[str], *, last: bool
     ) -> str:
         """The head of `main` if a commit whose answer got lost was carried out; else raise `error`."""
-        if not last or not isinstance(root_cause(error.__cause__), http_library.TransportError):
+        if not last or not isinstance(_root_cause(error.__cause__ or error), _http.TransportError):
             raise error
         try:
             head = self.snapshot("main")
@@ -318,10 +350,78 @@ class HubRepo:
             raise error
         return head.commit
 
+    @property
+    def _new_token(self) -> str:
+        return f"Make one at {self.endpoint}/settings/tokens and set HF_TOKEN, or run `hf auth login`"
+
     @contextmanager
     def _errors(self, action: str, *, resumable: bool = False) -> Iterator[None]:
-        with hub_errors(action, self.id, has_token=self.has_token, resumable=resumable):
+        """Turn what huggingface_hub and its transport raise into `HubError`s that say what to do; the cause is kept.
+
+        Args:
+            action: what is tried, as in "cannot <action>".
+            resumable: whether running the same again continues; said in the message.
+        """
+        try:
             yield
+        except _FAILURES as error:
+            raise self._explained(error, f"cannot {action}", resumable) from error
+
+    def _explained(self, error: Exception, problem: str, resumable: bool) -> HubError:
+        cause = _root_cause(error)
+        again = "Run the same again: it continues where it stopped" if resumable else None
+        # What huggingface_hub wrapped around the cause names the file at fault.
+        found = "" if error is cause else f"{first_line(error)} "
+        found += getattr(cause, "server_message", None) or first_line(cause)
+        if isinstance(cause, OfflineModeIsEnabled):
+            return _offline()
+        if isinstance(cause, _http.TransportError):
+            return HubUnreachableError(
+                f"{problem}: no connection to {self.endpoint}, or it broke",
+                file=self.id,
+                found=found,
+                fix=again or "Check the network (and HF_ENDPOINT, if it is set)",
+            )
+        if not isinstance(cause, HfHubHTTPError):
+            return HubError(problem, file=self.id, found=str(error), fix=again)
+        # HTTP status -> what it means, what is expected, what to do.
+        status, tokens = cause.response.status_code, f"{self.endpoint}/settings/tokens"
+        passes = status in (408, 429) or status >= 500
+        retry = (again or "Wait a little and try again") if passes else None
+        answers: dict[int, tuple[str, str | None, str | None]] = {
+            401: ("the Hub does not accept the token", "a valid token with write access", self._new_token),
+            403: (
+                "the token has no right to do this",
+                f"a token with write access to {self.id.split('/')[0]}",
+                f"Use a repository of your own, or change the token's rights at {tokens}",
+            ),
+            412: (
+                "somebody else changed the repository meanwhile",
+                None,
+                "Look at what changed, then run the same again",
+            ),
+        }
+        why, expected, fix = answers.get(status, (f"the Hub answered {status}", None, retry))
+        if isinstance(cause, RepositoryNotFoundError):
+            why, expected = "it does not exist, or the token may not see it", None
+            fix = "Check its name" + ("" if self.has_token else "; for a private one set HF_TOKEN")
+        return HubError(f"{problem}: {why}", file=self.id, found=found, expected=expected, fix=fix)
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The first error in the chain of causes that says something about the connection or the answer."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, _TELLING):
+        link = link.__cause__ or link.__context__
+    return link or error
+
+
+def _offline() -> HubError:
+    return HubUnreachableError(
+        "the Hub cannot be used in offline mode",
+        found="HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set",
+        fix="Unset it",
+    )
 
 
 def tag_exists(repo_id: str, tag: str, commit: str, tags: Iterable[str]) -> HubError:

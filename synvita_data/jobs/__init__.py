@@ -1,6 +1,6 @@
 """Long jobs: a store of results that any number of workers share, and the engines that run them.
 
-A job says which keys it needs and opens workers; the engine has them done by this process, local processes or Ray:
+A job says which keys it has and opens workers; an engine has them done by this process, local processes or Ray:
 
     report = run_job(job, workers=8, on_progress=progress.follow)
     print(*report.lines(), sep="\\n")
@@ -21,14 +21,20 @@ Standard library only: a scan of 100,000 keys comes before any heavy import; Ray
 """
 
 from .claim import Claim
-from .failures import is_worker_fault, no_room, settling
-from .job import CheckedJob, Job, Worker
-from .names import work_key
-from .records import Artefact, Failure, Record
-from .report import Death, JobReport, Standing
-from .run import Engine, results, run_job
-from .scan import CLAIMED, DONE, PENDING, QUARANTINED, Scan
-from .shard import Shard
+from .failures import is_worker_fault, no_room, quarantine_errors
+from .job import Job, RunOptions, Shard, Worker
+from .records import (
+    CLAIMED,
+    DONE,
+    PENDING,
+    QUARANTINED,
+    Artefact,
+    Failure,
+    Record,
+    work_key,
+)
+from .report import Crash, JobProgress, JobReport
+from .run import complete, results, run_here, run_job
 from .store import Store
 
 __all__ = [
@@ -37,23 +43,23 @@ __all__ = [
     "PENDING",
     "QUARANTINED",
     "Artefact",
-    "CheckedJob",
     "Claim",
-    "Death",
-    "Engine",
+    "Crash",
     "Failure",
     "Job",
+    "JobProgress",
     "JobReport",
     "Record",
-    "Scan",
+    "RunOptions",
     "Shard",
-    "Standing",
     "Store",
     "Worker",
+    "complete",
     "is_worker_fault",
     "no_room",
+    "quarantine_errors",
     "results",
+    "run_here",
     "run_job",
-    "settling",
     "work_key",
 ]

@@ -9,14 +9,21 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from ..files import sha256_file
-from .names import FAILED, RECORD, RECORD_WITH_FILES, artefact_suffix, check_artefact_name
-from .records import Artefact, failure_bytes, record_bytes
-from .scan import remove_results
+from .records import (
+    FAILED,
+    RECORD,
+    RECORD_WITH_FILES,
+    Artefact,
+    artefact_suffix,
+    check_artefact_name,
+    failure_bytes,
+    record_bytes,
+    remove_results,
+)
 
 if TYPE_CHECKING:
     from .store import Store
@@ -25,8 +32,8 @@ if TYPE_CHECKING:
 class Claim:
     """Work on one key, made by `Store.claim`. Use it in a `with` statement, in the process that made it.
 
-    Leaving the `with` without `commit` or `quarantine` (or by an exception, which goes on) gives the key
-    back: it is pending again, and its temporary files are gone.
+    Leaving the `with` without `commit` or `quarantine` (or by an exception, which is raised further) releases the
+    key: it is pending again, and its temporary files are gone.
 
     Attributes:
         key: the key.
@@ -125,16 +132,14 @@ class Claim:
         return self._finish("quarantined")
 
     def release(self) -> None:
-        """Give the key back unfinished; on a claim that is over, nothing."""
+        """Release the key unfinished; on a claim that is over, this does nothing."""
         if self.outcome == "open" and self._pid == os.getpid():
             self._finish("released")
 
     def __enter__(self) -> "Claim":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Whose fault an error is: the key's, the worker's, or the disk's."""
+"""Classes of failures: an error may be the key's, the worker's, or the disk's."""
 
 import errno
 import sys
@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import EngineError, StoreError, SynvitaError
+from ..errors import StoreError, SynvitaError
 from .claim import Claim
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
-def settling(claim: Claim) -> Iterator[Claim]:
-    """The usual way for a worker to settle a claim: the body commits, what is wrong with the key is quarantined.
+def quarantine_errors(claim: Claim) -> Iterator[Claim]:
+    """The usual way for a worker to end a claim: the body commits, what is wrong with the key is quarantined.
 
-        for claim, need in held:
-            with settling(claim):
-                make_video(need, claim.path("video.mp4"))
+        for claim, request in claims:
+            with quarantine_errors(claim):
+                make_video(request, claim.path("video.mp4"))
                 claim.commit({"frames": 49})
 
-    Any `Exception` but the faults of worker and disk (see `is_worker_fault`, `no_room`) quarantines the key with
-    its reason and does not leave the `with`. Those faults leave it, and the key goes back.
+    Any `Exception` but the failures of worker and disk (see `is_worker_fault`, `no_room`) quarantines the key with
+    its reason and does not leave the `with`. Those failures leave it, and the key is released.
     """
     with claim:
         try:
@@ -63,8 +63,11 @@ def is_worker_fault(error: BaseException) -> bool:
     )
 
 
-def disk_error(error: BaseException, cause: OSError, root: Path) -> SynvitaError:
-    """`error` if it already names the file, else a `StoreError` that does."""
+def disk_error(error: BaseException, root: Path) -> SynvitaError | None:
+    """`error` as one that names the file that cannot be written; None where the disk is not the cause."""
+    cause = no_room(error)
+    if cause is None:
+        return None
     if isinstance(error, SynvitaError) and error.file is not None:
         return error
     return StoreError(
@@ -85,13 +88,6 @@ def one_line(error: BaseException) -> str:
         code = trace.tb_frame.f_code
         place = f" ({Path(code.co_filename).name}, line {trace.tb_lineno}, in {code.co_name})"
     return f"{type(error).__name__}: {text[:500]}{place}"
-
-
-def as_engine_error(error: BaseException, problem: str) -> SynvitaError:
-    """A `SynvitaError` as it is; any other as an `EngineError` that quotes it."""
-    if isinstance(error, SynvitaError):
-        return error
-    return EngineError(f"{problem}: {one_line(error)}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -3,7 +3,7 @@
 An owner is one `Store` object in one process. Its folder `ROOT/owners/<identity>/` holds its temporary
 files, and one thread touches that folder: however many claims an owner holds, one heartbeat keeps them.
 """
-# ruff: noqa: PTH103, PTH104, PTH106, PTH108, PTH110, PTH112, PTH115, PTH116, PTH120, PTH123
+# ruff: noqa: PTH103, PTH104, PTH106, PTH108, PTH110, PTH112, PTH115, PTH116, PTH120, PTH123, PTH208
 # Plain strings and system calls: claiming is a hot path.
 
 import contextlib
@@ -20,7 +20,7 @@ import weakref
 from dataclasses import dataclass
 from functools import cache
 
-from .names import CLOCK, OWNERS
+from .records import CLOCK, OWNERS
 
 BEATS = 6  # heartbeats in `stale_after`: five may be lost, or 60 s of NFS attribute caching go by
 
@@ -40,15 +40,13 @@ class Identity:
     def of_this_process(cls, label: str | None, stale_after: float) -> "Identity":
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", label or socket.gethostname())[:40] or "owner"
         pid = os.getpid()
-        _, started = _process(pid)
-        return cls(name, machine_id(), pid, started, stale_after, secrets.token_hex(6))
+        return cls(name, machine_id(), pid, _process(pid)[1], stale_after, secrets.token_hex(6))
 
     @classmethod
     def parse(cls, name: str) -> "Identity | None":
         """The identity in an owner's folder name or a claim's token; None if it is no such name."""
-        parts = name.split(".")
         try:
-            label, machine, pid, started, stale_ms, nonce = parts[:6]
+            label, machine, pid, started, stale_ms, nonce = name.split(".")[:6]
             return cls(label, machine, int(pid), int(started), int(stale_ms) / 1000, nonce)
         except ValueError:
             return None
@@ -114,17 +112,12 @@ class Owner:
             if not self._started:
                 os.makedirs(self.folder, exist_ok=True)
                 interval = self.stale_after / BEATS
-                thread = threading.Thread(
-                    target=_beat,
-                    args=(self.folder, interval, self._stop),
-                    name="store-heartbeat",
-                    daemon=True,
-                )
-                thread.start()
+                beat = (self.folder, interval, self._stop)
+                threading.Thread(target=_beat, args=beat, name="store-heartbeat", daemon=True).start()
                 self._started = True
 
     def close(self) -> None:
-        """Release every open claim, stop the heartbeat, remove the folder. A later claim starts anew."""
+        """Release every open claim, stop the heartbeat, remove the folder. A later claim starts them again."""
         if self._end is not None:
             self._end()
             self._begin()
@@ -201,6 +194,11 @@ class Liveness:
                 self._dead[owner] = self._age(beaten) >= patience
         return self._dead[owner]
 
+    def is_held(self, claim: str) -> bool:
+        """Whether a live owner holds the claim whose folder this is."""
+        token = token_in(claim)
+        return token is not None and not self.is_dead(token, f"{claim}/{token}")
+
     def _age(self, path: str) -> float:
         try:
             descriptor = os.open(path, os.O_RDONLY)  # opening makes NFS ask the server; stat may not
@@ -213,6 +211,15 @@ class Liveness:
         if self._now is None:
             self._now = file_system_time(self.root)
         return self._now - touched
+
+
+def token_in(claim: str) -> str | None:
+    """Name of the token in a claim's folder; None where nobody holds the claim."""
+    try:
+        tokens = os.listdir(claim)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return next((name for name in tokens if not name.startswith(".")), None)
 
 
 def file_system_time(root: str) -> float:

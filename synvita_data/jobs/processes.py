@@ -3,25 +3,24 @@
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import EngineError
 from .job import Job
-from .pool import Tell
-from .worker import Event, Orders, Task, work_shift
+from .worker import LAST, Controls, Event, Task, run_worker
 
 # A fresh interpreter: CUDA and threads do not survive a fork. Tests whose jobs use neither may set "fork".
 START_METHOD = "spawn"
-GRACE = 10.0  # seconds a worker has to give its claims back before it is killed
+GRACE = 10.0  # seconds a worker has to release its claims before it is killed
 AGAIN = 3.0  # seconds after which a worker that has not stopped gets SIGTERM once more
 
 
@@ -31,17 +30,20 @@ class Stopped(BaseException):
 
 @dataclass(slots=True)
 class Place:
-    """A worker's process with the pipes to it; `None` where no shift is under way."""
+    """A worker's process with the pipes from and to it."""
 
     process: Any
     events: Connection
-    orders: Connection
+    controls: Connection
+    ended: bool = False  # its last event has been passed on
 
 
 class Processes:
-    """A crew of processes; a worker is told to stop by SIGTERM, and stops by itself when this process is gone.
+    """A pool of processes; a worker is told to stop by SIGTERM, and stops by itself when this process is gone.
 
     Args:
+        job: sent to each worker.
+        workers: how many.
         label: of the workers' claims; their numbers follow.
         devices: of the workers in turn. None: GPU by GPU, each worker seeing its own as `cuda:0`; without
             GPUs, None.
@@ -49,20 +51,17 @@ class Processes:
 
     def __init__(self, job: Job, workers: int, label: str, devices: Sequence[str] | None = None) -> None:
         self.size = workers
-        self._job = job
-        self._label = label
-        self._devices = devices
+        self._job, self._label, self._devices = job, label, devices
         self._gpus = visible_gpus() if devices is None else []
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._places: dict[int, Place] = {}
-        self._over: set[int] = set()  # workers whose last event has been passed on
 
-    def start(self, number: int, todo: tuple[str, ...], alone: frozenset[str]) -> None:
+    def start(self, number: int, todo: tuple[str, ...], isolated: frozenset[str]) -> None:
         self._remove(number)
-        device, changes = self._placing(number)
-        task = Task(self._job, todo, f"{self._label}{number}", device, alone)
+        device, changes = self._device_and_environment(number)
+        task = Task(self._job, todo, f"{self._label}{number}", device, isolated)
         events, tells = self._context.Pipe(duplex=False)
-        hears, orders = self._context.Pipe(duplex=False)
+        hears, controls = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_main, args=(task, tells, hears, os.getpid()), name=f"synvita-worker-{number}"
         )
@@ -70,42 +69,36 @@ class Processes:
             process.start()
         tells.close()
         hears.close()
-        self._places[number] = Place(process, events, orders)
+        self._places[number] = Place(process, events, controls)
 
-    def wait(self, tell: Tell, seconds: float) -> None:
-        for number in list(self._over):
+    def wait(self, tell: Callable[[int, Event], None], seconds: float) -> None:
+        for number in [number for number, place in self._places.items() if place.ended]:
             self._remove(number)
         waited: dict[Any, int] = {}
         for number, place in self._places.items():
             waited |= {place.events: number, place.process.sentinel: number}
-        ready = {waited[thing] for thing in wait(list(waited), seconds)}
-        for number in sorted(ready):
+        for number in sorted({waited[thing] for thing in wait(list(waited), seconds)}):
             place = self._places[number]
             gone = not place.process.is_alive()  # before the pipe is emptied: then nothing can follow
-            ended = False
             for event in _received(place.events):
-                ended = event.kind in ("finished", "cannot open", "no room", "broke")
-                if ended:
-                    self._over.add(number)
+                place.ended = event.kind in LAST
                 tell(number, event)
-            if gone and not ended and self._places.get(number) is place:
-                self._over.add(number)
+            if gone and not place.ended:
+                place.ended = True
                 place.process.join()
                 tell(number, Event("died", error=EngineError(_cause_of_death(place.process.exitcode))))
 
-    def order_alone(self, keys: frozenset[str]) -> None:
+    def isolate(self, keys: frozenset[str]) -> None:
         for place in self._places.values():
             with contextlib.suppress(OSError):  # just died
-                place.orders.send(keys)
+                place.controls.send(keys)
 
     def __enter__(self) -> "Processes":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         deadline = time.monotonic() + GRACE
-        stopping = [place for number, place in self._places.items() if number not in self._over]
+        stopping = [place for place in self._places.values() if not place.ended]
         try:
             due = 0.0
             while stopping and time.monotonic() < deadline:
@@ -123,27 +116,25 @@ class Processes:
                 self._remove(number)
 
     def _remove(self, number: int) -> None:
-        """Forget a shift that is over; a process that will not end is killed."""
+        """Forget a worker that has ended; a process that will not end is killed."""
         place = self._places.pop(number, None)
         if place is not None:
-            place.process.join(GRACE if number in self._over else 0)
-            self._over.discard(number)
+            place.process.join(GRACE if place.ended else 0)
             place.process.kill()
             place.process.join()
             place.events.close()
-            place.orders.close()
+            place.controls.close()
 
-    def _placing(self, number: int) -> tuple[str | None, dict[str, str]]:
-        """Device and environment of a worker."""
-        environment = {}
+    def _device_and_environment(self, number: int) -> tuple[str | None, dict[str, str]]:
+        changes = {}
         if "OMP_NUM_THREADS" not in os.environ:
-            environment["OMP_NUM_THREADS"] = str(max(1, usable_cpus() // self.size))
+            changes["OMP_NUM_THREADS"] = str(max(1, usable_cpus() // self.size))
         if self._devices is not None:
-            return self._devices[number % len(self._devices)], environment
+            return self._devices[number % len(self._devices)], changes
         if self._gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = self._gpus[number % len(self._gpus)]
-            return "cuda:0", environment
-        return None, environment
+            changes["CUDA_VISIBLE_DEVICES"] = self._gpus[number % len(self._gpus)]
+            return "cuda:0", changes
+        return None, changes
 
 
 def usable_cpus() -> int:
@@ -165,20 +156,17 @@ def visible_gpus() -> list[str]:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [
-        str(n) for n, _ in enumerate(line for line in listed.stdout.splitlines() if line.startswith("GPU "))
-    ]
+    return [str(number) for number in range(len(re.findall(r"^GPU ", listed.stdout, re.MULTILINE)))]
 
 
 def _main(task: Task, tells: Connection, hears: Connection, parent: int) -> None:
     """A worker process from its first line to its last."""
-
-    orders = Orders(task.alone)
+    controls = Controls(task.isolated)
 
     def stop(number: int, frame: object) -> None:
-        if orders.releasing:
+        if controls.releasing:
             return
-        orders.stop()
+        controls.stop()
         raise Stopped  # Python drops it where a finaliser runs; then the next SIGTERM raises it again
 
     lock = threading.Lock()
@@ -193,20 +181,20 @@ def _main(task: Task, tells: Connection, hears: Connection, parent: int) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
     with contextlib.suppress(Stopped):
         signal.signal(signal.SIGTERM, stop)
-        threading.Thread(target=_listen, args=(hears, orders, parent), daemon=True, name="orders").start()
+        threading.Thread(target=_listen, args=(hears, controls, parent), daemon=True).start()
         with task.open_store() as store:
             try:
-                work_shift(task, store, orders, tell)
+                run_worker(task, store, controls, tell)
             finally:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be stopped but the closing
 
 
-def _listen(hears: Connection, orders: Orders, parent: int) -> None:
-    """Follow orders; when the parent is gone, stop this process, by force if it does not stop by itself."""
+def _listen(hears: Connection, controls: Controls, parent: int) -> None:
+    """Follow what the run tells; when the parent is gone, stop this process, by force if it does not stop by itself."""
     with contextlib.suppress(OSError, EOFError):
         while os.getppid() == parent:
             if hears.poll(1.0):
-                orders.alone = hears.recv()
+                controls.isolated = hears.recv()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(1)
@@ -239,7 +227,6 @@ def environment(changes: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value

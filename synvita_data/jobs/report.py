@@ -1,4 +1,4 @@
-"""How a job stands while it runs, and what is said of it at the end."""
+"""How far a job is while it runs, and what is reported at its end."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from ..progress import duration
 from .records import Failure
 
-SHOWN = 5  # reasons, damaged results and dead workers that a report spells out
+SHOWN = 5  # reasons, damaged results and crashed workers that a report spells out
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A look at a running job; see `run_job`'s `on_progress`.
+class JobProgress:
+    """How far a running job is; see `run_job`'s `on_progress`.
 
     Attributes:
         title: the job's.
-        total, done, failed: keys of this run's shard; `failed` are in quarantine.
+        total: keys of this run's shard.
+        done: of those, how many are done.
+        failed: of those, how many are in quarantine.
         found: how many of `done` were done before this run.
-        news: what happened since the last look and should be told, a line each.
+        news: what happened since the last call and is worth a line each.
     """
 
     title: str
@@ -29,8 +31,14 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """A worker that broke or was killed: its number, why, and the keys it had in hand."""
+class Crash:
+    """A worker that broke or was killed.
+
+    Attributes:
+        worker: its number.
+        reason: why.
+        keys: those that it had claimed.
+    """
 
     worker: int
     reason: str
@@ -39,7 +47,7 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """What a run came to. Keys are those of its shard; states are those at its end.
+    """The result of a run. Keys are those of its shard; states are those at its end.
 
     total = done + failed + held_back + unfinished, and done = found + made + by_others.
 
@@ -47,16 +55,16 @@ class JobReport:
         title: the job's.
         total: keys of the shard.
         done: with a good result.
-        found: of those, done before this run and found good.
+        found: of those, done before this run and still usable.
         made: of those, made by this run.
         by_others: of those, made meanwhile by other runs on the same folder.
         failed: in quarantine.
         failures: reasons of the first ones.
         held_back: left for another run because of `limit`.
-        unfinished: still to do although this run should have done them (its workers were lost).
-        damaged: (key, why) of results that were found to be no longer good.
-        mended: how many of those are good again.
-        deaths: workers that broke or were killed.
+        unfinished: still to do although this run should have done them (its workers crashed).
+        damaged: (key, why) of results that were found to be no longer usable.
+        mended: how many of those are usable again.
+        crashes: workers that broke or were killed.
         lost_workers: how many workers were given up.
         seconds: of the whole run, the scan included.
     """
@@ -73,7 +81,7 @@ class JobReport:
     unfinished: int = 0
     damaged: tuple[tuple[str, str], ...] = ()
     mended: int = 0
-    deaths: tuple[Death, ...] = ()
+    crashes: tuple[Crash, ...] = ()
     lost_workers: int = 0
     seconds: float = 0.0
 
@@ -95,16 +103,17 @@ class JobReport:
             lines.append(f"{self.held_back:,} left for another run by the limit")
         if self.damaged:
             lines.append(f"{len(self.damaged):,} results were damaged, {self.mended:,} of them are mended:")
-            lines += _shown([f"  {_short(key)}: {why}" for key, why in self.damaged], len(self.damaged))
-        if self.deaths:
+            lines += _shown([f"  {_short(key)}: {why}" for key, why in self.damaged])
+        if self.crashes:
+            times = "once" if len(self.crashes) == 1 else f"{len(self.crashes):,} times"
             lost = f", {self.lost_workers:,} given up" if self.lost_workers else ""
-            lines.append(f"workers broke or were killed {_times(len(self.deaths))}{lost}:")
-            lines += _shown([f"  worker {d.worker}: {d.reason}" for d in self.deaths], len(self.deaths))
+            lines.append(f"workers broke or were killed {times}{lost}:")
+            lines += _shown([f"  worker {crash.worker}: {crash.reason}" for crash in self.crashes])
         if self.failed:
             lines.append(f"{self.failed:,} failed and are in quarantine (--retry-failed does them again):")
             lines += _reasons(self.failures, self.failed)
         if self.unfinished:
-            lines.append(f"{self.unfinished:,} are still to do; run again to go on")
+            lines.append(f"{self.unfinished:,} are still to do; run again to continue")
         return lines
 
 
@@ -133,17 +142,13 @@ def _reasons(failures: tuple[Failure, ...], failed: int) -> list[str]:
         f"  {_short(first[text])}: {text}" + (f" (and {times[text] - 1:,} alike)" if times[text] > 1 else "")
         for text in list(first)[:SHOWN]
     ]
-    told = sum(times[text] for text in list(first)[:SHOWN])
-    return lines + ([f"  and {failed - told:,} more"] if failed > told else [])
+    shown = sum(times[text] for text in list(first)[:SHOWN])
+    return lines + ([f"  and {failed - shown:,} more"] if failed > shown else [])
 
 
-def _shown(lines: list[str], count: int) -> list[str]:
-    more = count - SHOWN
+def _shown(lines: list[str]) -> list[str]:
+    more = len(lines) - SHOWN
     return lines[:SHOWN] + ([f"  and {more:,} more"] if more > 0 else [])
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
 
 
 def _short(key: str) -> str:

@@ -1,4 +1,9 @@
-"""`run_job`: do what a job still needs, by the chosen engine, and report."""
+"""`run_job`: do what a job still needs, by the chosen engine, and report.
+
+A run scans the store, starts workers for what is to be done, notices when one crashes, starts it again, and returns
+when every key is done or in quarantine. `run_here` does the same with a worker of this process whose errors are
+raised, and `complete` with a function instead of a job.
+"""
 
 import contextlib
 import os
@@ -8,151 +13,195 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from ..display import get_logger
-from ..errors import EngineError
-from .job import Job
-from .pool import Crew, ThisProcess
-from .records import Record
-from .report import JobReport, Standing
-from .scan import DONE, QUARANTINED
-from .shard import Shard
-from .states import Survey, Verify, survey
+from ..errors import EngineError, StoreError, SynvitaError
+from .claim import Claim
+from .job import CheckedJob, Job, RunOptions
+from .records import CLAIMED, DONE, PENDING, QUARANTINED, Record, Scan
+from .report import Crash, JobProgress, JobReport
 from .store import Store
-from .supervisor import Supervisor
+from .worker import Event, ThisProcess, WorkerPool
 
-Engine = Literal["local", "ray"]
+CRASHES_IN_A_ROW = 5  # of one worker without a result in between; then it is given up
+CRASHES_OF_A_KEY = 3  # workers that crash with it claimed, the last with it alone; then it is quarantined
+IDLE_ROUNDS = 3  # times that workers may find nothing to claim although something seems free
+POLL = 0.5  # seconds between looks at the workers
+LOOK_EVERY = 5.0  # seconds between scans of the store, for what other runs do; more where a scan takes long
+SAY_EVERY = 0.2  # seconds between calls of `on_progress`
 REASONS_READ = 200  # failures whose reasons are read for the report
+
+OnProgress = Callable[[JobProgress], None]
 
 _log = get_logger("synvita_data.jobs")
 
 
 def run_job(
-    job: Job,
-    *,
-    engine: Engine = "local",
-    workers: int = 1,
-    address: str | None = None,
-    shard: Shard | str | None = None,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    verify: Verify = "sizes",
-    on_progress: Callable[[Standing], None] | None = None,
-    devices: Sequence[str] | None = None,
+    job: Job, options: RunOptions | None = None, *, on_progress: OnProgress | None = None, **changes: Any
 ) -> JobReport:
-    """Have every key of `job` settled that is neither done nor in quarantine.
+    """Have every key of `job` done that is neither done nor in quarantine.
 
-    The store is looked at first: where nothing is to be done, this returns without importing anything
+    The store is scanned first: where nothing is to be done, this returns without importing anything
     heavy or starting any worker. Any number of runs may work on one folder, on one machine or several; they
-    share the work, and each returns when all of it is settled. A worker that is lost is started again, and
-    its keys are done by whoever is free; a key that three workers were lost with, the last time alone, is
+    share the work, and each returns when all of it is done. A worker that crashes is started again, and
+    its keys are done by whoever is free; a key that three workers crashed with, the last time alone, is
     quarantined.
 
     Args:
-        engine: "local", this machine; "ray", actors placed by Ray.
-        workers: 1 is this process itself (for "local"); N are N processes, one per GPU where there are any.
-        address: of a Ray cluster; None starts one on this machine and ends it afterwards.
-        shard: only the keys of this part, `"2/8"` or a `Shard`.
-        limit: at most so many keys that are not done yet; what other runs hold is not waited for.
-        retry_failed: take the shard's keys out of quarantine first.
-        verify: how results prove themselves that are found done. "sizes": their files are there in full
-            size. "contents": they have the right SHA-256 too, and pass the job's own `check`; reads every file.
-            A result that is no good is done again and reported.
+        job: what is to be done.
+        options: how it is run.
         on_progress: called a few times a second at most (more often while results are read for verify),
             in this thread; see `Progress.follow`. Without it only what is worth a warning is logged.
-        devices: of the workers in turn ("cuda:0", "cpu"); for "local" only.
+        changes: options by name, such as `workers=8`, in place of those of `options`.
 
     Returns:
-        What came of it; failed keys and lost workers are in it, not raised. Its `exit_status` is 0 when all is done.
+        The counts and what went wrong; failed keys and crashed workers are in it, not raised. Its `exit_status` is
+        0 when all is done.
 
     Raises:
-        EngineError: an argument; no worker can be opened (or what `Job.open_worker` raised).
-        StoreError: the disk is full; it names the file. Claims have been given back, a second run goes on.
-        KeyboardInterrupt, SystemExit (on SIGTERM, status 143): after the workers have stopped and given back
+        EngineError: an option; no worker can be opened (or what `Job.open_worker` raised).
+        StoreError: the disk is full; it names the file. Claims have been released, a second run continues.
+        KeyboardInterrupt, SystemExit (on SIGTERM, status 143): after the workers have stopped and released
             their claims.
     """
-    began = time.monotonic()
-    part = Shard.parse(shard) if isinstance(shard, str) else shard
-    _check_arguments(engine, workers, address, limit, verify, devices)
-    with Store(job.root, owner=_label("engine")) as store:
-        told = on_progress or _log_news
-        seen = survey(
-            job,
-            store,
-            shard=part,
-            limit=limit,
-            retry_failed=retry_failed,
-            verify=verify,
-            on_checked=lambda n, total: told(Standing(f"checking results of {job.title}", total, n, 0, 0)),
-        )
-        if not seen.todo:
-            return _report(job, store, seen, None, began)
-        crew = _crew(job, seen, engine, workers, address, devices)
-        supervisor = Supervisor(
-            job.title,
-            store,
-            seen,
-            crew,
-            wait_for_others=limit is None,
-            on_progress=told,
-        )
-        with _exit_on_sigterm() as check:
-            supervisor.run(check)
-        if any(os.scandir(store.root / "owners")):  # what lost workers left
-            store.clean_temporary()
-        return _report(job, store, seen, supervisor, began)
+    options = replace(options or RunOptions(), **changes)
+    with Store(job.root, owner=_label("run")) as store:
+        run = _Run(job, store, options, on_progress or _log_news)
+        if run.todo:
+            with _exit_on_sigterm() as check:
+                run.work(_open_pool(job, run.inputs, store, options), check, wait=options.limit is None)
+        return run.report()
+
+
+def run_here(
+    job: Job,
+    *,
+    wait: bool = True,
+    retry_failed: bool = False,
+    verify: bool = False,
+    on_progress: OnProgress | None = None,
+    store: Store | None = None,
+) -> JobReport:
+    """`run_job` with a worker of this process, whose errors are raised as they are.
+
+    Args:
+        job: what is to be done; it is not sent anywhere, so its worker may be open already.
+        wait: until what other runs have claimed is done too.
+        retry_failed: take the job's keys out of quarantine first.
+        verify: read finished results whole first.
+        on_progress: called a few times a second at most, and once at the end.
+        store: the job's, where it is open already.
+    """
+    options = RunOptions(retry_failed=retry_failed, verify="contents" if verify else "sizes")
+    tell = on_progress or _log_news
+    with contextlib.ExitStack() as closing:
+        store = closing.enter_context(Store(job.root)) if store is None else store
+        run = _Run(job, store, options, tell)
+        if run.todo:
+            run.work(ThisProcess(job, run.inputs, store, raises=True), wait=wait)
+        report = run.report()
+    tell(JobProgress(report.title, report.total, report.done, report.failed, report.found))
+    return report
+
+
+def complete(
+    store: Store,
+    keys: Iterable[str],
+    work: Callable[[Claim], None],
+    *,
+    threads: int = 1,
+    on_done: Callable[[int], None] | None = None,
+) -> None:
+    """Return when each of `keys` is done or quarantined, by this process or by others.
+
+    What is free is claimed and given to `work`; what live workers of other processes have claimed is waited for, and
+    taken over should they die. Two processes that complete the same keys share the work.
+
+    Args:
+        store: where the results are.
+        keys: what is to be done.
+        work: must end its claim by `commit` or `quarantine`. An exception stops the run: it is
+            raised here after the other threads have finished what they hold.
+        threads: that call `work`.
+        on_done: called with how many keys became done or quarantined since its last call.
+    """
+    job = _FunctionJob(store.root, dict.fromkeys(keys), work, threads)
+    reported = 0
+
+    def report(progress: JobProgress) -> None:
+        nonlocal reported
+        done = progress.done + progress.failed
+        if on_done is not None and done > reported:
+            on_done(done - reported)
+            reported = done
+
+    unfinished = run_here(job, store=store, on_progress=report).unfinished
+    if unfinished:
+        raise StoreError("some keys are neither done nor free", file=store.root, found=f"{unfinished:,} keys")
+
+
+@dataclass(frozen=True)
+class _FunctionJob:
+    """A job whose worker calls a function for each claim, in threads."""
+
+    root: Path
+    keys: dict[str, None]
+    work: Callable[[Claim], None]
+    threads: int
+    title: str = "working"
+
+    def inputs(self) -> dict[str, Any]:
+        return self.keys
+
+    def open_worker(self, device: str | None) -> "_FunctionJob":
+        return self
+
+    def run(self, claims: Iterator[tuple[Claim, Any]]) -> None:
+        if self.threads == 1:
+            for claim, _ in claims:
+                self.work(claim)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            running: set[Future[None]] = set()
+            for claim, _ in claims:
+                running.add(pool.submit(self.work, claim))
+                if len(running) == self.threads:
+                    ended, running = wait(running, return_when=FIRST_COMPLETED)
+                    for each in ended:
+                        each.result()
+            for each in running:
+                each.result()
+
+    def close(self) -> None:
+        pass
 
 
 def results(job: Job) -> Iterator[tuple[str, Any, Record | None]]:
-    """Each key of a job in its order, with what it needs and its result; None where it has none.
+    """Each key of a job in its order, with its input and its result; None where it has none.
 
     What a manifest is written from, again at any time.
     """
     store = Store(job.root)
-    for key, need in job.needs().items():
-        yield key, need, store.record(key)
+    for key, each in job.inputs().items():
+        yield key, each, store.record(key)
 
 
-def _crew(
-    job: Job, seen: Survey, engine: Engine, workers: int, address: str | None, devices: Sequence[str] | None
-) -> Crew:
-    if engine == "local" and workers == 1:
-        return ThisProcess(job, seen.needs, _label("w0"), devices[0] if devices else None)
-    if engine == "local":
-        from .processes import Processes
+def _open_pool(job: Job, inputs: dict[str, Any], store: Store, options: RunOptions) -> WorkerPool:
+    if options.engine == "ray":
+        from .ray_cluster import RayActors
 
-        return Processes(job, workers, _label("w"), devices)
-    from .ray_cluster import RayActors
+        return RayActors(job, options.workers, _label("w"), options.address)
+    if options.workers == 1:
+        return ThisProcess(job, inputs, store, options.devices[0] if options.devices else None)
+    from .processes import Processes
 
-    return RayActors(job, workers, _label("w"), address)
-
-
-def _check_arguments(
-    engine: str,
-    workers: int,
-    address: str | None,
-    limit: int | None,
-    verify: str,
-    devices: Sequence[str] | None,
-) -> None:
-    if engine not in ("local", "ray"):
-        raise EngineError("there is no such engine", found=engine, expected="'local' or 'ray'")
-    if verify not in ("sizes", "contents"):
-        raise EngineError("results cannot be verified so", found=verify, expected="'sizes' or 'contents'")
-    if workers < 1:
-        raise EngineError("a run needs a worker", found=f"workers={workers}", expected="1 or more")
-    if limit is not None and limit < 1:
-        raise EngineError("a limit leaves nothing to do", found=f"limit={limit}", expected="1 or more")
-    if address is not None and engine != "ray":
-        raise EngineError("only Ray has an address", found=address, fix="Use engine='ray' (--engine ray)")
-    if devices is not None and (engine == "ray" or not devices):
-        raise EngineError(
-            "devices cannot be named",
-            found=devices,
-            expected="one or more names, for engine='local'; Ray places its workers itself",
-        )
+    return Processes(job, options.workers, _label("w"), options.devices)
 
 
 def _label(role: str) -> str:
@@ -161,36 +210,276 @@ def _label(role: str) -> str:
     return f"{host}-{secrets.token_hex(3)}-{role}"
 
 
-def _log_news(standing: Standing) -> None:
-    for line in standing.news:
-        _log.warning("%s: %s", standing.title, line)
+def _log_news(progress: JobProgress) -> None:
+    for line in progress.news:
+        _log.warning("%s: %s", progress.title, line)
 
 
-def _report(job: Job, store: Store, seen: Survey, supervisor: Supervisor | None, began: float) -> JobReport:
-    states = store.scan(seen.todo).states if supervisor is not None else {}
-    newly_failed = [key for key, state in states.items() if state == QUARANTINED]
-    newly_done = sum(state == DONE for state in states.values())
-    made = min(supervisor.made, newly_done) if supervisor is not None else 0
-    failed = [*seen.failed, *newly_failed]
-    again = store.scan(seen.damaged).states if seen.damaged else {}
-    reasons = (store.failure(key) for key in failed[:REASONS_READ])
-    return JobReport(
-        title=job.title,
-        total=len(seen.keys),
-        done=seen.found + newly_done,
-        found=seen.found,
-        made=made,
-        by_others=newly_done - made,
-        failed=len(failed),
-        failures=tuple(failure for failure in reasons if failure is not None),
-        held_back=seen.held_back,
-        unfinished=len(seen.todo) - newly_done - len(newly_failed),
-        damaged=tuple(seen.damaged.items()),
-        mended=sum(state == DONE for state in again.values()),
-        deaths=tuple(supervisor.deaths) if supervisor is not None else (),
-        lost_workers=supervisor.lost_workers if supervisor is not None else 0,
-        seconds=time.monotonic() - began,
-    )
+@dataclass(slots=True)
+class _Place:
+    """One worker's place: it may crash and be started again there."""
+
+    running: bool = False
+    claimed_any: bool = False  # since its start
+    claimed: set[str] = field(default_factory=set)
+    crashes_in_a_row: int = 0
+    given_up: bool = False
+
+
+class _Run:
+    """One run of a job: scans its keys when it is made, has workers do what is to be done, reports.
+
+    Attributes:
+        inputs: all of the job's keys with their inputs.
+        todo: the keys that this run shall see ended: pending ones and, without a limit, those that other runs have
+            claimed.
+    """
+
+    def __init__(self, job: Job, store: Store, options: RunOptions, on_progress: OnProgress) -> None:
+        self._began = time.monotonic()
+        self._job, self._store, self._on_progress = job, store, on_progress
+        self._check: Callable[[], None] = lambda: None
+        self._places: list[_Place] = []
+        self._any_opened = False
+        self._fatal: SynvitaError | None = None
+        self._crashes_of: Counter[str] = Counter()  # key -> workers that crashed with it claimed
+        self._condemned: dict[str, str] = {}  # key -> why it shall be quarantined
+        self._done = self._failed = 0  # of `todo`, as far as is known
+        self._made = 0  # results that our workers committed
+        self._crashes: list[Crash] = []
+        self._news: list[str] = []
+        self._looked = self._said = self._look_takes = 0.0
+
+        # Scan the store: results that are not usable are taken out of it, unless the scan makes them pending.
+        self.inputs = job.inputs()
+        self._keys = options.take(self.inputs)
+        if options.retry_failed:
+            store.retry_failed(self._keys)
+        scan = store.scan(self._keys)
+        self._damaged = dict(scan.damaged)
+        if options.verify == "contents":
+            self._damaged |= self._discard_unusable(scan)
+        self._found = scan.counts[DONE]
+        self._failed_before = scan.keys(QUARANTINED)
+        open_keys = [key for key, state in scan.states.items() if state not in (DONE, QUARANTINED)]
+        self.todo = open_keys if options.limit is None else scan.pending[: options.limit]
+        self._held_back = len(open_keys) - len(self.todo)
+
+    def _discard_unusable(self, scan: Scan) -> dict[str, str]:
+        """Finished keys whose files have other bytes, or that the job's own check refuses; now pending in `scan`.
+
+        Reads every file of every result. A key that a live worker holds meanwhile is left to it.
+        """
+        check = self._job.check if isinstance(self._job, CheckedJob) else lambda record: None
+
+        def why(key: str) -> str | None:
+            try:
+                return check(self._store.validate(key, deep=True))
+            except StoreError as error:
+                return str(error)
+
+        done = scan.keys(DONE)
+        unusable: dict[str, str] = {}
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing and decoding leave the GIL
+            for number, (key, reason) in enumerate(zip(done, pool.map(why, done), strict=True)):
+                self._on_progress(
+                    JobProgress(f"checking results of {self._job.title}", len(done), number, 0, 0)
+                )
+                if reason is not None:
+                    unusable[key] = reason
+        for key in unusable:
+            if self._store.discard(key):
+                scan.states[key] = PENDING
+        return unusable
+
+    def work(self, pool: WorkerPool, check: Callable[[], None] = lambda: None, *, wait: bool = True) -> None:
+        """Return when every key is done or quarantined, is another run's business, or no worker is left.
+
+        Args:
+            pool: the workers.
+            check: called between two looks at the workers; raises where the run shall stop.
+            wait: for what other runs have claimed.
+
+        Raises:
+            SynvitaError: no worker can be opened; the disk is full. All workers have been stopped by then.
+        """
+        self._pool, self._check = pool, check
+        self._places = [_Place() for _ in range(pool.size)]
+        idle = 0
+        with pool:
+            while True:
+                check()
+                counts = self._look()
+                self._say(0.0)
+                if counts[PENDING]:
+                    usable = [number for number, place in enumerate(self._places) if not place.given_up]
+                    for number in usable[: counts[PENDING]]:
+                        self._start(number)
+                    if not usable:
+                        break
+                    idle = 0 if self._watch() else idle + 1
+                    if idle == 0:
+                        continue
+                    if idle == IDLE_ROUNDS:
+                        break
+                elif not (counts[CLAIMED] and wait):
+                    break
+                time.sleep(POLL)
+        if any(os.scandir(self._store.root / "owners")):  # what crashed workers left
+            self._store.clean_temporary()
+
+    def report(self) -> JobReport:
+        """What the run has come to."""
+        ran = bool(self._places)
+        scan = self._store.scan(self.todo if ran else ())
+        newly_done, newly_failed = scan.counts[DONE], scan.keys(QUARANTINED)
+        made = min(self._made, newly_done)
+        failed = [*self._failed_before, *newly_failed]
+        reasons = (self._store.failure(key) for key in failed[:REASONS_READ])
+        return JobReport(
+            title=self._job.title,
+            total=len(self._keys),
+            done=self._found + newly_done,
+            found=self._found,
+            made=made,
+            by_others=newly_done - made,
+            failed=len(failed),
+            failures=tuple(failure for failure in reasons if failure is not None),
+            held_back=self._held_back,
+            unfinished=len(self.todo) - newly_done - len(newly_failed),
+            damaged=tuple(self._damaged.items()),
+            mended=self._store.scan(self._damaged).counts[DONE],
+            crashes=tuple(self._crashes),
+            lost_workers=sum(place.given_up for place in self._places),
+            seconds=time.monotonic() - self._began,
+        )
+
+    def _look(self) -> Counter[str]:
+        """States of the keys by the store itself."""
+        began = time.monotonic()
+        counts = self._store.scan(self.todo).counts
+        self._done, self._failed = counts[DONE], counts[QUARANTINED]
+        self._looked = time.monotonic()
+        self._look_takes = self._looked - began
+        return counts
+
+    def _is_look_due(self) -> bool:
+        since = time.monotonic() - self._looked
+        return since > max(LOOK_EVERY, 20 * self._look_takes)
+
+    def _start(self, number: int) -> None:
+        # Workers begin at different places, so that they seldom ask for the same key.
+        first = number * len(self.todo) // len(self._places)
+        place = self._places[number]
+        place.running, place.claimed_any = True, False
+        todo = tuple(self.todo[first:] + self.todo[:first])
+        self._pool.start(number, todo, frozenset(self._crashes_of))
+
+    def _watch(self) -> bool:
+        """Wait until no worker works any more; whether any of them claimed a key or crashed."""
+        crashes = len(self._crashes)
+        claimed = False
+        while any(place.running for place in self._places):
+            self._pool.wait(self._handle, POLL)
+            self._check()
+            claimed = claimed or any(place.claimed_any for place in self._places)
+            if self._fatal is not None:
+                raise self._fatal
+            self._quarantine_condemned()
+            if self._done + self._failed >= len(self.todo) or self._is_look_due():
+                counts = self._look()
+                if not counts[PENDING] and not counts[CLAIMED]:
+                    break  # a worker that has not found a place, or never opens, is not waited for
+            self._say(SAY_EVERY)
+        return claimed or len(self._crashes) > crashes
+
+    def _handle(self, number: int, event: Event) -> None:
+        """Note an event of a worker."""
+        place = self._places[number]
+        for key, outcome in event.ended:
+            if outcome == "released":
+                continue  # by a worker that broke, or stops: it counts as claimed until the worker says which
+            place.claimed.discard(key)
+            self._made += outcome == "committed"
+            self._done += outcome == "committed"
+            self._failed += outcome == "quarantined"
+            place.crashes_in_a_row = 0
+        if event.claimed is not None:
+            place.claimed.add(event.claimed)
+            place.claimed_any = True
+        if event.kind == "opened":
+            self._any_opened = True
+        elif event.kind == "finished":
+            place.running = False
+            place.claimed.clear()
+        elif event.kind == "disk full":
+            self._fatal = event.error
+        elif event.kind in ("cannot open", "broke", "died"):
+            self._crashed(number, event)
+        # A worker in this process comes by here between two keys, and nowhere else.
+        if self._pool.size == 1 and self._is_look_due():
+            self._look()
+        self._say(SAY_EVERY)
+        self._check()
+
+    def _crashed(self, number: int, event: Event) -> None:
+        place = self._places[number]
+        place.running = False
+        if event.kind == "cannot open" and not self._any_opened:
+            self._fatal = event.error
+            return
+        why = event.error.problem if event.error is not None else event.kind
+        keys = self._left_by(place)
+        self._crashes.append(Crash(number, why, tuple(keys)))
+        place.crashes_in_a_row += 1
+        place.given_up = event.kind == "cannot open" or place.crashes_in_a_row >= CRASHES_IN_A_ROW
+        self._crashes_of.update(keys)
+        if len(keys) == 1 and self._crashes_of[keys[0]] >= CRASHES_OF_A_KEY:
+            self._condemned[keys[0]] = why
+            self._quarantine_condemned()
+        if keys:
+            self._pool.isolate(frozenset(self._crashes_of))
+        what = "could not be opened again" if event.kind == "cannot open" else "crashed"
+        then = "it is given up" if place.given_up else "it is started again"
+        with_keys = f" with {len(keys)} claimed keys" if keys else ""
+        self._news.append(f"worker {number} {what}{with_keys} ({why}); {then}")
+        if not place.given_up:
+            self._start(number)
+
+    def _left_by(self, place: _Place) -> list[str]:
+        """What a crashed worker had claimed and did not end; its last commits count as ours."""
+        states = self._store.scan(sorted(place.claimed)).states
+        place.claimed.clear()
+        done = sum(state == DONE for state in states.values())
+        self._made += done
+        self._done += done
+        if done:
+            place.crashes_in_a_row = 0
+        return [key for key, state in states.items() if state not in (DONE, QUARANTINED)]
+
+    def _quarantine_condemned(self) -> None:
+        """Set aside the keys that workers crash on, as soon as the crashed worker's claim can be taken."""
+        for key, why in list(self._condemned.items()):
+            claim = self._store.claim(key)
+            if claim is not None:
+                with claim:
+                    times = self._crashes_of[key]
+                    claim.quarantine(
+                        EngineError(f"{times} workers crashed while doing it, the last time alone: {why}")
+                    )
+                self._failed += 1
+            elif self._store.scan([key]).states[key] not in (DONE, QUARANTINED):
+                continue
+            del self._condemned[key]
+
+    def _say(self, every: float) -> None:
+        now = time.monotonic()
+        if now - self._said < every and not self._news:
+            return
+        self._said = now
+        news, self._news = tuple(self._news), []
+        done, failed = self._found + self._done, len(self._failed_before) + self._failed
+        self._on_progress(JobProgress(self._job.title, len(self._keys), done, failed, self._found, news))
 
 
 @contextlib.contextmanager
@@ -199,29 +488,29 @@ def _exit_on_sigterm() -> Iterator[Callable[[], None]]:
 
     Yields:
         A function that raises it once more. Python drops what a signal's handler raises while a finaliser or a
-        callback of the garbage collector runs; the work would go on, deaf to further signals.
+        callback of the garbage collector runs; the work would continue, deaf to further signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
 
     status = 128 + signal.SIGTERM
-    told = threading.Event()
+    signalled = threading.Event()
 
     def leave(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: a second one must not disturb the closing
-        told.set()
+        signalled.set()
         raise SystemExit(status)
 
     def check() -> None:
-        if told.is_set():
+        if signalled.is_set():
             raise SystemExit(status)
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield check
     except SystemExit:
-        if told.is_set():  # Ray passes it on with a status of its own
+        if signalled.is_set():  # Ray passes it on with a status of its own
             raise SystemExit(status) from None
         raise
     finally:

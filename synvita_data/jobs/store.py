@@ -1,22 +1,38 @@
 """`Store`: one folder that says what is done, claimed, failed and still to do."""
-# ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH110
+# ruff: noqa: PTH100, PTH103, PTH104, PTH106, PTH108, PTH110, PTH112, PTH119, PTH208
 # Plain strings and system calls: claiming is a hot path.
 
 import contextlib
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ..errors import StoreError
+from ..errors import StoreError, choose
 from .claim import Claim, explained
-from .clean import clean
-from .lease import Identity, Liveness, Owner
-from .names import CLAIM, FAILED, digest_of
-from .records import Failure, Record, load, parse, read_failure, verify
-from .scan import Check, Scan, damage, every, remove_results, scan, token_in
+from .lease import Identity, Liveness, Owner, release, token_in
+from .records import (
+    CLAIM,
+    FAILED,
+    OWNERS,
+    Check,
+    Failure,
+    Record,
+    Scan,
+    damage,
+    digest_of,
+    every,
+    load,
+    looks_whole,
+    parse,
+    read_failure,
+    read_result,
+    remove_results,
+    scan,
+)
 
 Sync = Literal["never", "artefacts", "always"]
 
@@ -50,38 +66,34 @@ class Store:
     ) -> None:
         if not 0.1 <= stale_after <= 1e7:
             raise StoreError("stale_after is out of range", found=stale_after, expected="0.1 to 1e7 seconds")
-        if sync not in ("never", "artefacts", "always"):
-            raise StoreError("unknown sync", found=sync, expected="'never', 'artefacts' or 'always'")
+        choose(sync, get_args(Sync), "sync", error=StoreError)
         self._root = os.path.abspath(root)  # a worker may change its folder
         self.root = Path(self._root)
         self.stale_after = float(stale_after)
         self.sync: Sync = sync
         self._owner = Owner(self._root, owner, self.stale_after)
-        self._judge = Liveness(self._root, self.stale_after, self._owner.name)
+        self._judge = self._new_judge()
 
     # Work
 
     def claim(self, key: str) -> Claim | None:
         """The right to do `key`; None when it is done, in quarantine, or held by a live worker.
 
-        A key whose result is damaged (a file deleted, shortened; an unreadable record) is claimed anew.
+        A key whose result is damaged (a file deleted, shortened; an unreadable record) is claimed again.
 
         Raises:
             StoreError: the folder cannot be written.
         """
         digest = digest_of(key)
         with explained(f"cannot claim key {key!r}"):
-            if self._look(digest) == "settled":
-                return None
-            taken = self._acquire(digest)
-            if taken is None:
+            if self._look(digest) == "ended" or (taken := self._acquire(digest)) is None:
                 return None
             token, from_the_gone = taken
             # Another worker may have finished between the look and the claim. This look is the one that
             # counts: no live worker can finish the key from here on, and on NFS the claim has made this
             # machine forget what it thought it knew of the folder.
             seen = self._look(digest)
-            if seen == "settled":
+            if seen == "ended":
                 self._owner.give_back(token)
                 return None
             return Claim(self, key, digest, token, replaces=seen == "damaged" or from_the_gone)
@@ -115,7 +127,7 @@ class Store:
                 also have the right sizes (one `stat` each). "contents": the files also have the right
                 SHA-256 (reads them all).
         """
-        return scan(self._root, keys, check, Liveness(self._root, self.stale_after, self._owner.name))
+        return scan(self._root, keys, check, self._new_judge().is_held)
 
     def pending(self, keys: Iterable[str]) -> list[str]:
         """The keys that are neither done, nor in quarantine, nor held by a live worker."""
@@ -128,10 +140,10 @@ class Store:
             StoreError: no result, or what is wrong with it: file, found, expected.
         """
         digest = digest_of(key)
-        loaded = load(self._root, digest)
-        if loaded is None:
-            raise StoreError(f"key {key!r} has no result", file=f"{self._root}/{digest[:2]}/{digest}.*")
-        return verify(parse(*loaded), deep=deep)
+        record = read_result(self._root, digest, deep=deep)
+        if record is None:
+            raise StoreError(f"key {key!r} has no result", file=f"{self._path(digest)}.*")
+        return record
 
     def record(self, key: str) -> Record | None:
         """The result of `key`, None if there is none or it is damaged (`validate` says how)."""
@@ -142,30 +154,33 @@ class Store:
 
     def records(self, keys: Iterable[str] | None = None) -> Iterator[Record]:
         """Results in the order of `keys` (without: all, in the order of digests); what is not done is left out."""
-        if keys is not None:
-            for key in keys:
-                if (record := self.record(key)) is not None:
+        digests: Iterable[str]
+        if keys is None:
+            digests = (digest for digest, found in every(self._root) if found.records)
+        else:
+            digests = map(digest_of, keys)
+        for digest in digests:
+            with contextlib.suppress(StoreError):
+                if (record := read_result(self._root, digest)) is not None:
                     yield record
-            return
-        for digest, found in every(self._root):
-            if found.records and (loaded := load(self._root, digest)) is not None:
-                with contextlib.suppress(StoreError):
-                    yield verify(parse(*loaded))
 
     def failure(self, key: str) -> Failure | None:
         """Why `key` is in quarantine, None if it is not."""
-        digest = digest_of(key)
-        try:
-            return read_failure(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
-        except FileNotFoundError:
-            return None
+        with contextlib.suppress(FileNotFoundError):
+            return read_failure(f"{self._path(digest_of(key))}.{FAILED}")
+        return None
 
     def quarantined(self) -> Iterator[Failure]:
         """Every key in quarantine with its reason, in the order of digests."""
         for digest, found in every(self._root):
             if found.failed and not (found.records and damage(self._root, digest, deep=False) is None):
                 with contextlib.suppress(FileNotFoundError):  # retried meanwhile
-                    yield read_failure(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
+                    yield read_failure(f"{self._path(digest)}.{FAILED}")
+
+    def holder(self, key: str) -> Identity | None:
+        """Who has claimed `key`; None where nobody has."""
+        token = token_in(f"{self._path(digest_of(key))}.{CLAIM}")
+        return None if token is None else Identity.parse(token)
 
     # Mending
 
@@ -179,14 +194,14 @@ class Store:
         count = 0
         for digest in digests:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._root}/{digest[:2]}/{digest}.{FAILED}")
+                os.unlink(f"{self._path(digest)}.{FAILED}")
                 count += 1
         return count
 
     def discard(self, key: str) -> bool:
         """Remove the result of `key`, so that it is pending; False when a live worker holds the key.
 
-        For a result that whoever looked into it found to be no good. The record goes first, so that no
+        For a result that was looked into and found not usable. The record goes first, so that no
         reader ever sees a part of the result as done.
         """
         digest = digest_of(key)
@@ -201,12 +216,51 @@ class Store:
         return True
 
     def clean_temporary(self) -> int:
-        """Remove what the dead left: their claims and temporary files, and files of no result.
+        """Remove what dead workers left: their claims and temporary files, and files of no result.
 
-        What live workers hold is left alone, so it may run beside them. Returns how many things went.
+        What live workers hold is left alone, so it may run beside them. Returns how many things were removed.
         """
+        judge = self._new_judge()
+        removed = 0
         with explained("cannot clean"):
-            return clean(self._owner, self.stale_after, self._acquire)
+            for digest, found in every(self._root):
+                if found.claim:
+                    removed += self._clean_claim(f"{self._path(digest)}.{CLAIM}", judge)
+                # Files come before their record, so files without one may be those of a commit under way:
+                # only who holds the claim may take them.
+                whole = not found.artefacts or looks_whole(self._root, digest, found, sizes=False)
+                if not whole and (taken := self._acquire(digest)) is not None:
+                    try:
+                        removed += self._clean_files(digest)
+                    finally:
+                        self._owner.give_back(taken[0])
+            # Last: a dead owner's folder tells how long it has been silent, which its claims are judged by.
+            owners = f"{self._root}/{OWNERS}"
+            for name in os.listdir(owners) if os.path.isdir(owners) else ():
+                if judge.is_dead(name, f"{owners}/{name}"):
+                    shutil.rmtree(f"{owners}/{name}", ignore_errors=True)
+                    removed += 1
+        return removed
+
+    def _clean_claim(self, claim: str, judge: Liveness) -> int:
+        token = token_in(claim)
+        if token is None:  # its owner was killed between the two steps of a release
+            with contextlib.suppress(OSError):
+                os.rmdir(claim)
+                return 1
+        elif judge.is_dead(token, f"{claim}/{token}"):
+            return int(release(f"{claim}/{token}"))
+        return 0
+
+    def _clean_files(self, digest: str) -> int:
+        kept: set[str] = set()
+        if (loaded := load(self._root, digest)) is not None:
+            kept.add(
+                os.path.basename(loaded[0])
+            )  # even a damaged record says why its key is to be done again
+            with contextlib.suppress(StoreError):
+                kept |= {artefact.path.name for artefact in parse(*loaded).artefacts.values()}
+        return remove_results(self._root, digest, kept)
 
     def close(self) -> None:
         """Release all open claims and stop the heartbeat; the store can be used again."""
@@ -224,15 +278,19 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self._root!r})"
 
-    def _look(self, digest: str) -> Literal["free", "damaged", "settled"]:
-        loaded = load(self._root, digest)
-        if loaded is not None:
-            with contextlib.suppress(StoreError):
-                verify(parse(*loaded))
-                return "settled"
-        if os.path.exists(f"{self._root}/{digest[:2]}/{digest}.{FAILED}"):
-            return "settled"
-        return "free" if loaded is None else "damaged"
+    def _path(self, digest: str) -> str:
+        """Where the digest's files lie, without what follows the digest in their names."""
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+    def _look(self, digest: str) -> Literal["free", "damaged", "ended"]:
+        """Whether the key is to be done; "ended" is done or in quarantine."""
+        seen: Literal["free", "damaged"] = "free"
+        try:
+            if read_result(self._root, digest) is not None:
+                return "ended"
+        except StoreError:
+            seen = "damaged"
+        return "ended" if os.path.exists(f"{self._path(digest)}.{FAILED}") else seen
 
     def _acquire(self, digest: str) -> tuple[str, bool] | None:
         """Path of a new token in the digest's claim, None when a live worker holds it.
@@ -251,9 +309,9 @@ class Store:
         owner = self._owner
         owner.start()
         name = f"{owner.name}.{next(owner.numbers)}"
-        claim = f"{self._root}/{digest[:2]}/{digest}.{CLAIM}"
+        claim = f"{self._path(digest)}.{CLAIM}"
         token = f"{claim}/{name}"
-        owner.held.add(token)  # before it is: whatever ends this process in good order gives it back
+        owner.held.add(token)  # before it is: whatever ends this process in good order releases it
         for _ in range(1000):  # each turn but the last, somebody else got on
             slot = None
             holder = token_in(claim)
@@ -287,8 +345,11 @@ class Store:
     def _liveness(self) -> Liveness:
         """A judge of the last fifth of a second: many held keys in a row ask after few owners."""
         if time.monotonic() - self._judge.made > 0.2:
-            self._judge = Liveness(self._root, self.stale_after, self._owner.name)
+            self._judge = self._new_judge()
         return self._judge
+
+    def _new_judge(self) -> Liveness:
+        return Liveness(self._root, self.stale_after, self._owner.name)
 
 
 def _reopen(root: str, stale_after: float, owner: str | None, sync: Sync) -> Store:

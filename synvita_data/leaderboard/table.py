@@ -149,7 +149,9 @@ def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | No
         SchemaError: a file that cannot be used, and `on_broken` is None.
     """
     if not folder.is_dir():
-        raise SourceError("no such folder of results", file=folder, fix="Make one with synvita evaluate")
+        raise SourceError(
+            "the folder of results does not exist", file=folder, fix="Make one with synvita evaluate"
+        )
     results: list[Result] = []
     broken: list[SynvitaError] = []
     paths = (path for path in folder.glob("*/*.json") if not path.name.startswith("."))
@@ -167,7 +169,7 @@ def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | No
     if not results:
         loose = any(folder.glob("*.json"))
         raise SourceError(
-            "no usable result in this folder",
+            "the folder holds no usable result",
             file=folder,
             found=f"{len(broken):,} unusable: {broken[0]}" if broken else None,
             expected="RESULTS/<model>/<task>.json, as synvita evaluate writes them",
@@ -270,7 +272,7 @@ def make_cell(result: Result, *, file: Path | None = None) -> Cell:
         name = score["name"]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SchemaError(
-            "not a result file", file=file, found=repr(error), expected="a complete result"
+            "this is not a result file", file=file, found=repr(error), expected="a complete result"
         ) from error
     task = TASKS.get(result.task)
     low, high = cell.low, cell.high

@@ -31,8 +31,8 @@ _INPUT = "input."
 _FEATURE = "feature."
 
 
-class Clip(Protocol):
-    """A video, or the part of it between two times in seconds; such as a `ScoringItem`."""
+class VideoPart(Protocol):
+    """A video, or the part of it between two times in seconds: a `videos.Clip`, a `ScoringItem`."""
 
     @property
     def video(self) -> Path | bytes: ...
@@ -118,7 +118,7 @@ class FeatureCache:
         )
         return cls(Path(root), identity, family.cache_inputs, max_bytes, reads_times=family.reads_times)
 
-    def key(self, item: Clip) -> str:
+    def key(self, item: VideoPart) -> str:
         """The cache's name of an item's frames; reads the whole file."""
         if isinstance(item.video, bytes):
             content = hashlib.sha256(item.video).hexdigest()

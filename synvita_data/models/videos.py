@@ -1,13 +1,44 @@
 """A video made ready for a model, without the model's weights: by a scorer, and by the workers of a DataLoader."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch.utils.data import get_worker_info
+
 from ..captions.prompts import Prompt
+from ..errors import SynvitaError, VideoError
 from ..video import FramePolicy, Frames, decode
 from .alignment import AlignmentModel
 from .families.family import Family, PreparedVideo
-from .features import Clip, FeatureCache, KnownVideo
+from .features import FeatureCache, KnownVideo, VideoPart
 from .strategies import EncodedVideo
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video's file or bytes, and the seconds between which it is looked at; None for its start or end."""
+
+    video: Path | bytes
+    start: float | None = None
+    end: float | None = None
+
+
+def as_clip(video: Any, start: float | None = None, end: float | None = None) -> Clip:
+    """The cell of a dataset (`{"bytes", "path"}`, where bytes win over the path), a path or bytes, as a `Clip`.
+
+    Raises:
+        VideoError: neither bytes nor a path are there.
+    """
+    if isinstance(video, Mapping):
+        data, path = video.get("bytes"), video.get("path")
+        video = path if data is None else data
+    if video is None:
+        raise VideoError("a row holds no video", found="bytes and path both null", expected="one of them")
+    source = bytes(video) if isinstance(video, bytes | bytearray | memoryview) else Path(video)
+    return Clip(source, start, end)
 
 
 class _NoWeights:
@@ -47,12 +78,43 @@ class VideoPreparer:
 
     @classmethod
     def of(
-        cls, model: AlignmentModel, *, frames: FramePolicy | None = None, cache: FeatureCache | None = None
+        cls,
+        model: "AlignmentModel | VideoPreparer",
+        *,
+        frames: FramePolicy | None = None,
+        cache: FeatureCache | None = None,
     ) -> "VideoPreparer":
-        """The preparer of a model and its prompt."""
-        return cls(model.family, model.prompt, frames=frames, cache=cache)
+        """The preparer of a model and its prompt; one that is given is returned.
 
-    def read(self, clip: Clip) -> KnownVideo:
+        Raises:
+            SynvitaError: frames or a cache beside a preparer, which has its own.
+        """
+        if not isinstance(model, VideoPreparer):
+            return cls(model.family, model.prompt, frames=frames, cache=cache)
+        if cache is not None or frames not in (None, model.frames):
+            raise SynvitaError(
+                "a VideoPreparer has frames and a cache of its own",
+                fix="Give frames and cache to VideoPreparer",
+            )
+        return model
+
+    def read(
+        self, video: Any, start: float | None = None, end: float | None = None
+    ) -> PreparedVideo | EncodedVideo:
+        """What a model takes of a video: encoded already where the cache has it, else prepared.
+
+        Args:
+            video: the cell of a dataset, a path or bytes.
+            start: second of the file at which to begin.
+            end: second of the file at which to end.
+
+        Raises:
+            VideoError: it cannot be read, or the processor refuses its frames.
+        """
+        known = self.known(as_clip(video, start, end)).video
+        return known.prepared if known.features is None else known
+
+    def known(self, clip: VideoPart) -> KnownVideo:
         """A video ready for the model, on the CPU; encoded already where the cache has it.
 
         Raises:
@@ -67,7 +129,18 @@ class VideoPreparer:
             else:
                 if (known := self.cache.get(key)) is not None:
                     return known
-        frames = decode(clip.video, self.frames, clip.start, clip.end, threads=_decoder_threads())
+        return self.decoded(clip, key)
+
+    def decoded(self, clip: VideoPart, key: str | None = None) -> KnownVideo:
+        """`known` without a look into the cache.
+
+        Args:
+            clip: the video.
+            key: to keep its features by.
+        """
+        # One decoder thread in a DataLoader's worker, of which there are as many as there are processors.
+        threads = None if get_worker_info() is None else 1
+        frames = decode(clip.video, self.frames, clip.start, clip.end, threads=threads)
         record = {name: value for name, value in frames.record().items() if name != "source"}
         return KnownVideo(EncodedVideo(self.prepare(frames)), record, key)
 
@@ -79,9 +152,9 @@ class VideoPreparer:
         """
         return self.family.prepare(frames, self.prompt)
 
-
-def _decoder_threads() -> int | None:
-    """One in a DataLoader's worker, of which there are as many as there are processors."""
-    from torch.utils.data import get_worker_info
-
-    return None if get_worker_info() is None else 1
+    def smallest(self) -> PreparedVideo:
+        """A black clip of as many frames as the policy says, or of one where it goes by time."""
+        count = self.frames.count or 1
+        pixels = np.zeros((count, 224, 224, 3), dtype=np.uint8)
+        times = tuple(i / 2 for i in range(count))
+        return self.prepare(Frames(pixels, tuple(range(count)), times, 2.0, "a black clip", "none"))

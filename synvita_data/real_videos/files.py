@@ -104,7 +104,7 @@ _Row = tuple[int | str, str, str, bool | None]
 
 def _read_object(path: Path) -> Any:
     if not path.is_file():
-        raise SchemaError("no such mapping file", file=path)
+        raise SchemaError("the mapping file does not exist", file=path)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_names)
     except UnicodeDecodeError as error:

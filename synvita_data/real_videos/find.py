@@ -56,7 +56,7 @@ class Part:
     doubt: str | None = None
 
 
-def choose_part(length: float, start: float | None, end: float | None, *, cut: bool, told: bool) -> Part:
+def choose_part(length: float, start: float | None, end: float | None, *, cut: bool, stated: bool) -> Part:
     """The part of a file of `length` seconds that a row about [start, end) of the source video means.
 
     | expected      | the file is about end - start long | it reaches end            | neither               |
@@ -68,7 +68,7 @@ def choose_part(length: float, start: float | None, end: float | None, *, cut: b
         length: seconds of video in the file.
         start, end: of the row, or of the clip's name; None where unknown.
         cut: whether the name (or the mapping) says that the file is the cut clip.
-        told: whether the mapping said so: the user's word stands, and what does not fit is a doubt.
+        stated: whether the mapping said so: the user's word stands, and what does not fit is a doubt.
     """
     first = start or 0.0
     if end is None:
@@ -83,12 +83,12 @@ def choose_part(length: float, start: float | None, end: float | None, *, cut: b
     if cut:
         if is_clip:
             return Part("whole")
-        if reaches_end and length > span and not told:
+        if reaches_end and length > span and not stated:
             return Part("window", f"{found}: it is the source video under the name of a clip")
         return Part("whole", f"{found}: it is neither the clip nor the source video")
     if reaches_end:
         return Part("window")
-    if is_clip and not told:
+    if is_clip and not stated:
         return Part("whole", f"{found}: it is a cut clip under the name of the source video")
     return Part("none", f"{found}: it ends before that")
 
@@ -198,7 +198,7 @@ class RealVideos:
     ) -> None:
         self.root = Path(root).expanduser().resolve()
         if not self.root.is_dir():
-            raise SourceError("no such folder of real videos", file=root)
+            raise SourceError("the folder of real videos does not exist", file=root)
         self.problems: list[SynvitaError] = []
         self.doubts: list[SynvitaError] = []
         self._mapping = {} if mapping is None else read_mapping(mapping, self.root)
@@ -265,6 +265,7 @@ class RealVideos:
         if mapped is not None:
             relative = mapped.path.relative_to(self.root).as_posix()
         else:
+            # By its path, by its name, or as the whole YouTube video.
             clip = times_in_name(video_id) is not None and source in KINETICS_NAMED
             whole = youtube_key or (video_id[: -len("_000000_000000")] if clip else None)
             found = self._at_videopath(videopath, key) or self._named(source, video_id, videopath, key)
@@ -366,8 +367,8 @@ class RealVideos:
         applies = _times_apply(relative, mapped, video_id, youtube_key)
         if times == (None, None):
             return RealVideo(path, relative, applies)
-        told = mapped is not None and mapped.trimmed is not None
-        part = self._part(relative, times, cut=not applies, told=told)
+        stated = mapped is not None and mapped.trimmed is not None
+        part = self._part(relative, times, cut=not applies, stated=stated)
         if part.doubt is not None:
             kind = "refused" if part.use == "none" else "doubted"
             self._report(
@@ -390,7 +391,7 @@ class RealVideos:
         return RealVideo(path, relative, True, *times)
 
     def _part(
-        self, relative: str, times: tuple[float | None, float | None], *, cut: bool, told: bool
+        self, relative: str, times: tuple[float | None, float | None], *, cut: bool, stated: bool
     ) -> Part:
         """Which part of a file is meant, by its name and its length."""
         by_name = Part("whole" if cut else "window")
@@ -400,7 +401,7 @@ class RealVideos:
             seconds = self._seconds[relative]
             if seconds is None:
                 return by_name
-            part = choose_part(seconds, *times, cut=cut, told=told)
+            part = choose_part(seconds, *times, cut=cut, stated=stated)
             if part == by_name or relative in self._exact:
                 break
             # Before the name is doubted, the container's word is: count the packets.

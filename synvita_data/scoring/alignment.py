@@ -18,7 +18,7 @@ from ..models.resolve import find_checkpoint
 from ..models.runtime import one_cpu_thread, read_ahead
 from ..models.strategies import STRATEGIES, EncodedVideo
 from ..models.videos import VideoPreparer
-from ..video import FramePolicy, Frames
+from ..video import FramePolicy
 from .protocol import ItemScores, ScoreKind, ScoringItem
 
 _LEAST_BRANCH_TOKENS = 128
@@ -170,10 +170,7 @@ class AlignmentScorer:
             CaptionError: a caption with a special token. ContextError: a prompt that is too long even with
                 the smallest video (exact where a family's videos have one size, as Video-LLaVA's).
         """
-        count = self.frames.count or 1
-        pixels = np.zeros((count, 224, 224, 3), dtype=np.uint8)
-        times = tuple(i / 2 for i in range(count))
-        video = self.model.prepare(Frames(pixels, tuple(range(count)), times, 2.0, "a black clip", "none"))
+        video = self._preparer.smallest()
         for text in dict.fromkeys(texts):
             self.model.prompter.tokens(text, None, video)
 
@@ -188,7 +185,7 @@ class AlignmentScorer:
                 wrong with one video only is an answer with `error`.
         """
         waiting: deque[Callable[[], ItemScores]] = deque()
-        for item, read in read_ahead(items, self._preparer.read, self._workers):
+        for item, read in read_ahead(items, self._preparer.known, self._workers):
             waiting.append(self._begin(item, read))
             while len(waiting) > self._in_line:
                 yield waiting.popleft()()

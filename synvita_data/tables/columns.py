@@ -110,7 +110,7 @@ def parquet_errors(file: str | Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise SchemaError(
-            "not a readable Parquet file",
+            "this is not a readable Parquet file",
             file=file,
             found=str(error),
             fix="It may have been cut off: fetch or write it again",
@@ -126,13 +126,13 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Any:
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        raise SchemaError("no such file", file=path)
+        raise SchemaError("the file does not exist", file=path)
     with parquet_errors(path):
         table = pq.read_table(path)
     check_schema_version(table.schema.metadata, file=str(path))
     if missing := [name for name in columns if name not in table.column_names]:
         raise SchemaError(
-            f"no column {', '.join(missing)}",
+            f"the table has no column {', '.join(missing)}",
             file=path,
             found=", ".join(table.column_names),
             expected=f"columns {', '.join(columns)}",

@@ -83,7 +83,9 @@ class CsvFile:
         twice = [name for name in (*required, *optional) if header.count(name) > 1]
         if missing or twice:
             raise SchemaError(
-                f"no column {', '.join(missing)}" if missing else f"two columns are named {twice[0]}",
+                f"the table has no column {', '.join(missing)}"
+                if missing
+                else f"two columns are named {twice[0]}",
                 file=self.path,
                 found=", ".join(self.first),
                 expected="columns " + ", ".join(required),
@@ -258,7 +260,9 @@ def read_records(path: Path, dialect: Dialect, *, has_header: bool = False) -> I
         SchemaError: not UTF-8; a quote that is never closed; a quote after which it is not clear where rows end.
     """
     if not path.is_file():
-        raise SchemaError("a folder, not a file" if path.is_dir() else "no such file", file=path)
+        raise SchemaError(
+            "the path is a folder, not a file" if path.is_dir() else "the file does not exist", file=path
+        )
     _check_mark(path)
     row = -2 if has_header else -1
     width: int | None = None

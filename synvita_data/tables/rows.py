@@ -69,7 +69,7 @@ class Fields:
         groups = [(each,) if isinstance(each, str) else each for each in self.required]
         if missing := [group for group in groups if not chosen.keys() & set(group)]:
             raise SchemaError(
-                f"no column for {' and '.join(' or '.join(group) for group in missing)}",
+                f"the table has no column for {' and '.join(' or '.join(group) for group in missing)}",
                 found=f"columns {list(found)}",
                 expected="; ".join(
                     " or ".join(alias for field in group for alias in self.aliases[field])
@@ -110,13 +110,15 @@ def read_rows(path: Path, fields: Fields, what: str) -> Rows:
     }.get(path.suffix.lower())
     if reader is None:
         raise SchemaError(
-            f"not a format that {what} are read from",
+            f"this is not a format that {what} are read from",
             file=path,
             found=f"suffix {path.suffix!r}",
             expected=".csv, .tsv, .jsonl (one JSON object a line) or .parquet",
         )
     if not path.is_file():
-        raise SchemaError("a folder, not a file" if path.is_dir() else "no such file", file=path)
+        raise SchemaError(
+            "the path is a folder, not a file" if path.is_dir() else "the file does not exist", file=path
+        )
     return reader(path, fields)
 
 
@@ -175,7 +177,7 @@ def _json_rows(path: Path, fields: Fields) -> Rows:
                 row += 1
                 if row == 0 and line.lstrip().startswith("["):
                     raise SchemaError(
-                        "a JSON array instead of JSON Lines",
+                        "the file holds a JSON array instead of JSON Lines",
                         file=path,
                         expected="one JSON object a line",
                         fix="Convert it: `jq -c '.[]' in.json > out.jsonl`",

@@ -317,7 +317,7 @@ def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> 
     """
     path = Path(path)
     if not path.is_file():
-        raise ScoreError("there is no such score table", file=path)
+        raise ScoreError("the score table does not exist", file=path)
     table = ScoreTable(path)
     table._fill(read_score_rows(path))
     table._check_triplets(triplets or ())

@@ -176,7 +176,7 @@ def test_a_damaged_folder_is_refused(folder, damage, words):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(SchemaError, match="no such folder"):
+    with pytest.raises(SchemaError, match="the folder does not exist"):
         read_built_folder(tmp_path / "absent")
 
 

@@ -17,7 +17,7 @@ REPO = "synvita/videocon-syn"
 PRELUDE = """
     import json, os, sys
     from pathlib import Path
-    from synvita_data.builders.publish import push
+    from synvita_data.builders.publish.push import push
     from synvita_data.errors import SynvitaError
 
     said = {}
@@ -372,7 +372,7 @@ def test_a_token_or_a_home_folder_stops_the_push_before_the_hub_hears_of_it(loop
             (folder / "quarantine.jsonl").write_text(before + line + "\\n")
             attempt(f"{name} dry", folder, repo, "v0.1.0", dry_run=True)
             attempt(name, folder, repo, "v0.1.0")
-        from synvita_data.hub import HubRepo
+        from synvita_data.hub.repo import HubRepo
         said["repo"] = HubRepo(repo).state() is None
         attempt("allowed", folder, repo, "v0.1.0", allow_home_folders=True)
     """

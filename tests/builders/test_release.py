@@ -10,9 +10,9 @@ import yaml
 from small_dataset import read_report, write_small_dataset
 
 from synvita_data.builders.publish.folder import read_built_folder
-from synvita_data.builders.publish.release import Remote, plan_release
+from synvita_data.builders.publish.push import Remote, plan_release
 from synvita_data.errors import HubError, SchemaError
-from synvita_data.hub.front_matter import default_of, read_front_matter
+from synvita_data.hub.card import default_of, read_card
 from synvita_data.hub.repo import RemoteFile, Snapshot
 
 
@@ -49,7 +49,7 @@ def on_hub(release, extra=()):
         snapshot=Snapshot("c" * 40, files),
         report=json.loads(contents["build.json"]),
         quarantine=contents.get("quarantine.jsonl", b"").decode(),
-        default=default_of(read_front_matter(card, file="card")[0]),
+        default=default_of(read_card(card, file="card").data),
         foreign={},
     )
 

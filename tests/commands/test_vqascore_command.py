@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from synvita_data.builders.vqascore import parse_name
+from synvita_data.builders.vqascore import ALIASES
 from synvita_data.cli import app
+from synvita_data.models.resolve import locate
 from synvita_data.tables.scores import read_scores
 
 
@@ -59,9 +60,9 @@ def test_from_captions_to_a_table(folder):
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--dtype", "int8"], "cannot have this dtype"),
+        (["--dtype", "int8"], "unknown dtype"),
         (["--frames", "4", "--rule", "mine"], "unknown rule"),
-        ([], "no such model"),
+        ([], "the model cannot be found"),
     ],
 )
 def test_mistakes_are_explained_before_anything_is_loaded(folder, more, problem):
@@ -71,7 +72,13 @@ def test_mistakes_are_explained_before_anything_is_loaded(folder, more, problem)
 
 
 def test_a_revision_follows_an_at_sign(tmp_path):
-    assert parse_name("clip-flant5-xxl") == ("clip-flant5-xxl", None)
-    assert parse_name("Qwen/Qwen3-VL-8B-Instruct@main") == ("Qwen/Qwen3-VL-8B-Instruct", "main")
-    (tmp_path / "my@model").mkdir()
-    assert parse_name(str(tmp_path / "my@model")) == (str(tmp_path / "my@model"), None)
+    """Of a Hub id or an alias; a folder may have an @ in its name."""
+    for name, expected in {
+        "clip-flant5-xxl": ("zhiqiulin/clip-flant5-xxl", None),
+        "llava-1.5-7b@v1": ("llava-hf/llava-1.5-7b-hf", "v1"),
+        "Qwen/Qwen3-VL-8B-Instruct@main": ("Qwen/Qwen3-VL-8B-Instruct", "main"),
+        str(tmp_path / "my@model"): (str(tmp_path / "my@model"), None),
+    }.items():
+        (tmp_path / "my@model").mkdir(exist_ok=True)
+        files = locate(name, aliases=ALIASES)
+        assert (files.location, files.revision) == expected

@@ -57,11 +57,11 @@ class Watched:
     def root(self) -> Path:
         return self.job.root
 
-    def needs(self) -> dict[str, Any]:
-        return self.job.needs()
+    def inputs(self) -> dict[str, Any]:
+        return self.job.inputs()
 
     def open_worker(self, device: str | None) -> "WatchedWorker":
-        return WatchedWorker(self.job.open_worker(device), self.log, len(self.job.needs()))
+        return WatchedWorker(self.job.open_worker(device), self.log, len(self.job.inputs()))
 
 
 class WatchedWorker:
@@ -157,7 +157,7 @@ def survive_kills(
     report = run_job(undisturbed)
     assert report.exit_status == 0, report.lines()
     job, log = make_job(folder / "killed"), folder / "log"
-    keys = list(job.needs())
+    keys = list(job.inputs())
     chance = random.Random(seed)
     goals = sorted(chance.sample(range(1, max(kills + 1, int(1.6 * len(keys)))), kills))
     run = partial(run_job, Watched(job, log), workers=workers, **settings)

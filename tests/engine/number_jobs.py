@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import EngineError
-from synvita_data.jobs import Claim, Record, settling, work_key
+from synvita_data.jobs import Claim, Record, quarantine_errors, work_key
 
 
 def append(path: Path, line: str) -> None:
@@ -21,7 +21,9 @@ def append(path: Path, line: str) -> None:
 
 
 def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+    """The lines of a file; one that is being written at the moment (over the end of a page) is not there yet."""
+    text = path.read_text() if path.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def wait_until(condition: Callable[[], object], patience: float = 300.0) -> None:
@@ -69,7 +71,7 @@ class Squares:
     gate: Path | None = None
     quota: int = 0
 
-    def needs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
         return {self.key(number): number for number in range(self.count)}
 
     @staticmethod
@@ -114,7 +116,7 @@ class Squarer:
             append(self.job.log.with_name("met"), str(os.getpid()))
             wait_until(lambda: len(set(lines(self.job.log.with_name("met")))) >= self.job.meet)
         for claim, number in batch:
-            with settling(claim):
+            with quarantine_errors(claim):
                 if number in self.job.raises:
                     raise ValueError(f"{number} is a bad number")
                 if number == self.job.count - 1:

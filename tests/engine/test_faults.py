@@ -1,4 +1,4 @@
-"""Whose fault an error is, and what `settling` makes of it."""
+"""Whose fault an error is, and what `quarantine_errors` makes of it."""
 
 import errno
 import threading
@@ -7,7 +7,7 @@ import pytest
 from engine.number_jobs import Squarer, Squares, made
 
 from synvita_data.errors import StoreError, VideoError
-from synvita_data.jobs import Store, is_worker_fault, no_room, run_job, settling
+from synvita_data.jobs import Store, is_worker_fault, no_room, quarantine_errors, run_job
 from synvita_data.jobs.failures import one_line
 
 
@@ -60,11 +60,11 @@ def test_settling_sets_aside_what_is_wrong_with_the_key_only(tmp_path, error, ou
     with Store(tmp_path) as store:
         claim = store.claim("k")
         if outcome == "quarantined":
-            with settling(claim):
+            with quarantine_errors(claim):
                 raise error
             assert store.failure("k").error["reason"] == type(error).__name__
         else:
-            with pytest.raises(type(error)), settling(claim):
+            with pytest.raises(type(error)), quarantine_errors(claim):
                 raise error
             assert store.failure("k") is None
         assert claim.outcome == outcome
@@ -72,7 +72,7 @@ def test_settling_sets_aside_what_is_wrong_with_the_key_only(tmp_path, error, ou
 
 def test_an_error_after_the_commit_is_not_the_keys(tmp_path):
     def commit_and_fail(claim):
-        with settling(claim):
+        with quarantine_errors(claim):
             claim.commit({})
             raise ValueError("afterwards")
 
@@ -125,6 +125,6 @@ class ThreadedSquares(Squares):
 def test_a_worker_may_draw_in_a_thread_and_break_meanwhile(tmp_path):
     job = ThreadedSquares(tmp_path / "store", tmp_path / "log", 30)
     report = run_job(job)
-    assert (report.done, report.exit_status, len(report.deaths)) == (30, 0, 1)
+    assert (report.done, report.exit_status, len(report.crashes)) == (30, 0, 1)
     assert set(made(job).values()) == {1}
     assert list(job.root.glob("??/*.claim")) == []

@@ -33,7 +33,7 @@ def test_fresh_processes_share_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "START_METHOD", "spawn")
     job = squares(tmp_path, count=60, meet=2)
     report = run_job(job, workers=2)
-    assert (report.done, report.made, report.deaths, report.exit_status) == (60, 60, (), 0)
+    assert (report.done, report.made, report.crashes, report.exit_status) == (60, 60, (), 0)
     assert len(opened(job)) == len(lines(tmp_path / "closed")) == 2
     assert len(workers_of(job)) == 2
     assert str(os.getpid()) not in workers_of(job)
@@ -74,11 +74,11 @@ def test_visible_gpus_follow_the_variable(monkeypatch, variable, gpus):
 def test_a_killed_worker_is_replaced_and_told(tmp_path):
     job = squares(tmp_path, count=80, opens=3, kills=(7,), together=2)
     told: list[str] = []
-    report = run_job(job, workers=2, on_progress=lambda standing: told.extend(standing.news))
+    report = run_job(job, workers=2, on_progress=lambda progress: told.extend(progress.news))
     assert (report.done, report.made, report.exit_status) == (80, 80, 0)
-    (death,) = report.deaths
-    assert "SIGKILL" in death.reason
-    assert job.key(7) in death.keys
+    (crash,) = report.crashes
+    assert "SIGKILL" in crash.reason
+    assert job.key(7) in crash.keys
     assert len(told) == 1
     assert "is started again" in told[0]
     assert len(opened(job)) == 3
@@ -109,7 +109,7 @@ def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
         wait_until(lambda before=before: len(made(job)) > before)
         os.kill(pid, signal.SIGTERM)
         assert join(pid) == 143
-        states = Store(job.root).scan(job.needs()).counts
+        states = Store(job.root).scan(job.inputs()).counts
         assert states["claimed"] == 0
         assert list(job.root.glob("??/*.claim")) == list((job.root / "owners").iterdir()) == []
         assert not any(lives(int(worker)) for worker, *_ in opened(job) if int(worker) != os.getpid())
@@ -135,7 +135,7 @@ def test_a_sigterm_that_python_drops_stops_the_run_too(tmp_path, workers, monkey
             for _ in range(1000):  # the handler runs between two of these lines
                 seen.append(1)
 
-    def tell(standing):
+    def tell(progress):
         if len(made(job)) >= 3 and not seen:
             Finaliser()
 
@@ -143,7 +143,7 @@ def test_a_sigterm_that_python_drops_stops_the_run_too(tmp_path, workers, monkey
     pid = fork(lambda: run_job(job, workers=workers, on_progress=tell))
     assert join(pid) == 143
     assert 3 <= len(made(job)) < 40
-    states = Store(job.root).scan(job.needs()).counts
+    states = Store(job.root).scan(job.inputs()).counts
     assert states["claimed"] == 0
     assert states["done"] >= len(made(job))
     assert run_job(squares(tmp_path, count=40)).done == 40

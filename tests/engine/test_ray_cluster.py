@@ -20,8 +20,7 @@ from engine.number_jobs import Squares, assert_whole, lines, made, wait_until, w
 
 from synvita_data.errors import EngineError
 from synvita_data.jobs import run_job
-from synvita_data.jobs.ray_cluster import _check_answers, _first_sentence
-from synvita_data.jobs.ray_private import remove_for_good
+from synvita_data.jobs.ray_cluster import _check_answers, _first_sentence, remove_for_good
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -29,11 +28,11 @@ RUN = """
 import dataclasses, json, os, sys
 from pathlib import Path
 from engine.number_jobs import Squares
-from synvita_data.engine import run_job
+from synvita_data.jobs import run_job
 settings = json.loads(sys.argv[1])
 job = Squares(Path(settings.pop("root")), Path(settings.pop("log")), **settings.pop("job"))
 report = run_job(job, engine="ray", **settings)
-print(json.dumps([report.done, report.made, report.exit_status, [death.reason for death in report.deaths]]))
+print(json.dumps([report.done, report.made, report.exit_status, [crash.reason for crash in report.crashes]]))
 """
 
 
@@ -66,11 +65,11 @@ def test_two_actors_one_of_which_is_killed(tmp_path, repo_root, sessions):
         pytest.skip("this machine is too busy for Ray to start within its 30 seconds")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    whole, told, status, deaths = report
+    whole, told, status, crashes = report
     # What the killed actor told last may be lost with it: at most the two results of its last batch.
     assert (whole, status) == (24, 0)
     assert 22 <= told <= 24
-    (reason,) = deaths
+    (reason,) = crashes
     assert "actor died" in reason
     job = Squares(tmp_path / "store", tmp_path / "log", 24)
     assert_whole(job)

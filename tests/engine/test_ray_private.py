@@ -16,7 +16,7 @@ from engine.kill_harness import lives
 from engine.number_jobs import Squares, assert_whole, lines, wait_until
 
 from synvita_data.errors import EngineError
-from synvita_data.jobs import ray_private
+from synvita_data.jobs import ray_cluster
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks for ports in /proc")
 
@@ -182,7 +182,7 @@ from pathlib import Path
 import ray
 from ray._raylet import get_authentication_mode
 from engine.number_jobs import Squares
-from synvita_data.engine import run_job
+from synvita_data.jobs import run_job
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     def state():
@@ -243,9 +243,9 @@ def test_a_ray_that_cannot_ask_for_a_token_starts_nothing(tmp_path, monkeypatch)
     inner.Config = types.SimpleNamespace(initialize=lambda text: None)
     monkeypatch.setitem(sys.modules, "ray", old)
     monkeypatch.setitem(sys.modules, "ray._raylet", inner)
-    monkeypatch.setattr(ray_private.tempfile, "mkdtemp", lambda **_: str(tmp_path / "session"))
-    with pytest.raises(EngineError, match="lets anyone in") as raised:
-        ray_private.PrivateCluster(old, 1)
+    monkeypatch.setattr(ray_cluster.tempfile, "mkdtemp", lambda **_: str(tmp_path / "session"))
+    with pytest.raises(EngineError, match="lets anyone in") as raised, ray_cluster.private_cluster(old, 1):
+        pass
     assert raised.value.found == "ray 2.51.0"
     assert started == []
     assert not (tmp_path / "session").exists()

@@ -1,6 +1,6 @@
 """What people read at the end of a run."""
 
-from synvita_data.jobs import Death, Failure, JobReport
+from synvita_data.jobs import Crash, Failure, JobReport
 from synvita_data.jobs.report import SHOWN
 
 
@@ -28,7 +28,7 @@ def test_everything_that_went_wrong_is_told():
         unfinished=26,
         damaged=(("k", "cut"), ("m", "missing")),
         mended=1,
-        deaths=(Death(1, "killed by SIGKILL", ("a",)), Death(0, "MemoryError: none")),
+        crashes=(Crash(1, "killed by SIGKILL", ("a",)), Crash(0, "MemoryError: none")),
         lost_workers=1,
         seconds=30.0,
     )
@@ -46,7 +46,7 @@ def test_everything_that_went_wrong_is_told():
         "  000000000000…: VideoError: no frames (a.mp4, row 7) (and 2 alike)",
         "  short: ValueError: two lines",
         "  and 5 more",
-        "26 are still to do; run again to go on",
+        "26 are still to do; run again to continue",
     ]
 
 

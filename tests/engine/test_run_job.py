@@ -9,7 +9,7 @@ import pytest
 from engine.number_jobs import Squarer, Squares, append, assert_whole, lines, made
 
 from synvita_data.errors import EngineError
-from synvita_data.jobs import Shard, Store, results, run_job, supervisor
+from synvita_data.jobs import Shard, Store, results, run, run_job
 
 
 def squares(tmp_path: Path, **settings) -> Squares:
@@ -64,14 +64,14 @@ def test_rows_that_raise_are_set_aside_and_done_when_asked_for(tmp_path):
 def test_a_worker_that_breaks_is_opened_again_and_its_keys_are_done(tmp_path):
     job = squares(tmp_path, count=10, breaks=(4,), together=3)
     told: list[str] = []
-    report = run_job(job, on_progress=lambda standing: told.extend(standing.news))
+    report = run_job(job, on_progress=lambda progress: told.extend(progress.news))
     assert (report.done, report.exit_status, opened(job)) == (10, 0, 2)
-    (death,) = report.deaths
-    assert death.worker == 0
-    assert death.reason.startswith("MemoryError: no memory at 4 (number_jobs.py, line ")
-    assert set(death.keys) == {job.key(3), job.key(4), job.key(5)}
+    (crash,) = report.crashes
+    assert crash.worker == 0
+    assert crash.reason.startswith("MemoryError: no memory at 4 (number_jobs.py, line ")
+    assert set(crash.keys) == {job.key(3), job.key(4), job.key(5)}
     assert len(told) == 1
-    assert "3 in hand" in told[0]
+    assert "crashed with 3 claimed keys" in told[0]
     assert list(made(job)) == [0, 1, 2, 6, 7, 8, 9, 3, 4, 5]  # what it broke with is done last
     assert_whole(job)
 
@@ -80,10 +80,10 @@ def test_a_key_that_breaks_every_worker_is_set_aside_and_its_neighbours_are_done
     job = squares(tmp_path, count=10, breaks=(4,), together=3, once=False)
     report = run_job(job)
     assert (report.done, report.failed, report.unfinished, report.lost_workers) == (9, 1, 0, 0)
-    assert [len(death.keys) for death in report.deaths] == [3, 1, 1]
+    assert [len(crash.keys) for crash in report.crashes] == [3, 1, 1]
     (failure,) = report.failures
     assert failure.key == job.key(4)
-    assert "3 workers were lost" in failure.error["problem"]
+    assert "3 workers crashed" in failure.error["problem"]
     assert "no memory at 4" in failure.error["problem"]
     assert_whole(job, without=(4,))
 
@@ -92,7 +92,7 @@ def test_a_worker_that_only_breaks_is_given_up_and_the_next_run_mends_it(tmp_pat
     job = squares(tmp_path, count=50, breaks=tuple(range(50)), once=False)
     report = run_job(job)
     assert (report.done, report.lost_workers, report.exit_status) == (0, 1, 1)
-    assert len(report.deaths) == opened(job) == 5
+    assert len(report.crashes) == opened(job) == 5
     assert report.unfinished == 50 - report.failed
     assert report.failed <= 1, "a broken worker must not set aside what it was given"
     assert "still to do" in report.lines()[-1]
@@ -105,7 +105,7 @@ def test_a_worker_that_cannot_be_opened_ends_the_run_at_once(tmp_path):
     job = squares(tmp_path, missing=True)
     with pytest.raises(EngineError, match="there is no such model"):
         run_job(job)
-    assert Store(job.root).scan(job.needs()).counts == {"pending": 20}
+    assert Store(job.root).scan(job.inputs()).counts == {"pending": 20}
 
 
 class Negligent(Squarer):
@@ -127,7 +127,7 @@ def test_a_worker_that_settles_not_all_is_reported_and_ends(tmp_path):
     report = run_job(job)
     assert report.done == 4
     assert report.exit_status == 1
-    assert "ended without a result" in report.deaths[0].reason
+    assert "ended without a result" in report.crashes[0].reason
     assert report.failed + report.unfinished == 3
 
 
@@ -208,12 +208,12 @@ def test_shards_are_disjoint_and_make_the_whole(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"engine": "spark"}, "no such engine"),
-        ({"workers": 0}, "needs a worker"),
-        ({"limit": 0}, "nothing to do"),
-        ({"shard": "3/3"}, "no such shard"),
+        ({"engine": "spark"}, "unknown engine"),
+        ({"workers": 0}, "workers is too small"),
+        ({"limit": 0}, "limit is too small"),
+        ({"shard": "3/3"}, "unknown shard"),
         ({"shard": "a/b"}, "cannot be read"),
-        ({"verify": "names"}, "cannot be verified"),
+        ({"verify": "names"}, "unknown way to verify results"),
         ({"address": "auto"}, "only Ray has an address"),
         ({"devices": []}, "devices cannot be named"),
         ({"devices": ["cpu"], "engine": "ray"}, "devices cannot be named"),
@@ -228,7 +228,7 @@ def test_wrong_arguments_are_refused_before_anything_happens(tmp_path, wrong, me
 
 @pytest.mark.parametrize("every", [0.0, 3600.0])
 def test_progress_counts_up_to_the_report_and_is_told_no_more_often_than_it_may(tmp_path, monkeypatch, every):
-    monkeypatch.setattr(supervisor, "SAY_EVERY", every)
+    monkeypatch.setattr(run, "SAY_EVERY", every)
     job = squares(tmp_path, count=30, raises=(9,))
     run_job(dataclasses.replace(job, count=5))
     seen = []
@@ -245,7 +245,7 @@ def test_progress_counts_up_to_the_report_and_is_told_no_more_often_than_it_may(
 def test_results_come_in_the_order_of_the_job(tmp_path):
     job = squares(tmp_path, count=6)
     run_job(job, shard="0/2")
-    mine = set(Shard(0, 2).take(job.needs()))
+    mine = set(Shard(0, 2).take(job.inputs()))
     found = list(results(job))
     assert [need for _, need, _ in found] == list(range(6))
     assert {key for key, _, record in found if record is not None} == mine
@@ -265,7 +265,7 @@ def test_a_finished_job_imports_nothing_heavy(tmp_path, repo_root):
 import sys
 from pathlib import Path
 from engine.number_jobs import Squares
-from synvita_data.engine import run_job
+from synvita_data.jobs import run_job
 report = run_job(Squares(Path({str(job.root)!r}), Path({str(job.log)!r}), 5), workers=2, engine="ray")
 heavy = "numpy torch ray pyarrow datasets transformers diffusers av rich pandas multiprocessing".split()
 print(report.found, [name for name in heavy if name in sys.modules])

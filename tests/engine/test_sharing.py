@@ -49,7 +49,7 @@ def test_a_run_waits_for_another_and_takes_over_when_it_is_killed(tmp_path):
     quick = squares(tmp_path, count=3)
     waits = tmp_path / "waits"
 
-    def look(standing):  # once a look at the store found the other's key in hand, and nothing else to do
+    def look(progress):  # once a look at the store found the other's key in hand, and nothing else to do
         if len(made(quick)) == 2:
             append(waits, "x")
 
@@ -106,7 +106,7 @@ def test_a_full_file_system_ends_the_run_and_a_second_one_mends_it(tmp_path):
         assert str(disk) in raised.value.file
         before = made(job)
         assert 0 < len(before) < 60
-        states = Store(job.root).scan(job.needs()).counts
+        states = Store(job.root).scan(job.inputs()).counts
         assert states == {"done": len(before), "pending": 60 - len(before)}
         ballast.unlink()
         with pytest.raises(StoreError):  # still too small for all, but it goes on

@@ -85,7 +85,6 @@ if __name__ == "__main__":
         RealVideos(folder / "root"),
         folder / "work",
         wait=process_rank() == 0,
-        poll=0.05,
     )
     if found is not None:
         np.save(folder / f"scores-{process_rank()}.npy", found.scores)

@@ -185,7 +185,7 @@ def test_a_truncated_parquet_file_is_refused(tmp_path, synvita, annotations):
         path.write_bytes(whole[:size])
         status, _, error = synvita("evaluate", "--predictions", path, *common)
         assert status == 2
-        assert f"{path}: not a readable Parquet file" in error
+        assert f"{path}: this is not a readable Parquet file" in error
 
 
 def test_missing_and_unknown_scores_are_counted_where_allowed(tmp_path, synvita, annotations):
@@ -257,7 +257,7 @@ def test_a_folder_of_real_videos_that_is_none(tmp_path, synvita, annotations):
         "--real-root", tmp_path / "nowhere", "--out", tmp_path / "r",
     )  # fmt: skip
     assert status == 2
-    assert "nowhere: no such folder" in error
+    assert "nowhere: the folder of real videos does not exist" in error
 
 
 def test_names_of_models(tmp_path, synvita, annotations):

@@ -365,7 +365,7 @@ def test_broken_files_are_reported_and_the_rest_is_read(tmp_path):
 
 
 def test_a_folder_without_results(tmp_path):
-    with pytest.raises(SourceError, match="no such folder"):
+    with pytest.raises(SourceError, match="folder of results does not exist"):
         read_results(tmp_path / "nowhere")
     with pytest.raises(SourceError, match=r"no usable result.*RESULTS/<model>/<task>\.json"):
         read_results(tmp_path)

@@ -168,9 +168,9 @@ def test_repeated_scores_are_counted_and_contradictions_refused(tmp_path, annota
         ),
         (
             ("videos/10.avi", "Closing something?", 0.5),
-            "row 18: a row's caption is none of the task's.*Closing something",
+            "row 18: a row's caption is not one of the task's.*Closing something",
         ),
-        (("videos/10.avi", "closing [something]?", 0.5), "row 18: a row's caption is none of the task's"),
+        (("videos/10.avi", "closing [something]?", 0.5), "row 18: a row's caption is not one of the task's"),
     ],
 )
 def test_unknown_rows(tmp_path, annotations, row, words):
@@ -273,7 +273,7 @@ def test_other_faults(tmp_path, annotations):
         read_predictions(path, annotations, "atp-hard")
     with pytest.raises(SchemaError, match="not a format"):
         read_predictions(tmp_path / "scores.json", annotations)
-    with pytest.raises(SchemaError, match="no such file"):
+    with pytest.raises(SchemaError, match="file does not exist"):
         read_predictions(tmp_path / "absent.csv", annotations)
     path = write_csv(tmp_path / "scores.csv", [*score_rows(), ("videos/10.avi", owl("c")[:-4], 0.5)])
     with pytest.raises(
@@ -413,7 +413,7 @@ def test_item_scores_leave_missing_ones_out(tmp_path, annotations):
         (
             {"column": "text_id", "values": lambda v: [*v[:2], "0" * 16, *v[3:]]},
             ScoreError,
-            "row 2: a row's caption is none",
+            "row 2: a row's caption is not one",
         ),
         (
             {"column": "video_id", "values": lambda v: ["ssv2_999", *v[1:]]},

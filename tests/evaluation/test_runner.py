@@ -46,7 +46,7 @@ class Setup:
     def run(self, scorer=None, work="work", **options):
         scorer = scorer or FileScorer(self.folder / "log")
         return score_task(
-            scorer, TASK, self.annotations, RealVideos(self.root), self.folder / work, poll=0.02, **options
+            scorer, TASK, self.annotations, RealVideos(self.root), self.folder / work, **options
         )
 
     def start(self, rank=0, processes=1, fails_at="", dies_at="", pause=0.0):
@@ -256,13 +256,13 @@ def test_unreadable_videos_are_listed_and_looked_at_again_in_the_next_run(setup)
     setup.file(4).write_bytes(BROKEN + content[len(BROKEN) :])
     times = setup.file(4).stat()
     seen = []
-    found = setup.run(on_progress=lambda *counts, **more: seen.append((*counts, more)))
+    found = setup.run(on_progress=seen.append)
     assert list(found.unreadable) == ["ssv2_14"]
     record = found.to_record()["videos_unreadable"][0]
     assert (record["video_id"], record["reason"]) == ("ssv2_14", "CorruptVideoError")
     assert record["file"] == str(setup.file(4))
     assert setup.by_text(found.scores) == setup.expected(without={4})
-    assert seen[-1] == (VIDEOS, VIDEOS, {"quarantined": 1, "reused": 0})
+    assert (seen[-1].done, seen[-1].total, seen[-1].failed, seen[-1].found) == (VIDEOS - 1, VIDEOS, 1, 0)
     assert setup.scored() == ALL_ONCE
 
     # Mended in place, as a file system that works again would: nothing of the file tells.
@@ -330,7 +330,9 @@ def test_the_first_process_does_the_share_of_one_that_fails(setup, how):
 
 def test_progress_never_goes_back_and_ends_at_the_end(setup):
     seen = []
-    setup.run(FileScorer(fails_at=None), on_progress=lambda done, total, **more: seen.append((done, total)))
+    setup.run(
+        FileScorer(fails_at=None), on_progress=lambda progress: seen.append((progress.done, progress.total))
+    )
     assert seen == sorted(seen)
     assert seen[0] == (0, VIDEOS)
     assert seen[-1] == (VIDEOS, VIDEOS)

@@ -137,7 +137,7 @@ def test_a_file_over_the_limit_of_the_disk_is_named_and_nothing_half_is_left(tmp
 FULL_DISK = """
 import pathlib, sys
 from synvita_data.errors import StoreError
-from synvita_data.store import Store
+from synvita_data.jobs import Store
 root = pathlib.Path(sys.argv[1])
 store = Store(root / "store")
 with store.claim("first") as claim:

@@ -114,7 +114,7 @@ def test_scan_counts_every_state_in_the_order_of_keys(store):
     assert scan.counts == {PENDING: 1, CLAIMED: 1, QUARANTINED: 1, DONE: 1}
     held.release()
     assert store.pending(["held"]) == ["held"]
-    with pytest.raises(StoreError, match="no such check"):
+    with pytest.raises(StoreError, match="unknown check"):
         store.scan(["a"], "everything")
 
 

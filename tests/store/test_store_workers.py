@@ -355,7 +355,7 @@ def test_a_forked_child_has_claims_of_its_own_and_leaves_its_parents_alone(tmp_p
 def test_a_child_that_exits_in_the_ordinary_way_ends_none_of_its_parents_claims(tmp_path, repo_root):
     program = """
 import os, sys
-from synvita_data.store import Store
+from synvita_data.jobs import Store
 claim = Store(sys.argv[1]).claim("k")
 pid = os.fork()
 if not pid:
@@ -435,7 +435,7 @@ def test_an_interrupt_between_any_two_lines_leaves_nothing_behind(tmp_path):
 
         def trace(frame, event, argument):
             nonlocal left
-            if frame.f_code.co_filename.endswith(("store/owner.py", "store/store.py")):
+            if frame.f_code.co_filename.endswith(("jobs/lease.py", "jobs/store.py")):
                 if event == "line":
                     left -= 1
                     if left == 0:

@@ -99,7 +99,7 @@ def test_folders_of_the_videos_come_from_nextqas_map(tmp_path):
     ("question", "error", "words"),
     [
         (("1", "w", 5, 0, "CW", "abcde"), SchemaError, "row 4: the answer is not one of the five"),
-        (("x1", "w", 0, 0, "CW", "abcde"), SchemaError, "row 4: not an id of a NExT-QA video"),
+        (("x1", "w", 0, 0, "CW", "abcde"), SchemaError, "row 4: vid_id is not an id of a NExT-QA video"),
         (("1", " ", 0, 0, "CW", "abcde"), SchemaError, "row 4: a question is empty"),
         (("1", "w", 0, 0, "CW", ("a", "b", "", "d", "e")), CaptionError, "row 4: a caption is empty"),
     ],

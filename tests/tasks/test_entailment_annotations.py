@@ -197,7 +197,7 @@ def test_faults_that_are_not_a_single_rows(tmp_path, row, words):
 
 def test_missing_columns_splits_and_files(tmp_path):
     path = write_csv(tmp_path / "a.csv", [("c", "n")], ("caption", "neg_caption"))
-    with pytest.raises(SchemaError, match="no column names the video"):
+    with pytest.raises(SchemaError, match="no column that names the video"):
         read_annotations("videocon-llm", path)
     path = write_csv(tmp_path / "a.csv", [("v", "c", "n")], ("videopath", "caption", "neg_caption"))
     with pytest.raises(SchemaError, match="no column split"):
@@ -207,7 +207,7 @@ def test_missing_columns_splits_and_files(tmp_path):
         read_annotations("videocon-llm", path)
     with pytest.raises(SchemaError, match=r"videocon_llm_entailment.csv, .*or videocon-llm/\*.parquet"):
         read_annotations("videocon-llm", tmp_path)
-    with pytest.raises(SchemaError, match="no such annotation file"):
+    with pytest.raises(SchemaError, match="annotation file does not exist"):
         read_annotations("videocon-llm", tmp_path / "absent.csv")
 
 

@@ -8,7 +8,7 @@ from loopback_hub import run_client
 
 from synvita_data.errors import SchemaError
 from synvita_data.files import sha256_file
-from synvita_data.training.card import render_model_card
+from synvita_data.training.publish import render_model_card
 from synvita_data.training.recipe import Recipe, RunOptions
 from synvita_data.training.run_record import (
     as_json,

@@ -1,9 +1,8 @@
-"""Folders of weights: what a Hub id resolves to, which revision it is, what its JSON files and state dicts hold.
+"""Folders of weights: which revision they are, and what their JSON files and state dicts hold.
 
 Nothing is imported that needs torch before a state dict is read: a run reads settings and keys before that.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,75 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import SourceError, first_line
-from synvita_data.files import sha256_file, write_atomic
+from synvita_data.errors import SourceError
+from synvita_data.files import read_json, sha256_file, write_atomic
+from synvita_data.models.resolve import files_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-SETTINGS = ("model_index.json", "*/config.json", "*/scheduler_config.json")
-TOKENIZERS = ("model_index.json", "tokenizer*/*", "processor*/*")
 SHOWN = 3
 
 
-def local_or_hub(argument: str) -> tuple[Path | None, str, str | None]:
-    """`(folder, its path, None)` or `(None, repo id, revision)` of `DIR`, `owner/name` or `owner/name@revision`.
-
-    Raises:
-        SourceError: neither a folder nor a Hub id.
-    """
-    if not argument:
-        raise SourceError("a generator needs a checkpoint", expected="a folder or a Hub id owner/name")
-    folder = Path(argument).expanduser()
-    if folder.is_dir():
-        return folder, str(folder), None
-    repo, _, revision = argument.partition("@")
-    parts = repo.split("/")
-    if len(parts) != 2 or not all(parts) or repo.startswith((".", "~", "/")) or "\\" in repo:
-        raise SourceError(
-            "neither an existing folder nor a Hub id",
-            found=argument,
-            expected="a folder, or owner/name[@revision]",
-        )
-    return None, repo, revision or None
-
-
-def fetch(repo: str, revision: str | None, files: Sequence[str]) -> Path:
-    """A local folder, named by its commit, with some small files of a Hub repository.
-
-    Args:
-        repo: `owner/name`.
-        revision: a commit, branch or tag; None for the newest.
-        files: patterns, `SETTINGS` or `TOKENIZERS`.
-
-    Raises:
-        SourceError: the Hub does not know it, or cannot be reached and nothing is cached.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(files)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise SourceError(
-            "the model cannot be found on the Hub",
-            found=f"{repo}{'' if revision is None else '@' + revision} ({first_line(error)})",
-            fix="Check the id, log in with `hf auth login` if it is gated, or give a local folder",
-        ) from error
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no file. Raises SourceError for anything else."""
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise SourceError("a file of the model is not JSON", file=path, found=str(error)) from error
-    if not isinstance(document, dict):
-        raise SourceError("a file of the model is not a JSON object", file=path)
-    return document
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """A JSON file of a model, None where there is none. Raises SourceError if it is not a JSON object."""
+    return read_json(path, "a file of the model", error=SourceError) if path.exists() else None
 
 
 def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> str:
@@ -97,21 +41,23 @@ def folder_revision(files: Iterable[Path], root: Path, cache: Path | None) -> st
     known: dict[str, Any] = {}
     if cache is not None:
         with suppress(SourceError):  # a damaged cache is forgotten
-            known = read_json(cache) or {}
-    total = hashlib.sha256()
+            known = read_settings(cache) or {}
     seen: dict[str, list[Any]] = {}
-    for path in sorted(set(files)):
-        status = path.stat()
-        match known.get(str(path.resolve())):
+
+    def digest_of(path: Path) -> str:
+        status, place = path.stat(), str(path.resolve())
+        match known.get(place):
             case [status.st_size, status.st_mtime_ns, str(digest)] if _DIGEST.fullmatch(digest):
                 pass
             case _:
                 digest = sha256_file(path)
-        seen[str(path.resolve())] = [status.st_size, status.st_mtime_ns, digest]
-        total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
+        seen[place] = [status.st_size, status.st_mtime_ns, digest]
+        return digest
+
+    revision = files_digest(root, files, digest_of)
     if cache is not None and seen != known:
         write_atomic(cache, json.dumps(seen, indent=1, sort_keys=True))
-    return total.hexdigest()[:16]
+    return revision
 
 
 def weight_files(root: Path) -> list[Path]:

@@ -8,23 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synvita_data.errors import SourceError
+from synvita_data.errors import HubError, SourceError
 from synvita_data.jobs import Worker
+from synvita_data.models.resolve import ModelFiles, locate
 
 from ..base import Recipe, Request, request_key
-from .checkpoints import (
-    SETTINGS,
-    TOKENIZERS,
-    fetch,
-    folder_revision,
-    local_or_hub,
-    read_json,
-    weight_files,
-)
+from .checkpoints import folder_revision, read_settings, weight_files
 from .settings import pipeline_settings
 
 if TYPE_CHECKING:
     from ..prompt_length import PromptEncoder
+
+
+# What is read of a model of the Hub before its weights.
+SETTINGS = ("model_index.json", "*/config.json", "*/scheduler_config.json")
+TOKENIZERS = ("model_index.json", "tokenizer*/*", "processor*/*")
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,20 @@ def open_generator(
     Raises:
         SourceError: the model does not exist, is not a pipeline, or cannot use a setting.
     """
-    folder, where, wanted = local_or_hub(argument)
-    commit = None
-    if folder is None:
-        folder = fetch(where, wanted, SETTINGS)
-        commit = folder.name
-    index = read_json(folder / "model_index.json")
+    if not argument:
+        raise SourceError("a generator needs a checkpoint", expected="a folder or a Hub id owner/name")
+    files = locate(argument)
+    try:
+        folder = files.snapshot(SETTINGS)
+    except HubError as error:
+        raise SourceError(
+            "the model cannot be found on the Hub",
+            found=f"{argument} ({error.found})",
+            expected="a folder, or owner/name[@revision]",
+            fix="Check the id, log in with `hf auth login` if it is gated, or give a local folder",
+        ) from error
+    where, commit = files.location, None if files.folder else folder.name
+    index = read_settings(folder / "model_index.json")
     if index is None:
         raise SourceError(
             "the folder is not a pipeline of diffusers",
@@ -96,7 +102,9 @@ def open_generator(
             expected="the name of a pipeline of diffusers",
         )
     # What tells models of one pipeline class apart.
-    parts = {name: read_json(folder / name / "config.json") or {} for name in ("transformer", "unet", "vae")}
+    parts = {
+        name: read_settings(folder / name / "config.json") or {} for name in ("transformer", "unet", "vae")
+    }
     settings, placement = pipeline_settings(pipeline, {"model_index": index, **parts}, where, overrides)
     recipe = Recipe(
         scheme="diffusers",
@@ -114,8 +122,8 @@ def open_generator(
 def _tokenizers(checkpoint: str, commit: str | None) -> dict[str, Any]:
     from ..prompt_length import load_tokenizers
 
-    folder = Path(checkpoint) if commit is None else fetch(checkpoint, commit, TOKENIZERS)
-    return load_tokenizers(folder, read_json(folder / "model_index.json") or {})
+    folder = ModelFiles(checkpoint, commit).snapshot(TOKENIZERS)
+    return load_tokenizers(folder, read_settings(folder / "model_index.json") or {})
 
 
 def load_pipeline(checkpoint: str, commit: str | None, settings: Mapping[str, Any]) -> Any:

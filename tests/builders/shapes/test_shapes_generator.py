@@ -6,8 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from synvita_data.builders.shapes import FAULTS, SYNTHETIC, draw_pairs, generate, parse, render
-from synvita_data.builders.shapes.generator import misunderstand
+from synvita_data.builders.shapes.generator import FAULTS, generate, misunderstand
+from synvita_data.builders.shapes.grammar import parse
+from synvita_data.builders.shapes.pixels import SYNTHETIC, render
+from synvita_data.builders.shapes.world import draw_pairs
 from synvita_data.errors import CaptionError
 
 NO_FAULTS = dict.fromkeys(FAULTS, 0.0)

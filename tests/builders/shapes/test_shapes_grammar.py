@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.builders.shapes import Actor, Scene, caption, contrast, draw_scene, explanation, parse
+from synvita_data.builders.shapes.grammar import caption, explanation, parse
+from synvita_data.builders.shapes.scenes import Actor, Scene, contrast, draw_scene
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import CaptionError
 from synvita_data.schema import MISALIGNMENTS
@@ -142,7 +143,7 @@ def test_a_scene_without_the_thing_to_change_is_refused():
     for misalignment in ("action", "count", "flip", "hallucination"):
         with pytest.raises(CaptionError, match=misalignment):
             contrast(scene, misalignment, random.Random(0))
-    with pytest.raises(CaptionError, match="not a misalignment"):
+    with pytest.raises(CaptionError, match="unknown misalignment"):
         contrast(scene, "colour", random.Random(0))
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from synvita_data.builders.shapes import REAL, SYNTHETIC, Actor, Scene, Style, draw_scene, render
+from synvita_data.builders.shapes.pixels import REAL, SYNTHETIC, Style, render
+from synvita_data.builders.shapes.scenes import Actor, Scene, draw_scene
 from synvita_data.schema import MISALIGNMENTS
 
 SHAPES = ["circle", "square", "triangle", "star"]

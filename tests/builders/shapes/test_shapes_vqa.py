@@ -9,17 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from synvita_data.builders.shapes import (
-    SYNTHETIC,
-    VQA_MODELS,
-    Style,
-    draw_pairs,
-    generate,
-    parse,
-    render,
-    score_frames,
-)
-from synvita_data.builders.shapes.vision import connected_components, find_shapes
+from synvita_data.builders.shapes.generator import generate
+from synvita_data.builders.shapes.grammar import parse
+from synvita_data.builders.shapes.pixels import SYNTHETIC, Style, render
+from synvita_data.builders.shapes.vqa import VQA_MODELS, connected_components, find_shapes, score_frames
+from synvita_data.builders.shapes.world import draw_pairs
 from synvita_data.errors import CaptionError, VideoError
 
 NO_FAULTS = dict.fromkeys(

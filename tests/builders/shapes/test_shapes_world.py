@@ -9,7 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from synvita_data.builders.shapes import ShapesSpec, draw_pairs, make_shapes, parse, render, write_triplets
+from synvita_data.builders.shapes.grammar import parse
+from synvita_data.builders.shapes.pixels import render
+from synvita_data.builders.shapes.world import ShapesSpec, draw_pairs, make_shapes, write_triplets
 from synvita_data.builders.sources import open_source
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SourceError

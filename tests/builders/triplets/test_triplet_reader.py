@@ -400,7 +400,7 @@ def test_faults_of_the_whole_file(tmp_path, name, content, words):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(SchemaError, match="no such file"):
+    with pytest.raises(SchemaError, match="file does not exist"):
         list(TripletReader(tmp_path / "no.csv"))
 
 

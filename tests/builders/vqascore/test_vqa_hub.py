@@ -20,8 +20,8 @@ def test_a_model_of_the_hub_is_pinned_to_its_commit(loopback_hub, tiny, tmp_path
         import json, sys
         import torch
         from huggingface_hub import HfApi
-        from synvita_data.builders.vqascore import find_model, parse_name
-        from synvita_data.builders.vqascore.open import open_scorer
+        from synvita_data.builders.vqascore import find_model
+        from synvita_data.builders.vqascore.models import open_scorer
 
         api, folder = HfApi(), sys.argv[1]
         for repo in ("alice/tiny", "alice/tower"):
@@ -29,7 +29,7 @@ def test_a_model_of_the_hub_is_pinned_to_its_commit(loopback_hub, tiny, tmp_path
         api.upload_folder(folder_path=f"{folder}/vision_tower", repo_id="alice/tower")
         api.upload_folder(folder_path=folder, repo_id="alice/tiny")
         first = api.model_info("alice/tiny").sha
-        model = find_model(*parse_name("alice/tiny@main"))
+        model = find_model("alice/tiny@main")
         api.delete_file("pytorch_model.bin.index.json", "alice/tiny")
         scorer = open_scorer(model)
         weights = {}

@@ -12,12 +12,12 @@ from engine.kill_harness import survive_kills
 
 from synvita_data.builders.sources import FoundVideos, SyntheticVideo
 from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, score_videos
-from synvita_data.builders.vqascore.rows import plan_rows
+from synvita_data.builders.vqascore.run import plan_rows
 from synvita_data.jobs import Store
 from synvita_data.schema import Triplet
 
 ray_cluster = on_ray.cluster  # the fixture
-for _module in ("llava", "worker"):  # before the forks
+for _module in ("llava", "job"):  # before the forks
     import_module(f"synvita_data.builders.vqascore.{_module}")
 
 

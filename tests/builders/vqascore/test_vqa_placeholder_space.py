@@ -1,14 +1,15 @@
 """`placeholder_space` in VQAScore: LLaVA-1.5's ids, its keys and method, and models without the choice."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from synvita_data.builders.vqascore import find_model, score_videos
+from synvita_data.builders.vqascore.base import VICUNA
 from synvita_data.builders.vqascore.job import SCORER_VERSION, VqaRow, VqaScoreJob
-from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.builders.vqascore.questions import VICUNA
+from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.errors import SynvitaError
 from synvita_data.jobs import Store, work_key
 
@@ -82,3 +83,27 @@ def test_every_result_records_the_ids(inputs, tiny, settings, tmp_path, capfd):
     spaces = sorted(record["placeholder"]["space"] for record in records)
     assert spaces == ["original"] * len(inputs.triplets) + ["processor"] * len(inputs.triplets)
     assert {tuple(r["placeholder"]["tokens"][:1]) for r in records} == {("▁",), ("<0x0A>",)}
+
+
+def test_a_fine_tune_that_sees_whole_videos_is_asked_as_it_was_trained(tiny, settings, tmp_path):
+    """What `SynViTATrainer` noted beside it gives its question, its keys and its method, unless another is asked for."""
+    folder = tmp_path / "tuned"
+    shutil.copytree(tiny("video_llava"), folder)
+    untuned = find_model(str(folder), whole_video=True)
+    noted = {"prompt": "mplug-owl", "placeholder_space": "original"}
+    (folder / "training_args.json").write_text(json.dumps(noted))
+    tuned = find_model(str(folder), whole_video=True)
+    assert (tuned.trained_prompt, tuned.trained_space) == ("mplug-owl", "original")
+    assert find_model(str(folder)).trained_prompt is None  # frame by frame it is a chat model like others
+    # Were the files the same, the keys would still differ, in both.
+    tuned = replace(tuned, revision=untuned.revision)
+    asked = replace(settings, placeholder_space="original")
+    pairs = [(untuned, settings), (untuned, asked), (tuned, settings)]
+    jobs = [VqaScoreJob(tmp_path, model, own, (ROW,)) for model, own in pairs]
+    assert len({job.keys for job in jobs}) == len({job.method("first-token") for job in jobs}) == 3
+    assert "video_llava alignment prompt;" in jobs[0].method("first-token")
+    assert "mplug-owl alignment prompt with original placeholder space;" in jobs[2].method("first-token")
+    scorer = open_scorer(tuned)
+    assert scorer.model.prompt.name == "mplug-owl"
+    assert scorer.behind_placeholder["space"] == "original"
+    assert open_scorer(tuned, placeholder_space="processor").behind_placeholder["space"] == "processor"

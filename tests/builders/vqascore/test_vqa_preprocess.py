@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synvita_data.builders.vqascore.preprocess import CLIP_MEAN, CLIP_STD, preprocess
+from synvita_data.builders.vqascore.base import CLIP_MEAN, CLIP_STD, preprocess
 
 SHAPES = [(40, 60), (60, 40), (33, 90), (90, 33), (28, 28), (41, 42), (720 // 8, 480 // 8)]
 

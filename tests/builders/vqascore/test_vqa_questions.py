@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.builders.vqascore import SCORES, score_of
-from synvita_data.builders.vqascore.questions import BLIP, CHAT, VICUNA
+from synvita_data.builders.vqascore.base import BLIP, CHAT, VICUNA
 from synvita_data.errors import ScoreError, SynvitaError
 
 log_probs = st.lists(st.floats(-80, 0), min_size=2, max_size=5)

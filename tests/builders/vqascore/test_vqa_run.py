@@ -10,7 +10,7 @@ import pytest
 
 from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, score_videos
-from synvita_data.builders.vqascore.worker import read_frames
+from synvita_data.builders.vqascore.job import read_frames
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.jobs import Store, processes, run_job
 from synvita_data.schema import Triplet
@@ -77,7 +77,7 @@ def test_a_table_of_every_frame_and_model_that_build_takes(inputs, models, tmp_p
 
 def test_scores_are_the_models_own(inputs, models, tmp_path):
     """Against the scorer called by hand on decoded frames, which test_vqa_scorers holds to the stock forward."""
-    from synvita_data.builders.vqascore.open import open_scorer
+    from synvita_data.builders.vqascore.models import open_scorer
     from synvita_data.video import decode
 
     out = tmp_path / "scores.parquet"
@@ -110,7 +110,7 @@ def report_keys(models, work, inputs):
 
 
 def make_job(work, model, inputs, settings=None):
-    from synvita_data.builders.vqascore.rows import plan_rows
+    from synvita_data.builders.vqascore.run import plan_rows
 
     plan = plan_rows(inputs.triplets, inputs.found(), "lavie", Store(work / "videos"))
     return VqaScoreJob(work / "vqascore", model, settings or VqaSettings(), tuple(plan.rows))
@@ -119,7 +119,7 @@ def make_job(work, model, inputs, settings=None):
 def test_two_processes_give_the_same_bytes(inputs, models, tmp_path, monkeypatch):
     import transformers  # noqa: F401  (before the fork)
 
-    from synvita_data.builders.vqascore import clip_flant5_weights, worker  # noqa: F401
+    from synvita_data.builders.vqascore import clip_flant5  # noqa: F401
 
     monkeypatch.setattr(processes, "START_METHOD", "fork")
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
@@ -270,7 +270,7 @@ def test_a_model_that_raises_on_one_row_goes_on(inputs, models, tmp_path, batch_
     plain = make_job(tmp_path, models[1], inputs, VqaSettings(batch_rows=batch_rows))
     job = Stumbling(plain.root, plain.model, plain.settings, plain.rows)
     report = run_job(job)
-    assert (report.done, report.failed, report.deaths) == (4, 1, ())
+    assert (report.done, report.failed, report.crashes) == (4, 1, ())
     (failure,) = report.failures
     assert failure.key == job.keys[2]
     assert failure.error["reason"] == "RuntimeError"
@@ -281,7 +281,7 @@ def test_a_model_that_raises_on_one_row_goes_on(inputs, models, tmp_path, batch_
 def test_lost_memory_is_the_workers_fault_not_the_rows(inputs, models, tmp_path):
     plain = make_job(tmp_path, models[1], inputs)
     report = run_job(Stumbling(plain.root, plain.model, plain.settings, plain.rows, MemoryError))
-    assert report.deaths
+    assert report.crashes
     assert report.done == 4
     again = run_job(plain, retry_failed=True)
     assert again.exit_status == 0
@@ -332,7 +332,7 @@ def test_keys_hang_on_everything_that_scores_do(inputs, models, tmp_path):
         ({"out": "scores.csv"}, "Parquet"),
         ({"models": 0}, "different names"),
         ({"models": 2}, "different names"),
-        ({"score": "mean"}, "no such score"),
+        ({"score": "mean"}, "unknown score"),
     ],
 )
 def test_unusable_arguments_are_refused_before_long_work(inputs, models, tmp_path, change, problem):

@@ -14,8 +14,8 @@ from models.stock_models import stock_inputs
 from PIL import Image
 
 from synvita_data.builders.vqascore import find_model
-from synvita_data.builders.vqascore.open import open_scorer
-from synvita_data.builders.vqascore.scorer import MemoryLimit, log_probs_that_fit
+from synvita_data.builders.vqascore.base import MemoryLimit, log_probs_that_fit
+from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.testing import make_tiny
 from synvita_data.video import Frames

@@ -6,14 +6,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
 
 from synvita_data.errors import SchemaError
-from synvita_data.hub.front_matter import (
-    data_files,
-    declared_rows,
-    default_of,
-    matches,
-    read_front_matter,
-    with_default,
-)
+from synvita_data.hub.card import data_files, declared_rows, default_of, matches, read_card, with_default
 
 
 def card(configs, **more):
@@ -38,7 +31,7 @@ CASES = {
 def test_the_default_is_the_one_that_datasets_takes(configs):
     text = card(configs)
     theirs = MetadataConfigs.from_dataset_card_data(DatasetCard(text).data)
-    assert default_of(read_front_matter(text, file="x")[0]) == theirs.get_default_config_name()
+    assert default_of(read_card(text, file="x").data) == theirs.get_default_config_name()
 
 
 @pytest.mark.parametrize("configs", CASES.values(), ids=CASES)
@@ -76,15 +69,18 @@ def test_lists_of_patterns_and_rows():
         "---\nconfigs: []\n",
         "",
         "text\n---\na: 1\n---\n",
+        "---\n1: a\n---\n",
+        "---\nself: a\nignore_metadata_errors: true\n---\n",
     ],
 )
 def test_cards_without_a_head_are_refused(text):
     with pytest.raises(SchemaError, match="README"):
-        read_front_matter(text, file="README.md")
+        read_card(text, file="README.md")
 
 
 def test_windows_line_ends_are_read():
-    assert read_front_matter("---\r\na: 1\r\n---\r\nbody", file="x") == ({"a": 1}, "body")
+    read = read_card("---\r\na: 1\r\n---\r\nbody", file="x")
+    assert (read.data.to_dict(), read.text) == ({"a": 1}, "body")
 
 
 @pytest.mark.parametrize(

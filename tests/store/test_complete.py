@@ -1,4 +1,4 @@
-"""`settle`: every key ends done or in quarantine, once, whoever works, fails or dies."""
+"""`complete`: every key ends done or in quarantine, once, whoever works, fails or dies."""
 
 import multiprocessing
 import os
@@ -9,9 +9,8 @@ from collections import Counter
 
 import pytest
 
-from synvita_data.errors import StoreError
-from synvita_data.jobs import DONE, QUARANTINED, Store
-from synvita_data.jobs.complete import settle
+from synvita_data.errors import EngineError
+from synvita_data.jobs import DONE, QUARANTINED, Store, complete, run
 
 KEYS = [f"key {number}" for number in range(12)]
 
@@ -35,25 +34,25 @@ def test_every_key_is_done_once_and_counted_once(store, threads):
             done[claim.key] += 1
         commit(claim)
 
-    settle(store, [*KEYS, *KEYS[:3]], work, threads=threads, on_settled=counted.append)
+    complete(store, [*KEYS, *KEYS[:3]], work, threads=threads, on_done=counted.append)
     assert done == Counter(KEYS)
     assert sum(counted) == len(KEYS)
     assert min(counted) > 0
     assert [record.fields["key"] for record in store.records(KEYS)] == KEYS
 
-    settle(store, KEYS, lambda claim: pytest.fail("nothing is left to do"), threads=threads)
+    complete(store, KEYS, lambda claim: pytest.fail("nothing is left to do"), threads=threads)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_what_is_done_already_counts_at_once(store, threads):
-    settle(store, KEYS[:5], commit)
+    complete(store, KEYS[:5], commit)
     counted = []
-    settle(store, KEYS, commit, threads=threads, on_settled=counted.append)
+    complete(store, KEYS, commit, threads=threads, on_done=counted.append)
     assert counted[0] == 5
     assert sum(counted) == len(KEYS)
 
 
-def test_quarantined_keys_are_settled(store):
+def test_quarantined_keys_count_too(store):
     def work(claim):
         if claim.key == KEYS[3]:
             claim.quarantine(ValueError("no"))
@@ -61,7 +60,7 @@ def test_quarantined_keys_are_settled(store):
             commit(claim)
 
     counted = []
-    settle(store, KEYS, work, on_settled=counted.append)
+    complete(store, KEYS, work, on_done=counted.append)
     assert sum(counted) == len(KEYS)
     states = store.scan(KEYS).states
     assert [key for key, state in states.items() if state == QUARANTINED] == [KEYS[3]]
@@ -76,25 +75,25 @@ def test_an_exception_stops_the_run_and_gives_its_key_back(store, threads):
         commit(claim)
 
     with pytest.raises(ValueError, match="broken"):
-        settle(store, KEYS, work, threads=threads)
+        complete(store, KEYS, work, threads=threads)
     states = store.scan(KEYS).states
     assert states[KEYS[4]] == "pending"
     assert "claimed" not in states.values()
-    settle(store, KEYS, commit)
+    complete(store, KEYS, commit)
     assert store.scan(KEYS).counts[DONE] == len(KEYS)
 
 
 def test_work_without_a_result_is_a_fault(store):
-    with pytest.raises(StoreError, match="ended without a result"):
-        settle(store, KEYS[:1], lambda claim: None)
+    with pytest.raises(EngineError, match="ended without a result"):
+        complete(store, KEYS[:1], lambda claim: None)
 
 
 def test_no_keys_at_all(store):
-    settle(store, [], commit)
+    complete(store, [], commit)
     assert not store.root.exists()
 
 
-def settle_slowly(root, log, die):
+def complete_slowly(root, log, die):
     def work(claim):
         with log.open("a") as handle:
             handle.write(f"{claim.key}\n")
@@ -105,12 +104,13 @@ def settle_slowly(root, log, die):
         time.sleep(0.1)
         commit(claim)
 
+    run.POLL = 0.02
     with Store(root) as store:
-        settle(store, KEYS, work, poll=0.02)
+        complete(store, KEYS, work)
 
 
 def start(*arguments):
-    process = multiprocessing.get_context("spawn").Process(target=settle_slowly, args=arguments)
+    process = multiprocessing.get_context("spawn").Process(target=complete_slowly, args=arguments)
     process.start()
     return process
 
@@ -124,14 +124,15 @@ def test_two_processes_share_the_keys_and_both_return_at_the_end(tmp_path):
     assert Counter(log.read_text().splitlines()) == Counter(KEYS)
 
 
-def test_the_key_of_a_killed_process_is_waited_for_and_taken_over(tmp_path):
+def test_the_key_of_a_killed_process_is_waited_for_and_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "POLL", 0.02)
     log = tmp_path / "log"
     killed = start(tmp_path / "store", log, True)
     while not log.exists():
         assert killed.exitcode is None
         time.sleep(0.01)
     with Store(tmp_path / "store") as store:
-        settle(store, KEYS, commit, poll=0.02)
+        complete(store, KEYS, commit)
         assert store.scan(KEYS).counts[DONE] == len(KEYS)
     killed.join(300)
     assert killed.exitcode == -signal.SIGKILL

@@ -1,6 +1,6 @@
-"""What a shift tells about claims that a worker's own thread ends while it looks at them."""
+"""What a worker loop tells about claims that a worker's own thread ends while it looks at them."""
 
-from synvita_data.jobs.worker import Orders, Shift
+from synvita_data.jobs.worker import Controls, WorkerLoop
 
 
 class EndedBetweenTwoLooks:
@@ -17,8 +17,8 @@ class EndedBetweenTwoLooks:
 
 
 def test_each_claim_is_told_of_once_whenever_it_ends():
-    shift = Shift(None, None, {}, (), Orders(), lambda event: None)
-    shift._in_hand = [EndedBetweenTwoLooks(f"key {looks}", looks) for looks in range(4)]
-    told = [key for _ in range(10) for key, _ in shift._ended()]
+    loop = WorkerLoop(None, None, {}, (), Controls(), lambda event: None)
+    loop._claims = [EndedBetweenTwoLooks(f"key {looks}", looks) for looks in range(4)]
+    told = [key for _ in range(10) for key, _ in loop._ended()]
     assert sorted(told) == [f"key {looks}" for looks in range(4)]
-    assert shift._in_hand == []
+    assert loop._claims == []
