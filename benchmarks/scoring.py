@@ -20,9 +20,9 @@ from measure import added_megabytes, argument_parser, figure, in_turns, of_a_pro
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import AlignmentModel, PreparedVideo
-from synvita_data.models.packing import pack
+from synvita_data.models.strategies import pack
 from synvita_data.testing import make_tiny
 
 logging.disable_progress_bar()

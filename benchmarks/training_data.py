@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from measure import argument_parser, figure, in_turns, pairs
 
+from synvita_data.captions import Text, hidden_spans
 from synvita_data.captions.lcs import shared_spans
-from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.models import AlignmentModel
 from synvita_data.schema import arrow_schema, make_pair_id, make_row_id
 from synvita_data.testing import make_tiny

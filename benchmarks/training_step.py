@@ -30,11 +30,11 @@ from peft import LoraConfig, get_peft_model
 from scoring import narrow_model
 from torch import Tensor
 
-from synvita_data.captions.text import Text, hidden_spans
+from synvita_data.captions import Text, hidden_spans
 from synvita_data.models import AlignmentModel, EncodedVideo, PreparedVideo
-from synvita_data.models.packing import pack
 from synvita_data.models.prompting import PromptTokens
-from synvita_data.training.data.triplet import TrainingTriplet
+from synvita_data.models.strategies import pack
+from synvita_data.training.data import TrainingTriplet
 from synvita_data.training.objective import Objective, Supervision, two_way_losses
 
 FIXED = (

@@ -19,7 +19,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "training").is_dir():
 _EXPORTS = {
     "Frames": "synvita_data.video",
     "FramePolicy": "synvita_data.video",
-    "Text": "synvita_data.captions.text",
+    "Text": "synvita_data.captions",
     "Triplet": "synvita_data.schema",
     "load_triplets": "synvita_data.dataset.load",
     "metric": "synvita_data.metrics",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from synvita_data.testing.corpus import sentences
+from synvita_data.testing.tokenizer import sentences
 
 
 def train(folder: Path) -> Path:

@@ -8,13 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.errors import SchemaError
-from synvita_data.tables.csv import (
-    Dialect,
-    choose_delimiter,
-    choose_dialect,
-    quotes_are_odd,
-    read_records,
-)
+from synvita_data.tables.csv import Dialect, choose_delimiter, choose_dialect, quotes_are_odd, read_records
 
 COMMA = Dialect(",")
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from small_tokenizers import KINDS, captions, hard_pairs, small_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from synvita_data.captions import Text, check_spans, hidden_spans
 from synvita_data.captions.lcs import matching_blocks, released_shared_tokens, shared_spans, word_spans
 from synvita_data.captions.masking import hidden_tokens
-from synvita_data.captions.text import Text, check_spans, hidden_spans
 from synvita_data.errors import SynvitaError, TokenizerError
 
 PAIRS = [*hard_pairs(), *captions(150)]

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from small_tokenizers import AFTER, BEFORE, KINDS, captions, hard_pairs, small_tokenizer
 from tokenizers import Tokenizer
 
-from synvita_data.captions import masking
+from synvita_data.captions import Text, hidden_spans, masking
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.captions.masking import hidden_tokens, mask_prompt
-from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.errors import CaptionError, TokenizerError
 
 PAIRS = [*hard_pairs()[::3], *captions(120)]

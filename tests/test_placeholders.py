@@ -10,8 +10,13 @@ from llama_vocabulary import llama_js, save_llama
 from small_sentencepiece import pieces, train
 
 from synvita_data.builders.vqascore.base import VICUNA
-from synvita_data.captions.placeholders import behind, check_placeholder_space, describe, tokenize_in_parts
-from synvita_data.captions.prompts import PROMPTS
+from synvita_data.captions.prompts import (
+    PROMPTS,
+    behind,
+    check_placeholder_space,
+    describe,
+    tokenize_in_parts,
+)
 from synvita_data.errors import SynvitaError, TokenizerError
 
 LEGACY = {"absent": {}, "false": {"legacy": False}, "true": {"legacy": True}}

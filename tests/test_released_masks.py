@@ -11,10 +11,10 @@ from released_reference import released
 from small_tokenizers import captions, hard_pairs, small_tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from synvita_data.captions import QuotedTokens, Text, hidden_spans
 from synvita_data.captions.lcs import released_masks, shared_spans
 from synvita_data.captions.masking import hidden_tokens, mask_prompt
 from synvita_data.captions.prompts import PROMPTS
-from synvita_data.captions.text import QuotedTokens, Text, hidden_spans
 from synvita_data.errors import CaptionError
 from synvita_data.models.mplug_owl.processing import PieceTokenizer
 

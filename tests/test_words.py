@@ -13,9 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from synvita_data.captions import words
+from synvita_data.captions import check_spans, hidden_spans, words
 from synvita_data.captions.lcs import shared_spans
-from synvita_data.captions.text import check_spans, hidden_spans
 from synvita_data.captions.words import is_plain, word_rule, word_spans
 from synvita_data.errors import SynvitaError
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoints import merge_adapter
     from .config import SynViTAConfig
+    from .data import TEXTS, VIDEOS, TrainingTriplet
     from .data.dataset import PackedCollator, TripletData
-    from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
     from .evaluation import EvaluationPairs
     from .module import TripletModule, TripletScores
     from .objective import Objective

@@ -11,8 +11,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from synvita_data.captions.placeholders import PLACEHOLDER_SPACES
-from synvita_data.captions.prompts import PROMPTS
+from synvita_data.captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from synvita_data.errors import SynvitaError, choose
 from synvita_data.models import STRATEGIES, Family
 from synvita_data.models.alignment import ATTENTION

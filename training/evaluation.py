@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.trainer_utils import IntervalStrategy
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.display import get_logger
 from synvita_data.errors import SchemaError, SynvitaError, VideoError
 from synvita_data.models import AlignmentModel, EncodedVideo, PreparedVideo
@@ -24,11 +24,11 @@ from synvita_data.models.videos import VideoPreparer
 from synvita_data.video import FramePolicy, FramePolicyError, MissingBackendError
 
 from .config import SynViTAConfig
+from .data import TEXTS, VIDEOS, TrainingTriplet
 from .data.dataset import TripletData
 from .data.rows import Row, VideoColumn, describe, is_table, read_rows
 from .data.sampler import unfailed
 from .data.text_check import TextCheck
-from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
 from .objective import Counts, Terms, mean_scores, pair_sums
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 
-from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
+from .data import TEXTS, VIDEOS, TrainingTriplet
 from .objective import RIGHT_ANSWERS, Objective, Supervision, right_answers, token_losses, two_way_losses
 
 # Yes or No behind each text, for losses that read what follows it; a masked text says what its caption says.

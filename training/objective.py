@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, logsigmoid
 
 from synvita_data.errors import SynvitaError, choose
 
-from .data.triplet import TEXTS, VIDEOS, TrainingTriplet
+from .data import TEXTS, VIDEOS, TrainingTriplet
 
 # Answer loss -> supervised tokens of an answer.
 ANSWER_LOSSES = {"two-way": 1, "token": 1, "token-and-end": 2}

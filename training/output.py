@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.files import sha256_file, write_atomic
 from synvita_data.hub.places import without_places

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from accelerate.utils import gather_object
 
-from synvita_data.captions.placeholders import describe
+from synvita_data.captions.prompts import describe
 from synvita_data.display import say as print_line
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.files import write_atomic

@@ -34,11 +34,11 @@ from .checkpoints import (
     writing_checkpoint,
 )
 from .config import SynViTAConfig
+from .data import TrainingTriplet
 from .data.dataset import PackedCollator, TripletData
 from .data.features import check_frozen_tower, feature_cache_of
 from .data.rows import is_table
 from .data.sampler import CollateRows, Rows, TripletSampler, unfailed
-from .data.triplet import TrainingTriplet
 from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, evaluate_dataset
 from .lora import make_trainable, trains_only_language
 from .module import TripletModule, TripletScores

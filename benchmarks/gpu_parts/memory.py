@@ -11,7 +11,7 @@ from synvita_data.builders.vqascore import find_model
 from synvita_data.builders.vqascore.base import MemoryLimit, log_probs_that_fit
 from synvita_data.builders.vqascore.models import open_scorer
 from synvita_data.errors import SynvitaError
-from synvita_data.scoring.protocol import ScoringItem
+from synvita_data.scoring import ScoringItem
 from synvita_data.testing import make_tiny
 
 from .figures import Figures, free_memory, peak_gib

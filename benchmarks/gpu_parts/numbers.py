@@ -12,8 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from synvita_data.builders.vqascore import find_model
 from synvita_data.builders.vqascore.models import open_scorer
-from synvita_data.captions.text import Text
-from synvita_data.scoring.protocol import ScoringItem
+from synvita_data.captions import Text
+from synvita_data.scoring import ScoringItem
 from synvita_data.testing import FAMILIES, VQA_MODELS, make_tiny
 
 from .figures import Figures

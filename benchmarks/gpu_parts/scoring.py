@@ -8,9 +8,9 @@ import torch
 
 from synvita_data.models import AlignmentModel, EncodedVideo
 from synvita_data.models.features import KnownVideo
-from synvita_data.models.packing import pack
+from synvita_data.models.strategies import pack
+from synvita_data.scoring import ScoringItem
 from synvita_data.scoring.alignment import AlignmentScorer
-from synvita_data.scoring.protocol import ScoringItem
 
 from .figures import Figures, dense_rate, flop_of, peak_gib, seconds
 from .shapes import attention_flop, captions, frames_of, language_weights, prompts_of, seven_billion

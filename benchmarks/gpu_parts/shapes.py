@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from transformers import AutoProcessor
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import AlignmentModel
 from synvita_data.models.prompting import PromptTokens
 from synvita_data.testing import make_tiny
-from synvita_data.testing.corpus import EVERYDAY
+from synvita_data.testing.tokenizer import EVERYDAY
 from synvita_data.video.frames import Frames
 
 VICUNA = {

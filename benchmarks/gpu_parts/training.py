@@ -10,7 +10,7 @@ from training_step import Step, fixed_texts, with_lora
 
 from synvita_data.models import AlignmentModel
 from synvita_data.models.attention import split_attention
-from synvita_data.models.packing import branch_mask, pack
+from synvita_data.models.strategies import branch_mask, pack
 
 from .figures import Figures, dense_rate, flop_of, free_memory, peak_gib, seconds
 from .shapes import attention_flop, frames_of, language_weights, prompts_of, seven_billion

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from synvita_data.captions.text import Span
+from synvita_data.captions import Span
 from synvita_data.captions.words import word_rule
 from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.real_videos.find import RealVideo

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
-from synvita_data.captions.text import Span
 from synvita_data.errors import ScoreError, SynvitaError, TokenizerError, first_line
 from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.real_videos.find import RealVideos

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from synvita_data.captions.placeholders import check_placeholder_space, describe
+from synvita_data.captions.prompts import check_placeholder_space, describe
 from synvita_data.display import write
 from synvita_data.errors import SynvitaError, VideoError, choose
 from synvita_data.jobs import Claim, is_worker_fault, quarantine_errors, work_key
@@ -66,7 +66,7 @@ class VqaSettings:
         batch_rows: videos in one batch; from 2 on scores differ in rounding with what stands beside a video.
         threads: that read and decode ahead.
         placeholder_space: `processor` or `original`, for models that have the choice
-            (`synvita_data.captions.placeholders`); None for the one a fine-tune was trained with, or else `processor`.
+            (`synvita_data.captions.prompts`); None for the one a fine-tune was trained with, or else `processor`.
     """
 
     frames: FramePolicy = field(default_factory=lambda: FramePolicy(count=4, rule="segment-midpoints"))

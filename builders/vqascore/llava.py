@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from synvita_data.captions.placeholders import behind, tokenize_in_parts
+from synvita_data.captions.prompts import behind, tokenize_in_parts
 from synvita_data.errors import CaptionError, TokenizerError
 
 from .base import VICUNA, FrameScorer, check_length, load_stock, pad_right, token_log_probs
@@ -21,7 +21,7 @@ class LlavaScorer(FrameScorer):
         model: `LlavaForConditionalGeneration`, in evaluation mode, on its device.
         processor: its own.
         shape: of the preprocessing: `pad` (the reference) or `crop` (as the processor does).
-        placeholder_space: `processor` or `original` (the reference), see `synvita_data.captions.placeholders`.
+        placeholder_space: `processor` or `original` (the reference), see `synvita_data.captions.prompts`.
 
     Raises:
         TokenizerError: "Yes" is not one token, or the tokenizer is not of LLaMA's kind.

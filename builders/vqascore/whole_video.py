@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import AlignmentModel
 from synvita_data.models.loading import load_alignment_model
 from synvita_data.models.resolve import find_checkpoint

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..captions.text import Text
+from ..captions import Text
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..schema import MISALIGNMENTS
-from ..scoring.protocol import ScoringItem
+from ..scoring import ScoringItem
 from ..tables.columns import Ints
 from .videos import Resolver, VideoRef
 

@@ -1,1 +1,95 @@
-"""Captions as text: what is compared with what, words, tokens, shared parts, prompts."""
+"""Captions: clean text and the character spans that attention hides. Prompts never enter here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import CaptionError
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedTokens:
+    """The tokens of `"{caption}"?`, tokenised by itself, and which of them are hidden from attention.
+
+    The released code masks these, the closing quote and the question mark among them, which spans of a caption
+    cannot say (`lcs.released_masks`). They are of one tokenizer: no dataset has them.
+
+    Attributes:
+        ids: without special tokens.
+        hidden: one flag for each.
+        characters: half-open spans of `"{caption}"?` that hidden tokens stand for, sorted, not overlapping: for
+            prompts in which the quoted caption has other tokens than by itself.
+
+    Raises:
+        CaptionError: not one flag a token.
+    """
+
+    ids: tuple[int, ...]
+    hidden: tuple[bool, ...]
+    characters: tuple[Span, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.hidden) or not self.ids:
+            raise CaptionError(
+                "token flags do not fit their tokens",
+                found=f"{len(self.hidden)} flags for {len(self.ids)} tokens",
+                expected="one flag for each token of the quoted caption",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A clean caption and the parts of it that are hidden from attention.
+
+    Attributes:
+        caption: the caption as published, without a prompt.
+        hidden: half-open character spans `(start, end)` of `caption`, in code points, sorted, not
+            overlapping. Empty for a text that is shown whole; t′ of the paper is a caption with all
+            but its shared spans hidden (`hidden_spans`).
+        tokens: flags of the tokens of the quoted caption, which then say what is hidden in the place of `hidden`.
+            Only for the models whose tokenizer they are of.
+
+    Raises:
+        CaptionError: a span is empty, unsorted, overlapping or outside the caption.
+    """
+
+    caption: str
+    hidden: tuple[Span, ...] = ()
+    tokens: QuotedTokens | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple((int(a), int(b)) for a, b in self.hidden))
+        check_spans(self.caption, self.hidden)
+
+
+def quoted(caption: str) -> str:
+    """The caption as the entailment question shows it; what the released code compares."""
+    return f'"{caption}"?'
+
+
+def check_spans(caption: str, spans: Sequence[Span]) -> None:
+    """Raise `CaptionError` unless `spans` are sorted, disjoint, non-empty and inside `caption`."""
+    end_before = 0
+    for start, end in spans:
+        if not end_before <= start < end <= len(caption):
+            raise CaptionError(
+                "character spans do not fit their caption",
+                found=f"{list(spans)} for {len(caption)} characters {caption!r}",
+                expected="sorted, disjoint, non-empty half-open spans inside the caption",
+                fix="Rebuild the masks from these captions",
+            )
+        end_before = end
+
+
+def hidden_spans(caption: str, shared: Sequence[Span]) -> tuple[Span, ...]:
+    """The complement of `shared` in `caption`, trimmed of white space and without white-only parts."""
+    check_spans(caption, shared)
+    hidden = []
+    edges = [0, *(edge for span in shared for edge in span), len(caption)]
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        piece = caption[start:end]
+        if stripped := piece.strip():
+            first = start + piece.index(stripped)
+            hidden.append((first, first + len(stripped)))
+    return tuple(hidden)

@@ -23,8 +23,8 @@ from typing import Any
 from rapidfuzz.distance import LCSseq
 
 from ..errors import SynvitaError, TokenizerError, choose
+from . import QuotedTokens, Span, quoted
 from .masking import Tokenizer, Tokens, tokenize
-from .text import QuotedTokens, Span, quoted
 from .words import cut_alike, cut_text, equal_as, is_plain, plain_spans
 from .words import word_spans as word_spans
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaptionError, TokenizerError
-from .text import QuotedTokens, Span, Text, quoted
+from . import QuotedTokens, Span, Text, quoted
 
 # Looked at by their attributes, so that neither `transformers` nor `tokenizers` is imported here:
 # a fast tokenizer of transformers, or a bare `tokenizers.Tokenizer`.

@@ -28,7 +28,7 @@ from typing import Any
 from unicodedata import category, name, normalize
 
 from ..errors import SynvitaError
-from .text import Span
+from . import Span
 
 _PLAIN = re.compile(r"\w+|[^\w\s]")
 # Categories whose characters stand for themselves: letters with case, digits, punctuation, symbols, spaces.

@@ -5,14 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import (
-    PromptTooLong,
-    PromptTooLongOption,
-    SamplesOption,
-    SourceOption,
-    SplitOption,
-    run_options,
-)
+from .options import PromptTooLong, PromptTooLongOption, SamplesOption, SourceOption, SplitOption, run_options
 
 if TYPE_CHECKING:
     from synvita_data.builders.dataset import BuildResult

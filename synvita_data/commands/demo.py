@@ -91,7 +91,7 @@ def _show_rows(terminal: "Terminal", dataset: Path, real_root: Path, cache: Path
 
 def _marked(caption: str, shared: list[list[int]]) -> str:
     """The caption with its hidden parts in brackets."""
-    from ..captions.text import hidden_spans
+    from ..captions import hidden_spans
 
     text = caption
     for start, end in reversed(hidden_spans(caption, [(a, b) for a, b in shared])):

@@ -126,7 +126,7 @@ def evaluate(
     Saves after every video and resumes. Under `accelerate launch` the processes share the videos.
     """
     from ..annotations import read_annotations
-    from ..captions.text import Text
+    from ..captions import Text
     from ..errors import SynvitaError
     from ..tasks import get_task
 
@@ -186,7 +186,7 @@ def evaluate(
         video_llm={name: value for name, value in for_video_llms.items() if value is not None},
     )
     if (placeholder := getattr(scorer, "behind_placeholder", None)) is not None:
-        from ..captions.placeholders import describe
+        from ..captions.prompts import describe
         from ..display import Terminal
 
         Terminal().line(describe(**placeholder), style="dim")
@@ -224,7 +224,7 @@ def _from_file(
     from ..evaluation.predictions import read_predictions
     from ..evaluation.results import make_result, measure, write_result
     from ..files import sha256_file
-    from ..scoring.protocol import ScoreKind
+    from ..scoring import ScoreKind
 
     started = time.monotonic()
     found = read_predictions(

@@ -94,12 +94,7 @@ def vqascore(
     Run it again after a kill and it continues; run it in several places on one folder and they share the work.
     """
     from synvita_data.builders.triplets import TripletReader
-    from synvita_data.builders.vqascore import (
-        VqaSettings,
-        default_dtype,
-        find_model,
-        score_videos,
-    )
+    from synvita_data.builders.vqascore import VqaSettings, default_dtype, find_model, score_videos
 
     from ..display import Terminal
     from ..errors import SynvitaError

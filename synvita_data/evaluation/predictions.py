@@ -17,7 +17,7 @@ from ..annotations import Annotations, find_form
 from ..annotations.forms import JOINS, OfficialJoin, first_rows, join_officially
 from ..errors import ScoreError, choose, located
 from ..schema import SCHEMA_VERSION
-from ..scoring.protocol import ScoreKind
+from ..scoring import ScoreKind
 from ..tables.columns import Floats, Ints, from_numpy
 from ..tasks import Task, get_task
 from .score_columns import ScoreColumns, match_videos, read_score_columns

@@ -16,7 +16,7 @@ from ..annotations.forms import Metrics, OfficialJoin
 from ..errors import SchemaError, ScoreError, StoreError
 from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
-from ..scoring.protocol import ScoreKind
+from ..scoring import ScoreKind
 from ..tasks import Task
 from ..versions import versions
 from .predictions import item_scores_table

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..annotations import Annotations, Resolver, VideoRef
 from ..errors import StoreError, SynvitaError
 from ..jobs import Claim, JobProgress, Store, run_here, work_key
-from ..scoring.protocol import ItemScores, Scorer, ScoringItem
+from ..scoring import ItemScores, Scorer, ScoringItem
 from ..tasks import Task
 from ..video.rules import rule_versions
 

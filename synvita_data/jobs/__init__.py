@@ -23,16 +23,7 @@ Standard library only: a scan of 100,000 keys comes before any heavy import; Ray
 from .claim import Claim
 from .failures import is_worker_fault, no_room, quarantine_errors
 from .job import Job, RunOptions, Shard, Worker
-from .records import (
-    CLAIMED,
-    DONE,
-    PENDING,
-    QUARANTINED,
-    Artefact,
-    Failure,
-    Record,
-    work_key,
-)
+from .records import CLAIMED, DONE, PENDING, QUARANTINED, Artefact, Failure, Record, work_key
 from .report import Crash, JobProgress, JobReport
 from .run import complete, results, run_here, run_job
 from .store import Store

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..captions.placeholders import check_placeholder_space
-from ..captions.prompts import Prompt, get_prompt
-from ..captions.text import Text
+from ..captions import Text
+from ..captions.prompts import Prompt, check_placeholder_space, get_prompt
 from ..errors import SynvitaError, choose
 from ..video.frames import Frames
 from . import strategies
@@ -66,7 +65,7 @@ class AlignmentModel(nn.Module):
         prompt: name in `synvita_data.captions.prompts.PROMPTS`; None for the family's.
         attention: of the language model: `split` (fastest), `sdpa` or `eager`. It stays set on the model;
             `split` is `sdpa` for whatever else the model does.
-        placeholder_space: `processor` or `original`, see `synvita_data.captions.placeholders`.
+        placeholder_space: `processor` or `original`, see `synvita_data.captions.prompts`.
 
     Raises:
         SynvitaError: an unknown family, prompt, attention or placeholder_space; Yes or No is not one token.

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..captions import Text
 from ..captions.masking import MaskedPrompt
-from ..captions.placeholders import behind
-from ..captions.prompts import Prompt, description_prompt, explanation_prompt
-from ..captions.text import Text
+from ..captions.prompts import Prompt, behind, description_prompt, explanation_prompt
 from ..errors import CaptionError, ContextError, TokenizerError
 from .families.family import Family, PreparedVideo
 

@@ -1,5 +1,91 @@
-"""Scoring how well a video matches texts: the protocol every model follows, and baselines."""
+"""The protocol between what asks for scores (tasks, trainers, demos) and what gives them."""
 
-from .protocol import ItemScores, ScoreKind, Scorer, ScoringItem
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-__all__ = ["ItemScores", "ScoreKind", "Scorer", "ScoringItem"]
+from ..captions import Text
+from ..errors import SynvitaError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..video import FramePolicy
+
+# log_odds: logit(Yes) − logit(No), any real number. probability: in [0, 1]. similarity: only the order
+# means something, so metrics that need a threshold refuse it.
+ScoreKind = Literal["log_odds", "probability", "similarity"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringItem:
+    """One video with all its texts, so that the work on the video is done once.
+
+    Attributes:
+        item_id: unique in a run.
+        video_id: the video as the annotations name it.
+        video: the file, or the bytes of one.
+        texts: what to score against it.
+        text_ids: aligned with `texts`.
+        start, end: seconds of the file to look at, None for all of it.
+    """
+
+    item_id: str
+    video_id: str
+    video: Path | bytes
+    texts: tuple[Text, ...]
+    text_ids: tuple[str, ...]
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScores:
+    """The answer to one ScoringItem.
+
+    Attributes:
+        scores: float32 or float64 [len(texts)], finite; log-odds are never rounded to probabilities.
+            None when `error` is set.
+        frame_indices: the frames that were looked at, in presentation order.
+        details: what else a result should record, JSON-ready (backend, timestamps).
+        error: why the video could not be scored; the run goes on and reports it.
+    """
+
+    item_id: str
+    scores: "np.ndarray | None"
+    frame_indices: tuple[int, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    error: SynvitaError | None = None
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Anything that scores videos against texts.
+
+    `score` takes a stream and gives a stream, in the same order: decoding ahead, batching and
+    sharing a video's work are the scorer's own business. An unreadable video gives an ItemScores
+    with `error`, never an exception that ends the stream.
+
+    Attributes:
+        name: shown in results and on the leaderboard.
+        revision: changes whenever scores may change.
+        frames: how frames are chosen; None for scorers that do not look at the video.
+        kind: what the numbers mean.
+        prompt: name of the prompt, None where there is none.
+        settings: dtype, device, seed, versions: recorded in results, JSON-ready.
+    """
+
+    name: str
+    revision: str
+    kind: ScoreKind
+    settings: dict[str, Any]
+
+    # Read-only, so that a scorer may narrow them.
+    @property
+    def frames(self) -> "FramePolicy | None": ...
+
+    @property
+    def prompt(self) -> str | None: ...
+
+    def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]: ...

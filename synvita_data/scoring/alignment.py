@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..captions.text import Text
+from ..captions import Text
 from ..errors import ContextError, VideoError, choose
 from ..models.alignment import AlignmentModel
 from ..models.features import FeatureCache, KnownVideo
@@ -19,7 +19,7 @@ from ..models.runtime import one_cpu_thread, read_ahead
 from ..models.strategies import STRATEGIES, EncodedVideo
 from ..models.videos import VideoPreparer
 from ..video import FramePolicy
-from .protocol import ItemScores, ScoreKind, ScoringItem
+from . import ItemScores, ScoreKind, ScoringItem
 
 _LEAST_BRANCH_TOKENS = 128
 

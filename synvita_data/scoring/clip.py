@@ -16,7 +16,7 @@ from ..models.loading import check_complete, explained
 from ..models.resolve import ModelFiles
 from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
 from ..video import FramePolicy, Frames, decode
-from .protocol import ItemScores, ScoreKind, ScoringItem
+from . import ItemScores, ScoreKind, ScoringItem
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
 DEFAULT_FRAMES = FramePolicy(count=8, rule="segment-midpoints")  # at stored size; the processor resizes

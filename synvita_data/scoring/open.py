@@ -1,15 +1,18 @@
 """From the MODEL of a command to a scorer."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ..errors import SynvitaError
 from ..models.families import FAMILIES
 from ..models.resolve import ADAPTER_CONFIG, locate
-from .chance import ChanceScorer
+from . import ItemScores, ScoreKind, Scorer, ScoringItem
 from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
-from .protocol import Scorer
 
 
 def open_scorer(
@@ -75,3 +78,29 @@ def _refuse(model: str, options: Mapping[str, Any] | None) -> None:
         raise SynvitaError(
             "these options are for Video LLMs", file=model, found=", ".join(named), fix="Leave them out"
         )
+
+
+class ChanceScorer:
+    """Uniform numbers in [0, 1), fixed by seed, video and text; no video is opened.
+
+    The same pair gets the same number in any order, process or batch.
+    """
+
+    name = "chance"
+    kind: ScoreKind = "probability"
+    frames = None
+    prompt = None
+
+    def __init__(self, seed: int = 0) -> None:
+        self.revision = f"1-seed{seed}"
+        self.settings: dict[str, Any] = {"seed": seed}
+        self._seed = seed
+
+    def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
+        for item in items:
+            scores = [self._uniform(item.video_id, text.caption, text.hidden) for text in item.texts]
+            yield ItemScores(item.item_id, np.asarray(scores, dtype=np.float64))
+
+    def _uniform(self, *what: Any) -> float:
+        digest = hashlib.sha256(json.dumps([self._seed, *what], ensure_ascii=False).encode()).digest()
+        return int.from_bytes(digest[:7], "big") / 2**56

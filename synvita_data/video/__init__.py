@@ -6,9 +6,7 @@
 See docs/video.md for rules, sizes, backends, errors and what a check detects.
 """
 
-from .decoding import VideoInfo, check_video, decode, probe
-from .encoding import encode_mp4
-from .errors import (
+from ..errors import (
     BackendError,
     CorruptVideoError,
     EncodeError,
@@ -21,6 +19,8 @@ from .errors import (
     TruncatedVideoError,
     VideoTooLargeError,
 )
+from .decoding import VideoInfo, check_video, decode, probe
+from .encoding import encode_mp4
 from .frames import Frames
 from .sampling import BACKENDS, RULES, FramePolicy, select_frames
 from .source import Limits, VideoSource

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import av
 from av.stream import Discard, Disposition
 
-from ..errors import located
-from .errors import NotAVideoError, NoVideoStreamError, TruncatedVideoError
+from ..errors import NotAVideoError, NoVideoStreamError, TruncatedVideoError, located
 from .source import Source
 
 if TYPE_CHECKING:

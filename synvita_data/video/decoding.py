@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import located
-from .errors import CorruptVideoError
+from ..errors import CorruptVideoError, located
 from .frames import Frames, Request
 from .sampling import FramePolicy
 from .source import Limits, Source, VideoSource, resolve
@@ -44,7 +43,7 @@ def decode(
         Frames, uint8 RGB; `Frames.indices` count in the whole file.
 
     Raises:
-        VideoError: always one of the classes in `synvita_data.video.errors`.
+        VideoError: always one of the classes in `synvita_data.errors`.
     """
     request = Request(resolve(source, limits), policy, start, end, threads)
     # A backend is imported when it is asked for: this module loads neither PyAV nor torch.

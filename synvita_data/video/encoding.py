@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import EncodeError
 from ..files import atomic_path
-from .errors import EncodeError
 
 # One thread and x264's processor-independent arithmetic: the same frames give the same bytes, with one
 # version of x264 (the version stands in the stream).

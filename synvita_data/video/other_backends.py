@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import first_line
+from ..errors import BackendError, MissingBackendError, first_line
 from .container import has_pictures, open_video, shown_size, video_streams
-from .errors import BackendError, MissingBackendError
 from .frames import Chosen, Frames, Request, Timeline
 from .packets import read_index
 from .pyav_backend import first_frame

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import av
 
+from ..errors import CorruptVideoError, NoFramesError, TruncatedVideoError
 from .container import has_sample_table, video_packets
-from .errors import CorruptVideoError, NoFramesError, TruncatedVideoError
 from .frames import Timeline
 from .source import Source
 

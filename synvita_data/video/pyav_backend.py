@@ -18,8 +18,8 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from ..errors import CorruptVideoError, NoFramesError
 from .container import has_sample_table, open_video, shown_size, video_packets
-from .errors import CorruptVideoError, NoFramesError
 from .frames import Chosen, Frames, Request, Timeline
 from .packets import PacketIndex, is_whole, read_index, sound_start
 from .source import Source

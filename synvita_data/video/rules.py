@@ -6,7 +6,7 @@ before the rules had versions.
 
 from typing import Any
 
-from .errors import VideoError
+from ..errors import VideoError
 from .sampling import FramePolicy
 from .source import VideoSource, resolve
 

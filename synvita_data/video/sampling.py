@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import choose
-from .errors import FramePolicyError, NoFramesError
+from ..errors import FramePolicyError, NoFramesError, choose
 
 BACKENDS = ("pyav", "decord", "torchcodec")
 

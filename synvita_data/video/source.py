@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import MissingVideoError, NotAVideoError, VideoTooLargeError
+from ..errors import MissingVideoError, NotAVideoError, VideoTooLargeError
 
 # What `probe`, `check_video` and `decode` accept.
 VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Mapping[str, Any]

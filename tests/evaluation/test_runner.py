@@ -19,7 +19,7 @@ from synvita_data.errors import SynvitaError
 from synvita_data.evaluation.run import process_count, process_rank, run_key, score_task
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.scoring import ItemScores
-from synvita_data.scoring.chance import ChanceScorer
+from synvita_data.scoring.open import ChanceScorer
 from synvita_data.tasks import get_task
 from synvita_data.video import FramePolicy
 

@@ -3,7 +3,7 @@
 import torch
 from stock_models import clip, stock_log_odds
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import EncodedVideo, PreparedVideo
 
 TOLERANCE = 1e-5  # log-odds, fp32

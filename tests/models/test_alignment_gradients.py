@@ -4,7 +4,7 @@ import pytest
 import torch
 from stock_models import clip
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import AlignmentModel
 
 VIDEOS = [clip(2), clip(3)]

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.models import choose_strategy
-from synvita_data.models.packing import branch_mask, common_prefix, pack
 from synvita_data.models.prompting import PromptTokens
-from synvita_data.models.strategies import chunks
+from synvita_data.models.strategies import branch_mask, chunks, common_prefix, pack
 
 sequences = st.lists(st.integers(0, 2), min_size=2, max_size=9)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from stock_models import load, stock_log_odds
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.models import AlignmentModel, ContextError, videos
 from synvita_data.scoring import Scorer, ScoringItem
@@ -70,7 +70,7 @@ def test_scores_are_the_stock_models(checkpoint, items):
     answers = by_item(made, items)
     assert list(answers) == ["item0", "item1", "item2"]
     assert answers["item1"].scores is None
-    assert type(answers["item1"].error).__module__ == "synvita_data.video.errors"
+    assert type(answers["item1"].error).__module__ == "synvita_data.errors"
     stock = load(checkpoint)
     for number in (0, 2):
         frames = decode(items[number].video, FramePolicy(count=8, rule="linspace"))

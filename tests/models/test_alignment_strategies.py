@@ -4,7 +4,7 @@ import pytest
 import torch
 from stock_models import clip, stock_log_odds
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import STRATEGIES, AlignmentModel, strategies
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from stock_models import clip, stock_inputs, stock_log_odds, stock_positions
 
+from synvita_data.captions import Text
 from synvita_data.captions.prompts import PROMPTS, Prompt, explanation_prompt
-from synvita_data.captions.text import Text
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.models import (
     STRATEGIES,
@@ -152,7 +152,7 @@ class TestOneFamily:
                 assert alone.explanation_tokens == (0, 0, 0)
 
     def test_the_shared_prefix_ends_where_the_questions_part(self, stock):
-        from synvita_data.models.packing import common_prefix
+        from synvita_data.models.strategies import common_prefix
 
         model = AlignmentModel(*stock)
         prepared = model.prepare(VIDEOS[0])

@@ -7,7 +7,7 @@ import torch
 from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, language_model_linears, worst
 from stock_models import clip, load, stock_inputs, stock_log_odds
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import STRATEGIES, AlignmentModel, strategies
 from synvita_data.testing import make_tiny
 

@@ -9,7 +9,7 @@ import torch
 from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, worst
 from stock_models import clip, load, stock_inputs
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import CaptionError
 from synvita_data.models import STRATEGIES, AlignmentModel, ContextError, Explanation, strategies
 from synvita_data.scoring import ScoringItem

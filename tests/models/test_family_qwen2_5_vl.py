@@ -7,7 +7,7 @@ import torch
 from family_checks import TEXTS, TOLERANCE, VIDEOS, as_cached, expected, language_model_linears, worst
 from stock_models import clip, stock_ids, stock_inputs, stock_log_odds, stock_positions
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import STRATEGIES, AlignmentModel
 
 PROMPT = "a dog runs"
@@ -183,8 +183,8 @@ def test_the_default_frames_are_the_released_codes(stock):
 
 def test_a_file_is_scored_at_two_frames_a_second_or_as_many_as_asked(stock, checkpoint_of, wording, tmp_path):
     """Through the scorer, decoder and all: what the stock model says of the frames that should be looked at."""
+    from synvita_data.scoring import ScoringItem
     from synvita_data.scoring.alignment import AlignmentScorer
-    from synvita_data.scoring.protocol import ScoringItem
     from synvita_data.video import FramePolicy, decode, encode_mp4
 
     path = tmp_path / "clip.mp4"

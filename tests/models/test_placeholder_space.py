@@ -10,8 +10,8 @@ import torch
 from small_annotations import ssv2_pairs, write_ssv2
 from stock_models import clip, load
 
+from synvita_data.captions import Text
 from synvita_data.captions.prompts import PROMPTS
-from synvita_data.captions.text import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
 from synvita_data.models.resolve import find_checkpoint

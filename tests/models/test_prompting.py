@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stock_models import answer_id, clip, hidden_positions, load, stock_ids
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import CaptionError, TokenizerError
 from synvita_data.models import AlignmentModel, ContextError
 

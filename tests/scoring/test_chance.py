@@ -6,10 +6,10 @@ import numpy as np
 from scipy import stats
 
 from synvita_data.annotations import read_annotations
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.evaluation.results import measure
 from synvita_data.scoring import Scorer, ScoringItem
-from synvita_data.scoring.chance import ChanceScorer
+from synvita_data.scoring.open import ChanceScorer
 from synvita_data.tasks import get_task
 
 

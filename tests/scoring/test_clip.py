@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models.resolve import ModelFiles
 from synvita_data.models.runtime import one_cpu_thread, pick_device

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import VideoError
 from synvita_data.models.runtime import read_ahead
 from synvita_data.scoring import ScoringItem

@@ -186,9 +186,9 @@ class StoredScorer:
 
 
 def _evaluate() -> dict[str, Any]:
-    from synvita_data.captions.text import Text
+    from synvita_data.captions import Text
     from synvita_data.evaluation.run import _item_key, run_key
-    from synvita_data.scoring.protocol import ScoringItem
+    from synvita_data.scoring import ScoringItem
     from synvita_data.tasks import get_task
     from synvita_data.video import FramePolicy
 
@@ -215,9 +215,9 @@ def _features() -> dict[str, Any]:
 
     import torch
 
-    from synvita_data.captions.text import Text
+    from synvita_data.captions import Text
     from synvita_data.models.features import FeatureCache, tower_identity
-    from synvita_data.scoring.protocol import ScoringItem
+    from synvita_data.scoring import ScoringItem
     from synvita_data.video import FramePolicy
 
     item = ScoringItem("i1", "v1", b"a video", (Text("A man runs."),), ("t1",))

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from synvita_data.captions.text import Text
-from synvita_data.training.data.triplet import TrainingTriplet
+from synvita_data.captions import Text
+from synvita_data.training.data import TrainingTriplet
 from synvita_data.video import Frames
 
 QUESTION = 'Does this video entail the description: "{}"?'

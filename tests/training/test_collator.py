@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_triplets import CAPTIONS, expected_pixels, mp4, pixels, row, tiny_model
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.training import PackedCollator, TripletData
 

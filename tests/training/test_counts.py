@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import PreparedVideo
-from synvita_data.training.data.triplet import TrainingTriplet
+from synvita_data.training.data import TrainingTriplet
 from synvita_data.training.objective import Counts, Objective, Supervision
 
 VIDEO = PreparedVideo({}, "<video>", (1,))

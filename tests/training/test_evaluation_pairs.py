@@ -5,7 +5,7 @@ import torch
 from small_triplets import CAPTIONS, expected_pixels, mp4, pixels, row, tiny_model
 from torch.utils.data import DataLoader
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.training.evaluation import EvaluationPairs
 
 ROWS = [

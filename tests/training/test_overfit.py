@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from synvita_data.builders.shapes import SYNTHETIC, draw_pairs, render
+from synvita_data.captions import Text, hidden_spans
 from synvita_data.captions.lcs import shared_spans
-from synvita_data.captions.text import Text, hidden_spans
 from synvita_data.models import AlignmentModel
 from synvita_data.testing import make_tiny
 from synvita_data.training.config import SynViTAConfig
-from synvita_data.training.data.triplet import TrainingTriplet
+from synvita_data.training.data import TrainingTriplet
 from synvita_data.training.trainer import SynViTATrainer
 from synvita_data.video.frames import Frames
 

@@ -9,9 +9,9 @@ import torch
 from released_reference import released
 from small_triplets import mp4, row, tiny_model
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.models import EncodedVideo
-from synvita_data.scoring.protocol import ScoringItem
+from synvita_data.scoring import ScoringItem
 from synvita_data.training import StockCollator, TripletData
 from synvita_data.training.output import data_identity
 from synvita_data.video import FramePolicy, decode

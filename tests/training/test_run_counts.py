@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from forked import run_as_ranks
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.training.data.dataset import counts_of_run, read_quarantine, unreadable_among
 from synvita_data.training.data.selection import SelectedRow
 

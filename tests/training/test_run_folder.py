@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.training.data.selection import SelectedRow
 from synvita_data.training.output import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from stock_pairs import clip, triplets_of
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import EncodedVideo, PreparedVideo
 from synvita_data.training.stock.collator import StockCollator

@@ -9,7 +9,7 @@ import torch
 from small_triplets import CAPTIONS, dataset, expected_pixels, mp4, pixels, row, tiny_model
 from torch.utils.data import DataLoader
 
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.training import PackedCollator, TripletData

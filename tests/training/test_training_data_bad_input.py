@@ -206,7 +206,7 @@ def test_texts_beyond_the_context():
 
 def test_the_longest_caption_that_fits_is_taken():
     """The quick look over all texts leaves the last word to the prompt itself."""
-    from synvita_data.captions.text import Text
+    from synvita_data.captions import Text
     from synvita_data.models.videos import VideoPreparer
     from synvita_data.training.data.text_check import TextCheck
 

@@ -10,7 +10,7 @@ from no_fp64 import NoFp64, OnDevice, on_device
 from small_trainer import make_trainer, small_rows, step_gradients, triplets_of
 
 import synvita_data
-from synvita_data.training.data.triplet import TEXTS, VIDEOS
+from synvita_data.training.data import TEXTS, VIDEOS
 from synvita_data.training.evaluation import TrainingLogs
 from synvita_data.training.objective import Terms, pair_sums
 

@@ -17,10 +17,10 @@ from test_video_streams import Stream, write
 from synvita_data.builders.sources.checks import check_videos
 from synvita_data.builders.vqascore.job import VqaRow, VqaScoreJob, VqaSettings
 from synvita_data.builders.vqascore.models import VqaModel
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.evaluation.run import _item_key
 from synvita_data.jobs import Store
-from synvita_data.scoring.protocol import ScoringItem
+from synvita_data.scoring import ScoringItem
 from synvita_data.video import FramePolicy
 from synvita_data.video.rules import rule_versions
 

@@ -18,10 +18,10 @@ from synvita_data.models.features import FeatureCache
 from synvita_data.models.videos import VideoPreparer
 from synvita_data.video import FramePolicy, FramePolicyError, MissingBackendError
 
+from . import VIDEOS, TrainingTriplet
 from .rows import VideoColumn, describe
 from .selection import RowSelection, SelectedRow, check_share
 from .text_check import TextCheck
-from .triplet import VIDEOS, TrainingTriplet
 from .videos import DistinctVideo, UnreadableVideo, distinct_videos, probe_videos
 
 logger = get_logger(__name__)

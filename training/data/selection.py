@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from synvita_data.captions.text import QuotedTokens, Span, Text, check_spans, hidden_spans
+from synvita_data.captions import QuotedTokens, Span, Text, check_spans, hidden_spans
 from synvita_data.captions.words import without_spaces
 from synvita_data.errors import CaptionError, SchemaError, ScoreError, SynvitaError, choose, located
 from synvita_data.schema import MISALIGNMENTS

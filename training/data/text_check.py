@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from synvita_data.captions import Text, quoted
 from synvita_data.captions.masking import find_tokens
 from synvita_data.captions.prompts import explanation_prompt
-from synvita_data.captions.text import Text, quoted
 from synvita_data.errors import located
 from synvita_data.models import Explanation, Family, PromptFrame
 from synvita_data.models.prompting import Prompter

@@ -9,9 +9,9 @@ from synvita_data.models.videos import Clip, as_clip
 from synvita_data.real_videos.find import choose_part
 from synvita_data.video import NoFramesError, check_video
 
+from . import VIDEOS
 from .rows import VideoColumn
 from .selection import SelectedRow
-from .triplet import VIDEOS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ...captions import Text
 from ...captions.masking import MaskedPrompt, mask_prompt, masked_prompt
-from ...captions.placeholders import tokenize_in_parts
-from ...captions.prompts import Prompt
-from ...captions.text import Text
+from ...captions.prompts import Prompt, tokenize_in_parts
 from ...errors import TokenizerError, VideoError, first_line
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...captions import Text
 from ...captions.masking import MaskedPrompt, hidden_tokens
 from ...captions.prompts import Prompt
-from ...captions.text import Text
 from ...errors import CaptionError, SynvitaError
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy

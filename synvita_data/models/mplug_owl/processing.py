@@ -19,8 +19,8 @@ from transformers import BatchFeature, ProcessorMixin
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
 from transformers.video_processing_utils import BaseVideoProcessor
 
+from ...captions import Span
 from ...captions.masking import Tokenizer, tokenize
-from ...captions.text import Span
 from ...errors import CaptionError, ContextError, TokenizerError
 
 IMAGE, VIDEO = "<image>", "<|video|>"
