@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..annotations import Annotations
-    from ..evaluation.results import Result
+    from ..evaluation.run import Evaluation
     from ..tasks import Task
 
 
@@ -217,48 +217,13 @@ def _from_file(
     out: Path,
     options: dict[str, Any],
 ) -> None:
-    import time
-    from dataclasses import asdict
-    from typing import cast
+    from ..evaluation.run import evaluate_predictions
 
-    from ..evaluation.predictions import read_predictions
-    from ..evaluation.results import make_result, measure, write_result
-    from ..files import sha256_file
-    from ..scoring import ScoreKind
-
-    started = time.monotonic()
-    found = read_predictions(
-        path,
-        rows,
-        task,
-        kind=cast(ScoreKind | None, kind),
-        allow_missing=options["partial"],
-        allow_unknown=allow_unknown,
-        join=join,
-    )
-    metrics = measure(task, rows, found.scores, found.kind, official=found.official, **options)
-    counts = {**asdict(found.counts), "file": path.name}
-    doubts = []
-    if found.official is not None:
-        counts |= found.official.to_record()
-        doubts += found.official.doubts()
-    if found.counts.unended and found.counts.score_last:
-        doubts.append(
-            "the score file breaks off without a line end, so its last score may be cut: end it with one"
+    _report(
+        evaluate_predictions(
+            path, task, rows, out, name=name, kind=kind, allow_unknown=allow_unknown, join=join, **options
         )
-    result = make_result(
-        task=task,
-        annotations=rows,
-        metrics=metrics,
-        model={"name": name, "revision": sha256_file(path)[:16], "kind": found.kind, "prompt": None}
-        | {"settings": {"scores from": path.name}},
-        scores=found.scores,
-        frames=None,
-        run={"wall_seconds": round(time.monotonic() - started, 3), "finished": _now()},
-        notes={"score_file": counts, "bootstrap": _bootstrap(options)},
-        doubts=doubts,
     )
-    _report(result, write_result(out, result, rows, found.scores, found.kind, official=found.official))
 
 
 def _run(
@@ -272,81 +237,34 @@ def _run(
     limit: int | None,
     options: dict[str, Any],
 ) -> None:
-    import time
-
-    from ..errors import SourceError
-    from ..evaluation.results import make_result, measure, write_result
-    from ..evaluation.run import process_count, process_rank, run_key, score_task
-    from ..hub.places import without_places
+    from ..evaluation.run import evaluate_scorer, process_rank
     from ..progress import Progress
-    from ..real_videos.find import RealVideos
 
-    started = time.monotonic()
-    first = process_rank() == 0
-    # Chance looks at no video: every text gets a number, whether the videos are here or not.
-    resolve = (
-        RealVideos(real_root, real_mapping, source=task.source)
-        if real_root is not None
-        else (lambda video: b"")
-    )
-    with Progress(f"{scorer.name} on {task.name}", enabled=first) as progress:
-        found = score_task(
-            scorer, task, rows, resolve, out / ".work", wait=first, limit=limit, on_progress=progress.follow
+    with Progress(f"{scorer.name} on {task.name}", enabled=process_rank() == 0) as progress:
+        done = evaluate_scorer(
+            scorer,
+            task,
+            rows,
+            real_root,
+            out,
+            name=name,
+            real_mapping=real_mapping,
+            limit=limit,
+            on_progress=progress.follow,
+            **options,
         )
-    if found is None:
+    if done is None:
         return
-    unusual = {
-        name: [error.to_record() for error in getattr(resolve, name, ())] for name in ("problems", "doubts")
-    }
-    if not unusual["doubts"]:
-        unusual.pop("doubts")
-    bad = len(found.missing) + len(found.unreadable)
-    if bad and (not options["partial"] or not found.frames):
-        reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
-        raise SourceError(
-            f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
-            file=real_root,
-            found=", ".join([*reasons, *found.missing][:3]) + (", …" if bad > 3 else ""),
-            fix="Complete the videos and run again (what is scored is kept)"
-            + (", or pass --partial" if found.frames else ""),
-        )
-    metrics = measure(task, rows, found.scores, scorer.kind, **options)
-    result = make_result(
-        task=task,
-        annotations=rows,
-        metrics=metrics,
-        model={"name": name, "revision": scorer.revision, "kind": scorer.kind}
-        | {"prompt": scorer.prompt, "settings": scorer.settings}
-        | ({"placeholder": scorer.behind_placeholder} if hasattr(scorer, "behind_placeholder") else {}),
-        scores=found.scores,
-        frames=scorer.frames
-        and {
-            "policy": scorer.frames.to_dict(),
-            "first_video": {"indices": list(next(iter(found.frames.values()), ())), **found.details},
-        },
-        run={
-            "wall_seconds": round(time.monotonic() - started, 3),
-            "finished": _now(),
-            "processes": process_count(),
-            "videos_reused": found.reused,
-            "key": run_key(scorer, task, rows),
-        },
-        # Results are shown to others: where the videos lie stays out of them.
-        notes={
-            **without_places({**found.to_record(), **unusual}, real_root),
-            "bootstrap": _bootstrap(options),
-        },
-    )
-    if found.texts_cut:
-        _say(f"{found.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
-    frames = found.frames if scorer.frames else None
-    if doubts := getattr(resolve, "doubts", ()):
+    if done.texts_cut:
+        _say(f"{done.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
+    if done.doubts:
         from ..display import print_error
 
         print_error(
-            f"{len(doubts):,} videos are not as long as their names say, first: {doubts[0]}", "yellow"
+            f"{len(done.doubts):,} videos are not as long as their names say, first: {done.doubts[0]}",
+            "yellow",
         )
-    _report(result, write_result(out, result, rows, found.scores, scorer.kind, frames))
+    _report(done)
 
 
 def _check_writable(out: Path) -> None:
@@ -366,26 +284,17 @@ def _check_writable(out: Path) -> None:
         ) from error
 
 
-def _bootstrap(options: dict[str, Any]) -> dict[str, Any]:
-    return {"seed": options["seed"], "resamples": options["resamples"]}
-
-
-def _now() -> str:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _say(line: str) -> None:
     from ..display import Terminal
 
     Terminal().line(line, style="yellow")
 
 
-def _report(result: "Result", path: Path) -> None:
+def _report(done: "Evaluation") -> None:
     from ..display import Terminal
     from ..leaderboard.table import estimate_text
 
+    result, path = done.result, done.path
     terminal, score = Terminal(), result.main_score
     terminal.line(("bold", result.task), f" · {result.model} · {score['name']} {estimate_text(score)}")
     if score["best_ties"] is not None and score["best_ties"] - score["worst_ties"] > 0.005:

@@ -1,4 +1,5 @@
-"""Score a task's videos with a model: saved after every video, resumed, shared by any number of processes.
+"""Evaluate a model or a file of scores on a task. Scoring is saved after every video, resumed, and shared by any number
+of processes.
 
 What is done lies in a store whose folder is named by everything that scores depend on (model and its
 revision, task and its revision, prompt, frame policy), so that a changed setting never finds old scores.
@@ -8,21 +9,28 @@ work through that store: each video is scored by one of them, and nothing is cou
 
 import hashlib
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..annotations import Annotations, Resolver, VideoRef
-from ..errors import StoreError, SynvitaError
+from ..errors import SourceError, StoreError, SynvitaError
+from ..files import sha256_file
+from ..hub.places import without_places
 from ..jobs import Claim, JobProgress, Store, run_here, work_key
-from ..scoring import ItemScores, Scorer, ScoringItem
+from ..real_videos.find import RealVideos
+from ..scoring import ItemScores, ScoreKind, Scorer, ScoringItem
 from ..tasks import Task
 from ..video.rules import rule_versions
+from .predictions import read_predictions
+from .results import Result, make_result, measure, write_result
 
 
 @dataclass
@@ -261,3 +269,219 @@ def _collect(store: Store, keys: Mapping[str, ScoringItem], annotations: Annotat
         else:
             return None
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A finished evaluation.
+
+    Attributes:
+        result: what its file holds.
+        path: of the result file; the scores lie beside it.
+        texts_cut: texts of videos that the model could not take whole.
+        doubts: videos that are not as long as their names say.
+    """
+
+    result: Result
+    path: Path
+    texts_cut: int = 0
+    doubts: tuple[SynvitaError, ...] = ()
+
+
+def evaluate_scorer(
+    scorer: Scorer,
+    task: Task,
+    annotations: Annotations,
+    real_root: str | Path | None,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    real_mapping: Path | None = None,
+    limit: int | None = None,
+    partial: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    on_progress: Callable[[JobProgress], None] | None = None,
+) -> Evaluation | None:
+    """Score a model on a benchmark and write its result file, as `synvita evaluate` does.
+
+    Args:
+        scorer: of `scoring.open.open_scorer`, or any object of the protocol `scoring.Scorer`.
+        task: the benchmark.
+        annotations: of the task, of `read_annotations`.
+        real_root: folder of the benchmark's videos; None for a scorer that looks at none.
+        out: folder of results; what is scored is kept below it, so that a killed run resumes.
+        name: of the model in results; None for the scorer's own.
+        real_mapping: which file is which video, see docs/dataset.md.
+        limit: only the first videos that are there, for a trial.
+        partial: go on when videos are missing or unreadable; such a result is never official.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        on_progress: as of `run_job`.
+
+    Returns:
+        The evaluation; None in every process but the first, which alone writes.
+
+    Raises:
+        SourceError: videos are missing or cannot be read, and `partial` is false. What is scored is kept.
+        SynvitaError: the scorer breaks the protocol, the metric refuses the scores, or `out` cannot be written.
+    """
+    started, out, partial = time.monotonic(), Path(out), partial or limit is not None
+    # Chance looks at no video: every text gets a number, whether the videos are here or not.
+    resolve = (
+        (lambda video: b"")
+        if real_root is None
+        else RealVideos(Path(real_root), real_mapping, source=task.source)
+    )
+    found = score_task(
+        scorer,
+        task,
+        annotations,
+        resolve,
+        out / ".work",
+        wait=process_rank() == 0,
+        limit=limit,
+        on_progress=on_progress,
+    )
+    if found is None:
+        return None
+    bad = len(found.missing) + len(found.unreadable)
+    if bad and (not partial or not found.frames):
+        reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
+        raise SourceError(
+            f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
+            file=real_root,
+            found=", ".join([*reasons, *found.missing][:3]) + (", …" if bad > 3 else ""),
+            fix="Complete the videos and run again (what is scored is kept)"
+            + (", or pass --partial" if found.frames else ""),
+        )
+    # Results are shown to others: where the videos lie stays out of them.
+    doubts = tuple(getattr(resolve, "doubts", ()))
+    unusual = {"problems": [error.to_record() for error in getattr(resolve, "problems", ())]}
+    if doubts:
+        unusual["doubts"] = [error.to_record() for error in doubts]
+    notes = without_places({**found.to_record(), **unusual}, None if real_root is None else Path(real_root))
+    result = make_result(
+        task=task,
+        annotations=annotations,
+        metrics=measure(
+            task,
+            annotations,
+            found.scores,
+            scorer.kind,
+            partial=partial,
+            resamples=resamples,
+            seed=seed,
+        ),
+        model={
+            "name": name or scorer.name,
+            "revision": scorer.revision,
+            "kind": scorer.kind,
+            "prompt": scorer.prompt,
+            "settings": scorer.settings,
+        }
+        | ({"placeholder": scorer.behind_placeholder} if hasattr(scorer, "behind_placeholder") else {}),
+        scores=found.scores,
+        frames=scorer.frames
+        and {
+            "policy": scorer.frames.to_dict(),
+            "first_video": {"indices": list(next(iter(found.frames.values()), ())), **found.details},
+        },
+        run={
+            "wall_seconds": round(time.monotonic() - started, 3),
+            "finished": _now(),
+            "processes": process_count(),
+            "videos_reused": found.reused,
+            "key": run_key(scorer, task, annotations),
+        },
+        notes={**notes, "bootstrap": {"seed": seed, "resamples": resamples}},
+    )
+    frames = found.frames if scorer.frames else None
+    path = write_result(out, result, annotations, found.scores, scorer.kind, frames)
+    return Evaluation(result, path, found.texts_cut, doubts)
+
+
+def evaluate_predictions(
+    path: str | Path,
+    task: Task,
+    annotations: Annotations,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    partial: bool = False,
+    allow_unknown: bool = False,
+    join: str = "strict",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate a file of scores made elsewhere and write its result file, as `synvita evaluate --predictions` does.
+
+    Args:
+        path: our Parquet, or one of the released CSVs.
+        task: the benchmark.
+        annotations: of the task.
+        out: folder of results.
+        name: of the model in results; None for the file's name.
+        kind: what the numbers are: `log_odds`, `probability` or `similarity`; None where the file says.
+        partial: allow texts without a score; such a result is never official.
+        allow_unknown: pass over rows of other videos and captions.
+        join: `strict`, or `official` for files with two scores of one text.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ScoreError: the file does not fit the annotations; the message names the row.
+    """
+    started, path = time.monotonic(), Path(path)
+    found = read_predictions(
+        path,
+        annotations,
+        task,
+        kind=cast(ScoreKind | None, kind),
+        allow_missing=partial,
+        allow_unknown=allow_unknown,
+        join=join,
+    )
+    counts, doubts = {**asdict(found.counts), "file": path.name}, []
+    if found.official is not None:
+        counts |= found.official.to_record()
+        doubts += found.official.doubts()
+    if found.counts.unended and found.counts.score_last:
+        doubts.append(
+            "the score file breaks off without a line end, so its last score may be cut: end it with one"
+        )
+    result = make_result(
+        task=task,
+        annotations=annotations,
+        metrics=measure(
+            task,
+            annotations,
+            found.scores,
+            found.kind,
+            official=found.official,
+            partial=partial,
+            resamples=resamples,
+            seed=seed,
+        ),
+        model={
+            "name": name or path.stem,
+            "revision": sha256_file(path)[:16],
+            "kind": found.kind,
+            "prompt": None,
+            "settings": {"scores from": path.name},
+        },
+        scores=found.scores,
+        frames=None,
+        run={"wall_seconds": round(time.monotonic() - started, 3), "finished": _now()},
+        notes={"score_file": counts, "bootstrap": {"seed": seed, "resamples": resamples}},
+        doubts=doubts,
+    )
+    return Evaluation(
+        result,
+        write_result(Path(out), result, annotations, found.scores, found.kind, official=found.official),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
