@@ -10,8 +10,7 @@ Renders a small world of moving shapes to have something to build from. For your
 import sys
 from pathlib import Path
 
-from synvita_data import load_triplets
-from synvita_data.builders.dataset import BuildOptions, build_dataset
+from synvita_data import BuildOptions, build_dataset, load_triplets
 from synvita_data.builders.shapes import make_shapes
 
 

@@ -10,12 +10,15 @@ MODEL is a Video LLM, CLIP or SigLIP, or `chance`; docs/tasks.md says where each
 import sys
 from pathlib import Path
 
-from synvita_data.annotations import read_annotations
-from synvita_data.evaluation.run import evaluate_scorer
-from synvita_data.leaderboard.table import make_leaderboard, read_results
+from synvita_data import (
+    evaluate_scorer,
+    get_task,
+    make_leaderboard,
+    open_scorer,
+    read_annotations,
+    read_results,
+)
 from synvita_data.leaderboard.text import to_markdown
-from synvita_data.scoring.open import open_scorer
-from synvita_data.tasks import get_task
 
 
 def main(model: str, name: str, annotations: str, real_root: str, results: str) -> None:

@@ -12,8 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments
 
-from synvita_data import load_triplets
-from synvita_data.training import StockCollator, SynViTALoss, TripletData
+from synvita_data import StockCollator, SynViTALoss, TripletData, load_triplets
 
 
 def main(name: str, dataset: str, real_root: str, out: str) -> None:

@@ -16,14 +16,43 @@ if (_root / "pyproject.toml").is_file() and (_root / "training").is_dir():
     __path__.append(str(_root))
 
 # Public name -> module that defines it; resolved on first use (PEP 562) to keep `import synvita_data` light.
+# docs/interface.md lists them as the stable Python interface.
 _EXPORTS = {
+    # Datasets: load them, build them, make their videos and scores.
+    "load_triplets": "synvita_data.dataset.load",
+    "Triplet": "synvita_data.schema",
+    "BuildOptions": "synvita_data.builders.dataset",
+    "build_dataset": "synvita_data.builders.dataset",
+    "generate_videos": "synvita_data.builders.generators",
+    "score_videos": "synvita_data.builders.vqascore",
+    # Captions and masks.
+    "Text": "synvita_data.captions",
+    "hidden_spans": "synvita_data.captions",
+    "shared_spans": "synvita_data.captions.lcs",
+    # Videos.
     "Frames": "synvita_data.video",
     "FramePolicy": "synvita_data.video",
-    "Text": "synvita_data.captions",
-    "Triplet": "synvita_data.schema",
-    "load_triplets": "synvita_data.dataset.load",
+    "decode": "synvita_data.video",
+    # Models and scores.
+    "AlignmentModel": "synvita_data.models",
+    "AlignmentScorer": "synvita_data.scoring.alignment",
+    "open_scorer": "synvita_data.scoring.open",
+    # Benchmarks.
+    "get_task": "synvita_data.tasks",
+    "read_annotations": "synvita_data.annotations",
+    "evaluate_scorer": "synvita_data.evaluation.run",
+    "evaluate_predictions": "synvita_data.evaluation.run",
+    "read_results": "synvita_data.leaderboard.table",
+    "make_leaderboard": "synvita_data.leaderboard.table",
     "metric": "synvita_data.metrics",
-    "shared_spans": "synvita_data.captions.lcs",
+    # Training.
+    "SynViTAConfig": "synvita_data.training",
+    "SynViTATrainer": "synvita_data.training",
+    "TripletData": "synvita_data.training",
+    "SynViTALoss": "synvita_data.training",
+    "StockCollator": "synvita_data.training",
+    # Errors.
+    "SynvitaError": "synvita_data.errors",
 }
 __all__ = [*_EXPORTS, "__version__"]
 

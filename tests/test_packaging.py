@@ -89,3 +89,25 @@ def test_the_wheel_builds_a_dataset_outside_the_checkout(wheel, tmp_path):
         check=True,
     )
     assert where.stdout.startswith(str(site))
+
+
+def test_public_names_are_there_and_listed(repo_root):
+    """`docs/interface.md` lists exactly `synvita_data.__all__`, and each name leads somewhere."""
+    import re
+
+    import synvita_data
+
+    for name in synvita_data.__all__:
+        assert getattr(synvita_data, name) is not None, name
+    page = (repo_root / "docs" / "interface.md").read_text(encoding="utf-8")
+    python = page.partition("## Python")[2].partition("## Files")[0]
+    listed = {
+        name for row in re.findall(r"^\| (`.*?) \|", python, re.M) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert listed | {"__version__"} == set(synvita_data.__all__)
+    commands = page.partition("## Commands")[2].partition("## Python")[0]
+    from synvita_data.cli import app
+
+    assert {command.callback.__name__ for command in app.registered_commands} <= set(
+        re.findall(r"`(\w+)`", commands)
+    )
