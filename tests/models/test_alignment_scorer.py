@@ -304,7 +304,7 @@ import numpy as np
 from transformers import AutoModelForImageTextToText, AutoProcessor
 import synvita_data.scoring.alignment
 from synvita_data.models import AlignmentModel
-from synvita_data.captions.text import Text
+from synvita_data.captions import Text
 from synvita_data.video.frames import Frames
 folder = {str(checkpoint)!r}
 model = AutoModelForImageTextToText.from_pretrained(folder)
