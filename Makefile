@@ -30,7 +30,7 @@ test-all: $(STAMP)
 # The oldest versions that pyproject.toml promises, in an environment of their own. The tests of what stands on them
 # (torch, transformers, datasets, huggingface_hub), so that .ci/run stays short; all others: make test-oldest OLDEST=tests
 OLDEST ?= $(addprefix tests/,models builders/generators builders/vqascore mplug_owl scoring testing_models training \
-	test_dataset.py test_hub.py)
+	dataset/test_dataset.py hub/test_hub.py)
 OLD_STAMP := .venv-oldest/.synvita-setup
 $(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
 	test -x .venv-oldest/bin/python || .uv/bin/uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-oldest

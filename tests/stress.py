@@ -17,8 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MODULES = [
-    "engine",
-    "store",
+    "jobs",
     "builders/generators/test_pipeline_generator.py",
     "builders/generators/test_command_generator.py",
     "builders/generators/test_output_folder.py",

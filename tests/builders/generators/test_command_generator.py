@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine.kill_harness import survive_kills
-from engine.number_jobs import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs.kill_harness import survive_kills
+from jobs.number_jobs import wait_until
 from small_program import rows, told, videos, write_program
 
 from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("diffusers")
 import torch
-from engine.kill_harness import survive_kills
+from jobs.kill_harness import survive_kills
 from small_program import rows, videos
 from tiny_pipelines import BUILDERS, SETTINGS, built, save_pipeline
 

@@ -7,8 +7,8 @@ from importlib import import_module
 import pytest
 import torch
 import transformers  # noqa: F401
-from engine import test_ray_cluster as on_ray
-from engine.kill_harness import survive_kills
+from jobs import test_ray_cluster as on_ray
+from jobs.kill_harness import survive_kills
 
 from synvita_data.builders.sources import FoundVideos, SyntheticVideo
 from synvita_data.builders.vqascore import VqaScoreJob, VqaSettings, find_model, score_videos

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from engine.kill_harness import lives, survive_kills
-from engine.number_jobs import Squares, assert_whole, lines, made, wait_until, workers_of
+from jobs.kill_harness import lives, survive_kills
+from jobs.number_jobs import Squares, assert_whole, lines, made, wait_until, workers_of
 
 from synvita_data.errors import EngineError
 from synvita_data.jobs import run_job
@@ -27,7 +27,7 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 RUN = """
 import dataclasses, json, os, sys
 from pathlib import Path
-from engine.number_jobs import Squares
+from jobs.number_jobs import Squares
 from synvita_data.jobs import run_job
 settings = json.loads(sys.argv[1])
 job = Squares(Path(settings.pop("root")), Path(settings.pop("log")), **settings.pop("job"))

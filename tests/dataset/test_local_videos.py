@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_dataset import HUMAN, MSR_VTT, VATEX, put, row, write_dataset
+from dataset.test_dataset import HUMAN, MSR_VTT, VATEX, put, row, write_dataset
 
 from synvita_data.dataset.load import load_triplets, real_coverage
 from synvita_data.dataset.local_videos import LocalVideo, finder_of, real_parts, without_real_bytes

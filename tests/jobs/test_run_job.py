@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine.number_jobs import Squarer, Squares, append, assert_whole, lines, made
+from jobs.number_jobs import Squarer, Squares, append, assert_whole, lines, made
 
 from synvita_data.errors import EngineError
 from synvita_data.jobs import Shard, Store, results, run, run_job
@@ -264,7 +264,7 @@ def test_a_finished_job_imports_nothing_heavy(tmp_path, repo_root):
     program = f"""
 import sys
 from pathlib import Path
-from engine.number_jobs import Squares
+from jobs.number_jobs import Squares
 from synvita_data.jobs import run_job
 report = run_job(Squares(Path({str(job.root)!r}), Path({str(job.log)!r}), 5), workers=2, engine="ray")
 heavy = "numpy torch ray pyarrow datasets transformers diffusers av rich pandas multiprocessing".split()

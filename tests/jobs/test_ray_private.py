@@ -11,9 +11,9 @@ import types
 from pathlib import Path
 
 import pytest
-from engine import test_ray_cluster as on_ray
-from engine.kill_harness import lives
-from engine.number_jobs import Squares, assert_whole, lines, wait_until
+from jobs import test_ray_cluster as on_ray
+from jobs.kill_harness import lives
+from jobs.number_jobs import Squares, assert_whole, lines, wait_until
 
 from synvita_data.errors import EngineError
 from synvita_data.jobs import ray_cluster
@@ -181,7 +181,7 @@ import json, os, sys
 from pathlib import Path
 import ray
 from ray._raylet import get_authentication_mode
-from engine.number_jobs import Squares
+from jobs.number_jobs import Squares
 from synvita_data.jobs import run_job
 if __name__ == "__main__":
     root = Path(sys.argv[1])

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from engine.kill_harness import fork, join, lives
-from engine.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
+from jobs.kill_harness import fork, join, lives
+from jobs.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
 
 from synvita_data.errors import EngineError
 from synvita_data.jobs import Store, processes, run_job

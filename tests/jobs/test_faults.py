@@ -4,7 +4,7 @@ import errno
 import threading
 
 import pytest
-from engine.number_jobs import Squarer, Squares, made
+from jobs.number_jobs import Squarer, Squares, made
 
 from synvita_data.errors import StoreError, VideoError
 from synvita_data.jobs import Store, is_worker_fault, no_room, quarantine_errors, run_job

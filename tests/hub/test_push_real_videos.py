@@ -5,7 +5,7 @@ import textwrap
 
 import pyarrow.parquet as pq
 import pytest
-from test_dataset import HUMAN, MSR_VTT, VATEX, put, row, write_dataset
+from dataset.test_dataset import HUMAN, MSR_VTT, VATEX, put, row, write_dataset
 
 BYTES = b"REAL-VIDEO-OF-SOMEBODY"
 SECRET = "home-of-nobody"

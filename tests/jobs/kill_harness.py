@@ -1,6 +1,6 @@
 """Kill a run of any job again and again, and hold it to what is promised.
 
-    from engine.kill_harness import survive_kills
+    from jobs.kill_harness import survive_kills
 
     def make_job(root: Path) -> Job:  # the same job on another store
         return GenerateJob(root=root, ...)
@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.number_jobs import append, lines
+from jobs.number_jobs import append, lines
 
 from synvita_data.jobs import DONE, Claim, Job, JobReport, Record, Store, processes, run_job
 

@@ -6,9 +6,9 @@ from functools import cache
 import av
 import numpy as np
 import pytest
+from dataset.test_dataset import VATEX, row, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from test_dataset import VATEX, row, write_dataset
 
 from synvita_data.annotations import AnnotationReport, VideoRef, make_annotations
 from synvita_data.dataset.load import load_triplets

@@ -4,8 +4,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from engine.kill_harness import survive_kills
-from engine.number_jobs import Squares
+from jobs.kill_harness import survive_kills
+from jobs.number_jobs import Squares
 
 
 def squares(root: Path, count: int, seconds: float, together: int = 1) -> Squares:

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from engine.kill_harness import fork, join
-from engine.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
+from jobs.kill_harness import fork, join
+from jobs.number_jobs import Squares, append, assert_whole, lines, made, wait_until, workers_of
 
 from synvita_data.errors import StoreError
 from synvita_data.jobs import Store, processes, run_job
