@@ -118,7 +118,7 @@ def _required(record: Mapping[str, Any], key: str) -> str:
     try:
         nothing = given_text(value, key) is None
     except SchemaError as error:
-        raise SourceError(error.problem, found=error.found, expected=error.expected) from error
+        raise error.recast(SourceError) from error
     if nothing:
         raise SourceError(f"a line of the manifest has no {key}", found=record, expected="id and path")
     return str(value)

@@ -221,9 +221,7 @@ def read_caption(text: str, *, words_for_nothing: bool = True) -> str:
     try:
         check_data(caption, "a caption")
     except SchemaError as error:
-        raise CaptionError(
-            error.problem, found=error.found, expected=error.expected, fix=error.fix
-        ) from error
+        raise error.recast(CaptionError) from error
     if "\0" in caption:
         raise CaptionError("a caption holds a NUL character", found=repr(caption[:60]))
     if not caption or (words_for_nothing and is_missing(caption)):
