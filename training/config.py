@@ -288,6 +288,7 @@ _FROM_1: _Check = (lambda value: _whole(value, 1), "a whole number from 1")
 _FROM_0: _Check = (_number, "a number from 0")
 _SEED = f"a whole number from 0 to {2**32 - 1}"  # what NumPy's generator takes
 _RANGES: dict[str, _Check] = {
+    "nle_weight": _FROM_0,  # also where `objective` leaves it out
     "lora_r": _FROM_1,
     "lora_alpha": _FROM_1,
     "lora_dropout": (lambda value: _number(value) and value <= 0.99, "a number from 0 to 0.99"),

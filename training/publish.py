@@ -161,7 +161,7 @@ def render_model_card(record: Mapping[str, Any], repo: str | None = None, *, ada
     """README.md of an output folder.
 
     Args:
-        record: of `run_record.make_run_record`.
+        record: of `output.make_run_record`.
         repo: `OWNER/NAME` it is published as; None for the folder.
         adapter: the folder holds a PEFT adapter and not a whole model.
     """

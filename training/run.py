@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from accelerate.utils import gather_object
 
@@ -25,7 +25,9 @@ from .data.features import feature_cache_of, fill_feature_cache
 from .evaluation import EvaluationPairs
 from .publish import push_model, render_model_card
 from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
-from .trainer import SynViTATrainer
+
+if TYPE_CHECKING:
+    from .trainer import SynViTATrainer
 
 Say = Callable[[str], None]
 
@@ -47,7 +49,7 @@ class Run:
 
     recipe: Recipe
     config: SynViTAConfig
-    trainer: SynViTATrainer
+    trainer: "SynViTATrainer"
     triplets: TripletData
     base: dict[str, Any]
     data: dict[str, Any]
@@ -206,6 +208,8 @@ def _train(run: Run, say: Say) -> dict[str, Any]:
 
 
 def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run:
+    from .trainer import SynViTATrainer  # imports `datasets`, which an error of the recipe need not wait for
+
     options, folder = recipe.run, Path(str(config.output_dir))
     # Rows and their version: what is wrong with them shows before the model is loaded.
     rows, held_out_rows = _load_rows(options, config)

@@ -22,7 +22,8 @@ from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints, 
 
 from synvita_data.errors import SynvitaError, first_line
 from synvita_data.models import AlignmentModel
-from synvita_data.models.resolve import TRAINING_ARGUMENTS, ModelFiles
+from synvita_data.models.loading import loaded_revision
+from synvita_data.models.resolve import TRAINING_ARGUMENTS
 from synvita_data.models.videos import VideoPreparer
 
 from .checkpoints import (
@@ -422,7 +423,8 @@ def _check_sequence(dataset: Any) -> None:
     if not len(dataset):
         raise SynvitaError("train_dataset is empty", expected=expected)
     if isinstance(dataset, list | tuple):
-        strangers = [row for row in dataset if not isinstance(row, TrainingTriplet | Mapping)]
+        kind = Mapping if isinstance(dataset[0], Mapping) else TrainingTriplet  # not a mixture
+        strangers = [row for row in dataset if not isinstance(row, kind)]
         if strangers:
             found = type(strangers[0]).__name__
             raise SynvitaError(
@@ -444,8 +446,14 @@ def _training_data(dataset: Any, alignment: AlignmentModel, args: SynViTAConfig)
         cache = None
         if args.feature_cache:
             stock = alignment.family.model
-            commit = getattr(stock.config, "_commit_hash", None)
-            revision = ModelFiles(str(stock.name_or_path), commit).exact_revision()
+            if not stock.name_or_path:  # which would be taken for the folder that this process works in
+                raise SynvitaError(
+                    "features of this model could not be told from another's: the model has no name_or_path",
+                    found="name_or_path is empty",
+                    expected="a model from from_pretrained",
+                    fix="Save the model (save_pretrained) and load it from there, or leave feature_cache out",
+                )
+            revision = loaded_revision(str(stock.name_or_path), stock)
             cache = feature_cache_of(alignment, revision, args.feature_cache, frames=arguments["frames"])
         dataset = TripletData(dataset, alignment, cache=cache, **arguments)
     elif isinstance(dataset, TripletData):

@@ -139,8 +139,7 @@ class AlignmentModel(nn.Module):
             explanations: for each video, what is wrong with a caption of it (or what it shows), or None: the
                 loss of saying so, with the video shared. Log-odds do not see it. Such a video needs no texts.
             plain_batch: pairs at once in the strategy `plain`.
-            branch_tokens: tokens of texts in one row of the
-                `cached`.
+            branch_tokens: tokens of texts in one row of the strategy `cached`.
 
         Raises:
             SynvitaError: arguments that do not fit together, a text or explanation beyond the model's context

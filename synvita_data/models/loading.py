@@ -64,6 +64,18 @@ def check_complete(name: str, loading: Mapping[str, Any]) -> None:
             )
 
 
+def loaded_revision(name: str, model: Any, revision: str | None = None) -> str:
+    """The exact revision of a model that was loaded: a branch may have moved since.
+
+    Args:
+        name: folder or Hub id.
+        model: of transformers.
+        revision: by which it was asked for, where the model does not know its commit.
+    """
+    commit = getattr(model.config, "_commit_hash", None)
+    return ModelFiles(name, commit or revision).exact_revision()
+
+
 def load_alignment_model(
     checkpoint: Checkpoint,
     *,
@@ -117,7 +129,7 @@ def load_alignment_model(
             name, revision=revision, dtype=weights, device_map=device_map, output_loading_info=True
         )
     check_complete(name, loading)
-    version = ModelFiles(name, revision).exact_revision()
+    version = loaded_revision(name, model, revision)
     if place is not None:
         model.to(place)
     if checkpoint.adapter is not None:

@@ -129,7 +129,7 @@ class Prompter:
 
     @cached_property
     def behind_video(self) -> dict[str, Any]:
-        """What follows the video in this prompt: `space` (of `placeholders.PLACEHOLDER_SPACES`), `ids` and `tokens`.
+        """What follows the video in this prompt: `space` (of `captions.prompts.PLACEHOLDER_SPACES`), `ids` and `tokens`.
 
         It depends on the checkpoint's `tokenizer_config.json` and on the release of transformers, so results keep it.
         """

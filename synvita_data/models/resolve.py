@@ -140,11 +140,11 @@ def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str]
         SynvitaError: a revision of a folder.
     """
     short, at, after = name.rpartition("@")
-    if revision is None and at and short and not Path(name).expanduser().is_dir():
+    if revision is None and at and short and not _at_home(name).is_dir():
         name, revision = short, after
     location = (aliases or {}).get(name, name)
-    if not Path(location).is_dir() and Path(location).expanduser().is_dir():
-        location = str(Path(location).expanduser())  # other folders keep their name as it is: keys hold it
+    if not Path(location).is_dir() and _at_home(location).is_dir():
+        location = str(_at_home(location))  # other folders keep their name as it is: keys hold it
     if revision is not None and Path(location).is_dir():
         raise SynvitaError(
             "a folder has no revisions",
@@ -153,6 +153,13 @@ def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str]
             fix="Leave the revision out, or name the model by its Hub id",
         )
     return ModelFiles(location, revision, tuple(aliases or ()))
+
+
+def _at_home(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # `~user` of nobody here
+        return Path(name)
 
 
 def files_digest(root: Path, files: Iterable[Path], digest: Callable[[Path], str] = sha256_file) -> str:

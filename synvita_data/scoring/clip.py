@@ -12,8 +12,7 @@ import numpy as np
 
 from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
-from ..models.loading import check_complete, explained
-from ..models.resolve import ModelFiles
+from ..models.loading import check_complete, explained, loaded_revision
 from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
 from ..video import FramePolicy, Frames, decode
 from . import ItemScores, ScoreKind, ScoringItem
@@ -75,7 +74,7 @@ class ClipScorer:
             )
         check_complete(name, loading)
         self._model.eval().to(self._device)
-        self.revision = ModelFiles(name, revision).exact_revision()
+        self.revision = loaded_revision(name, self._model, revision)
         self.settings: dict[str, Any] = {"dtype": dtype, "pooling": "mean cosine over frames"}
         self._workers = workers
         # Texts recur in many videos.

@@ -1,4 +1,4 @@
-"""Small tokenizers of the real classes, trained in a fraction of a second on `corpus.sentences`.
+"""Small tokenizers of the real classes, trained in a fraction of a second on `sentences`.
 
 Both kinds that matter for masks are here: Llama's (Metaspace, byte fallback, no rule between letters and
 spaces) and byte-level BPE (Qwen, CLIP), where an offset often includes the space before a word. T5's and BERT's are
@@ -29,9 +29,9 @@ def llama_tokenizer(
     """A `LlamaTokenizer` with `<s>` in front, `pad` on the left, and the tokens `special` at the end.
 
     Args:
-        corpus: sentences to train it on, None for `corpus.sentences`.
-        size: of the vocabulary, at most; with
-            real captions and several thousand tokens its captions are about as long as a real model's.
+        corpus: sentences to train it on, None for `sentences`.
+        size: of the vocabulary, at most; with real captions and several thousand tokens its captions are about as
+            long as a real model's.
     """
     from transformers import LlamaTokenizer
 

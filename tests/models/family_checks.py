@@ -1,4 +1,4 @@
-"""What the tests of single families share: videos that differ in every strategy, and the stock model's answers."""
+"""What the tests of single families share: videos that differ in every way, and the stock model's answers."""
 
 import torch
 from stock_models import clip, stock_log_odds

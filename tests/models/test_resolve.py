@@ -67,7 +67,7 @@ def test_the_digest_of_a_folder(folder):
     )
 
 
-@pytest.mark.parametrize("name", ["no/such-model", "absent", "bad name!"])
+@pytest.mark.parametrize("name", ["no/such-model", "absent", "bad name!", "~nobody-here/model"])
 def test_no_model(name):
     with pytest.raises(HubError, match="the model cannot be found"):
         find_checkpoint(name)
@@ -86,3 +86,25 @@ def test_names_are_read_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_revision_of_a_loaded_model_is_the_commit_that_was_loaded(folder, tmp_path, monkeypatch):
+    """A branch may get another commit while gigabytes are read."""
+    from types import SimpleNamespace
+
+    import huggingface_hub
+
+    from synvita_data.models.loading import loaded_revision
+
+    def download(name, file, revision):
+        path = tmp_path / "snapshots" / (revision if revision != "main" else "b" * 40) / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    loaded = SimpleNamespace(config=SimpleNamespace(_commit_hash="a" * 40))
+    assert loaded_revision("owner/name", loaded, "main") == "a" * 40
+    unknown = SimpleNamespace(config=SimpleNamespace())
+    assert loaded_revision("owner/name", unknown, "main") == "b" * 40
+    assert loaded_revision(str(folder), loaded) == ModelFiles(str(folder)).exact_revision()

@@ -72,6 +72,9 @@ def test_rows_that_are_no_triplets(checkpoint, tmp_path):
     refused(["lacks columns", "real_video"], model, processor, arguments(tmp_path), [{"id": "a"}])
     model, processor = load(checkpoint)
     refused(["something else", "str"], model, processor, arguments(tmp_path), ["a"])
+    mixed = [*triplets_of(small_rows(1), model, processor), {"id": "a"}]
+    refused(["something else", "dict"], model, processor, arguments(tmp_path), mixed)
+    refused(["something else", "TrainingTriplet"], model, processor, arguments(tmp_path), mixed[::-1])
     refused(["empty"], model, processor, arguments(tmp_path), [])
     refused(["order"], model, processor, arguments(tmp_path), iter([]))
     trainer = SynViTATrainer(model, processor, arguments(tmp_path))

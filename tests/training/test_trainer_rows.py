@@ -5,6 +5,7 @@ import torch
 from small_trainer import arguments, load
 from small_triplets import dataset, row
 
+from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel, EncodedVideo
 from synvita_data.training import EvaluationPairs, SynViTATrainer, TripletData
 from synvita_data.training.data.features import fill_feature_cache
@@ -89,3 +90,12 @@ def test_a_feature_cache_is_that_of_the_arguments(checkpoint, tmp_path, rows):
     assert fill_feature_cache(trainer.train_dataset, trainer.alignment).made == 6
     again = SynViTATrainer(*load(checkpoint), config, rows)
     assert isinstance(again.train_dataset[0].real, EncodedVideo)
+
+
+def test_features_of_a_model_without_a_name_are_not_kept(checkpoint, tmp_path, rows):
+    """An empty name is the working folder's: two models made in one folder would share features."""
+    model, processor = load(checkpoint)
+    model.name_or_path = model.config._name_or_path = ""
+    config = arguments(tmp_path, tune="language-model", feature_cache=str(tmp_path / "cache"))
+    with pytest.raises(SynvitaError, match="has no name_or_path"):
+        SynViTATrainer(model, processor, config, rows)

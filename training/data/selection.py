@@ -211,8 +211,8 @@ class RowSelection:
 
 
 def check_share(name: str, value: float) -> None:
-    """Raises `SynvitaError` for a value outside [0, 1], also for NaN."""
-    if not 0.0 <= value <= 1.0:
+    """Raises `SynvitaError` for a value outside [0, 1], also for NaN and what is not a number."""
+    if not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
         raise SynvitaError(f"{name} is not a share", found=value, expected="0 to 1")
 
 

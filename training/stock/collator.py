@@ -83,7 +83,7 @@ class StockCollator:
         """The batch: what the model's forward takes, and `labels` for `SynViTALoss`.
 
         Returns:
-            labels: int64 [N, COLUMNS], see `stock_labels`; first, so that evaluation weighs by triplets.
+            labels: int64 [N, COLUMNS], see `labels`; first, so that evaluation weighs by triplets.
             input_ids, attention_mask: int64 [R, S].
             position_ids: int64 [R, S], or [k, R, S].
             the family's own pixel inputs, rows one behind the other, in the model's dtype.

@@ -78,7 +78,7 @@ class Family(ABC):
             for not at all.
         after_tower: parts of names of what reads the tower's features, besides the language model and its head:
             training it leaves features as they are.
-        placeholder_spaces: of `placeholders.PLACEHOLDER_SPACES`, those that this family has.
+        placeholder_spaces: of `captions.prompts.PLACEHOLDER_SPACES`, those that this family has.
         cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
             positions need them (grids).
 
