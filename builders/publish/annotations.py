@@ -5,7 +5,7 @@
     OUT/annotations.json                            what was read, left out and counted
     OUT/<task>/test-00000-of-00001.parquet          one config a task
 
-`synvita_data.tasks.read_annotations(task, OUT)` reads it back to the same annotations.
+`synvita_data.annotations.read_annotations(task, OUT)` reads it back to the same annotations.
 """
 
 from collections.abc import Mapping

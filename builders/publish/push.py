@@ -166,6 +166,7 @@ def push(
         if not dry_run:
             raise
         notes.append(f"nothing was compared with the Hub: {error}")
+        state, remote, published = None, None, False  # also where the connection broke half-way
     if dry_run and not hub.has_token:
         notes.append("no token: to push, set HF_TOKEN or run `hf auth login`")
 

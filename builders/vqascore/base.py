@@ -191,8 +191,8 @@ class VqaScorer(ABC):
 
     Attributes:
         device: where the model is.
-        behind_placeholder: what follows the image or video in the prompt (`placeholders`), JSON-ready; None where the
-            prompt has no placeholder of ours.
+        behind_placeholder: what follows the image or video in the prompt (`captions.prompts`), JSON-ready; None where
+            the prompt has no placeholder of ours.
     """
 
     behind_placeholder: dict[str, Any] | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
@@ -22,7 +23,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from synvita_data.errors import SynvitaError, first_line
+from synvita_data.errors import HubError, SynvitaError, first_line
 from synvita_data.files import resolve_under
 from synvita_data.models.loading import check_complete
 from synvita_data.models.resolve import CONFIG, ModelFiles
@@ -108,7 +109,7 @@ def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> C
     refuse_float16(model, dtype)
     files = ModelFiles(model.location, model.hub_revision)
     loaded = _load_weights(files, torch_dtype(dtype), device)
-    source = files if any(map(files.find, _TOKENIZER_FILES)) else ModelFiles(FLAN_T5)
+    source = files if any(_find(files, file) for file in _TOKENIZER_FILES) else ModelFiles(FLAN_T5)
     tokenizer = AutoTokenizer.from_pretrained(source.location, revision=source.revision)
     return ClipFlanT5Scorer(loaded, tokenizer, shape)
 
@@ -192,7 +193,7 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
     Raises:
         SynvitaError: a file is missing, cut, or holds something else than tensors.
     """
-    first = next((file for file in _WEIGHT_FILES if files.find(file)), None)
+    first = next((file for file in _WEIGHT_FILES if _find(files, file)), None)
     if first is None:
         raise SynvitaError(
             "the checkpoint holds no weights", file=files.location, expected=" or ".join(_WEIGHT_FILES)
@@ -202,7 +203,7 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
         weight_map = (files.read(first) or {})["weight_map"]
         names = sorted({Path(name).name for name in weight_map.values()})  # they lie beside the index
     for name in names:
-        path = files.find(name)
+        path = _find(files, name)
         if path is None:
             raise SynvitaError(
                 "a checkpoint lacks a file", file=files.location, expected=name, fix="Download it again"
@@ -223,3 +224,16 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
                 fix="It may have been cut off: download it again",
             ) from error
         yield str(path), tensors
+
+
+def _find(files: ModelFiles, name: str) -> Path | None:
+    """A file of a checkpoint; None where it has no such file, or the Hub cannot be asked and none is cached.
+
+    A cache does not know which files a repository lacks, unless they were asked for one by one.
+    """
+    try:
+        return files.find(name)
+    except HubError as error:
+        if isinstance(error.__cause__, LocalEntryNotFoundError):
+            return None
+        raise

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synvita_data.captions.prompts import check_placeholder_space
 from synvita_data.errors import SynvitaError, choose
 from synvita_data.models.resolve import CONFIG, find_checkpoint, locate
 
@@ -207,6 +208,8 @@ def open_scorer(
     from synvita_data.models.loading import explained
     from synvita_data.models.runtime import pick_device
 
+    if placeholder_space is not None:
+        check_placeholder_space(placeholder_space)
     choices = {
         "shape": model.shape(preprocessing),
         "dtype": dtype,

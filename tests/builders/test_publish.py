@@ -8,9 +8,12 @@ import pytest
 from loopback_hub import run_client, run_synvita, start_client
 from small_dataset import fake_mp4, read_report, write_report, write_small_dataset
 
+from synvita_data.builders.publish import push as module
 from synvita_data.builders.publish.push import push
 from synvita_data.cli import main
+from synvita_data.commands.push import report
 from synvita_data.errors import HubError, SchemaError
+from synvita_data.hub.repo import HubRepo, HubUnreachableError, RepoState
 
 REPO = "synvita/videocon-syn"
 
@@ -349,6 +352,27 @@ def test_a_dry_run_offline_checks_the_folder_alone(tmp_path):
     assert len(result.release.upload) == len([path for path in folder.rglob("*") if path.is_file()])
     assert any("nothing was compared with the Hub" in note for note in result.notes)
     assert result.commit is None
+
+
+def test_a_dry_run_that_loses_the_hub_half_way_does_not_call_the_version_published(tmp_path, monkeypatch):
+    """The tags were read, and the files were not: nothing was compared."""
+
+    class Lost(HubRepo):
+        def check_online(self):
+            pass
+
+        def state(self):
+            return RepoState(private=True, head="c" * 40, tags={"v0.1.0": "c" * 40})
+
+        def snapshot(self, revision):
+            raise HubUnreachableError("the connection broke")
+
+    monkeypatch.setattr(module, "HubRepo", Lost)
+    folder = write_small_dataset(tmp_path / "dataset")
+    result = push(folder, REPO, "v0.1.0", dry_run=True)
+    assert (result.published, result.commit) == (False, None)
+    assert "the connection broke" in " ".join(result.notes)
+    assert "Nothing to do" not in " ".join(report(result, dry_run=True))
 
 
 def test_the_program_says_what_is_wrong_and_exits_with_2(tmp_path, monkeypatch, capsys):

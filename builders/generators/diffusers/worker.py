@@ -109,7 +109,14 @@ class PipelineWorker:
     def _make(self, requests: Sequence[Request]) -> list[Any]:
         """The frames of each request, or the error that it is quarantined with."""
         try:
-            return list(self._call(requests))
+            made = list(self._call(requests))
+            if len(made) != len(requests):
+                raise VideoError(
+                    "the pipeline gave another number of videos",
+                    found=len(made),
+                    expected=f"{len(requests)}, one a caption",
+                )
+            return made
         except Exception as error:
             if blames_worker(error):
                 raise

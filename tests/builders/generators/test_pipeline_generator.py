@@ -213,6 +213,25 @@ def test_a_row_that_raises_is_quarantined_and_the_run_goes_on(batch_size, saved,
     assert report.crashes == ()
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_pipeline_that_gives_another_number_of_videos(batch_size, saved, tmp_path, monkeypatch):
+    """Whose is whose is not known: rows are made one by one, and those without a video are quarantined."""
+    call = PipelineWorker._call
+    monkeypatch.setattr(
+        PipelineWorker,
+        "_call",
+        lambda *given: [] if len(given[1]) > 1 or given[1][0].sample == 1 else call(*given),
+    )
+    overrides = SETTINGS["cogvideox"] | {"batch_size": batch_size}
+    report = generate_videos(
+        rows("a dog"), f"diffusers:{saved('cogvideox')}", tmp_path / "out", samples=2, overrides=overrides
+    )
+    assert (report.made, report.crashes) == (1, ())
+    [failure] = report.failures
+    assert "another number of videos" in failure.error["problem"]
+    assert failure.error["sample"] == 1
+
+
 def test_no_memory_is_the_workers_fault_with_advice(saved, tmp_path):
     def hook(pipe, tokens):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")

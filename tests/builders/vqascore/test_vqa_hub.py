@@ -4,7 +4,12 @@ import json
 import shutil
 
 import pytest
+from huggingface_hub import constants
 from loopback_hub.client import run_client
+
+from synvita_data.builders.vqascore import find_model
+from synvita_data.builders.vqascore.models import open_scorer
+from synvita_data.errors import SynvitaError
 
 
 @pytest.mark.slow
@@ -49,3 +54,26 @@ def test_a_model_of_the_hub_is_pinned_to_its_commit(loopback_hub, tiny, tmp_path
     assert done.returncode == 0, done.stderr
     label, kind, pinned, unmoved, same = json.loads(done.stdout.splitlines()[-1])
     assert (label, kind, pinned, unmoved, same) == ("alice/tiny", "clip-flant5", True, False, True)
+
+
+def test_a_checkpoint_is_loaded_offline_from_a_cache_that_knows_its_own_files_only(
+    tiny, tmp_path, monkeypatch
+):
+    """`hf download` on another machine: nobody has asked the Hub for the files that the repository lacks."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    cached = tmp_path / "models--alice--tiny"
+    snapshot = cached / "snapshots" / ("c" * 40)
+    shutil.copytree(tiny("clip_flant5"), snapshot)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("c" * 40)
+    config = json.loads((snapshot / "config.json").read_text())
+    config["mm_vision_tower"] = str(snapshot / "vision_tower")
+    (snapshot / "config.json").write_text(json.dumps(config))
+    assert not (snapshot / "model.safetensors.index.json").exists()  # asked for first
+    model = find_model("alice/tiny")
+    assert model.revision == "c" * 40
+    assert open_scorer(model).model.t5.shared.weight.isfinite().all()
+    for shard in snapshot.glob("*.bin"):
+        shard.unlink()
+    with pytest.raises(SynvitaError, match="a checkpoint lacks a file"):
+        open_scorer(model)

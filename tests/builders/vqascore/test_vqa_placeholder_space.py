@@ -64,6 +64,8 @@ def test_keys_and_method_change_only_where_the_ids_do(tiny, settings, tmp_path):
         assert (plain.keys, plain.method("reference")) == (original.keys, original.method("reference"))
     with pytest.raises(SynvitaError, match="unknown placeholder_space"):
         replace(settings, placeholder_space="legacy")
+    with pytest.raises(SynvitaError, match="unknown placeholder_space"):
+        open_scorer(model, placeholder_space="legacy")
 
 
 def test_every_result_records_the_ids(inputs, tiny, settings, tmp_path, capfd):
