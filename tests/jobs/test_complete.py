@@ -25,8 +25,11 @@ def store(tmp_path):
         yield opened
 
 
+@pytest.mark.parametrize("look_every", [0.0, run.LOOK_EVERY])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_every_key_is_done_once_and_counted_once(store, threads):
+def test_every_key_is_done_once_and_counted_once(store, threads, look_every, monkeypatch):
+    monkeypatch.setattr(run, "LOOK_EVERY", look_every)
+    monkeypatch.setattr(run, "SAY_EVERY", 0.0)
     done, counted, lock = Counter(), [], threading.Lock()
 
     def work(claim):
