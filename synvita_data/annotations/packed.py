@@ -104,9 +104,8 @@ def read_packed(task: Task, path: Path) -> Annotations:
     except (pa.ArrowException, ValueError) as error:
         raise SchemaError("a column has another type", file=path, found=str(error)) from error
     for field in schema:
-        column = table.column(field.name)
-        if not field.nullable and column.null_count:  # as a list: Arrow's own way to NumPy imports pandas
-            _check(path, ~np.array(column.is_null().to_pylist()), f"{field.name} is empty")
+        if not field.nullable:
+            _check(path, ~np.array(table.column(field.name).is_null()), f"{field.name} is empty")
 
     # Texts and their ids.
     caption, text_id, group = (coded(table, name, path) for name in ("caption", "text_id", "group"))
