@@ -25,11 +25,8 @@ def store(tmp_path):
         yield opened
 
 
-@pytest.mark.parametrize("look_every", [0.0, run.LOOK_EVERY])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_every_key_is_done_once_and_counted_once(store, threads, look_every, monkeypatch):
-    monkeypatch.setattr(run, "LOOK_EVERY", look_every)
-    monkeypatch.setattr(run, "SAY_EVERY", 0.0)
+def test_every_key_is_done_once_and_counted_once(store, threads):
     done, counted, lock = Counter(), [], threading.Lock()
 
     def work(claim):
@@ -44,6 +41,33 @@ def test_every_key_is_done_once_and_counted_once(store, threads, look_every, mon
     assert [record.fields["key"] for record in store.records(KEYS)] == KEYS
 
     complete(store, KEYS, lambda claim: pytest.fail("nothing is left to do"), threads=threads)
+
+
+def test_a_key_that_ends_while_the_store_is_scanned_is_counted_once(store, monkeypatch):
+    first, slow, last = KEYS[:3]
+    let_go, looks = threading.Event(), iter(range(100))
+
+    def work(claim):
+        if claim.key == slow:
+            assert let_go.wait(300)
+        commit(claim)
+
+    def is_look_due(
+        self,
+    ):  # asked at each event: opened, `first`, `slow` and, once `first` has ended, `last` claimed
+        if next(looks) != 3:
+            return False
+        let_go.set()
+        while store.record(slow) is None:
+            time.sleep(0.01)
+        return True
+
+    monkeypatch.setattr(run._Run, "_is_look_due", is_look_due)
+    monkeypatch.setattr(run, "SAY_EVERY", 0.0)
+    counted = []
+    complete(store, [first, slow, last], work, threads=2, on_done=counted.append)
+    assert let_go.is_set()
+    assert sum(counted) == 3
 
 
 @pytest.mark.parametrize("threads", [1, 4])
