@@ -88,11 +88,15 @@ def make_card(metadata: Mapping[str, Any], sections: Iterable[str]) -> str:
 def front_matter(metadata: Mapping[str, Any]) -> str:
     """The YAML at the head of a card, between its two lines of dashes."""
     from huggingface_hub import CardData
+
+    return _head(CardData(**_plain_values(metadata)))
+
+
+def _head(metadata: "CardData") -> str:
     from huggingface_hub.utils import yaml_dump
 
     # Not `to_yaml`, which strips white space that belongs to the last value.
-    values = CardData(**_plain_values(metadata)).to_dict()
-    return f"---\n{yaml_dump(values, sort_keys=False)}---\n"
+    return f"---\n{yaml_dump(metadata.to_dict(), sort_keys=False)}---\n"
 
 
 def _plain_values(value: Any) -> Any:
@@ -188,7 +192,7 @@ def with_default(text: str, config: str, *, file: str) -> str:
         entry.pop("default", None)
         if entry["config_name"] == config:
             entry["default"] = True
-    return str(card)
+    return _head(card.data) + card.text
 
 
 def matches(pattern: str, path: str) -> bool:

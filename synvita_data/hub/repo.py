@@ -405,6 +405,8 @@ class HubRepo:
         if isinstance(cause, RepositoryNotFoundError):
             why, expected = "it does not exist, or the token may not see it", None
             fix = "Check its name" + ("" if self.has_token else "; for a private one set HF_TOKEN")
+        if isinstance(cause, RevisionNotFoundError):
+            why = "there is no such revision"
         return HubError(f"{problem}: {why}", file=self.id, found=found, expected=expected, fix=fix)
 
 

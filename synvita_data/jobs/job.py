@@ -125,7 +125,7 @@ class Shard:
 class RunOptions:
     """How a job is run; the same for every job, and for every command that runs one.
 
-    A new option is added here, to the options of the command line (`commands/run_options.py`), and where it acts.
+    A new option is added here, to the options of the command line (`commands/options.py`), and where it acts.
 
     Attributes:
         engine: "local", this machine; "ray", actors placed by Ray.

@@ -155,10 +155,8 @@ class RayActors:
         ray = self._ray
         at_work = {each.work: (number, each) for number, each in self._actors.items()}
         ready, _ = ray.wait(list(at_work), num_returns=1, timeout=seconds) if at_work else ([], [])
-        for (
-            number,
-            event,
-        ) in self._drained():  # after the look at the actors: nothing of a dead one is missing
+        # Events are asked for after the look at the actors: then nothing of a dead one is missing.
+        for number, event in self._drained():
             if (each := self._actors.get(number)) is not None:
                 each.placed, each.ended = True, event.kind in LAST
             tell(number, event)

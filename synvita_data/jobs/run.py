@@ -136,7 +136,8 @@ def complete(
 
     def report(progress: JobProgress) -> None:
         nonlocal reported
-        done = progress.done + progress.failed
+        # A key that a thread ends while the store is scanned is counted twice until the next scan.
+        done = min(progress.done + progress.failed, progress.total)
         if on_done is not None and done > reported:
             on_done(done - reported)
             reported = done

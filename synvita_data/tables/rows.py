@@ -141,17 +141,18 @@ def open_table(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
     """A CSV file, read with the first delimiter whose header has the columns, and where these stand.
 
     Raises:
-        SchemaError: no such file, not UTF-8, or what `Fields.choose` raises of the comma.
+        SchemaError: no such file, not UTF-8, or what `Fields.choose` raises of the delimiter that splits the header best.
     """
-    first_error: SchemaError | None = None
+    errors: list[tuple[int, SchemaError]] = []
     for delimiter in DELIMITERS:
+        width = 0
         try:
             file = open_csv(path, delimiter)
+            width = len(file.first) if len(file.first) > 1 else 0
             return file, fields.choose(file.first)
         except SchemaError as error:
-            first_error = first_error or error.at(path)
-    assert first_error is not None
-    raise first_error
+            errors.append((width, error.at(path)))
+    raise max(errors, key=lambda each: each[0])[1]
 
 
 def csv_rows(path: Path, fields: Fields) -> Rows:

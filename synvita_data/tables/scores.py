@@ -265,7 +265,11 @@ class ScoreTable:
             if row.generator is not None:
                 self.generators.add(row.generator)
             entries = self._entries.setdefault(row.id, [])
-            before = next((entry for entry in entries if entry.identity == row.identity), None)
+            before = None
+            if entries:
+                identity = row.identity
+                same_model = (entry for entry in entries if entry.model == row.model)
+                before = next((entry for entry in same_model if entry.identity == identity), None)
             if before is None:
                 entries.append(row)
             elif before.content == row.content:

@@ -49,6 +49,12 @@ def test_with_default_marks_one_and_keeps_the_rest(configs):
     assert with_default(changed, "a", file="x") == changed
 
 
+def test_with_default_keeps_white_space_at_the_end_of_the_last_value():
+    text = card([entry("a")]).replace("license: other\n", "license: other\nname: \xa0\n")
+    changed = with_default(text, "a", file="x")
+    assert read_card(changed, file="x").data["name"] == read_card(text, file="x").data["name"] == "\xa0"
+
+
 def test_lists_of_patterns_and_rows():
     metadata = {
         "configs": [

@@ -143,6 +143,7 @@ def test_errors_say_what_to_do(loopback_hub, tmp_path):
     attempt("wrong version", mine.resolve, "v9.9.9")
     attempt("version", lambda: mine.resolve("v0.1.0") == mine.state().head)
     attempt("no such file", mine.read_text, "absent.txt", mine.state().head)
+    attempt("no such commit", mine.read_text, "absent.txt", "c" * 40)
     head = mine.state().head
     mine.commit([LocalFile("a", b"a")], [], message="m", parent=head)
     attempt("head moved", mine.commit, [LocalFile("a", b"b")], [], message="m", parent=head)
@@ -167,6 +168,7 @@ def test_errors_say_what_to_do(loopback_hub, tmp_path):
         "absent files": "does not exist, or the token may not see it",
         "wrong version": "synvita/x has no version v9.9.9. Expected: one of v0.1.0, v0.10.0",
         "no such file": "absent.txt",
+        "no such commit": "cannot read absent.txt: there is no such revision",
         "head moved": "somebody else changed the repository",
         "tag taken": "--tag v0.10.1",
         "bad card": "Invalid metadata in README.md",

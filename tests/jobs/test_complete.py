@@ -43,6 +43,33 @@ def test_every_key_is_done_once_and_counted_once(store, threads):
     complete(store, KEYS, lambda claim: pytest.fail("nothing is left to do"), threads=threads)
 
 
+def test_a_key_that_ends_while_the_store_is_scanned_is_counted_once(store, monkeypatch):
+    first, slow, last = KEYS[:3]
+    let_go, looks = threading.Event(), iter(range(100))
+
+    def work(claim):
+        if claim.key == slow:
+            assert let_go.wait(300)
+        commit(claim)
+
+    def is_look_due(
+        self,
+    ):  # asked at each event: opened, `first`, `slow` and, once `first` has ended, `last` claimed
+        if next(looks) != 3:
+            return False
+        let_go.set()
+        while store.record(slow) is None:
+            time.sleep(0.01)
+        return True
+
+    monkeypatch.setattr(run._Run, "_is_look_due", is_look_due)
+    monkeypatch.setattr(run, "SAY_EVERY", 0.0)
+    counted = []
+    complete(store, [first, slow, last], work, threads=2, on_done=counted.append)
+    assert let_go.is_set()
+    assert sum(counted) == 3
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_what_is_done_already_counts_at_once(store, threads):
     complete(store, KEYS[:5], commit)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synvita_data.errors import SchemaError
 from synvita_data.tables.columns import as_numpy, from_numpy
 from synvita_data.tables.csv import open_csv
-from synvita_data.tables.rows import Fields
+from synvita_data.tables.rows import Fields, open_table
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
 
@@ -91,6 +91,13 @@ def test_files_that_cannot_be_read(tmp_path, content, words):
     path.write_bytes(content)
     with pytest.raises(SchemaError, match=words):
         open_csv(path).columns({"a": 0}, has_header=False)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_missing_column_is_named_alone_in_every_dialect(tmp_path, delimiter):
+    (tmp_path / "table.csv").write_text(delimiter.join(["videopath", "caption", "label"]) + "\n")
+    with pytest.raises(SchemaError, match=r"no column for match\. Found: columns .*'caption', 'label'"):
+        open_table(tmp_path / "table.csv", Fields.named("videopath", "caption", "match"))
 
 
 def test_columns_by_name(tmp_path):
