@@ -382,8 +382,9 @@ def evaluate_scorer(
         }
         | ({"placeholder": scorer.behind_placeholder} if hasattr(scorer, "behind_placeholder") else {}),
         scores=found.scores,
-        frames=scorer.frames
-        and {
+        frames=None
+        if scorer.frames is None
+        else {
             "policy": scorer.frames.to_dict(),
             "first_video": {"indices": list(next(iter(found.frames.values()), ())), **found.details},
         },
