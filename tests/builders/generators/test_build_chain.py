@@ -13,6 +13,7 @@ from synvita_data import load_triplets
 from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
 from synvita_data.errors import SynvitaError
 from synvita_data.files import sha256_file
+from synvita_data.jobs import RunOptions
 from synvita_data.tables.score_files import read_score_rows
 from synvita_data.testing import make_tiny
 
@@ -165,8 +166,8 @@ def test_200_real_rows_are_the_same_by_one_process_two_and_ray(models, tmp_path,
     found = []
     for name, options in {
         "one": {},
-        "two": {"workers": 2},
-        "ray": {"workers": 2, "engine": "ray"},
+        "two": {"run": RunOptions(workers=2)},
+        "ray": {"run": RunOptions(workers=2, engine="ray")},
     }.items():
         out = tmp_path / name
         result = build(models, triplets, out, **options)
