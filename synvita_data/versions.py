@@ -1,6 +1,8 @@
-"""The versions that a result or a training run records."""
+"""The versions that a result, a training run or a generated video records."""
 
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 
 from . import __version__
@@ -11,10 +13,13 @@ _RECORDED = ("numpy", "av", "decord", "torchcodec", "torch", "transformers", "pe
 
 def versions() -> dict[str, str]:
     """Python, this package and what is installed of the packages that can move a score."""
-    found = {"python": platform.python_version(), "synvita-data": __version__}
-    for name in _RECORDED:
-        try:
+    return {"python": platform.python_version(), "synvita-data": __version__} | installed(_RECORDED)
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Versions of packages; what is not installed is left out."""
+    found = {}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

@@ -9,10 +9,9 @@ import json
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -302,15 +301,6 @@ def video_fields(recipe: Recipe, request: Request, seed: int, config: Mapping[st
         "seed": seed,
         "config": dict(config),
     }
-
-
-def library_versions(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
-    """Versions of what the pixels went through; what is not installed is left out."""
-    found = {}
-    for name in libraries:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def device_name(device: str) -> str:

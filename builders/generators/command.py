@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from synvita_data.errors import CaptionError, EngineError, SourceError, SynvitaError, choose
 from synvita_data.files import sha256_file
 from synvita_data.jobs import Claim, Store, Worker, work_key
+from synvita_data.versions import installed
 
 from ..sources.manifest import public_config
 from .base import (
@@ -37,7 +38,6 @@ from .base import (
     Recipe,
     Request,
     hash_seed,
-    library_versions,
     quarantining,
     read_number,
     read_text,
@@ -235,7 +235,7 @@ class CommandWorker:
         config = {
             **public_config(self._recipe.settings),
             "seed_of": "the row" if len(requests) == 1 else f"a job of {len(requests)}",
-            "versions": library_versions(("synvita-data",)),
+            "versions": installed(("synvita-data",)),
         }
         wanted = [output_name(str(self._recipe.settings["pattern"]), number) for number in numbers]
         ran: dict[str, Any] = {}

@@ -3,6 +3,8 @@ or takes it out of one.
 
 Annotations and score files hold clean captions, or captions inside one of these prompts, to the letter.
 Nothing is guessed: a text that is not a known prompt is a caption.
+
+At the end: the tokens around the placeholder of a video, where released code and transformers' processors differ.
 """
 
 import re

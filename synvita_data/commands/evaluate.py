@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..annotations import Annotations
     from ..evaluation.run import Evaluation
-    from ..tasks import Task
 
 
 def evaluate(
@@ -152,9 +150,22 @@ def evaluate(
     tasks = [get_task(each) for each in dict.fromkeys(task)]
     read = [(each, read_annotations(each, annotations)) for each in tasks]
     _check_writable(out)
-    options = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
+    options: dict[str, Any] = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
     if predictions is not None:
-        _from_file(*read[0], predictions, name or predictions.stem, kind, allow_unknown, join, out, options)
+        from ..evaluation.run import evaluate_predictions
+
+        _report(
+            evaluate_predictions(
+                predictions,
+                *read[0],
+                out,
+                name=name,
+                kind=kind,
+                allow_unknown=allow_unknown,
+                join=join,
+                **options,
+            )
+        )
         return
 
     # Load the model.
@@ -191,6 +202,8 @@ def evaluate(
 
         Terminal().line(describe(**placeholder), style="dim")
     from ..evaluation.results import check_measurable
+    from ..evaluation.run import evaluate_scorer, process_rank
+    from ..progress import Progress
 
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:  # before long work
@@ -203,68 +216,21 @@ def evaluate(
     for each, rows in read:
         check_measurable(each, rows, partial=bool(options["partial"]))
     for each, rows in read:
-        _run(scorer, name or scorer.name, each, rows, real_root, real_mapping, out, limit, options)
-
-
-def _from_file(
-    task: "Task",
-    rows: "Annotations",
-    path: Path,
-    name: str,
-    kind: str | None,
-    allow_unknown: bool,
-    join: str,
-    out: Path,
-    options: dict[str, Any],
-) -> None:
-    from ..evaluation.run import evaluate_predictions
-
-    _report(
-        evaluate_predictions(
-            path, task, rows, out, name=name, kind=kind, allow_unknown=allow_unknown, join=join, **options
-        )
-    )
-
-
-def _run(
-    scorer: Any,
-    name: str,
-    task: "Task",
-    rows: "Annotations",
-    real_root: Path | None,
-    real_mapping: Path | None,
-    out: Path,
-    limit: int | None,
-    options: dict[str, Any],
-) -> None:
-    from ..evaluation.run import evaluate_scorer, process_rank
-    from ..progress import Progress
-
-    with Progress(f"{scorer.name} on {task.name}", enabled=process_rank() == 0) as progress:
-        done = evaluate_scorer(
-            scorer,
-            task,
-            rows,
-            real_root,
-            out,
-            name=name,
-            real_mapping=real_mapping,
-            limit=limit,
-            on_progress=progress.follow,
-            **options,
-        )
-    if done is None:
-        return
-    if done.texts_cut:
-        _say(f"{done.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
-    if done.doubts:
-        from ..display import print_error
-
-        print_error(
-            f"{len(done.doubts):,} videos are not as long as their names say, first: {done.doubts[0]}",
-            "yellow",
-        )
-    _report(done)
+        with Progress(f"{scorer.name} on {each.name}", enabled=process_rank() == 0) as progress:
+            done = evaluate_scorer(
+                scorer,
+                each,
+                rows,
+                real_root,
+                out,
+                name=name,
+                real_mapping=real_mapping,
+                limit=limit,
+                on_progress=progress.follow,
+                **options,
+            )
+        if done is not None:
+            _report(done)
 
 
 def _check_writable(out: Path) -> None:
@@ -291,9 +257,16 @@ def _say(line: str) -> None:
 
 
 def _report(done: "Evaluation") -> None:
-    from ..display import Terminal
+    from ..display import Terminal, print_error
     from ..leaderboard.table import estimate_text
 
+    if done.texts_cut:
+        _say(f"{done.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
+    if done.doubts:
+        print_error(
+            f"{len(done.doubts):,} videos are not as long as their names say, first: {done.doubts[0]}",
+            "yellow",
+        )
     result, path = done.result, done.path
     terminal, score = Terminal(), result.main_score
     terminal.line(("bold", result.task), f" · {result.model} · {score['name']} {estimate_text(score)}")

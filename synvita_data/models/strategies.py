@@ -27,9 +27,7 @@ from .families.family import Family, Features, PreparedVideo
 from .prompting import PromptTokens
 
 STRATEGIES = ("plain", "packed", "cached")
-
-
-PREFIX = -1
+PREFIX = -1  # the branch of shared tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""From the MODEL of a command to a scorer."""
+"""From the MODEL of a command to a scorer, and the scorer `chance`: the floor that every model must beat."""
 
 import hashlib
 import json

@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from synvita_data.errors import CaptionError, EngineError, SourceError, VideoError, first_line
 from synvita_data.jobs import Claim, Store
 from synvita_data.models.runtime import one_cpu_thread, pick_device
+from synvita_data.versions import installed
 
 from ..base import (
+    LIBRARIES,
     VIDEO,
     Recipe,
     Request,
     blames_worker,
     device_name,
-    library_versions,
     quarantining,
     video_fields,
 )
@@ -75,7 +76,7 @@ class PipelineWorker:
             "noise": noise_kind(self._pipe),
             "scheduler": type(self._pipe.scheduler).__name__,
             "device": device_name(self._device),
-            "versions": library_versions(),
+            "versions": installed(LIBRARIES),
         }
 
     def run(self, held: Iterator[tuple[Claim, Any]]) -> None:
