@@ -222,8 +222,11 @@ def _report(
 
     from ..display import cell
     from ..real_videos.check import STATUSES, count_statuses
+    from ..real_videos.names import VIDEO_SUFFIXES
 
     terminal.line(f"{result.root} · {result.files:,} video files", style="dim")
+    if not result.files:
+        terminal.line(("yellow", f"no file ends in {', '.join(VIDEO_SUFFIXES)}: are archives still packed?"))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("source", no_wrap=True)
     for heading in ("needed", *(status.replace("_", " ") for status in STATUSES)):
@@ -264,8 +267,10 @@ def _name(heading: str, those: "Sequence[CheckedVideo]", terminal: "Terminal") -
     terminal.line(("yellow", f"{heading}{more}"))
     for video in sorted(those, key=lambda video: video.error is None)[:_SHOWN]:
         needed = video.needed
-        times = (
-            "" if needed.start is None and needed.end is None else f" [{needed.start:g}, {needed.end:g}] s"
+        times = "".join(
+            f" {word} {seconds:g} s"
+            for word, seconds in (("from", needed.start), ("to", needed.end))
+            if seconds is not None
         )
         reason = f": {video.error}" if video.error else ""
         terminal.line(f"  {needed.video_id}{times}{reason}")

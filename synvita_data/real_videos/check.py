@@ -13,7 +13,7 @@ import csv
 import io
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -254,13 +254,16 @@ def check_real_videos(
         progress("look for videos", done, len(distinct))
 
     if decode != "none":
-        files = list(
-            dict.fromkeys(video.file.path for video in checked if video.status == "found" and video.file)
-        )
+        # Links to one file are one file.
+        files = {_real(video): video.file.path for video in checked if video.status == "found" and video.file}
         read = dict(_read_files(files, decode == "all", workers, progress))
         checked = [_with_contents(video, read) for video in checked]
     root_folder = next(iter(folders.values())).root
     return VideoCheck(root_folder, count, decode, tuple(checked), tuple(problems.values()))
+
+
+def _real(video: CheckedVideo) -> str:
+    return "" if video.file is None else os.path.realpath(video.file.path)
 
 
 def _looked_up(video: NeededVideo, videos: RealVideos) -> CheckedVideo:
@@ -285,9 +288,9 @@ def _looked_up(video: NeededVideo, videos: RealVideos) -> CheckedVideo:
 
 
 def _read_files(
-    files: Sequence[Path], decode_all: bool, workers: int, progress: Callable[[str, int, int], None]
-) -> Iterator[tuple[Path, float | VideoError]]:
-    """Each file with its seconds as a player's clock counts, or why it cannot be used."""
+    files: Mapping[str, Path], decode_all: bool, workers: int, progress: Callable[[str, int, int], None]
+) -> Iterator[tuple[str, float | VideoError]]:
+    """Each file, by its key, with its seconds as a player's clock counts, or why it cannot be used."""
     from ..video import check_video
 
     def read(path: Path) -> float | VideoError:
@@ -298,25 +301,25 @@ def _read_files(
         return info.first_shown + info.duration
 
     pool = ThreadPoolExecutor(workers)
-    waiting: deque[tuple[Path, Future[float | VideoError]]] = deque()
+    waiting: deque[tuple[str, Future[float | VideoError]]] = deque()
     try:
-        upcoming = iter(files)
+        upcoming = iter(files.items())
         for done in range(len(files)):
             # A few ahead of the one in hand: who interrupts waits for those alone.
-            while len(waiting) < 2 * workers and (path := next(upcoming, None)) is not None:
-                waiting.append((path, pool.submit(read, path)))
-            path, future = waiting.popleft()
-            yield path, future.result()
+            while len(waiting) < 2 * workers and (following := next(upcoming, None)) is not None:
+                waiting.append((following[0], pool.submit(read, following[1])))
+            key, future = waiting.popleft()
+            yield key, future.result()
             progress("read videos", done + 1, len(files))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _with_contents(video: CheckedVideo, read: Mapping[Path, float | VideoError]) -> CheckedVideo:
+def _with_contents(video: CheckedVideo, read: Mapping[str, float | VideoError]) -> CheckedVideo:
     """A video with what reading its file told."""
     if video.status != "found" or video.file is None:
         return video
-    result = read[video.file.path]
+    result = read[_real(video)]
     if isinstance(result, VideoError):
         return replace(video, status="unreadable", error=result)
     # The header's length was believed before; now the packets are counted.
