@@ -151,11 +151,11 @@ def test_damage_inside_packets_needs_all_frames(tmp_path):
         begin, end = packet.pos + 40, packet.pos + packet.size
     data[begin:end] = b"\xff" * (end - begin)
     (tmp_path / "a.mp4").write_bytes(data)
-    assert [checked(tmp_path, custom("a"), decode=how).status for how in ("none", "first", "all")] == [
-        "found",
-        "found",
-        "unreadable",
-    ]
+    statuses = {how: checked(tmp_path, custom("a"), decode=how).status for how in ("none", "first")}
+    assert statuses == {"none": "found", "first": "found"}
+    # Each time: several threads of FFmpeg would now and then lose the error.
+    for _ in range(30):
+        assert checked(tmp_path, custom("a"), decode="all").status == "unreadable"
 
 
 @pytest.mark.skipif(os.geteuid() == 0 or sys.platform == "win32", reason="root may read every file")
