@@ -153,7 +153,7 @@ def test_damage_inside_packets_needs_all_frames(tmp_path):
     (tmp_path / "a.mp4").write_bytes(data)
     statuses = {how: checked(tmp_path, custom("a"), decode=how).status for how in ("none", "first")}
     assert statuses == {"none": "found", "first": "found"}
-    # Each time: several threads of FFmpeg would now and then lose the error.
+    # Each time: three threads of FFmpeg would now and then lose the error.
     for _ in range(30):
         assert checked(tmp_path, custom("a"), decode="all").status == "unreadable"
 
