@@ -116,8 +116,8 @@ def test_files_that_cannot_be_read(tmp_path, content, with_decode):
     (tmp_path / "a.mp4").write_bytes(content if isinstance(content, bytes) else content())
     by_name = checked(tmp_path, custom("a")).status
     assert by_name == ("unreadable" if with_decode == "empty" else "found")
-    for decode in ("first", "all"):
-        video = checked(tmp_path, custom("a"), decode=decode)
+    for how in ("first", "all"):
+        video = checked(tmp_path, custom("a"), decode=how)
         assert video.status == "unreadable"
         assert video.error.file.endswith("a.mp4")
 
@@ -165,8 +165,8 @@ def test_damage_inside_packets_needs_all_frames(tmp_path):
 def test_a_file_that_may_not_be_read(tmp_path):
     put(tmp_path, "a.mp4", 2)
     (tmp_path / "a.mp4").chmod(0)
-    for decode in ("none", "first"):
-        assert checked(tmp_path, custom("a"), decode=decode).status == "unreadable"
+    for how in ("none", "first"):
+        assert checked(tmp_path, custom("a"), decode=how).status == "unreadable"
 
 
 def test_symlinks_out_of_the_root_are_problems_of_the_folder(tmp_path):
