@@ -10,6 +10,7 @@ The table of `docs/hub.md` says what users see. Nothing is imported from hugging
 downloaded: it reads HF_ENDPOINT at import.
 """
 
+import errno
 import importlib
 import re
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class HubUnreachableError(HubError):
 
 
 @dataclass(frozen=True)
-class Request:
+class HubRequest:
     """What was asked of the Hub, for the message.
 
     Attributes:
@@ -109,13 +110,14 @@ def telling_cause(error: BaseException) -> BaseException | None:
             if link is error or error.__cause__ is link:
                 return link
         elif isinstance(link, telling) or (
-            isinstance(link, OSError) and (link.errno in NO_ROOM or _SIZE_DIFFERS in str(link))
+            isinstance(link, OSError)
+            and (link.errno in NO_ROOM or isinstance(link, PermissionError) or _SIZE_DIFFERS in str(link))
         ):
             return link
     return last
 
 
-def hub_problem(error: BaseException, request: Request) -> HubError | None:
+def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
     """What a failure means and what to do about it; None for one that has nothing to do with Hub, network or disk.
 
     Args:
@@ -135,13 +137,8 @@ def hub_problem(error: BaseException, request: Request) -> HubError | None:
             return _answer(error, cause, request)
         case OfflineModeIsEnabled() | LocalEntryNotFoundError():
             return _not_cached(error, request)
-        case OSError() if cause.errno in NO_ROOM:
-            return HubError(
-                f"{request.problem}: no space left on the disk, or a limit of it is reached",
-                file=cause.filename or request.place(),
-                found=cause.strerror,
-                fix="Free some space, or set HF_HOME to a folder on a larger disk",
-            )
+        case OSError() if cause.errno in (*NO_ROOM, errno.EACCES, errno.EPERM):
+            return _disk(cause, request)
         case OSError() if _SIZE_DIFFERS in str(cause):
             return HubError(
                 f"{request.problem}: a file came in another size than the Hub announces",
@@ -166,7 +163,29 @@ def hub_problem(error: BaseException, request: Request) -> HubError | None:
     )
 
 
-def _answer(error: BaseException, cause: Any, request: Request) -> HubError:
+def _disk(cause: OSError, request: HubRequest) -> HubError | None:
+    """The error for a file that cannot be written; None for one that may not be read and is not of the cache."""
+    from huggingface_hub import constants
+
+    cached = str(cause.filename or "").startswith((constants.HF_HOME, constants.HF_HUB_CACHE))
+    place = ", or set HF_HOME to a folder {}" if cached or not cause.filename else ""
+    if cause.errno in NO_ROOM:
+        return HubError(
+            f"{request.problem}: no space left on the disk, or a limit of it is reached",
+            file=cause.filename or request.place(),
+            found=cause.strerror,
+            fix="Free some space" + place.format("on a larger disk"),
+        )
+    if not cached:
+        return None
+    return HubError(
+        f"{request.problem}: {cause.strerror}",
+        file=cause.filename,
+        fix="Mend the rights of the cache" + place.format("that you may write"),
+    )
+
+
+def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     """The error for an answer of the Hub that is not a success."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -236,7 +255,7 @@ def _answer(error: BaseException, cause: Any, request: Request) -> HubError:
     return HubError(f"{problem}: {why}", file=request.place(file), found=found, expected=expected, fix=fix)
 
 
-def _not_cached(error: BaseException, request: Request) -> HubError:
+def _not_cached(error: BaseException, request: HubRequest) -> HubError:
     """The error of offline mode: nothing may be asked, and not all that is needed is in the cache."""
     if not offline():  # an answer without what every answer of the Hub has, as of a proxy
         return HubUnreachableError(
@@ -291,27 +310,39 @@ def _around(error: BaseException, cause: BaseException) -> str:
 
 
 @contextmanager
-def downloading(request: Request) -> Iterator[None]:
-    """Around a download: failures become a `HubError`, and new large files are what the Hub announced.
+def hub_errors(request: HubRequest) -> Iterator[None]:
+    """Around whatever uses the Hub: its failures become a `HubError`; other errors go through as they are.
 
-    Errors that have nothing to do with the Hub go through as they are, unless a file that came with them is not whole.
+    Raises:
+        HubError: see `hub_problem`.
+    """
+    try:
+        yield
+    except Exception as error:
+        problem = hub_problem(error, request)
+        if problem is None or problem is error:
+            raise
+        raise problem from error
+
+
+@contextmanager
+def downloading(request: HubRequest) -> Iterator[None]:
+    """`hub_errors` around a download into the cache, which also looks whether new large files are what the Hub announced.
 
     Raises:
         HubError: see `hub_problem`; or a new file has another SHA-256, and was removed from the cache.
     """
     before = _large_blobs(request)
-    try:
-        yield
-    except Exception as error:
-        _check_new(request, before)
-        problem = hub_problem(error, request)
-        if problem is None or problem is error:
+    with hub_errors(request):
+        try:
+            yield
+        except Exception:
+            _check_new(request, before)  # a file that is not whole may be why
             raise
-        raise problem from error
-    _check_new(request, before)
+        _check_new(request, before)
 
 
-def _large_blobs(request: Request) -> set[Path]:
+def _large_blobs(request: HubRequest) -> set[Path]:
     """Files of a repository in the cache that are called by their SHA-256, as those of large file storage are."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -326,7 +357,7 @@ def _large_blobs(request: Request) -> set[Path]:
     return {path for path in blobs.glob("*") if _DIGEST.fullmatch(path.name)}
 
 
-def _check_new(request: Request, before: set[Path]) -> None:
+def _check_new(request: HubRequest, before: set[Path]) -> None:
     """Compare the large files that came since `before` with their names, and take away what is not whole."""
     for path in sorted(_large_blobs(request) - before):
         found = sha256_file(path)
@@ -353,7 +384,7 @@ def _check_new(request: Request, before: set[Path]) -> None:
 
 
 @cache
-def say_if_renamed(name: str, kind: str = "model") -> str:
+def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> str:
     """The name that a repository has now; a warning, once a process, where it is another one.
 
     The Hub sends requests for an old name on, so both work. It is not asked in offline mode, and if it does not answer
@@ -362,6 +393,7 @@ def say_if_renamed(name: str, kind: str = "model") -> str:
     Args:
         name: `owner/name`, or a folder, which has no other name.
         kind: `model`, `dataset` or `space`.
+        token: None for huggingface_hub's own.
     """
     if Path(name).expanduser().is_dir() or offline():
         return name
@@ -369,9 +401,15 @@ def say_if_renamed(name: str, kind: str = "model") -> str:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        now = str(HfApi().repo_info(name, repo_type=kind, timeout=10).id)
+        now = str(HfApi(token=token).repo_info(name, repo_type=kind, timeout=10).id)
     except (OSError, ValueError, HFValidationError, transport().HTTPError):
         return name
-    if now != name:
-        _log.warning("%s %s was renamed to %s: use the new name", kind, name, now)
+    note_renamed(name, now, kind)
     return now
+
+
+@cache
+def note_renamed(name: str, now: str, kind: str = "model") -> None:
+    """A warning, once a process, where the Hub calls a repository by another name than was asked for."""
+    if now != name:
+        _log.warning("The %s %s was renamed to %s: use the new name", kind, name, now)

@@ -31,7 +31,15 @@ from huggingface_hub.hf_api import RepoFile
 from ..errors import HubError
 from ..files import sha256_file
 from .leaks import refuse_leaks
-from .problems import HubUnreachableError, Request, hub_problem, offline, telling_cause, transport
+from .problems import (
+    HubRequest,
+    HubUnreachableError,
+    hub_problem,
+    note_renamed,
+    offline,
+    telling_cause,
+    transport,
+)
 
 # What huggingface_hub and its transport raise.
 _FAILURES = (
@@ -180,13 +188,14 @@ class HubRepo:
     def state(self) -> RepoState | None:
         """The repository now; None when it does not exist or the token may not see it."""
         try:
-            with self._errors("look at the repository"):
+            with self._errors("look at the repository", writes=False):
                 info = self._api.repo_info(self.id, repo_type=self.type)
                 refs = self._api.list_repo_refs(self.id, repo_type=self.type)
         except HubError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None
             raise
+        note_renamed(self.id, str(info.id), self.type)
         tags = {tag.name: tag.target_commit for tag in refs.tags}
         return RepoState(bool(info.private), str(info.sha), tags)
 
@@ -209,7 +218,7 @@ class HubRepo:
     def resolve(self, revision: str) -> str:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
         try:
-            with self._errors(f"find {revision}"):
+            with self._errors(f"find {revision}", writes=False):
                 return str(self._api.repo_info(self.id, repo_type=self.type, revision=revision).sha)
         except HubError as error:
             if not isinstance(error.__cause__, RevisionNotFoundError):
@@ -221,7 +230,7 @@ class HubRepo:
     def snapshot(self, revision: str) -> Snapshot:
         """The files of a revision, all of one commit even if a branch moves meanwhile."""
         commit = self.resolve(revision)
-        with self._errors(f"list the files of {revision}"):
+        with self._errors(f"list the files of {revision}", writes=False):
             entries = self._api.list_repo_tree(
                 self.id, recursive=True, revision=commit, repo_type=self.type, expand=False
             )
@@ -234,7 +243,7 @@ class HubRepo:
 
     def read_text(self, path: str, commit: str) -> str:
         """A text file of a commit, as UTF-8."""
-        with self._errors(f"read {path}"):
+        with self._errors(f"read {path}", writes=False):
             cached = self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type)
             return Path(cached).read_text(encoding="utf-8")
 
@@ -346,23 +355,26 @@ class HubRepo:
         return f"Make one at {self.endpoint}/settings/tokens and set HF_TOKEN, or run `hf auth login`"
 
     @contextmanager
-    def _errors(self, action: str, *, resumable: bool = False) -> Iterator[None]:
+    def _errors(self, action: str, *, resumable: bool = False, writes: bool = True) -> Iterator[None]:
         """Turn what huggingface_hub and its transport raise into `HubError`s that say what to do; the cause is kept.
 
         Args:
             action: what is tried, as in "cannot <action>".
             resumable: whether running the same again continues; said in the message.
+            writes: whether it needs a token that may write.
         """
         try:
             yield
         except _FAILURES as error:
-            raise self._explained(error, f"cannot {action}", resumable) from error
+            raise self._explained(error, f"cannot {action}", resumable, writes) from error
 
-    def _explained(self, error: Exception, problem: str, resumable: bool) -> HubError:
+    def _explained(self, error: Exception, problem: str, resumable: bool, writes: bool) -> HubError:
         if isinstance(telling_cause(error), OfflineModeIsEnabled):
             return _offline()
         again = "Run the same again: it continues where it stopped" if resumable else None
-        asked = Request(self.id, problem, kind=self.type, again=again, writes=True, has_token=self.has_token)
+        asked = HubRequest(
+            self.id, problem, kind=self.type, again=again, writes=writes, has_token=self.has_token
+        )
         return hub_problem(error, asked) or HubError(problem, file=self.id, found=str(error), fix=again)
 
 
