@@ -28,6 +28,7 @@ from ..files import NO_ROOM, sha256_file
 _log = get_logger(__name__)
 FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _RESOLVED = re.compile(r"/resolve/[^/]+/(.+)")
+_REPOSITORY = re.compile(r"/(?:api/\w+/|datasets/|spaces/)?([^/]+/[^/]+)")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _SIZE_DIFFERS = "Consistency check failed"  # which is how huggingface_hub says it
 
@@ -143,7 +144,7 @@ def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
             return HubError(
                 f"{request.problem}: a file came in another size than the Hub announces",
                 file=request.place(),
-                found=first_line(cause).partition(": ")[2] or first_line(cause),
+                found=(first_line(cause).partition(": ")[2] or first_line(cause)).rstrip("."),
                 fix=f"{again}; if it stays so, download it again by another way or tell the repository's owner",
             )
     if isinstance(cause, transport().TimeoutException):
@@ -197,7 +198,7 @@ def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     )
 
     status, file = cause.response.status_code, file_of(cause)
-    found = " ".join((cause.server_message or first_line(cause)).split())
+    found = " ".join((cause.server_message or first_line(cause)).split()).rstrip(".")
     if request.writes and error is not cause:  # huggingface_hub says there which file it was
         found = f"{first_line(error)} {found}"
     log_in = "log in with `hf auth login` or set HF_TOKEN"
@@ -299,11 +300,23 @@ def file_of(cause: Any) -> str | None:
     return None if found is None else unquote(found[1])
 
 
+def repository_of(error: BaseException) -> str:
+    """`owner/name` of the repository that a failed request was about; "the Hub" where that is not known."""
+    for cause in causes(error):
+        try:
+            path = urlsplit(str(cause.request.url)).path  # type: ignore[attr-defined]
+        except (AttributeError, RuntimeError):
+            continue
+        if found := _REPOSITORY.match(path):
+            return found[1]
+    return "the Hub"
+
+
 def _around(error: BaseException, cause: BaseException) -> str:
     """What a connection error says, with what was wrapped around it, which may name a file."""
     said = f"{type(cause).__name__}: {first_line(cause)}" if not str(cause).strip() else first_line(cause)
     outer = first_line(error)
-    return said if error is cause or outer == said else f"{outer} {said}"
+    return (said if error is cause or outer == said else f"{outer} {said}").rstrip(".")
 
 
 # Downloads ---------------------------------------------------------------------------------------
@@ -358,26 +371,27 @@ def _large_blobs(request: HubRequest) -> set[Path]:
 
 
 def _check_new(request: HubRequest, before: set[Path]) -> None:
-    """Compare the large files that came since `before` with their names, and take away what is not whole."""
-    for path in sorted(_large_blobs(request) - before):
-        found = sha256_file(path)
-        if found == path.name:
-            continue
-        names = [
-            link
-            for link in path.parent.parent.glob("snapshots/**/*")
-            if link.is_symlink() and link.resolve() == path
-        ]
-        for broken in (*names, path):
-            broken.unlink(missing_ok=True)
-        place = "/".join(names[0].relative_to(path.parent.parent / "snapshots").parts[1:]) if names else None
-        raise HubError(
-            f"{request.problem}: a file is not what the Hub announces",
-            file=request.place(place),
-            found=f"sha256 {found}",
-            expected=path.name,
-            fix="It was taken out of the cache: run the same again to download it again",
-        )
+    """Compare the large files that came since `before` with their names, and take away all that are not whole."""
+    broken = {
+        path: found for path in _large_blobs(request) - before if (found := sha256_file(path)) != path.name
+    }
+    if not broken:
+        return
+    # A snapshot points at its files by symlinks.
+    snapshots = next(iter(broken)).parent.parent / "snapshots"
+    links = [link for link in snapshots.glob("**/*") if link.is_symlink() and link.resolve() in broken]
+    links.sort()
+    first = links[0].resolve() if links else min(broken)
+    name = "/".join(links[0].relative_to(snapshots).parts[1:]) if links else None
+    for path in (*links, *broken):
+        path.unlink(missing_ok=True)
+    raise HubError(
+        f"{request.problem}: {'a file is' if len(broken) == 1 else f'{len(broken)} files are'} not what the Hub announces",
+        file=request.place(name),
+        found=f"sha256 {broken[first]}",
+        expected=first.name,
+        fix="It was taken out of the cache: run the same again to download it again",
+    )
 
 
 # Names -------------------------------------------------------------------------------------------
@@ -397,15 +411,26 @@ def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> 
     """
     if Path(name).expanduser().is_dir() or offline():
         return name
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError
-
     try:
-        now = str(HfApi(token=token).repo_info(name, repo_type=kind, timeout=10).id)
-    except (OSError, ValueError, HFValidationError, transport().HTTPError):
+        now = name_on_the_hub(name, kind, token)
+    except (OSError, ValueError, transport().HTTPError):
         return name
     note_renamed(name, now, kind)
     return now
+
+
+def name_on_the_hub(name: str, kind: str = "model", token: str | None = None) -> str:
+    """The name that the Hub gives a repository now; what it raises where it does not answer, or not in time."""
+    from huggingface_hub import HfApi
+
+    return str(HfApi(token=token).repo_info(name, repo_type=kind, timeout=answer_time()).id)
+
+
+def answer_time() -> float:
+    """Seconds to wait for an answer of few bytes: huggingface_hub itself waits for some of them for ever."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT)
 
 
 @cache

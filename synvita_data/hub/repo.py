@@ -34,6 +34,7 @@ from .leaks import refuse_leaks
 from .problems import (
     HubRequest,
     HubUnreachableError,
+    answer_time,
     hub_problem,
     note_renamed,
     offline,
@@ -189,7 +190,7 @@ class HubRepo:
         """The repository now; None when it does not exist or the token may not see it."""
         try:
             with self._errors("look at the repository", writes=False):
-                info = self._api.repo_info(self.id, repo_type=self.type)
+                info = self._api.repo_info(self.id, repo_type=self.type, timeout=answer_time())
                 refs = self._api.list_repo_refs(self.id, repo_type=self.type)
         except HubError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
@@ -219,7 +220,11 @@ class HubRepo:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
         try:
             with self._errors(f"find {revision}", writes=False):
-                return str(self._api.repo_info(self.id, repo_type=self.type, revision=revision).sha)
+                info = self._api.repo_info(
+                    self.id, repo_type=self.type, revision=revision, timeout=answer_time()
+                )
+            note_renamed(self.id, str(info.id), self.type)
+            return str(info.sha)
         except HubError as error:
             if not isinstance(error.__cause__, RevisionNotFoundError):
                 raise

@@ -16,7 +16,7 @@ from typing import Any
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
-from ..hub.problems import HubRequest, downloading, say_if_renamed
+from ..hub.problems import HubRequest, downloading, name_on_the_hub, offline, say_if_renamed, transport
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -106,17 +106,33 @@ class ModelFiles:
         if self.folder is not None:
             return self.folder
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
         wanted, unwanted = (None if each is None else list(each) for each in (patterns, ignored))
         with downloading(self._request):
+            # Whether the Hub answers in time: `snapshot_download` would wait for ever.
+            silent: Exception | None = None
+            try:
+                if not offline():
+                    name_on_the_hub(self.location)
+            except transport().TimeoutException as error:
+                silent = error
+            except (OSError, transport().HTTPError):  # which it says itself, or does without
+                pass
+            except ValueError as error:  # not a name of the Hub
+                raise self.not_found(first_line(error)) from error
             try:
                 return Path(
                     snapshot_download(
-                        self.location, revision=self.revision, allow_patterns=wanted, ignore_patterns=unwanted
+                        self.location,
+                        revision=self.revision,
+                        allow_patterns=wanted,
+                        ignore_patterns=unwanted,
+                        local_files_only=silent is not None,
                     )
                 )
-            except ValueError as error:  # not a name of the Hub
-                raise self.not_found(first_line(error)) from error
+            except LocalEntryNotFoundError as error:
+                raise (silent or error) from None if silent else error.__cause__
 
     @property
     def _request(self) -> HubRequest:
