@@ -290,26 +290,25 @@ def offline() -> bool:
     return bool(constants.is_offline_mode())
 
 
-def file_of(cause: Any) -> str | None:
+def file_of(cause: BaseException) -> str | None:
     """The file that a request was about, by its address; None where it was about none."""
-    try:
-        address = str(cause.request.url)
-    except (AttributeError, RuntimeError):  # a request that was never made
-        return None
-    found = _RESOLVED.search(urlsplit(address).path)
+    found = _RESOLVED.search(_path_of(cause))
     return None if found is None else unquote(found[1])
 
 
 def repository_of(error: BaseException) -> str:
     """`owner/name` of the repository that a failed request was about; "the Hub" where that is not known."""
-    for cause in causes(error):
-        try:
-            path = urlsplit(str(cause.request.url)).path  # type: ignore[attr-defined]
-        except (AttributeError, RuntimeError):
-            continue
-        if found := _REPOSITORY.match(path):
-            return found[1]
-    return "the Hub"
+    paths = (_REPOSITORY.match(_path_of(cause)) for cause in causes(error))
+    return next((found[1] for found in paths if found), "the Hub")
+
+
+def _path_of(cause: Any) -> str:
+    """The path of the address that a request was sent to; "" for what is no error of a request."""
+    try:
+        request = cause.response.request if hasattr(cause, "response") else cause.request
+        return urlsplit(str(request.url)).path
+    except (AttributeError, RuntimeError):  # no error of a request, or of one that was never made
+        return ""
 
 
 def _around(error: BaseException, cause: BaseException) -> str:
@@ -362,11 +361,10 @@ def _large_blobs(request: HubRequest) -> set[Path]:
 
     if Path(request.name).is_dir() or offline():
         return set()
-    blobs = (
-        Path(constants.HF_HUB_CACHE)
-        / repo_folder_name(repo_id=request.name, repo_type=request.kind)
-        / "blobs"
+    folder = Path(constants.HF_HUB_CACHE).resolve() / repo_folder_name(
+        repo_id=request.name, repo_type=request.kind
     )
+    blobs = folder / "blobs"
     return {path for path in blobs.glob("*") if _DIGEST.fullmatch(path.name)}
 
 

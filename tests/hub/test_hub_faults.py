@@ -33,16 +33,18 @@ class Command:
         repository: folder of the world and `org/NAME`.
         kind: of the repository.
         large: pattern of its large files.
-        spawns: whether large files are loaded by worker processes, which takes long.
         settings: whether the small files of this repository are all that the command reads.
+        only: faults that can happen to it; all, if empty.
+        environment: of the command.
     """
 
     line: str
     repository: str
     kind: str = "model"
     large: str = "*.safetensors"
-    spawns: bool = False
     settings: bool = False
+    only: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 COMMANDS = {
@@ -56,9 +58,8 @@ COMMANDS = {
         "vqascore --triplets {root}/triplets.csv --synthetic folder:{root}/made --model org/vqa --out out/s.parquet "
         "--workers 1",
         "vqa",
-        spawns=True,
     ),
-    "generate": Command(PIPELINE, "pipe", spawns=True),
+    "generate": Command(PIPELINE, "pipe"),
     "build --tokenizer": Command(
         "build --triplets {root}/triplets.csv --synthetic folder:{root}/made --config c --out out "
         "--granularity token --tokenizer org/model",
@@ -67,6 +68,13 @@ COMMANDS = {
     ),
     "load_triplets": Command("-c", "data", "dataset", "*.parquet"),
     "inspect": Command("inspect org/data", "data", "dataset", "*.parquet"),
+    "push": Command(
+        "push {root}/data org/pushed --tag v0.1.0",
+        "pushed",
+        "dataset",
+        only=("wrong token", "forbidden", "too many", "down", "dropped", "silent"),
+        environment={"HF_TOKEN": "hf_owner_write"},
+    ),
 }
 
 
@@ -79,7 +87,6 @@ class Fault:
         words: patterns of what the error says.
         environment, largest: of the command, see `Commands`.
         large: whether it happens to a large file only.
-        waits: whether huggingface_hub tries again for seconds.
     """
 
     prepare: Callable[[LoopbackHub, Command], object]
@@ -87,7 +94,6 @@ class Fault:
     environment: dict[str, str] = field(default_factory=dict)
     largest: int | None = None
     large: bool = False
-    waits: bool = False
 
 
 def answering(status: int, **more: object) -> Callable[[LoopbackHub, Command], object]:
@@ -143,9 +149,7 @@ FAULTS = {
         ("no answer from the Hub in time", "HF_HUB_ETAG_TIMEOUT=60"),
         {"HF_HUB_ETAG_TIMEOUT": "1"},
     ),
-    "cut": Fault(
-        damaging("cut"), ("no connection to http://127.0.0.1:", "Check the network"), large=True, waits=True
-    ),
+    "cut": Fault(damaging("cut"), ("no connection to http://127.0.0.1:", "Check the network"), large=True),
     "short": Fault(
         damaging("short"), ("another size than the Hub announces", "download it again"), large=True
     ),
@@ -167,7 +171,7 @@ FAST = {
     ("evaluate", "gated"), ("train data", "down"), ("evaluate", "other bytes"), ("evaluate", "disk full"),
     ("evaluate --adapter", "gone"), ("train model", "not let in"), ("train data", "not let in"), ("vqascore", "forbidden"),
     ("generate", "silent"), ("build --tokenizer", "wrong token"), ("load_triplets", "too many"), ("inspect", "dropped"),
-    ("evaluate --adapter", "short"),
+    ("evaluate --adapter", "short"), ("push", "silent"),
 }  # fmt: skip
 
 
@@ -193,6 +197,7 @@ def hub(shared, world):
         hub.serve(f"org/{name}", world.root / name)
     hub.serve("org/data", world.data, kind="dataset")
     hub.add_user("stranger")
+    hub.add_user("owner", orgs=("org",))
     return hub
 
 
@@ -202,7 +207,7 @@ def run(shared, world, tmp_path):
 
     def start(command, **how):
         arguments = ["-c", LOAD] if command.line == "-c" else command.line.format(root=world.root).split()
-        return shared[1](*arguments, cwd=tmp_path, **how)
+        return shared[1](*arguments, cwd=tmp_path, **(command.environment | how))
 
     return start
 
@@ -210,6 +215,8 @@ def run(shared, world, tmp_path):
 def pairs():
     for name, command in COMMANDS.items():
         for what, fault in FAULTS.items():
+            if command.only and what not in command.only:
+                continue
             if fault.large and (command.settings or (command.kind == "dataset" and what in NOT_FOR_DATA)):
                 continue
             marks = [] if (name, what) in FAST else [pytest.mark.slow]
