@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
-from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError, first_line
-from synvita_data.hub.problems import HubRequest, downloading, say_if_renamed
+from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
+from synvita_data.hub.problems import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
+from synvita_data.models.resolve import locate
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
 from synvita_data.tables.scores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
@@ -308,24 +309,28 @@ def _load_tokenizer(name: str) -> "Tokenizer":
     Raises:
         TokenizerError: there is no such file, or one that is not a fast tokenizer.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HFValidationError
     from tokenizers import Tokenizer
 
     path, problem = Path(name), "cannot load a fast tokenizer"
     expected = "a tokenizer.json, a folder that holds one, or the Hub id of a model that has one"
-    if path.is_dir():
-        path = path / "tokenizer.json"
+    files = locate(name)
+    if not path.is_file():
+        try:
+            found = files.find("tokenizer.json")
+        except HubError as error:
+            raise TokenizerError(
+                f"{problem}: {error.problem}",
+                file=error.file,
+                found=error.found,
+                expected=expected,
+                fix=error.fix,
+            ) from error
+        if found is None:
+            raise TokenizerError(problem, file=name, found="no tokenizer.json", expected=expected)
+        say_if_renamed(files.location)
+        path = found
     try:
-        if not path.is_file():
-            with downloading(HubRequest(name, problem, expected=expected)):
-                path = Path(hf_hub_download(name, "tokenizer.json"))
-            say_if_renamed(name)
         tokenizer = Tokenizer.from_file(str(path))
-    except HubError as error:
-        raise error.recast(TokenizerError) from error
-    except (OSError, HFValidationError) as error:
-        raise TokenizerError(problem, file=name, found=first_line(error), expected=expected) from error
     except Exception as error:  # the Rust library raises plain Exception for a malformed file
         raise TokenizerError("not a fast tokenizer", file=path, found=str(error)) from error
     tokenizer.no_truncation()

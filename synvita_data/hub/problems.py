@@ -417,8 +417,25 @@ def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> 
     return now
 
 
+def silence(name: str, kind: str = "model") -> Exception | None:
+    """The error of a Hub that gives no answer in time; None if it answers, whatever, or is not to be asked.
+
+    huggingface_hub waits seven minutes for the first file of a model, and for ever for the list of its files.
+    """
+    if offline():
+        return None
+    try:
+        name_on_the_hub(name, kind)
+    except transport().TimeoutException as error:
+        return error
+    except (OSError, ValueError, transport().HTTPError):  # who downloads something will hear it too
+        return None
+    return None
+
+
+@cache
 def name_on_the_hub(name: str, kind: str = "model", token: str | None = None) -> str:
-    """The name that the Hub gives a repository now; what it raises where it does not answer, or not in time."""
+    """The name that the Hub gives a repository now, asked once a process; raises what it raises."""
     from huggingface_hub import HfApi
 
     return str(HfApi(token=token).repo_info(name, repo_type=kind, timeout=answer_time()).id)

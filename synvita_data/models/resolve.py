@@ -16,7 +16,7 @@ from typing import Any
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
-from ..hub.problems import HubRequest, downloading, name_on_the_hub, offline, say_if_renamed, transport
+from ..hub.problems import HubRequest, downloading, say_if_renamed, silence
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -59,9 +59,16 @@ class ModelFiles:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         with downloading(self._request):
+            silent = silence(self.location)
             try:
-                return Path(hf_hub_download(self.location, file, revision=self.revision))
+                return Path(
+                    hf_hub_download(
+                        self.location, file, revision=self.revision, local_files_only=silent is not None
+                    )
+                )
             except LocalEntryNotFoundError:  # the Hub cannot be asked
+                if silent is not None:
+                    raise silent from None
                 raise
             except EntryNotFoundError:
                 return None
@@ -110,17 +117,7 @@ class ModelFiles:
 
         wanted, unwanted = (None if each is None else list(each) for each in (patterns, ignored))
         with downloading(self._request):
-            # Whether the Hub answers in time: `snapshot_download` would wait for ever.
-            silent: Exception | None = None
-            try:
-                if not offline():
-                    name_on_the_hub(self.location)
-            except transport().TimeoutException as error:
-                silent = error
-            except (OSError, transport().HTTPError):  # which it says itself, or does without
-                pass
-            except ValueError as error:  # not a name of the Hub
-                raise self.not_found(first_line(error)) from error
+            silent = silence(self.location)
             try:
                 return Path(
                     snapshot_download(
@@ -131,8 +128,12 @@ class ModelFiles:
                         local_files_only=silent is not None,
                     )
                 )
-            except LocalEntryNotFoundError as error:
-                raise (silent or error) from None if silent else error.__cause__
+            except LocalEntryNotFoundError:  # the Hub cannot be asked
+                if silent is not None:
+                    raise silent from None
+                raise
+            except ValueError as error:  # not a name of the Hub
+                raise self.not_found(first_line(error)) from error
 
     @property
     def _request(self) -> HubRequest:
