@@ -10,11 +10,13 @@ from typing import Literal
 
 RECORDED = "2026-11-26"
 HUB = "https://huggingface.co"
-RELEASED_CODE = "https://github.com/lucazanella/synvita/blob/cb8bca5"
+RELEASED_CODE = "https://github.com/lucazanella/synvita/blob/cb8bca5040223421eba6ff747e5fba4bd9ff747e"
 RELEASED_README = (
     "https://github.com/lucazanella/synvita/blob/12e4f555beb889855f79e93b7a6e8dacf08b5e29/README.md"
 )
 _NO_PAGE = "no page of this repository was stored"
+# Others' public code, by its number in the index that it was found with; no page says where it lies.
+_CACHE_PATHS = "cache paths in the public code of others; index"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class KnownRepository:
             where no such list was recorded.
         weights: in which form they lie there; None for data, and where that was not seen.
         source: page that the entry was read from.
+        commit_source: where the commit was read, if not there.
         recorded: day of the record, ISO.
         record: how much was recorded.
         note: what a user has to know; may be empty.
@@ -50,6 +53,7 @@ class KnownRepository:
     download: int | None = None
     weights: str | None = None
     source: str
+    commit_source: str = ""
     recorded: str = RECORDED
     record: str
     note: str = ""
@@ -90,14 +94,14 @@ KNOWN: tuple[KnownRepository, ...] = (
         name="LanguageBind/LanguageBind_Image",
         use="image tower that the paper's Video-LLaVA was trained with",
         commit="d8c2e37b439f4fc47c649dc8b90cdcd3a4e0c80e",
-        source=f"{RELEASED_CODE}/src/Video_LLaVA/videollava/model/multimodal_encoder/builder.py",
+        source=f"{RELEASED_CODE}/lmms/Video_LLaVA/videollava/model/multimodal_encoder/builder.py",
         record="the commit, as the released code names it",
     ),
     KnownRepository(
         name="LanguageBind/LanguageBind_Video_merge",
         use="video tower that the paper's Video-LLaVA was trained and evaluated with",
         commit="efc40ec6ba6b2081276c11e7e19b24f08a099e79",
-        source=f"{RELEASED_CODE}/src/Video_LLaVA/videollava/model/multimodal_encoder/builder.py",
+        source=f"{RELEASED_CODE}/lmms/Video_LLaVA/videollava/model/multimodal_encoder/builder.py",
         record="the commit, as the released code names it",
     ),
     KnownRepository(
@@ -159,27 +163,29 @@ KNOWN: tuple[KnownRepository, ...] = (
     KnownRepository(
         name="Qwen/Qwen2.5-VL-7B-Instruct",
         use="Video LLM; its recipe, `synvita evaluate`, `synvita vqascore`",
-        commit="780835b35df69c962cce6916f662ff2f53535429",
+        commit="cc594898137f460bfe9f0759e9844b3ce807cfb5",
         licence="apache-2.0",
         gated=False,
         weights="bf16, safetensors",
         source=(
             f"{HUB}/Qwen/Qwen2.5-VL-7B-Instruct/blob/780835b35df69c962cce6916f662ff2f53535429/tokenizer.json"
         ),
-        record="a commit, licence, special ids; settings only of copies",
-        note="The commit is of about February 2025; whether it is still the newest was not seen.",
+        commit_source=f"{_CACHE_PATHS} 62558457147, 38061046513, 54662702067",
+        record="licence and special ids; settings of copies",
+        note="780835b… of about February 2025 is the other commit that was seen.",
     ),
     KnownRepository(
         name="Qwen/Qwen3-VL-8B-Instruct",
         use="Video LLM; `synvita evaluate`, `synvita vqascore`",
-        no_commit=_NO_PAGE,
+        commit="0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
         source=f"{HUB}/cdreetz/Qwen3-VL-8B-Instruct/blob/main/video_preprocessor_config.json",
+        commit_source=f"{_CACHE_PATHS} 57921932815, 54355414932, 60557662826",
         record="preprocessing of copies",
     ),
     KnownRepository(
         name="llava-hf/llava-onevision-qwen2-7b-ov-hf",
         use="Video LLM; `synvita evaluate`, `synvita vqascore`",
-        commit="716e6976b5abe71acc9ff9b6d734bcdd18e891a4",
+        commit="0d50680527681998e456c7b78950205bedd8a068",
         licence="apache-2.0",
         gated=False,
         weights="safetensors",
@@ -187,15 +193,15 @@ KNOWN: tuple[KnownRepository, ...] = (
             f"{HUB}/llava-hf/llava-onevision-qwen2-7b-ov-hf/tree/716e6976b5abe71acc9ff9b6d734bcdd18e891a4"
             "/video_processor"
         ),
-        record="a commit, licence, and that video_processor/preprocessor_config.json is there",
-        note="The commit is of early 2025; whether it is still the newest was not seen.",
+        commit_source=f"{_CACHE_PATHS} 4666785463, 37865737500, 52021232473",
+        record="licence, and that video_processor/preprocessor_config.json is at 716e697",
     ),
     KnownRepository(
         name="openai/clip-vit-base-patch32",
         use="CLIP as a baseline; an example",
-        no_commit="it was not recorded",
-        source=f"{HUB}/openai/clip-vit-base-patch32",
-        record="nothing",
+        commit="3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
+        source=f"{_CACHE_PATHS} 16821214651, 52511566769, 9953743091",
+        record="the commit, as others have it in their caches",
     ),
     # -- VQAScore -------------------------------------------------------------------------------------------
     KnownRepository(
@@ -223,9 +229,9 @@ KNOWN: tuple[KnownRepository, ...] = (
     KnownRepository(
         name="google/flan-t5-xxl",
         use="tokenizer of a CLIP-FlanT5 that has none",
-        no_commit="it was not recorded",
-        source=f"{HUB}/google/flan-t5-xxl",
-        record="nothing",
+        commit="ae7c9136adc7555eeccc78cdd960dfd60fb346ce",
+        source=f"{_CACHE_PATHS} 43629192502, 67343401897",
+        record="the commit, as others have it in their caches",
     ),
     KnownRepository(
         name="Salesforce/instructblip-flan-t5-xxl",
@@ -242,12 +248,13 @@ KNOWN: tuple[KnownRepository, ...] = (
     KnownRepository(
         name="Salesforce/instructblip-flan-t5-xl",
         use="VQAScore; `instructblip-flan-t5-xl`",
-        no_commit="main was bf9bd58 in 2025, of which only seven digits were stored",
+        commit="bf9bd58cb3bb06e88c03b80f9cc346b90094bc6d",
         licence="mit",
         gated=False,
         download=16_093_000_000,
         weights="fp32, safetensors, 2 shards, and again as .bin",
         source=f"{HUB}/Salesforce/instructblip-flan-t5-xl/tree/main",
+        commit_source="main's seven digits there; all forty in the public code of others; index 68587563395, 68517907490",
         record="whole file list",
         note="Commits before November 2024 (e80d416, …) lack what transformers 5 needs.",
     ),
@@ -259,49 +266,53 @@ KNOWN: tuple[KnownRepository, ...] = (
         download=26_692_000_000,
         weights="fp16, safetensors, 6 shards",
         source=f"{HUB}/llava-hf/llava-1.5-13b-hf/tree/e35e892aa406d31b1df3bad7ab0743e8bf98b8eb",
+        note="5dda2880bda009266dda7c4baff660b95ca64540 is the other commit that was seen.",
         record="file list but for its end",
     ),
     KnownRepository(
         name="llava-hf/llava-1.5-7b-hf",
         use="VQAScore; `llava-1.5-7b`",
-        commit="05ae2434cbb430be33edcba0c5203e7023f785b7",
+        commit="b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
         licence="llama2",
         gated=False,
         download=14_132_000_000,
         weights="fp16, safetensors, 3 shards",
         source=f"{HUB}/llava-hf/llava-1.5-7b-hf/blob/05ae2434cbb430be33edcba0c5203e7023f785b7/tokenizer.json",
-        record="whole file list; config.json and tokenizer_config.json proved by their size",
-        note="The commit was main in 2024; later ones add a processor_config.json and a chat template.",
+        commit_source=f"{_CACHE_PATHS} 66545250164, 55011411093, 69247554161",
+        record="whole file list, config.json and tokenizer_config.json of 05ae243 (main in 2024), proved by their size",
+        note="05ae2434cbb430be33edcba0c5203e7023f785b7 has no processor_config.json and no chat template; later copies have both.",
     ),
     # -- generators -----------------------------------------------------------------------------------------
     KnownRepository(
         name="zai-org/CogVideoX-2b",
         use="generator; the paper's (`diffusers:zai-org/CogVideoX-2b`)",
-        commit="3c9d823cba79e879738d89c3e72a8348ff9aa51b",
+        commit="1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01",
         former=("THUDM/CogVideoX-2b",),
         licence="apache-2.0",
         gated=False,
         weights="safetensors; the VAE in fp32 since 1137dac",
         source=f"{HUB}/THUDM/CogVideoX-2b/tree/3c9d823cba79e879738d89c3e72a8348ff9aa51b",
-        record="top of the file list, model_index.json of a duplicate",
+        commit_source=f"{_CACHE_PATHS} 54990951887, 46293943176, 52871979700",
+        record="top of the file list, main's seven digits, model_index.json of a duplicate",
         note="That the old name is redirected is inferred: pages are stored under both, the newer under zai-org.",
     ),
     KnownRepository(
         name="zai-org/CogVideoX-5b",
         use="generator (`diffusers:zai-org/CogVideoX-5b`)",
-        commit="17ab7f9171f1af2bc761ef16c16586432687c8dd",
+        commit="8d6ea3f817438460b25595a120f109b88d5fdfad",
         former=("THUDM/CogVideoX-5b",),
         licence="other",
         gated=False,
         weights="safetensors",
         source=f"{HUB}/zai-org/CogVideoX-5b/blob/main/model_index.json",
+        commit_source=f"{_CACHE_PATHS} 15386380905, 20402824576, 17476627506",
         record="model_index.json, scheduler, files of the tokenizer",
-        note="The commit is of 25 August 2024; main's was not stored.",
+        note="8fc5b281006c82b82d34fd2543d2f0ebb4e7e321 is in a cache under the new owner, so it may be the newer one.",
     ),
     KnownRepository(
         name="zai-org/CogVideoX1.5-5B",
         use="generator (preset `cogvideox-1.5-5b`)",
-        no_commit="it was not recorded",
+        no_commit="two were seen (fdc5267c…, 5cb8a989…), and which of them is the newer was not",
         former=("THUDM/CogVideoX1.5-5B",),
         source=f"{HUB}/collections/zai-org/cogvideo",
         record="nothing; the new owner is that of its siblings",
@@ -309,31 +320,35 @@ KNOWN: tuple[KnownRepository, ...] = (
     KnownRepository(
         name="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
         use="generator (preset `wan2.1-1.3b`)",
-        no_commit="only 5af5c01 was stored, seven digits",
         weights="safetensors; the transformer in fp32, 5.68 GB",
+        commit="0fad780a534b6463e45facd96134c9f345acfa5b",
         source=f"{HUB}/Wan-AI/Wan2.1-T2V-1.3B-Diffusers/tree/main/transformer",
+        commit_source=f"{_CACHE_PATHS} 60054439430, 53365337874, 22210711198",
         record="files of the transformer",
     ),
     KnownRepository(
         name="Wan-AI/Wan2.1-T2V-14B-Diffusers",
         use="generator (preset `wan2.1-14b`)",
-        no_commit="only 6061db4 was stored, seven digits",
         weights="safetensors",
+        commit="38ec498cb3208fb688890f8cc7e94ede2cbd7f68",
         source=f"{HUB}/Wan-AI/Wan2.1-T2V-14B-Diffusers/blob/refs%2Fpr%2F5/model_index.json",
+        commit_source=f"{_CACHE_PATHS} 67185064726, 71653824891",
         record="model_index.json of two pull requests",
     ),
     KnownRepository(
         name="Wan-AI/Wan2.2-T2V-A14B-Diffusers",
         use="generator (preset `wan2.2-a14b`)",
-        no_commit="no commit was stored",
+        commit="5be7df9619b54f4e2667b2755bc6a756675b5cd7",
         source=f"{HUB}/Wan-AI/Wan2.2-T2V-A14B-Diffusers/blob/refs%2Fpr%2F2/transformer_2/config.json",
+        commit_source=f"{_CACHE_PATHS} 54583435125, 68351546142, 55469015635",
         record="config.json of the second transformer",
     ),
     KnownRepository(
         name="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
         use="generator (preset `wan2.2-ti2v-5b`)",
-        no_commit=_NO_PAGE,
+        commit="b8fff7315c768468a5333511427288870b2e9635",
         source=f"{HUB}/inference-sh/Wan2.2-TI2V-5B-Diffusers/blob/main/transformer/config.json",
+        commit_source=f"{_CACHE_PATHS} 70493031341, 51911219580, 66638884312",
         record="config.json of a copy's transformer",
     ),
     KnownRepository(
@@ -345,7 +360,7 @@ KNOWN: tuple[KnownRepository, ...] = (
         weights="safetensors in folders of diffusers, and again as single files (15 GB)",
         source=f"{HUB}/Lightricks/LTX-Video/tree/0459e8f6cfec8674ba6ba46446375c6813ff9ec2",
         record="top of the file list",
-        note="Commits before December 2024 have no model_index.json: diffusers cannot load them.",
+        note="Commits before December 2024 have no model_index.json: diffusers cannot load them. 8984fa25… is a later one.",
     ),
     KnownRepository(
         name="Vchitect/LaVie",
@@ -357,9 +372,9 @@ KNOWN: tuple[KnownRepository, ...] = (
     KnownRepository(
         name="CompVis/stable-diffusion-v1-4",
         use="VAE, text encoder and tokenizer of LaVie",
-        no_commit="it was not recorded",
-        source=f"{HUB}/CompVis/stable-diffusion-v1-4",
-        record="nothing",
+        commit="133a221b8aa7292a167afc5127cb63fb5005638b",
+        source=f"{_CACHE_PATHS} 16308853432, 67633323359, 54916660268",
+        record="the commit, as others have it in their caches",
     ),
     KnownRepository(
         name="VideoCrafter/VideoCrafter2",
