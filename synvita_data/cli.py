@@ -14,6 +14,7 @@ from .commands.annotations import annotations
 from .commands.build import build
 from .commands.convert import convert
 from .commands.demo import demo
+from .commands.doctor import CONTEXT_SETTINGS, doctor
 from .commands.evaluate import evaluate
 from .commands.generate import generate
 from .commands.inspect import inspect
@@ -89,6 +90,7 @@ for _command in (
     convert,
 ):
     app.command()(_command)
+app.command(context_settings=CONTEXT_SETTINGS)(doctor)
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def build(
         options = BuildOptions(
             triplets=triplets,
             out=out,
-            config=config or _config_name(synthetic),
+            config=config or default_config(synthetic),
             synthetic=synthetic,
             vqascores=vqascores,
             real_root=real_root,
@@ -156,7 +156,8 @@ def build(
         raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what could not be made
 
 
-def _config_name(synthetic: str | None) -> str:
+def default_config(synthetic: str | None) -> str:
+    """The name of a config where none is given."""
     if synthetic is None:
         return "default"
     scheme, _, argument = synthetic.partition(":")

@@ -19,6 +19,7 @@ class HubQuestions:
     four times.
 
     Args:
+        token: an access token; None for HF_TOKEN or the one that `hf auth login` stored.
         timeout: seconds of one request (to connect, and to the next byte).
         deadline: seconds from now after which nothing more is asked.
 
@@ -26,9 +27,10 @@ class HubQuestions:
         out_of_reach: why nothing more is asked; None while it can be.
     """
 
-    def __init__(self, *, timeout: float = 4.0, deadline: float = 12.0) -> None:
+    def __init__(self, *, token: str | None = None, timeout: float = 4.0, deadline: float = 12.0) -> None:
         from huggingface_hub import constants
 
+        self._token = token or None
         self._timeout, self._end = timeout, time.monotonic() + deadline
         self._answers: dict[tuple[str, str, str | None], Any] = {}
         self.endpoint: str = constants.ENDPOINT
@@ -63,7 +65,7 @@ class HubQuestions:
             return None
         from huggingface_hub import HfApi
 
-        api = HfApi(endpoint=self.endpoint, library_name="synvita-data")
+        api = HfApi(endpoint=self.endpoint, token=self._token, library_name="synvita-data")
         ask = api.model_info if kind == "model" else api.dataset_info
         answer = self._asked(
             name, lambda: ask(name, revision=revision, files_metadata=True, timeout=self._timeout)
@@ -106,7 +108,7 @@ class HubQuestions:
         url = hf_hub_url(name, file, repo_type=kind, revision=revision, endpoint=self.endpoint)
 
         def fetch() -> str | None:
-            headers = build_hf_headers(library_name="synvita-data")
+            headers = build_hf_headers(token=self._token, library_name="synvita-data")
             answer = get_session().get(url, headers=headers, timeout=self._timeout)
             hf_raise_for_status(answer)
             return answer.text if len(answer.content) <= _LARGEST_JSON else None
