@@ -7,6 +7,7 @@ from typing import Any
 
 from ..captions.prompts import PROMPTS
 from ..errors import SynvitaError
+from ..hub.known import canonical
 from ..models.families import FAMILIES
 from ..models.resolve import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS, ModelFiles, locate
 from .hub import HubQuestions, has_token
@@ -137,7 +138,8 @@ def _adapter_checks(
         yield Check("bad", "adapter", f"{adapter.name} has no {ADAPTER_WEIGHTS}", fix)
     settings = read_settings(adapter, ADAPTER_CONFIG, hub) or {}
     trained_on = settings.get("base_model_name_or_path")
-    if named and trained_on and base.origin != "folder" and trained_on != base.name:
+    same = canonical(str(trained_on)) == canonical(base.name)
+    if named and trained_on and base.origin != "folder" and not same:
         fix = "Name the adapter alone: it knows its base"
         yield Check("bad", "adapter", f"it was trained on {trained_on}, not on {base.name}", fix)
 

@@ -272,7 +272,12 @@ def _named(facts: RepositoryFacts) -> str:
 
 def _of_cache(facts: RepositoryFacts, choose: Wanted) -> RepositoryFacts:
     """What a snapshot in this machine's cache holds; as it was where there is none."""
-    found = cached_snapshot(facts.name, facts.revision, facts.kind)
+    recorded = known(facts.name)
+    names = [
+        facts.name,
+        *(() if recorded is None else (recorded.name, *recorded.former)),
+    ]  # it may be there by another
+    found = next(filter(None, (cached_snapshot(name, facts.revision, facts.kind) for name in names)), None)
     if found is None:
         return facts
     commit, folder = found
