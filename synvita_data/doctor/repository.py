@@ -15,7 +15,7 @@ from ..files import read_json
 from ..hub.known import KnownRepository, known
 from ..models.resolve import CONFIG
 from .hub import HubQuestions, cached_file, cached_snapshot, is_repository_name
-from .wanted import Wanted, lacking_weights, model_files
+from .wanted import MODEL_INDEX, Wanted, lacking_weights, model_files
 from .weights import BYTES, WEIGHTS, indexed_shards, main_dtype, missing_shards, read_weight_files
 
 Kind = Literal["model", "dataset"]
@@ -182,7 +182,7 @@ def _of_hub(facts: RepositoryFacts, info: Any, hub: HubQuestions, choose: Wanted
         files=files,
         faults=(
             *(f"{shard} is not in the repository" for shard in missing_shards(chosen)),
-            *(lacking_weights(chosen) if choose is model_files else ()),
+            *_lacking(chosen, choose),
         ),
         gated=bool(info.gated),
         private=bool(info.private),
@@ -197,6 +197,11 @@ def _of_hub(facts: RepositoryFacts, info: Any, hub: HubQuestions, choose: Wanted
     elif facts.gated and chosen:
         facts = _with_config(facts, hub, next((path for path in chosen if path == "README.md"), chosen[0]))
     return _with_known(facts)
+
+
+def _lacking(chosen: Sequence[str], choose: Wanted) -> list[str]:
+    """What should have weights and has none, where all of a model is read."""
+    return lacking_weights(chosen) if choose is model_files or MODEL_INDEX in chosen else []
 
 
 def _with_weights(facts: RepositoryFacts, info: Any) -> RepositoryFacts:
@@ -353,7 +358,7 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
         faults=(
             *(f"{shard} is missing" for shard in sorted(promised)),
             *weights.faults,
-            *(lacking_weights(chosen) if choose is model_files and not promised else ()),
+            *([] if promised else _lacking(chosen, choose)),
         ),
         parameters=weights.parameters,
         dtype=weights.dtype,
@@ -388,13 +393,15 @@ def _files_of(folder: Path, deepest: int = 4) -> Iterable[tuple[str, int]]:
 
 
 def _card_licence(folder: Path) -> str | None:
+    """The licence that a folder's card names; None where it has none that can be read."""
     from ..hub.card import read_card
 
     card = folder / "README.md"
+    if not card.is_file():
+        return None
     try:
-        data: Any = read_card(card.read_text(encoding="utf-8"), file=str(card)).data if card.is_file() else {}
-        return _licence(dict(data), ())
-    except (OSError, UnicodeDecodeError, SynvitaError, TypeError, ValueError):
+        return _licence(read_card(card.read_text(encoding="utf-8"), file=str(card)).data.to_dict(), ())
+    except (OSError, UnicodeDecodeError, SynvitaError):
         return None
 
 

@@ -111,6 +111,9 @@ def _policy(function: ast.FunctionDef) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
+    """The value of a literal; of `max(8, …)`, the 8."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "max":
+        return max((value for each in node.args if isinstance(value := _literal(each), int)), default=None)
     try:
         return ast.literal_eval(node)
     except ValueError:

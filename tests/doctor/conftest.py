@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from small_annotations import write_ssv2
+from small_annotations import ssv2_pairs, write_ssv2
 from typer.testing import CliRunner
 
 
@@ -46,7 +46,7 @@ def benchmark(tmp_path) -> Path:
     """A folder with annotations of `ssv2-temporal`, six videos."""
     folder = tmp_path / "annotations"
     folder.mkdir()
-    write_ssv2(folder / "eval_ssv2_temporal.csv")
+    write_ssv2(folder / "eval_ssv2_temporal.csv", ssv2_pairs())
     return folder
 
 
@@ -64,12 +64,3 @@ def doctor():
         return shown.exit_code, shown.output, json.loads(told.stdout)
 
     return run
-
-
-def said(report: dict, subject: str, state: str | None = None) -> str:
-    """All that a report says about something."""
-    return "\n".join(
-        f"{check['state']} {check['text']} {check['fix'] or ''}"
-        for check in report["checks"]
-        if check["subject"] == subject and state in (None, check["state"])
-    )

@@ -28,7 +28,8 @@ NO_GPU = Machine((), "no nvidia-smi", 24 * GIB, {})
 
 
 @pytest.mark.parametrize(
-    ("triplets", "checkpointing", "measured"), [(1, True, 16.5), (4, True, 23.4), (16, True, 51.1), (1, False, 45.4)]
+    ("triplets", "checkpointing", "measured"),
+    [(1, True, 16.5), (4, True, 23.4), (16, True, 51.1), (1, False, 45.4)],
 )
 def test_training_is_what_was_measured(triplets, checkpointing, measured):
     """docs/benchmarks.md, training at 7B: GiB on an H100."""
@@ -55,8 +56,9 @@ def test_more_needs_more(parameters, triplets):
 
 
 def test_the_need_is_compared_with_what_is_there():
-    small, large = scoring_memory(10**6, "float32"), training_memory(
-        VIDEO_LLAVA, "bfloat16", triplets=4, checkpointing=False
+    small, large = (
+        scoring_memory(10**6, "float32"),
+        training_memory(VIDEO_LLAVA, "bfloat16", triplets=4, checkpointing=False),
     )
     assert memory_check(small, H100).state == "ok"
     assert memory_check(large, H100).state == "bad"  # "does not fit in 80 GB"

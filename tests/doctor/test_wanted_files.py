@@ -70,7 +70,13 @@ def test_a_single_file_comes_before_shards():
 
 
 def test_an_adapter_is_two_files():
-    paths = ["README.md", "adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "training_args.json"]
+    paths = [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "optimizer.pt",
+        "training_args.json",
+    ]
     assert model_files(paths) == {"adapter_config.json", "adapter_model.safetensors", "training_args.json"}
 
 
@@ -91,7 +97,9 @@ def test_what_has_settings_and_no_weights_is_named():
     assert lacking_weights(sorted(pipeline_files(PIPELINE))) == []
     without = [path for path in pipeline_files(PIPELINE) if path != "vae/diffusion_pytorch_model.safetensors"]
     assert lacking_weights(without) == ["vae has settings and no weights that are read (config.json)"]
-    assert lacking_weights(["config.json"]) == ["the model has settings and no weights that are read (config.json)"]
+    assert lacking_weights(["config.json"]) == [
+        "the model has settings and no weights that are read (config.json)"
+    ]
 
 
 def test_a_dataset_takes_what_its_card_gives_to_a_config():
@@ -127,7 +135,11 @@ def test_the_loaders_fetch_no_weights_but_these(tiny, tmp_path, loopback_hub):
     )
     assert done.returncode == 0, done.stderr
     wanted, before, after = json.loads(done.stdout.splitlines()[-1])
-    served = {request.path.rpartition("/")[2] for request in loopback_hub.requests("download") if request.status == 200}
+    served = {
+        request.path.rpartition("/")[2]
+        for request in loopback_hub.requests("download")
+        if request.status == 200
+    }
     assert served <= set(wanted)
     assert served & {"model.safetensors"}
     assert before > 0

@@ -15,7 +15,9 @@ from synvita_data.doctor.weights import indexed_shards, missing_shards, read_wei
 def test_the_missing_shards_are_those_that_are_not_there(total, data, suffix):
     every = [f"folder/model-{n:05d}-of-{total:05d}.{suffix}" for n in range(1, total + 1)]
     there = data.draw(st.sets(st.sampled_from(every), min_size=1))
-    assert missing_shards([*there, "config.json", "data-00001-of-00009.parquet"]) == sorted(set(every) - there)
+    assert missing_shards([*there, "config.json", "data-00001-of-00009.parquet"]) == sorted(
+        set(every) - there
+    )
 
 
 def test_parameters_and_dtype_are_those_of_the_arrays(tmp_path):
