@@ -446,10 +446,14 @@ def push_needs(
 
 def _target(needs: Needs, repo: str, private: bool, hub: HubQuestions) -> None:
     """What lies under the name to publish under."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
     try:
         info = hub.info(repo, None, "dataset")
     except HubError as error:
-        if "no such repository" in error.problem:
+        if isinstance(error.__cause__, RepositoryNotFoundError) and not isinstance(
+            error.__cause__, GatedRepoError
+        ):
             needs.ok(
                 "repository", f"{repo} does not exist yet, or the token may not see it: it would be created"
             )

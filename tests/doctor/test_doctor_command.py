@@ -192,7 +192,7 @@ def test_a_broken_recipe_is_named(doctor, tmp_path):
 
 
 def test_train_offline_says_what_it_could_not_ask(doctor, tmp_path):
-    status, text, report = doctor(
+    status, _, report = doctor(
         "train", "video-llava/synvita", f"data={tmp_path / 'none'}", "push_to=me/model"
     )
     assert status == 1
