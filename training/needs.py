@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import reduce
 from importlib import util
@@ -236,10 +236,8 @@ def _type_of(annotation: ast.expr) -> Any:
         return _type_of(outer.left) | _type_of(outer.right)
     if isinstance(outer, ast.Constant):
         return type(None) if outer.value is None else reduce(or_, _BASIC.values())
-    found: Mapping[str, Any] = {**_BASIC, **({outer.id: _Named} if _is_strategy(outer) else {})}
-    known = found.get(outer.id) if isinstance(outer, ast.Name) else None
-    return known or reduce(or_, _BASIC.values())
-
-
-def _is_strategy(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id.endswith(("Strategy", "Type", "Names"))
+    if not isinstance(outer, ast.Name):
+        return reduce(or_, _BASIC.values())
+    if outer.id.endswith(("Strategy", "Type", "Names")):
+        return _Named
+    return _BASIC.get(outer.id) or reduce(or_, _BASIC.values())

@@ -91,7 +91,8 @@ class Given:
 
     def paths(self, *names: str) -> list[Path]:
         """Those of several paths that are given and are files."""
-        return [Path(text) for name in names if (text := self.text(name)) not in (None, "-")]  # type: ignore[arg-type]
+        given = (self.text(name) for name in names)
+        return [Path(text) for text in given if text is not None and text != "-"]
 
     def flag(self, name: str) -> bool:
         """A switch."""

@@ -36,7 +36,8 @@ def inspection_needs(
         hub: asks.
     """
     needs = Needs("inspect")
-    for config in configs or [None]:
+    asked: Sequence[str | None] = configs or [None]
+    for config in asked:
         find_data(needs, dataset, config=config, revision=revision, splits=splits, hub=hub)
     here = Path(dataset).expanduser()
     place = figures or (here / "figures" if here.is_dir() else Path())

@@ -15,7 +15,7 @@ from ..files import read_json
 from ..hub.known import KnownRepository, known
 from ..models.resolve import CONFIG
 from .hub import HubQuestions, cached_file, cached_snapshot, is_repository_name
-from .wanted import MODEL_INDEX, Wanted, lacking_weights, model_files
+from .wanted import MODEL_INDEX, SINGLE, Wanted, lacking_weights, model_files
 from .weights import BYTES, WEIGHTS, indexed_shards, main_dtype, missing_shards, read_weight_files
 
 Kind = Literal["model", "dataset"]
@@ -351,7 +351,7 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
     if kind == "dataset":
         return facts
     # Weights: which are promised, and whether those that are there are whole.
-    promised = {*missing_shards(chosen), *(indexed_shards(folder, chosen) - set(sizes))}
+    promised = {*missing_shards(chosen), *_indexed(folder, chosen)} - set(sizes)
     weights = read_weight_files(folder / path for path in chosen)
     facts = replace(
         facts,
@@ -371,6 +371,17 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
     if facts.parameters is None:
         facts = replace(facts, parameters=_estimated(facts, facts.dtype))
     return facts
+
+
+def _indexed(folder: Path, chosen: Sequence[str]) -> set[str]:
+    """Shards that indices name, of the form in which the weights are read; none beside a single file."""
+    forms = {Path(path).suffix for path in chosen if Path(path).suffix in WEIGHTS}
+    whole = {str(Path(path).parent) for path in chosen if Path(path).name in SINGLE}
+    return {
+        shard
+        for shard in indexed_shards(folder, chosen)
+        if (not forms or Path(shard).suffix in forms) and str(Path(shard).parent) not in whole
+    }
 
 
 def _files_of(folder: Path, deepest: int = 4) -> Iterable[tuple[str, int]]:

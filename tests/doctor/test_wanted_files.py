@@ -54,7 +54,7 @@ def test_safetensors_are_taken_and_not_their_copies():
         "model-00002-of-00002.safetensors",
     }
     assert "model.safetensors.index.json" in chosen
-    assert not chosen & {"pytorch_model.bin.index.json", "trainer_state.json", "README.md", ".gitattributes"}
+    assert not chosen & {"README.md", "training_args.bin"}
 
 
 def test_bin_files_are_taken_where_there_is_nothing_else():
@@ -97,6 +97,7 @@ def test_what_has_settings_and_no_weights_is_named():
     assert lacking_weights(sorted(pipeline_files(PIPELINE))) == []
     without = [path for path in pipeline_files(PIPELINE) if path != "vae/diffusion_pytorch_model.safetensors"]
     assert lacking_weights(without) == ["vae has settings and no weights that are read (config.json)"]
+    assert lacking_weights(["config.json", "model.safetensors", "tower/config.json"]) == []
     assert lacking_weights(["config.json"]) == [
         "the model has settings and no weights that are read (config.json)"
     ]

@@ -63,3 +63,21 @@ def test_an_index_names_shards_beside_itself(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text("not JSON")
     paths = ["text/model.safetensors.index.json", "model.safetensors.index.json"]
     assert indexed_shards(tmp_path, paths) == {"text/x-1.safetensors", "text/x-2.safetensors"}
+
+
+def test_an_index_of_the_form_that_is_not_read_promises_nothing(tmp_path):
+    """`models.download` fetches every index and one form of the weights."""
+    from synvita_data.doctor import look_at
+
+    (tmp_path / "config.json").write_text("{}")
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "model-00001-of-00001.safetensors")
+    for name, shard in (
+        ("model.safetensors", "model-00001-of-00001.safetensors"),
+        ("pytorch_model.bin", "pytorch_model-00001-of-00001.bin"),
+    ):
+        (tmp_path / f"{name}.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+    assert look_at(str(tmp_path)).faults == ()
+    (tmp_path / "model-00001-of-00001.safetensors").rename(tmp_path / "model.safetensors")
+    assert look_at(str(tmp_path)).faults == ()
+    (tmp_path / "model.safetensors").unlink()
+    assert "model-00001-of-00001.safetensors is missing" in look_at(str(tmp_path)).faults
