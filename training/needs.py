@@ -162,7 +162,10 @@ def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
         needs.failed("batch", error)
         return
     a_step = steps * per_device * processes
-    text = f"{a_step} triplets a step ({per_device} at once, {steps} times, {processes} processes)"
+    at_once = f"{per_device} at once × {steps} accumulated" + (
+        f" × {processes} processes" if processes > 1 else ""
+    )
+    text = f"{a_step} triplets a step ({at_once})"
     rows = None if data is None else data.rows.get(recipe.run.split)
     if rows:
         epochs = float(training.get("num_train_epochs", 1))
@@ -170,7 +173,9 @@ def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
         if steps_in_all <= 0:
             steps_in_all = max(int(-(-rows // a_step) * epochs), 1)
         hours = steps_in_all * a_step * _SECONDS_A_TRIPLET / 3600 / processes
-        text += f", at most {steps_in_all:,} steps; at 7B about {hours:.1f} hours on {processes} H100 (docs/scale.md)"
+        text += f", at most {steps_in_all:,} steps"
+        if hours >= 0.1:
+            text += f"; at 7B about {hours:,.1f} hours on {processes} H100 (docs/scale.md)"
     needs.ok("batch", text)
 
 

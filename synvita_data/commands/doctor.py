@@ -41,6 +41,7 @@ def doctor(
     from ..files import write_atomic
 
     name, *rest = command
+    json_file, rest = _own_json(context, name, rest, json_file)
     given, usage = _parsed(context, name, rest)
     token = None if given is None else given.text("token")
     hub, machine = HubQuestions(token=token), look_at_machine()
@@ -112,6 +113,22 @@ def _parsed(context: typer.Context, name: str, rest: Sequence[str]) -> tuple[Giv
         return Given(other.make_context(name, list(rest), parent=root).params), ""
     except usage_error as error:
         return None, str(error.format_message())
+
+
+def _own_json(
+    context: typer.Context, name: str, rest: list[str], before: str | None
+) -> tuple[str | None, list[str]]:
+    """`--json FILE` may stand at the end too, where the other command has no such option of its own."""
+    root = context.find_root()
+    program: Any = root.command
+    other = program.get_command(root, name)
+    if before is not None or other is None or any("--json" in each.opts for each in other.params):
+        return before, rest
+    if len(rest) > 1 and rest[-2] == "--json":
+        return rest[-1], rest[:-2]
+    if rest and rest[-1].startswith("--json="):
+        return rest[-1].removeprefix("--json="), rest[:-1]
+    return None, rest
 
 
 def _wrong_usage(name: str, problem: str) -> "Needs":

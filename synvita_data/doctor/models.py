@@ -1,6 +1,5 @@
 """A model that a user names: where it is, what must be fetched, its adapter and base, and what it will be asked."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -269,17 +268,19 @@ def asked_checks(
         settings: further options of the command that change what the model sees, by name; None values are defaults.
     """
     family, trained = found.family, dict(found.trained or {})
-    if family is None:
-        return
-    wording = prompt or trained.get("prompt") or family.prompt
+    if family is None and prompt is None:
+        return  # a model that is asked nothing, or is not known yet
+    wording = prompt or trained.get("prompt") or (family.prompt if family is not None else "")
     whence = "named" if prompt else "as it was trained" if trained.get("prompt") else "the family's own"
     if wording not in PROMPTS:
         fix = f"One of {', '.join(PROMPTS)}"
         yield Check("bad", "prompt", f"there is no prompt {wording!r}", fix)
         return
-    text = json.dumps(PROMPTS[wording].wrap("CAPTION"), ensure_ascii=False)
+    text = PROMPTS[wording].wrap("CAPTION").replace("\n", "\\n")
     yield Check("ok", "prompt", f"{wording} ({whence}): {text if len(text) < 160 else '…' + text[-150:]}")
     yield from processor_checks(found, wording, hub)
+    if family is None:
+        return
     if frames is not None:
         yield Check("ok", "frames", f"{frames} frames (named)")
     elif isinstance(trained.get("frames"), int):

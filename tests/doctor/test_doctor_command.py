@@ -358,6 +358,22 @@ def test_a_wrong_command_line_is_said_and_not_raised(doctor):
         assert expected in said(report, "command", "bad")
 
 
+def test_the_report_is_written_whole_from_either_place(world, tmp_path):
+    """`leaderboard` has an option of that name, which stays its own."""
+    first, last = tmp_path / "first.json", tmp_path / "last.json"
+    line = ["generate", "--triplets", str(world.triplets), "--out", "videos", "--generator", "shapes:"]
+    for words in (
+        ["--json", str(first), *line],
+        [*line, "--json", str(last)],
+    ):
+        assert CliRunner().invoke(app, ["doctor", *words]).exit_code == 1
+    assert json.loads(first.read_text())["checks"] == json.loads(last.read_text())["checks"]
+    assert "does not generate" in said(json.loads(last.read_text()), "generator", "bad")
+    board = ["doctor", "--json", "-", "leaderboard", "none", "--json", "board.json"]
+    assert json.loads(CliRunner().invoke(app, board).stdout)["command_line"].endswith("--json board.json")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith((".part", "board"))]
+
+
 def test_every_command_of_the_program_can_be_looked_at(doctor):
     from synvita_data.commands.doctor import _COMMANDS
 
