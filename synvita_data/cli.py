@@ -21,6 +21,7 @@ from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.train import train
+from .commands.videos import videos
 from .commands.vqascore import vqascore
 from .display import plain, print_error, print_traceback, say
 from .errors import SynvitaError
@@ -91,6 +92,7 @@ for _command in (
 ):
     app.command()(_command)
 app.command(context_settings=CONTEXT_SETTINGS)(doctor)
+app.add_typer(videos)
 
 
 def main() -> None:
