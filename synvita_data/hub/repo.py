@@ -21,7 +21,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    constants,
+    get_token,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -246,6 +253,27 @@ class HubRepo:
         with self._errors(f"read {path}"):
             cached = self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type)
             return Path(cached).read_text(encoding="utf-8")
+
+    def fetch(self, path: str, commit: str, *, what: str = "a file") -> Path:
+        """A file of a commit in the cache of huggingface_hub, fetched unless it is there; a broken download resumes.
+
+        Args:
+            path: in the repository.
+            commit: full commit.
+            what: the file is, for messages.
+        """
+        if constants.is_offline_mode():
+            cached = try_to_load_from_cache(self.id, path, revision=commit, repo_type=self.type)
+            if isinstance(cached, str):
+                return Path(cached)
+            raise HubUnreachableError(
+                f"{what} is not in the cache, and the Hub cannot be used in offline mode",
+                file=f"{self.id}@{commit[:10]}/{path}",
+                found="HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set",
+                fix="Unset it, or fetch the repository before",
+            )
+        with self._errors(f"fetch {path}", resumable=True):
+            return Path(self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type))
 
     def create(self, *, private: bool = False, space_sdk: str | None = None) -> None:
         """Create the repository; it must not exist."""
