@@ -305,7 +305,7 @@ class Archive:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        file, (video, name_column) = pq.ParquetFile(handle), self._columns
+        file, (video, _) = pq.ParquetFile(handle), self._columns
         column = f"{video}.bytes" if pa.types.is_struct(file.schema_arrow.field(video).type) else video
         groups: dict[int, list[tuple[int, str]]] = {}
         for name, member in wanted.items():

@@ -129,11 +129,11 @@ class SyntheticVideos:
         return path
 
     def _open(self, reference: VideoReference, local: Path | None) -> Archive:
-        if local is None and reference.repo is not None and self._cached(reference) is None:
-            if reference.kind in ("zip", "parquet"):
-                repo = self._repo(reference)
-                repo.check_online()
-                return Archive(str(reference.path), lambda: _remote(reference, self._token))
+        from huggingface_hub import constants
+
+        in_parts = reference.repo is not None and reference.kind in ("zip", "parquet")
+        if in_parts and local is None and self._cached(reference) is None and not constants.is_offline_mode():
+            return Archive(reference.path, lambda: _remote(reference, self._token))
         return Archive.of(self._file(reference), reference.path)
 
     @property
@@ -158,4 +158,6 @@ def _remote(reference: VideoReference, token: str | None) -> BinaryIO:
     try:
         return cast(BinaryIO, HfFileSystem(token=token).open(place, "rb"))
     except OSError as error:
-        raise HubError("an archive of synthetic videos cannot be opened", file=place, found=str(error)) from error
+        raise HubError(
+            "an archive of synthetic videos cannot be opened", file=place, found=str(error)
+        ) from error
