@@ -232,10 +232,10 @@ class ReleasedSource:
     def _match_csv(
         self, clips: Iterable[_Clip], triplets: Sequence[Triplet], found: FoundVideos
     ) -> dict[tuple[str, str], list[_Clip]]:
-        by_name: dict[str, list[str]] = {}
+        by_name: dict[str, dict[str, None]] = {}
         for triplet in triplets:
             if triplet.syn_video is not None:
-                by_name.setdefault(triplet.syn_video, []).append(triplet.pair_id)
+                by_name.setdefault(triplet.syn_video, {})[triplet.pair_id] = None
         claims: dict[tuple[str, str], list[_Clip]] = {}
         for clip in clips:
             if not (pairs := by_name.get(clip.stem)):
@@ -248,10 +248,10 @@ class ReleasedSource:
         self, clips: Iterable[_Clip], triplets: Sequence[Triplet], found: FoundVideos
     ) -> dict[tuple[str, str], list[_Clip]]:
         # Real video -> its contrast captions in the order of the file -> the pairs of each.
-        captions: dict[str, dict[str, list[str]]] = {}
+        captions: dict[str, dict[str, dict[str, None]]] = {}
         for triplet in triplets:
             of_video = captions.setdefault(triplet.video_key, {})
-            of_video.setdefault(triplet.neg_caption, []).append(triplet.pair_id)
+            of_video.setdefault(triplet.neg_caption, {})[triplet.pair_id] = None
         by_video: dict[tuple[str, str], list[tuple[_Clip, ClipName]]] = {}
         for clip in clips:
             if (name := parse_clip_name(clip.name)) is not None:
@@ -261,7 +261,7 @@ class ReleasedSource:
         for (key, generator), named in by_video.items():
             pairs = list(captions.get(key, {}).values())
             # Where there is one caption and one clip, and it is the first, the two belong together.
-            alone = len(pairs) == 1 and [name.number for _, name in named] == [1]
+            alone = len(pairs) == 1 and {name.number for _, name in named} == {1}
             for clip, name in named:
                 if self.reading.order is None and pairs and not alone:
                     found.ambiguous.append(clip.shown)
