@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from synvita_data.errors import SchemaError, SourceError, SynvitaError, UnsafePathError
+from synvita_data.errors import HubError, SchemaError, SourceError, SynvitaError, UnsafePathError
 from synvita_data.hub.card import read_card
 from synvita_data.synthetic_videos.reference import VideoReference
 
@@ -75,7 +75,13 @@ class HubPlace:
 
         repo, _, revision = argument.partition("@")
         self._hub = HubRepo(repo)
-        self._hub.check_online()
+        try:
+            self._hub.check_online()
+        except HubError as error:
+            # What a repository holds is asked of the Hub, whatever the cache has of it.
+            raise error.recast(
+                HubError, fix="Unset it, or name a copy of the repository: --synthetic-root DIR"
+            ) from None
         self._snapshot = self._hub.snapshot(revision or "main")
         self.commit = self._snapshot.commit
 

@@ -254,13 +254,14 @@ class HubRepo:
             cached = self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type)
             return Path(cached).read_text(encoding="utf-8")
 
-    def fetch(self, path: str, commit: str, *, what: str = "a file") -> Path:
+    def fetch(self, path: str, commit: str, *, what: str = "a file", offline: str | None = None) -> Path:
         """A file of a commit in the cache of huggingface_hub, fetched unless it is there; a broken download resumes.
 
         Args:
             path: in the repository.
             commit: full commit.
             what: the file is, for messages.
+            offline: what else the user can do where the Hub may not be asked.
         """
         if constants.is_offline_mode():
             cached = try_to_load_from_cache(self.id, path, revision=commit, repo_type=self.type)
@@ -270,7 +271,7 @@ class HubRepo:
                 f"{what} is not in the cache, and the Hub cannot be used in offline mode",
                 file=f"{self.id}@{commit[:10]}/{path}",
                 found="HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set",
-                fix="Unset it, or fetch the repository before",
+                fix=f"Unset it, or {offline or 'fetch the file before'}",
             )
         with self._errors(f"fetch {path}", resumable=True):
             return Path(self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type))

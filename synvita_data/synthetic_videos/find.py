@@ -92,7 +92,13 @@ class SyntheticVideos:
             )
         if (path := self._cached(reference)) is not None:
             return path
-        return self._repo(reference).fetch(reference.path, str(reference.commit), what="a synthetic video")
+        fetched: Path = self._repo(reference).fetch(
+            reference.path,
+            str(reference.commit),
+            what="a synthetic video",
+            offline="say in which folder the videos lie: load_triplets(…, synthetic_root=DIR)",
+        )
+        return fetched
 
     def _cached(self, reference: VideoReference) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
