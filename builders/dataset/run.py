@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
-from synvita_data.errors import ScoreError, SynvitaError, TokenizerError, first_line
+from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError, first_line
+from synvita_data.hub.problems import HubRequest, downloading, say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
@@ -322,23 +323,23 @@ def _load_tokenizer(name: str) -> "Tokenizer":
         TokenizerError: there is no such file, or one that is not a fast tokenizer.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
     from tokenizers import Tokenizer
 
-    path = Path(name)
+    path, problem = Path(name), "cannot load a fast tokenizer"
+    expected = "a tokenizer.json, a folder that holds one, or the Hub id of a model that has one"
     if path.is_dir():
         path = path / "tokenizer.json"
     try:
         if not path.is_file():
-            path = Path(hf_hub_download(name, "tokenizer.json"))
+            with downloading(HubRequest(name, problem, expected=expected)):
+                path = Path(hf_hub_download(name, "tokenizer.json"))
+            say_if_renamed(name)
         tokenizer = Tokenizer.from_file(str(path))
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise TokenizerError(
-            "cannot load a fast tokenizer",
-            file=name,
-            found=first_line(error),
-            expected="a tokenizer.json, a folder that holds one, or the Hub id of a model that has one",
-        ) from error
+    except HubError as error:
+        raise error.recast(TokenizerError) from error
+    except (OSError, HFValidationError) as error:
+        raise TokenizerError(problem, file=name, found=first_line(error), expected=expected) from error
     except Exception as error:  # the Rust library raises plain Exception for a malformed file
         raise TokenizerError("not a fast tokenizer", file=path, found=str(error)) from error
     tokenizer.no_truncation()

@@ -25,6 +25,8 @@ from transformers import (
 
 from synvita_data.errors import HubError, SynvitaError, first_line
 from synvita_data.files import resolve_under
+from synvita_data.hub.problems import offline
+from synvita_data.models.download import check_whole, fetch
 from synvita_data.models.loading import check_complete
 from synvita_data.models.resolve import CONFIG, ModelFiles
 from synvita_data.models.runtime import torch_dtype
@@ -108,6 +110,8 @@ def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> C
     """The scorer of a checkpoint; see `models.open_scorer`."""
     refuse_float16(model, dtype)
     files = ModelFiles(model.location, model.hub_revision)
+    if not offline():  # a cache does not know which files a repository lacks
+        files = fetch(files)
     loaded = _load_weights(files, torch_dtype(dtype), device)
     source = files if any(_find(files, file) for file in _TOKENIZER_FILES) else ModelFiles(FLAN_T5)
     tokenizer = AutoTokenizer.from_pretrained(source.location, revision=source.revision)
@@ -208,6 +212,7 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
             raise SynvitaError(
                 "a checkpoint lacks a file", file=files.location, expected=name, fix="Download it again"
             )
+        check_whole(path)
         try:
             if path.suffix == ".safetensors":
                 from safetensors.torch import load_file
@@ -234,6 +239,6 @@ def _find(files: ModelFiles, name: str) -> Path | None:
     try:
         return files.find(name)
     except HubError as error:
-        if isinstance(error.__cause__, LocalEntryNotFoundError):
+        if offline() and isinstance(error.__cause__, LocalEntryNotFoundError):
             return None
         raise

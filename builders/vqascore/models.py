@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions.prompts import check_placeholder_space
 from synvita_data.errors import SynvitaError, choose
+from synvita_data.hub.problems import say_if_renamed
 from synvita_data.models.resolve import CONFIG, find_checkpoint, locate
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
     config = files.read(CONFIG)
     if config is None:
         raise files.not_found(f"no {CONFIG}")
+    say_if_renamed(files.location)
     model_type, folder = str(config.get("model_type", "")), files.folder
     if folder is not None:  # by its whole path, for workers that run elsewhere
         label, location = folder.resolve().name, str(folder.resolve())

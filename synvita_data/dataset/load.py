@@ -12,8 +12,7 @@ from ..errors import HubError, SchemaError, choose, located
 from ..real_videos.find import RealVideos
 from ..schema import VIDEO_COLUMNS, check_table, features
 from ..synthetic_videos.find import SyntheticVideos
-from ..tables.columns import parquet_errors
-from .built import BuiltDataset, Saved, find_saved, open_dataset
+from .built import BuiltDataset, Saved, find_saved, open_dataset, reading
 
 if TYPE_CHECKING:
     import datasets
@@ -261,12 +260,9 @@ def _describe(name: str, revision: str | None, token: str | None) -> BuiltDatase
 
 def _check_splits(built: BuiltDataset, config: str, split: str | None) -> None:
     """Known split names, and Parquet files of a schema version that this code reads."""
-    import pyarrow.parquet as pq
-
     for name in _split_names(split, built.configs[config]):
         path = built.files(config, name)[0]
-        with built.filesystem.open(path, "rb") as handle, parquet_errors(path):
-            check_table(pq.read_schema(handle), file=path)
+        check_table(built.schema(path), file=path)
 
 
 def _split_names(split: str | None, every: Iterable[str]) -> list[str]:
@@ -286,9 +282,10 @@ def _load(
 
     cache = None if cache_dir is None else str(cache_dir)
     try:
-        return datasets.load_dataset(
-            name, config, split=split, revision=revision, token=token, cache_dir=cache
-        )
+        with reading(name, revision, token):
+            return datasets.load_dataset(
+                name, config, split=split, revision=revision, token=token, cache_dir=cache
+            )
     except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
         kind = SchemaError if Path(name).is_dir() else HubError
         damaged = kind is SchemaError and isinstance(error, datasets.exceptions.DatasetsError)

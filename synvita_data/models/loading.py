@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SynvitaError, first_line
+from ..hub.problems import HubRequest, hub_problem
+from .download import check_whole, fetch_settings, fetch_weights
 from .resolve import ADAPTER_WEIGHTS, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
@@ -36,7 +38,7 @@ def explained(
     except passed:
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
-        raise SynvitaError(
+        raise hub_problem(error, HubRequest(name, "the model cannot be loaded")) or SynvitaError(
             "cannot load the model",
             file=name,
             found=first_line(error),
@@ -112,7 +114,8 @@ def load_alignment_model(
     weights = torch_dtype(dtype)
     place = None if device_map else pick_device(device)
     kind = family.network_class()
-    name, revision = checkpoint.base, checkpoint.revision
+    files = fetch_settings(ModelFiles(checkpoint.base, checkpoint.revision))
+    name, revision = files.location, files.revision
     with explained(name, family.advice):
         processor = transformers.AutoProcessor.from_pretrained(name, revision=revision)
         config = kind.config_class.from_pretrained(name, revision=revision)
@@ -124,6 +127,7 @@ def load_alignment_model(
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
     del empty
+    fetch_weights(files)
     with explained(name, family.advice):
         model, loading = kind.from_pretrained(
             name, revision=revision, dtype=weights, device_map=device_map, output_loading_info=True
@@ -147,22 +151,14 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
     Raises:
         SynvitaError: a layer that the base does not have, or of another size.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     assert checkpoint.adapter is not None
     layers = dict(model.named_modules())
     path = checkpoint.adapter / ADAPTER_WEIGHTS
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise SynvitaError(
-            "an adapter's weights cannot be read",
-            file=path,
-            found=str(error),
-            expected="a whole safetensors file",
-            fix="It may have been cut off: fetch or save it again",
-        ) from error
+    check_whole(path)
+    with safe_open(path, framework="pt") as file:
+        shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     for key, shape in shapes.items():
         layer, _, part = key.removeprefix("base_model.model.").partition(".lora_")
         side = {"A": "in_features", "B": "out_features"}.get(part[:1])

@@ -8,6 +8,7 @@ whose settings name its base. Nothing here needs torch, and only the files that 
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from typing import Any
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
+from ..hub.problems import HubRequest, downloading, say_if_renamed
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 TRAINING_ARGUMENTS = "training_args.json"  # which `SynViTATrainer` leaves beside a model
+_NOT_FOUND = "the model cannot be found"
 _COMMIT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 
 
@@ -53,14 +56,28 @@ class ModelFiles:
             path = self.folder / file
             return path if path.is_file() else None
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        try:
-            return Path(hf_hub_download(self.location, file, revision=self.revision))
-        except (OSError, ValueError, HfHubHTTPError) as error:  # ValueError: not a name of the Hub
-            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        with downloading(self._request):
+            try:
+                return Path(hf_hub_download(self.location, file, revision=self.revision))
+            except LocalEntryNotFoundError:  # the Hub cannot be asked
+                raise
+            except EntryNotFoundError:
                 return None
-            raise self.not_found(first_line(error)) from error
+            except ValueError as error:  # not a name of the Hub
+                raise self.not_found(first_line(error)) from error
+
+    def cached(self, file: str) -> Path | None:
+        """A file by its name if it is on this machine; nothing is downloaded."""
+        if self.folder is not None:
+            return self.find(file)
+        from huggingface_hub import try_to_load_from_cache
+
+        with suppress(ValueError):  # not a name of the Hub
+            path = try_to_load_from_cache(self.location, file, revision=self.revision)
+            return Path(path) if isinstance(path, str) and Path(path).is_file() else None
+        return None
 
     def read(self, file: str) -> dict[str, Any] | None:
         """A JSON file of the model; None where there is none.
@@ -76,8 +93,12 @@ class ModelFiles:
         found = (self.read(CONFIG) or {}).get("model_type")
         return None if found is None else str(found)
 
-    def snapshot(self, patterns: Iterable[str]) -> Path:
+    def snapshot(self, patterns: Iterable[str] | None = None, ignored: Iterable[str] | None = None) -> Path:
         """A folder with the files that fit these patterns; of a local folder, itself.
+
+        Args:
+            patterns: as of a shell; None for all files.
+            ignored: patterns of files that are left out.
 
         Raises:
             HubError: the Hub does not know the model, or cannot be reached and the files are not cached.
@@ -85,14 +106,21 @@ class ModelFiles:
         if self.folder is not None:
             return self.folder
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
 
-        try:
-            return Path(
-                snapshot_download(self.location, revision=self.revision, allow_patterns=list(patterns))
-            )
-        except (OSError, ValueError, HfHubHTTPError) as error:
-            raise self.not_found(first_line(error)) from error
+        wanted, unwanted = (None if each is None else list(each) for each in (patterns, ignored))
+        with downloading(self._request):
+            try:
+                return Path(
+                    snapshot_download(
+                        self.location, revision=self.revision, allow_patterns=wanted, ignore_patterns=unwanted
+                    )
+                )
+            except ValueError as error:  # not a name of the Hub
+                raise self.not_found(first_line(error)) from error
+
+    @property
+    def _request(self) -> HubRequest:
+        return HubRequest(self.location, missing=_NOT_FOUND, expected=self._expected, revision=self.revision)
 
     def exact_revision(self) -> str:
         """The Hub's commit, or a digest (16 hex digits) of the folder's files.
@@ -119,13 +147,12 @@ class ModelFiles:
 
     def not_found(self, found: str) -> HubError:
         """The error that there is no such model."""
+        return HubError(_NOT_FOUND, file=self.location, found=found.rstrip("."), expected=self._expected)
+
+    @property
+    def _expected(self) -> str:
         expected = [*self.also, f"a folder with a {CONFIG}", "a model of the Hub", "an adapter of PEFT"]
-        return HubError(
-            "the model cannot be found",
-            file=self.location,
-            found=found.rstrip("."),
-            expected=f"{', '.join(expected[:-1])} or {expected[-1]}",
-        )
+        return f"{', '.join(expected[:-1])} or {expected[-1]}"
 
 
 def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str] | None = None) -> ModelFiles:
@@ -221,6 +248,7 @@ def find_checkpoint(
     """
     files = locate(name, revision)
     if (model_type := files.model_type()) is not None:
+        say_if_renamed(files.location)
         base = Checkpoint(files.location, files.revision, model_type)
         if adapter is None:
             return replace(base, **_training_settings(files))
@@ -238,6 +266,7 @@ def find_checkpoint(
             expected="a folder or a model of the Hub in base_model_name_or_path",
             fix="Name the base as MODEL and this as its adapter",
         )
+    say_if_renamed(str(base_name))
     return _with_adapter(Checkpoint(str(base_name), base_revision, model_type), files, base_is_named=False)
 
 
@@ -251,8 +280,15 @@ def _with_adapter(base: Checkpoint, files: ModelFiles, *, base_is_named: bool) -
             found=f"no {ADAPTER_CONFIG if config is None else ADAPTER_WEIGHTS}",
             expected=f"{ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, as PEFT saves them",
         )
+    say_if_renamed(files.location)
     trained_on = (files.read(ADAPTER_CONFIG) or {}).get("base_model_name_or_path")
-    if base_is_named and trained_on and not Path(base.base).is_dir() and trained_on != base.base:
+    if (
+        base_is_named
+        and trained_on
+        and not Path(base.base).is_dir()
+        and trained_on != base.base
+        and say_if_renamed(str(trained_on)) != say_if_renamed(base.base)
+    ):
         raise SynvitaError(
             "an adapter is for another base model",
             file=files.location,

@@ -12,7 +12,9 @@ import numpy as np
 
 from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
+from ..models.download import fetch
 from ..models.loading import check_complete, explained, loaded_revision
+from ..models.resolve import ModelFiles
 from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
 from ..video import FramePolicy, Frames, decode
 from . import ItemScores, ScoreKind, ScoringItem
@@ -60,6 +62,7 @@ class ClipScorer:
         self.frames = frames or DEFAULT_FRAMES
         self._device = pick_device(device)
         weights = torch_dtype(dtype)
+        revision = fetch(ModelFiles(name, revision)).revision
         with explained(name):
             self._model, loading = AutoModel.from_pretrained(
                 name, revision=revision, dtype=weights, output_loading_info=True

@@ -96,7 +96,7 @@ class SyntheticVideos:
             reference.path,
             str(reference.commit),
             what="a synthetic video",
-            offline="say in which folder the videos lie: load_triplets(…, synthetic_root=DIR)",
+            instead="say in which folder the videos lie: load_triplets(…, synthetic_root=DIR)",
         )
         return fetched
 
