@@ -198,3 +198,23 @@ def test_a_push_publishes_references_and_no_video(loopback_hub, tmp_path, triple
     subset = loopback_hub.repos["dataset", "me/subset"].resolve("main").tree
     assert any(path.endswith(".parquet") for path in subset)
     assert all(b"ftyp" not in file.content for file in subset.values())
+
+
+def test_a_line_that_breaks_is_one_line_and_the_next_run_ends_it(loopback_hub, tmp_path, triplets):
+    """Fetched whole or not at all: a byte that flipped on the way, then a Hub that refuses, then peace."""
+    loopback_hub.serve("authors/videos", write_layout(tmp_path / "serve", "tar", VIDEOS), kind="dataset")
+    loopback_hub.fail("download", how="flip", path="*.tar", times=2)  # it is asked for, then fetched
+    loopback_hub.fail("download", how=403, path="*.tar", times=9)  # from then on
+    code = """
+        print(json.dumps([refused(build, "authors/videos", "out", embed_synthetic=True) for _ in range(2)]))
+        """
+    said = run(code, loopback_hub, tmp_path)
+    assert "other bytes than the Hub announces" in said[0]
+    assert "authors/videos" in said[1]
+    assert all("\n" not in line for line in said)
+    loopback_hub.repair()
+    built = run(
+        'print(json.dumps(build("authors/videos", "out", embed_synthetic=True)))', loopback_hub, tmp_path
+    )
+    assert built["videos"] == [3, 4]
+    assert built["authors"]["embedded"] == 3
