@@ -24,6 +24,7 @@ from synvita_data.hub.problems import HubRequest, downloading, say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
+from synvita_data.synthetic_videos.reference import parse_reference
 from synvita_data.tables.scores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
 
 from ..sources import FoundVideos, open_source
@@ -187,6 +188,9 @@ def _check(
         for video in made:
             # A video that stays in its repository has the SHA-256 that the repository gives.
             own = agreed(video, checked[video.path]) if video.here else str(video.sha256)
+            if isinstance(own, SynvitaError) and video.reference is not None:
+                # The file may be one of the work folder: what users know is the archive and its member.
+                own = SynvitaError.from_record(own.to_record(), file=parse_reference(video.reference).shown)
             state = real_state if isinstance(real_state, SynvitaError) else own
             if isinstance(state, SynvitaError):
                 row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)

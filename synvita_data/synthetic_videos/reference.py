@@ -44,9 +44,9 @@ class VideoReference:
         return place if self.kind is None else f"{self.kind}://{self.member}::{place}"
 
     @property
-    def name(self) -> str:
-        """The video's own file name."""
-        return (self.path if self.member is None else self.member).rpartition("/")[2]
+    def shown(self) -> str:
+        """Path and member for people."""
+        return self.path if self.member is None else f"{self.path}/{self.member}"
 
 
 def parse_reference(text: str) -> VideoReference:

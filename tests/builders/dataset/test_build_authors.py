@@ -182,7 +182,9 @@ def test_a_video_that_does_not_decode_costs_its_row(tmp_path, triplets):
     root = write_layout(tmp_path / "copy", "tar.gz", VIDEOS | {f"{NAMES[1]}.mp4": mp4(1)[:300]})
     result = build(triplets, root, tmp_path / "out")
     assert sorted(cells(tmp_path / "out")) == ["video0", "video2", "video3", "video4"]
-    assert [entry["stage"] for entry in result.quarantine] == ["videos"]
+    (entry,) = result.quarantine
+    assert (entry["stage"], entry["reason"]) == ("videos", "TruncatedVideoError")
+    assert entry["file"] == f"cogvideox.tar.gz/train/{NAMES[1]}.mp4"
 
 
 @pytest.mark.parametrize(
