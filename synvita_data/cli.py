@@ -14,12 +14,14 @@ from .commands.annotations import annotations
 from .commands.build import build
 from .commands.convert import convert
 from .commands.demo import demo
+from .commands.doctor import CONTEXT_SETTINGS, doctor
 from .commands.evaluate import evaluate
 from .commands.generate import generate
 from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.train import train
+from .commands.videos import videos
 from .commands.vqascore import vqascore
 from .display import plain, print_error, print_traceback, say
 from .errors import SynvitaError
@@ -89,6 +91,8 @@ for _command in (
     convert,
 ):
     app.command()(_command)
+app.command(context_settings=CONTEXT_SETTINGS)(doctor)
+app.add_typer(videos)
 
 
 def main() -> None:

@@ -66,6 +66,9 @@ class RunOptions:
     )
     real_root: str | None = option(None, "Folder of your real videos.")
     real_mapping: str | None = option(None, "CSV that says which file is which real video (docs/dataset.md).")
+    synthetic_root: str | None = option(
+        None, "Folder of the synthetic videos that the dataset refers to; what is not there is fetched."
+    )
     batch: int | None = option(
         None,
         "Triplets an optimizer step, over all processes; sets gradient_accumulation_steps from it and "

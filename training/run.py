@@ -306,6 +306,7 @@ def _load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
             split,
             real_root=options.real_root,
             mapping=options.real_mapping,
+            synthetic_root=options.synthetic_root,
         )
 
     with config.main_process_first(desc="loading the dataset"):

@@ -25,11 +25,14 @@ from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.models.resolve import locate
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
+from synvita_data.synthetic_videos.reference import parse_reference
 from synvita_data.tables.scores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
 
 from ..sources import FoundVideos, open_source
 from ..sources.checks import agreed, check_videos
-from ..triplets import TripletReader
+from ..sources.registry import Reading
+from ..training_csv import TrainingReport, open_triplets
+from ..triplets import ReadReport
 from .options import BuildOptions
 from .report import check_place, config_record, finished_record, put_in_place, renew_record, rows_known
 from .rows import Material, make_rows
@@ -76,7 +79,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     progress = on_progress or (lambda stage, done, total: None)
     check_place(options.out, options.config)
     models = _find_models(options)  # before hours of generating
-    reader = TripletReader(options.triplets, split=options.split, source=options.source)
+    reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
@@ -84,7 +87,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         quarantine.append({"stage": stage, **({"id": row_id} if row_id else {}), **error.to_record()})
 
     # Videos: found or made, then checked.
-    found = _find_videos(options, triplets)
+    found = _find_videos(options, triplets, reader.report)
     for error in found.quarantined:
         set_aside("videos", None, error)
     real_videos = RealVideos(options.real_root, options.real_mapping) if options.real_root else None
@@ -126,7 +129,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             shards=shards,
             files=files,
             quarantine=quarantine,
-            unmatched=found.unmatched,
+            found=found,
             scores=scores,
             real_videos=real_videos,
         )
@@ -139,14 +142,23 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
-def _find_videos(options: BuildOptions, triplets: list[Triplet]) -> FoundVideos:
+def _find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport) -> FoundVideos:
     if options.synthetic is None:
         return FoundVideos()
+    of_csv = read.generator if isinstance(read, TrainingReport) else None
     source = open_source(
         options.synthetic,
         generator=options.config,
         work=options.work / "sources" / options.config,
         making=options.chain.making,
+        reading=Reading(
+            generator=options.generator,
+            order=options.order,
+            of_csv=of_csv,
+            # Scoring and embedding read the videos themselves.
+            fetch=options.embed_synthetic or bool(options.chain.models),
+            on_note=options.on_note,
+        ),
     )
     return source.find(triplets)
 
@@ -161,7 +173,7 @@ def _check(
 ) -> list[Material]:
     """The triplets that keep at least one row, with their videos and, of those that are embedded, the SHA-256."""
     reals = [real_videos.find_triplet(triplet) if real_videos else None for triplet in triplets]
-    paths = [video.path for samples in found.videos.values() for video in samples]
+    paths = [video.path for samples in found.videos.values() for video in samples if video.here]
     if options.embed_real:
         paths += [real.path for real in reals if real is not None]
     checked = check_videos(
@@ -175,12 +187,18 @@ def _check(
         real_state = checked[real.path] if real is not None and options.embed_real else None
         made, good = found.of(triplet), []
         for video in made:
-            state = real_state if isinstance(real_state, SynvitaError) else agreed(video, checked[video.path])
+            # A video that stays in its repository has the SHA-256 that the repository gives.
+            own = agreed(video, checked[video.path]) if video.here else str(video.sha256)
+            if isinstance(own, SynvitaError) and video.reference is not None:
+                # The file may be one of the work folder: what users know is the archive and its member.
+                own = SynvitaError.from_record(own.to_record(), file=parse_reference(video.reference).shown)
+            state = real_state if isinstance(real_state, SynvitaError) else own
             if isinstance(state, SynvitaError):
                 row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)
                 set_aside("videos", row_id, state)
             else:
-                good.append(replace(video, sha256=state))
+                reference = video.reference if options.refers else None
+                good.append(replace(video, sha256=state, reference=reference))
         if isinstance(real_state, SynvitaError):
             if not made:
                 set_aside("videos", triplet.pair_id, real_state)

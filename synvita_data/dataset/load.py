@@ -11,6 +11,7 @@ from ..display import get_logger, warn
 from ..errors import HubError, SchemaError, choose, located
 from ..real_videos.find import RealVideos
 from ..schema import VIDEO_COLUMNS, check_table, features
+from ..synthetic_videos.find import SyntheticVideos
 from .built import BuiltDataset, Saved, find_saved, open_dataset, reading
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def load_triplets(
     *,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.DatasetDict": ...
@@ -64,6 +66,7 @@ def load_triplets(
     split: str,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.Dataset": ...
@@ -78,6 +81,7 @@ def load_triplets(
     *,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.Dataset": ...
@@ -91,6 +95,7 @@ def load_triplets(
     *,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.Dataset | datasets.DatasetDict":
@@ -105,6 +110,8 @@ def load_triplets(
         split: as for `load_dataset` (`"train"`, `"train[:100]"`, `"train+test"`); None for all splits.
         real_root: folder that holds real videos; see `real_videos.find.RealVideos` for how they are found.
         mapping: videos under `real_root` whose names say nothing; see `real_videos.files.read_mapping`.
+        synthetic_root: folder of the synthetic videos that rows refer to, laid out as the references say; one that is
+            not there is fetched from its repository when its row is read.
         token: access token for a private repository.
         cache_dir: where `datasets` keeps its Arrow files.
 
@@ -116,6 +123,9 @@ def load_triplets(
         `end` are then the seconds to decode *in that file*: None for a clip that is cut already, those of
         the row for a whole source video. Other rows are as they were published. `real_coverage` counts.
 
+        Where rows refer to synthetic videos that the dataset does not hold, `synthetic_video` is `{"bytes": None,
+        "path": LocalVideo}`, looked for or fetched when it is read. `HF_HUB_OFFLINE=1` uses what is on this machine.
+
         The table under the rows stays as published: `push_to_hub`, `save_to_disk`, `to_parquet` and the
         like write neither bytes nor paths of real videos. `filter`, `map`, `select`, `shuffle`,
         `train_test_split`, pickling, and concatenation with datasets of the same root keep finding them;
@@ -125,11 +135,12 @@ def load_triplets(
         SchemaError: no such folder, config or split (the message lists those there are), a folder
             without a card, another schema version, or files that the card does not describe.
         HubError: the repository or revision cannot be read.
-        SourceError, UnsafePathError: `real_root` or `mapping` cannot be used.
+        SourceError, UnsafePathError: `real_root`, `mapping` or `synthetic_root` cannot be used.
     """
     if mapping is not None and real_root is None:
         raise SchemaError("a mapping needs the folder that its paths are in", fix="Give real_root too")
     videos = None if real_root is None else RealVideos(real_root, mapping)
+    synthetic = SyntheticVideos(synthetic_root, token=token)
 
     # The published table.
     name = _folder_or_repo(path_or_repo)
@@ -143,13 +154,17 @@ def load_triplets(
             _check_splits(built, config, split)
         loaded = _load(name, config, split, revision, token, cache_dir)
     loaded = _each(loaded, lambda part: _checked(part, name))
+
+    from .local_videos import refers_to_synthetic, with_local_videos
+
+    # The videos that rows name, and a word about real ones that are not here.
+    def found(part: "datasets.Dataset") -> "datasets.Dataset":
+        referred = synthetic if refers_to_synthetic(part) else None
+        return part if videos is None and referred is None else with_local_videos(part, videos, referred)
+
+    loaded = _each(loaded, found)
     if videos is None:
         return loaded
-
-    from .local_videos import with_local_videos
-
-    # The real videos that are here, and a word about those that are not.
-    loaded = _each(loaded, lambda part: with_local_videos(part, videos))
     coverage = real_coverage(loaded)
     level = logging.INFO if coverage.found == coverage.total else logging.WARNING
     logger.log(level, "%s under %s", coverage, videos.root)

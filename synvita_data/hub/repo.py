@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    constants,
+    get_token,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     HFValidationError,
     OfflineModeIsEnabled,
@@ -60,6 +67,7 @@ BATCH_FILES = 50
 BATCH_BYTES = 5 << 30
 
 _VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_DIGEST = re.compile("[0-9a-f]{64}")
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
@@ -251,6 +259,46 @@ class HubRepo:
         with self._errors(f"read {path}", writes=False):
             cached = self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type)
             return Path(cached).read_text(encoding="utf-8")
+
+    def fetch(
+        self, path: str, commit: str, *, what: str = "a file", instead: str = "fetch it before"
+    ) -> Path:
+        """A file of a commit in the cache of huggingface_hub, fetched unless it is there; a broken download resumes.
+
+        Args:
+            path: in the repository.
+            commit: full commit.
+            what: the file is, for messages.
+            instead: what else the user can do where the Hub may not be asked.
+
+        Raises:
+            HubError: also where a large file has not the SHA-256 that the Hub announced; it is not kept.
+        """
+        cached = try_to_load_from_cache(self.id, path, revision=commit, repo_type=self.type)
+        if isinstance(cached, str):
+            return Path(cached)
+        if offline():
+            raise HubUnreachableError(
+                f"{what} is not in the cache, and the Hub cannot be used in offline mode",
+                file=f"{self.id}@{commit[:10]}/{path}",
+                found="HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set",
+                fix=f"Unset it, or {instead}",
+            )
+        with self._errors(f"fetch {path}", resumable=True, writes=False):
+            fetched = Path(self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type))
+        # Large files are kept under their digest, which huggingface_hub does not compare.
+        blob = fetched.resolve()
+        if _DIGEST.fullmatch(blob.name) and (found := sha256_file(blob)) != blob.name:
+            for broken in (fetched, blob):
+                broken.unlink(missing_ok=True)
+            raise HubError(
+                f"{what} came with other bytes than the Hub announces",
+                file=f"{self.id}@{commit[:10]}/{path}",
+                found=f"sha256 {found}",
+                expected=f"sha256 {blob.name}",
+                fix="Run the same again",
+            )
+        return fetched
 
     def create(self, *, private: bool = False, space_sdk: str | None = None) -> None:
         """Create the repository; it must not exist."""

@@ -24,7 +24,7 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 # What is not fetched with settings, tokenizers and templates: weights of any kind, media, data.
-_NOT_SETTINGS = tuple(
+NOT_SETTINGS = tuple(
     f"*.{suffix}"
     for suffix in (
         *(
@@ -83,7 +83,7 @@ def fetch_settings(files: ModelFiles) -> ModelFiles:
     if files.folder is not None or offline():
         return files
     try:
-        return replace(files, revision=files.snapshot(ignored=_NOT_SETTINGS).name)
+        return replace(files, revision=files.snapshot(ignored=NOT_SETTINGS).name)
     except HubUnreachableError:
         if files.cached(CONFIG) is None:
             raise
