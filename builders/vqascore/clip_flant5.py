@@ -25,6 +25,7 @@ from transformers import (
 
 from synvita_data.errors import HubError, SynvitaError, first_line
 from synvita_data.files import resolve_under
+from synvita_data.hub.known import pinned
 from synvita_data.models.loading import check_complete
 from synvita_data.models.resolve import CONFIG, ModelFiles
 from synvita_data.models.runtime import torch_dtype
@@ -109,7 +110,11 @@ def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> C
     refuse_float16(model, dtype)
     files = ModelFiles(model.location, model.hub_revision)
     loaded = _load_weights(files, torch_dtype(dtype), device)
-    source = files if any(_find(files, file) for file in _TOKENIZER_FILES) else ModelFiles(FLAN_T5)
+    source = (
+        files
+        if any(_find(files, file) for file in _TOKENIZER_FILES)
+        else ModelFiles(FLAN_T5, pinned(FLAN_T5))
+    )
     tokenizer = AutoTokenizer.from_pretrained(source.location, revision=source.revision)
     return ClipFlanT5Scorer(loaded, tokenizer, shape)
 

@@ -6,6 +6,7 @@ not known is None, with the reason. `docs/checkpoints.md` is written from this f
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 RECORDED = "2026-11-26"
@@ -433,6 +434,24 @@ def canonical(name: str) -> str:
     """The name that a repository has today; any other text as it is."""
     found = _BY_NAME.get(name)
     return name if found is None else found.name
+
+
+def held(name: str) -> str:
+    """The name to load a repository by: today's, or the one under which this machine's cache has it.
+
+    The Hub understands both, and 14 GB that were fetched under an earlier name need not be fetched again.
+    """
+    found = _BY_NAME.get(name)
+    if found is None or not found.former:
+        return name
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    cache = Path(constants.HF_HUB_CACHE)
+    for each in (found.name, *found.former):
+        if (cache / repo_folder_name(repo_id=each, repo_type=found.kind) / "snapshots").is_dir():
+            return each
+    return found.name
 
 
 def pinned(name: str) -> str | None:

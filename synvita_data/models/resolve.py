@@ -15,6 +15,7 @@ from typing import Any
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
+from ..hub.known import canonical, held, pinned
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -131,6 +132,9 @@ class ModelFiles:
 def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str] | None = None) -> ModelFiles:
     """Where the files of a model are that a user names.
 
+    A repository that was renamed may be called by either name. An alias stands for the commit that is recorded of
+    its repository (`hub/known.py`), if one is; a Hub id for the newest commit of its default branch.
+
     Args:
         name: a folder, a Hub id or an alias; behind the last two may stand `@REVISION`.
         revision: commit, tag or branch on the Hub.
@@ -143,8 +147,12 @@ def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str]
     if revision is None and at and short and not _at_home(name).is_dir():
         name, revision = short, after
     location = (aliases or {}).get(name, name)
+    if revision is None and location != name:
+        revision = pinned(location)
     if not Path(location).is_dir() and _at_home(location).is_dir():
         location = str(_at_home(location))  # other folders keep their name as it is: keys hold it
+    if not Path(location).is_dir():
+        location = held(location)
     if revision is not None and Path(location).is_dir():
         raise SynvitaError(
             "a folder has no revisions",
@@ -229,6 +237,8 @@ def find_checkpoint(
     if settings is None or adapter is not None:
         raise files.not_found(f"no {CONFIG}" + ("" if settings is None else f", but {ADAPTER_CONFIG}"))
     base_name, base_revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    if base_name and not Path(str(base_name)).is_dir():
+        base_name = held(str(base_name))
     model_type = ModelFiles(str(base_name), base_revision).model_type() if base_name else None
     if model_type is None:
         raise SynvitaError(
@@ -252,7 +262,8 @@ def _with_adapter(base: Checkpoint, files: ModelFiles, *, base_is_named: bool) -
             expected=f"{ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, as PEFT saves them",
         )
     trained_on = (files.read(ADAPTER_CONFIG) or {}).get("base_model_name_or_path")
-    if base_is_named and trained_on and not Path(base.base).is_dir() and trained_on != base.base:
+    same = canonical(str(trained_on)) == canonical(base.base)
+    if base_is_named and trained_on and not Path(base.base).is_dir() and not same:
         raise SynvitaError(
             "an adapter is for another base model",
             file=files.location,
