@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
@@ -23,7 +22,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from synvita_data.errors import HubError, SynvitaError, first_line
+from synvita_data.errors import SynvitaError, first_line
 from synvita_data.files import resolve_under
 from synvita_data.hub.known import pinned
 from synvita_data.models.loading import check_complete
@@ -112,7 +111,7 @@ def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> C
     loaded = _load_weights(files, torch_dtype(dtype), device)
     source = (
         files
-        if any(_find(files, file) for file in _TOKENIZER_FILES)
+        if any(files.find_if_there(file) for file in _TOKENIZER_FILES)
         else ModelFiles(FLAN_T5, pinned(FLAN_T5))
     )
     tokenizer = AutoTokenizer.from_pretrained(source.location, revision=source.revision)
@@ -198,7 +197,7 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
     Raises:
         SynvitaError: a file is missing, cut, or holds something else than tensors.
     """
-    first = next((file for file in _WEIGHT_FILES if _find(files, file)), None)
+    first = next((file for file in _WEIGHT_FILES if files.find_if_there(file)), None)
     if first is None:
         raise SynvitaError(
             "the checkpoint holds no weights", file=files.location, expected=" or ".join(_WEIGHT_FILES)
@@ -208,7 +207,7 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
         weight_map = (files.read(first) or {})["weight_map"]
         names = sorted({Path(name).name for name in weight_map.values()})  # they lie beside the index
     for name in names:
-        path = _find(files, name)
+        path = files.find_if_there(name)
         if path is None:
             raise SynvitaError(
                 "a checkpoint lacks a file", file=files.location, expected=name, fix="Download it again"
@@ -229,16 +228,3 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
                 fix="It may have been cut off: download it again",
             ) from error
         yield str(path), tensors
-
-
-def _find(files: ModelFiles, name: str) -> Path | None:
-    """A file of a checkpoint; None where it has no such file, or the Hub cannot be asked and none is cached.
-
-    A cache does not know which files a repository lacks, unless they were asked for one by one.
-    """
-    try:
-        return files.find(name)
-    except HubError as error:
-        if isinstance(error.__cause__, LocalEntryNotFoundError):
-            return None
-        raise

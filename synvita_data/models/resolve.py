@@ -63,6 +63,20 @@ class ModelFiles:
                 return None
             raise self.not_found(first_line(error)) from error
 
+    def find_if_there(self, file: str) -> Path | None:
+        """As `find`; also None where the Hub cannot be asked and the file is not cached.
+
+        A cache does not know which files a repository lacks, unless they were asked for one by one.
+        """
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return self.find(file)
+        except HubError as error:
+            if isinstance(error.__cause__, LocalEntryNotFoundError):
+                return None
+            raise
+
     def read(self, file: str) -> dict[str, Any] | None:
         """A JSON file of the model; None where there is none.
 
