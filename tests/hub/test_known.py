@@ -9,6 +9,7 @@ from huggingface_hub import constants
 from synvita_data.builders.generators.base import Recipe, Request, request_key
 from synvita_data.builders.vqascore.models import ALIASES
 from synvita_data.hub.known import KNOWN, canonical, held, known, pinned
+from synvita_data.hub.known_page import page
 from synvita_data.models.resolve import find_checkpoint, locate
 from synvita_data.tasks import TASKS
 
@@ -197,3 +198,16 @@ def test_tasks_are_pinned():
     for task in TASKS.values():
         assert task.hub_revision == (None if task.hub_path is None else pinned(task.hub_path))
         assert (task.hub_path is None) == (task.hub_revision is None)
+
+
+def test_the_page_is_written_from_the_entries(repo_root):
+    """Mend it with: python -m synvita_data.hub.known_page > docs/checkpoints.md"""
+    assert (repo_root / "docs/checkpoints.md").read_text(encoding="utf-8") == page()
+
+
+def test_the_page_names_every_entry():
+    text = page()
+    for one in KNOWN:
+        assert f"**{one.name}**" in text
+        assert one.use.replace("|", "\\|") in text
+        assert one.commit is None or one.commit in text
