@@ -43,7 +43,7 @@ def io():
     return load_file(FIXTURE / "tiny_io.safetensors")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tiny_config(raw_config):
     """Our settings of the fixture's network; ids of media lie behind its vocabulary of 64, as a conversion has them."""
     from synvita_data.models.video_llava_original import VideoLlavaOriginalConfig
