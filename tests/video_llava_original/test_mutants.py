@@ -6,11 +6,24 @@ from stages import TOLERANCE, run, wrong
 from transformers.activations import ACT2FN
 
 # In the order of computation; what is wrong before a mutant's stage would be another mistake.
-ORDER = (
-    "video_embeddings video_pre_layrnorm video_layer0_temporal video_layer0 video_layer1_temporal video_layer1 "
-    "video_layer2_temporal video_layer2 video_hidden_states_m2 video_pooler_output video_features video_projected "
-    "inputs_embeds logits answer_logits scores"
-).split()
+ORDER = [
+    "video_embeddings",
+    "video_pre_layrnorm",
+    "video_layer0_temporal",
+    "video_layer0",
+    "video_layer1_temporal",
+    "video_layer1",
+    "video_layer2_temporal",
+    "video_layer2",
+    "video_hidden_states_m2",
+    "video_pooler_output",
+    "video_features",
+    "video_projected",
+    "inputs_embeds",
+    "logits",
+    "answer_logits",
+    "scores",
+]
 
 
 def layers(network):
