@@ -6,13 +6,12 @@ All that can be wrong is looked for before weights are read: the model is first 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..display import get_logger
 from ..errors import SynvitaError, first_line
 from .processors import load_processor
-from .resolve import ADAPTER_WEIGHTS, Checkpoint, ModelFiles
+from .resolve import ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
 if TYPE_CHECKING:
@@ -149,8 +148,8 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False)
     """The model with the adapter of a checkpoint, on no other layers than those that the adapter has weights of.
 
     An adapter for the language model may say its target layers by plain names such as `q_proj`, which the vision
-    towers have too. PEFT would put new random pairs there, of no effect until they are trained, and the towers would
-    count as adapted.
+    towers have too. PEFT would put new pairs there, and with `init_lora_weights: false` in the adapter's settings
+    they are random and change every score; otherwise the towers would count as adapted for nothing.
 
     Args:
         model: the base.
@@ -163,12 +162,14 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False)
     from peft import PeftConfig, PeftModel
     from peft.tuners.tuners_utils import check_target_module_exists
 
+    from .released.weights import read_shapes
+
     assert checkpoint.adapter is not None
     with explained(str(checkpoint.adapter_name)):
         config: Any = PeftConfig.from_pretrained(checkpoint.adapter)
         own = {
             key.removeprefix(_PEFT).partition(".lora_")[0]
-            for key in _adapter_shapes(checkpoint.adapter / ADAPTER_WEIGHTS)
+            for key in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS)
             if ".lora_" in key
         }
         if own and isinstance(config.target_modules, list | set):
@@ -185,36 +186,17 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False)
         return PeftModel.from_pretrained(model, checkpoint.adapter, config=config, is_trainable=trainable)
 
 
-def _adapter_shapes(path: Path) -> dict[str, list[int]]:
-    """Name -> shape of an adapter's weights.
-
-    Raises:
-        SynvitaError: it is not a whole safetensors file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise SynvitaError(
-            "an adapter's weights cannot be read",
-            file=path,
-            found=str(error),
-            expected="a whole safetensors file",
-            fix="It may have been cut off: fetch or save it again",
-        ) from error
-
-
 def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
     """Every weight of the adapter has a layer of its shape; reads names and shapes only.
 
     Raises:
         SynvitaError: a layer that the base does not have, or of another size.
     """
+    from .released.weights import read_shapes
+
     assert checkpoint.adapter is not None
     layers = dict(model.named_modules())
-    for key, shape in _adapter_shapes(checkpoint.adapter / ADAPTER_WEIGHTS).items():
+    for key, shape in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS).items():
         layer, _, part = key.removeprefix(_PEFT).partition(".lora_")
         side = {"A": "in_features", "B": "out_features"}.get(part[:1])
         if side is None:
@@ -227,5 +209,7 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
                 file=checkpoint.adapter_name,
                 found=f"{layer} with {side} {size}",
                 expected="no such layer" if expected is None else f"{side} {expected} of {checkpoint.base}",
-                fix="Name the adapter alone: it knows its base",
+                fix=CONVERT_LORA
+                if layer.startswith("model.layers.")  # as LLaVA's own code names them
+                else "Name the adapter alone: it knows its base",
             )
