@@ -136,7 +136,8 @@ def check_video(
         if decode_all:
             from .pyav_backend import count_frames
 
-            count_frames(resolved)
+            # In one thread: with three and more FFmpeg loses the error of a damaged packet now and then.
+            count_frames(resolved, threads=1)
     return info
 
 
