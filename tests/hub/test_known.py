@@ -1,5 +1,6 @@
 """Every repository of the Hub that docs, recipes or code name is known, pinned where that is possible, and renamed ones load."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from huggingface_hub import constants
 
 from synvita_data.builders.generators.base import Recipe, Request, request_key
 from synvita_data.builders.vqascore.models import ALIASES
+from synvita_data.errors import SynvitaError
 from synvita_data.hub.known import KNOWN, canonical, held, known, pinned
 from synvita_data.hub.known_page import page
 from synvita_data.models.resolve import find_checkpoint, locate
@@ -145,17 +147,27 @@ def test_a_new_name_changes_no_key():
 
 
 def test_an_adapter_of_a_renamed_base_fits(tmp_path, monkeypatch):
-    """The adapter's settings have the old name, the user gives the new one; and no other base fits."""
-    from synvita_data.errors import SynvitaError
-    from synvita_data.models import resolve
-
-    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "THUDM/CogVideoX-2b"}')
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
-    monkeypatch.setattr(resolve.ModelFiles, "model_type", lambda self: "video_llava")
-    found = find_checkpoint("zai-org/CogVideoX-2b", adapter=str(tmp_path))
-    assert found.base == "zai-org/CogVideoX-2b"
-    with pytest.raises(SynvitaError, match="for another base"):
-        find_checkpoint("zai-org/CogVideoX-5b", adapter=str(tmp_path))
+    """The adapter's settings have one name, the user gives the other; and no other base fits."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("THUDM--CogVideoX-2b", "zai-org--CogVideoX-5b"):
+        folder = tmp_path / f"models--{name}"
+        snapshot = folder / "snapshots" / ("c" * 40)
+        snapshot.mkdir(parents=True)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("c" * 40)
+        (snapshot / "config.json").write_text('{"model_type": "video_llava"}')
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    for trained_on in ("THUDM/CogVideoX-2b", "zai-org/CogVideoX-2b"):
+        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": trained_on}))
+        for named in ("THUDM/CogVideoX-2b", "zai-org/CogVideoX-2b"):
+            assert (
+                find_checkpoint(named, adapter=str(adapter)).base == "THUDM/CogVideoX-2b"
+            )  # as it is cached
+        assert find_checkpoint(str(adapter)).base == "THUDM/CogVideoX-2b"
+        with pytest.raises(SynvitaError, match="for another base"):
+            find_checkpoint("zai-org/CogVideoX-5b", adapter=str(adapter))
 
 
 def test_short_names_stand_for_the_recorded_commit():
