@@ -74,7 +74,7 @@ SOURCES = {
 GENERATORS = {
     "cogvideox": Generator(
         "CogVideoX",
-        "https://huggingface.co/THUDM/CogVideoX-2b",
+        "https://huggingface.co/zai-org/CogVideoX-2b",
         "2b: Apache-2.0; 5b: CogVideoX licence",
         "720×480, 49 frames, 8 fps",
     ),

@@ -20,6 +20,7 @@ from synvita_data.display import get_logger
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.models.download import fetch
 from synvita_data.models.loading import check_complete
+from synvita_data.models.processors import load_processor
 from synvita_data.models.resolve import ModelFiles
 from synvita_data.models.runtime import torch_dtype
 from synvita_data.video.frames import Frames
@@ -359,7 +360,7 @@ def load_stock(model: VqaModel, kind: str, dtype: str, device: str) -> tuple[Any
         model.location, revision=model.hub_revision, dtype=torch_dtype(dtype), output_loading_info=True
     )
     check_complete(model.location, loading)
-    processor = transformers.AutoProcessor.from_pretrained(model.location, revision=model.hub_revision)
+    processor, _ = load_processor(model.location, model.hub_revision)
     return loaded.eval().requires_grad_(False).to(device), processor
 
 

@@ -3,7 +3,7 @@
 Libraries fetch files one by one while they load: what is wrong with the fifth shard shows after an hour, an optional
 file that the Hub did not answer for counts as absent, and a branch may move in between. Here all of a model is fetched
 at one commit, large files are compared with their digests (`hub.problems.downloading`), and the weights must be as long
-as their headers say. Nothing here needs torch.
+as their headers say.
 """
 
 import zipfile
@@ -12,17 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SynvitaError, first_line
-from ..files import read_json
 from ..hub.problems import HubUnreachableError, offline
 from .resolve import CONFIG, ModelFiles
 
-# Where transformers looks for weights, in this order; an index names the files of a model in shards.
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 # What is not fetched with settings, tokenizers and templates: weights of any kind, media, data.
 NOT_SETTINGS = tuple(
     f"*.{suffix}"
@@ -168,14 +160,13 @@ def check_whole(path: Path) -> None:
 
 def _weight_names(files: ModelFiles, find: Callable[[str], Path | None]) -> list[str]:
     """The files of weights that a model is loaded from, all that its index names; empty where there are none."""
-    for name in WEIGHTS:
+    from .released.weights import WHOLE_MODEL, weight_map  # imports torch, as does who loads them
+
+    for name in WHOLE_MODEL:
         path = find(name)
         if path is None:
             continue
         if not name.endswith(".index.json"):
             return [name]
-        named = read_json(path, "an index of weights").get("weight_map")
-        if not isinstance(named, dict):
-            raise SynvitaError("an index of weights names none", file=path, expected="a weight_map")
-        return sorted({Path(str(file)).name for file in named.values()})  # they lie beside the index
+        return sorted({Path(file).name for file in weight_map(path).values()})  # they lie beside the index
     return []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import HubError, SourceError
+from synvita_data.hub.known import known
 from synvita_data.hub.problems import HubRequest, downloading, say_if_renamed
 from synvita_data.jobs import Worker
 from synvita_data.models.resolve import ModelFiles, locate
@@ -88,7 +89,7 @@ def open_generator(
             "the folder is not a pipeline of diffusers",
             file=folder,
             found="no model_index.json",
-            fix="Give the folder that save_pretrained wrote",
+            fix=_commit_that_works(files.location) or "Give the folder that save_pretrained wrote",
         )
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str):
@@ -114,6 +115,14 @@ def open_generator(
     return PipelineGenerator(
         recipe, partial(load_pipeline, checkpoint, commit, settings), partial(_tokenizers, checkpoint, commit)
     )
+
+
+def _commit_that_works(name: str) -> str | None:
+    """What to write for a repository whose earlier commits were of another form, such as LTX-Video's before 2025."""
+    one = known(name)
+    if one is None or one.commit is None:
+        return None
+    return f"Commit {one.commit} is one: diffusers:{one.name}@{one.commit}"
 
 
 def _tokenizers(checkpoint: str, commit: str | None) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from ...errors import SynvitaError
-from ..conversion import (
+from ..released import TRAINING_ARGUMENTS
+from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     check_answers,
@@ -24,8 +25,7 @@ from ..conversion import (
     write_json,
     write_shards,
 )
-from ..released import WHOLE_MODEL, folder_with, used_files
-from ..resolve import TRAINING_ARGUMENTS
+from ..released.weights import WHOLE_MODEL, folder_with, used_files
 from .configuration import VideoLlavaOriginalVideoConfig
 from .names import with_more_rows
 from .released import (
@@ -107,7 +107,7 @@ def convert_video_llava(
                 expected=f"{vocabulary} to {vocabulary + 2}",
             )
         rows = -(-(vocabulary + len(TOKENS)) // ROWS) * ROWS
-        weights = with_more_rows(weights, rows)
+        weights = with_more_rows(weights, vocabulary, rows)
         config = full_config(raw, video, vocabulary=rows, image_token=ids[0], pad_token=ids[2])
         check_all_weights(weights, config, source)
         dtypes = tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()}))
