@@ -86,10 +86,11 @@ def fetch_weights(files: ModelFiles) -> None:
     """The weights of a model on this machine, and whole; see `fetch`."""
     if files.folder is None and not offline():
         try:
-            if names := _weight_names(files, files.find):
+            if names := _weight_names(files.find):
                 files.snapshot(names)
         except HubUnreachableError:
-            if files.cached(CONFIG) is None:
+            cached = _weight_names(files.cached)
+            if not cached or any(files.cached(name) is None for name in cached):
                 raise
     check_weights(files)
 
@@ -103,7 +104,7 @@ def check_weights(files: ModelFiles) -> None:
     Raises:
         SynvitaError: a file is missing, cut off, or only a pointer of Git LFS.
     """
-    names = _weight_names(files, files.cached)
+    names = _weight_names(files.cached)
     if missing := [name for name in names if files.cached(name) is None]:
         at = "" if files.revision is None else f" --revision {files.revision}"
         again = (
@@ -158,7 +159,7 @@ def check_whole(path: Path) -> None:
         )
 
 
-def _weight_names(files: ModelFiles, find: Callable[[str], Path | None]) -> list[str]:
+def _weight_names(find: Callable[[str], Path | None]) -> list[str]:
     """The files of weights that a model is loaded from, all that its index names; empty where there are none."""
     from .released.weights import WHOLE_MODEL, weight_map  # imports torch, as does who loads them
 
