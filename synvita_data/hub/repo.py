@@ -227,7 +227,7 @@ class HubRepo:
     def resolve(self, revision: str) -> str:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
         try:
-            with self._errors(f"find {revision}", writes=False):
+            with self._errors(f"look up revision {revision}", writes=False):
                 info = self._api.repo_info(
                     self.id, repo_type=self.type, revision=revision, timeout=answer_time()
                 )

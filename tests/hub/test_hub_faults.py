@@ -66,6 +66,9 @@ COMMANDS = {
         "model",
         settings=True,
     ),
+    "convert --base": Command(
+        "convert video-llava-lora {root}/adapter out --base org/model", "model", settings=True
+    ),
     "load_triplets": Command("-c", "data", "dataset", "*.parquet"),
     "inspect": Command("inspect org/data", "data", "dataset", "*.parquet"),
     "push": Command(
@@ -171,7 +174,7 @@ FAST = {
     ("evaluate", "gated"), ("train data", "down"), ("evaluate", "other bytes"), ("evaluate", "disk full"),
     ("evaluate --adapter", "gone"), ("train model", "not let in"), ("train data", "not let in"), ("vqascore", "forbidden"),
     ("generate", "silent"), ("build --tokenizer", "wrong token"), ("load_triplets", "too many"), ("inspect", "dropped"),
-    ("evaluate --adapter", "short"), ("push", "silent"),
+    ("evaluate --adapter", "short"), ("push", "silent"), ("convert --base", "gone"),
 }  # fmt: skip
 
 
@@ -239,8 +242,9 @@ def test_one_line_says_what_to_do(hub, shared, run, tmp_path, command, fault):
     assert done.status == 2, done
     assert len(done.errors) == 1, done.err
     (line,) = done.errors
-    if fault is not FAULTS["wrong token"]:  # which is of no repository
-        assert re.search(rf"org(/|--){command.repository}", line), line
+    # A token and a disk are of no repository: whichever comes first is named.
+    repository = r"\w+" if fault in (FAULTS["wrong token"], FAULTS["disk full"]) else command.repository
+    assert re.search(rf"org(/|--){repository}", line), line
     for words in fault.words:
         assert re.search(words, line), line
     whole(shared[1])
