@@ -271,7 +271,12 @@ def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, 
 
 def reading(name: str, revision: str | None = None, token: str | None = None) -> AbstractContextManager[None]:
     """Around whatever reads a dataset that may be on the Hub: what fails there becomes a `HubError` that names it."""
-    asked = HubRequest(
+    return hub_errors(asked_for(name, revision, token))
+
+
+def asked_for(name: str, revision: str | None = None, token: str | None = None) -> HubRequest:
+    """What is asked of the Hub when a dataset is read, for errors."""
+    return HubRequest(
         name,
         "the dataset cannot be read",
         missing="the dataset cannot be found",
@@ -280,7 +285,6 @@ def reading(name: str, revision: str | None = None, token: str | None = None) ->
         revision=revision,
         has_token=True if token else None,
     )
-    return hub_errors(asked)
 
 
 def _parse_card(name: str, text: str, root: str, filesystem: Any) -> BuiltDataset:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..display import get_logger, warn
 from ..errors import HubError, SchemaError, choose, located
+from ..hub.problems import not_cached, offline
 from ..real_videos.find import RealVideos
 from ..schema import VIDEO_COLUMNS, check_table, features
 from ..synthetic_videos.find import SyntheticVideos
-from .built import BuiltDataset, Saved, find_saved, open_dataset, reading
+from .built import BuiltDataset, Saved, asked_for, find_saved, open_dataset, reading
 
 if TYPE_CHECKING:
     import datasets
@@ -287,6 +288,10 @@ def _load(
                 name, config, split=split, revision=revision, token=token, cache_dir=cache
             )
     except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
+        if offline() and isinstance(
+            error, ConnectionError
+        ):  # which is how `datasets` says that it has nothing cached
+            raise not_cached(error, asked_for(name, revision, token)) from error
         kind = SchemaError if Path(name).is_dir() else HubError
         damaged = kind is SchemaError and isinstance(error, datasets.exceptions.DatasetsError)
         raise kind(

@@ -137,7 +137,7 @@ def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
         case HfHubHTTPError():
             return _answer(error, cause, request)
         case OfflineModeIsEnabled() | LocalEntryNotFoundError():
-            return _not_cached(error, request)
+            return not_cached(error, request)
         case OSError() if cause.errno in (*NO_ROOM, errno.EACCES, errno.EPERM):
             return _disk(cause, request)
         case OSError() if _SIZE_DIFFERS in str(cause):
@@ -256,7 +256,7 @@ def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     return HubError(f"{problem}: {why}", file=request.place(file), found=found, expected=expected, fix=fix)
 
 
-def _not_cached(error: BaseException, request: HubRequest) -> HubError:
+def not_cached(error: BaseException, request: HubRequest) -> HubError:
     """The error of offline mode: nothing may be asked, and not all that is needed is in the cache."""
     if not offline():  # an answer without what every answer of the Hub has, as of a proxy
         return HubUnreachableError(

@@ -17,7 +17,15 @@ from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
 from ..hub.known import canonical, held, pinned
-from ..hub.problems import HubRequest, downloading, offline, say_if_renamed, silence
+from ..hub.problems import (
+    HubRequest,
+    HubUnreachableError,
+    downloading,
+    offline,
+    say_if_renamed,
+    silence,
+    transport,
+)
 from .released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
 CONVERT_LORA = (
@@ -75,6 +83,10 @@ class ModelFiles:
                 raise
             except EntryNotFoundError:
                 return None
+            except transport().TransportError:  # of a connection that breaks it makes no use of its cache
+                if (path := self.cached(file)) is None:
+                    raise
+                return path
             except ValueError as error:  # not a name of the Hub
                 raise self.not_found(first_line(error)) from error
 
@@ -99,7 +111,10 @@ class ModelFiles:
         try:
             return self.find(file)
         except HubError as error:
-            if offline() and isinstance(error.__cause__, LocalEntryNotFoundError):
+            unasked = isinstance(error, HubUnreachableError) or isinstance(
+                error.__cause__, LocalEntryNotFoundError
+            )
+            if unasked and (offline() or self.cached(CONFIG) is not None):
                 return None
             raise
 
