@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
@@ -23,9 +22,13 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from synvita_data.errors import HubError, SynvitaError, first_line
+from synvita_data.errors import SynvitaError
 from synvita_data.files import resolve_under
+from synvita_data.hub.known import pinned
+from synvita_data.hub.problems import offline
+from synvita_data.models.download import fetch
 from synvita_data.models.loading import check_complete
+from synvita_data.models.released.weights import read_tensors, weight_files
 from synvita_data.models.resolve import CONFIG, ModelFiles
 from synvita_data.models.runtime import torch_dtype
 
@@ -37,12 +40,6 @@ CONTEXT = 2048
 # What the released scorer takes its tokenizer from; a checkpoint's own is the same.
 FLAN_T5 = "google/flan-t5-xxl"
 _TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "spiece.model")
-_WEIGHT_FILES = (
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
 _VISION = "vision_tower.vision_tower.vision_model."
 _PROJECTOR = "mm_projector."
 
@@ -108,8 +105,14 @@ def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> C
     """The scorer of a checkpoint; see `models.open_scorer`."""
     refuse_float16(model, dtype)
     files = ModelFiles(model.location, model.hub_revision)
+    if not offline():  # a cache does not know which files a repository lacks
+        files = fetch(files)
     loaded = _load_weights(files, torch_dtype(dtype), device)
-    source = files if any(_find(files, file) for file in _TOKENIZER_FILES) else ModelFiles(FLAN_T5)
+    source = (
+        files
+        if any(files.find_if_there(file) for file in _TOKENIZER_FILES)
+        else ModelFiles(FLAN_T5, pinned(FLAN_T5))
+    )
     tokenizer = AutoTokenizer.from_pretrained(source.location, revision=source.revision)
     return ClipFlanT5Scorer(loaded, tokenizer, shape)
 
@@ -193,47 +196,5 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
     Raises:
         SynvitaError: a file is missing, cut, or holds something else than tensors.
     """
-    first = next((file for file in _WEIGHT_FILES if _find(files, file)), None)
-    if first is None:
-        raise SynvitaError(
-            "the checkpoint holds no weights", file=files.location, expected=" or ".join(_WEIGHT_FILES)
-        )
-    names = [first]
-    if first.endswith(".index.json"):
-        weight_map = (files.read(first) or {})["weight_map"]
-        names = sorted({Path(name).name for name in weight_map.values()})  # they lie beside the index
-    for name in names:
-        path = _find(files, name)
-        if path is None:
-            raise SynvitaError(
-                "a checkpoint lacks a file", file=files.location, expected=name, fix="Download it again"
-            )
-        try:
-            if path.suffix == ".safetensors":
-                from safetensors.torch import load_file
-
-                tensors = load_file(path)
-            else:
-                tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # SafetensorError, RuntimeError, UnpicklingError, OSError
-            raise SynvitaError(
-                "a checkpoint's weights cannot be read",
-                file=path,
-                found=first_line(error),
-                expected="safetensors, or a .bin that holds nothing but tensors",
-                fix="It may have been cut off: download it again",
-            ) from error
-        yield str(path), tensors
-
-
-def _find(files: ModelFiles, name: str) -> Path | None:
-    """A file of a checkpoint; None where it has no such file, or the Hub cannot be asked and none is cached.
-
-    A cache does not know which files a repository lacks, unless they were asked for one by one.
-    """
-    try:
-        return files.find(name)
-    except HubError as error:
-        if isinstance(error.__cause__, LocalEntryNotFoundError):
-            return None
-        raise
+    for path in weight_files(files.find_if_there, files.location):
+        yield str(path), read_tensors(path)

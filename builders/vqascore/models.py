@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions.prompts import check_placeholder_space
-from synvita_data.errors import SynvitaError, choose
-from synvita_data.models.resolve import CONFIG, find_checkpoint, locate
+from synvita_data.errors import HubError, SynvitaError, choose
+from synvita_data.hub.problems import say_if_renamed
+from synvita_data.models.resolve import CONFIG, find_checkpoint, locate, refuse_llava_layout
 
 if TYPE_CHECKING:
     from .base import VqaScorer
@@ -125,7 +126,9 @@ class VqaModel:
             asked: taken where this model has a choice; None for the one it was trained with, or else `processor`.
         """
         # Their original code tokenises the prompt in parts. (So does mPLUG-Owl's, and its processor here, always.)
-        if self.kind == "llava-1.5" or (self.kind, self.model_type) == (WHOLE_VIDEO, "video_llava"):
+        if self.kind == "llava-1.5" or (
+            self.kind == WHOLE_VIDEO and self.model_type in ("video_llava", "video_llava_original")
+        ):
             return asked or self.trained_space or "processor"
         return "processor"
 
@@ -151,9 +154,19 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
         SynvitaError: the model cannot be found, or cannot see a video at once.
     """
     files = locate(name, revision, aliases=ALIASES)
-    config = files.read(CONFIG)
+    try:
+        config = files.read(CONFIG)
+    except HubError as error:
+        if name in ALIASES and files.revision is not None and revision is None:
+            error.fix = (
+                f"{name} means commit {files.revision[:7]}: name {name}@main for the one in your cache"
+            )
+            error.args = (str(error),)
+        raise
     if config is None:
         raise files.not_found(f"no {CONFIG}")
+    say_if_renamed(files.location)
+    refuse_llava_layout(files, config)
     model_type, folder = str(config.get("model_type", "")), files.folder
     if folder is not None:  # by its whole path, for workers that run elsewhere
         label, location = folder.resolve().name, str(folder.resolve())

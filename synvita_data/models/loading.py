@@ -8,12 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..display import get_logger
 from ..errors import SynvitaError, first_line
-from .resolve import ADAPTER_WEIGHTS, Checkpoint, ModelFiles
+from ..hub.problems import HubRequest, hub_problem
+from .download import fetch_settings, fetch_weights
+from .processors import load_processor
+from .resolve import ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
 if TYPE_CHECKING:
     from .alignment import AlignmentModel
+
+_PEFT = "base_model.model."  # before the names in an adapter's file
+_log = get_logger(__name__)
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def explained(
     except passed:
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
-        raise SynvitaError(
+        raise hub_problem(error, HubRequest(name, "the model cannot be loaded")) or SynvitaError(
             "cannot load the model",
             file=name,
             found=first_line(error),
@@ -102,7 +109,6 @@ def load_alignment_model(
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
     """
     import torch
-    import transformers
 
     from .alignment import AlignmentModel
     from .families import get_family
@@ -112,9 +118,10 @@ def load_alignment_model(
     weights = torch_dtype(dtype)
     place = None if device_map else pick_device(device)
     kind = family.network_class()
-    name, revision = checkpoint.base, checkpoint.revision
+    files = fetch_settings(ModelFiles(checkpoint.base, checkpoint.revision))
+    name, revision = files.location, files.revision
     with explained(name, family.advice):
-        processor = transformers.AutoProcessor.from_pretrained(name, revision=revision)
+        processor, video_settings = load_processor(name, revision)
         config = kind.config_class.from_pretrained(name, revision=revision)
         with torch.device("meta"):
             empty = kind(config)
@@ -124,21 +131,63 @@ def load_alignment_model(
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
     del empty
+    fetch_weights(files)
     with explained(name, family.advice):
         model, loading = kind.from_pretrained(
             name, revision=revision, dtype=weights, device_map=device_map, output_loading_info=True
         )
     check_complete(name, loading)
     version = loaded_revision(name, model, revision)
+    if video_settings is not None:  # scores and features with other settings are others
+        version = f"{version}~{video_settings}"
     if place is not None:
         model.to(place)
     if checkpoint.adapter is not None:
-        from peft import PeftModel
-
-        with explained(str(checkpoint.adapter_name)):
-            model = PeftModel.from_pretrained(model, checkpoint.adapter)
+        model = with_adapter(model, checkpoint)
         version = f"{version}+{checkpoint.adapter_revision}"
     return AlignmentModel(model, processor, **asked).eval(), version
+
+
+def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False) -> Any:
+    """The model with the adapter of a checkpoint, on no other layers than those that the adapter has weights of.
+
+    An adapter for the language model may say its target layers by plain names such as `q_proj`, which the vision
+    towers have too. PEFT would put new pairs there, and with `init_lora_weights: false` in the adapter's settings
+    they are random and change every score; otherwise the towers would count as adapted for nothing.
+
+    Args:
+        model: the base.
+        checkpoint: with an adapter.
+        trainable: leave the adapter's weights trainable.
+
+    Raises:
+        SynvitaError: the adapter cannot be read.
+    """
+    from peft import PeftConfig, PeftModel
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    from .released.weights import read_shapes
+
+    assert checkpoint.adapter is not None
+    with explained(str(checkpoint.adapter_name)):
+        config: Any = PeftConfig.from_pretrained(checkpoint.adapter)
+        own = {
+            key.removeprefix(_PEFT).partition(".lora_")[0]
+            for key in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS)
+            if ".lora_" in key
+        }
+        if own and isinstance(config.target_modules, list | set):
+            hit = {name for name, _ in model.named_modules() if check_target_module_exists(config, name)}
+            if others := sorted(hit - own):
+                _log.warning(
+                    "%s: it has weights of %d layers; its target names fit %d more, such as %s, which stay as they are",
+                    checkpoint.adapter_name,
+                    len(own),
+                    len(others),
+                    others[0],
+                )
+                config.target_modules = own
+        return PeftModel.from_pretrained(model, checkpoint.adapter, config=config, is_trainable=trainable)
 
 
 def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
@@ -147,24 +196,12 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
     Raises:
         SynvitaError: a layer that the base does not have, or of another size.
     """
-    from safetensors import SafetensorError, safe_open
+    from .released.weights import read_shapes
 
     assert checkpoint.adapter is not None
     layers = dict(model.named_modules())
-    path = checkpoint.adapter / ADAPTER_WEIGHTS
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise SynvitaError(
-            "an adapter's weights cannot be read",
-            file=path,
-            found=str(error),
-            expected="a whole safetensors file",
-            fix="It may have been cut off: fetch or save it again",
-        ) from error
-    for key, shape in shapes.items():
-        layer, _, part = key.removeprefix("base_model.model.").partition(".lora_")
+    for key, shape in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS).items():
+        layer, _, part = key.removeprefix(_PEFT).partition(".lora_")
         side = {"A": "in_features", "B": "out_features"}.get(part[:1])
         if side is None:
             continue  # modules saved whole, magnitudes: PEFT checks those itself
@@ -176,5 +213,7 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
                 file=checkpoint.adapter_name,
                 found=f"{layer} with {side} {size}",
                 expected="no such layer" if expected is None else f"{side} {expected} of {checkpoint.base}",
-                fix="Name the adapter alone: it knows its base",
+                fix=CONVERT_LORA
+                if layer.startswith("model.layers.")  # as LLaVA's own code names them
+                else "Name the adapter alone: it knows its base",
             )
