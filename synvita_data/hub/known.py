@@ -222,7 +222,10 @@ KNOWN: tuple[KnownRepository, ...] = (
         weights="bf16, one .bin, the vision tower in it by its size (safetensors only in refs/pr/1)",
         source=f"{HUB}/zhiqiulin/clip-flant5-xl/tree/refs%2Fpr%2F1",
         record="whole file list",
-        note="`training_args.bin` there is a pickle of foreign classes: it is never downloaded or read.",
+        note=(
+            "`training_args.bin` there is a pickle of foreign classes: nothing here downloads or reads it. In a folder "
+            "that has it, its bytes count for the folder's digest, as those of every file."
+        ),
     ),
     KnownRepository(
         name="google/flan-t5-xxl",

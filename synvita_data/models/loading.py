@@ -170,7 +170,7 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False)
 
     assert checkpoint.adapter is not None
     with explained(str(checkpoint.adapter_name)):
-        config: Any = PeftConfig.from_pretrained(checkpoint.adapter)
+        config: Any = PeftConfig.from_pretrained(str(checkpoint.adapter))
         own = {
             key.removeprefix(_PEFT).partition(".lora_")[0]
             for key in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS)

@@ -53,3 +53,34 @@ def test_bytes_to_fetch_are_those_of_the_file_list(one):
     taken = DOWNLOADS.get(one.name, lambda file: True)
     total = sum(size for file, size in file_list(one.name).items() if taken(file))
     assert one.download == pytest.approx(total, rel=1e-3)
+
+
+def test_videocon_is_read_file_by_file(tmp_path):
+    """`load_dataset` of the whole repository fails, because its files differ in their columns; the tasks name theirs."""
+    import csv
+
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    from synvita_data.annotations import read_annotations
+    from synvita_data.tasks import TASKS
+
+    columns = record_of(known("videocon/videocon"))["facts"]["columns_from_the_viewer_error"]
+    shared = {"videopath": "v_1.mp4", "caption": "a man runs", "neg_caption": "a man swims"}
+    files = {}
+    for file, own in ((name.removeprefix("only in "), own) for name, own in columns.items()):
+        values = dict.fromkeys(own, "True") | {"source": "vatex", "split": "test", "misalignment": "action"}
+        files[file] = {**{key: value for key, value in values.items() if key in own}, **shared}
+        with (tmp_path / file).open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, files[file])
+            writer.writeheader()
+            writer.writerow(files[file])
+    with pytest.raises(DatasetGenerationError):
+        load_dataset(
+            "csv", data_files=[str(tmp_path / file) for file in files], cache_dir=str(tmp_path / "c")
+        )
+    for task in ("videocon-llm", "videocon-human", "videocon-human-hard"):
+        assert set(TASKS[task].hub_files) <= files.keys()
+        assert read_annotations(task, tmp_path).counts()["texts"] == 2
+        assert TASKS[task].hub_revision == known("videocon/videocon").commit
+        assert "shows none" in TASKS[task].licence
