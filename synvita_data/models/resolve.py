@@ -342,11 +342,11 @@ def find_checkpoint(
             base.
     """
     files = locate(name, revision)
-    config = files.read(CONFIG)
-    refuse_llava_layout(files, config or {})
-    if (model_type := files.model_type()) is not None:
+    config = files.read(CONFIG) or {}
+    refuse_llava_layout(files, config)
+    if (found := config.get("model_type")) is not None:
         say_if_renamed(files.location)
-        base = Checkpoint(files.location, files.revision, model_type)
+        base = Checkpoint(files.location, files.revision, str(found))
         if adapter is None:
             return replace(base, **_training_settings(files))
         own = locate(adapter, adapter_revision)

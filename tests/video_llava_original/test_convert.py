@@ -116,12 +116,14 @@ def test_the_towers_of_languagebind(tmp_path):
     assert report["dtypes"] == ("bfloat16",)
     config = json.loads((tmp_path / "out" / "config.json").read_text())["video_config"]
     assert (config["num_attention_heads"], config["layer_norm_eps"]) == (2, 1e-6)
+    assert not any("force_patch_dropout" in line for line in lines)
     # Another tower: said aloud, and the one that the released evaluation loads is written.
-    other = write_language_bind(tmp_path / "other", seed=5)
+    other = write_language_bind(tmp_path / "other", seed=5, force_patch_dropout=0.5)
     lines.clear()
     report = convert_video_llava(source, tmp_path / "second", towers=other, say=lines.append)
     assert report["towers"]["different"] > 0
     assert any("DIFFERS from --towers" in line for line in lines)
+    assert any("drops 50% of the patches" in line for line in lines)
     name = "post_layernorm.weight"
     written = weights_of(tmp_path / "second")[f"model.video_tower.{name}"]
     assert torch.equal(written, tower_state(5, time=True)[name])
@@ -297,3 +299,85 @@ def test_the_command(tmp_path):
     assert "already" in str(again.exception)
     for more in (["--base", "x"], ["--merge"], ["--alpha", "3"]):
         assert CliRunner().invoke(app, [*command, *more]).exit_code == 2
+
+
+def test_at_full_size_every_released_name_has_its_place():
+    """On the meta device: 1,341 weights and the 32 rotary buffers, 224 layers for LoRA, 7B parameters and no more."""
+    import re
+
+    from synvita_data.models.released.lora_settings import LANGUAGE_MODEL_LINEARS
+    from synvita_data.models.video_llava_original import (
+        VideoLlavaOriginalConfig,
+        VideoLlavaOriginalForConditionalGeneration,
+    )
+
+    attention = [f"{part}_proj.{kind}" for part in ("q", "k", "v", "out") for kind in ("weight", "bias")]
+    pair = ["weight", "bias"]
+    layer = [f"self_attn.{name}" for name in attention]
+    layer += [
+        f"{name}.{kind}" for name in ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2") for kind in pair
+    ]
+    time = [f"temporal_attn.{name}" for name in attention]
+    time += ["temporal_layer_norm1.weight", "temporal_layer_norm1.bias", "temporal_embedding"]
+    around = ["embeddings.class_embedding", "embeddings.patch_embedding.weight"]
+    around += ["embeddings.position_embedding.weight"]
+    around += [f"{name}.{kind}" for name in ("pre_layrnorm", "post_layernorm") for kind in pair]
+    names = ["lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"]
+    names += [f"model.mm_projector.{n}.{kind}" for n in (0, 2) for kind in pair]
+    for kind, own in (("video", layer + time), ("image", layer)):
+        prefix = f"model.{kind}_tower.{kind}_tower."
+        names += [prefix + name for name in around]
+        names += [f"{prefix}encoder.layers.{n}.{name}" for n in range(24) for name in own]
+    llama = ["input_layernorm", "post_attention_layernorm"]
+    llama += [f"self_attn.{part}_proj" for part in "qkvo"] + [
+        f"mlp.{part}_proj" for part in ("gate", "up", "down")
+    ]
+    names += [f"model.layers.{n}.{name}.weight" for n in range(32) for name in llama]
+    names += [f"model.layers.{n}.self_attn.rotary_emb.inv_freq" for n in range(32)]
+    with torch.device("meta"):
+        model = VideoLlavaOriginalForConditionalGeneration(
+            VideoLlavaOriginalConfig(text_config={"vocab_size": 32064})
+        )
+    state = model.state_dict()
+    assert set(our_names({name: torch.zeros(1) for name in names})) == set(state)
+    assert len(state) == 1341
+    assert len(names) == 1341 + 32
+    linears = [n for n, m in model.named_modules() if re.fullmatch(LANGUAGE_MODEL_LINEARS, n)]
+    assert len(linears) == 224
+    assert state["model.video_tower.encoder.layers.23.temporal_embedding"].shape == (1, 8, 1024)
+    assert state["model.multi_modal_projector.linear_1.weight"].shape == (4096, 1024)
+    # LLaMA with 64 more rows twice, two ViT-L/14, what time adds to one, and the projector.
+    llama_parameters, tower = 6_738_415_616, 303_179_776
+    time_adds = 24 * (4 * (1024 * 1024 + 1024) + 2 * 1024 + 8 * 1024)
+    projector = 1024 * 4096 + 4096 + 4096 * 4096 + 4096
+    expected = llama_parameters + 2 * 64 * 4096 + 2 * tower + time_adds + projector
+    assert sum(tensor.numel() for tensor in state.values()) == expected
+
+
+def test_a_converted_model_asks_what_the_release_asks(tmp_path):
+    """Ids against sentencepiece itself: each part between the frames' placeholders tokenised alone, one BOS in front."""
+    import numpy as np
+    from released_layouts import sentencepiece_model
+    from small_sentencepiece import pieces
+
+    from synvita_data.captions import Text
+    from synvita_data.scoring.alignment import AlignmentScorer
+    from synvita_data.video import Frames
+
+    convert_video_llava(write_video_llava(tmp_path / "released"), tmp_path / "out")
+    scorer = AlignmentScorer.open(str(tmp_path / "out"), device="cpu")
+    pixels = np.zeros((8, 40, 40, 3), dtype=np.uint8)
+    frames = Frames(pixels, tuple(range(8)), tuple(n / 4 for n in range(8)), 4.0, "black", "none")
+    found = scorer.model.prompter.tokens(Text("a dog runs"), None, scorer.model.prepare(frames))
+    system = (
+        "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the human's questions. USER: "
+    )
+    question = '\nDoes this video entail the description: "a dog runs"? ASSISTANT:'
+    prompt = system + " ".join(["<image>"] * 8) + question
+    encode = pieces(sentencepiece_model())
+    expected = [1]
+    for number, chunk in enumerate(prompt.split("<image>")):
+        expected += [vocabulary() + 1] * 5 if number else []  # 4 patches and the class token
+        expected += [piece for piece, _, _ in encode(chunk)]
+    assert found.ids.tolist() == expected

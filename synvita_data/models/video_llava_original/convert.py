@@ -92,6 +92,11 @@ def convert_video_llava(
         else:
             video, own = read_towers(Path(towers))
             compared = _compare(weights, own, say)
+            if video.force_patch_dropout:
+                say(
+                    f"In training the original drops {video.force_patch_dropout:.0%} of the patches "
+                    "(force_patch_dropout); nothing is dropped here, and evaluation drops none"
+                )
             usual = weights["lm_head.weight"].dtype if "lm_head.weight" in weights else None
             weights |= {name: tensor.to(usual or tensor.dtype) for name, tensor in own.items()}
         # Rows and tokens for media.
@@ -150,7 +155,7 @@ def make_processor(tokenizer: Any, tower: VideoLlavaOriginalVideoConfig) -> Vide
         tower: of the video.
     """
     side = tower.image_size
-    pixels = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    pixels: dict[str, Any] = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
     return VideoLlavaProcessor(
         image_processor=VideoLlavaImageProcessor(**pixels),
         video_processor=VideoLlavaVideoProcessor(**pixels),
