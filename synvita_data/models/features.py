@@ -107,7 +107,7 @@ class FeatureCache:
             root: the folder.
             frames: None for the family's own.
             max_bytes: stop adding at this size.
-            merge: of `merging.MERGES`; weights that went through another dtype give other features, and what an
+            merge: of `loading.MERGES`; weights that went through another dtype give other features, and what an
                 adapter touched cannot be seen any more.
         """
         family = model.family

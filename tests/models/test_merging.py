@@ -11,8 +11,7 @@ from torch import nn
 
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import load_alignment_model
-from synvita_data.models.merging import merge_adapter
+from synvita_data.models.loading import load_alignment_model, merge_released
 from synvita_data.models.resolve import find_checkpoint
 
 FIXTURE = Path(__file__).parents[1] / "video_llava_original" / "fixture"
@@ -50,7 +49,7 @@ def test_merged_weights_are_the_releases_to_the_bit():
         stem = f"base_model.model.{name.removesuffix('.weight')}"
         sides = [adapter[f"{stem}.lora_{side}.weight"] for side in "AB"]
         model = lora_around(weights[name], *sides, settings["r"], settings["lora_alpha"])
-        found = merge_adapter(model, "adapter").layer
+        found = merge_released(model, "adapter").layer
         assert type(found) is nn.Linear
         assert found.weight.dtype == torch.float16
         assert torch.equal(found.weight, value), name
