@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
+from ...video.preprocessing import languagebind
 from ...video.sampling import FramePolicy
-from ..preprocessing import languagebind
 from .family import Family, Features, PreparedVideo, channels_first, chosen_layers
 
 
