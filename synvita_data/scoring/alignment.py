@@ -319,8 +319,8 @@ class AlignmentScorer:
                 )
                 if output.vocabulary_logits is None:
                     return output.log_odds
-                answers = self.model.prompter.answer_ids
-                return released_probability(output.vocabulary_logits[:, 0], *answers).float()
+                logits = output.vocabulary_logits[:, 0, : self.model.family.released_vocabulary]
+                return released_probability(logits, *self.model.prompter.answer_ids).float()
             except torch.OutOfMemoryError:
                 if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._strategy in ("plain", "packed"):
                     raise

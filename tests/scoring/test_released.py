@@ -179,6 +179,21 @@ def test_a_mode_is_recorded_and_scores_as_its_options_do(checkpoint, video):
     assert np.abs(1 / (1 + np.exp(-odds.scores)) - answer.scores).max() < 0.02
 
 
+def test_rows_that_a_conversion_added_take_no_part_in_the_softmax(checkpoint, video):
+    """In a softmax they would move the bf16 numbers; here they may be as likely as they like."""
+    item = ScoringItem("i", "v", video, TEXTS, ("a", "b", "c"))
+    made = AlignmentScorer.open(str(checkpoint), device="cpu", dtype="bfloat16", readout="released")
+    family = made.model.family
+    head = family.model.get_output_embeddings().weight
+    added = range(family.released_vocabulary, len(head))
+    assert {"<image>", "<video>"} <= set(family.tokenizer.convert_ids_to_tokens(list(added)))
+    (before,) = made.score([item])
+    with torch.no_grad():
+        head[family.released_vocabulary :] = 50 * torch.randn(len(added), head.shape[1]).bfloat16()
+    (after,) = made.score([item])
+    assert after.scores.tolist() == before.scores.tolist()
+
+
 @pytest.mark.parametrize("strategy", [None, "plain", "packed", "cached"])
 @pytest.mark.parametrize("preprocess", ["processor", "languagebind"])
 def test_each_text_sees_its_side_and_the_cache_keeps_both(checkpoint, video, tmp_path, preprocess, strategy):

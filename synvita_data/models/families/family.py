@@ -177,6 +177,11 @@ class Family(ABC):
         }
 
     @property
+    def released_vocabulary(self) -> int | None:
+        """How many tokens the released model has, where a conversion added others behind them; None for all."""
+        return None
+
+    @property
     def placeholder(self) -> str:
         """What the chat template writes for a video: the video token and what always stands around it."""
         return self.video_token

@@ -39,6 +39,11 @@ class VideoLlava(Family):
     def default_frames(self) -> FramePolicy:
         return FramePolicy(count=8, rule="linspace")
 
+    @property
+    def released_vocabulary(self) -> int:
+        """LLaMA's own tokens: transformers' form has rows for `<image>`, `<video>` and padding behind them."""
+        return min(int(self.model.config.image_token_id), self.video_token_id)
+
     def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         if self.preprocess == "languagebind":
             pixels = languagebind(frames.pixels, self.frame_size)[None]
