@@ -158,3 +158,14 @@ def test_options_that_do_not_exist_are_one_line(checkpoint, synvita):
     status, said, _ = synvita("chance", "--mode", "released")
     assert status == 2
     assert "for Video LLMs" in said
+
+
+def test_a_file_of_scores_takes_none_of_it(world, monkeypatch, capsys, tmp_path):
+    arguments = ["evaluate", "--predictions", "scores.csv", "--task", "atp-hard", "--annotations", world[0]]
+    monkeypatch.setattr(
+        sys, "argv", ["synvita", *map(str, arguments), "--mode", "released", "--flips", "seed0"]
+    )
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "these options are for models. Found: --flips, --mode" in said

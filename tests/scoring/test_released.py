@@ -194,6 +194,25 @@ def test_rows_that_a_conversion_added_take_no_part_in_the_softmax(checkpoint, vi
     assert after.scores.tolist() == before.scores.tolist()
 
 
+def test_mplug_owl_in_the_released_mode(video, tmp_path):
+    made = open_scorer(
+        str(make_tiny("mplug-owl", tmp_path / "owl")),
+        device="cpu",
+        frames={"backend": "pyav", "count": 4},
+        video_llm={"mode": "released"},
+    )
+    assert (made.kind, made.flips, made.prompt) == ("probability", "none", "mplug-owl")
+    assert made.settings["dtype"] == "bfloat16"
+    assert not {"preprocess", "flips", "merge"} & made.settings.keys()
+    (answer,) = made.score([ScoringItem("i", "v", video, TEXTS, ("a", "b", "c"))])
+    model = made.model
+    with torch.no_grad():
+        prepared = model.prepare(decode(video, made.frames))
+        logits = [model([prepared], [[text]], vocabulary=1).vocabulary_logits[0, 0] for text in TEXTS]
+    expected = [released_probability(own, *model.prompter.answer_ids).item() for own in logits]
+    assert np.abs(answer.scores - expected).max() <= 2**-7
+
+
 @pytest.mark.parametrize("strategy", [None, "plain", "packed", "cached"])
 @pytest.mark.parametrize("preprocess", ["processor", "languagebind"])
 def test_each_text_sees_its_side_and_the_cache_keeps_both(checkpoint, video, tmp_path, preprocess, strategy):
