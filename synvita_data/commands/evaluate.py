@@ -121,7 +121,8 @@ def evaluate(
     merge: Annotated[
         str | None,
         typer.Option(
-            help="Whether an adapter is merged: none (default) or float16 (there, before the weights get --dtype)."
+            help="What becomes of an adapter: none (default: beside its base, in float32), unmerged (the same in "
+            "--dtype) or float16 (merged there, before the weights get --dtype)."
         ),
     ] = None,
     adapter: Annotated[

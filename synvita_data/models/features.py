@@ -107,11 +107,11 @@ class FeatureCache:
             root: the folder.
             frames: None for the family's own.
             max_bytes: stop adding at this size.
-            merge: of `loading.MERGES`; weights that went through another dtype give other features, and what an
-                adapter touched cannot be seen any more.
+            merge: of `loading.MERGES`; weights that went through float16 give other features, and what an adapter
+                touched cannot be seen any more.
         """
         family = model.family
-        adapted = merge != "none" or any("lora_" in name for name, _ in family.tower_parameters())
+        adapted = merge == "float16" or any("lora_" in name for name, _ in family.tower_parameters())
         identity = tower_identity(
             revision if adapted else revision.partition("+")[0],
             family.model_type,
@@ -122,7 +122,7 @@ class FeatureCache:
         # Features that were made without these keep their keys.
         if family.preprocess != "processor":
             identity["preprocess"] = family.preprocessing
-        if merge != "none":
+        if merge == "float16":
             identity["merge"] = merge
         return cls(Path(root), identity, family.cache_inputs, max_bytes, reads_times=family.reads_times)
 

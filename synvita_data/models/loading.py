@@ -15,8 +15,9 @@ from .runtime import pick_device, torch_dtype
 if TYPE_CHECKING:
     from .alignment import AlignmentModel
 
-# `float16`: the weights are loaded in float16, an adapter is merged into them there, and the sum gets its dtype.
-MERGES = ("none", "float16")
+# What becomes of an adapter. `none`: it stays beside its base, in fp32. `unmerged`: the same in the base's dtype.
+# `float16`: the weights are loaded in float16, it is merged into them there, and the sum gets its dtype.
+MERGES = ("none", "unmerged", "float16")
 
 
 @contextmanager
@@ -103,8 +104,8 @@ def load_alignment_model(
         attention: `split`, `sdpa` or `eager`.
         placeholder_space: `processor` or `original`.
         preprocess: `processor` or `languagebind`.
-        merge: `none`, or `float16`: the weights are loaded in float16, an adapter is merged into them there, and
-            the sum gets its `dtype`, as the released Video-LLaVA is evaluated.
+        merge: what becomes of an adapter, one of MERGES. `float16` is how the released Video-LLaVA is evaluated,
+            `unmerged` in bfloat16 the released mPLUG-Owl.
 
     Raises:
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
@@ -118,7 +119,7 @@ def load_alignment_model(
     # What can be checked without any file.
     family = get_family(checkpoint.model_type)
     weights = torch_dtype(dtype)
-    fix = "`none` keeps an adapter beside its base; `float16` is how the released Video-LLaVA is evaluated"
+    fix = "`none` keeps an adapter in fp32; `float16` and `unmerged` are of the released Video-LLaVA and mPLUG-Owl"
     merged = choose(merge, MERGES, "merge", fix=fix) == "float16"
     place = None if device_map else pick_device(device)
     kind = family.network_class()
@@ -155,7 +156,9 @@ def load_alignment_model(
         from peft import PeftModel
 
         with explained(str(checkpoint.adapter_name)):
-            model = PeftModel.from_pretrained(model, checkpoint.adapter)
+            model = PeftModel.from_pretrained(
+                model, checkpoint.adapter, autocast_adapter_dtype=merge != "unmerged"
+            )
             if merged:
                 model = merge_released(model, str(checkpoint.adapter_name))
         version = f"{version}+{checkpoint.adapter_revision}"

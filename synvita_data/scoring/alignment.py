@@ -147,7 +147,7 @@ class AlignmentScorer:
                 `processor`.
             flips: `none` or `seed0`; None for `none`.
             readout: `float32` or `released`; None for `float32`.
-            merge: `none` or `float16`; None for `none`.
+            merge: `none`, `unmerged` or `float16`, what becomes of an adapter; None for `none`.
             mode: `clean`, or `released` for all of this as SynViTA's released code evaluates the family.
             cache: folder of a feature cache.
             cache_bytes: its bound.

@@ -100,6 +100,18 @@ def test_a_checkpoint_is_loaded_and_merged_in_float16(checkpoint_of, tmp_path):
     assert {value.dtype for value in frequencies} == {torch.float32}
 
 
+@pytest.mark.parametrize(("merge", "dtype"), [("none", torch.float32), ("unmerged", torch.bfloat16)])
+def test_an_adapter_beside_its_base(checkpoint_of, tmp_path, merge, dtype):
+    folder = checkpoint_of("video_llava")
+    adapter = adapter_for(folder, tmp_path / "adapter")
+    checkpoint = find_checkpoint(str(folder), adapter=str(adapter))
+    made, _ = load_alignment_model(checkpoint, dtype="bfloat16", device="cpu", merge=merge)
+    kinds = {"lora": set(), "base": set()}
+    for name, value in made.model.named_parameters():
+        kinds["lora" if "lora_" in name else "base"].add(value.dtype)
+    assert kinds == {"lora": {dtype}, "base": {torch.bfloat16}}
+
+
 def test_what_is_no_plain_lora_is_refused(checkpoint_of, tmp_path):
     folder = checkpoint_of("video_llava")
     adapter = adapter_for(folder, tmp_path / "adapter", use_dora=True)

@@ -102,13 +102,9 @@ def test_what_is_given_comes_before_the_mode_and_that_before_training():
     assert not {"flips", "dtype", "backend"} & mixed.set_by_mode.keys()
     owl = choose_options("released", MplugOwl, "m", NOTHING, {})
     assert owl.set_by_mode == {
-        "prompt": "mplug-owl", "readout": "released", "dtype": "bfloat16", "backend": "decord",
+        "prompt": "mplug-owl", "readout": "released", "merge": "unmerged", "dtype": "bfloat16", "backend": "decord",
     }  # fmt: skip
-    assert (owl.options["flips"], owl.options["preprocess"], owl.options["merge"]) == (
-        "none",
-        "processor",
-        "none",
-    )
+    assert (owl.options["flips"], owl.options["preprocess"]) == ("none", "processor")
 
 
 def test_what_a_family_does_not_have_is_refused(checkpoint, tmp_path):
@@ -203,7 +199,8 @@ def test_mplug_owl_in_the_released_mode(video, tmp_path):
     )
     assert (made.kind, made.flips, made.prompt) == ("probability", "none", "mplug-owl")
     assert made.settings["dtype"] == "bfloat16"
-    assert not {"preprocess", "flips", "merge"} & made.settings.keys()
+    assert not {"preprocess", "flips"} & made.settings.keys()
+    assert made.settings["merge"] == "unmerged"
     (answer,) = made.score([ScoringItem("i", "v", video, TEXTS, ("a", "b", "c"))])
     model = made.model
     with torch.no_grad():
