@@ -7,6 +7,7 @@ than fit finds the first ones again, where dropping the oldest would find none.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -128,13 +129,17 @@ class FeatureCache:
 
     def key(self, item: VideoPart, *, mirrored: bool = False) -> str:
         """The cache's name of an item's frames, or of their mirror images; reads the whole file."""
+        return self.keys(item, (mirrored,))[mirrored]
+
+    def keys(self, item: VideoPart, mirrored: Iterable[bool]) -> dict[bool, str]:
+        """`key` of the frames (false), of their mirror images (true) or of both; reads the whole file once."""
         if isinstance(item.video, bytes):
             content = hashlib.sha256(item.video).hexdigest()
         else:
             content = sha256_file(item.video)
         rules = rule_versions(item.video, self._frames, item.start, item.end, reads_times=self._reads_times)
-        side = {"mirrored": True} if mirrored else {}
-        return work_key(video=content, start=item.start, end=item.end, tower=self._tower, **side, **rules)
+        own = {"video": content, "start": item.start, "end": item.end, "tower": self._tower, **rules}
+        return {side: work_key(**own, **({"mirrored": True} if side else {})) for side in mirrored}
 
     def __contains__(self, key: str) -> bool:
         """Whether a video's features are kept, whole by their size; reads none of them."""
