@@ -168,7 +168,7 @@ def load_alignment_model(
 
 
 def merge_released(model: Any, name: str) -> Any:
-    """The base with the adapter in its weights, as the released Video-LLaVA is merged (`conversion.merge_exact`).
+    """The base with the adapter in its weights, as the released Video-LLaVA is merged (`released.conversion.merge_exact`).
 
     Not by PEFT, whose later releases round the product first: a third of the weights then differ in their last bit.
 
@@ -185,7 +185,7 @@ def merge_released(model: Any, name: str) -> Any:
     import torch
     from peft.tuners.lora import Linear
 
-    from .conversion import merge_exact
+    from .released.conversion import merge_exact
 
     with torch.no_grad():
         for place, layer in model.named_modules():
