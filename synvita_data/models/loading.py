@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..display import get_logger
-from ..errors import SynvitaError, first_line
+from ..errors import SynvitaError, choose, first_line
 from ..hub.problems import HubRequest, hub_problem
 from .download import fetch_settings, fetch_weights
 from .processors import load_processor
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _PEFT = "base_model.model."  # before the names in an adapter's file
 _log = get_logger(__name__)
+# What becomes of an adapter. `none`: it stays beside its base, in fp32. `unmerged`: the same in the base's dtype.
+# `float16`: the weights are loaded in float16, it is merged into them there, and the sum gets its dtype.
+MERGES = ("none", "unmerged", "float16")
 
 
 @contextmanager
@@ -92,6 +95,8 @@ def load_alignment_model(
     device_map: str | None = None,
     attention: str = "split",
     placeholder_space: str = "processor",
+    preprocess: str = "processor",
+    merge: str = "none",
 ) -> "tuple[AlignmentModel, str]":
     """The model, in evaluation mode, and its revision.
 
@@ -104,6 +109,9 @@ def load_alignment_model(
             used then.
         attention: `split`, `sdpa` or `eager`.
         placeholder_space: `processor` or `original`.
+        preprocess: `processor` or `languagebind`.
+        merge: what becomes of an adapter, one of MERGES. `float16` is how the released Video-LLaVA is evaluated,
+            `unmerged` in bfloat16 the released mPLUG-Owl.
 
     Raises:
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
@@ -116,6 +124,8 @@ def load_alignment_model(
     # What can be checked without any file.
     family = get_family(checkpoint.model_type)
     weights = torch_dtype(dtype)
+    fix = "`none` keeps an adapter in fp32; `float16` and `unmerged` are of the released Video-LLaVA and mPLUG-Owl"
+    merged = choose(merge, MERGES, "merge", fix=fix) == "float16"
     place = None if device_map else pick_device(device)
     kind = family.network_class()
     files = fetch_settings(ModelFiles(checkpoint.base, checkpoint.revision))
@@ -126,7 +136,12 @@ def load_alignment_model(
         with torch.device("meta"):
             empty = kind(config)
     # An empty model shows what is wrong with prompt, processor and adapter, before gigabytes are read.
-    asked: dict[str, Any] = {"prompt": prompt, "attention": attention, "placeholder_space": placeholder_space}
+    asked: dict[str, Any] = {
+        "prompt": prompt,
+        "attention": attention,
+        "placeholder_space": placeholder_space,
+        "preprocess": preprocess,
+    }
     AlignmentModel(empty, processor, **asked)
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
@@ -134,7 +149,11 @@ def load_alignment_model(
     fetch_weights(files)
     with explained(name, family.advice):
         model, loading = kind.from_pretrained(
-            name, revision=revision, dtype=weights, device_map=device_map, output_loading_info=True
+            name,
+            revision=revision,
+            dtype=torch.float16 if merged else weights,
+            device_map=device_map,
+            output_loading_info=True,
         )
     check_complete(name, loading)
     version = loaded_revision(name, model, revision)
@@ -143,12 +162,18 @@ def load_alignment_model(
     if place is not None:
         model.to(place)
     if checkpoint.adapter is not None:
-        model = with_adapter(model, checkpoint)
+        model = with_adapter(model, checkpoint, in_fp32=merge != "unmerged")
+        if merged:
+            model = merge_released(model, str(checkpoint.adapter_name))
         version = f"{version}+{checkpoint.adapter_revision}"
+    if merged:
+        _cast_weights(model, weights)
     return AlignmentModel(model, processor, **asked).eval(), version
 
 
-def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False) -> Any:
+def with_adapter(
+    model: Any, checkpoint: Checkpoint, *, trainable: bool = False, in_fp32: bool = True
+) -> Any:
     """The model with the adapter of a checkpoint, on no other layers than those that the adapter has weights of.
 
     An adapter for the language model may say its target layers by plain names such as `q_proj`, which the vision
@@ -159,6 +184,7 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False)
         model: the base.
         checkpoint: with an adapter.
         trainable: leave the adapter's weights trainable.
+        in_fp32: the adapter's weights, where its base has fewer bits; else in the base's dtype.
 
     Raises:
         SynvitaError: the adapter cannot be read.
@@ -187,7 +213,64 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False)
                     others[0],
                 )
                 config.target_modules = own
-        return PeftModel.from_pretrained(model, checkpoint.adapter, config=config, is_trainable=trainable)
+        return PeftModel.from_pretrained(
+            model,
+            checkpoint.adapter,
+            config=config,
+            is_trainable=trainable,
+            autocast_adapter_dtype=in_fp32,
+        )
+
+
+def merge_released(model: Any, name: str) -> Any:
+    """The base with the adapter in its weights, as the released Video-LLaVA is merged (`released.conversion.merge_exact`).
+
+    Not by PEFT, whose later releases round the product first: a third of the weights then differ in their last bit.
+
+    Args:
+        model: a `PeftModel` with LoRA layers on a base in float16; it is taken apart.
+        name: of the adapter, for errors.
+
+    Returns:
+        The stock model inside it.
+
+    Raises:
+        SynvitaError: the adapter is something else than plain LoRA on linear layers.
+    """
+    import torch
+    from peft.tuners.lora import Linear
+
+    from .released.conversion import merge_exact
+
+    with torch.no_grad():
+        adapted: list[tuple[str, Any]] = [
+            each for each in model.named_modules() if hasattr(each[1], "lora_A")
+        ]
+        for place, layer in adapted:
+            plain = isinstance(layer, Linear) and not (layer.fan_in_fan_out or any(layer.use_dora.values()))
+            if not plain:
+                raise SynvitaError(
+                    "an adapter cannot be merged as the release does",
+                    file=name,
+                    found=f"{type(layer).__name__} at {place}",
+                    expected="plain LoRA on linear layers",
+                    fix="Leave merge out: the adapter then stays beside its base",
+                )
+            weight = layer.get_base_layer().weight
+            for adapter in layer.active_adapters:
+                low, high = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+                weight.copy_(merge_exact(weight, low, high, layer.scaling[adapter]))
+    return model.unload()
+
+
+def _cast_weights(model: Any, dtype: Any) -> None:
+    """Turn weights in float16 into another dtype, in place; fp32 buffers (rotary frequencies) stay as they are, where
+    `model.to(dtype)` would round them too."""
+    import torch
+
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype == torch.float16:
+            tensor.data = tensor.data.to(dtype)
 
 
 def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
