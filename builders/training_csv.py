@@ -20,7 +20,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -79,9 +79,8 @@ class TrainingReport(ReadReport):
 
     def record(self) -> dict[str, Any]:
         """What a build's report keeps."""
-        names = ("generator", "unpaired", "explanations", "unused_explanations")
-        names += ("empty_alignment", "empty_alignment_diff", "alignment_does_not_fit")
-        return {name: getattr(self, name) for name in names} | {"triplets": self.triplets}
+        own = {each.name for each in fields(self)} - {each.name for each in fields(ReadReport)}
+        return {name: getattr(self, name) for name in sorted(own | {"triplets"})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +241,8 @@ class TrainingCsvReader(TripletReader):
         Raises:
             SynvitaError: a row of the four is missing, there is another one too many, or they contradict each other.
         """
-        for line, domain in ((rows.synthetic, "synthetic"), (rows.real, "real")):
-            if not line:
+        for lines, domain in ((rows.synthetic, "synthetic"), (rows.real, "real")):
+            if not lines:
                 raise SchemaError(
                     f"a synthetic video has no {domain} rows",
                     found=name,

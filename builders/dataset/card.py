@@ -255,7 +255,7 @@ def _contents(name: str, record: Mapping[str, Any]) -> list[str]:
         f"### Config {code(name)}",
         table(["misalignment", *map(markdown, splits)], lines),
         table(["", "rows", "of"], ([text, f"{count:,}", f"{of:,}"] for text, count, of in _coverage(record))),
-        f"{read['read']:,} triplets were read, {read['duplicates']:,} exact duplicates dropped, "
+        f"{_read(record)} were read, {read['duplicates']:,} exact duplicates dropped, "
         f"{record['quarantined']:,} rows quarantined. Weighting: {code(options['weighting'])}{mean}. "
         f"Masks: {code(options['granularity'])} level{_word_rules(record)}.",
         *(f"**Scores:** {markdown(note)}." for note in score_notes(record)),
@@ -288,6 +288,13 @@ def _coverage(record: Mapping[str, Any]) -> list[tuple[str, int, int]]:
         if scores["without_video"]:
             lines.append(("with VQAScores of a video that is not here", scores["without_video"], rows))
     return lines
+
+
+def _read(record: Mapping[str, Any]) -> str:
+    rows, of_csv = record["triplets"]["read"], record.get("training_csv")
+    if of_csv is None:
+        return f"{rows:,} triplets"
+    return f"{rows:,} rows of a training CSV, which make {of_csv['triplets']:,} triplets,"
 
 
 def _word_rules(record: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -192,10 +193,10 @@ def _files(folder: Path, root: Path, problems: list[SynvitaError]) -> Iterator[P
 
 def _licence(card: str, names: Any) -> str | None:
     """What a card's YAML says, else the name of a licence file."""
-    try:
-        data = read_card(card, file=_CARD).data if card.startswith("---") else {}
-    except SchemaError:
-        data = {}
+    data: Any = {}
+    if card.startswith("---"):
+        with suppress(SchemaError):
+            data = read_card(card, file=_CARD).data
     said = [data.get(key) for key in ("license", "license_name", "license_link")]
     if text := ", ".join(str(each) for each in said if each):
         return text

@@ -217,21 +217,22 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     record = result.record
     dropped = record["triplets"]
     covered = record["coverage"]
+    of_csv = record.get("training_csv")
+    read = f"{dropped['read']:,} " + (
+        "triplets" if of_csv is None else f"rows of {of_csv['triplets']:,} triplets"
+    )
     terminal.line(
         ("bold", result.out),
-        f" · config {result.config} · {record['rows']:,} rows from {dropped['read']:,} "
-        f"triplets ({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
+        f" · config {result.config} · {record['rows']:,} rows from {read} "
+        f"({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
     )
     videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
     here = record.get("scores", {}).get("with_video", scored)
     of_them = "" if here == scored else f", {here:,} of them with their synthetic video"
-    authors = record.get("authors_videos")
-    held = (
-        f"{authors['referred']:,} synthetic videos referred to · " if authors and authors["referred"] else ""
-    )
-    embedded = f"{authors['embedded'] if authors else videos:,} synthetic videos embedded · "
+    refers = record.get("authors_videos") is not None and not record["options"]["embed_synthetic"]
+    held = f"{videos:,} synthetic videos {'referred to' if refers else 'embedded'} · "
     terminal.line(
-        f"{held or embedded}{scored:,} rows with VQAScores{of_them} · {found:,} real videos found",
+        f"{held}{scored:,} rows with VQAScores{of_them} · {found:,} real videos found",
     )
     for note in score_notes(record):
         terminal.line(f"scores: {note}", style="yellow")

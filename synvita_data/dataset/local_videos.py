@@ -119,7 +119,10 @@ class _VideoFormat(str):
     def __new__(cls, videos: RealVideos | None, synthetic: SyntheticVideos | None = None) -> "_VideoFormat":
         self = super().__new__(cls, "python")
         self.videos, self.synthetic = videos, synthetic
-        self._token = (videos and videos.identity, synthetic and synthetic.identity)
+        self._token = (
+            None if videos is None else videos.identity,
+            None if synthetic is None else synthetic.identity,
+        )
         # In every process that meets it, and for the newest look at the folder.
         _FORMAT_TYPES[self] = _FormatterOf(videos, synthetic)
         return self

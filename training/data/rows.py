@@ -143,6 +143,7 @@ class VideoColumn:
         """The cell of a synthetic video that may be elsewhere, looked for or fetched now."""
         from synvita_data.dataset.local_videos import found_synthetic  # imports `datasets`, as the rows did
 
+        assert self._finder is not None
         cell, generation = (self._rows[number].column(each)[0] for each in (self._name, "generation"))
         return found_synthetic(cell.as_py(), generation.as_py(), self._finder)
 
