@@ -40,9 +40,10 @@ def doctor(
     from ..doctor.machine import look_at_machine
     from ..files import write_atomic
 
-    name, *rest = command
-    json_file, rest = _own_json(context, name, rest, json_file)
-    given, usage = _parsed(context, name, rest)
+    name, other, rest = _found(context, command)
+    if other is not None and json_file is None:
+        json_file, rest = _own_json(other, rest)
+    given, usage = _parsed(context, name, other, rest)
     token = None if given is None else given.text("token")
     hub, machine = HubQuestions(token=token), look_at_machine()
     needs = _wrong_usage(name, usage) if given is None else _needs(name, given, hub, machine)
@@ -100,35 +101,45 @@ class Given:
         return bool(self.value(name))
 
 
-def _parsed(context: typer.Context, name: str, rest: Sequence[str]) -> tuple[Given | None, str]:
+def _found(context: typer.Context, words: Sequence[str]) -> tuple[str, Any | None, list[str]]:
+    """The command that words begin with, also one of a group (`videos check`): its name, itself, and the rest."""
+    root = context.find_root()
+    program: Any = root.command
+    name, *rest = words
+    other = program.get_command(root, name)
+    while other is not None and hasattr(other, "list_commands") and rest:
+        group, other = other, other.get_command(root, rest[0])
+        if other is None:
+            return name, group, rest
+        name, rest = f"{name} {rest[0]}", rest[1:]
+    return name, None if name == context.info_name else other, rest
+
+
+def _own_json(other: Any, rest: list[str]) -> tuple[str | None, list[str]]:
+    """`--json FILE` may stand at the end too, where the other command has no such option of its own."""
+    if any("--json" in each.opts for each in other.params):
+        return None, rest
+    if len(rest) > 1 and rest[-2] == "--json":
+        return rest[-1], rest[:-2]
+    if rest and rest[-1].startswith("--json="):
+        return rest[-1].removeprefix("--json="), rest[:-1]
+    return None, rest
+
+
+def _parsed(
+    context: typer.Context, name: str, other: Any | None, rest: Sequence[str]
+) -> tuple[Given | None, str]:
     """What the command's own parser makes of its arguments, without running it; else why it refuses them."""
     usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     root = context.find_root()
-    program: Any = root.command
-    other = program.get_command(root, name)
-    if other is None or name == context.info_name:
+    if other is None:
+        program: Any = root.command
         names = ", ".join(each for each in program.list_commands(root) if each != context.info_name)
         return None, f"there is no command {name} to look at; there are {names}"
     try:
         return Given(other.make_context(name, list(rest), parent=root).params), ""
     except usage_error as error:
         return None, str(error.format_message())
-
-
-def _own_json(
-    context: typer.Context, name: str, rest: list[str], before: str | None
-) -> tuple[str | None, list[str]]:
-    """`--json FILE` may stand at the end too, where the other command has no such option of its own."""
-    root = context.find_root()
-    program: Any = root.command
-    other = program.get_command(root, name)
-    if before is not None or other is None or any("--json" in each.opts for each in other.params):
-        return before, rest
-    if len(rest) > 1 and rest[-2] == "--json":
-        return rest[-1], rest[:-2]
-    if rest and rest[-1].startswith("--json="):
-        return rest[-1].removeprefix("--json="), rest[:-1]
-    return None, rest
 
 
 def _wrong_usage(name: str, problem: str) -> "Needs":
@@ -219,11 +230,17 @@ def _build(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
     from .build import default_config
 
     synthetic, models = given.text("synthetic"), given.texts("vqa_model")
+    generator = given.text("generator")
+    if synthetic is None and (root := given.text("synthetic_root")) is not None:
+        synthetic = f"root:{root}"
     options = BuildOptions(
         triplets=Path(str(given.text("triplets"))),
         out=Path(str(given.text("out"))),
-        config=given.text("config") or default_config(synthetic),
+        config=given.text("config") or default_config(synthetic, generator),
         synthetic=synthetic,
+        generator=generator,
+        order=given.text("order"),
+        embed_synthetic=given.flag("embed_synthetic"),
         vqascores=given.path("vqascores"),
         real_root=given.path("real_root"),
         real_mapping=given.path("real_mapping"),

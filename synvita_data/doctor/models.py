@@ -223,6 +223,12 @@ def processor_checks(found: FoundModel, prompt: str, hub: HubQuestions) -> Itera
     if not paths or family is None:
         return
     lacking = []
+    weights = [path for path in paths if path.endswith((".safetensors", ".bin"))]
+    if family.advice is not None and weights and not any(path.endswith(".safetensors") for path in weights):
+        text = (
+            f"{found.base.name} has its weights as .bin alone, as a released checkpoint that is not converted"
+        )
+        yield Check("bad", "model", text, family.advice)
     if not paths & set(PROCESSORS):
         lacking.append("processor settings (processor_config.json, preprocessor_config.json)")
     if not paths & set(TOKENIZERS):

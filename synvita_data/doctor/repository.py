@@ -149,7 +149,10 @@ def look_at(
         Nothing: what is wrong is in `problem` and `faults`.
     """
     choose = wanted or (model_files if kind == "model" else tuple)
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:  # `~user` of nobody here
+        folder = Path(name)
     if folder.is_dir():
         return look_at_folder(folder, name, kind, choose)
     hub = hub or HubQuestions()

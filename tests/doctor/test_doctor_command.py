@@ -423,3 +423,42 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_a_command_of_a_group(doctor, tmp_path):
+    status, _, report = doctor("videos", "check", "--no-such-option")
+    assert status == 1
+    assert "--no-such-option" in said(report, "command", "bad")
+    done = CliRunner().invoke(app, ["doctor", "videos", "check", "--help"])
+    assert "videos check" in done.output
+
+
+def test_the_authors_videos_are_listed(doctor, world, tmp_path):
+    line = ["build", "--triplets", world.triplets, "--out", tmp_path / "out", "--vqascores", world.vqascores]
+    status, _, report = doctor(*line, "--synthetic", "hf:lucazanella/videocon_syn")
+    assert status == 1
+    assert "lucazanella/videocon_syn" in said(report, "synthetic", "bad")
+    folder = tmp_path / "theirs" / "lavie"
+    folder.mkdir(parents=True)
+    (folder / "msr-vtt_video1_001.mp4").write_bytes(b"x")
+    (folder / "more.tar").write_bytes(b"x")
+    status, _, report = doctor(*line, "--synthetic-root", folder.parent, "--generator", "lavie")
+    assert status == 0, report["checks"]
+    assert "1 loose mp4 files and 1 archives" in said(report, "synthetic", "ok")
+    assert doctor(*line, "--synthetic-root", tmp_path / "none", "--generator", "lavie")[0] == 1
+
+
+def test_a_released_checkpoint_is_converted_first(doctor, tmp_path):
+    """As MAGAer13/mplug-owl-llama-7b-video: its own processor, weights as .bin alone."""
+    released = tmp_path / "released"
+    released.mkdir()
+    (released / "config.json").write_text(json.dumps({"model_type": "mplug-owl"}))
+    for name in ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"):
+        (released / name).write_bytes(b"PK")
+    for name in ("preprocessor_config.json", "tokenizer.model"):
+        (released / name).write_text("{}")
+    status, _, report = doctor("evaluate", released, "--task", "ssv2-temporal")
+    assert status == 1
+    assert "synvita convert mplug-owl" in said(report, "model", "bad")
+    (released / "config.json").write_text(json.dumps({"model_type": "llava"}))
+    assert "synvita convert" in said(doctor("evaluate", released, "--task", "atp-hard")[2], "model", "bad")
