@@ -26,6 +26,7 @@ from ..files import sha256_file
 from ..hub.places import without_places
 from ..jobs import Claim, JobProgress, Store, run_here, work_key
 from ..real_videos.find import RealVideos
+from ..real_videos.roots import RealVideoRoots
 from ..scoring import ItemScores, ScoreKind, Scorer, ScoringItem
 from ..tasks import Task
 from ..video.rules import rule_versions
@@ -292,7 +293,7 @@ def evaluate_scorer(
     scorer: Scorer,
     task: Task,
     annotations: Annotations,
-    real_root: str | Path | None,
+    real_root: str | Path | RealVideoRoots | None,
     out: str | Path,
     *,
     name: str | None = None,
@@ -309,7 +310,7 @@ def evaluate_scorer(
         scorer: of `scoring.open.open_scorer`, or any object of the protocol `scoring.Scorer`.
         task: the benchmark.
         annotations: of the task, of `read_annotations`.
-        real_root: folder of the benchmark's videos; None for a scorer that looks at none.
+        real_root: folder of the benchmark's videos, or several as one; None for a scorer that looks at none.
         out: folder of results; what is scored is kept below it, so that a killed run resumes.
         name: of the model in results; None for the scorer's own.
         real_mapping: which file is which video, see docs/dataset.md.
@@ -328,11 +329,13 @@ def evaluate_scorer(
     """
     started, out, partial = time.monotonic(), Path(out), partial or limit is not None
     # Chance looks at no video: every text gets a number, whether the videos are here or not.
-    resolve = (
-        (lambda video: b"")
-        if real_root is None
-        else RealVideos(Path(real_root), real_mapping, source=task.source)
-    )
+    resolve: Any
+    if real_root is None:
+        resolve, roots = (lambda video: b""), ()
+    elif isinstance(real_root, RealVideoRoots):
+        resolve, roots = real_root, real_root.roots
+    else:
+        resolve, roots = RealVideos(Path(real_root), real_mapping, source=task.source), (Path(real_root),)
     found = score_task(
         scorer,
         task,
@@ -350,7 +353,7 @@ def evaluate_scorer(
         reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
         raise SourceError(
             f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
-            file=real_root,
+            file=", ".join(map(str, roots)) or None,
             found=", ".join([*reasons, *found.missing][:3]) + (", …" if bad > 3 else ""),
             fix="Complete the videos and run again (what is scored is kept)"
             + (", or pass --partial" if found.frames else ""),
@@ -360,7 +363,9 @@ def evaluate_scorer(
     unusual = {"problems": [error.to_record() for error in getattr(resolve, "problems", ())]}
     if doubts:
         unusual["doubts"] = [error.to_record() for error in doubts]
-    notes = without_places({**found.to_record(), **unusual}, None if real_root is None else Path(real_root))
+    notes = {**found.to_record(), **unusual}
+    for root in roots or (None,):
+        notes = without_places(notes, root)
     result = make_result(
         task=task,
         annotations=annotations,
