@@ -20,6 +20,7 @@ from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.train import train
+from .commands.videos import videos
 from .commands.vqascore import vqascore
 from .display import plain, print_error, print_traceback, say
 from .errors import SynvitaError
@@ -89,6 +90,7 @@ for _command in (
     convert,
 ):
     app.command()(_command)
+app.add_typer(videos)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import SchemaError
-from ..tasks import Task, get_task
+from ..tasks import TASKS, Task, get_task
 from .forms import find_form
 from .packed import packed_file, read_packed
 from .table import Annotations
@@ -40,6 +40,18 @@ def read_annotations(task: Task | str, path: str | Path) -> Annotations:
         raise annotations.report.no_rows(task.name, file)
     annotations.report.mismatches = task.mismatches(annotations.counts())
     return annotations
+
+
+def tasks_at(path: str | Path) -> list[Task]:
+    """The tasks whose annotations a folder holds, or whose published name a file has; in the order of `TASKS`."""
+    path = Path(path)
+    if not path.is_dir():
+        return [task for task in TASKS.values() if path.name in task.files]
+    return [
+        task
+        for task in TASKS.values()
+        if packed_file(task, path) is not None or any((path / name).is_file() for name in task.files)
+    ]
 
 
 def _find(task: Task, path: Path) -> Path:

@@ -25,6 +25,7 @@ from ..tables.columns import Ints
 from .videos import Resolver, VideoRef
 
 if TYPE_CHECKING:
+    from ..real_videos.check import NeededVideo
     from ..real_videos.find import RealVideo, RealVideos
 
 TYPES = ("CW", "CH", "TN", "TC", "TP")
@@ -212,6 +213,28 @@ class Annotations:
         ):
             code: dict[Any, int] = {name: index for index, name in enumerate(names)} | {None: -1}
             yield np.fromiter((code[value] for value in column), np.int64, len(column))
+
+    def needed_videos(self, root_source: str | None = None) -> "list[NeededVideo]":
+        """The task's videos for `check_real_videos`.
+
+        Args:
+            root_source: `Task.source`: the dataset that the user's folder is taken to hold, as when evaluating.
+        """
+        from ..real_videos.check import NeededVideo
+
+        return [
+            NeededVideo(
+                source=video.source,
+                video_id=video.name,
+                videopath=video.videopath,
+                youtube_key=video.youtube_key,
+                video_url=video.video_url,
+                start=video.start,
+                end=video.end,
+                root_source=root_source,
+            )
+            for video in self.videos
+        ]
 
     def items(
         self, resolve: "Resolver | RealVideos", *, on_missing: Callable[[VideoRef], None] | None = None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import HubError, SchemaError, choose, first_line, located
 from ..hub.card import data_files, default_of, read_card
+from ..real_videos.check import NeededVideo, each_once
 from ..schema import check_table
 from ..tables.columns import parquet_errors
 
@@ -157,6 +158,16 @@ class BuiltDataset:
                 check_table(file.schema_arrow, file=path)
                 tables.append(file.read(columns=list(columns)).replace_schema_metadata(None))
         return pa.concat_tables(tables)
+
+    def needed_videos(self, config: str, splits: Sequence[str]) -> list[NeededVideo]:
+        """The real videos that rows of these splits name, for `check_real_videos`; not those that rows hold."""
+        columns = ("source", "video_id", "videopath", "youtube_key", "video_url", "start", "end")
+        return each_once(
+            NeededVideo(**row)
+            for split in splits
+            for row in self.read(config, split, (*columns, "real_available")).to_pylist()
+            if not row.pop("real_available")
+        )
 
 
 def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str | None = None) -> BuiltDataset:

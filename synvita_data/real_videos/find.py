@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ..errors import SchemaError, SourceError, SynvitaError, VideoError
+from ..errors import SchemaError, SourceError, SynvitaError
 from ..schema import Triplet
 from .files import MappedVideo, read_mapping, walk_videos
 from .names import (
@@ -30,91 +30,7 @@ from .names import (
     times_in_name,
     video_stem,
 )
-
-# --- which part of a file is meant -------------------------------------------------------------------
-
-# A row's `start` and `end` are seconds of the source video. A file may be that source video, or the clip that was cut
-# out of it. Names say which, and are wrong often enough: a whole video lies under the name of a clip, or a clip under
-# the name of its video. So the file's length is compared with what its name promises.
-
-# Cutting tools end at the next frame or keyframe, and annotations are rounded.
-SLACK_SECONDS = 1.0
-SLACK_SHARE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What to decode of a file.
-
-    Attributes:
-        use: `whole` (the file is the cut clip), `window` (start and end are seconds of the file), or `none`
-            (the file cannot hold what the row is about).
-        doubt: what does not fit, in words; None where name and length agree.
-    """
-
-    use: Literal["whole", "window", "none"]
-    doubt: str | None = None
-
-
-def choose_part(length: float, start: float | None, end: float | None, *, cut: bool, stated: bool) -> Part:
-    """The part of a file of `length` seconds that a row about [start, end) of the source video means.
-
-    | expected      | the file is about end - start long | it reaches end            | neither               |
-    |---------------|------------------------------------|---------------------------|-----------------------|
-    | a cut clip    | whole                              | window, with a doubt      | whole, with a doubt   |
-    | source video  | window if it reaches end, else whole with a doubt | window     | none, with the reason |
-
-    Args:
-        length: seconds of video in the file.
-        start, end: of the row, or of the clip's name; None where unknown.
-        cut: whether the name (or the mapping) says that the file is the cut clip.
-        stated: whether the mapping said so: the user's word stands, and what does not fit is a doubt.
-    """
-    first = start or 0.0
-    if end is None:
-        if cut or length > first:
-            return Part("whole" if cut else "window")
-        return Part("none", f"the file is {length:.2f} s long, and the row begins at {first:g} s")
-    span = end - first
-    slack = max(SLACK_SECONDS, SLACK_SHARE * span)
-    found = f"the file is {length:.2f} s long, the row is about {first:g} to {end:g} s"
-    is_clip = abs(length - span) <= slack
-    reaches_end = length >= end - slack
-    if cut:
-        if is_clip:
-            return Part("whole")
-        if reaches_end and length > span and not stated:
-            return Part("window", f"{found}: it is the source video under the name of a clip")
-        return Part("whole", f"{found}: it is neither the clip nor the source video")
-    if reaches_end:
-        return Part("window")
-    if is_clip and not stated:
-        return Part("whole", f"{found}: it is a cut clip under the name of the source video")
-    return Part("none", f"{found}: it ends before that")
-
-
-def video_seconds(path: Path, *, exact: bool = False) -> float | None:
-    """Seconds of video in a file; None where it cannot be read, which decoding will say better.
-
-    Args:
-        exact: measured from the packets; else as the container says, where it does (about a millisecond).
-    """
-    from ..video import probe
-    from ..video.container import open_video
-    from ..video.source import resolve
-
-    try:
-        if not exact:
-            with open_video(resolve(path)) as (_, stream):
-                if stream.duration and stream.time_base:
-                    return float(stream.duration * stream.time_base)
-        info = probe(path)
-        return info.first_shown + info.duration  # as a player's clock counts
-    except VideoError:
-        return None
-
-
-# --- where the files are ----------------------------------------------------------------------------
+from .parts import Part, choose_part, video_seconds
 
 # A folder called like this (or with such a word in its name) holds videos of these sources.
 _FOLDERS: Mapping[str, re.Pattern[str]] = {
@@ -155,6 +71,25 @@ class RealVideo:
         if not self.times_apply:
             return None, None
         return (start, end) if (self.start, self.end) == (None, None) else (self.start, self.end)
+
+
+# Why a video cannot be used: no file, several that could be it, one that ends before its row does, one without bytes.
+Lack = Literal["missing", "ambiguous", "too_short", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found of one video, or why nothing was.
+
+    Attributes:
+        video: the file; None where there is none to use.
+        lack: why there is none; None where there is one.
+        error: the lack in words, or what does not fit a file that was taken (its length); None where nothing is to say.
+    """
+
+    video: RealVideo | None
+    lack: Lack | None = None
+    error: SynvitaError | None = None
 
 
 class RealVideos:
@@ -207,6 +142,7 @@ class RealVideos:
             self._root_sources |= {source}
         self._folder_sources: dict[str, frozenset[str]] = {}
         self._reported: set[str] = set()
+        self._met: tuple[Lack | None, SynvitaError] | None = None  # the last report of the look in hand
         self._seconds: dict[str, float | None] = {}
         self._exact: set[str] = set()
 
@@ -239,6 +175,41 @@ class RealVideos:
             start=triplet.start,
             end=triplet.end,
         )
+
+    def look(
+        self,
+        source: str,
+        video_id: str,
+        *,
+        videopath: str | None = None,
+        youtube_key: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> Looked:
+        """`find`, with the reason where nothing is found, and the doubt where something does not fit."""
+        self._met = None
+        video = self.find(
+            source, video_id, videopath=videopath, youtube_key=youtube_key, start=start, end=end
+        )
+        lack, error = self._met or (None, None)
+        if video is not None:
+            return Looked(video, error=error if lack is None else None)
+        if lack is None:
+            return Looked(None, "missing", self._passed_over(source, video_id, youtube_key))
+        return Looked(None, lack, error)
+
+    def _passed_over(self, source: str, video_id: str, youtube_key: str | None) -> SynvitaError | None:
+        """Why files that bear the name of a missing video were not taken; None where there are none."""
+        if files := self._files.get(video_id):
+            problem = "a file of a missing video's name lies in a folder that is not called after its dataset"
+            fix = f"Call a folder above it {source}, or give a mapping file"
+        elif source in _CUT and youtube_key and (files := self._files.get(youtube_key)):
+            problem = "the whole YouTube video of a missing clip is there, and the annotations do not say which part"
+            fix = "Fetch the cut clip, or cut it and give it the clip's name"
+        else:
+            return None
+        found = ", ".join(files[:3]) + (", …" if len(files) > 3 else "")
+        return SourceError(problem, file=self.root, found=f"{found} for {source}_{video_id}", fix=fix)
 
     def find(
         self,
@@ -337,6 +308,7 @@ class RealVideos:
         if len(files) > 1:
             self._report(
                 key,
+                "ambiguous",
                 SourceError(
                     "several files could be one real video, so none is taken",
                     file=self.root,
@@ -362,7 +334,7 @@ class RealVideos:
         except OSError:  # a mapping may list what was never downloaded
             return None
         if size == 0:
-            self._report(key, SourceError("a real video is an empty file", file=path))
+            self._report(key, "empty", SourceError("a real video is an empty file", file=path))
             return None
         applies = _times_apply(relative, mapped, video_id, youtube_key)
         if times == (None, None):
@@ -373,6 +345,7 @@ class RealVideos:
             kind = "refused" if part.use == "none" else "doubted"
             self._report(
                 f"{kind} {key}",
+                "too_short" if part.use == "none" else None,
                 SourceError(
                     "a real video cannot hold what its row is about"
                     if part.use == "none"
@@ -382,7 +355,6 @@ class RealVideos:
                     expected="the cut clip, or the whole source video",
                     fix="Fetch it again, or say in a mapping file which file it is, and whether it is trimmed",
                 ),
-                self.problems if part.use == "none" else self.doubts,
             )
         if part.use == "none":
             return None
@@ -417,10 +389,12 @@ class RealVideos:
             self._folder_sources[folder] = frozenset().union(*(_sources_of(part) for part in parts))
         return self._folder_sources[folder]
 
-    def _report(self, key: str, problem: SourceError, where: list[SynvitaError] | None = None) -> None:
+    def _report(self, key: str, lack: Lack | None, error: SourceError) -> None:
+        """Note a problem, or a doubt where there is no `lack`, once for each key."""
+        self._met = (lack, error)
         if key not in self._reported:
             self._reported.add(key)
-            (self.problems if where is None else where).append(problem)
+            (self.doubts if lack is None else self.problems).append(error)
 
 
 def _sources_of(folder: str) -> frozenset[str]:

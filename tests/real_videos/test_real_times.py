@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from synvita_data.annotations import AnnotationReport, VideoRef, make_annotations
 from synvita_data.dataset.load import load_triplets
-from synvita_data.real_videos.find import RealVideos, choose_part, video_seconds
+from synvita_data.real_videos.find import RealVideos
+from synvita_data.real_videos.parts import choose_part, video_seconds
 from synvita_data.video import FramePolicy, decode
 
 CLIP = "abcdefghijk_000004_000014"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from synvita_data.errors import VideoError
 from synvita_data.models.runtime import read_ahead
 from synvita_data.models.videos import Clip, as_clip
-from synvita_data.real_videos.find import choose_part
+from synvita_data.real_videos.parts import choose_part
 from synvita_data.video import NoFramesError, check_video
 
 from . import VIDEOS
