@@ -79,6 +79,11 @@ def read_choice(task: Task, path: Path) -> Annotations:
         report.files += (str(folders_file),)
     # Ids and types of the questions, from the list beside the file.
     identified = _identified(questions, listed, path, report)
+    # The official script tells questions apart by video and words, and so loses those that share both.
+    asked: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for question, found in identified:
+        asked[question.video.name, question.words].append(found.question_id)
+    report.asked_twice = tuple(each for same in asked.values() if len(same) > 1 for each in same)
 
     captions = [statement for question, _ in identified for statement in question.statements]
     ids = [found.question_id for _, found in identified]

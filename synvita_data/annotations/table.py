@@ -45,6 +45,8 @@ class AnnotationReport:
         contradictions: rows dropped because they repeat an earlier pair with another misalignment or `hard`.
         left_out: VideoCon rows that cannot be used (an empty caption, no video), with their reasons.
         untyped: questions whose type and id are not known.
+        asked_twice: ids of questions whose video asks another one in the same words; the official script loses
+            them. Not known of a packed file.
         mismatches: expected counts that are not met, one sentence each. Not an error: files get mended.
     """
 
@@ -55,6 +57,7 @@ class AnnotationReport:
     contradictions: int = 0
     left_out: list[SynvitaError] = field(default_factory=list)
     untyped: int = 0
+    asked_twice: tuple[str, ...] = ()
     mismatches: tuple[str, ...] = ()
 
     def no_rows(self, task: str, file: Path) -> SchemaError:
@@ -72,8 +75,9 @@ class AnnotationReport:
         for record in left_out:
             if "file" in record:
                 record["file"] = Path(record["file"]).name
+        counted = {name: value for name, value in vars(self).items() if name != "asked_twice"}
         return {
-            **vars(self),
+            **counted,
             "files": [Path(file).name for file in self.files],
             "left_out": left_out,
             "mismatches": list(self.mismatches),

@@ -1,0 +1,181 @@
+"""The checkpoints of a table: fetched at their commits, converted once, and kept in OUT/checkpoints."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import StoreError, SynvitaError
+from ..files import read_json, write_atomic
+from ..jobs import Store
+from ..models.resolve import ModelFiles
+from .expected import CheckpointSource, Expected
+
+FOLDER = "checkpoints"
+PINS = "pins.json"
+LOCAL = "local"  # in place of a commit, for a folder of this machine
+_COMMIT = re.compile(r"snapshots/([0-9a-f]{40})$")
+
+# From the folder as released, the one to make and the base's, and where lines go.
+Converter = Callable[[Path, Path, Path | None, Callable[[str], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A row's checkpoint, ready to be opened.
+
+    Attributes:
+        model: folder of the whole model.
+        adapter: folder of the adapter that goes on it; None for a whole model.
+        commits: repository -> commit (`local` for a folder of this machine), the base first.
+    """
+
+    model: Path
+    adapter: Path | None
+    commits: Mapping[str, str]
+
+
+@dataclass
+class Checkpoints:
+    """All checkpoints below one output folder.
+
+    Attributes:
+        expected: which there are.
+        out: the output folder.
+        say: takes lines on the progress.
+    """
+
+    expected: Expected
+    out: Path
+    say: Callable[[str], None] = lambda line: None
+    _failed: dict[str, SynvitaError] = field(default_factory=dict)
+    _ready: dict[str, tuple[Path, str]] = field(default_factory=dict)
+
+    def revision(self, source: CheckpointSource) -> str | None:
+        """The commit to take: the file's, or the one that this output folder took before; None where neither is known."""
+        return source.revision or self._pins().get(source.repository)
+
+    def converted(self, name: str) -> Path | None:
+        """The converted folder; None where it is still to be made."""
+        source = self.expected.checkpoints[name]
+        commit = LOCAL if Path(source.repository).is_dir() else self.revision(source)
+        place = None if commit is None else self._place(name, commit)
+        return place if place is not None and place.is_dir() else None
+
+    def prepare(self, row: str) -> Prepared:
+        """Fetch and convert what a row needs and is not there yet.
+
+        Raises:
+            SynvitaError: it cannot be fetched or converted; said again at once for another row with the same base.
+        """
+        commits: dict[str, str] = {}
+        folders: list[Path] = []
+        for name in self.expected.chain(row):
+            folder, commit = self._one(name, folders[0] if folders else None)
+            folders.append(folder)
+            commits[self.expected.checkpoints[name].repository] = commit
+        return Prepared(folders[0], folders[1] if len(folders) > 1 else None, commits)
+
+    def _one(self, name: str, base: Path | None) -> tuple[Path, str]:
+        if name in self._failed:
+            raise self._failed[name]
+        if name not in self._ready:
+            try:
+                self._ready[name] = self._make(name, base)
+            except SynvitaError as error:
+                self._failed[name] = error
+                raise
+        return self._ready[name]
+
+    def _make(self, name: str, base: Path | None) -> tuple[Path, str]:
+        source = self.expected.checkpoints[name]
+        revision = self.revision(source)
+        if (there := self.converted(name)) is not None:
+            return there, revision or LOCAL
+        self.say(f"{name}: fetching {source.repository}" + (f" at {revision[:12]}" if revision else ""))
+        files = ModelFiles(source.repository, revision)
+        folder = files.snapshot(source.files)
+        commit = LOCAL if files.folder is not None else _commit_of(folder, source.repository)
+        if commit != LOCAL and source.revision is None:
+            self._pin(source.repository, commit)
+        place = self._place(name, commit)
+        with _Turn(self.out / FOLDER, name):
+            if not place.is_dir():
+                self.say(f"{name}: converting ({source.convert})")
+                _converter(source.convert)(folder, place, base, self.say)
+        return place, commit
+
+    def _place(self, name: str, commit: str) -> Path:
+        if commit == LOCAL:
+            folder = Path(self.expected.checkpoints[name].repository).resolve()
+            commit = f"{LOCAL}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+        return self.out / FOLDER / f"{name}-{commit[:14]}"
+
+    def _pins(self) -> dict[str, str]:
+        path = self.out / FOLDER / PINS
+        return (
+            {str(key): str(value) for key, value in read_json(path, "pinned commits").items()}
+            if path.is_file()
+            else {}
+        )
+
+    def _pin(self, repository: str, commit: str) -> None:
+        pins = self._pins() | {repository: commit}
+        write_atomic(self.out / FOLDER / PINS, json.dumps(pins, indent=1, sort_keys=True) + "\n")
+
+
+def _commit_of(folder: Path, repository: str) -> str:
+    found = _COMMIT.search(folder.as_posix())
+    if found is None:
+        raise SynvitaError("the commit of a repository is not known", file=repository, found=folder.name)
+    return found[1]
+
+
+class _Turn:
+    """The right to convert a checkpoint, which one process has at a time; what a killed one left is removed.
+
+    Raises:
+        StoreError: another process is converting it.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._store = Store(folder / ".claims")
+        self._claim = self._store.claim(name)
+        if self._claim is None:
+            self._store.close()
+            raise StoreError(
+                "another process is converting this checkpoint",
+                file=folder / name,
+                fix="Wait for it, and run the command again: what is done is kept",
+            )
+        for leftover in folder.glob(f".part-*-{name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        if self._claim is not None:
+            self._claim.release()
+        self._store.close()
+
+
+def _converter(kind: str) -> Converter:
+    """The conversion behind `synvita convert KIND`."""
+
+    def mplug_owl(source: Path, out: Path, base: Path | None, say: Callable[[str], None]) -> None:
+        from ..models.mplug_owl.convert import convert_mplug_owl
+
+        convert_mplug_owl(source, out, say=say)
+
+    def mplug_owl_lora(source: Path, out: Path, base: Path | None, say: Callable[[str], None]) -> None:
+        from ..models.mplug_owl.lora_checkpoint import convert_lora
+
+        assert base is not None
+        convert_lora(source, out, base, say=say)
+
+    kinds: dict[str, Converter] = {"mplug-owl": mplug_owl, "mplug-owl-lora": mplug_owl_lora}
+    return kinds[kind]
