@@ -104,8 +104,7 @@ def cell_key(
         mode=mode,
         task=given.task,
         annotations=given.annotations.revision,
-        partial=asked.partial,
-        found=given.found,
+        found=given.found if asked.partial else None,
     )
 
 

@@ -58,6 +58,18 @@ class Checkpoints:
         """The commit to take: the file's, or the one that this output folder took before; None where neither is known."""
         return source.revision or self._pins().get(source.repository)
 
+    def commits(self, row: str) -> dict[str, str] | None:
+        """Repository -> commit of all that a row needs, the base first; None where one is not known yet, or there is
+        no checkpoint."""
+        found: dict[str, str] = {}
+        for name in self.expected.chain(row):
+            source = self.expected.checkpoints[name]
+            commit = LOCAL if Path(source.repository).is_dir() else self.revision(source)
+            if commit is None:
+                return None
+            found[source.repository] = commit
+        return found or None
+
     def converted(self, name: str) -> Path | None:
         """The converted folder; None where it is still to be made."""
         source = self.expected.checkpoints[name]

@@ -257,7 +257,7 @@ def _look_at(expected: Expected, checkpoints: Checkpoints, name: str, hub: "HubQ
     problem = None
     if not converted:
         if facts.problem is not None:
-            problem = first_line(facts.problem)
+            problem = first_line(facts.problem).removeprefix(f"{source.repository}: ")
         elif not facts.files and facts.origin in ("hub", "folder"):
             problem = f"none of its files is one of {', '.join(source.files)}"
     return CheckpointInput(
