@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Family, as in `config.json`'s `model_type` -> the Auto class that loads it.
 FAMILIES = {
     "video_llava": "AutoModelForImageTextToText",
+    "video_llava_original": "AutoModelForImageTextToText",
     "llava_onevision": "AutoModelForImageTextToText",
     "qwen2_5_vl": "AutoModelForImageTextToText",
     "qwen3_vl": "AutoModelForImageTextToText",

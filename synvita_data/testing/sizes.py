@@ -19,6 +19,8 @@ class Sizes:
         image_size, patch_size: pixels; None for what the family takes smallest. The Qwens resize to
             between `image_size²` and four times as many pixels.
         positions: the longest sequence of the language model.
+        frames_together: that the original Video-LLaVA's tower reads together, 8 in the released model; others have
+            no such number.
     """
 
     hidden_size: int = 32
@@ -33,6 +35,7 @@ class Sizes:
     image_size: int | None = None
     patch_size: int | None = None
     positions: int = 2048
+    frames_together: int = 2
 
     @classmethod
     def of(cls, **overrides: int) -> "Sizes":

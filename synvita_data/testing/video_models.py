@@ -41,6 +41,27 @@ QWEN_CHAT_TEMPLATE = qwen_chat_template(
 
 def video_llava(sizes: Sizes) -> tuple[Any, Any]:
     """Video-LLaVA: CLIP's vision tower on each frame, `<video>` tokens with CLS in front of each frame, a Llama."""
+    processor, tower, parts = _video_llava_parts(sizes)
+    config = hf.VideoLlavaConfig(
+        vision_config=hf.CLIPVisionConfig(**tower), vision_feature_select_strategy="default", **parts
+    )
+    return hf.VideoLlavaForConditionalGeneration(config), processor
+
+
+def video_llava_original(sizes: Sizes) -> tuple[Any, Any]:
+    """The original Video-LLaVA: as the other, with a tower that has attention over time and GELU."""
+    from ..models import video_llava_original as original
+
+    processor, tower, parts = _video_llava_parts(sizes)
+    config = original.VideoLlavaOriginalConfig(
+        video_config=original.VideoLlavaOriginalVideoConfig(num_frames=sizes.frames_together, **tower),
+        **parts,
+    )
+    return original.VideoLlavaOriginalForConditionalGeneration(config), processor
+
+
+def _video_llava_parts(sizes: Sizes) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Processor, keyword arguments of a tower, and those of the config that both Video-LLaVAs share."""
     image, patch = sizes.frame(28, 14)
     tokenizer = llama_tokenizer(["<image>", "<video>"])
     pixels = center_crop(image)
@@ -53,14 +74,12 @@ def video_llava(sizes: Sizes) -> tuple[Any, Any]:
         num_additional_image_tokens=1,
         chat_template=VIDEO_LLAVA_CHAT_TEMPLATE,
     )
-    config = hf.VideoLlavaConfig(
-        vision_config=hf.CLIPVisionConfig(image_size=image, patch_size=patch, **sizes.vision_model()),
-        text_config=hf.LlamaConfig(num_key_value_heads=sizes.heads, **language_model(sizes, tokenizer)),
-        image_token_index=token_id(tokenizer, "<image>"),
-        video_token_index=token_id(tokenizer, "<video>"),
-        vision_feature_select_strategy="default",
-    )
-    return hf.VideoLlavaForConditionalGeneration(config), processor
+    parts = {
+        "text_config": hf.LlamaConfig(num_key_value_heads=sizes.heads, **language_model(sizes, tokenizer)),
+        "image_token_index": token_id(tokenizer, "<image>"),
+        "video_token_index": token_id(tokenizer, "<video>"),
+    }
+    return processor, {"image_size": image, "patch_size": patch, **sizes.vision_model()}, parts
 
 
 def llava_onevision(sizes: Sizes) -> tuple[Any, Any]:

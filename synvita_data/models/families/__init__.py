@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # model_type -> (module of this package, class).
 FAMILIES: dict[str, tuple[str, str]] = {
     "video_llava": ("video_llava", "VideoLlava"),
+    "video_llava_original": ("video_llava_original", "VideoLlavaOriginal"),
     "qwen2_5_vl": ("qwen2_5_vl", "Qwen2_5VL"),
     "qwen3_vl": ("qwen3_vl", "Qwen3VL"),
     "llava_onevision": ("llava_onevision", "LlavaOnevision"),

@@ -1,7 +1,9 @@
-"""LoRA checkpoints of VideoCon (owl-con) and SynViTA: a whole PEFT state dict, base and all, in one `.bin`.
+"""LoRA checkpoints of VideoCon (owl-con) and SynViTA: a whole PEFT state dict, base and all, or an adapter alone.
 
-Their names changed with PEFT's releases: `q_proj.weight` became `q_proj.base_layer.weight` once the layer was
-wrapped. Both are read. What comes out is an adapter as PEFT saves one today, for the converted base.
+The first is what their trainer saves (`pytorch_model.bin`, maybe in shards), the second what `save_pretrained` of
+PEFT leaves beside it (`adapter_model`, with its settings). Names changed with PEFT's releases: `q_proj.weight` became
+`q_proj.base_layer.weight` once the layer was wrapped. All are read. What comes out is an adapter as PEFT saves one
+today, for the converted base.
 """
 
 import re
@@ -16,12 +18,24 @@ from torch import Tensor
 
 from ...errors import SynvitaError
 from ...files import read_json
+from ..conversion import (
+    PROVENANCE,
+    SHARD_BYTES,
+    merge_float32,
+    new_folder,
+    provenance,
+    write_json,
+    write_shards,
+)
+from ..lora_settings import LoraSettings, read_lora_settings
+from ..released import ADAPTER, WHOLE_MODEL, folder_with, read_shapes, read_state_dict, used_files
 from .configuration import MODEL_TYPE
-from .convert import SHARD_BYTES, new_folder, write_shards
+from .convert import NOT_FINITE
 from .processing import MplugOwlProcessor
-from .released import checked, read_config, read_state_dict, without_computed
+from .released import checked, read_config, without_computed
 
 _PREFIX = re.compile(r"^(module\.)?base_model\.model\.")
+_COMPILED = "_orig_mod."  # torch.compile's wrapper, wherever it is put around a module
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])\.(?:(?P<adapter>[^.]+)\.)?weight$")
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Of the language model alone: the tower's temporal step has layers of the same names.
@@ -63,8 +77,9 @@ def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraChe
 
     # Each weight is a matrix of LoRA, or the base's own under an old or a new name.
     for key, tensor in without_computed(state).items():
-        name = _PREFIX.sub("", key)
-        if name == key:
+        plain = key.replace(_COMPILED, "")
+        name = _PREFIX.sub("", plain)
+        if name == plain:
             raise refuse("a weight is not named as PEFT names them", key, "base_model.model.…")
         if match := _LORA.match(name):
             adapters.add(match["adapter"])
@@ -94,25 +109,68 @@ def take_apart(state: Mapping[str, Tensor], file: Path | None = None) -> LoraChe
     return LoraCheckpoint(base, lora, ranks.pop())
 
 
+# What holds the weights: the trainer's file comes first, for it has a copy of the base to compare.
+FORMS = (*WHOLE_MODEL, *ADAPTER)
+ALPHA = 32  # in VideoCon's and SynViTA's scripts
+
+
+def read_lora(source: Path) -> tuple[LoraCheckpoint, LoraSettings | None, Path]:
+    """A released LoRA in whichever form it is there, its settings, and the folder that they are in.
+
+    Args:
+        source: the folder, or one with a single `checkpoint-…` that has the files.
+
+    Raises:
+        SynvitaError: no such files, or settings that do not fit the matrices.
+    """
+    folder = folder_with(source, FORMS)
+    checkpoint = take_apart(read_state_dict(folder, FORMS), folder)
+    settings = read_lora_settings(folder)
+    if settings is not None:
+        settings.check_rank(checkpoint.rank, folder)
+    return checkpoint, settings, folder
+
+
+def _alpha(asked: float | None, settings: LoraSettings | None, folder: Path) -> float:
+    """LoRA's alpha: the settings' own where there are any.
+
+    Raises:
+        SynvitaError: another one is asked for.
+    """
+    if settings is None:
+        return ALPHA if asked is None else asked
+    if asked not in (None, settings.alpha):
+        raise SynvitaError(
+            "the adapter's settings have another alpha",
+            file=folder,
+            found=settings.alpha,
+            expected=asked,
+            fix="Leave --alpha out",
+        )
+    return settings.alpha
+
+
 def convert_lora(
     source: str | Path,
     out: str | Path,
     base: str | Path,
     *,
-    alpha: int = 32,
+    alpha: float | None = None,
     dropout: float = 0.05,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, int]:
-    """Convert a folder with a PEFT state dict into an adapter of PEFT for `base`, all of it or nothing.
+    """Convert a released LoRA into an adapter of PEFT for `base`, all of it or nothing.
 
-    The checkpoint's copy of the base is compared with `base` number by number, so that an adapter never meets
-    another base than its own.
+    A checkpoint's copy of the base is compared with `base` number by number, so that an adapter never meets
+    another base than its own. An adapter alone has no copy, which is said; its layers are compared by shape.
 
     Args:
-        source: folder with the `pytorch_model.bin`.
+        source: folder with `pytorch_model.bin` (or its shards), or with `adapter_model`; or with a single
+            `checkpoint-…` that has them.
         out: the folder to make.
         base: folder that `convert_mplug_owl` made.
-        alpha: LoRA's, which the checkpoint does not hold; 32 in VideoCon's and SynViTA's scripts.
+        alpha: LoRA's; None for that of the adapter's settings, or else 32 as in VideoCon's and SynViTA's scripts,
+            because a state dict does not hold it.
         dropout: of further training.
         say: takes lines on the progress.
 
@@ -125,11 +183,18 @@ def convert_lora(
     """
     source, out, base = Path(source), Path(out), Path(base)
     with new_folder(out) as folder:
-        checkpoint = take_apart(read_state_dict(source), source)
+        checkpoint, settings, place = read_lora(source)
+        alpha = _alpha(alpha, settings, place)
         shapes = _shapes(base)
         _check_places(checkpoint, shapes, source)
         compared = _check_base(checkpoint.base, base, shapes, source)
-        say(f"{compared:,} weights of the base are those of {base}")
+        if compared:
+            say(f"{compared:,} weights of the base are those of {base}")
+        else:
+            say(
+                f"0 weights of the base compared: {place} holds an adapter alone. Its {len(checkpoint.modules)} layers "
+                f"have the shapes of {base}; whether it was trained from these weights cannot be seen"
+            )
         # The usual layers are named by the pattern that training uses, others one by one.
         modules = checkpoint.modules
         usual = {name.removesuffix(".weight") for name in shapes if _is_target(name)} == set(modules)
@@ -137,7 +202,7 @@ def convert_lora(
 
         LoraConfig(
             r=checkpoint.rank,
-            lora_alpha=alpha,
+            lora_alpha=int(alpha),
             lora_dropout=dropout,
             target_modules=TARGET_PATTERN if usual else list(modules),
             base_model_name_or_path=str(base.resolve()),
@@ -148,7 +213,8 @@ def convert_lora(
             for (module, side), tensor in checkpoint.lora.items()
         }
         save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha} on {len(modules)} layers")
+        write_json(folder / PROVENANCE, {**provenance(place, used_files(place, FORMS)), "compared": compared})
+    say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha:g} on {len(modules)} layers")
     return {"modules": len(modules), "rank": checkpoint.rank, "compared": compared}
 
 
@@ -157,19 +223,20 @@ def merge_lora(
     out: str | Path,
     base: str | Path,
     *,
-    alpha: int = 32,
+    alpha: float | None = None,
     shard_bytes: int = SHARD_BYTES,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, int]:
     """Make a whole model of a PEFT state dict: its own copy of the base with LoRA added, W + alpha / r · B A.
 
-    For a checkpoint whose base is not to be had, or was changed. Sums are fp32, weights keep their dtype.
+    For a checkpoint whose base is not to be had, or was changed. Sums are fp32, weights keep their dtype. An adapter
+    alone has no copy of the base: it is merged into `base`.
 
     Args:
         source: folder with the `pytorch_model.bin`.
         out: the folder to make.
-        base: a converted folder, for settings, tokenizer and processor alone.
-        alpha: LoRA's.
+        base: a converted folder, for settings, tokenizer and processor, and for weights that are not in the checkpoint.
+        alpha: see `convert_lora`.
         shard_bytes: of a file of weights, at most.
         say: takes lines on the progress.
 
@@ -177,30 +244,30 @@ def merge_lora(
         What was written: `modules` with an adapter, and its `rank`.
 
     Raises:
-        SynvitaError: `out` is there already, or the checkpoint does not hold the whole base.
+        SynvitaError: `out` is there already, or the checkpoint holds a part of the base.
     """
     source, out, base = Path(source), Path(out), Path(base)
     with new_folder(out) as folder:
-        checkpoint = take_apart(read_state_dict(source), source)
+        checkpoint, settings, place = read_lora(source)
+        scale = _alpha(alpha, settings, place) / checkpoint.rank
         config = read_config(base)
-        _check_places(
-            checkpoint, {name: (base, list(t.shape)) for name, t in checkpoint.base.items()}, source
-        )
-        weights = checked(checkpoint.base, config, source)
+        # An adapter alone is merged into the base that is named.
+        own = checkpoint.base or read_state_dict(base)
+        _check_places(checkpoint, {name: (base, list(t.shape)) for name, t in own.items()}, source)
+        weights = checked(own, config, source)
 
         def add(name: str, weight: Tensor) -> Tensor:
             module = name.removesuffix(".weight")
             if (module, "A") not in checkpoint.lora:
                 return weight
-            low, high = (checkpoint.lora[module, side].float() for side in "AB")
-            return (weight.float() + alpha / checkpoint.rank * (high @ low)).to(weight.dtype)
+            return merge_float32(weight, checkpoint.lora[module, "A"], checkpoint.lora[module, "B"], scale)
 
-        write_shards(folder, weights, shard_bytes, add)
+        write_shards(folder, weights, shard_bytes, add, advice=NOT_FINITE)
         config.architectures = ["MplugOwlForConditionalGeneration"]
         config.dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         config.save_pretrained(folder)
         MplugOwlProcessor.from_pretrained(base).save_pretrained(folder)
-    say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha} merged")
+    say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha:g} merged")
     return {"modules": len(checkpoint.modules), "rank": checkpoint.rank}
 
 
@@ -219,11 +286,7 @@ def _shapes(base: Path) -> dict[str, tuple[Path, list[int]]]:
             found=f"{settings.get('model_type')}, {len(files)} files of weights",
             expected="a folder that `synvita convert mplug-owl` wrote",
         )
-    found: dict[str, tuple[Path, list[int]]] = {}
-    for path in files:
-        with safe_open(path, framework="pt") as file:
-            found |= {name: (path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    return found
+    return {name: (path, shape) for path in files for name, shape in read_shapes(path).items()}
 
 
 def _check_places(

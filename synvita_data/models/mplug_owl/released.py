@@ -1,4 +1,4 @@
-"""Checkpoints as mPLUG-Owl, VideoCon and SynViTA publish them: one `pytorch_model.bin`, read without running it."""
+"""The released checkpoint of mPLUG-Owl: its settings, and that it holds just the weights of the model."""
 
 import re
 from collections.abc import Mapping
@@ -10,56 +10,14 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig
 
-from ...errors import SynvitaError, first_line
+from ...errors import SynvitaError
 from ...files import read_json
+from ..conversion import check_weights
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 from .modeling import MplugOwlForConditionalGeneration
 
 # Fixed by the architecture, and rounded to bf16 in old files: computed again, in fp32.
 _COMPUTED = re.compile(r"(^|\.)rotary_emb\.inv_freq$")
-# The released weights that were trained well; the first upload gave NaN to some.
-REVISION = "fe6a4ca"
-
-
-def read_state_dict(folder: Path) -> dict[str, Tensor]:
-    """The tensors of `folder/pytorch_model.bin` by name, mapped from the file and not read before they are used.
-
-    Raises:
-        SynvitaError: no such file, a file cut off, or one that holds more than tensors.
-    """
-    path = folder / "pytorch_model.bin"
-    if not path.is_file():
-        found = sorted(each.name for each in folder.glob("*.bin")) if folder.is_dir() else "no such folder"
-        raise SynvitaError(
-            "no checkpoint to convert",
-            file=folder,
-            found=found or "no .bin file",
-            expected="pytorch_model.bin, as the released model has it",
-            fix="Download it whole: docs/mplug_owl.md says how",
-        )
-    try:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            state = torch.load(path, map_location="cpu", weights_only=True)  # torch's format before 1.6
-    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, ValueError, …
-        raise SynvitaError(
-            "a checkpoint cannot be read",
-            file=path,
-            found=first_line(error),
-            expected="a whole file of torch that holds tensors alone",
-            fix="Download it again",
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
-        raise SynvitaError(
-            "a checkpoint is not a state dict",
-            file=path,
-            found=type(state).__name__,
-            expected="names with tensors",
-        )
-    return dict(state)
 
 
 def read_config(folder: Path) -> MplugOwlConfig:
@@ -99,26 +57,13 @@ def checked(state: Mapping[str, Tensor], config: MplugOwlConfig, folder: Path) -
     with torch.device("meta"):
         model = MplugOwlForConditionalGeneration(config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    wrong = {
-        "missing": sorted(expected.keys() - weights.keys()),
-        "left over": sorted(weights.keys() - expected.keys()),
-        "other shape": [
-            f"{name} {list(weights[name].shape)} for {list(expected[name])}"
-            for name in sorted(expected.keys() & weights.keys())
-            if weights[name].shape != expected[name]
-        ],
-    }
-    if any(wrong.values()):
-        raise SynvitaError(
-            "a checkpoint does not hold just the weights of mPLUG-Owl's video model",
-            file=folder,
-            found="; ".join(
-                f"{len(names):,} {what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
-                for what, names in wrong.items()
-                if names
-            ),
-            fix="An adapter's checkpoint is converted by `synvita convert mplug-owl-lora`; else download it again",
-        )
+    check_weights(
+        weights,
+        expected,
+        "mPLUG-Owl's video model",
+        folder,
+        fix="An adapter's checkpoint is converted by `synvita convert mplug-owl-lora`; else download it again",
+    )
     return weights
 
 
