@@ -85,6 +85,10 @@ def read_choice(task: Task, path: Path) -> Annotations:
         asked[question.video.name, question.words].append(found.question_id)
     report.asked_twice = tuple(each for same in asked.values() if len(same) > 1 for each in same)
 
+    # A row of the file is a question in one form, and a statement in the other.
+    rows = np.repeat(np.array([question.row for question, _ in identified], np.int64), 5)
+    places = np.tile(np.arange(5), len(identified))
+    file_order = (5 if read is _from_statements else 1) * rows + places
     captions = [statement for question, _ in identified for statement in question.statements]
     ids = [found.question_id for _, found in identified]
     count = len(identified)
@@ -99,9 +103,10 @@ def read_choice(task: Task, path: Path) -> Annotations:
         label=np.array(
             [place == question.answer for question, _ in identified for place in range(5)], np.int8
         ),
-        option=np.tile(np.arange(5), count),
+        option=places,
         type=[found.type or None for _, found in identified for _ in range(5)],
-        row=np.repeat(np.array([question.row for question, _ in identified], np.int64), 5),
+        row=rows,
+        file_order=file_order,
         report=report,
     )
 

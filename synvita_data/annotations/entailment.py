@@ -1,6 +1,7 @@
 """VideoCon's CSVs: a row is a caption and a contrast caption of one video."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def read_entailment(task: Task, path: Path) -> Annotations:
     columns = csv.columns(positions, has_header=True)
     count = len(columns["caption"])
     report = AnnotationReport(files=(str(path),), rows=count)
-    rows = _wanted(task, columns, path, np.arange(count))
+    # The released code scores all rows of the split, and keeps the hard ones afterwards.
+    split = _wanted(replace(task, only_hard=False), columns, path, np.arange(count))
+    rows = _wanted(replace(task, split=None), columns, path, split)
     report.other_rows = count - len(rows)
 
     # Rows without a usable caption or video are left out, each with its reason.
@@ -108,6 +111,7 @@ def read_entailment(task: Task, path: Path) -> Annotations:
         misalignment=twice(misalignment),
         hard=twice(hard),
         row=np.repeat(rows_kept, 2),
+        file_order=(2 * np.searchsorted(split, rows_kept)[:, None] + np.arange(2)).reshape(-1),
         report=report,
     )
 

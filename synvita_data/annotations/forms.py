@@ -121,6 +121,27 @@ def join_officially(annotations: Annotations, form: Form, place: Ints, scores: F
     )
 
 
+def join_rows(annotations: Annotations, form: Form, scores: Floats) -> tuple[Floats, OfficialJoin]:
+    """The official join of scores that belong to rows, not to texts: the first score of each text, and the others.
+
+    Args:
+        annotations: of the task, with their order in the file.
+        form: of the task.
+        scores: float64 [N], aligned with the annotations; NaN where there is none.
+
+    Returns:
+        float64 [N], each row with the score of the file's first row of its text; and what the join makes of others.
+    """
+    assert annotations.file_order is not None
+    order = np.argsort(annotations.file_order, kind="stable")
+    order = order[~np.isnan(scores[order])]
+    place, values = annotations.pair[order], scores[order]
+    first = first_rows(place, int(annotations.pair.max()) + 1)
+    of_text = np.full(len(first), np.nan)
+    of_text[first >= 0] = values[first[first >= 0]]
+    return of_text[annotations.pair], join_officially(annotations, form, place, values)
+
+
 def first_rows(place: Ints, texts: int) -> Ints:
     """For each text the first row that has it, −1 for none."""
     first = np.full(texts, -1, np.int64)

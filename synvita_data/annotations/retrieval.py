@@ -72,6 +72,7 @@ def read_retrieval(task: Task, path: Path) -> Annotations:
         group=text[rows],
         label=label[rows],
         row=rows,
+        file_order=rows,
         report=report,
     )
 

@@ -97,6 +97,9 @@ class Annotations:
         option: int64 [N], place among a question's statements; 0 in other tasks.
         misalignment, hard, type: object [N], None where unknown or where the task has none.
         row: int64 [N], row of the file it was read from, for messages.
+        file_order: int64 [N], place among the rows of the task as the released code scores them, one video and text
+            a row in the order of the file; rows that were left out or dropped keep their places. None where the
+            file does not tell (packed annotations).
         report: what reading left out.
     """
 
@@ -114,6 +117,7 @@ class Annotations:
     type: npt.NDArray[np.object_]
     row: Ints
     report: AnnotationReport
+    file_order: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -241,13 +245,19 @@ class Annotations:
         ]
 
     def items(
-        self, resolve: "Resolver | RealVideos", *, on_missing: Callable[[VideoRef], None] | None = None
+        self,
+        resolve: "Resolver | RealVideos",
+        *,
+        on_missing: Callable[[VideoRef], None] | None = None,
+        mirrored: npt.NDArray[np.bool_] | None = None,
     ) -> Iterator[ScoringItem]:
         """One item a video, by video id, with all its distinct texts, by their first row.
 
         Args:
             resolve: `RealVideos(root)`, or a function from a video to its file or bytes (None: not there).
             on_missing: called with each video that is not there, which is then passed over.
+            mirrored: bool [N], rows that are scored against the mirror image of their video. A text that stands in
+                rows of either kind stands twice in its item.
 
         Raises:
             SourceError: a video is not there and `on_missing` is None.
@@ -265,7 +275,9 @@ class Annotations:
                     )
                 on_missing(video)
                 continue
-            texts = list(dict.fromkeys(self.text[rows].tolist()))
+            flags = [False] * len(self.text[rows]) if mirrored is None else mirrored[rows].tolist()
+            pairs = list(dict.fromkeys(zip(self.text[rows].tolist(), flags, strict=True)))
+            texts = [code for code, _ in pairs]
             times = (video.start, video.end)
             if not isinstance(found, Path | bytes):
                 times = found.seconds(*times)
@@ -277,6 +289,7 @@ class Annotations:
                 text_ids=tuple(self.text_ids[code] for code in texts),
                 start=times[0],
                 end=times[1],
+                mirrored=() if mirrored is None else tuple(side for _, side in pairs),
             )
 
     @cached_property
@@ -292,16 +305,29 @@ class Annotations:
     def _text_codes(self) -> dict[str, int]:
         return {text_id: code for code, text_id in enumerate(self.text_ids)}
 
-    def place(self, scores: npt.NDArray[np.float64], item: ScoringItem, values: Sequence[float]) -> None:
+    def place(
+        self,
+        scores: npt.NDArray[np.float64],
+        item: ScoringItem,
+        values: Sequence[float],
+        mirrored: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         """Write the scores of one item into `scores` (float64 [N], aligned with the rows): every row of the
-        item's video gets the value of its text. Texts of other tasks are passed over."""
+        item's video gets the value of its text. Texts of other tasks are passed over.
+
+        Args:
+            mirrored: bool [N], as of `items`: a row gets the value of its text and side.
+        """
         rows = self._rows_by_video[self._video_codes[item.video_id]]
+        sides = item.mirrored or (False,) * len(item.texts)
         value_of = {
-            self._text_codes[text_id]: value
-            for text_id, value in zip(item.text_ids, values, strict=True)
+            (self._text_codes[text_id], side): value
+            for text_id, side, value in zip(item.text_ids, sides, values, strict=True)
             if text_id in self._text_codes
         }
-        scores[rows] = [value_of.get(code, np.nan) for code in self.text[rows].tolist()]
+        flags = [False] * len(self.text[rows]) if mirrored is None else mirrored[rows].tolist()
+        wanted = zip(self.text[rows].tolist(), flags, strict=True)
+        scores[rows] = [value_of.get(each, np.nan) for each in wanted]
 
 
 def make_text_id(caption: str) -> str:
@@ -325,6 +351,7 @@ def make_annotations(
     hard: Sequence[bool | None] | None = None,
     type: Sequence[str | None] | None = None,
     report: AnnotationReport,
+    file_order: Ints | None = None,
 ) -> Annotations:
     """Bring rows into their fixed order. `videos`, `captions` and `groups` may hold values that repeat or that
     no row has; `video`, `text` and `group` [N] index them; the other columns are [N]."""
@@ -356,6 +383,7 @@ def make_annotations(
         type=column(type),
         row=np.asarray(row, np.int64)[order],
         report=report,
+        file_order=None if file_order is None else np.asarray(file_order, np.int64)[order],
     )
 
 

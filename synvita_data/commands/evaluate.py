@@ -76,7 +76,7 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option(help="Device of the model: cuda:0, cpu, … Default: this process's GPU.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Dtype of the weights.")] = "float32",
+    dtype: Annotated[str | None, typer.Option(help="Dtype of the weights. Default: float32.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap, and of chance.")] = 0,
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap resamples for the intervals.", min=0)
@@ -93,6 +93,35 @@ def evaluate(
         str | None,
         typer.Option(
             help="What stands around <video> (docs/alignment.md): processor (default) or original (Video-LLaVA)."
+        ),
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="How a Video LLM is evaluated: clean, or released (all as SynViTA's released code does it, "
+            "docs/evaluation.md)."
+        ),
+    ] = "clean",
+    preprocess: Annotated[
+        str | None,
+        typer.Option(help="How frames become pixels: processor (default) or languagebind (Video-LLaVA)."),
+    ] = None,
+    flips: Annotated[
+        str | None,
+        typer.Option(
+            help="Which rows see their video mirrored: none (default) or seed0 (the released code's random rows)."
+        ),
+    ] = None,
+    readout: Annotated[
+        str | None,
+        typer.Option(
+            help="How the answer is read: float32 (default: log-odds) or released (a probability in --dtype)."
+        ),
+    ] = None,
+    merge: Annotated[
+        str | None,
+        typer.Option(
+            help="Whether an adapter is merged: none (default) or float16 (there, before the weights get --dtype)."
         ),
     ] = None,
     adapter: Annotated[
@@ -124,7 +153,6 @@ def evaluate(
     Saves after every video and resumes. Under `accelerate launch` the processes share the videos.
     """
     from ..annotations import read_annotations
-    from ..captions import Text
     from ..errors import SynvitaError
     from ..tasks import get_task
 
@@ -149,8 +177,10 @@ def evaluate(
         raise SynvitaError("a score file is of one task", found=", ".join(task), expected="one --task")
     tasks = [get_task(each) for each in dict.fromkeys(task)]
     read = [(each, read_annotations(each, annotations)) for each in tasks]
-    _check_writable(out)
     options: dict[str, Any] = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
+    from ..evaluation.run import check_writable
+
+    check_writable(out)
     if predictions is not None:
         from ..evaluation.run import evaluate_predictions
 
@@ -178,6 +208,11 @@ def evaluate(
     for_video_llms: dict[str, Any] = {
         "prompt": prompt,
         "placeholder_space": placeholder_space,
+        "mode": None if mode == "clean" else mode,
+        "preprocess": preprocess,
+        "flips": flips,
+        "readout": readout,
+        "merge": merge,
         "adapter": adapter,
         "adapter_revision": adapter_revision,
         "device_map": device_map,
@@ -196,25 +231,24 @@ def evaluate(
         workers=workers,
         video_llm={name: value for name, value in for_video_llms.items() if value is not None},
     )
+    if set_by_mode := getattr(scorer, "set_by_mode", None):
+        _say(f"mode {mode}: " + ", ".join(f"{option} {value}" for option, value in set_by_mode.items()))
     if (placeholder := getattr(scorer, "behind_placeholder", None)) is not None:
         from ..captions.prompts import describe
         from ..display import Terminal
 
         Terminal().line(describe(**placeholder), style="dim")
-    from ..evaluation.results import check_measurable
-    from ..evaluation.run import evaluate_scorer, process_rank
+    from ..evaluation.run import check_evaluation, evaluate_scorer
+    from ..evaluation.scoring import process_rank
     from ..progress import Progress
 
-    check_texts = getattr(scorer, "check_texts", None)
-    if check_texts is not None:  # before long work
-        check_texts(Text(caption) for _, rows in read for caption in rows.captions)
+    for each, rows in read:  # all of them before long work
+        check_evaluation(scorer, each, rows, out, partial=bool(options["partial"]))
     cut_texts = getattr(scorer, "cut_texts", None)
     if cut_texts is not None:
         for each, rows in read:
             if told := cut_texts(rows.captions):
                 _say(f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}")
-    for each, rows in read:
-        check_measurable(each, rows, partial=bool(options["partial"]))
     for each, rows in read:
         with Progress(f"{scorer.name} on {each.name}", enabled=process_rank() == 0) as progress:
             done = evaluate_scorer(
@@ -227,27 +261,11 @@ def evaluate(
                 real_mapping=real_mapping,
                 limit=limit,
                 on_progress=progress.follow,
+                checked=True,
                 **options,
             )
         if done is not None:
             _report(done)
-
-
-def _check_writable(out: Path) -> None:
-    """Complain before long work."""
-    from ..errors import StoreError
-    from ..files import atomic_path
-
-    try:
-        with atomic_path(out / ".writable") as temporary:
-            temporary.touch()
-        (out / ".writable").unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"the folder of results cannot be written: {error.strerror or error}",
-            file=out,
-            fix="Name another folder with --out",
-        ) from error
 
 
 def _say(line: str) -> None:

@@ -1,275 +1,26 @@
-"""Evaluate a model or a file of scores on a task. Scoring is saved after every video, resumed, and shared by any number
-of processes.
+"""Evaluate a model or a file of scores on a task, from what can be checked beforehand to the result file."""
 
-What is done lies in a store whose folder is named by everything that scores depend on (model and its
-revision, task and its revision, prompt, frame policy), so that a changed setting never finds old scores.
-Processes (`accelerate launch`, a second terminal, another machine on the same file system) share the
-work through that store: each video is scored by one of them, and nothing is counted twice.
-"""
-
-import hashlib
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
-
-from ..annotations import Annotations, Resolver, VideoRef
+from ..annotations import Annotations, find_form
+from ..annotations.forms import join_rows
+from ..captions import Text
 from ..errors import SourceError, StoreError, SynvitaError
-from ..files import sha256_file
+from ..files import atomic_path, sha256_file
 from ..hub.places import without_places
-from ..jobs import Claim, JobProgress, Store, run_here, work_key
+from ..jobs import JobProgress
 from ..real_videos.find import RealVideos
 from ..real_videos.roots import RealVideoRoots
-from ..scoring import ItemScores, ScoreKind, Scorer, ScoringItem
+from ..scoring import ScoreKind, Scorer
 from ..tasks import Task
-from ..video.rules import rule_versions
 from .predictions import read_predictions
-from .results import Result, make_result, measure, write_result
-
-
-@dataclass
-class Scored:
-    """The scores of a task and what has none.
-
-    Attributes:
-        scores: float64 [N], aligned with the annotations; NaN where a video could not be scored.
-        missing: videos that are not under the real root, sorted.
-        unreadable: video id -> error record.
-        left_out: how many videos `limit` left out.
-        frames: video id -> indices of the frames that were looked at, of every scored video.
-        details: what the scorer recorded of the first video (decoder and the like), {} without any.
-        texts_cut: texts of videos that the model could not take whole, where the scorer counts them.
-        reused: videos that had been scored when this process began.
-    """
-
-    scores: npt.NDArray[np.float64]
-    missing: list[str] = field(default_factory=list)
-    unreadable: dict[str, dict[str, Any]] = field(default_factory=dict)
-    left_out: int = 0
-    frames: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    texts_cut: int = 0
-    reused: int = 0
-
-    def to_record(self) -> dict[str, Any]:
-        """JSON-ready lists of what has no score, for result files."""
-        return {
-            "videos_missing": self.missing,
-            "videos_unreadable": [{"video_id": v, **e} for v, e in sorted(self.unreadable.items())],
-            "videos_left_out": self.left_out,
-            "texts_cut": self.texts_cut,
-        }
-
-
-def run_key(scorer: Scorer, task: Task, annotations: Annotations) -> str:
-    """Digest of everything the scores of a run depend on, but for the videos themselves."""
-    return work_key(
-        model=scorer.name,
-        revision=scorer.revision,
-        kind=scorer.kind,
-        prompt=scorer.prompt,
-        frames=scorer.frames.to_dict() if scorer.frames else None,
-        settings=scorer.settings,
-        task=task.name,
-        annotations=annotations.revision,
-    )
-
-
-def score_task(
-    scorer: Scorer,
-    task: Task,
-    annotations: Annotations,
-    resolve: Resolver | Any,
-    work: Path,
-    *,
-    wait: bool = True,
-    limit: int | None = None,
-    on_progress: Callable[[JobProgress], None] | None = None,
-) -> Scored | None:
-    """Scores of all texts of a task, as far as its videos are there and readable.
-
-    A video that cannot be read is set aside with its reason, and looked at once more in every later run.
-
-    Args:
-        scorer: the model.
-        task: the benchmark.
-        annotations: of the task.
-        resolve: `RealVideos(root)`, or a function from a `VideoRef` to a file, bytes or None.
-        work: folder of stores, one a run key.
-        wait: until what other processes are scoring is done too, and return the whole; if they die, their
-            share is done here. False (every process but the first): return None when nothing is left to claim.
-        limit: only the first videos that are there, for a trial; the result is partial.
-        on_progress: as of `run_job`, by this process only.
-
-    Raises:
-        SynvitaError: the scorer breaks the protocol, or fails. What is scored by then is kept.
-        StoreError: `work` cannot be written.
-    """
-    missing: list[VideoRef] = []
-    there = list(annotations.items(resolve, on_missing=missing.append))
-    items = {_item_key(item, scorer): item for item in there[:limit]}
-    job = EvaluationJob(scorer, task, items, work / run_key(scorer, task, annotations)[:24])
-    _make_folder(job.root)
-    # What could not be read may have been the disk's fault, or have been mended in place.
-    report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
-    if not wait:
-        return None
-    while (found := _collect(Store(job.root), items, annotations)) is None:
-        run_here(job, verify=True, on_progress=on_progress)
-    found.missing = sorted(video.video_id for video in missing)
-    found.left_out = len(there) - len(items)
-    found.reused = report.found
-    return found
-
-
-@dataclass(frozen=True)
-class EvaluationJob:
-    """The videos of a task, one a key, as a job whose worker is a scorer that is open already.
-
-    Attributes:
-        scorer: the model; it may run ahead: its claims wait in line.
-        task: the benchmark.
-        items: what is to be scored, by key.
-        root: folder of the store.
-    """
-
-    scorer: Scorer
-    task: Task
-    items: dict[str, ScoringItem]
-    root: Path
-
-    @property
-    def title(self) -> str:
-        return f"{self.scorer.name} on {self.task.name}"
-
-    def inputs(self) -> dict[str, Any]:
-        return self.items
-
-    def open_worker(self, device: str | None) -> "EvaluationJob":
-        return self
-
-    def run(self, claims: Iterator[tuple[Claim, ScoringItem]]) -> None:
-        waiting: deque[tuple[Claim, ScoringItem]] = deque()
-
-        def claimed() -> Iterator[ScoringItem]:
-            for claim, item in claims:
-                waiting.append((claim, item))
-                yield item
-
-        for answer in self.scorer.score(claimed()):
-            if not waiting:
-                raise self._broken_promise(answer.item_id, "an answer to nothing")
-            claim, item = waiting[0]
-            self._check_answer(answer, item)
-            if answer.error is not None:
-                claim.quarantine(answer.error)
-            else:
-                claim.commit(_to_fields(answer))
-            waiting.popleft()
-        if waiting:
-            raise self._broken_promise(waiting[0][1].item_id, "no answer, nor to the items after it")
-
-    def close(self) -> None:
-        """The scorer is its maker's to close."""
-
-    def _check_answer(self, answer: ItemScores, item: ScoringItem) -> None:
-        found = None
-        if answer.item_id != item.item_id:
-            found = f"an answer to {answer.item_id}"
-        elif (answer.scores is None) == (answer.error is None):
-            found = "scores and an error, or neither"
-        elif answer.scores is not None and np.shape(answer.scores) != (len(item.texts),):
-            found = f"scores of shape {np.shape(answer.scores)}"
-        elif answer.scores is not None and not np.isfinite(answer.scores).all():
-            found = "a score that is NaN or infinite"
-        if found:
-            expected = f"{len(item.texts)} finite scores of this item, or an error"
-            raise self._broken_promise(item.item_id, found, expected)
-
-    def _broken_promise(self, item_id: str, found: str, expected: str = "one answer an item") -> SynvitaError:
-        return SynvitaError(
-            f"the scorer {self.scorer.name} does not keep its promise for {item_id}",
-            found=found,
-            expected=expected,
-            fix="Report this to the author of the scorer",
-        )
-
-
-def process_rank() -> int:
-    """Rank of this process as `accelerate launch`, `torchrun` and MPI launchers set it; 0 alone."""
-    return _from_launcher(("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"), 0)
-
-
-def process_count() -> int:
-    """Number of processes as those launchers set it; 1 alone."""
-    return _from_launcher(("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"), 1)
-
-
-def _from_launcher(names: tuple[str, ...], alone: int) -> int:
-    return next((int(os.environ[name]) for name in names if os.environ.get(name)), alone)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"no folder can be made to keep scores in: {error.strerror or error}",
-            file=folder,
-            fix="Name another folder with --out",
-        ) from error
-
-
-def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
-    video: Any
-    if isinstance(item.video, bytes):
-        video = hashlib.sha256(item.video).hexdigest()
-    else:
-        status = item.video.stat()
-        video = [item.video.name, status.st_size, status.st_mtime_ns]
-    texts = [
-        [text_id, text.hidden, *([] if text.tokens is None else [text.tokens.ids, text.tokens.hidden])]
-        for text_id, text in zip(item.text_ids, item.texts, strict=True)
-    ]
-    rules: dict[str, Any] = {}
-    if scorer is not None and scorer.frames is not None:  # it looks at the video
-        reads_times = getattr(scorer, "reads_times", None)
-        rules = rule_versions(item.video, scorer.frames, item.start, item.end, reads_times=reads_times)
-    return work_key(item=item.item_id, video=video, start=item.start, end=item.end, texts=texts, **rules)
-
-
-def _to_fields(answer: ItemScores) -> dict[str, Any]:
-    # Python's floats print so that they read back exactly, float32 ones too.
-    scores = np.asarray(answer.scores, dtype=np.float64).tolist()
-    indices = [int(index) for index in answer.frame_indices]
-    return {"scores": scores, "indices": indices, "details": answer.details}
-
-
-def _collect(store: Store, keys: Mapping[str, ScoringItem], annotations: Annotations) -> Scored | None:
-    """Read back what is done, in the order of the items: equal whoever did it, and when. None when something
-    is gone since it was seen, because a run that began meanwhile tries the unreadable again."""
-    found = Scored(np.full(len(annotations), np.nan))
-    failures = {failure.key: failure.error for failure in store.quarantined()}
-    for key, item in keys.items():
-        record = store.record(key)
-        if record is not None:
-            annotations.place(found.scores, item, record.fields["scores"])
-            details = dict(record.fields["details"])
-            found.texts_cut += details.pop("texts_cut", 0)
-            found.frames[item.video_id] = tuple(record.fields["indices"])
-            found.details = found.details or details
-        elif key in failures:
-            found.unreadable[item.video_id] = failures[key]
-        else:
-            return None
-    return found
+from .results import Result, check_measurable, make_result, measure, write_result
+from .scoring import mirrored_rows, process_count, process_rank, run_key, score_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +40,54 @@ class Evaluation:
     doubts: tuple[SynvitaError, ...] = ()
 
 
+def check_evaluation(
+    scorer: Scorer,
+    task: Task,
+    annotations: Annotations,
+    out: str | Path,
+    *,
+    partial: bool = False,
+) -> None:
+    """Raise what can be known to be wrong before a video is scored; `evaluate_scorer` does so itself.
+
+    Args:
+        scorer: the model.
+        task: the benchmark.
+        annotations: of the task.
+        out: folder of results.
+        partial: as of `evaluate_scorer`.
+
+    Raises:
+        StoreError: `out` cannot be written. CaptionError: the model cannot take a caption. ScoreError: the metric
+            refuses these annotations whatever the scores. SchemaError: rows cannot be mirrored as the scorer asks.
+    """
+    check_writable(out)
+    mirrored_rows(scorer, annotations)
+    check_measurable(task, annotations, partial=partial)
+    check_texts = getattr(scorer, "check_texts", None)
+    if check_texts is not None:
+        check_texts(Text(caption) for caption in annotations.captions)
+
+
+def check_writable(out: str | Path) -> None:
+    """Complain about a folder of results that cannot be written.
+
+    Raises:
+        StoreError: as it says.
+    """
+    probe = Path(out) / ".writable"
+    try:
+        with atomic_path(probe) as temporary:
+            temporary.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder of results cannot be written: {error.strerror or error}",
+            file=out,
+            fix="Name another folder with --out",
+        ) from error
+
+
 def evaluate_scorer(
     scorer: Scorer,
     task: Task,
@@ -303,6 +102,7 @@ def evaluate_scorer(
     resamples: int = 1000,
     seed: int = 0,
     on_progress: Callable[[JobProgress], None] | None = None,
+    checked: bool = False,
 ) -> Evaluation | None:
     """Score a model on a benchmark and write its result file, as `synvita evaluate` does.
 
@@ -319,15 +119,19 @@ def evaluate_scorer(
         resamples: of the bootstrap.
         seed: of the bootstrap.
         on_progress: as of `run_job`.
+        checked: `check_evaluation` was called already, as for several tasks before the first.
 
     Returns:
         The evaluation; None in every process but the first, which alone writes.
 
     Raises:
+        SynvitaError: whatever `check_evaluation` finds, before a video is scored.
         SourceError: videos are missing or cannot be read, and `partial` is false. What is scored is kept.
         SynvitaError: the scorer breaks the protocol, the metric refuses the scores, or `out` cannot be written.
     """
     started, out, partial = time.monotonic(), Path(out), partial or limit is not None
+    if not checked:
+        check_evaluation(scorer, task, annotations, out, partial=partial)
     # Chance looks at no video: every text gets a number, whether the videos are here or not.
     resolve: Any
     if real_root is None:
@@ -358,6 +162,11 @@ def evaluate_scorer(
             fix="Complete the videos and run again (what is scored is kept)"
             + (", or pass --partial" if found.frames else ""),
         )
+    # Where rows of one text may have two scores, they are joined as the released scripts do.
+    scores, official, joined = found.scores, None, {}
+    if (flips := getattr(scorer, "flips", "none")) != "none":
+        scores, official = join_rows(annotations, find_form(task), found.scores)
+        joined = {"flips": {"name": flips, **official.to_record()}}
     # Results are shown to others: where the videos lie stays out of them.
     doubts = tuple(getattr(resolve, "doubts", ()))
     unusual = {"problems": [error.to_record() for error in getattr(resolve, "problems", ())]}
@@ -372,8 +181,9 @@ def evaluate_scorer(
         metrics=measure(
             task,
             annotations,
-            found.scores,
+            scores,
             scorer.kind,
+            official=official,
             partial=partial,
             resamples=resamples,
             seed=seed,
@@ -385,8 +195,12 @@ def evaluate_scorer(
             "prompt": scorer.prompt,
             "settings": scorer.settings,
         }
-        | ({"placeholder": scorer.behind_placeholder} if hasattr(scorer, "behind_placeholder") else {}),
-        scores=found.scores,
+        | {
+            key: getattr(scorer, name)
+            for key, name in (("placeholder", "behind_placeholder"), ("preprocess", "preprocessing"))
+            if hasattr(scorer, name)
+        },
+        scores=scores,
         frames=None
         if scorer.frames is None
         else {
@@ -400,10 +214,11 @@ def evaluate_scorer(
             "videos_reused": found.reused,
             "key": run_key(scorer, task, annotations),
         },
-        notes={**notes, "bootstrap": {"seed": seed, "resamples": resamples}},
+        notes={**notes, **joined, "bootstrap": {"seed": seed, "resamples": resamples}},
+        doubts=[] if official is None else official.doubts(),
     )
     frames = found.frames if scorer.frames else None
-    path = write_result(out, result, annotations, found.scores, scorer.kind, frames)
+    path = write_result(out, result, annotations, scores, scorer.kind, frames, official)
     return Evaluation(result, path, found.texts_cut, doubts)
 
 

@@ -15,6 +15,7 @@ from . import strategies
 from .attention import SPLIT, set_attention, set_window_attention
 from .families import get_family
 from .families.family import PreparedVideo
+from .preprocessing import check_preprocess
 from .prompting import Description, Explanation, Prompter, PromptTokens
 from .strategies import STRATEGIES, EncodedVideo
 
@@ -66,9 +67,11 @@ class AlignmentModel(nn.Module):
         attention: of the language model: `split` (fastest), `sdpa` or `eager`. It stays set on the model;
             `split` is `sdpa` for whatever else the model does.
         placeholder_space: `processor` or `original`, see `synvita_data.captions.prompts`.
+        preprocess: `processor` or `languagebind`, see `preprocessing`.
 
     Raises:
-        SynvitaError: an unknown family, prompt, attention or placeholder_space; Yes or No is not one token.
+        SynvitaError: an unknown family, prompt, attention, placeholder_space or preprocess; Yes or No is not one
+            token.
 
     Example:
         >>> model = AlignmentModel(video_llava, processor)        # doctest: +SKIP
@@ -83,6 +86,7 @@ class AlignmentModel(nn.Module):
         prompt: str | None = None,
         attention: str = "split",
         placeholder_space: str = "processor",
+        preprocess: str = "processor",
     ) -> None:
         super().__init__()
         choose(
@@ -97,6 +101,7 @@ class AlignmentModel(nn.Module):
         self.family.placeholder_space = check_placeholder_space(
             placeholder_space, self.family.placeholder_spaces
         )
+        self.family.preprocess = check_preprocess(preprocess, self.family.preprocesses)
         self.prompt: Prompt = get_prompt(prompt or self.family.default_prompt)
         self.prompter = Prompter(self.family, self.prompt)
         # Of PEFT. In a tuple: they are children of the model already.

@@ -1,8 +1,8 @@
 """Features of videos kept on the store, so that neither decoder nor vision tower runs twice on a video.
 
 Worth it when a video is scored again with other texts, prompts or adapters. Keys are the video's bytes, its time
-range, the frame policy (and the versions of its rules where they matter), the tower (model revision, family, dtype)
-and the text by which the prompt joins frames. When the cache is full it keeps what it has: a run over more videos
+range, the frame policy (and the versions of its rules where they matter), the tower (model revision, family, dtype),
+the preprocessing, whether the video is mirrored, and the text by which the prompt joins frames. When the cache is full it keeps what it has: a run over more videos
 than fit finds the first ones again, where dropping the oldest would find none.
 """
 
@@ -97,6 +97,7 @@ class FeatureCache:
         *,
         frames: FramePolicy | None = None,
         max_bytes: int = 100 << 30,
+        merge: str = "none",
     ) -> "FeatureCache":
         """The cache of a model's features; an adapter that leaves the tower as it was uses those of its base.
 
@@ -106,9 +107,11 @@ class FeatureCache:
             root: the folder.
             frames: None for the family's own.
             max_bytes: stop adding at this size.
+            merge: of `merging.MERGES`; weights that went through another dtype give other features, and what an
+                adapter touched cannot be seen any more.
         """
         family = model.family
-        adapted = any("lora_" in name for name, _ in family.tower_parameters())
+        adapted = merge != "none" or any("lora_" in name for name, _ in family.tower_parameters())
         identity = tower_identity(
             revision if adapted else revision.partition("+")[0],
             family.model_type,
@@ -116,16 +119,22 @@ class FeatureCache:
             frames or family.default_frames(),
             model.prompt.joiner,
         )
+        # Features that were made without these keep their keys.
+        if family.preprocess != "processor":
+            identity["preprocess"] = family.preprocessing
+        if merge != "none":
+            identity["merge"] = merge
         return cls(Path(root), identity, family.cache_inputs, max_bytes, reads_times=family.reads_times)
 
-    def key(self, item: VideoPart) -> str:
-        """The cache's name of an item's frames; reads the whole file."""
+    def key(self, item: VideoPart, *, mirrored: bool = False) -> str:
+        """The cache's name of an item's frames, or of their mirror images; reads the whole file."""
         if isinstance(item.video, bytes):
             content = hashlib.sha256(item.video).hexdigest()
         else:
             content = sha256_file(item.video)
         rules = rule_versions(item.video, self._frames, item.start, item.end, reads_times=self._reads_times)
-        return work_key(video=content, start=item.start, end=item.end, tower=self._tower, **rules)
+        side = {"mirrored": True} if mirrored else {}
+        return work_key(video=content, start=item.start, end=item.end, tower=self._tower, **side, **rules)
 
     def __contains__(self, key: str) -> bool:
         """Whether a video's features are kept, whole by their size; reads none of them."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SynvitaError, first_line
+from .merging import cast_weights, check_merge, merge_adapter
 from .resolve import ADAPTER_WEIGHTS, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
@@ -85,6 +86,8 @@ def load_alignment_model(
     device_map: str | None = None,
     attention: str = "split",
     placeholder_space: str = "processor",
+    preprocess: str = "processor",
+    merge: str = "none",
 ) -> "tuple[AlignmentModel, str]":
     """The model, in evaluation mode, and its revision.
 
@@ -97,6 +100,9 @@ def load_alignment_model(
             used then.
         attention: `split`, `sdpa` or `eager`.
         placeholder_space: `processor` or `original`.
+        preprocess: `processor` or `languagebind`.
+        merge: `none`, or `float16`: the weights are loaded in float16, an adapter is merged into them there, and
+            the sum gets its `dtype`, as the released Video-LLaVA is evaluated.
 
     Raises:
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
@@ -110,6 +116,7 @@ def load_alignment_model(
     # What can be checked without any file.
     family = get_family(checkpoint.model_type)
     weights = torch_dtype(dtype)
+    merged = check_merge(merge) != "none"
     place = None if device_map else pick_device(device)
     kind = family.network_class()
     name, revision = checkpoint.base, checkpoint.revision
@@ -119,14 +126,23 @@ def load_alignment_model(
         with torch.device("meta"):
             empty = kind(config)
     # An empty model shows what is wrong with prompt, processor and adapter, before gigabytes are read.
-    asked: dict[str, Any] = {"prompt": prompt, "attention": attention, "placeholder_space": placeholder_space}
+    asked: dict[str, Any] = {
+        "prompt": prompt,
+        "attention": attention,
+        "placeholder_space": placeholder_space,
+        "preprocess": preprocess,
+    }
     AlignmentModel(empty, processor, **asked)
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
     del empty
     with explained(name, family.advice):
         model, loading = kind.from_pretrained(
-            name, revision=revision, dtype=weights, device_map=device_map, output_loading_info=True
+            name,
+            revision=revision,
+            dtype=torch.float16 if merged else weights,
+            device_map=device_map,
+            output_loading_info=True,
         )
     check_complete(name, loading)
     version = loaded_revision(name, model, revision)
@@ -137,7 +153,11 @@ def load_alignment_model(
 
         with explained(str(checkpoint.adapter_name)):
             model = PeftModel.from_pretrained(model, checkpoint.adapter)
+            if merged:
+                model = merge_adapter(model, str(checkpoint.adapter_name))
         version = f"{version}+{checkpoint.adapter_revision}"
+    if merged:
+        cast_weights(model, weights)
     return AlignmentModel(model, processor, **asked).eval(), version
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
+from .preprocessing import PREPROCESSES
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -191,6 +192,7 @@ class Checkpoint:
             the family's own.
         trained_frames: the number of frames, in the same way.
         trained_space: its `placeholder_space`, None where that is not known.
+        trained_preprocess: its `preprocess`, in the same way.
     """
 
     base: str
@@ -202,6 +204,7 @@ class Checkpoint:
     trained_prompt: str | None = None
     trained_frames: int | None = None
     trained_space: str | None = None
+    trained_preprocess: str | None = None
 
 
 def find_checkpoint(
@@ -275,9 +278,12 @@ def _training_settings(files: ModelFiles) -> dict[str, Any]:
         noted = files.read(TRAINING_ARGUMENTS) or {}
     except SynvitaError:  # the Hub cannot be asked, and what is cached has no such file
         return {}
-    prompt, frames, space = (noted.get(name) for name in ("prompt", "frames", "placeholder_space"))
+    prompt, frames, space, preprocess = (
+        noted.get(name) for name in ("prompt", "frames", "placeholder_space", "preprocess")
+    )
     return {
         "trained_prompt": prompt if prompt in PROMPTS else None,
         "trained_frames": frames if isinstance(frames, int) else None,
         "trained_space": space if space in PLACEHOLDER_SPACES else None,
+        "trained_preprocess": preprocess if preprocess in PREPROCESSES else None,
     }

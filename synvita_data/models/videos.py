@@ -1,7 +1,8 @@
 """A video made ready for a model, without the model's weights: by a scorer, and by the workers of a DataLoader."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class VideoPreparer:
     ) -> None:
         self.family = type(family)(_NoWeights(family.model), family.processor)
         self.family.placeholder_space = family.placeholder_space
+        self.family.preprocess = family.preprocess
         self.prompt = prompt
         self.frames = frames or family.default_frames()
         self.cache = cache
@@ -120,16 +122,34 @@ class VideoPreparer:
         Raises:
             VideoError: it cannot be read, or the processor refuses its frames.
         """
-        key = None
+        return self.sides(clip, (False,))[False]
+
+    def sides(self, clip: VideoPart, mirrored: Collection[bool]) -> dict[bool, KnownVideo]:
+        """`known` as it is, mirrored, or both; decoded once at most.
+
+        Args:
+            clip: the video.
+            mirrored: which sides are wanted: false for the video as it is, true for its mirror image.
+
+        Raises:
+            VideoError: it cannot be read, or the processor refuses its frames.
+        """
+        found: dict[bool, KnownVideo] = {}
+        keys: dict[bool, str] = {}
         if self.cache is not None:
-            try:
-                key = self.cache.key(clip)
-            except OSError:
-                pass  # the decoder says what is wrong with the file
-            else:
+            with suppress(OSError):  # the decoder says what is wrong with the file
+                keys = {side: self.cache.key(clip, mirrored=side) for side in mirrored}
+            for side, key in keys.items():
                 if (known := self.cache.get(key)) is not None:
-                    return known
-        return self.decoded(clip, key)
+                    found[side] = known
+        if lacking := [side for side in mirrored if side not in found]:
+            decoded = self.decoded(clip)
+            for side in lacking:
+                found[side] = replace(decoded, key=keys.get(side))
+                if side:
+                    turned = self.family.mirror(decoded.video.prepared)
+                    found[side] = replace(found[side], video=EncodedVideo(turned))
+        return found
 
     def decoded(self, clip: VideoPart, key: str | None = None) -> KnownVideo:
         """`known` without a look into the cache.

@@ -29,6 +29,8 @@ class ScoringItem:
         texts: what to score against it.
         text_ids: aligned with `texts`.
         start, end: seconds of the file to look at, None for all of it.
+        mirrored: aligned with `texts`, true where the text is scored against the mirror image of the video; () for
+            nowhere. A text may stand twice, once for each.
     """
 
     item_id: str
@@ -38,6 +40,13 @@ class ScoringItem:
     text_ids: tuple[str, ...]
     start: float | None = None
     end: float | None = None
+    mirrored: tuple[bool, ...] = ()
+
+    @property
+    def sides(self) -> dict[bool, tuple[int, ...]]:
+        """Places of the texts that are scored against the video (false) and against its mirror image (true)."""
+        flags = self.mirrored or (False,) * len(self.texts)
+        return {side: tuple(i for i, own in enumerate(flags) if own == side) for side in sorted(set(flags))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,9 @@ class Scorer(Protocol):
         kind: what the numbers mean.
         prompt: name of the prompt, None where there is none.
         settings: dtype, device, seed, versions: recorded in results, JSON-ready.
+
+    A scorer may have `flips` too (of `released.FLIPS`): which rows of the annotation file are mirrored. Its items
+    then have `mirrored`.
     """
 
     name: str

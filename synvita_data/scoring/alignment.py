@@ -12,6 +12,7 @@ import torch
 from ..captions import Text
 from ..errors import ContextError, VideoError, choose
 from ..models.alignment import AlignmentModel
+from ..models.families import get_family
 from ..models.features import FeatureCache, KnownVideo
 from ..models.loading import load_alignment_model
 from ..models.resolve import find_checkpoint
@@ -20,6 +21,7 @@ from ..models.strategies import STRATEGIES, EncodedVideo
 from ..models.videos import VideoPreparer
 from ..video import FramePolicy
 from . import ItemScores, ScoreKind, ScoringItem
+from .released import FLIPS, READOUTS, choose_options, released_probability
 
 _LEAST_BRANCH_TOKENS = 128
 
@@ -40,9 +42,14 @@ class AlignmentScorer:
         workers: threads that decode ahead.
         cache: where features are kept, None for nowhere.
         branch_tokens: tokens of texts in one row; halved as often as a GPU's memory asks for it.
+        flips: `none` or `seed0`: which rows of a task are scored against the mirror image of their video.
+        readout: `float32` for log-odds in fp32, `released` for a probability in the model's dtype.
+
+    Attributes:
+        set_by_mode: options that a mode has set, by name.
     """
 
-    kind: ScoreKind = "log_odds"
+    kind: ScoreKind
 
     def __init__(
         self,
@@ -56,9 +63,16 @@ class AlignmentScorer:
         workers: int = 2,
         cache: FeatureCache | None = None,
         branch_tokens: int = 4096,
+        flips: str = "none",
+        readout: str = "float32",
     ) -> None:
         if strategy is not None:
             choose(strategy, STRATEGIES, "strategy of scoring")
+        if choose(flips, FLIPS, "flips") != "none":
+            model.family.check_mirrored()
+        self.flips = flips
+        self.kind = "log_odds" if choose(readout, READOUTS, "readout") == "float32" else "probability"
+        self.set_by_mode: dict[str, Any] = {}
         self.model = model
         self.name = name
         self.revision = revision
@@ -86,6 +100,11 @@ class AlignmentScorer:
         """`Prompter.behind_video`, for results."""
         return self.model.prompter.behind_video
 
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """`Family.preprocessing`, for results."""
+        return self.model.family.preprocessing
+
     @classmethod
     def open(
         cls,
@@ -96,11 +115,16 @@ class AlignmentScorer:
         adapter_revision: str | None = None,
         prompt: str | None = None,
         frames: Mapping[str, Any] | None = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str | None = None,
         device_map: str | None = None,
         attention: str = "split",
         placeholder_space: str | None = None,
+        preprocess: str | None = None,
+        flips: str | None = None,
+        readout: str | None = None,
+        merge: str | None = None,
+        mode: str = "clean",
         strategy: str | None = None,
         workers: int = 2,
         cache: Path | None = None,
@@ -108,51 +132,99 @@ class AlignmentScorer:
     ) -> "AlignmentScorer":
         """Load a checkpoint to score with; see `loading` for its arguments.
 
+        What is given comes before what `mode` sets, that before what a fine-tune was trained with, and that before
+        the family's own.
+
         Args:
             name: Hub id or folder of a model, or of an adapter that names its base.
             prompt: by name; None for the one a fine-tune was trained with, or else the family's.
             frames: fields of `FramePolicy` to replace in the family's own; `count` makes `linspace` of a rate. A
                 fine-tune's own count comes before the family's.
+            dtype: of the weights; None for `float32`.
             placeholder_space: `processor` or `original`; None for the one a fine-tune was trained with, or else
                 `processor`.
+            preprocess: `processor` or `languagebind`; None for the one a fine-tune was trained with, or else
+                `processor`.
+            flips: `none` or `seed0`; None for `none`.
+            readout: `float32` or `released`; None for `float32`.
+            merge: `none` or `float16`; None for `none`.
+            mode: `clean`, or `released` for all of this as SynViTA's released code evaluates the family.
             cache: folder of a feature cache.
             cache_bytes: its bound.
 
         Raises:
             SynvitaError: whatever can be known to be wrong without a video, before weights are read.
         """
-        # What a fine-tune was trained with comes before the family's own.
         checkpoint = find_checkpoint(
             name, revision=revision, adapter=adapter, adapter_revision=adapter_revision
         )
-        prompt = prompt or checkpoint.trained_prompt
-        space = placeholder_space or checkpoint.trained_space or "processor"
         frames = frames or {}
+        chosen = choose_options(
+            mode,
+            get_family(checkpoint.model_type),
+            name,
+            given={
+                "prompt": prompt,
+                "dtype": dtype,
+                "placeholder_space": placeholder_space,
+                "preprocess": preprocess,
+                "flips": flips,
+                "readout": readout,
+                "merge": merge,
+                "backend": frames.get("backend"),
+            },
+            trained={
+                "prompt": checkpoint.trained_prompt,
+                "placeholder_space": checkpoint.trained_space,
+                "preprocess": checkpoint.trained_preprocess,
+            },
+        )
+        options = chosen.options
+        if "backend" in options:
+            frames = {**frames, "backend": options["backend"]}
         if checkpoint.trained_frames is not None and not {"count", "fps"} & frames.keys():
             frames = {**frames, "count": checkpoint.trained_frames}
         model, version = load_alignment_model(
             checkpoint,
-            prompt=prompt,
-            dtype=dtype,
+            prompt=options.get("prompt"),
+            dtype=options["dtype"],
             device=device,
             device_map=device_map,
             attention=attention,
-            placeholder_space=space,
+            placeholder_space=options["placeholder_space"],
+            preprocess=options["preprocess"],
+            merge=options["merge"],
         )
-        # The settings that results record.
+        # The settings that results record. What is as it is by default is left out: earlier scores keep their keys.
         policy = _changed(model.family.default_frames(), frames)
-        settings = {"family": checkpoint.model_type, "dtype": dtype, "attention": attention}
+        settings: dict[str, Any] = {
+            "family": checkpoint.model_type,
+            "dtype": options["dtype"],
+            "attention": attention,
+        }
         if checkpoint.adapter_name is not None:
             settings |= {"base": checkpoint.base, "adapter": checkpoint.adapter_name}
         if device_map is not None:
             settings["device_map"] = device_map
-        if space != "processor":  # scores of earlier runs keep their keys
-            settings["placeholder_space"] = space
+        if options["placeholder_space"] != "processor":
+            settings["placeholder_space"] = options["placeholder_space"]
+        if model.family.preprocess != "processor":
+            pixels = model.family.preprocessing
+            settings["preprocess"] = pixels.pop("name")
+            settings |= {f"preprocess_{key}": value for key, value in pixels.items()}
+        settings |= chosen.unusual()
         kept = None
         if cache is not None:
-            kept = FeatureCache.of(model, version, cache, frames=policy, max_bytes=cache_bytes)
+            kept = FeatureCache.of(
+                model,
+                version,
+                cache,
+                frames=policy,
+                max_bytes=cache_bytes,
+                merge=options["merge"],
+            )
         shown = name if adapter is None else f"{name}+{adapter}"
-        return cls(
+        scorer = cls(
             model,
             shown,
             version,
@@ -161,7 +233,11 @@ class AlignmentScorer:
             strategy=strategy,
             workers=workers,
             cache=kept,
+            flips=options["flips"],
+            readout=options["readout"],
         )
+        scorer.set_by_mode = chosen.set_by_mode
+        return scorer
 
     def check_texts(self, texts: Iterable[Text]) -> None:
         """Complain before long work about texts that cannot be scored with any video.
@@ -185,42 +261,66 @@ class AlignmentScorer:
                 wrong with one video only is an answer with `error`.
         """
         waiting: deque[Callable[[], ItemScores]] = deque()
-        for item, read in read_ahead(items, self._preparer.known, self._workers):
+        for item, read in read_ahead(items, self._read, self._workers):
             waiting.append(self._begin(item, read))
             while len(waiting) > self._in_line:
                 yield waiting.popleft()()
         while waiting:
             yield waiting.popleft()()
 
-    def _begin(self, item: ScoringItem, known: KnownVideo | VideoError) -> Callable[[], ItemScores]:
+    def _read(self, item: ScoringItem) -> dict[bool, KnownVideo]:
+        """The item's video as it is, mirrored, or both, as its texts ask for."""
+        return self._preparer.sides(item, item.sides)
+
+    def _begin(
+        self, item: ScoringItem, known: dict[bool, KnownVideo] | VideoError
+    ) -> Callable[[], ItemScores]:
         """Start an item's work on the device; what is returned waits for it and gives the answer."""
         if isinstance(known, VideoError):
             failed = ItemScores(item.item_id, None, error=known)
             return lambda: failed
+        sides = item.sides
+        scores: dict[bool, Callable[[], np.ndarray]] = {}
         try:
             with torch.inference_mode(), one_cpu_thread(self._device):
-                if known.key is not None or (self._strategy != "plain" and known.video.features is None):
-                    known = replace(known, video=self.model.encode(known.video.prepared))
-                scores = _on_host(self._log_odds(known.video, item.texts))
+                for side, places in sides.items():
+                    own = known[side]
+                    if own.key is not None or (self._strategy != "plain" and own.video.features is None):
+                        own = replace(own, video=self.model.encode(own.video.prepared))
+                    scores[side] = _on_host(
+                        self._scores(own.video, tuple(item.texts[place] for place in places))
+                    )
+                    if own.key is not None and self._preparer.cache is not None:
+                        self._preparer.cache.put(own.key, own)
         except ContextError as error:  # too many tokens with this video
             failed = ItemScores(item.item_id, None, error=error)
             return lambda: failed
-        if known.key is not None and self._preparer.cache is not None:
-            self._preparer.cache.put(known.key, known)
-        details = {name: known.frames[name] for name in ("backend", "timestamps")}
-        indices = tuple(known.frames["indices"])
-        return lambda: ItemScores(item.item_id, scores(), indices, details)
+        frames = next(iter(known.values())).frames
+        details = {name: frames[name] for name in ("backend", "timestamps")}
 
-    def _log_odds(self, video: EncodedVideo, texts: tuple[Text, ...]) -> torch.Tensor:
+        def answer() -> ItemScores:
+            values = np.empty(len(item.texts), np.float32)
+            for side, places in sides.items():
+                values[list(places)] = scores[side]()
+            return ItemScores(item.item_id, values, tuple(frames["indices"]), details)
+
+        return answer
+
+    def _scores(self, video: EncodedVideo, texts: tuple[Text, ...]) -> torch.Tensor:
         """fp32 [texts]; in smaller rows when a GPU has no memory for these."""
         while True:
             try:
-                return self.model(
+                output = self.model(
                     [video],
                     [texts],
                     strategy=self._strategy,
+                    vocabulary=int(self.kind == "probability"),
                     branch_tokens=self._branch_tokens,
-                ).log_odds
+                )
+                if output.vocabulary_logits is None:
+                    return output.log_odds
+                answers = self.model.prompter.answer_ids
+                return released_probability(output.vocabulary_logits[:, 0], *answers).float()
             except torch.OutOfMemoryError:
                 if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._strategy in ("plain", "packed"):
                     raise

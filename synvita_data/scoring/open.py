@@ -20,7 +20,7 @@ def open_scorer(
     *,
     revision: str | None = None,
     device: str | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     seed: int = 0,
     frames: Mapping[str, Any] | None = None,
     workers: int = 2,
@@ -33,11 +33,12 @@ def open_scorer(
             adapter of PEFT for a Video LLM.
         revision: commit, tag or branch on the Hub.
         device: None for this process's GPU, or the CPU.
-        dtype: of the weights.
+        dtype: of the weights; None for `float32`, or what a mode sets.
         seed: of `chance`.
         workers: threads that decode ahead of the model.
         frames: fields of `FramePolicy` to replace in the model's own, such as `{"count": 4}`.
-        video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `strategy`, `cache`.
+        video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `strategy`, `cache`, `mode`,
+            `preprocess`, `flips`, `readout`, `merge`.
 
     Raises:
         SynvitaError: the model cannot be found, or is of a kind that cannot be scored with; frames of an
@@ -62,6 +63,7 @@ def open_scorer(
         return AlignmentScorer.open(files.location, frames=frames, **loading, **(video_llm or {}))
     if kind in MODEL_TYPES:
         _refuse(model, video_llm)
+        loading["dtype"] = dtype or "float32"
         return ClipScorer(files.location, frames=replace(DEFAULT_FRAMES, **(frames or {})), **loading)
     raise SynvitaError(
         "this kind of model cannot be scored with",

@@ -15,7 +15,7 @@ import numpy as np
 
 from synvita_data.annotations import read_annotations
 from synvita_data.errors import CorruptVideoError
-from synvita_data.evaluation.run import process_rank, score_task
+from synvita_data.evaluation.scoring import process_rank, score_task
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.scoring import ItemScores
 from synvita_data.tasks import get_task

@@ -16,7 +16,7 @@ from small_annotations import VIDEOCON_HEADER, VIDEOCON_ROWS, ssv2_pairs, write_
 
 from synvita_data.annotations import read_annotations
 from synvita_data.errors import SynvitaError
-from synvita_data.evaluation.run import process_count, process_rank, run_key, score_task
+from synvita_data.evaluation.scoring import process_count, process_rank, run_key, score_task
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.scoring import ItemScores
 from synvita_data.scoring.open import ChanceScorer

@@ -24,7 +24,7 @@ from synvita_data.builders.generators import generate_videos
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.builders.vqascore import find_model, score_videos
 from synvita_data.cli import app
-from synvita_data.evaluation.run import score_task
+from synvita_data.evaluation.scoring import score_task
 from synvita_data.files import sha256_file
 from synvita_data.scoring import ItemScores
 from synvita_data.tasks import get_task

@@ -134,7 +134,7 @@ def test_scores_of_then_are_found_done_and_written_again(files):
 
 
 def test_a_run_of_then_is_not_scored_again(files, tmp_path):
-    from synvita_data.evaluation.run import score_task
+    from synvita_data.evaluation.scoring import score_task
     from synvita_data.tasks import get_task
 
     pairs = annotations()

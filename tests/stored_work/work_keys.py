@@ -187,7 +187,7 @@ class StoredScorer:
 
 def _evaluate() -> dict[str, Any]:
     from synvita_data.captions import Text
-    from synvita_data.evaluation.run import _item_key, run_key
+    from synvita_data.evaluation.scoring import _item_key, run_key
     from synvita_data.scoring import ScoringItem
     from synvita_data.tasks import get_task
     from synvita_data.video import FramePolicy

@@ -98,7 +98,7 @@ def test_flags_tell_runs_and_stored_scores_apart_and_nothing_else():
     """What has no flags is named as before."""
     import hashlib
 
-    from synvita_data.evaluation.run import _item_key
+    from synvita_data.evaluation.scoring import _item_key
 
     data = made()
     (planned,) = data.triplets

@@ -18,7 +18,7 @@ from synvita_data.builders.sources.checks import check_videos
 from synvita_data.builders.vqascore.job import VqaRow, VqaScoreJob, VqaSettings
 from synvita_data.builders.vqascore.models import VqaModel
 from synvita_data.captions import Text
-from synvita_data.evaluation.run import _item_key
+from synvita_data.evaluation.scoring import _item_key
 from synvita_data.jobs import Store
 from synvita_data.scoring import ScoringItem
 from synvita_data.video import FramePolicy

@@ -8,7 +8,7 @@ model. Tokens, masks, packing, caching and the answer's log-odds are shared.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor
 from ...captions import Text
 from ...captions.masking import MaskedPrompt, mask_prompt, masked_prompt
 from ...captions.prompts import Prompt, tokenize_in_parts
-from ...errors import TokenizerError, VideoError, first_line
+from ...errors import SynvitaError, TokenizerError, VideoError, first_line
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
+from ..preprocessing import languagebind_record
 
 _CAPTION_MARK = "CAPTION-STANDS-HERE"
 
@@ -79,11 +80,17 @@ class Family(ABC):
         after_tower: parts of names of what reads the tower's features, besides the language model and its head:
             training it leaves features as they are.
         placeholder_spaces: of `captions.prompts.PLACEHOLDER_SPACES`, those that this family has.
+        preprocesses: of `preprocessing.PREPROCESSES`, those that this family has.
+        mirrored_inputs: keys of `PreparedVideo.inputs` that hold pixels, the width last; none for a family whose
+            videos cannot be mirrored.
+        released: options of `AlignmentScorer.open` (and `backend`) with which SynViTA's released code evaluates this
+            family; empty where it does not.
         cache_inputs: keys of `PreparedVideo.inputs` that a feature cache keeps beside the features, because
             positions need them (grids).
 
     Attributes:
         placeholder_space: how what stands around the video's placeholder is tokenised; one of those.
+        preprocess: how frames become pixels; one of `preprocesses`.
     """
 
     model_type: ClassVar[str]
@@ -100,6 +107,10 @@ class Family(ABC):
     cache_inputs: ClassVar[tuple[str, ...]] = ()
     placeholder_spaces: ClassVar[tuple[str, ...]] = ("processor",)
     placeholder_space: str = "processor"
+    preprocesses: ClassVar[tuple[str, ...]] = ("processor",)
+    preprocess: str = "processor"
+    mirrored_inputs: ClassVar[tuple[str, ...]] = ()
+    released: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, model: Any, processor: Any) -> None:
         self.model = model
@@ -149,6 +160,24 @@ class Family(ABC):
         return str(self.processor.video_token)
 
     @property
+    def frame_size(self) -> int:
+        """Pixels of a side of the square frames that the tower takes, for `preprocess` other than the processor's."""
+        return int(self.model.config.vision_config.image_size)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What becomes of pixels, for results: the name of the preprocessing, mean and deviation of the channels."""
+        if self.preprocess == "languagebind":
+            return languagebind_record(self.frame_size)
+        own = getattr(self.processor, "video_processor", None)
+        mean, std = (getattr(own, name, None) for name in ("image_mean", "image_std"))
+        return {
+            "name": self.preprocess,
+            "mean": None if mean is None else list(mean),
+            "std": None if std is None else list(std),
+        }
+
+    @property
     def placeholder(self) -> str:
         """What the chat template writes for a video: the video token and what always stands around it."""
         return self.video_token
@@ -178,6 +207,31 @@ class Family(ABC):
             frames: uint8 [T, H, W, 3] with timestamps and fps.
             prompt: because released wordings join the frames' placeholders in different ways.
         """
+
+    def mirror(self, video: PreparedVideo) -> PreparedVideo:
+        """The video with left and right exchanged, as the last step of its preparation.
+
+        Raises:
+            SynvitaError: the family's videos cannot be mirrored (`mirrored_inputs`).
+        """
+        self.check_mirrored()
+        turned = {name: video.inputs[name].flip(-1) for name in self.mirrored_inputs}
+        return replace(video, inputs={**video.inputs, **turned})
+
+    @classmethod
+    def check_mirrored(cls) -> None:
+        """Complain where the family's videos cannot be mirrored.
+
+        Raises:
+            SynvitaError: as it says.
+        """
+        if not cls.mirrored_inputs:
+            raise SynvitaError(
+                "videos of this kind of model cannot be mirrored",
+                found=cls.model_type,
+                expected="a Video-LLaVA, whose released code mirrors rows when it evaluates",
+                fix="Leave flips out",
+            )
 
     @abstractmethod
     def tower(self, video: PreparedVideo) -> Features:

@@ -1,7 +1,7 @@
 """mPLUG-Owl with its video tower (arXiv:2304.14178), the paper's first model; `synvita_data.models.mplug_owl`."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,13 @@ class MplugOwl(Family):
     # One and the same here: its processor reads pieces, as the original code does.
     placeholder_spaces = ("processor", "original")
     after_tower = ("abstractor", "query_tokens")
+    # pipeline/entailment_inference.py: no mirroring, a LoRA stays beside its base in bfloat16.
+    released: ClassVar[Mapping[str, str]] = {
+        "prompt": "mplug-owl",
+        "readout": "released",
+        "dtype": "bfloat16",
+        "backend": "decord",
+    }
     advice = "Convert the released checkpoint first: `synvita convert mplug-owl DIR OUT` (docs/mplug_owl.md)"
 
     def __init__(self, model: Any, processor: Any) -> None:

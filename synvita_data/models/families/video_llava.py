@@ -1,7 +1,7 @@
 """Video-LLaVA (arXiv:2311.10122): a CLIP-like tower on each frame, a Vicuna; `LanguageBind/Video-LLaVA-7B-hf`."""
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
+from ..preprocessing import languagebind
 from .family import Family, Features, PreparedVideo, channels_first, chosen_layers
 
 
@@ -20,14 +21,30 @@ class VideoLlava(Family):
     default_prompt = "video-llava"
     answers = (" Yes", " No")
     placeholder_spaces = ("processor", "original")
+    preprocesses = ("processor", "languagebind")
+    mirrored_inputs = ("pixel_values_videos",)
     after_tower = ("multi_modal_projector",)
+    # entailment_inference.py: LanguageBind's transform with its mirroring, a LoRA merged in float16, then all in bfloat16.
+    released: ClassVar[Mapping[str, str]] = {
+        "prompt": "video-llava-eval",
+        "placeholder_space": "original",
+        "preprocess": "languagebind",
+        "flips": "seed0",
+        "readout": "released",
+        "merge": "float16",
+        "dtype": "bfloat16",
+        "backend": "decord",
+    }
 
     def default_frames(self) -> FramePolicy:
         return FramePolicy(count=8, rule="linspace")
 
     def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
-        inputs = self.processor.video_processor(videos=[channels_first(frames)], return_tensors="pt")
-        pixels = inputs["pixel_values_videos"]
+        if self.preprocess == "languagebind":
+            pixels = languagebind(frames.pixels, self.frame_size)[None]
+        else:
+            inputs = self.processor.video_processor(videos=[channels_first(frames)], return_tensors="pt")
+            pixels = inputs["pixel_values_videos"]
         count, _, height, width = pixels.shape[1:]
         patch = self.processor.patch_size
         frame = (height // patch) * (width // patch) + self.processor.num_additional_image_tokens

@@ -17,7 +17,9 @@ class VideoLlavaOriginal(VideoLlava):
     model_type = "video_llava_original"
     model_class = "VideoLlavaOriginalForConditionalGeneration"
     default_prompt = "video-llava-eval"
-    advice = "Convert the released checkpoint first: `synvita convert video-llava DIR OUT` (docs/video_llava.md)"
+    advice = (
+        "Convert the released checkpoint first: `synvita convert video-llava DIR OUT` (docs/video_llava.md)"
+    )
 
     def __init__(self, model: Any, processor: Any) -> None:
         super().__init__(model, processor)
