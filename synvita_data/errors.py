@@ -247,6 +247,15 @@ def choose(
     return value
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it was raised from, or else what was being handled when it was raised, and so on."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def first_line(error: BaseException, limit: int = 300) -> str:
     """The first line of what an exception says, or its class where it says nothing."""
     text = str(error).strip() or type(error).__name__

@@ -1,5 +1,6 @@
 """Files that are never half-written, and paths from data files that never leave their root."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .errors import SynvitaError, UnsafePathError, first_line
+from .errors import SynvitaError, UnsafePathError, causes, first_line
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 @contextmanager
@@ -72,6 +75,17 @@ def sha256_file(path: Path, chunk: int = 1 << 20) -> str:
         while block := handle.read(chunk):
             digest.update(block)
     return digest.hexdigest()
+
+
+def no_room(error: BaseException) -> OSError | None:
+    """The error of the operating system behind `error` that says that nothing can be written.
+
+    No room, a quota, a limit on file sizes, a read-only file system; None for any other error. What it was
+    raised from counts, as for the `StoreError` of a failed commit.
+    """
+    return next(
+        (cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in NO_ROOM), None
+    )
 
 
 def resolve_under(

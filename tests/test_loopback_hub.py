@@ -6,6 +6,7 @@ import http.client
 import json
 
 import pytest
+from loopback_hub import run_client
 
 REPO = "/api/datasets/synvita/x"
 
@@ -174,3 +175,110 @@ def test_faults_and_log(ask, repo, loopback_hub):
     tree = loopback_hub.repos["dataset", "synvita/x"].resolve("main").tree
     assert "n" not in tree
     assert "m" in tree
+
+
+@pytest.fixture
+def served(ask, loopback_hub, tmp_path):
+    """A model of two files at a commit of the test's choice."""
+    (tmp_path / "config.json").write_text('{"model_type": "tiny"}')
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [3, 2], "data_offsets": [0, 12]}}).encode()
+    weights = len(header).to_bytes(8, "little") + header + bytes(range(12))
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    loopback_hub.serve("org/tiny", tmp_path, sha="c" * 40, gated="manual")
+    loopback_hub.add_user("reader")
+    loopback_hub.accept("org/tiny", loopback_hub.users["hf_reader_write"])
+    return weights
+
+
+WEIGHTS = "/org/tiny/resolve/main/model.safetensors"
+
+
+def test_a_served_model_says_what_it_holds(ask, served):
+    status, _, body = ask("GET", "/api/models/org/tiny?blobs=true", token=None)
+    info = json.loads(body)
+    assert (status, info["sha"], info["gated"]) == (200, "c" * 40, "manual")
+    assert info["safetensors"] == {"parameters": {"BF16": 6}, "total": 6}
+    assert info["config"] == {"model_type": "tiny"}
+    sizes = {each["rfilename"]: each["size"] for each in info["siblings"]}
+    assert sizes["model.safetensors"] == len(served)
+    digest = {each["rfilename"]: each.get("lfs", {}).get("sha256") for each in info["siblings"]}
+    assert digest["model.safetensors"] == hashlib.sha256(served).hexdigest()
+    assert digest["config.json"] is None
+    at_commit = ask("GET", f"/api/models/org/tiny/revision/{'c' * 40}")
+    assert json.loads(at_commit[2])["sha"] == "c" * 40
+
+
+@pytest.mark.parametrize(
+    ("token", "status"), [(None, 401), ("hf_mallory_write", 403), ("hf_reader_write", 200)]
+)
+def test_a_gated_repository(ask, served, token, status):
+    found, headers, _ = ask("GET", WEIGHTS, token=token)
+    assert found == status
+    assert headers["X-Error-Code"] == (None if status == 200 else "GatedRepo")
+    assert ask("GET", "/api/models/org/tiny/tree/main", token=token)[0] == 200
+
+
+def test_a_renamed_repository_sends_on(ask, served, loopback_hub):
+    loopback_hub.rename("org/tiny", "new/tiny")
+    for path in (WEIGHTS, "/api/models/org/tiny?blobs=true", "/api/models/org/tiny/tree/main?recursive=true"):
+        status, headers, _ = ask("GET", path, token="hf_reader_write")
+        assert (status, headers["Location"]) == (307, path.replace("org/tiny", "new/tiny"))
+        assert ask("GET", headers["Location"], token="hf_reader_write")[0] == 200
+    assert json.loads(ask("GET", "/api/models/new/tiny")[2])["id"] == "new/tiny"
+
+
+def test_faults_of_files(ask, served, loopback_hub):
+    half = len(served) // 2
+
+    def get(**headers):
+        return ask("GET", WEIGHTS, token="hf_reader_write", **headers)
+
+    loopback_hub.fail("download", how="flip", path="*.safetensors")
+    status, _, content = get()
+    assert (status, len(content)) == (200, len(served))
+    assert [at for at in range(len(served)) if content[at] != served[at]] == [half]
+    loopback_hub.fail("download", how="short", path="*.safetensors")
+    assert get()[2] == served[:half]
+    loopback_hub.fail("download", how="cut", path="*.safetensors", times=2)
+    for wanted in ({}, {"Range": f"bytes={half}-"}):  # nothing behind the middle comes through
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            get(**wanted)
+        assert broken.value.partial == (b"" if wanted else served[:half])
+    loopback_hub.fail("download", how=429, path="*.safetensors", headers={"Retry-After": "7"})
+    assert ask("GET", "/org/tiny/resolve/main/config.json", token="hf_reader_write")[0] == 200
+    status, headers, _ = get()
+    assert (status, headers["Retry-After"]) == (429, "7")
+    assert get()[2] == served
+
+
+def test_huggingface_hub_reads_what_is_served(loopback_hub, tmp_path):
+    """The real client takes the commit, sizes, names and digests from it; a gate and a new name look right to it."""
+    folder = tmp_path / "folder"
+    (folder / "vae").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "vae/x.safetensors").write_bytes(bytes(range(100)))
+    loopback_hub.serve("old/tiny", folder, sha="d" * 40)
+    loopback_hub.rename("old/tiny", "new/tiny")
+    loopback_hub.serve("org/data", folder, kind="dataset", gated="auto")
+    done = run_client(
+        """
+        import hashlib, json, os
+        from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+        from huggingface_hub.errors import GatedRepoError
+        info = HfApi().model_info("old/tiny", files_metadata=True)
+        folder = snapshot_download("old/tiny")
+        blob = os.path.basename(os.path.realpath(f"{folder}/vae/x.safetensors"))
+        digest = hashlib.sha256(open(f"{folder}/vae/x.safetensors", "rb").read()).hexdigest()
+        try:
+            hf_hub_download("org/data", "config.json", repo_type="dataset")
+            gate = None
+        except GatedRepoError as error:
+            gate = error.response.status_code
+        gated = HfApi().dataset_info("org/data").gated
+        print(json.dumps([info.id, info.sha, os.path.basename(folder), blob == digest, gate, gated]))
+        """,
+        loopback_hub,
+        home=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["new/tiny", "d" * 40, "d" * 40, True, 401, "auto"]

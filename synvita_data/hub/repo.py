@@ -12,18 +12,15 @@ Importing this module imports `huggingface_hub`, which reads HF_ENDPOINT at that
 """
 
 import hashlib
-import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 from huggingface_hub.errors import (
-    HfHubHTTPError,
     HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -31,22 +28,20 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
-from ..errors import HubError, first_line
+from ..errors import HubError
 from ..files import sha256_file
 from .leaks import refuse_leaks
+from .problems import HubUnreachableError, Request, hub_problem, offline, telling_cause, transport
 
-# What this huggingface_hub sends its requests with, by the base of its errors: httpx2, or httpx before version 2.
-_http: Any = importlib.import_module(HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
 # What huggingface_hub and its transport raise.
 _FAILURES = (
     OfflineModeIsEnabled,
     HFValidationError,
-    _http.HTTPError,  # the base of HfHubHTTPError too
+    transport().HTTPError,  # the base of HfHubHTTPError too
     OSError,  # Xet's errors; a local file that vanished
     RuntimeError,  # huggingface_hub wraps the failure of a single file
     ValueError,  # metadata of the card that the Hub refuses
 )
-_TELLING = (OfflineModeIsEnabled, HfHubHTTPError, _http.TransportError)
 
 # Files changed by one commit. The Hub's advice is fewer than 100; huggingface_hub's own uploader
 # starts at 250. More files than this become several commits, of which only the last is tagged.
@@ -57,10 +52,6 @@ BATCH_BYTES = 5 << 30
 
 _VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
-
-
-class HubUnreachableError(HubError):
-    """There is no way to the Hub now: offline mode, no network, or a connection that broke."""
 
 
 def check_version_tag(tag: str) -> tuple[int, int, int]:
@@ -183,7 +174,7 @@ class HubRepo:
 
     def check_online(self) -> None:
         """Raise when HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to use the network."""
-        if constants.is_offline_mode():
+        if offline():
             raise _offline()
 
     def state(self) -> RepoState | None:
@@ -340,7 +331,7 @@ class HubRepo:
         self, error: HubError, upload: Sequence[LocalFile], delete: Sequence[str], *, last: bool
     ) -> str:
         """The head of `main` if a commit whose answer got lost was carried out; else raise `error`."""
-        if not last or not isinstance(_root_cause(error.__cause__ or error), _http.TransportError):
+        if not last or not isinstance(telling_cause(error.__cause__ or error), transport().TransportError):
             raise error
         try:
             head = self.snapshot("main")
@@ -368,54 +359,11 @@ class HubRepo:
             raise self._explained(error, f"cannot {action}", resumable) from error
 
     def _explained(self, error: Exception, problem: str, resumable: bool) -> HubError:
-        cause = _root_cause(error)
-        again = "Run the same again: it continues where it stopped" if resumable else None
-        # What huggingface_hub wrapped around the cause names the file at fault.
-        found = "" if error is cause else f"{first_line(error)} "
-        found += getattr(cause, "server_message", None) or first_line(cause)
-        if isinstance(cause, OfflineModeIsEnabled):
+        if isinstance(telling_cause(error), OfflineModeIsEnabled):
             return _offline()
-        if isinstance(cause, _http.TransportError):
-            return HubUnreachableError(
-                f"{problem}: no connection to {self.endpoint}, or it broke",
-                file=self.id,
-                found=found,
-                fix=again or "Check the network (and HF_ENDPOINT, if it is set)",
-            )
-        if not isinstance(cause, HfHubHTTPError):
-            return HubError(problem, file=self.id, found=str(error), fix=again)
-        # HTTP status -> what it means, what is expected, what to do.
-        status, tokens = cause.response.status_code, f"{self.endpoint}/settings/tokens"
-        passes = status in (408, 429) or status >= 500
-        retry = (again or "Wait a little and try again") if passes else None
-        answers: dict[int, tuple[str, str | None, str | None]] = {
-            401: ("the Hub does not accept the token", "a valid token with write access", self._new_token),
-            403: (
-                "the token has no right to do this",
-                f"a token with write access to {self.id.split('/')[0]}",
-                f"Use a repository of your own, or change the token's rights at {tokens}",
-            ),
-            412: (
-                "somebody else changed the repository meanwhile",
-                None,
-                "Look at what changed, then run the same again",
-            ),
-        }
-        why, expected, fix = answers.get(status, (f"the Hub answered {status}", None, retry))
-        if isinstance(cause, RepositoryNotFoundError):
-            why, expected = "it does not exist, or the token may not see it", None
-            fix = "Check its name" + ("" if self.has_token else "; for a private one set HF_TOKEN")
-        if isinstance(cause, RevisionNotFoundError):
-            why = "there is no such revision"
-        return HubError(f"{problem}: {why}", file=self.id, found=found, expected=expected, fix=fix)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """The first error in the chain of causes that says something about the connection or the answer."""
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, _TELLING):
-        link = link.__cause__ or link.__context__
-    return link or error
+        again = "Run the same again: it continues where it stopped" if resumable else None
+        asked = Request(self.id, problem, kind=self.type, again=again, writes=True, has_token=self.has_token)
+        return hub_problem(error, asked) or HubError(problem, file=self.id, found=str(error), fix=again)
 
 
 def _offline() -> HubError:

@@ -1,15 +1,13 @@
 """Classes of failures: an error may be the key's, the worker's, or the disk's."""
 
-import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import StoreError, SynvitaError
+from ..errors import StoreError, SynvitaError, causes
+from ..files import no_room
 from .claim import Claim
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
@@ -33,18 +31,6 @@ def quarantine_errors(claim: Claim) -> Iterator[Claim]:
             claim.quarantine(error)
 
 
-def no_room(error: BaseException) -> OSError | None:
-    """The error of the operating system behind `error` that says that nothing can be written.
-
-    No room, a quota, a limit on file sizes, a read-only file system; None for any other error. What it was
-    raised from counts, as for the `StoreError` of a failed commit.
-    """
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-            return cause
-    return None
-
-
 def is_worker_fault(error: BaseException) -> bool:
     """Whether `error` says that the worker itself is broken: no memory, a lost accelerator.
 
@@ -59,7 +45,7 @@ def is_worker_fault(error: BaseException) -> bool:
     return any(
         isinstance(cause, tuple(kinds))
         or (isinstance(cause, RuntimeError) and str(cause).startswith(("CUDA error", "NCCL error")))
-        for cause in _causes(error)
+        for cause in causes(error)
     )
 
 
@@ -88,11 +74,3 @@ def one_line(error: BaseException) -> str:
         code = trace.tb_frame.f_code
         place = f" ({Path(code.co_filename).name}, line {trace.tb_lineno}, in {code.co_name})"
     return f"{type(error).__name__}: {text[:500]}{place}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from .store import PREFIXES, ApiError, Commit, File, Repo, User, folders, upload_mode
+from .store import PREFIXES, ApiError, Commit, File, Repo, User, folders, parameters, upload_mode
 
 if TYPE_CHECKING:
     from .server import LoopbackHub
@@ -30,6 +30,7 @@ class Request:
     body: bytes
     user: User | None
     base: str
+    target: str  # as it stood in the request line, with its query
 
     def json(self) -> Any:
         return json.loads(self.body or b"{}")
@@ -122,19 +123,23 @@ def settings(hub: "LoopbackHub", request: Request, kind: str, repo: str) -> Repl
 def repo_info(
     hub: "LoopbackHub", request: Request, kind: str, repo: str, revision: str | None = None
 ) -> Reply:
+    """What a repository is; anyone may ask it of a gated one. `blobs=true` adds sizes and digests of files."""
     found = hub.repo(request, kind, repo)
-    return Reply(_describe(found, found.resolve(revision or "main")))
+    blobs = request.query.get("blobs", "false").lower() == "true"
+    return Reply(_describe(found, found.resolve(revision or "main"), blobs=blobs))
 
 
-def _describe(repo: Repo, commit: Commit) -> dict[str, Any]:
+def _describe(repo: Repo, commit: Commit, *, blobs: bool = False) -> dict[str, Any]:
     readme = commit.tree.get("README.md")
+    config = commit.tree.get("config.json")
+    counts = parameters(commit.tree)
     described = {
         "_id": hashlib.sha1(repo.id.encode()).hexdigest()[:24],
         "id": repo.id,
         "author": repo.id.split("/")[0],
         "sha": commit.sha,
         "private": repo.private,
-        "gated": False,
+        "gated": repo.gated,
         "disabled": False,
         "tags": [],
         "downloads": 0,
@@ -142,10 +147,30 @@ def _describe(repo: Repo, commit: Commit) -> dict[str, Any]:
         "cardData": _card_data(readme.content.decode()) if readme else {},
         "createdAt": repo.history("main")[-1].date,
         "lastModified": commit.date,
-        "siblings": [{"rfilename": path} for path in sorted(commit.tree)],
+        "siblings": [_sibling(path, file, blobs) for path, file in sorted(commit.tree.items())],
+        "usedStorage": sum(file.size for file in commit.tree.values()),
         **({"sdk": repo.sdk} if repo.sdk else {}),
+        **({"safetensors": {"parameters": counts, "total": sum(counts.values())}} if counts else {}),
     }
+    if config is not None and repo.kind == "model":
+        described["config"] = _hub_config(config)
     return json.loads(json.dumps(described, default=str))  # YAML has dates, JSON has not
+
+
+def _sibling(path: str, file: File, blobs: bool) -> dict[str, Any]:
+    if not blobs:
+        return {"rfilename": path}
+    entry = {"rfilename": path, "blobId": file.blob_id, "size": file.size}
+    return entry | ({"lfs": _lfs(file)} if file.lfs else {})
+
+
+def _hub_config(config: File) -> dict[str, Any]:
+    """The few fields of a model's settings that the Hub repeats."""
+    try:
+        settings = json.loads(config.content)
+    except ValueError:
+        return {}
+    return {name: settings[name] for name in ("architectures", "model_type") if name in settings}
 
 
 def _card_data(readme: str) -> dict[str, Any]:
@@ -328,8 +353,12 @@ def paths_info(hub: "LoopbackHub", request: Request, kind: str, repo: str, revis
 def _entry(path: str, file: File) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": "file", "path": path, "size": file.size, "oid": file.blob_id}
     if file.lfs:
-        entry["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": 134}
+        entry["lfs"] = {"oid": file.sha256, **_lfs(file)}
     return entry
+
+
+def _lfs(file: File) -> dict[str, Any]:
+    return {"sha256": file.sha256, "size": file.size, "pointerSize": 134}
 
 
 def _folder(path: str) -> dict[str, Any]:
@@ -338,7 +367,9 @@ def _folder(path: str) -> dict[str, Any]:
 
 def download(hub: "LoopbackHub", request: Request, prefix: str, repo: str, revision: str, path: str) -> Reply:
     """A file, or the bytes of a `Range` header. The real Hub redirects to a CDN for large files."""
-    found = hub.repo(request, PREFIXES[prefix], repo).resolve(revision)
+    of = hub.repo(request, PREFIXES[prefix], repo)
+    hub.check_gate(request, of)
+    found = of.resolve(revision)
     file = found.tree.get(path)
     if file is None:
         raise ApiError(404, "Entry not found", "EntryNotFound")

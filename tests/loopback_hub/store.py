@@ -2,9 +2,13 @@
 
 import hashlib
 import itertools
+import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
 
 # The kinds of repository, by the prefix of their file URLs.
 PREFIXES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
@@ -55,7 +59,7 @@ class File:
     def size(self) -> int:
         return len(self.content)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
@@ -89,7 +93,10 @@ class Commit:
 
 @dataclass
 class Repo:
-    """One repository: its history, its references and the LFS objects it was sent."""
+    """One repository: its history, its references and the LFS objects it was sent.
+
+    `gated` is False, `auto` or `manual`; `accepted` are the accounts that may then read its files.
+    """
 
     id: str
     kind: str
@@ -99,6 +106,8 @@ class Repo:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
+    gated: str | bool = False
+    accepted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.commit({".gitattributes": File(GIT_ATTRIBUTES.encode(), lfs=False)}, "initial commit", "main")
@@ -108,10 +117,10 @@ class Repo:
         prefix = next(prefix for prefix, kind in PREFIXES.items() if kind == self.kind)
         return f"/{prefix}{self.id}"
 
-    def commit(self, tree: Tree, title: str, branch: str) -> Commit:
-        """Add a commit with `tree` to the end of `branch` (started here if it is new)."""
+    def commit(self, tree: Tree, title: str, branch: str, sha: str | None = None) -> Commit:
+        """Add a commit with `tree` to the end of `branch` (started here if it is new), `sha` as its id if given."""
         parent = self.branches.get(branch)
-        sha = hashlib.sha1(f"{next(_serial)} {self.id} {parent} {title}".encode()).hexdigest()
+        sha = sha or hashlib.sha1(f"{next(_serial)} {self.id} {parent} {title}".encode()).hexdigest()
         date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self.commits[sha] = Commit(sha, parent, title, date, dict(tree))
         self.branches[branch] = sha
@@ -135,6 +144,35 @@ class Repo:
             found.append(self.commits[sha])
             sha = found[-1].parent
         return found
+
+
+def files_of(folder: Path) -> Tree:
+    """The files below a folder, large ones and weights as LFS."""
+    tree: Tree = {}
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        content, name = path.read_bytes(), path.relative_to(folder).as_posix()
+        tree[name] = File(content, lfs=upload_mode(name, len(content), content[:512]) == "lfs")
+    return tree
+
+
+def parameters(tree: Tree) -> dict[str, int]:
+    """Parameters by dtype over the safetensors files at the root of a repository, as the Hub shows them."""
+    counts: Counter[str] = Counter()
+    for path, file in tree.items():
+        if "/" in path or not path.endswith(".safetensors") or file.size < 8:
+            continue
+        length = int.from_bytes(file.content[:8], "little")
+        try:
+            header = json.loads(file.content[8 : 8 + length])
+        except ValueError:  # a file that is not whole
+            continue
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                size = 1
+                for side in tensor["shape"]:
+                    size *= side
+                counts[tensor["dtype"]] += size
+    return dict(counts)
 
 
 def upload_mode(path: str, size: int, sample: bytes) -> str:
