@@ -9,6 +9,7 @@ Each module can be used alone: `repository` (one repository or folder), `machine
 `evaluation` (all of it for `synvita evaluate`). Nothing here imports torch or loads a model.
 """
 
+from .evaluation import evaluation_needs
 from .hub import HubQuestions
 from .report import Check, Needs
 from .repository import NeededFile, RepositoryFacts, look_at
@@ -19,5 +20,6 @@ __all__ = [
     "NeededFile",
     "Needs",
     "RepositoryFacts",
+    "evaluation_needs",
     "look_at",
 ]

@@ -15,7 +15,7 @@ from ..files import read_json
 from ..hub.known import KnownRepository, known
 from ..models.resolve import CONFIG
 from .hub import HubQuestions, cached_file, cached_snapshot
-from .wanted import Wanted, model_files
+from .wanted import Wanted, lacking_weights, model_files
 from .weights import BYTES, WEIGHTS, indexed_shards, main_dtype, missing_shards, read_weight_files
 
 Kind = Literal["model", "dataset"]
@@ -177,7 +177,10 @@ def _of_hub(facts: RepositoryFacts, info: Any, hub: HubQuestions, choose: Wanted
         origin="hub",
         commit=commit,
         files=files,
-        faults=tuple(f"{shard} is not in the repository" for shard in missing_shards(chosen)),
+        faults=(
+            *(f"{shard} is not in the repository" for shard in missing_shards(chosen)),
+            *(lacking_weights(chosen) if choose is model_files else ()),
+        ),
         gated=bool(info.gated),
         private=bool(info.private),
         disabled=bool(info.disabled),
@@ -328,7 +331,7 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
         kind: `model` or `dataset`.
         choose: which of its files a command reads.
     """
-    sizes = {path: size for path, size in _files_of(folder)}
+    sizes = dict(_files_of(folder))
     chosen = sorted(choose(sorted(sizes)))
     files = tuple(NeededFile(path, sizes[path], True) for path in chosen)
     facts = RepositoryFacts(name, kind, "folder", files=files, licence=_card_licence(folder))
@@ -339,7 +342,11 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
     weights = read_weight_files(folder / path for path in chosen)
     facts = replace(
         facts,
-        faults=(*(f"{shard} is missing" for shard in sorted(promised)), *weights.faults),
+        faults=(
+            *(f"{shard} is missing" for shard in sorted(promised)),
+            *weights.faults,
+            *(lacking_weights(chosen) if choose is model_files and not promised else ()),
+        ),
         parameters=weights.parameters,
         dtype=weights.dtype,
     )

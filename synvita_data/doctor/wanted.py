@@ -55,6 +55,25 @@ def transformers_files(paths: Sequence[str]) -> set[str]:
     return chosen
 
 
+def lacking_weights(paths: Sequence[str]) -> list[str]:
+    """What has settings and no weights among the files that are fetched: a model, or a component of a pipeline.
+
+    Args:
+        paths: as `model_files` chose them.
+    """
+    lacking = []
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        settings = name == CONFIG or (path == ADAPTER_CONFIG and CONFIG not in paths)
+        if settings and not any(_is_weight(other) and other.rpartition("/")[0] == folder for other in paths):
+            lacking.append(f"{folder or 'the model'} has settings and no weights that are read ({name})")
+    return lacking
+
+
+def _is_weight(path: str) -> bool:
+    return path.endswith((".safetensors", ".bin"))
+
+
 def index_of(shard: str) -> str:
     """The index that names a shard.
 

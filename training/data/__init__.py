@@ -1,10 +1,13 @@
 """One triplet ready to be trained on: what collators make and losses read."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
-from synvita_data.models import EncodedVideo, PreparedVideo
+
+if TYPE_CHECKING:  # which would import torch
+    from synvita_data.models import EncodedVideo, PreparedVideo
 
 # The four texts of a triplet, in the order of every tensor's last axis; a video's own text and the other's.
 TEXTS = ("caption", "neg_caption", "caption_masked", "neg_caption_masked")
@@ -35,8 +38,8 @@ class TrainingTriplet:
     row_id: str
     pair_id: str
     texts: tuple[Text, Text, Text, Text]
-    real: PreparedVideo | EncodedVideo | None
-    synthetic: PreparedVideo | EncodedVideo | None
+    real: "PreparedVideo | EncodedVideo | None"
+    synthetic: "PreparedVideo | EncodedVideo | None"
     weight: float
     takes_real: bool
     explanation: str | None = None
