@@ -205,7 +205,7 @@ def _lacking(expected: "Expected", manifest: "Manifest", row: str, task: str) ->
     """What a cell lacks, by the names that the lists above explain; empty where it can be run."""
     if (reason := expected.rows[row].not_public) is not None:
         return f"not public ({reason})"
-    lacking = [name for name in expected.chain(row) if manifest.checkpoints[name].missing]
+    lacking = [each.name for each in manifest.of_row(expected, row) if each.missing]
     lacking += ["inputs"] if manifest.tasks[task].missing else []
     lacking += ["packages"] if manifest.missing else []
     return f"lacks {', '.join(lacking)}" if lacking else ""

@@ -33,7 +33,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             state = load_file(path)
         else:
             state = _load_bin(path)
-    except Exception as error:  # SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, OSError, …
+    except (
+        Exception
+    ) as error:  # SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, OSError, …
         with path.open("rb") as handle:
             pointer = handle.read(len(_POINTER)) == _POINTER
         raise SynvitaError(
@@ -128,7 +130,10 @@ def weight_map(index: Path) -> dict[str, str]:
     names = read_json(index, "an index of weights").get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise SynvitaError(
-            "an index of weights cannot be read", file=index, found=type(names).__name__, expected="weight_map"
+            "an index of weights cannot be read",
+            file=index,
+            found=type(names).__name__,
+            expected="weight_map",
         )
     return names
 

@@ -1,29 +1,32 @@
 """One cell of a table: evaluated, measured again under noise, and kept in OUT/cells."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .. import __version__
 from ..annotations import Annotations
-from ..errors import SynvitaError
+from ..errors import StoreError, SynvitaError
 from ..evaluation.predictions import read_predictions
-from ..evaluation.results import measure, read_result, safe_name
+from ..evaluation.results import read_result, safe_name
 from ..evaluation.run import evaluate_scorer
-from ..files import read_json, write_atomic
+from ..evaluation.scoring import score_task
+from ..files import atomic_path, read_json, write_atomic
 from ..jobs import work_key
 from ..progress import Progress
 from ..scoring import Scorer
 from ..tables.columns import Floats
 from ..tasks import PublishedResult, get_task
 from .checkpoints import Prepared
-from .compare import Band, band, jittered, reach, to_log_odds, verdict
-from .expected import Expected, Jitter, Tolerance
+from .compare import Band, reach, verdict
+from .expected import Expected, Tolerance
 from .inputs import Asked, TaskInput
+from .noise import OneSide, flip_band, jitter_band, main_estimate
 
 CELLS, RESULTS = "cells", "results"
 
@@ -44,8 +47,8 @@ class Measured:
         left_out: how many those are.
         result: of its file, relative to OUT.
         official: as the result says; `why_not` says why it is not.
-        noise: settings of the jitter that were used.
-        seconds: of this run, scoring and measuring.
+        noise: settings of the bands.
+        seconds: that scoring and measuring took in the run that did it.
     """
 
     row: str
@@ -73,9 +76,8 @@ class Measured:
 
     def reach(self, tolerance: Tolerance) -> Band:
         """The interval in which the paper's value is taken for the same."""
-        return reach(
-            self.value, tolerance.points, {"ties": self.ties, "jitter": self.jitter, "flips": self.flips}
-        )
+        bands = {"ties": self.ties, "jitter": self.jitter, "flips": self.flips}
+        return reach(self.value, tolerance.points, bands)
 
     def verdict(self, paper: PublishedResult | None, tolerance: Tolerance, order_kept: bool | None) -> str:
         """See `compare.verdict`."""
@@ -84,13 +86,13 @@ class Measured:
 
 
 def cell_key(
-    expected: Expected, prepared: Mapping[str, str], asked: Asked, given: TaskInput, row: str, mode: str
+    expected: Expected, commits: Mapping[str, str], asked: Asked, given: TaskInput, row: str, mode: str
 ) -> str:
     """Digest of what a cell's scores depend on, so that a run that goes on finds what is done without a model.
 
     Args:
         expected: with the row's prompt and the settings of the evaluation.
-        prepared: repository -> commit.
+        commits: repository -> commit.
         asked: whether a part of the videos is enough.
         given: annotations and videos of the task.
         row, mode: of the cell.
@@ -98,12 +100,13 @@ def cell_key(
     assert given.annotations is not None
     return work_key(
         package=__version__,
-        commits=dict(prepared),
+        commits=dict(commits),
         prompt=expected.rows[row].prompt,
         evaluate=asdict(expected.evaluate),
         mode=mode,
         task=given.task,
         annotations=given.annotations.revision,
+        partial=asked.partial,
         found=given.found if asked.partial else None,
     )
 
@@ -147,7 +150,7 @@ def open_row(expected: Expected, row: str, prepared: Prepared, mode: str, device
     """
     from ..scoring.open import open_scorer
 
-    video_llm: dict[str, Any] = {"prompt": expected.rows[row].prompt}
+    video_llm: dict[str, Any] = {"prompt": expected.rows[row].prompt, "mode": mode}
     if prepared.adapter is not None:
         video_llm["adapter"] = str(prepared.adapter)
     scorer = open_scorer(
@@ -159,11 +162,16 @@ def open_row(expected: Expected, row: str, prepared: Prepared, mode: str, device
     )
     # Results and keys of stored scores name repositories and commits, not folders of this machine.
     named = [f"{repository}@{commit}" for repository, commit in prepared.commits.items()]
-    scorer.name = f"{row}-{mode}"
-    scorer.settings = {**scorer.settings, "checkpoint": named[-1], "mode": mode}
-    if prepared.adapter is not None:
-        scorer.settings |= {"base": named[0], "adapter": named[-1]}
+    scorer.name = result_name(row, mode)
+    scorer.settings = {**scorer.settings, "made_from": named}
+    for part in ("base", "adapter"):
+        scorer.settings.pop(part, None)
     return scorer
+
+
+def result_name(row: str, mode: str) -> str:
+    """The model's name in results."""
+    return f"{row}-{mode}"
 
 
 def evaluate_cell(
@@ -183,8 +191,7 @@ def evaluate_cell(
         SynvitaError: as of `evaluate_scorer`.
     """
     assert given.annotations is not None
-    task = get_task(given.task)
-    folder = asked.out / RESULTS / mode
+    started, task, folder = time.monotonic(), get_task(given.task), asked.out / RESULTS / mode
     with Progress(f"{scorer.name} on {task.name}") as progress:
         done = evaluate_scorer(
             scorer,
@@ -197,42 +204,66 @@ def evaluate_cell(
         )
     if done is None:
         raise SynvitaError("only the first process of several measures", fix="Start it without a launcher")
-    cell = measure_cell(expected.jitter, asked.out, given.annotations, row, mode, key)
-    cell = replace(cell, seconds=done.result.record["run"]["wall_seconds"])
+    # Both sides of every row, from which other mirrorings follow without a model.
+    sides = _sides_path(asked.out, row, task.name, mode)
+    sides.unlink(missing_ok=True)
+    if getattr(scorer, "flips", "none") != "none":
+        scores = [_one_side(scorer, given, folder, mirrored) for mirrored in (False, True)]
+        with atomic_path(sides) as temporary:
+            np.save(temporary, np.stack(scores), allow_pickle=False)
+    cell = measure_cell(expected, asked.out, given.annotations, row, mode, key)
+    cell = replace(cell, seconds=round(time.monotonic() - started, 3))
     write_cell(asked.out, cell)
     return cell
 
 
+def _one_side(scorer: Scorer, given: TaskInput, folder: Path, mirrored: bool) -> Floats:
+    """float64 [N], every row against its video, or against the mirror image; kept in the store as all scores are."""
+    assert given.annotations is not None
+    side = OneSide(scorer, mirrored)
+    with Progress(f"{side.name} on {given.task}") as progress:
+        found = score_task(
+            side,
+            get_task(given.task),
+            given.annotations,
+            given.videos,
+            folder / ".work",
+            on_progress=progress.follow,
+        )
+    assert found is not None
+    return found.scores
+
+
+def _sides_path(out: Path, row: str, task: str, mode: str) -> Path:
+    return out / CELLS / row / f"{task}.{mode}.sides.npy"
+
+
 def measure_cell(
-    noise: Jitter, out: Path, annotations: Annotations, row: str, mode: str, key: str
+    expected: Expected, out: Path, annotations: Annotations, row: str, mode: str, key: str
 ) -> Measured:
-    """A cell by the scores that lie in OUT/results.
+    """A cell by the scores that lie in OUT.
 
     Raises:
         SynvitaError: result or scores are not there, or do not fit the annotations.
     """
     task = get_task(annotations.task)
-    place = out / RESULTS / mode / safe_name(f"{row}-{mode}") / f"{task.name}.json"
+    place = out / RESULTS / mode / safe_name(result_name(row, mode)) / f"{task.name}.json"
     record = read_result(place).record
-    found = read_predictions(place.with_suffix(".parquet"), annotations, task, allow_missing=True)
+    join = "official" if "flips" in record else "strict"
+    found = read_predictions(place.with_suffix(".parquet"), annotations, task, allow_missing=True, join=join)
     # The released script loses questions that a video asks twice in the same words.
-    left_out = np.isin(annotations.group, annotations.report.asked_twice)
-    counted = np.where(left_out, np.nan, found.scores)
+    lost = np.isin(annotations.group, annotations.report.asked_twice)
+    groups = len(np.unique(annotations.group_code[lost]))
+    counted = replace(found, scores=np.where(lost, np.nan, found.scores))
+    if counted.official is not None:
+        further = ~lost[counted.official.rows]
+        official = replace(
+            counted.official, rows=counted.official.rows[further], scores=counted.official.scores[further]
+        )
+        counted = replace(counted, official=official)
 
-    def estimate(scores: Floats, kind: str) -> dict[str, Any]:
-        metrics = measure(task, annotations, scores, kind, partial=True, resamples=0)  # type: ignore[arg-type]
-        return dict(metrics[task.main_score])
-
-    main = estimate(counted, found.kind)
-    moved = jittered(
-        lambda scores: float(estimate(scores, "log_odds")["value"]),
-        to_log_odds(counted, found.kind),
-        annotations.pair,
-        sigma=noise.sigma,
-        draws=noise.draws,
-        seed=noise.seed,
-    )
-    groups = len(np.unique(annotations.group_code[left_out]))
+    main = main_estimate(annotations, counted.scores, counted.kind, counted.official)
+    sides = _sides_path(out, row, task.name, mode)
     whole = record["main_score"]
     return Measured(
         row=row,
@@ -241,8 +272,10 @@ def measure_cell(
         key=key,
         value=float(main["value"]),
         ties=Band(float(main["worst_ties"]), float(main["best_ties"])),
-        jitter=band(moved, noise.level),
-        flips=None,
+        jitter=jitter_band(annotations, counted, expected.jitter),
+        flips=flip_band(annotations, _read_sides(sides), lost, found.kind, expected.flips)
+        if sides.is_file()
+        else None,
         k=int(whole["k"]),
         n=int(whole["n"]),
         all_value=float(whole["value"]) if groups else None,
@@ -250,15 +283,20 @@ def measure_cell(
         result=place.relative_to(out).as_posix(),
         official=bool(record["official"]),
         why_not=tuple(record["why_not_official"]),
-        noise=_noise(noise),
+        noise=noise_settings(expected),
         seconds=0.0,
     )
 
 
-def _noise(noise: Jitter) -> dict[str, Any]:
-    return {name: value for name, value in asdict(noise).items() if name != "why"}
+def _read_sides(path: Path) -> Floats:
+    """float64 [2, N]."""
+    try:
+        return cast(Floats, np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise StoreError("scores of both sides cannot be read", file=path, found=str(error)) from error
 
 
-def is_current(cell: Measured | None, key: str, noise: Jitter) -> bool:
-    """Whether a kept cell is of the same work and the same noise."""
-    return cell is not None and cell.key == key and cell.noise == _noise(noise)
+def noise_settings(expected: Expected) -> dict[str, Any]:
+    """What the bands of a cell depend on beside its scores."""
+    parts = {"jitter": asdict(expected.jitter), "flips": asdict(expected.flips)}
+    return {part: {name: value for name, value in of.items() if name != "why"} for part, of in parts.items()}

@@ -12,15 +12,12 @@ from ..errors import StoreError, SynvitaError
 from ..files import read_json, write_atomic
 from ..jobs import Store
 from ..models.resolve import ModelFiles
-from .expected import CheckpointSource, Expected
+from .expected import AS_IT_IS, CheckpointSource, Expected
 
 FOLDER = "checkpoints"
 PINS = "pins.json"
 LOCAL = "local"  # in place of a commit, for a folder of this machine
 _COMMIT = re.compile(r"snapshots/([0-9a-f]{40})$")
-
-# From the folder as released, the one to make and the base's, and where lines go.
-Converter = Callable[[Path, Path, Path | None, Callable[[str], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Checkpoints:
     out: Path
     say: Callable[[str], None] = lambda line: None
     _failed: dict[str, SynvitaError] = field(default_factory=dict)
-    _ready: dict[str, tuple[Path, str]] = field(default_factory=dict)
+    _ready: dict[str, Path] = field(default_factory=dict)
 
     def revision(self, source: CheckpointSource) -> str | None:
         """The commit to take: the file's, or the one that this output folder took before; None where neither is known."""
@@ -62,7 +59,7 @@ class Checkpoints:
         """Repository -> commit of all that a row needs, the base first; None where one is not known yet, or there is
         no checkpoint."""
         found: dict[str, str] = {}
-        for name in self.expected.chain(row):
+        for name in self.expected.needs(row):
             source = self.expected.checkpoints[name]
             commit = LOCAL if Path(source.repository).is_dir() else self.revision(source)
             if commit is None:
@@ -74,6 +71,8 @@ class Checkpoints:
         """The converted folder; None where it is still to be made."""
         source = self.expected.checkpoints[name]
         commit = LOCAL if Path(source.repository).is_dir() else self.revision(source)
+        if source.convert == AS_IT_IS:
+            return None
         place = None if commit is None else self._place(name, commit)
         return place if place is not None and place.is_dir() else None
 
@@ -83,42 +82,52 @@ class Checkpoints:
         Raises:
             SynvitaError: it cannot be fetched or converted; said again at once for another row with the same base.
         """
-        commits: dict[str, str] = {}
-        folders: list[Path] = []
-        for name in self.expected.chain(row):
-            folder, commit = self._one(name, folders[0] if folders else None)
-            folders.append(folder)
-            commits[self.expected.checkpoints[name].repository] = commit
-        return Prepared(folders[0], folders[1] if len(folders) > 1 else None, commits)
+        folders = {name: self._one(name) for name in self.expected.chain(row)}
+        commits = self.commits(row)
+        assert commits is not None
+        model, *adapter = folders.values()
+        return Prepared(model, adapter[0] if adapter else None, commits)
 
-    def _one(self, name: str, base: Path | None) -> tuple[Path, str]:
+    def _one(self, name: str) -> Path:
         if name in self._failed:
             raise self._failed[name]
         if name not in self._ready:
             try:
-                self._ready[name] = self._make(name, base)
+                self._ready[name] = self._make(name)
             except SynvitaError as error:
                 self._failed[name] = error
                 raise
         return self._ready[name]
 
-    def _make(self, name: str, base: Path | None) -> tuple[Path, str]:
+    def _make(self, name: str) -> Path:
         source = self.expected.checkpoints[name]
+        # A killed run may have left it half made; its commit must be known before it can be asked for.
+        if (there := self.converted(name)) is not None and self._towers_are_pinned(source):
+            return there
+        beside = {
+            part: self._one(other)
+            for part, other in (("base", source.base), ("towers", source.towers))
+            if other is not None
+        }
         revision = self.revision(source)
-        if (there := self.converted(name)) is not None:
-            return there, revision or LOCAL
         self.say(f"{name}: fetching {source.repository}" + (f" at {revision[:12]}" if revision else ""))
         files = ModelFiles(source.repository, revision)
         folder = files.snapshot(source.files)
         commit = LOCAL if files.folder is not None else _commit_of(folder, source.repository)
         if commit != LOCAL and source.revision is None:
             self._pin(source.repository, commit)
+        if source.convert == AS_IT_IS:
+            return folder
         place = self._place(name, commit)
         with _Turn(self.out / FOLDER, name):
             if not place.is_dir():
                 self.say(f"{name}: converting ({source.convert})")
-                _converter(source.convert)(folder, place, base, self.say)
-        return place, commit
+                convert(source.convert, folder, place, **beside, say=self.say)
+        return place
+
+    def _towers_are_pinned(self, source: CheckpointSource) -> bool:
+        towers = None if source.towers is None else self.expected.checkpoints[source.towers]
+        return towers is None or self.revision(towers) is not None or Path(towers.repository).is_dir()
 
     def _place(self, name: str, commit: str) -> Path:
         if commit == LOCAL:
@@ -175,19 +184,43 @@ class _Turn:
         self._store.close()
 
 
-def _converter(kind: str) -> Converter:
-    """The conversion behind `synvita convert KIND`."""
+def convert(
+    kind: str,
+    source: Path,
+    out: Path,
+    *,
+    base: Path | None = None,
+    towers: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """What `synvita convert KIND` does.
 
-    def mplug_owl(source: Path, out: Path, base: Path | None, say: Callable[[str], None]) -> None:
+    Args:
+        kind: of `expected.CONVERSIONS`.
+        source: the folder as released.
+        out: the folder to make.
+        base: converted, for an adapter.
+        towers: folder of a video tower, for a Video-LLaVA.
+        say: takes lines on the progress.
+
+    Raises:
+        SynvitaError: as of the conversion.
+    """
+    if kind == "mplug-owl":
         from ..models.mplug_owl.convert import convert_mplug_owl
 
         convert_mplug_owl(source, out, say=say)
-
-    def mplug_owl_lora(source: Path, out: Path, base: Path | None, say: Callable[[str], None]) -> None:
+    elif kind == "mplug-owl-lora":
         from ..models.mplug_owl.lora_checkpoint import convert_lora
 
         assert base is not None
         convert_lora(source, out, base, say=say)
+    elif kind == "video-llava":
+        from ..models.video_llava_original.convert import convert_video_llava
 
-    kinds: dict[str, Converter] = {"mplug-owl": mplug_owl, "mplug-owl-lora": mplug_owl_lora}
-    return kinds[kind]
+        convert_video_llava(source, out, towers=towers, say=say)
+    else:
+        from ..models.video_llava_original.lora import convert_video_llava_lora
+
+        assert base is not None
+        convert_video_llava_lora(source, out, base, say=say)

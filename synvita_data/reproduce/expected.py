@@ -14,8 +14,9 @@ from ..tasks import MODELS, TASKS, PublishedResult, published_results
 
 EXPECTED = Path(__file__).with_name("expected.yaml")
 FORMAT = 1
+AS_IT_IS = "none"  # files that another conversion reads
 # Kinds of `synvita convert`; those of an adapter need a base.
-CONVERSIONS = ("mplug-owl", "mplug-owl-lora", "video-llava", "video-llava-lora")
+CONVERSIONS = ("mplug-owl", "mplug-owl-lora", "video-llava", "video-llava-lora", AS_IT_IS)
 
 Part = TypeVar("Part")
 
@@ -86,10 +87,11 @@ class CheckpointSource:
 
     Attributes:
         repository: Hub id, or a folder with the same files.
-        convert: KIND of `synvita convert`.
+        convert: KIND of `synvita convert`; `none` for what another conversion reads.
         files: patterns of the files that are needed.
         revision: commit; None where none is known.
         base: name of the checkpoint that an adapter goes on; None for a whole model.
+        towers: name of the checkpoint that the video tower is taken from; None for its own.
         gib: GiB of GPU memory that evaluation takes; None for an adapter, which needs its base's.
         note: what a reader should know.
     """
@@ -99,6 +101,7 @@ class CheckpointSource:
     files: tuple[str, ...]
     revision: str | None = None
     base: str | None = None
+    towers: str | None = None
     gib: float | None = None
     note: str | None = None
 
@@ -173,6 +176,14 @@ class Expected:
             found.append(name)
             name = self.checkpoints[name].base
         return tuple(reversed(found))
+
+    def needs(self, row: str) -> tuple[str, ...]:
+        """Names of all checkpoints that a row needs, in the order in which they are made ready."""
+        found: list[str] = []
+        for name in self.chain(row):
+            towers = self.checkpoints[name].towers
+            found += [name] if towers is None else [towers, name]
+        return tuple(found)
 
     def gib(self, row: str) -> float | None:
         """GiB of GPU memory of a row; None where unknown."""
@@ -260,6 +271,12 @@ def _check_names(read: Expected) -> None:
             source.base,
             "a name" if needs_base else "none",
         )
+        if source.towers is not None:
+            choose(source.towers, read.checkpoints, f"towers of checkpoint {name}", error=SchemaError)
+            fits = read.checkpoints[source.towers].convert == AS_IT_IS and source.convert == "video-llava"
+            _check(
+                fits, f"checkpoints: {name}: towers", source.towers, "converted as none, for a video-llava"
+            )
         if source.base is not None:
             choose(source.base, read.checkpoints, f"base of checkpoint {name}", error=SchemaError)
             _check(

@@ -12,7 +12,7 @@ from ..errors import SynvitaError, first_line
 from ..real_videos.roots import RealVideoRoots, Root
 from ..tasks import get_task
 from .checkpoints import Checkpoints
-from .expected import Expected
+from .expected import AS_IT_IS, Expected
 
 if TYPE_CHECKING:
     from ..doctor.hub import HubQuestions
@@ -81,6 +81,7 @@ class CheckpointInput:
         licence: as its card or the record says.
         missing: why it cannot be had.
         note: what a reader should know.
+        is_made: it is converted, not read as it is.
     """
 
     name: str
@@ -92,6 +93,7 @@ class CheckpointInput:
     licence: str | None = None
     missing: str | None = None
     note: str | None = None
+    is_made: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,12 @@ class Manifest:
     @property
     def to_write(self) -> int:
         """Bytes that conversion writes, as far as sizes are known: as many as it reads."""
-        return sum(each.total or 0 for each in self.checkpoints.values() if not each.converted)
+        made = [each for each in self.checkpoints.values() if not each.converted and each.is_made]
+        return sum(each.total or 0 for each in made)
+
+    def of_row(self, expected: Expected, row: str) -> list[CheckpointInput]:
+        """The checkpoints that a row still needs, and those that it has."""
+        return [self.checkpoints[name] for name in expected.needs(row) if name in self.checkpoints]
 
     def cell(self, row: str, task: str) -> CellInput:
         """The cell of this place."""
@@ -169,7 +176,8 @@ def look(expected: Expected, asked: Asked) -> Manifest:
     found = Manifest(missing=_missing_packages(expected), disk_free=_free(asked.out))
     found.tasks = {task: look_for_task(expected, asked, task) for task in asked.tasks}
     found.gib = {row: expected.gib(row) for row in asked.rows}
-    names = dict.fromkeys(name for row in asked.rows for name in expected.chain(row))
+    checkpoints = Checkpoints(expected, asked.out)
+    names = dict.fromkeys(name for row in asked.rows for name in _needed(expected, checkpoints, row))
     found.checkpoints = look_for_checkpoints(expected, asked.out, list(names))
     for row in asked.rows:
         for task in asked.tasks:
@@ -180,9 +188,15 @@ def look(expected: Expected, asked: Asked) -> Manifest:
 def _missing_of(expected: Expected, found: Manifest, row: str, task: str) -> tuple[str, ...]:
     if (reason := expected.rows[row].not_public) is not None:
         return (f"not public: {reason}",)
-    checkpoints = [found.checkpoints[name] for name in expected.chain(row)]
-    lacking = [f"{each.repository}: {each.missing}" for each in checkpoints if each.missing]
+    lacking = [f"{each.repository}: {each.missing}" for each in found.of_row(expected, row) if each.missing]
     return (*lacking, *found.tasks[task].missing, *found.missing)
+
+
+def _needed(expected: Expected, checkpoints: Checkpoints, row: str) -> list[str]:
+    """Names of the checkpoints of a row; what a converted one was made of is not needed any more."""
+    made = [name for name in expected.chain(row) if checkpoints.converted(name) is not None]
+    spent = {expected.checkpoints[name].towers for name in made}
+    return [name for name in expected.needs(row) if name not in spent]
 
 
 def look_for_task(expected: Expected, asked: Asked, task: str) -> TaskInput:
@@ -270,6 +284,7 @@ def _look_at(expected: Expected, checkpoints: Checkpoints, name: str, hub: "HubQ
         facts.licence,
         problem,
         source.note,
+        source.convert != AS_IT_IS,
     )
 
 

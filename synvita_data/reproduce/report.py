@@ -16,7 +16,7 @@ from ..versions import installed, versions
 from .cells import Measured
 from .checkpoints import LOCAL, Checkpoints
 from .compare import OFF, ORDER_KEPT, WITHIN, Band, keeps_order
-from .expected import Expected
+from .expected import AS_IT_IS, Expected
 from .inputs import Asked, Manifest
 from .run import Outcome
 
@@ -249,7 +249,7 @@ def report_text(
 def _checkpoints(expected: Expected, asked: Asked, checkpoints: Checkpoints) -> str:
     rows = []
     for row in asked.rows:
-        for name in expected.chain(row):
+        for name in expected.needs(row):
             source = expected.checkpoints[name]
             commit = LOCAL if Path(source.repository).is_dir() else checkpoints.revision(source)
             cells = (row, source.repository, commit or "not known", source.convert)
@@ -300,13 +300,15 @@ def row_commands(expected: Expected, row: str, tasks: Sequence[str], modes: Sequ
         tasks, modes: what is evaluated.
     """
     lines = []
-    for name in expected.chain(row):
+    for name in expected.needs(row):
         source = expected.checkpoints[name]
         if not Path(source.repository).is_dir():
             at = f" --revision {source.revision}" if source.revision else ""
             lines.append(f"hf download {source.repository}{at} --local-dir released/{name}")
-        base = f" --base models/{source.base}" if source.base else ""
-        lines.append(f"synvita convert {source.convert} released/{name} models/{name}{base}")
+        more = f" --base models/{source.base}" if source.base else ""
+        more += f" --towers released/{source.towers}" if source.towers else ""
+        if source.convert != AS_IT_IS:
+            lines.append(f"synvita convert {source.convert} released/{name} models/{name}{more}")
     if not lines:
         return [f"# {expected.rows[row].not_public}"]
     chain, prompt = expected.chain(row), expected.rows[row].prompt

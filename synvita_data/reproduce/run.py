@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import StoreError, SynvitaError, first_line
-from ..evaluation.results import check_measurable
 from ..files import atomic_path
 from ..scoring import Scorer
-from ..tasks import get_task
 from .cells import (
     Measured,
     cell_key,
     evaluate_cell,
-    is_current,
     measure_cell,
+    noise_settings,
     open_row,
     read_cell,
     write_cell,
@@ -138,7 +136,6 @@ def _run_mode(
         given = manifest.tasks[task]
         try:
             assert given.annotations is not None
-            check_measurable(get_task(task), given.annotations, partial=asked.partial)
             key = cell_key(expected, prepared.commits, asked, given, row, mode)
             measured = evaluate_cell(scorer, expected, asked, given, row, mode, key)
         except Exception as error:
@@ -166,10 +163,10 @@ def _kept(
     kept = read_cell(asked.out, row, task, mode)
     if kept is None or kept.key != key or not (asked.out / kept.result).is_file():
         return None
-    if is_current(kept, key, expected.jitter):
+    if kept.noise == noise_settings(expected):
         return kept
     try:
-        again = measure_cell(expected.jitter, asked.out, given.annotations, row, mode, key)
+        again = measure_cell(expected, asked.out, given.annotations, row, mode, key)
     except SynvitaError:  # scores that are gone are made again
         return None
     write_cell(asked.out, again)

@@ -94,7 +94,9 @@ def _which_upload(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What to say of the weights' files: which upload of the released model each is."""
     return [
         f"{name}, sha256 {facts['sha256']}: "
-        + UPLOADS.get(facts["sha256"], "neither of the two known uploads of MAGAer13/mplug-owl-llama-7b-video")
+        + UPLOADS.get(
+            facts["sha256"], "neither of the two known uploads of MAGAer13/mplug-owl-llama-7b-video"
+        )
         for name, facts in files.items()
     ]
 
