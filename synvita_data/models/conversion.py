@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +172,10 @@ def read_llama_tokenizer(folder: Path, **options: Any) -> Any:
         )
     settings = folder / "tokenizer_config.json"
     noted = read_json(settings, "a tokenizer's settings") if settings.is_file() else {}
+    legacy = bool(noted.get("legacy", False))
     try:
-        return LlamaTokenizer.from_pretrained(
-            folder,
-            legacy=bool(noted.get("legacy", False)),
-            add_bos_token=True,
-            add_eos_token=False,
-            **options,
+        tokenizer = LlamaTokenizer.from_pretrained(
+            folder, legacy=legacy, add_bos_token=True, add_eos_token=False, **options
         )
     except Exception as error:  # whatever sentencepiece and protobuf raise
         raise TokenizerError(
@@ -186,6 +184,8 @@ def read_llama_tokenizer(folder: Path, **options: Any) -> Any:
             found=first_line(error),
             fix="Download it again",
         ) from error
+    tokenizer.init_kwargs["legacy"] = legacy  # or what is saved would not say it, and be read by the default
+    return tokenizer
 
 
 def check_answers(tokenizer: Any, vocabulary: int, folder: Path) -> tuple[int, int]:
@@ -251,6 +251,18 @@ def check_weights(
             ),
             fix=fix,
         )
+
+
+def own_fields(kind: type, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a class of settings knows of these; what is null, or about files, is left out.
+
+    Args:
+        kind: the class.
+        given: of a `config.json`.
+    """
+    names = {field.name for field in fields(kind)} - {"dtype", "architectures", "transformers_version"}
+    names -= {"_name_or_path", "model_type"}
+    return {key: value for key, value in (given or {}).items() if key in names and value is not None}
 
 
 def _refuse_existing(final: Path) -> None:

@@ -267,7 +267,9 @@ def merge_lora(
         config.dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         config.save_pretrained(folder)
         MplugOwlProcessor.from_pretrained(base).save_pretrained(folder)
-    say(f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {alpha:g} merged")
+    say(
+        f"Wrote {out}: a whole model, LoRA of rank {checkpoint.rank} and alpha {scale * checkpoint.rank:g} merged"
+    )
     return {"modules": len(checkpoint.modules), "rank": checkpoint.rank}
 
 

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +10,7 @@ from transformers import LlamaConfig
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..conversion import check_weights
+from ..conversion import check_weights, own_fields
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 from .modeling import MplugOwlForConditionalGeneration
 
@@ -33,11 +31,11 @@ def read_config(folder: Path) -> MplugOwlConfig:
             "not a checkpoint of mPLUG-Owl", file=path, found=raw.get("model_type"), expected=MODEL_TYPE
         )
     return MplugOwlConfig(
-        vision_config=_own_fields(MplugOwlVisionConfig, raw.get("vision_config")),
-        visual_abstractor_config=_own_fields(
+        vision_config=own_fields(MplugOwlVisionConfig, raw.get("vision_config")),
+        visual_abstractor_config=own_fields(
             MplugOwlVisualAbstractorConfig, raw.get("visual_abstractor_config")
         ),
-        text_config=_own_fields(LlamaConfig, raw.get("text_config")),
+        text_config=own_fields(LlamaConfig, raw.get("text_config")),
         num_query_tokens=int(raw.get("num_query_tokens", 64)),
     )
 
@@ -65,8 +63,3 @@ def checked(state: Mapping[str, Tensor], config: MplugOwlConfig, folder: Path) -
         fix="An adapter's checkpoint is converted by `synvita convert mplug-owl-lora`; else download it again",
     )
     return weights
-
-
-def _own_fields(kind: type, given: Any) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)} - {"dtype", "architectures", "transformers_version"}
-    return {key: value for key, value in (given or {}).items() if key in names and value is not None}

@@ -71,6 +71,74 @@ def our_names(state: Mapping[str, Tensor], file: Path | None = None) -> dict[str
     return renamed
 
 
+def tower_names(state: Mapping[str, Tensor], file: Path | None = None) -> dict[str, Tensor]:
+    """The vision tower of a LanguageBind model under CLIP's names; its text tower and projections are left out.
+
+    Args:
+        state: of `LanguageBind_Video_merge`, with `vision_model.` in front of the tower's names.
+        file: that it came from, for errors.
+
+    Raises:
+        SynvitaError: there is no such tower.
+    """
+    prefix = "vision_model."
+    found = {
+        name[len(prefix) :]: tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix) and not _COMPUTED.search(name)
+    }
+    if not found:
+        raise SynvitaError(
+            "no vision tower in a checkpoint",
+            file=file,
+            found=sorted(state)[:3],
+            expected="vision_model.encoder.layers… as LanguageBind/LanguageBind_Video_merge has them",
+        )
+    return found
+
+
+_LORA = re.compile(
+    r"^(?:module\.)?base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.(?:default\.)?weight$"
+)
+
+
+def lora_place(key: str) -> tuple[str, str]:
+    """Our name of the module that a matrix of a LoRA in LLaVA's layout is for, and its side, A or B.
+
+    Args:
+        key: of `adapter_model.bin`.
+
+    Raises:
+        KeyError: not such a matrix.
+    """
+    match = _LORA.match(key)
+    if match is None:
+        raise KeyError(key)
+    if match["module"].startswith("model.language_model."):  # converted already
+        return match["module"], match["side"]
+    ours = our_name(f"{match['module']}.weight")
+    if ours is None or not ours.startswith("model.language_model.layers."):
+        raise KeyError(key)
+    return ours.removesuffix(".weight"), match["side"]
+
+
+# What PEFT and LLaVA's trainer put in front of the names in `non_lora_trainables.bin`.
+_BESIDE = re.compile(r"^(?:base_model\.)?(?:model\.)?(?=model\.|lm_head\.)")
+
+
+def beside_lora(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """The weights of `non_lora_trainables.bin` under our names.
+
+    Args:
+        state: as it is there, with `base_model.model.model.`, `model.model.` or `model.` in front.
+        file: for errors.
+
+    Raises:
+        SynvitaError: a name that the original does not have.
+    """
+    return our_names({_BESIDE.sub("", name): tensor for name, tensor in state.items()}, file)
+
+
 def with_more_rows(weights: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
     """Weights with `rows` rows of the embeddings and of the head; new ones are the mean of the old.
 
