@@ -15,6 +15,7 @@ from synvita_data.captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from synvita_data.errors import SynvitaError, choose
 from synvita_data.models import STRATEGIES, Family
 from synvita_data.models.alignment import ATTENTION
+from synvita_data.models.preprocessing import PREPROCESSES
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.weights import WEIGHTINGS
 
@@ -103,6 +104,12 @@ class SynViTAConfig(TrainingArguments):
         "What stands around <video> in the prompt: tokenised as transformers' processor does, or part by part as the "
         "original code of Video-LLaVA (`▁` before the line break). Paper: original.",
         PLACEHOLDER_SPACES,
+    )
+    preprocess: str = option(
+        "processor",
+        "How frames become pixels: as transformers' processor does, or as LanguageBind's video transform (Video-LLaVA: "
+        "bilinear without antialias), without its random mirroring. Paper: languagebind (Video-LLaVA).",
+        PREPROCESSES,
     )
     frames: int | None = option(
         None, "Frames a video; by default the model family's. Paper: 8 (Video-LLaVA), 32 (mPLUG-Owl)."
@@ -195,6 +202,7 @@ class SynViTAConfig(TrainingArguments):
             "prompt": self.prompt,
             "attention": self.attention,
             "placeholder_space": self.placeholder_space,
+            "preprocess": self.preprocess,
         }
 
     def data_arguments(self, family: Family) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class VqaModel:
         model_type: of its `config.json`.
         trained_prompt: the wording that a fine-tune was trained with; only looked for where it sees whole videos.
         trained_space: the `placeholder_space` that it was trained with, likewise.
+        trained_preprocess: the `preprocess` that it was trained with, likewise.
     """
 
     label: str
@@ -93,6 +94,7 @@ class VqaModel:
     model_type: str
     trained_prompt: str | None = None
     trained_space: str | None = None
+    trained_preprocess: str | None = None
 
     @property
     def hub_revision(self) -> str | None:
@@ -130,13 +132,14 @@ class VqaModel:
         return "processor"
 
     def shape(self, preprocessing: str) -> str:
-        """How frames become squares: `pad`, `crop`, `squash`, or `processor` for chat models' own processors.
+        """How frames become squares: `pad`, `crop`, `squash`, or `processor` for chat models' own processors (for a
+        fine-tune, what it was trained with).
 
         Raises:
             SynvitaError: unknown preprocessing.
         """
         choose(preprocessing, PREPROCESSING, "preprocessing")
-        return KINDS[self.kind].shapes.get(preprocessing, "processor")
+        return KINDS[self.kind].shapes.get(preprocessing, self.trained_preprocess or "processor")
 
 
 def find_model(name: str, revision: str | None = None, *, whole_video: bool = False) -> VqaModel:
@@ -180,6 +183,7 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
         kind=WHOLE_VIDEO,
         trained_prompt=trained.trained_prompt,
         trained_space=trained.trained_space,
+        trained_preprocess=trained.trained_preprocess,
     )
 
 

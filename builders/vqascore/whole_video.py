@@ -63,5 +63,6 @@ def load(model: VqaModel, *, dtype: str, device: str, placeholder_space: str, **
         dtype=dtype,
         device=device,
         placeholder_space=placeholder_space,
+        preprocess=model.trained_preprocess or "processor",
     )
     return WholeVideoScorer(aligned)

@@ -219,6 +219,7 @@ class TripletData(Dataset[TrainingTriplet]):
                 ("frames", lambda own: own.frames),
                 ("prompt", lambda own: own.prompt.name),
                 ("placeholder_space", lambda own: own.family.placeholder_space),
+                ("preprocess", lambda own: own.family.preprocess),
             )
         }
         if differing := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
