@@ -178,7 +178,7 @@ def cached_snapshot(name: str, revision: str | None, kind: str) -> tuple[str, Pa
     """The commit and the folder in which this machine's cache keeps a revision; None without any file of it."""
     from huggingface_hub import constants
 
-    if not _is_repository_name(name):
+    if not is_repository_name(name):
         return None
     home = Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}"
     commit = revision or "main"
@@ -203,7 +203,8 @@ def has_token() -> bool:
     return bool(get_token())
 
 
-def _is_repository_name(name: str) -> bool:
+def is_repository_name(name: str) -> bool:
+    """Whether the Hub could have a repository of this name."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 

@@ -14,7 +14,7 @@ from ..errors import HubError, SynvitaError
 from ..files import read_json
 from ..hub.known import KnownRepository, known
 from ..models.resolve import CONFIG
-from .hub import HubQuestions, cached_file, cached_snapshot
+from .hub import HubQuestions, cached_file, cached_snapshot, is_repository_name
 from .wanted import Wanted, lacking_weights, model_files
 from .weights import BYTES, WEIGHTS, indexed_shards, main_dtype, missing_shards, read_weight_files
 
@@ -154,6 +154,9 @@ def look_at(
         return look_at_folder(folder, name, kind, choose)
     hub = hub or HubQuestions()
     facts = RepositoryFacts(name, kind, "nothing", revision)
+    if not is_repository_name(name):
+        problem = HubError("there is no such folder", file=name, expected=f"a folder, or a {kind} of the Hub")
+        return replace(facts, problem=problem)
     try:
         info = hub.info(name, revision, kind)
     except HubError as error:
@@ -245,7 +248,7 @@ def _without_hub(facts: RepositoryFacts, choose: Wanted) -> RepositoryFacts:
     facts = _with_known(_of_cache(facts, choose))
     if facts.origin == "nothing":
         problem = HubError(
-            "the repository is not in the cache, and the Hub could not be asked",
+            "there is no such folder here, the cache has no such repository, and the Hub could not be asked",
             file=facts.name,
             found=facts.unasked,
             fix=f"Fetch it where there is a network: hf download {_named(facts)}",

@@ -1,0 +1,245 @@
+"""What `synvita train` of a recipe needs, and what of it is there; neither torch nor transformers is imported."""
+
+import ast
+import os
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import reduce
+from importlib import util
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+from synvita_data.doctor.data import FoundData, datasets_cache, find_data, real_video_checks, row_checks
+from synvita_data.doctor.hub import HubQuestions, cache_folder, has_token
+from synvita_data.doctor.inputs import writable_check
+from synvita_data.doctor.machine import Machine, disk_checks, extra_check, look_at_machine
+from synvita_data.doctor.memory import memory_check, training_memory
+from synvita_data.doctor.models import asked_checks, find_model, kind_check
+from synvita_data.doctor.report import Needs
+from synvita_data.errors import SynvitaError
+
+from . import output
+from .recipe import Recipe, RecipeError, accumulation_steps, read_recipe
+
+_BASIC = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "str": str,
+    "dict": dict,
+    "list": list,
+    "None": type(None),
+}
+# Seconds a triplet on one H100: docs/scale.md.
+_SECONDS_A_TRIPLET = 0.56
+
+
+class _Named(StrEnum):
+    """Stands for the enumerations of strategies in transformers, of which YAML reads one as false."""
+
+    no = "no"
+
+
+def training_needs(
+    recipe: str,
+    changes: Sequence[str] = (),
+    *,
+    hub: HubQuestions | None = None,
+    machine: Machine | None = None,
+) -> Needs:
+    """What a training run needs. Nothing is loaded, written, printed or raised.
+
+    Args:
+        recipe: a file, or the name of a recipe of the package.
+        changes: `key=value`, as on the command line.
+        hub: to share answers with other looks.
+        machine: of `look_at_machine`, to ask once.
+    """
+    needs, hub, machine = Needs("train"), hub or HubQuestions(), machine or look_at_machine()
+    needs.checks.append(extra_check("train"))
+    try:
+        read = read_recipe(recipe, list(changes), training_types=training_types())
+        if not read.training.get("output_dir"):
+            problem = "a recipe does not say where the result goes"
+            raise RecipeError(problem, file=recipe, fix="Add output_dir=DIR to the command")
+    except SynvitaError as error:
+        needs.failed("recipe", error)
+        return needs
+    about = f": {read.run.about}" if read.run.about else ""
+    changed = f", with {len(read.changed)} changes ({', '.join(read.changed)})" if read.changed else ""
+    needs.ok("recipe", f"{read.name}{about}{changed}")
+    _output(needs, read)
+    _model(needs, read, hub, machine)
+    data = _data(needs, read, hub)
+    _steps(needs, read, data)
+    _publishing(needs, read)
+    _disk(needs, read, data)
+    return needs
+
+
+def _output(needs: Needs, recipe: Recipe) -> None:
+    """Whether the output folder is new, is resumed, or refused; as the run itself decides."""
+    folder = Path(str(recipe.training["output_dir"]))
+    if (refused := writable_check(folder)) is not None:
+        needs.checks.append(refused)
+        return
+    try:
+        if output.is_finished(folder) and not output.different_keys(folder, recipe):
+            needs.warn(
+                "out", f"{folder} holds this recipe, trained to its end: only merging and publishing are left"
+            )
+            return
+        output.check_folder(folder, recipe)
+        checkpoint = output.last_checkpoint(folder)
+    except SynvitaError as error:
+        needs.failed("out", error)
+        return
+    if (folder / output.STARTED).is_file():
+        place = "its beginning, no checkpoint was saved" if checkpoint is None else checkpoint.name
+        needs.ok("out", f"{folder} holds an unfinished run of this recipe: it resumes from {place}")
+    else:
+        needs.ok("out", f"the result goes into {folder}, which is new or holds nothing of a run")
+
+
+def _model(needs: Needs, recipe: Recipe, hub: HubQuestions, machine: Machine) -> None:
+    options, training = recipe.run, recipe.training
+    found = find_model(needs, options.model, options.model_revision, hub=hub)
+    if found is None:
+        return
+    if (wrong := kind_check(found)) is not None:
+        needs.checks.append(wrong)
+    shown = {
+        name: training.get(name) for name in ("preprocess", "placeholder_space", "granularity", "weighting")
+    }
+    needs.add(
+        asked_checks(found, hub, prompt=training.get("prompt"), frames=training.get("frames"), settings=shown)
+    )
+    stored = f"stored in {found.base.dtype}, " if found.base.dtype else ""
+    precision = next((name for name in ("bf16", "fp16") if training.get(name)), "no autocast")
+    needs.ok("dtype", f"frozen weights: {stored}loaded in {options.dtype}; training: {precision}")
+    needs.memory = training_memory(
+        found.base.parameters,
+        options.dtype,
+        triplets=int(training.get("per_device_train_batch_size", 8)),
+        checkpointing=bool(training.get("gradient_checkpointing")),
+        tune=str(training.get("tune", "lora")),
+        rank=int(training.get("lora_r", 32)),
+    )
+    device = "cpu" if training.get("use_cpu") else None
+    needs.checks.append(memory_check(needs.memory, machine, device=device))
+
+
+def _data(needs: Needs, recipe: Recipe, hub: HubQuestions) -> FoundData | None:
+    options, training = recipe.run, recipe.training
+    splits = [split for split in (options.split, options.eval_split) if split is not None]
+    found = find_data(
+        needs, options.data, config=options.config, revision=options.data_revision, splits=splits, hub=hub
+    )
+    if found is None:
+        return None
+    use_synthetic = bool(training.get("use_synthetic", True))
+    needs.add(row_checks(found, weighted=training.get("weighting") is not None, synthetic=use_synthetic))
+    needs.add(real_video_checks(found, options.real_root, options.real_mapping))
+    return found
+
+
+def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
+    """How many triplets a step sees, and what the run costs at most."""
+    training, processes = recipe.training, int(os.environ.get("WORLD_SIZE", "1"))
+    per_device = int(training.get("per_device_train_batch_size", 8))
+    try:
+        if recipe.run.batch is None:
+            steps = int(training.get("gradient_accumulation_steps", 1))
+        elif "gradient_accumulation_steps" in training:
+            raise RecipeError(
+                "batch and gradient_accumulation_steps both say how many triplets a step sees",
+                fix="Leave one of them out",
+            )
+        else:
+            steps = accumulation_steps(recipe.run.batch, per_device, processes)
+    except RecipeError as error:
+        needs.failed("batch", error)
+        return
+    a_step = steps * per_device * processes
+    text = f"{a_step} triplets a step ({per_device} at once, {steps} times, {processes} processes)"
+    rows = None if data is None else data.rows.get(recipe.run.split)
+    if rows:
+        epochs = float(training.get("num_train_epochs", 1))
+        steps_in_all = int(training.get("max_steps") or 0)
+        if steps_in_all <= 0:
+            steps_in_all = max(int(-(-rows // a_step) * epochs), 1)
+        hours = steps_in_all * a_step * _SECONDS_A_TRIPLET / 3600 / processes
+        text += f", at most {steps_in_all:,} steps; at 7B about {hours:.1f} hours on {processes} H100 (docs/scale.md)"
+    needs.ok("batch", text)
+
+
+def _publishing(needs: Needs, recipe: Recipe) -> None:
+    options = recipe.run
+    if options.merge and recipe.training.get("tune", "lora") != "lora":
+        needs.bad("merge", "without an adapter there is nothing to merge", "Leave merge out")
+    if options.push_to is None:
+        return
+    if has_token():
+        needs.ok("token", f"a token is set, with which {options.push_to} would be written")
+    else:
+        needs.bad(
+            "token", f"no token is set, and push_to={options.push_to}", "Set HF_TOKEN, or run `hf auth login`"
+        )
+
+
+def _disk(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
+    wanted = [("to fetch from the Hub", cache_folder(), needs.bytes_to_fetch)]
+    if data is not None:
+        wanted.append(("for the Arrow copy that datasets makes", datasets_cache(), data.stored))
+    if recipe.run.merge and needs.memory is not None:
+        merged = next((part.bytes for part in needs.memory.parts if part.what == "weights"), 0)
+        wanted.append(("for the merged model", Path(str(recipe.training["output_dir"])), merged))
+    needs.add(disk_checks(wanted))
+
+
+# -- the keys of a recipe ----------------------------------------------------------------------------------
+
+
+def training_types() -> dict[str, Any]:
+    """Field -> type of `SynViTAConfig`, read in its source and in that of `TrainingArguments`: importing them takes torch.
+
+    A type that is neither basic nor made of basic ones may hold any value.
+    """
+    here = Path(__file__).with_name("config.py")
+    fields = _fields_of(here, "SynViTAConfig")
+    transformers = util.find_spec("transformers")
+    for place in (transformers.submodule_search_locations or ()) if transformers is not None else ():
+        fields = _fields_of(Path(place) / "training_args.py", "TrainingArguments") | fields
+    return fields
+
+
+def _fields_of(file: Path, name: str) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return {
+                each.target.id: _type_of(each.annotation)
+                for each in node.body
+                if isinstance(each, ast.AnnAssign)
+                and isinstance(each.target, ast.Name)
+                and "ClassVar" not in ast.unparse(each.annotation)
+            }
+    return {}
+
+
+def _type_of(annotation: ast.expr) -> Any:
+    """A union of basic types, by the names outside of brackets."""
+    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    if isinstance(outer, ast.BinOp):
+        return _type_of(outer.left) | _type_of(outer.right)
+    if isinstance(outer, ast.Constant):
+        return type(None) if outer.value is None else reduce(or_, _BASIC.values())
+    found: Mapping[str, Any] = {**_BASIC, **({outer.id: _Named} if _is_strategy(outer) else {})}
+    known = found.get(outer.id) if isinstance(outer, ast.Name) else None
+    return known or reduce(or_, _BASIC.values())
+
+
+def _is_strategy(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id.endswith(("Strategy", "Type", "Names"))
