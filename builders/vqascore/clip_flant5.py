@@ -23,9 +23,10 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from synvita_data.errors import HubError, SynvitaError, first_line
+from synvita_data.errors import HubError, SynvitaError
 from synvita_data.files import resolve_under
 from synvita_data.models.loading import check_complete
+from synvita_data.models.released.weights import read_tensors, weight_files
 from synvita_data.models.resolve import CONFIG, ModelFiles
 from synvita_data.models.runtime import torch_dtype
 
@@ -37,12 +38,6 @@ CONTEXT = 2048
 # What the released scorer takes its tokenizer from; a checkpoint's own is the same.
 FLAN_T5 = "google/flan-t5-xxl"
 _TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "spiece.model")
-_WEIGHT_FILES = (
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
 _VISION = "vision_tower.vision_tower.vision_model."
 _PROJECTOR = "mm_projector."
 
@@ -193,37 +188,8 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
     Raises:
         SynvitaError: a file is missing, cut, or holds something else than tensors.
     """
-    first = next((file for file in _WEIGHT_FILES if _find(files, file)), None)
-    if first is None:
-        raise SynvitaError(
-            "the checkpoint holds no weights", file=files.location, expected=" or ".join(_WEIGHT_FILES)
-        )
-    names = [first]
-    if first.endswith(".index.json"):
-        weight_map = (files.read(first) or {})["weight_map"]
-        names = sorted({Path(name).name for name in weight_map.values()})  # they lie beside the index
-    for name in names:
-        path = _find(files, name)
-        if path is None:
-            raise SynvitaError(
-                "a checkpoint lacks a file", file=files.location, expected=name, fix="Download it again"
-            )
-        try:
-            if path.suffix == ".safetensors":
-                from safetensors.torch import load_file
-
-                tensors = load_file(path)
-            else:
-                tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # SafetensorError, RuntimeError, UnpicklingError, OSError
-            raise SynvitaError(
-                "a checkpoint's weights cannot be read",
-                file=path,
-                found=first_line(error),
-                expected="safetensors, or a .bin that holds nothing but tensors",
-                fix="It may have been cut off: download it again",
-            ) from error
-        yield str(path), tensors
+    for path in weight_files(lambda name: _find(files, name), files.location):
+        yield str(path), read_tensors(path)
 
 
 def _find(files: ModelFiles, name: str) -> Path | None:

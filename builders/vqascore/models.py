@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions.prompts import check_placeholder_space
 from synvita_data.errors import SynvitaError, choose
-from synvita_data.models.resolve import CONFIG, find_checkpoint, locate
+from synvita_data.models.resolve import CONFIG, find_checkpoint, locate, refuse_llava_layout
 
 if TYPE_CHECKING:
     from .base import VqaScorer
@@ -127,7 +127,9 @@ class VqaModel:
             asked: taken where this model has a choice; None for the one it was trained with, or else `processor`.
         """
         # Their original code tokenises the prompt in parts. (So does mPLUG-Owl's, and its processor here, always.)
-        if self.kind == "llava-1.5" or (self.kind, self.model_type) == (WHOLE_VIDEO, "video_llava"):
+        if self.kind == "llava-1.5" or (
+            self.kind == WHOLE_VIDEO and self.model_type in ("video_llava", "video_llava_original")
+        ):
             return asked or self.trained_space or "processor"
         return "processor"
 
@@ -157,6 +159,7 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
     config = files.read(CONFIG)
     if config is None:
         raise files.not_found(f"no {CONFIG}")
+    refuse_llava_layout(files, config)
     model_type, folder = str(config.get("model_type", "")), files.folder
     if folder is not None:  # by its whole path, for workers that run elsewhere
         label, location = folder.resolve().name, str(folder.resolve())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SynvitaError, first_line
 from .merging import cast_weights, check_merge, merge_adapter
-from .resolve import ADAPTER_WEIGHTS, Checkpoint, ModelFiles
+from .resolve import ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
 if TYPE_CHECKING:
@@ -167,23 +167,11 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
     Raises:
         SynvitaError: a layer that the base does not have, or of another size.
     """
-    from safetensors import SafetensorError, safe_open
+    from .released.weights import read_shapes
 
     assert checkpoint.adapter is not None
     layers = dict(model.named_modules())
-    path = checkpoint.adapter / ADAPTER_WEIGHTS
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise SynvitaError(
-            "an adapter's weights cannot be read",
-            file=path,
-            found=str(error),
-            expected="a whole safetensors file",
-            fix="It may have been cut off: fetch or save it again",
-        ) from error
-    for key, shape in shapes.items():
+    for key, shape in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS).items():
         layer, _, part = key.removeprefix("base_model.model.").partition(".lora_")
         side = {"A": "in_features", "B": "out_features"}.get(part[:1])
         if side is None:
@@ -196,5 +184,7 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
                 file=checkpoint.adapter_name,
                 found=f"{layer} with {side} {size}",
                 expected="no such layer" if expected is None else f"{side} {expected} of {checkpoint.base}",
-                fix="Name the adapter alone: it knows its base",
+                fix=CONVERT_LORA
+                if layer.startswith("model.layers.")  # as LLaVA's own code names them
+                else "Name the adapter alone: it knows its base",
             )

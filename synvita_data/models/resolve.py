@@ -16,11 +16,13 @@ from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
 from .preprocessing import PREPROCESSES
+from .released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
-CONFIG = "config.json"
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-TRAINING_ARGUMENTS = "training_args.json"  # which `SynViTATrainer` leaves beside a model
+CONVERT_LORA = (
+    "`synvita convert video-llava-lora DIR OUT --base BASE` makes an adapter of it (docs/video_llava.md)"
+)
+# What LLaVA's trainer and peft 0.4 leave beside, or in place of, safetensors.
+LLAVA_ADAPTER = ("adapter_model.bin", "non_lora_trainables.bin")
 _COMMIT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 
 
@@ -163,6 +165,45 @@ def _at_home(name: str) -> Path:
         return Path(name)
 
 
+def refuse_llava_layout(files: ModelFiles, config: Mapping[str, Any] | None = None) -> None:
+    """Complain about a folder in the layout of LLaVA's own code, which no loader here reads, with what to do.
+
+    Its `config.json` says `llava`, which transformers takes for a model of its own, and an adapter may lie beside it.
+
+    Args:
+        files: of the model.
+        config: its `config.json`, where it has been read.
+
+    Raises:
+        SynvitaError: it is such a folder.
+    """
+    config = files.read(CONFIG) if config is None else config
+    if (config or {}).get("model_type") != "llava" or not any(
+        str(name).startswith("mm_") for name in config or ()
+    ):
+        return
+    assert config is not None
+    try:  # of a repository only the small file is asked for
+        adapter = any(files.find(name) for name in (ADAPTER_CONFIG, *(LLAVA_ADAPTER if files.folder else ())))
+    except HubError:  # the Hub cannot be asked, and what is cached has no such file
+        adapter = False
+    video = "mm_video_tower" in config
+    if adapter and video:
+        fix = CONVERT_LORA
+    elif video:
+        fix = "`synvita convert video-llava DIR OUT` makes a model of it (docs/video_llava.md)"
+    else:
+        fix = "Take a repository of this model that transformers loads, such as llava-hf/llava-1.5-7b-hf"
+    raise SynvitaError(
+        f"{'an adapter' if adapter else 'a model'} in the layout of LLaVA's own code",
+        file=files.location,
+        found=f"{CONFIG} with model_type 'llava' and {'mm_video_tower' if video else 'mm_…'}"
+        + (", with an adapter beside it" if adapter else ""),
+        expected="a model as transformers saves it, or an adapter as PEFT does",
+        fix=fix,
+    )
+
+
 def files_digest(root: Path, files: Iterable[Path], digest: Callable[[Path], str] = sha256_file) -> str:
     """16 hex digits over the names and contents of files.
 
@@ -223,15 +264,27 @@ def find_checkpoint(
             base.
     """
     files = locate(name, revision)
+    config = files.read(CONFIG)
+    refuse_llava_layout(files, config or {})
     if (model_type := files.model_type()) is not None:
         base = Checkpoint(files.location, files.revision, model_type)
         if adapter is None:
             return replace(base, **_training_settings(files))
-        return _with_adapter(base, locate(adapter, adapter_revision), base_is_named=True)
+        own = locate(adapter, adapter_revision)
+        refuse_llava_layout(own)
+        return _with_adapter(base, own, base_is_named=True)
     settings = files.read(ADAPTER_CONFIG)
     if settings is None or adapter is not None:
         raise files.not_found(f"no {CONFIG}" + ("" if settings is None else f", but {ADAPTER_CONFIG}"))
     base_name, base_revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    if files.folder and any((files.folder / name).is_file() for name in LLAVA_ADAPTER):
+        raise SynvitaError(
+            "an adapter in the layout of LLaVA's own code",
+            file=name,
+            found=f"{' and '.join(each for each in LLAVA_ADAPTER if (files.folder / each).is_file())}, for {base_name}",
+            expected=f"{ADAPTER_WEIGHTS}, for a Video LLM",
+            fix=CONVERT_LORA,
+        )
     model_type = ModelFiles(str(base_name), base_revision).model_type() if base_name else None
     if model_type is None:
         raise SynvitaError(
@@ -240,6 +293,14 @@ def find_checkpoint(
             found=repr(base_name),
             expected="a folder or a model of the Hub in base_model_name_or_path",
             fix="Name the base as MODEL and this as its adapter",
+        )
+    if model_type == "llama":
+        raise SynvitaError(
+            "an adapter of a language model, without its towers",
+            file=name,
+            found=f"base_model_name_or_path {base_name!r}, which sees no video",
+            expected="a Video LLM as its base",
+            fix=f"If it is a Video-LLaVA's: {CONVERT_LORA}",
         )
     return _with_adapter(Checkpoint(str(base_name), base_revision, model_type), files, base_is_named=False)
 

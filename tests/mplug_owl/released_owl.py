@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from synvita_data.models.mplug_owl import MplugOwlForConditionalGeneration
 from synvita_data.models.mplug_owl.released import checked, read_config
-from synvita_data.models.released import read_state_dict
+from synvita_data.models.released.weights import read_state_dict
 
 
 def read_positions(input_ids: Tensor, pad: int = 0) -> Tensor:

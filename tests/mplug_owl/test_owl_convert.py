@@ -227,7 +227,7 @@ def test_another_models_settings_or_tokenizer(released, tmp_path):
 
 def test_a_full_size_tokenizer_must_be_llamas(released):
     """With LLaMA's number of tokens, Yes and No must be LLaMA's own."""
-    from synvita_data.models import conversion
+    from synvita_data.models.released import conversion
 
     class Tokenizer:
         unk_token_id, bos_token_id, eos_token_id = 0, 1, 2

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from synvita_data.errors import SynvitaError
-from synvita_data.models.mplug_owl.lora_checkpoint import TARGET_PATTERN, convert_lora, merge_lora, take_apart
+from synvita_data.models.mplug_owl.lora_checkpoint import convert_lora, merge_lora, take_apart
+from synvita_data.models.released.lora_settings import LANGUAGE_MODEL_LINEARS
 from synvita_data.testing import make_tiny
 
 
@@ -27,7 +28,7 @@ def adapted(base):
 
     torch.manual_seed(0)
     network = AutoModelForImageTextToText.from_pretrained(base)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=TARGET_PATTERN, init_lora_weights=False)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=LANGUAGE_MODEL_LINEARS, init_lora_weights=False)
     return get_peft_model(network, config).eval()
 
 
@@ -79,7 +80,7 @@ def test_the_adapter_gives_what_the_checkpoint_gave(base, adapted, inputs, tmp_p
     assert (expected - before).abs().max() > 0.1
     settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert (settings["r"], settings["lora_alpha"], settings["lora_dropout"]) == (4, 8, 0.05)
-    assert settings["target_modules"] == TARGET_PATTERN
+    assert settings["target_modules"] == LANGUAGE_MODEL_LINEARS
     assert settings["base_model_name_or_path"] == str(base)
 
 

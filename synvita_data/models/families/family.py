@@ -21,6 +21,7 @@ from ...errors import SynvitaError, TokenizerError, VideoError, first_line
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
 from ..preprocessing import languagebind_record
+from ..released.lora_settings import LANGUAGE_MODEL_LINEARS
 
 _CAPTION_MARK = "CAPTION-STANDS-HERE"
 
@@ -98,9 +99,7 @@ class Family(ABC):
     default_prompt: ClassVar[str] = "question"
     answers: ClassVar[tuple[str, str]] = ("Yes", "No")
     end_token: ClassVar[str | None] = None
-    lora_targets: ClassVar[str] = (
-        r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-    )
+    lora_targets: ClassVar[str] = LANGUAGE_MODEL_LINEARS
     advice: ClassVar[str | None] = None
     reads_times: ClassVar[str | None] = None
     after_tower: ClassVar[tuple[str, ...]] = ()

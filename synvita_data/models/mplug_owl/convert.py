@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..conversion import (
+from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     check_answers,
@@ -16,7 +16,7 @@ from ..conversion import (
     write_json,
     write_shards,
 )
-from ..released import read_state_dict, used_files
+from ..released.weights import read_state_dict, used_files
 from .configuration import MplugOwlConfig
 from .processing import MplugOwlProcessor, MplugOwlVideoProcessor
 from .released import checked, read_config

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..conversion import (
+from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     merge_float32,
@@ -27,8 +27,8 @@ from ..conversion import (
     write_json,
     write_shards,
 )
-from ..lora_settings import LoraSettings, read_lora_settings
-from ..released import ADAPTER, WHOLE_MODEL, folder_with, read_shapes, read_state_dict, used_files
+from ..released.lora_settings import LANGUAGE_MODEL_LINEARS, LoraSettings, read_lora_settings
+from ..released.weights import ADAPTER, WHOLE_MODEL, folder_with, read_shapes, read_state_dict, used_files
 from .configuration import MODEL_TYPE
 from .convert import NOT_FINITE
 from .processing import MplugOwlProcessor
@@ -37,9 +37,6 @@ from .released import checked, read_config, without_computed
 _PREFIX = re.compile(r"^(module\.)?base_model\.model\.")
 _COMPILED = "_orig_mod."  # torch.compile's wrapper, wherever it is put around a module
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])\.(?:(?P<adapter>[^.]+)\.)?weight$")
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# Of the language model alone: the tower's temporal step has layers of the same names.
-TARGET_PATTERN = r".*language_model.*\.(q_proj|v_proj|k_proj|o_proj|gate_proj|down_proj|up_proj)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +201,7 @@ def convert_lora(
             r=checkpoint.rank,
             lora_alpha=int(alpha),
             lora_dropout=dropout,
-            target_modules=TARGET_PATTERN if usual else list(modules),
+            target_modules=LANGUAGE_MODEL_LINEARS if usual else list(modules),
             base_model_name_or_path=str(base.resolve()),
             inference_mode=True,
         ).save_pretrained(str(folder))
@@ -274,7 +271,7 @@ def merge_lora(
 
 
 def _is_target(name: str) -> bool:
-    return re.fullmatch(TARGET_PATTERN, name.removesuffix(".weight")) is not None
+    return re.fullmatch(LANGUAGE_MODEL_LINEARS, name.removesuffix(".weight")) is not None
 
 
 def _shapes(base: Path) -> dict[str, tuple[Path, list[int]]]:

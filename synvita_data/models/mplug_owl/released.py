@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..conversion import check_weights, own_fields
+from ..released.conversion import check_weights, own_fields
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 from .modeling import MplugOwlForConditionalGeneration
 

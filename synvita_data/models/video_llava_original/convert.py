@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from ...errors import SynvitaError
-from ..conversion import (
+from ..released import TRAINING_ARGUMENTS
+from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     check_answers,
@@ -24,8 +25,7 @@ from ..conversion import (
     write_json,
     write_shards,
 )
-from ..released import WHOLE_MODEL, folder_with, used_files
-from ..resolve import TRAINING_ARGUMENTS
+from ..released.weights import WHOLE_MODEL, folder_with, used_files
 from .configuration import VideoLlavaOriginalVideoConfig
 from .names import with_more_rows
 from .released import (

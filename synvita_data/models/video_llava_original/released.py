@@ -10,8 +10,8 @@ from transformers import LlamaConfig
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..conversion import check_weights, own_fields
-from ..released import WHOLE_MODEL, folder_with, read_state_dict
+from ..released.conversion import check_weights, own_fields
+from ..released.weights import WHOLE_MODEL, folder_with, read_state_dict
 from .configuration import MODEL_TYPE, VideoLlavaOriginalConfig, VideoLlavaOriginalVideoConfig
 from .modeling import VideoLlavaOriginalForConditionalGeneration
 from .names import our_names, tower_names

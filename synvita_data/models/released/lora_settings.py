@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SynvitaError
-from ..files import read_json
-from .resolve import ADAPTER_CONFIG
+from ...errors import SynvitaError
+from ...files import read_json
+from . import ADAPTER_CONFIG
 
+# Modules of the language model that the paper's adapters are on, in every family here: not those of the towers, whose
+# layers partly have the same names.
+LANGUAGE_MODEL_LINEARS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 # Settings that change what an adapter computes, with the only values that a conversion understands.
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),

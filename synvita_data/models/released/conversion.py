@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaTokenizer
 
-from ..errors import SynvitaError, TokenizerError, first_line
-from ..files import read_json, sha256_file
+from ...errors import SynvitaError, TokenizerError, first_line
+from ...files import read_json, sha256_file
 
 SHARD_BYTES = 2 << 30
 # What a conversion was made of: names and digests of its sources.

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import SynvitaError, first_line
-from ..files import read_json
+from ...errors import SynvitaError, first_line
+from ...files import read_json
 
 # Files that hold the weights of a whole model, and of an adapter of PEFT; the first that is there is read.
 WHOLE_MODEL = (
