@@ -11,7 +11,7 @@ from ..annotations import Annotations, VideoRef, read_annotations
 from ..errors import SynvitaError, first_line
 from ..real_videos.roots import RealVideoRoots, Root
 from ..tasks import get_task
-from .checkpoints import Checkpoints
+from .checkpoints import LOCAL, Checkpoints
 from .expected import AS_IT_IS, Expected
 
 if TYPE_CHECKING:
@@ -259,21 +259,30 @@ def _look_at(expected: Expected, checkpoints: Checkpoints, name: str, hub: "HubQ
 
     source = expected.checkpoints[name]
     revision = checkpoints.revision(source)
-    converted = checkpoints.converted(name) is not None
+    converted, is_made = checkpoints.converted(name) is not None, source.convert != AS_IT_IS
 
     def wanted(paths: Sequence[str]) -> list[str]:
         return [path for path in paths if any(fnmatch(path, pattern) for pattern in source.files)]
 
+    here = Path(source.repository)
+    none_fits = f"none of its files is one of {', '.join(source.files)}"
+    if here.is_dir():  # its checkpoints of a trainer count here
+        paths = [path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()]
+        size = sum((here / path).stat().st_size for path in wanted(paths))
+        missing = None if converted or wanted(paths) else none_fits
+        return CheckpointInput(
+            name, source.repository, LOCAL, converted, 0, size, None, missing, source.note, is_made
+        )
     facts = look_at(source.repository, revision, hub=hub, wanted=wanted)
     known = facts.bytes > 0
-    to_fetch = 0 if converted else facts.bytes_to_fetch if known or facts.origin == "folder" else None
+    to_fetch = 0 if converted else facts.bytes_to_fetch if known else None
     # Out of reach is no proof of absence: what is not here is only missing where the Hub said so, or is not asked.
     problem = None
     if not converted:
         if facts.problem is not None:
             problem = first_line(facts.problem).removeprefix(f"{source.repository}: ")
-        elif not facts.files and facts.origin in ("hub", "folder"):
-            problem = f"none of its files is one of {', '.join(source.files)}"
+        elif not facts.files and facts.origin == "hub":
+            problem = none_fits
     return CheckpointInput(
         name,
         source.repository,
@@ -284,7 +293,7 @@ def _look_at(expected: Expected, checkpoints: Checkpoints, name: str, hub: "HubQ
         facts.licence,
         problem,
         source.note,
-        source.convert != AS_IT_IS,
+        is_made,
     )
 
 

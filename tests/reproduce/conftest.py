@@ -46,10 +46,10 @@ def run_program(*arguments):
 def reproduce(inputs, expected_file, capsys):
     """Run `synvita reproduce table3` on the small table: exit status, standard output and error."""
 
-    def run(*arguments, expected=expected_file):
+    def run(*arguments, expected=expected_file, annotations=inputs / "annotations", videos=inputs / "videos"):
         status = run_program(
-            "reproduce", "table3", "--expected", expected, "--annotations", inputs / "annotations",
-            "--real-root", inputs / "videos", "--device", "cpu", *arguments,
+            "reproduce", "table3", "--expected", expected, "--annotations", annotations,
+            "--real-root", videos, "--device", "cpu", *arguments,
         )  # fmt: skip
         out, err = capsys.readouterr()
         return status, out, err
