@@ -180,8 +180,7 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
         SynvitaError: not an adapter, its base is not there, or `out` is.
         StoreError: the disk is full.
     """
-    from transformers import AutoConfig
-
+    from synvita_data.models.families import get_family
     from synvita_data.models.loading import load_alignment_model
     from synvita_data.models.resolve import TRAINING_ARGUMENTS, find_checkpoint
 
@@ -192,7 +191,8 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
     if checkpoint.adapter is None:
         raise SynvitaError("not an adapter, so there is nothing to merge", file=folder)
     if dtype is None:
-        own = AutoConfig.from_pretrained(checkpoint.base, revision=checkpoint.revision).dtype
+        kind = get_family(checkpoint.model_type).network_class().config_class  # also of families of our own
+        own = kind.from_pretrained(checkpoint.base, revision=checkpoint.revision).dtype
         dtype = str(own or "float32").removeprefix("torch.")
     model, _ = load_alignment_model(checkpoint, dtype=dtype, device="cpu")
     merged = model.model.merge_and_unload()

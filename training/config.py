@@ -15,8 +15,8 @@ from synvita_data.captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from synvita_data.errors import SynvitaError, choose
 from synvita_data.models import STRATEGIES, Family
 from synvita_data.models.alignment import ATTENTION
-from synvita_data.models.preprocessing import PREPROCESSES
 from synvita_data.schema import MISALIGNMENTS
+from synvita_data.video.preprocessing import PREPROCESSES
 from synvita_data.weights import WEIGHTINGS
 
 from .data.selection import GRANULARITIES, MASKED_TEXT, check_misalignments, check_share

@@ -121,7 +121,8 @@ def evaluate(
     merge: Annotated[
         str | None,
         typer.Option(
-            help="Whether an adapter is merged: none (default) or float16 (there, before the weights get --dtype)."
+            help="What becomes of an adapter: none (default: beside its base, in float32), unmerged (the same in "
+            "--dtype) or float16 (merged there, before the weights get --dtype)."
         ),
     ] = None,
     adapter: Annotated[
@@ -161,6 +162,15 @@ def evaluate(
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
         raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
+    if predictions is not None:
+        for_models = {"--preprocess": preprocess, "--flips": flips, "--readout": readout, "--merge": merge}
+        for_models["--mode"] = None if mode == "clean" else mode
+        if asked_for := [option for option, value in for_models.items() if value is not None]:
+            raise SynvitaError(
+                "these options are for models",
+                found=", ".join(asked_for),
+                fix="Leave them out: the scores of a file are made already",
+            )
     if predictions is None and join != "strict":
         raise SynvitaError("--join is for --predictions", fix="Leave it out: a model gives a text one score")
     if not task:

@@ -11,11 +11,11 @@ from ..captions import Text
 from ..captions.prompts import Prompt, check_placeholder_space, get_prompt
 from ..errors import SynvitaError, choose
 from ..video.frames import Frames
+from ..video.preprocessing import check_preprocess
 from . import strategies
 from .attention import SPLIT, set_attention, set_window_attention
 from .families import get_family
 from .families.family import PreparedVideo
-from .preprocessing import check_preprocess
 from .prompting import Description, Explanation, Prompter, PromptTokens
 from .strategies import STRATEGIES, EncodedVideo
 
@@ -67,7 +67,7 @@ class AlignmentModel(nn.Module):
         attention: of the language model: `split` (fastest), `sdpa` or `eager`. It stays set on the model;
             `split` is `sdpa` for whatever else the model does.
         placeholder_space: `processor` or `original`, see `synvita_data.captions.prompts`.
-        preprocess: `processor` or `languagebind`, see `preprocessing`.
+        preprocess: `processor` or `languagebind`, see `video.preprocessing`.
 
     Raises:
         SynvitaError: an unknown family, prompt, attention, placeholder_space or preprocess; Yes or No is not one

@@ -7,6 +7,7 @@ than fit finds the first ones again, where dropping the oldest would find none.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -107,11 +108,11 @@ class FeatureCache:
             root: the folder.
             frames: None for the family's own.
             max_bytes: stop adding at this size.
-            merge: of `merging.MERGES`; weights that went through another dtype give other features, and what an
-                adapter touched cannot be seen any more.
+            merge: of `loading.MERGES`; weights that went through float16 give other features, and what an adapter
+                touched cannot be seen any more.
         """
         family = model.family
-        adapted = merge != "none" or any("lora_" in name for name, _ in family.tower_parameters())
+        adapted = merge == "float16" or any("lora_" in name for name, _ in family.tower_parameters())
         identity = tower_identity(
             revision if adapted else revision.partition("+")[0],
             family.model_type,
@@ -122,19 +123,23 @@ class FeatureCache:
         # Features that were made without these keep their keys.
         if family.preprocess != "processor":
             identity["preprocess"] = family.preprocessing
-        if merge != "none":
+        if merge == "float16":
             identity["merge"] = merge
         return cls(Path(root), identity, family.cache_inputs, max_bytes, reads_times=family.reads_times)
 
     def key(self, item: VideoPart, *, mirrored: bool = False) -> str:
         """The cache's name of an item's frames, or of their mirror images; reads the whole file."""
+        return self.keys(item, (mirrored,))[mirrored]
+
+    def keys(self, item: VideoPart, mirrored: Iterable[bool]) -> dict[bool, str]:
+        """`key` of the frames (false), of their mirror images (true) or of both; reads the whole file once."""
         if isinstance(item.video, bytes):
             content = hashlib.sha256(item.video).hexdigest()
         else:
             content = sha256_file(item.video)
         rules = rule_versions(item.video, self._frames, item.start, item.end, reads_times=self._reads_times)
-        side = {"mirrored": True} if mirrored else {}
-        return work_key(video=content, start=item.start, end=item.end, tower=self._tower, **side, **rules)
+        own = {"video": content, "start": item.start, "end": item.end, "tower": self._tower, **rules}
+        return {side: work_key(**own, **({"mirrored": True} if side else {})) for side in mirrored}
 
     def __contains__(self, key: str) -> bool:
         """Whether a video's features are kept, whole by their size; reads none of them."""

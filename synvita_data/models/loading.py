@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SynvitaError, first_line
-from .merging import cast_weights, check_merge, merge_adapter
+from ..errors import SynvitaError, choose, first_line
 from .resolve import ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
 if TYPE_CHECKING:
     from .alignment import AlignmentModel
+
+# What becomes of an adapter. `none`: it stays beside its base, in fp32. `unmerged`: the same in the base's dtype.
+# `float16`: the weights are loaded in float16, it is merged into them there, and the sum gets its dtype.
+MERGES = ("none", "unmerged", "float16")
 
 
 @contextmanager
@@ -101,8 +104,8 @@ def load_alignment_model(
         attention: `split`, `sdpa` or `eager`.
         placeholder_space: `processor` or `original`.
         preprocess: `processor` or `languagebind`.
-        merge: `none`, or `float16`: the weights are loaded in float16, an adapter is merged into them there, and
-            the sum gets its `dtype`, as the released Video-LLaVA is evaluated.
+        merge: what becomes of an adapter, one of MERGES. `float16` is how the released Video-LLaVA is evaluated,
+            `unmerged` in bfloat16 the released mPLUG-Owl.
 
     Raises:
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
@@ -116,7 +119,8 @@ def load_alignment_model(
     # What can be checked without any file.
     family = get_family(checkpoint.model_type)
     weights = torch_dtype(dtype)
-    merged = check_merge(merge) != "none"
+    fix = "`none` keeps an adapter in fp32; `float16` and `unmerged` are of the released Video-LLaVA and mPLUG-Owl"
+    merged = choose(merge, MERGES, "merge", fix=fix) == "float16"
     place = None if device_map else pick_device(device)
     kind = family.network_class()
     name, revision = checkpoint.base, checkpoint.revision
@@ -152,13 +156,64 @@ def load_alignment_model(
         from peft import PeftModel
 
         with explained(str(checkpoint.adapter_name)):
-            model = PeftModel.from_pretrained(model, checkpoint.adapter)
+            model = PeftModel.from_pretrained(
+                model, checkpoint.adapter, autocast_adapter_dtype=merge != "unmerged"
+            )
             if merged:
-                model = merge_adapter(model, str(checkpoint.adapter_name))
+                model = merge_released(model, str(checkpoint.adapter_name))
         version = f"{version}+{checkpoint.adapter_revision}"
     if merged:
-        cast_weights(model, weights)
+        _cast_weights(model, weights)
     return AlignmentModel(model, processor, **asked).eval(), version
+
+
+def merge_released(model: Any, name: str) -> Any:
+    """The base with the adapter in its weights, as the released Video-LLaVA is merged (`released.conversion.merge_exact`).
+
+    Not by PEFT, whose later releases round the product first: a third of the weights then differ in their last bit.
+
+    Args:
+        model: a `PeftModel` with LoRA layers on a base in float16; it is taken apart.
+        name: of the adapter, for errors.
+
+    Returns:
+        The stock model inside it.
+
+    Raises:
+        SynvitaError: the adapter is something else than plain LoRA on linear layers.
+    """
+    import torch
+    from peft.tuners.lora import Linear
+
+    from .released.conversion import merge_exact
+
+    with torch.no_grad():
+        for place, layer in model.named_modules():
+            if not hasattr(layer, "lora_A"):
+                continue
+            if not isinstance(layer, Linear) or layer.fan_in_fan_out or any(layer.use_dora.values()):
+                raise SynvitaError(
+                    "an adapter cannot be merged as the release does",
+                    file=name,
+                    found=f"{type(layer).__name__} at {place}",
+                    expected="plain LoRA on linear layers",
+                    fix="Leave merge out: the adapter then stays beside its base",
+                )
+            weight = layer.get_base_layer().weight
+            for adapter in layer.active_adapters:
+                low, high = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+                weight.copy_(merge_exact(weight, low, high, layer.scaling[adapter]))
+    return model.unload()
+
+
+def _cast_weights(model: Any, dtype: Any) -> None:
+    """Turn weights in float16 into another dtype, in place; fp32 buffers (rotary frequencies) stay as they are, where
+    `model.to(dtype)` would round them too."""
+    import torch
+
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype == torch.float16:
+            tensor.data = tensor.data.to(dtype)
 
 
 def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
-from .preprocessing import PREPROCESSES
+from ..video.preprocessing import PREPROCESSES
 from .released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
 CONVERT_LORA = (

@@ -138,7 +138,7 @@ class VideoPreparer:
         keys: dict[bool, str] = {}
         if self.cache is not None:
             with suppress(OSError):  # the decoder says what is wrong with the file
-                keys = {side: self.cache.key(clip, mirrored=side) for side in mirrored}
+                keys = self.cache.keys(clip, mirrored)
             for side, key in keys.items():
                 if (known := self.cache.get(key)) is not None:
                     found[side] = known

@@ -147,7 +147,7 @@ class AlignmentScorer:
                 `processor`.
             flips: `none` or `seed0`; None for `none`.
             readout: `float32` or `released`; None for `float32`.
-            merge: `none` or `float16`; None for `none`.
+            merge: `none`, `unmerged` or `float16`, what becomes of an adapter; None for `none`.
             mode: `clean`, or `released` for all of this as SynViTA's released code evaluates the family.
             cache: folder of a feature cache.
             cache_bytes: its bound.
@@ -319,8 +319,8 @@ class AlignmentScorer:
                 )
                 if output.vocabulary_logits is None:
                     return output.log_odds
-                answers = self.model.prompter.answer_ids
-                return released_probability(output.vocabulary_logits[:, 0], *answers).float()
+                logits = output.vocabulary_logits[:, 0, : self.model.family.released_vocabulary]
+                return released_probability(logits, *self.model.prompter.answer_ids).float()
             except torch.OutOfMemoryError:
                 if self._branch_tokens <= _LEAST_BRANCH_TOKENS or self._strategy in ("plain", "packed"):
                     raise

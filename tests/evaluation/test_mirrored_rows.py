@@ -165,6 +165,21 @@ def test_a_part_is_scored_as_in_the_whole_run(tmp_path_factory, limit):
     assert again.reused == min(limit + 1, len(annotations.videos))
 
 
+def test_a_run_that_failed_is_resumed_with_the_same_rows(tmp_path):
+    """And several processes: each takes what is left in the store, whoever scored the rest."""
+    annotations = read_annotations("atp-hard", choice(tmp_path))
+    task = get_task("atp-hard")
+    whole = score_task(SideScorer(), task, annotations, by_name, tmp_path / "whole").scores
+    with pytest.raises(RuntimeError, match="out of memory"):
+        score_task(SideScorer(fails_at=1), task, annotations, by_name, tmp_path / "work")
+    other, first = SideScorer(), SideScorer()
+    assert score_task(other, task, annotations, by_name, tmp_path / "work", wait=False) is None
+    found = score_task(first, task, annotations, by_name, tmp_path / "work")
+    assert other.asked
+    assert not first.asked
+    assert found.scores.tolist() == whole.tolist()
+
+
 def test_another_order_of_rows_finds_no_old_scores(tmp_path):
     """The annotations are the same, but other rows are mirrored."""
     task, scorer = get_task("ssv2-temporal"), SideScorer()

@@ -176,6 +176,23 @@ def test_without_two_scores_both_joins_are_one(tmp_path, make):
     )
 
 
+@pytest.mark.parametrize("header", [None, ("videopath", "caption", "entailment")])
+def test_released_video_llava_files_with_and_without_a_header(tmp_path, header):
+    """Its script writes absolute paths and bare captions; a header only where it scores one by one, which then breaks
+    the official scripts (`split(data_dir)[1]`)."""
+    name, path, truth = atp(tmp_path)
+    annotations = read_annotations(name, path)
+    scores = score_file(truth, 3, 1)
+    expected, over = official(name, truth, scores)
+    rows = [(f"/data/nextqa/{video}", *rest) for video, *rest in scores.itertuples(index=False)]
+    file = write_csv(tmp_path / "scores.csv", rows, header)
+    found = read_predictions(file, annotations, join="official")
+    assert (found.counts.header, found.counts.rows) == (header is not None, len(rows))
+    metrics = measure(get_task(name), annotations, found.scores, found.kind, official=found.official)
+    assert metrics["accuracy"]["k"] == over
+    assert metrics["accuracy"]["worst_ties"] - 1e-9 <= expected <= metrics["accuracy"]["best_ties"] + 1e-9
+
+
 def test_two_scores_are_an_error_that_names_the_mode(tmp_path):
     name, path, truth = atp(tmp_path)
     annotations = read_annotations(name, path)

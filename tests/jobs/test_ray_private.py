@@ -32,7 +32,7 @@ ray.get(run.remote(sys.argv[2]), timeout=100)
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """A process and all that descend from it, parents first."""
     parents: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -130,7 +130,8 @@ def test_a_stranger_is_not_let_in(tmp_path, repo_root, sessions):
         assert [at for at in ports.values() if not at.is_loopback] == []
 
         # The token: only in environments.
-        (server,) = (pid for pid in everyone if "gcs_server" in command_line(pid).split(" ")[0])
+        # The first: a process that the server is just starting looks like the server until it is another program.
+        server = next(pid for pid in everyone if "gcs_server" in command_line(pid).split(" ")[0])
         variables = Path(f"/proc/{server}/environ").read_text().split("\0")
         (token,) = (entry.partition("=")[2] for entry in variables if entry.startswith("RAY_AUTH_TOKEN="))
         assert re.fullmatch(r"[0-9a-f]{64}", token)

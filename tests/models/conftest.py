@@ -18,6 +18,12 @@ STOCK_PROMPTS["mplug-owl"] = (
     "detailed, and polite answers to the user's questions.\nHuman: <|video|>\nHuman: Does this video entail "
     'the description: "{}"?\nAI: '
 )
+# The original asks in its own words, with a placeholder for each frame (`stock_models.placeholder_a_frame`).
+STOCK_PROMPTS["video_llava_original"] = (
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the human's questions. USER: <video>\nDoes this video entail the "
+    'description: "{}"? ASSISTANT:'
+)
 FAST = "video_llava"  # each other family has a quick test of its own, test_family_<name>.py
 
 

@@ -32,6 +32,8 @@ def clip(seed: int, frames: int = 4, height: int = 48, width: int = 64, step: in
 
 def stock_inputs(processor, frames: Frames, prompt: str):
     """What the processor makes of a prompt string and frames of `clip`."""
+    if "curious human and an artificial" in prompt:
+        return placeholder_a_frame(processor, frames, prompt)
     total = len(frames) * (frames.indices[1] if len(frames) > 1 else 1)
     return processor(
         text=[prompt],
@@ -47,6 +49,18 @@ def stock_inputs(processor, frames: Frames, prompt: str):
         ],
         return_tensors="pt",
     )
+
+
+def placeholder_a_frame(processor, frames: Frames, prompt: str):
+    """As the released evaluation of Video-LLaVA: frames' placeholders joined by spaces, pixels by the processor."""
+    pixels = processor.video_processor(videos=[frames.pixels], do_sample_frames=False, return_tensors="pt")
+    before, after = prompt.split("<video>")
+    ids = processor.tokenizer(before + " ".join(["<video>"] * len(frames)) + after)["input_ids"]
+    side = pixels["pixel_values_videos"].shape[-1] // processor.patch_size
+    tokens = side**2 + 1  # patches, and the class token
+    number = processor.tokenizer.convert_tokens_to_ids("<video>")
+    ids = torch.tensor([[i for each in ids for i in [each] * (tokens if each == number else 1)]])
+    return {"input_ids": ids, "pixel_values_videos": pixels["pixel_values_videos"]}
 
 
 def stock_ids(processor, frames: Frames, prompt: str) -> list[int]:

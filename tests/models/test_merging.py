@@ -11,8 +11,7 @@ from torch import nn
 
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import load_alignment_model
-from synvita_data.models.merging import merge_adapter
+from synvita_data.models.loading import load_alignment_model, merge_released
 from synvita_data.models.resolve import find_checkpoint
 
 FIXTURE = Path(__file__).parents[1] / "video_llava_original" / "fixture"
@@ -50,7 +49,7 @@ def test_merged_weights_are_the_releases_to_the_bit():
         stem = f"base_model.model.{name.removesuffix('.weight')}"
         sides = [adapter[f"{stem}.lora_{side}.weight"] for side in "AB"]
         model = lora_around(weights[name], *sides, settings["r"], settings["lora_alpha"])
-        found = merge_adapter(model, "adapter").layer
+        found = merge_released(model, "adapter").layer
         assert type(found) is nn.Linear
         assert found.weight.dtype == torch.float16
         assert torch.equal(found.weight, value), name
@@ -99,6 +98,18 @@ def test_a_checkpoint_is_loaded_and_merged_in_float16(checkpoint_of, tmp_path):
     frequencies = [value for name, value in made.named_buffers() if name.endswith("inv_freq")]
     assert frequencies
     assert {value.dtype for value in frequencies} == {torch.float32}
+
+
+@pytest.mark.parametrize(("merge", "dtype"), [("none", torch.float32), ("unmerged", torch.bfloat16)])
+def test_an_adapter_beside_its_base(checkpoint_of, tmp_path, merge, dtype):
+    folder = checkpoint_of("video_llava")
+    adapter = adapter_for(folder, tmp_path / "adapter")
+    checkpoint = find_checkpoint(str(folder), adapter=str(adapter))
+    made, _ = load_alignment_model(checkpoint, dtype="bfloat16", device="cpu", merge=merge)
+    kinds = {"lora": set(), "base": set()}
+    for name, value in made.model.named_parameters():
+        kinds["lora" if "lora_" in name else "base"].add(value.dtype)
+    assert kinds == {"lora": {dtype}, "base": {torch.bfloat16}}
 
 
 def test_what_is_no_plain_lora_is_refused(checkpoint_of, tmp_path):

@@ -16,11 +16,11 @@ from synvita_data.captions import Text
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
 from synvita_data.models.features import FeatureCache
-from synvita_data.models.preprocessing import MEAN, STD, languagebind
 from synvita_data.models.resolve import find_checkpoint
 from synvita_data.models.videos import Clip, VideoPreparer
 from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.video import encode_mp4
+from synvita_data.video.preprocessing import MEAN, STD, languagebind
 
 FIXTURE = Path(__file__).parents[1] / "video_llava_original" / "fixture" / "tiny_io.safetensors"
 # What a rewrite met, with room for the kernels of other releases of torch (make_fixture_notes.md).

@@ -102,13 +102,9 @@ def test_what_is_given_comes_before_the_mode_and_that_before_training():
     assert not {"flips", "dtype", "backend"} & mixed.set_by_mode.keys()
     owl = choose_options("released", MplugOwl, "m", NOTHING, {})
     assert owl.set_by_mode == {
-        "prompt": "mplug-owl", "readout": "released", "dtype": "bfloat16", "backend": "decord",
+        "prompt": "mplug-owl", "readout": "released", "merge": "unmerged", "dtype": "bfloat16", "backend": "decord",
     }  # fmt: skip
-    assert (owl.options["flips"], owl.options["preprocess"], owl.options["merge"]) == (
-        "none",
-        "processor",
-        "none",
-    )
+    assert (owl.options["flips"], owl.options["preprocess"]) == ("none", "processor")
 
 
 def test_what_a_family_does_not_have_is_refused(checkpoint, tmp_path):
@@ -177,6 +173,41 @@ def test_a_mode_is_recorded_and_scores_as_its_options_do(checkpoint, video):
     assert clean.kind == "log_odds"
     (odds,) = clean.score([item])
     assert np.abs(1 / (1 + np.exp(-odds.scores)) - answer.scores).max() < 0.02
+
+
+def test_rows_that_a_conversion_added_take_no_part_in_the_softmax(checkpoint, video):
+    """In a softmax they would move the bf16 numbers; here they may be as likely as they like."""
+    item = ScoringItem("i", "v", video, TEXTS, ("a", "b", "c"))
+    made = AlignmentScorer.open(str(checkpoint), device="cpu", dtype="bfloat16", readout="released")
+    family = made.model.family
+    head = family.model.get_output_embeddings().weight
+    added = range(family.released_vocabulary, len(head))
+    assert {"<image>", "<video>"} <= set(family.tokenizer.convert_ids_to_tokens(list(added)))
+    (before,) = made.score([item])
+    with torch.no_grad():
+        head[family.released_vocabulary :] = 50 * torch.randn(len(added), head.shape[1]).bfloat16()
+    (after,) = made.score([item])
+    assert after.scores.tolist() == before.scores.tolist()
+
+
+def test_mplug_owl_in_the_released_mode(video, tmp_path):
+    made = open_scorer(
+        str(make_tiny("mplug-owl", tmp_path / "owl")),
+        device="cpu",
+        frames={"backend": "pyav", "count": 4},
+        video_llm={"mode": "released"},
+    )
+    assert (made.kind, made.flips, made.prompt) == ("probability", "none", "mplug-owl")
+    assert made.settings["dtype"] == "bfloat16"
+    assert not {"preprocess", "flips"} & made.settings.keys()
+    assert made.settings["merge"] == "unmerged"
+    (answer,) = made.score([ScoringItem("i", "v", video, TEXTS, ("a", "b", "c"))])
+    model = made.model
+    with torch.no_grad():
+        prepared = model.prepare(decode(video, made.frames))
+        logits = [model([prepared], [[text]], vocabulary=1).vocabulary_logits[0, 0] for text in TEXTS]
+    expected = [released_probability(own, *model.prompter.answer_ids).item() for own in logits]
+    assert np.abs(answer.scores - expected).max() <= 2**-7
 
 
 @pytest.mark.parametrize("strategy", [None, "plain", "packed", "cached"])

@@ -14,6 +14,11 @@ from synvita_data.testing import FAMILIES, make_tiny
 
 CLASSES = {
     "video_llava": ("VideoLlavaForConditionalGeneration", "VideoLlavaProcessor", "LlamaTokenizer"),
+    "video_llava_original": (
+        "VideoLlavaOriginalForConditionalGeneration",
+        "VideoLlavaProcessor",
+        "LlamaTokenizer",
+    ),
     "clip": ("CLIPModel", "CLIPProcessor", "CLIPTokenizer"),
     "llava_onevision": (
         "LlavaOnevisionForConditionalGeneration",

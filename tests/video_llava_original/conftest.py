@@ -43,7 +43,7 @@ def io():
     return load_file(FIXTURE / "tiny_io.safetensors")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tiny_config(raw_config):
     """Our settings of the fixture's network; ids of media lie behind its vocabulary of 64, as a conversion has them."""
     from synvita_data.models.video_llava_original import VideoLlavaOriginalConfig
@@ -64,5 +64,5 @@ def network(tiny_config, weights):
     from synvita_data.models.video_llava_original.names import our_names, with_more_rows
 
     model = VideoLlavaOriginalForConditionalGeneration(tiny_config)
-    model.load_state_dict(with_more_rows(our_names(weights), 128), strict=True)
+    model.load_state_dict(with_more_rows(our_names(weights), 64, 128), strict=True)
     return model.eval()

@@ -108,17 +108,14 @@ def run(network, io) -> dict[str, Tensor]:
             )
         )
     )
-    hooks.append(
-        tower.register_forward_hook(
-            lambda module, args, output: seen.update(
-                video_hidden_states_m2=fold(output.hidden_states[-2].detach()),
-                video_pooler_output=tower.post_layernorm(output.last_hidden_state[:, 0])
-                .unflatten(0, (2, -1))
-                .mean(1)
-                .detach(),
-            )
-        )
-    )
+
+    def keep_output(module, args, output):
+        pooled = tower.post_layernorm(output.last_hidden_state[:, 0])
+        seen["video_pooler_output"] = fold(pooled).mean(1).detach()
+        if (states := output.hidden_states[-2]) is not None:  # only what is asked for is there
+            seen["video_hidden_states_m2"] = fold(states.detach())
+
+    hooks.append(tower.register_forward_hook(keep_output))
     made = embeds(network, io, "input_ids", "attention_mask", left=True)
     for hook in hooks:
         hook.remove()

@@ -10,9 +10,9 @@ from torch.nn.functional import pad
 from synvita_data.captions.prompts import check_placeholder_space, get_prompt
 from synvita_data.errors import SynvitaError, choose
 from synvita_data.models import EncodedVideo, PreparedVideo, get_family
-from synvita_data.models.preprocessing import check_preprocess
 from synvita_data.models.prompting import Prompter, PromptTokens
 from synvita_data.models.videos import VideoPreparer
+from synvita_data.video.preprocessing import check_preprocess
 from synvita_data.video.sampling import FramePolicy
 
 from ..data import TEXTS, TrainingTriplet
@@ -33,7 +33,7 @@ class StockCollator:
         processor: its processor.
         prompt: name in `synvita_data.captions.prompts.PROMPTS`; None for the family's.
         placeholder_space: `processor` or `original`, see `synvita_data.captions.prompts`.
-        preprocess: `processor` or `languagebind`, see `synvita_data.models.preprocessing`.
+        preprocess: `processor` or `languagebind`, see `synvita_data.video.preprocessing`.
         answer_loss: one of `objective.ANSWER_LOSSES`; with `token-and-end` Yes or No stands behind each unmasked prompt.
         consistency: whether masked texts are wanted; without L_scr (λ = 0) they are not.
         logits_to_keep: ask the model for logits only where an answer is read, not at every token: at a vocabulary

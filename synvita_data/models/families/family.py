@@ -19,8 +19,8 @@ from ...captions.masking import MaskedPrompt, mask_prompt, masked_prompt
 from ...captions.prompts import Prompt, tokenize_in_parts
 from ...errors import SynvitaError, TokenizerError, VideoError, first_line
 from ...video.frames import Frames
+from ...video.preprocessing import languagebind_record
 from ...video.sampling import FramePolicy
-from ..preprocessing import languagebind_record
 from ..released.lora_settings import LANGUAGE_MODEL_LINEARS
 
 _CAPTION_MARK = "CAPTION-STANDS-HERE"
@@ -81,7 +81,7 @@ class Family(ABC):
         after_tower: parts of names of what reads the tower's features, besides the language model and its head:
             training it leaves features as they are.
         placeholder_spaces: of `captions.prompts.PLACEHOLDER_SPACES`, those that this family has.
-        preprocesses: of `preprocessing.PREPROCESSES`, those that this family has.
+        preprocesses: of `video.preprocessing.PREPROCESSES`, those that this family has.
         mirrored_inputs: keys of `PreparedVideo.inputs` that hold pixels, the width last; none for a family whose
             videos cannot be mirrored.
         released: options of `AlignmentScorer.open` (and `backend`) with which SynViTA's released code evaluates this
@@ -175,6 +175,11 @@ class Family(ABC):
             "mean": None if mean is None else list(mean),
             "std": None if std is None else list(std),
         }
+
+    @property
+    def released_vocabulary(self) -> int | None:
+        """How many tokens the released model has, where a conversion added others behind them; None for all."""
+        return None
 
     @property
     def placeholder(self) -> str:

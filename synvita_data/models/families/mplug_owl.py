@@ -35,6 +35,7 @@ class MplugOwl(Family):
     released: ClassVar[Mapping[str, str]] = {
         "prompt": "mplug-owl",
         "readout": "released",
+        "merge": "unmerged",
         "dtype": "bfloat16",
         "backend": "decord",
     }

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
+from ...video.preprocessing import languagebind
 from ...video.sampling import FramePolicy
-from ..preprocessing import languagebind
 from .family import Family, Features, PreparedVideo, channels_first, chosen_layers
 
 
@@ -38,6 +38,11 @@ class VideoLlava(Family):
 
     def default_frames(self) -> FramePolicy:
         return FramePolicy(count=8, rule="linspace")
+
+    @property
+    def released_vocabulary(self) -> int:
+        """LLaMA's own tokens: transformers' form has rows for `<image>`, `<video>` and padding behind them."""
+        return min(int(self.model.config.image_token_id), self.video_token_id)
 
     def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         if self.preprocess == "languagebind":

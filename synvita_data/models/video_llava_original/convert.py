@@ -107,7 +107,7 @@ def convert_video_llava(
                 expected=f"{vocabulary} to {vocabulary + 2}",
             )
         rows = -(-(vocabulary + len(TOKENS)) // ROWS) * ROWS
-        weights = with_more_rows(weights, rows)
+        weights = with_more_rows(weights, vocabulary, rows)
         config = full_config(raw, video, vocabulary=rows, image_token=ids[0], pad_token=ids[2])
         check_all_weights(weights, config, source)
         dtypes = tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()}))

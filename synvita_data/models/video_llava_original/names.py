@@ -139,16 +139,17 @@ def beside_lora(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
     return our_names({_BESIDE.sub("", name): tensor for name, tensor in state.items()}, file)
 
 
-def with_more_rows(weights: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+def with_more_rows(weights: Mapping[str, Tensor], vocabulary: int, rows: int) -> dict[str, Tensor]:
     """Weights with `rows` rows of the embeddings and of the head; new ones are the mean of the old.
 
     Args:
         weights: by our names.
+        vocabulary: the original's; a matrix with another number of rows is left as it is, to be refused.
         rows: of the larger vocabulary.
     """
     made = dict(weights)
     for name in ("model.language_model.embed_tokens.weight", "lm_head.weight"):
-        if name in made and len(made[name]) < rows:
+        if name in made and len(made[name]) == vocabulary:
             mean = made[name].float().mean(0, keepdim=True).to(made[name].dtype)
-            made[name] = torch.cat([made[name], mean.expand(rows - len(made[name]), -1)])
+            made[name] = torch.cat([made[name], mean.expand(rows - vocabulary, -1)])
     return made

@@ -109,3 +109,22 @@ def test_a_fine_tune_that_sees_whole_videos_is_asked_as_it_was_trained(tiny, set
     assert scorer.model.prompt.name == "mplug-owl"
     assert scorer.behind_placeholder["space"] == "original"
     assert open_scorer(tuned, placeholder_space="processor").behind_placeholder["space"] == "processor"
+
+
+def test_a_fine_tune_sees_frames_prepared_as_in_training(tiny, settings, tmp_path):
+    """`preprocess` of the same note: another method, other keys and other pixels."""
+    folder = tmp_path / "tuned"
+    shutil.copytree(tiny("video_llava"), folder)
+    untuned = find_model(str(folder), whole_video=True)
+    (folder / "training_args.json").write_text(json.dumps({"preprocess": "languagebind"}))
+    tuned = replace(find_model(str(folder), whole_video=True), revision=untuned.revision)
+    assert tuned.trained_preprocess == "languagebind"
+    assert find_model(str(folder)).trained_preprocess is None
+    jobs = [VqaScoreJob(tmp_path, model, settings, (ROW,)) for model in (untuned, tuned)]
+    assert jobs[0].keys != jobs[1].keys
+    assert "; processor preprocessing;" in jobs[0].method("first-token")
+    assert "; languagebind preprocessing;" in jobs[1].method("first-token")
+    assert [open_scorer(each).model.family.preprocess for each in (untuned, tuned)] == [
+        "processor",
+        "languagebind",
+    ]
