@@ -167,13 +167,13 @@ class VideoCheck:
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form: counts by source, and up to `EXAMPLES` videos of each status with the reason."""
-        sources = {}
+        sources: dict[str, dict[str, Any]] = {}
         for source, videos in self.sources.items():
             bad = [video for video in videos if video.status != "found"]
             doubted = [video for video in videos if video.status == "found" and video.error]
             sources[source] = {
                 "needed": len(videos),
-                **count_statuses(videos),
+                **{str(status): count for status, count in count_statuses(videos).items()},
                 "other_length": len(doubted),
                 "examples": {
                     name: [_example(video) for video in those[:EXAMPLES]]
@@ -243,7 +243,7 @@ def check_real_videos(
     # A folder is looked through once for each dataset that it is taken to hold.
     folders: dict[str | None, RealVideos] = {}
     problems: dict[str, SynvitaError] = {}
-    for source in dict.fromkeys(video.root_source for video in distinct) or {None: None}:
+    for source in list(dict.fromkeys(video.root_source for video in distinct)) or [None]:
         folders[source] = RealVideos(root, mapping, source=source)
         count = len(folders[source])
         problems |= {str(error): error for error in folders[source].problems}  # of the walk: no look yet

@@ -36,7 +36,7 @@ def decode(
             None: from the beginning.
         end: seconds after the file's first frame. None: to the end.
         limits: refuse larger videos.
-        threads: of the decoder; None: one more than the processors this process may use, at most 8. Use 1
+        threads: of the decoder; None: two, PyAV's most (more would lose errors of damaged packets). Use 1
             in a data loader with one worker a processor. Pixels do not depend on it.
 
     Returns:

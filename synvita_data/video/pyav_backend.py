@@ -7,7 +7,6 @@ stream from its beginning and counts the frames that come out; its verdict is fi
 """
 
 import itertools
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -35,7 +34,9 @@ if TYPE_CHECKING:
 _SCALED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 # At the stored size, swscale's plain YUV-to-RGB conversion, which decord and torchcodec use as well.
 _UNSCALED = Interpolation.BILINEAR
-_MAX_THREADS = 8
+# With three frame threads FFmpeg loses the error of a damaged H.264 packet in a quarter of all decodings of the same
+# bytes, with two in none of 600: with two, a frame is finished before it is handed out.
+_MAX_THREADS = 2
 
 
 class _Doubt(Exception):
@@ -258,10 +259,8 @@ class _Canvas:
 
 
 def _use_threads(stream: "VideoStream", threads: int | None) -> None:
-    """Frame threads, one more than processors (the default) so that none waits for the scaler."""
-    if threads is None:
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = min(usable + 1, _MAX_THREADS)
+    """Frame threads, at most two."""
+    threads = min(threads or _MAX_THREADS, _MAX_THREADS)
     stream.codec_context.thread_type = "FRAME" if threads > 1 else "NONE"
     stream.codec_context.thread_count = threads
 

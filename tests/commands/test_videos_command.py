@@ -243,8 +243,9 @@ def test_no_torch_is_loaded(folder, root):
 # --- the released annotations ------------------------------------------------------------------------
 
 
-def test_videos_of_the_released_training_rows(real_data, tmp_path):
-    """Counted here once more, by the file's own column."""
+def test_videos_of_the_released_training_rows(real_data, repo_root, tmp_path):
+    """Counted here once more, by the file's own column; the page says the same."""
+    page = (repo_root / "docs" / "videos.md").read_text(encoding="utf-8")
     file = real_data / "videocon-16k" / "triplets.csv"
     out = tmp_path / "check.json"
     samples = real_data / "synvita-samples"  # synthetic videos, none of which is taken for a real one
@@ -254,6 +255,7 @@ def test_videos_of_the_released_training_rows(real_data, tmp_path):
     sources = json.loads(out.read_text())["sources"]
     for source in ("msr-vtt", "tempo", "vatex"):
         count = sum(name == source for name, _ in named)
+        assert f"{source.upper()} {count:,}" in page
         assert (sources[source]["needed"], sources[source]["missing"]) == (count, count)
     assert sum(source["needed"] for source in sources.values()) == 11_140
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -150,11 +151,11 @@ def test_damage_inside_packets_needs_all_frames(tmp_path):
         begin, end = packet.pos + 40, packet.pos + packet.size
     data[begin:end] = b"\xff" * (end - begin)
     (tmp_path / "a.mp4").write_bytes(data)
-    assert [checked(tmp_path, custom("a"), decode=how).status for how in ("none", "first", "all")] == [
-        "found",
-        "found",
-        "unreadable",
-    ]
+    statuses = {how: checked(tmp_path, custom("a"), decode=how).status for how in ("none", "first")}
+    assert statuses == {"none": "found", "first": "found"}
+    # Each time: three threads of FFmpeg would now and then lose the error.
+    for _ in range(30):
+        assert checked(tmp_path, custom("a"), decode="all").status == "unreadable"
 
 
 @pytest.mark.skipif(os.geteuid() == 0 or sys.platform == "win32", reason="root may read every file")
@@ -389,3 +390,43 @@ def test_bad_folders_and_mappings(tmp_path):
         check_real_videos([custom("a")], tmp_path / "no")
     with pytest.raises(SchemaError, match="mapping"):
         check_real_videos([custom("a")], tmp_path, tmp_path / "no.csv")
+
+
+# --- the tables of docs/videos.md ----------------------------------------------------------------------
+
+
+def documented(repo_root):
+    """(source, video id, file, whether it is found) of the two blocks of names."""
+    page = (repo_root / "docs" / "videos.md").read_text(encoding="utf-8")
+    taken, refused = re.findall(r"```text\n(.*?)```", page, re.S)
+    for block, is_found in ((taken, True), (refused, False)):
+        for line in block.splitlines():
+            yield *re.split(r"\s{2,}", line)[:3], is_found
+
+
+def as_annotated(source, video_id):
+    """The video as VideoCon's annotations name it, and the task's own source where it has one."""
+    paths = {
+        "msr-vtt": f"msr-vtt/TrainValVideo/{video_id}.mp4",
+        "vatex": f"k600/val/{video_id}.mp4",
+        "tempo": f"tempo/videos/{video_id}.mp4",
+        "ssv2": f"videos/{video_id}.avi",
+        "next-qa": f"1106/{video_id}.mp4",
+    }
+    keys = {"msr-vtt": "1tCWjXq8ZD8", "vatex": video_id[:11]}
+    return NeededVideo(
+        source=source, video_id=video_id, videopath=paths.get(source), youtube_key=keys.get(source)
+    )
+
+
+def test_documented_names_are_found_and_others_are_not(repo_root, tmp_path):
+    seen = {True: 0, False: 0}
+    for number, (source, video_id, file, is_found) in enumerate(documented(repo_root)):
+        root = tmp_path / str(number) / "r"
+        put(root, file, 60 if file.endswith("/abcdefghijk.mp4") else 10)
+        video = checked(root, as_annotated(source, video_id))
+        assert video.status == ("found" if is_found else "missing"), (source, file)
+        assert video.error is None or not is_found, (source, file)
+        seen[is_found] += 1
+    assert seen[True] > 20
+    assert seen[False] > 5
