@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..display import Terminal
     from ..reproduce.expected import Expected
     from ..reproduce.inputs import Asked, Manifest
@@ -37,7 +39,12 @@ def reproduce(
         typer.Argument(help="table3 is run from released checkpoints; the others are plans of training."),
     ],
     row: Annotated[
-        list[str] | None, typer.Option("--row", metavar="NAME", help="Row of the table; repeat for several.")
+        list[str] | None,
+        typer.Option(
+            "--row",
+            metavar="NAME",
+            help="Row of table3; of a plan the family, video-llava or mplug-owl. Repeat for several.",
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,
@@ -55,7 +62,10 @@ def reproduce(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of checkpoints, results and tables (table3: reproduced)."),
+        typer.Option(
+            metavar="PATH",
+            help="table3: folder of checkpoints, results and tables (default: reproduced). A plan: script to write.",
+        ),
     ] = None,
     mode: Annotated[
         Mode,
@@ -97,6 +107,10 @@ def reproduce(
     from dataclasses import replace
 
     from ..display import Terminal
+
+    if table is not TableName.table3:
+        _plan(Terminal(), table.value, row or (), task or (), out)
+        return
     from ..real_videos.roots import Root
     from ..reproduce.expected import EXPECTED, read_expected
     from ..reproduce.inputs import MODES, Asked, look
@@ -120,6 +134,37 @@ def reproduce(
         terminal.line("Dry run: nothing was loaded, fetched or written.")
         return
     _run(terminal, read, asked, manifest, device, strict)
+
+
+def _plan(
+    terminal: "Terminal", table: str, families: "Sequence[str]", tasks: "Sequence[str]", out: Path | None
+) -> None:
+    """Print what training and evaluating a table costs, and write it as a script."""
+    from synvita_data.training.recipe import recipe_values
+
+    from ..files import write_atomic
+    from ..reproduce.plans import TRAINING_GIB, make_plan, script
+
+    plan = make_plan(table, recipe_values, families=families, tasks=tasks)
+    terminal.line(("bold", f"{table}: "), plan.about)
+    wide = max(len(row.recipe) for row in plan.rows)
+    for row in plan.rows:
+        bound = f" ({row.bound})" if row.bound else ""
+        terminal.line(f"  {row.recipe:{wide}}  {row.hours:5.1f} H100 hours  {row.label}{bound}")
+    terminal.line(
+        f"Computed (docs/scale.md): {plan.hours:,.0f} H100 hours of training and evaluation, {TRAINING_GIB:g} GiB of GPU "
+        f"memory, {plan.disk_gb:,.0f} GB of disk beside real videos and base models. A model scores {plan.texts:,} texts in "
+        f"at most {plan.evaluation_hours:.1f} hours."
+    )
+    for missing in plan.missing:
+        terminal.line(("yellow", f"Missing: {missing}"))
+    if out is None:
+        terminal.line("The commands (--out FILE writes them as a script):")
+        for line in script(plan).splitlines():
+            terminal.line(f"    {line}", style="dim")
+        return
+    write_atomic(out, script(plan))
+    terminal.line(str(out), style="dim")
 
 
 def _run(
