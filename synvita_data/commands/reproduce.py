@@ -210,7 +210,10 @@ def _show_manifest(terminal: "Terminal", expected: "Expected", asked: "Asked", m
         state = "size unknown" if each.to_fetch is None else f"{size(each.to_fetch)} to fetch"
         state = "converted" if each.converted else state
         commit = each.revision[:12] if each.revision else "main, whose commit is then kept"
-        terminal.line(f"  {each.name:{wide}}  {state:18}  {each.repository} @ {commit}")
+        licence = f" ({each.licence})" if each.licence else ""
+        terminal.line(f"  {each.name:{wide}}  {state:18}  {each.repository} @ {commit}{licence}")
+        if each.note:
+            terminal.line(f"    {each.note}", style="dim")
         if each.missing:
             terminal.line(("yellow", f"    {each.missing}"))
     terminal.line(("bold", "Inputs"))

@@ -250,18 +250,16 @@ def script(plan: Plan) -> str:
 
 
 def _data_commands(plan: Plan) -> list[str]:
-    scores = " --vqascores scores-{}.parquet" if any(row.weighted for row in plan.rows) else ""
+    authors, weighted = "hf:lucazanella/videocon_syn", any(row.weighted for row in plan.rows)
     lines = []
-    for name in plan.generators or ("cogvideox",):
-        given = f'--triplets "$TRIPLETS" --synthetic hf:lucazanella/videocon_syn --generator {name}'
-        if scores:
-            lines.append(
-                f"synvita vqascore {given} --out scores-{name}.parquet --model clip-flant5-xxl "
-                "--model instructblip-flan-t5-xxl --model llava-1.5-13b"
-            )
-        lines.append(
-            f'synvita build {given}{scores.format(name)} --real-root "$REAL" --config {name} --out data'
-        )
+    for name in plan.generators or GENERATORS[:1]:
+        given, scores = f'--triplets "$TRIPLETS" --synthetic {authors}', ""
+        if weighted:
+            models = "--model clip-flant5-xxl --model instructblip-flan-t5-xxl --model llava-1.5-13b"
+            lines.append(f"synvita vqascore {given} --config {name} --out scores-{name}.parquet {models}")
+            scores = f" --vqascores scores-{name}.parquet"
+        of_one = f"--generator {name} --config {name}"
+        lines.append(f'synvita build {given} {of_one}{scores} --real-root "$REAL" --out data')
     return lines
 
 
