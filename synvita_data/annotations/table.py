@@ -27,6 +27,7 @@ from .videos import Resolver, VideoRef
 if TYPE_CHECKING:
     from ..real_videos.check import NeededVideo
     from ..real_videos.find import RealVideo, RealVideos
+    from ..real_videos.roots import RealVideoRoots
 
 TYPES = ("CW", "CH", "TN", "TC", "TP")
 # Changes when the same rows would get another revision.
@@ -246,7 +247,7 @@ class Annotations:
 
     def items(
         self,
-        resolve: "Resolver | RealVideos",
+        resolve: "Resolver | RealVideos | RealVideoRoots",
         *,
         on_missing: Callable[[VideoRef], None] | None = None,
         mirrored: npt.NDArray[np.bool_] | None = None,
@@ -401,7 +402,7 @@ def _recoded(values: Sequence[Any], codes: Ints, key: Callable[[Any], str]) -> t
     return [first[name] for name in ordered], new[codes]
 
 
-def _finder(real_videos: "RealVideos") -> Resolver:
+def _finder(real_videos: "RealVideos | RealVideoRoots") -> Resolver:
     def find(video: VideoRef) -> "RealVideo | None":
         return real_videos.find(
             video.source,

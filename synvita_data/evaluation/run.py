@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from ..annotations import Annotations, find_form
+from ..annotations import Annotations, VideoRef, find_form
 from ..annotations.forms import join_rows
 from ..captions import Text
 from ..errors import SourceError, StoreError, SynvitaError
@@ -134,8 +134,9 @@ def evaluate_scorer(
         check_evaluation(scorer, task, annotations, out, partial=partial)
     # Chance looks at no video: every text gets a number, whether the videos are here or not.
     resolve: Any
+    roots: tuple[Path, ...] = ()
     if real_root is None:
-        resolve, roots = (lambda video: b""), ()
+        resolve = _no_video
     elif isinstance(real_root, RealVideoRoots):
         resolve, roots = real_root, real_root.roots
     else:
@@ -173,7 +174,7 @@ def evaluate_scorer(
     if doubts:
         unusual["doubts"] = [error.to_record() for error in doubts]
     notes = {**found.to_record(), **unusual}
-    for root in roots or (None,):
+    for root in [*roots] or [None]:
         notes = without_places(notes, root)
     result = make_result(
         task=task,
@@ -302,6 +303,10 @@ def evaluate_predictions(
         result,
         write_result(Path(out), result, annotations, found.scores, found.kind, official=found.official),
     )
+
+
+def _no_video(video: VideoRef) -> bytes:
+    return b""
 
 
 def _now() -> str:

@@ -29,6 +29,8 @@ from .inputs import Asked, TaskInput
 from .noise import OneSide, flip_band, jitter_band, main_estimate
 
 CELLS, RESULTS = "cells", "results"
+# Said outright: what a checkpoint notes of its training must not make a clean run another.
+CLEAN = {"preprocess": "processor", "flips": "none", "readout": "float32", "merge": "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ def open_row(expected: Expected, row: str, prepared: Prepared, mode: str, device
     from ..scoring.open import open_scorer
 
     video_llm: dict[str, Any] = {"prompt": expected.rows[row].prompt, "mode": mode}
+    video_llm |= CLEAN if mode == "clean" else {}
     if prepared.adapter is not None:
         video_llm["adapter"] = str(prepared.adapter)
     scorer = open_scorer(

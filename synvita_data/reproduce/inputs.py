@@ -228,7 +228,7 @@ def look_for_task(expected: Expected, asked: Asked, task: str) -> TaskInput:
             task, annotations, missing=(f"videos ({come_from.videos}): {first_line(error)}",), **known
         )
     known["found"] = counts["videos"] - len(missing)
-    lacking = ()
+    lacking: tuple[str, ...] = ()
     if missing and not (asked.partial and known["found"]):
         named = ", ".join(video.video_id for video in missing[:2]) + (", …" if len(missing) > 2 else "")
         lacking = (
