@@ -188,10 +188,12 @@ def merge_released(model: Any, name: str) -> Any:
     from .released.conversion import merge_exact
 
     with torch.no_grad():
-        for place, layer in model.named_modules():
-            if not hasattr(layer, "lora_A"):
-                continue
-            if not isinstance(layer, Linear) or layer.fan_in_fan_out or any(layer.use_dora.values()):
+        adapted: list[tuple[str, Any]] = [
+            each for each in model.named_modules() if hasattr(each[1], "lora_A")
+        ]
+        for place, layer in adapted:
+            plain = isinstance(layer, Linear) and not (layer.fan_in_fan_out or any(layer.use_dora.values()))
+            if not plain:
                 raise SynvitaError(
                     "an adapter cannot be merged as the release does",
                     file=name,

@@ -108,3 +108,54 @@ def test_the_revision_of_a_loaded_model_is_the_commit_that_was_loaded(folder, tm
     unknown = SimpleNamespace(config=SimpleNamespace())
     assert loaded_revision("owner/name", unknown, "main") == "b" * 40
     assert loaded_revision(str(folder), loaded) == ModelFiles(str(folder)).exact_revision()
+
+
+def test_a_folder_in_llavas_own_layout_says_how_to_convert_it(folder, tmp_path):
+    """transformers would take it for its own LLaVA; tests/video_llava_original/ has whole folders."""
+    lora = r"convert video-llava-lora DIR OUT --base BASE"
+    for name, content, beside, words in (
+        (
+            "video",
+            {"mm_video_tower": "x"},
+            None,
+            r"a model in the layout of LLaVA.*convert video-llava DIR OUT",
+        ),
+        (
+            "lora",
+            {"mm_video_tower": "x"},
+            "adapter_config.json",
+            rf"an adapter in the layout.*beside it.*{lora}",
+        ),
+        ("bin", {"mm_video_tower": "x"}, "adapter_model.bin", rf"an adapter in the layout.*{lora}"),
+        ("image", {"mm_vision_tower": "x"}, None, r"llava-hf/llava-1\.5-7b-hf"),
+    ):
+        place = tmp_path / name
+        place.mkdir()
+        (place / "config.json").write_text(json.dumps({"model_type": "llava", **content}))
+        if beside:
+            (place / beside).write_text("{}")
+        with pytest.raises(SynvitaError, match=words):
+            find_checkpoint(str(place))
+        with pytest.raises(SynvitaError, match=words):
+            find_checkpoint(str(folder), adapter=str(place))
+    # transformers' own LLaVA is not meant.
+    place = tmp_path / "hf"
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps({"model_type": "llava", "image_token_index": 32000}))
+    assert find_checkpoint(str(place)).model_type == "llava"
+
+
+def test_an_adapter_of_a_language_model_alone(tmp_path):
+    base, adapter = tmp_path / "vicuna", tmp_path / "adapter"
+    for place, name, content in (
+        (base, "config.json", {"model_type": "llama"}),
+        (adapter, "adapter_config.json", {"base_model_name_or_path": str(base)}),
+    ):
+        place.mkdir()
+        (place / name).write_text(json.dumps(content))
+    (adapter / "adapter_model.safetensors").touch()
+    with pytest.raises(SynvitaError, match=r"sees no video.*convert video-llava-lora"):
+        find_checkpoint(str(adapter))
+    (adapter / "adapter_model.bin").touch()
+    with pytest.raises(SynvitaError, match=r"layout of LLaVA's own code.*adapter_model.bin, for .*vicuna"):
+        find_checkpoint(str(adapter))

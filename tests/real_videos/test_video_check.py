@@ -18,7 +18,7 @@ from small_annotations import write_ssv2
 from synvita_data import video as video_module
 from synvita_data.annotations import read_annotations, tasks_at
 from synvita_data.dataset.built import open_dataset
-from synvita_data.errors import SchemaError, SourceError, UnsafePathError
+from synvita_data.errors import CorruptVideoError, SchemaError, SourceError, UnsafePathError
 from synvita_data.real_videos.check import (
     EXAMPLES,
     MISSING_COLUMNS,
@@ -33,6 +33,7 @@ from synvita_data.real_videos.check import (
     write_missing,
 )
 from synvita_data.real_videos.find import RealVideos
+from synvita_data.video import FramePolicy, decode
 
 CLIP_VIDEO = NeededVideo(source="vatex", video_id=CLIP, youtube_key="abcdefghijk", **TIMES)
 
@@ -115,8 +116,8 @@ def test_files_that_cannot_be_read(tmp_path, content, with_decode):
     (tmp_path / "a.mp4").write_bytes(content if isinstance(content, bytes) else content())
     by_name = checked(tmp_path, custom("a")).status
     assert by_name == ("unreadable" if with_decode == "empty" else "found")
-    for decode in ("first", "all"):
-        video = checked(tmp_path, custom("a"), decode=decode)
+    for how in ("first", "all"):
+        video = checked(tmp_path, custom("a"), decode=how)
         assert video.status == "unreadable"
         assert video.error.file.endswith("a.mp4")
 
@@ -156,14 +157,16 @@ def test_damage_inside_packets_needs_all_frames(tmp_path):
     # Each time: three threads of FFmpeg would now and then lose the error.
     for _ in range(30):
         assert checked(tmp_path, custom("a"), decode="all").status == "unreadable"
+        with pytest.raises(CorruptVideoError):
+            decode(tmp_path / "a.mp4", FramePolicy(rule="all"), threads=8)
 
 
 @pytest.mark.skipif(os.geteuid() == 0 or sys.platform == "win32", reason="root may read every file")
 def test_a_file_that_may_not_be_read(tmp_path):
     put(tmp_path, "a.mp4", 2)
     (tmp_path / "a.mp4").chmod(0)
-    for decode in ("none", "first"):
-        assert checked(tmp_path, custom("a"), decode=decode).status == "unreadable"
+    for how in ("none", "first"):
+        assert checked(tmp_path, custom("a"), decode=how).status == "unreadable"
 
 
 def test_symlinks_out_of_the_root_are_problems_of_the_folder(tmp_path):

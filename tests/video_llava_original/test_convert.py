@@ -297,3 +297,56 @@ def test_the_command(tmp_path):
     assert "already" in str(again.exception)
     for more in (["--base", "x"], ["--merge"], ["--alpha", "3"]):
         assert CliRunner().invoke(app, [*command, *more]).exit_code == 2
+
+
+def test_at_full_size_every_released_name_has_its_place():
+    """On the meta device: 1,341 weights and the 32 rotary buffers, 224 layers for LoRA, 7B parameters and no more."""
+    import re
+
+    from synvita_data.models.released.lora_settings import LANGUAGE_MODEL_LINEARS
+    from synvita_data.models.video_llava_original import (
+        VideoLlavaOriginalConfig,
+        VideoLlavaOriginalForConditionalGeneration,
+    )
+
+    attention = [f"{part}_proj.{kind}" for part in ("q", "k", "v", "out") for kind in ("weight", "bias")]
+    pair = ["weight", "bias"]
+    layer = [f"self_attn.{name}" for name in attention]
+    layer += [
+        f"{name}.{kind}" for name in ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2") for kind in pair
+    ]
+    time = [f"temporal_attn.{name}" for name in attention]
+    time += ["temporal_layer_norm1.weight", "temporal_layer_norm1.bias", "temporal_embedding"]
+    around = ["embeddings.class_embedding", "embeddings.patch_embedding.weight"]
+    around += ["embeddings.position_embedding.weight"]
+    around += [f"{name}.{kind}" for name in ("pre_layrnorm", "post_layernorm") for kind in pair]
+    names = ["lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"]
+    names += [f"model.mm_projector.{n}.{kind}" for n in (0, 2) for kind in pair]
+    for kind, own in (("video", layer + time), ("image", layer)):
+        prefix = f"model.{kind}_tower.{kind}_tower."
+        names += [prefix + name for name in around]
+        names += [f"{prefix}encoder.layers.{n}.{name}" for n in range(24) for name in own]
+    llama = ["input_layernorm", "post_attention_layernorm"]
+    llama += [f"self_attn.{part}_proj" for part in "qkvo"] + [
+        f"mlp.{part}_proj" for part in ("gate", "up", "down")
+    ]
+    names += [f"model.layers.{n}.{name}.weight" for n in range(32) for name in llama]
+    names += [f"model.layers.{n}.self_attn.rotary_emb.inv_freq" for n in range(32)]
+    with torch.device("meta"):
+        model = VideoLlavaOriginalForConditionalGeneration(
+            VideoLlavaOriginalConfig(text_config={"vocab_size": 32064})
+        )
+    state = model.state_dict()
+    assert set(our_names({name: torch.zeros(1) for name in names})) == set(state)
+    assert len(state) == 1341
+    assert len(names) == 1341 + 32
+    linears = [n for n, m in model.named_modules() if re.fullmatch(LANGUAGE_MODEL_LINEARS, n)]
+    assert len(linears) == 224
+    assert state["model.video_tower.encoder.layers.23.temporal_embedding"].shape == (1, 8, 1024)
+    assert state["model.multi_modal_projector.linear_1.weight"].shape == (4096, 1024)
+    # LLaMA with 64 more rows twice, two ViT-L/14, what time adds to one, and the projector.
+    llama_parameters, tower = 6_738_415_616, 303_179_776
+    time_adds = 24 * (4 * (1024 * 1024 + 1024) + 2 * 1024 + 8 * 1024)
+    projector = 1024 * 4096 + 4096 + 4096 * 4096 + 4096
+    expected = llama_parameters + 2 * 64 * 4096 + 2 * tower + time_adds + projector
+    assert sum(tensor.numel() for tensor in state.values()) == expected

@@ -30,7 +30,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: object = load_file(path)
         else:
             state = _load_bin(path)
     except (

@@ -75,8 +75,8 @@ class VideoLlavaOriginalConfig(PretrainedConfig):
         # `Any`: each may be given as a class of its own.
         self.video_config: Any = _made(VideoLlavaOriginalVideoConfig, video_config)
         if vision_config is None:  # the same shapes, without time
-            shared = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-            shared += ("projection_dim", "image_size", "patch_size", "hidden_act", "layer_norm_eps")
+            shared = ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"]
+            shared += ["projection_dim", "image_size", "patch_size", "hidden_act", "layer_norm_eps"]
             vision_config = {name: getattr(self.video_config, name) for name in shared}
         self.vision_config: Any = _made(CLIPVisionConfig, vision_config)
         self.text_config: Any = _made(LlamaConfig, text_config)

@@ -150,7 +150,7 @@ def make_processor(tokenizer: Any, tower: VideoLlavaOriginalVideoConfig) -> Vide
         tower: of the video.
     """
     side = tower.image_size
-    pixels = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    pixels: dict[str, Any] = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
     return VideoLlavaProcessor(
         image_processor=VideoLlavaImageProcessor(**pixels),
         video_processor=VideoLlavaVideoProcessor(**pixels),

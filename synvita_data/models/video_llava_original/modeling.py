@@ -4,7 +4,7 @@ Each layer of that tower first lets every token look at itself in the other fram
 each frame. transformers' own port leaves the first half out: its converter drops these weights.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class VideoLlavaOriginalVideoLayer(CLIPEncoderLayer):
         self.temporal_attn = CLIPAttention(config)
         self.temporal_layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+    def forward(self, hidden_states: Tensor, attention_mask: Any = None, **kwargs: Any) -> Tensor:
         count, tokens, _ = hidden_states.shape
         if count % self.frames:
             raise ValueError(f"the video tower reads {self.frames} frames together, and there are {count}")
@@ -49,7 +49,6 @@ class VideoLlavaOriginalVideoTower(CLIPVisionModel):
     """CLIP's vision model with layers that see time: pixels [groups · T, 3, H, W], the frames of a clip in order."""
 
     config_class: Any = VideoLlavaOriginalVideoConfig
-    config: VideoLlavaOriginalVideoConfig
     _no_split_modules = ["VideoLlavaOriginalVideoLayer", "CLIPVisionEmbeddings"]  # noqa: RUF012
     _can_record_outputs = {"hidden_states": VideoLlavaOriginalVideoLayer}  # noqa: RUF012
 
@@ -71,14 +70,13 @@ class VideoLlavaOriginalModel(VideoLlavaModel):
     """The backbone without its head; pixels of videos are [B, T, 3, H, W]."""
 
     config_class: Any = VideoLlavaOriginalConfig
-    config: VideoLlavaOriginalConfig
 
     def __init__(self, config: VideoLlavaOriginalConfig) -> None:
         # Not VideoLlavaModel's own constructor: its video tower would be built, and thrown away.
         super(VideoLlavaModel, self).__init__(config)
         self.video_tower = VideoLlavaOriginalVideoTower._from_config(config.video_config)
         self.image_tower = CLIPVisionModel._from_config(config.vision_config)
-        self.multi_modal_projector = VideoLlavaMultiModalProjector(config)
+        self.multi_modal_projector = VideoLlavaMultiModalProjector(cast(Any, config))
         self.vocab_size = config.text_config.vocab_size
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
@@ -91,7 +89,6 @@ class VideoLlavaOriginalForConditionalGeneration(VideoLlavaForConditionalGenerat
     """
 
     config_class: Any = VideoLlavaOriginalConfig
-    config: VideoLlavaOriginalConfig
     # Fixed by the architecture; old checkpoints hold them.
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq$", r"position_ids$"]  # noqa: RUF012
 
