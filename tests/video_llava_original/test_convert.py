@@ -116,12 +116,14 @@ def test_the_towers_of_languagebind(tmp_path):
     assert report["dtypes"] == ("bfloat16",)
     config = json.loads((tmp_path / "out" / "config.json").read_text())["video_config"]
     assert (config["num_attention_heads"], config["layer_norm_eps"]) == (2, 1e-6)
+    assert not any("force_patch_dropout" in line for line in lines)
     # Another tower: said aloud, and the one that the released evaluation loads is written.
-    other = write_language_bind(tmp_path / "other", seed=5)
+    other = write_language_bind(tmp_path / "other", seed=5, force_patch_dropout=0.5)
     lines.clear()
     report = convert_video_llava(source, tmp_path / "second", towers=other, say=lines.append)
     assert report["towers"]["different"] > 0
     assert any("DIFFERS from --towers" in line for line in lines)
+    assert any("drops 50% of the patches" in line for line in lines)
     name = "post_layernorm.weight"
     written = weights_of(tmp_path / "second")[f"model.video_tower.{name}"]
     assert torch.equal(written, tower_state(5, time=True)[name])

@@ -92,6 +92,11 @@ def convert_video_llava(
         else:
             video, own = read_towers(Path(towers))
             compared = _compare(weights, own, say)
+            if video.force_patch_dropout:
+                say(
+                    f"In training the original drops {video.force_patch_dropout:.0%} of the patches "
+                    "(force_patch_dropout); nothing is dropped here, and evaluation drops none"
+                )
             usual = weights["lm_head.weight"].dtype if "lm_head.weight" in weights else None
             weights |= {name: tensor.to(usual or tensor.dtype) for name, tensor in own.items()}
         # Rows and tokens for media.
