@@ -20,6 +20,7 @@ from .commands.generate import generate
 from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
+from .commands.reproduce import reproduce
 from .commands.train import train
 from .commands.videos import videos
 from .commands.vqascore import vqascore
@@ -89,6 +90,7 @@ for _command in (
     leaderboard,
     annotations,
     convert,
+    reproduce,
 ):
     app.command()(_command)
 app.command(context_settings=CONTEXT_SETTINGS)(doctor)

@@ -141,6 +141,15 @@ def own_recipes() -> dict[str, Path]:
     return {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in sorted(files)}
 
 
+def recipe_values(name: str | Path) -> dict[str, Any]:
+    """What a recipe and those that it extends say, unchecked: enough to price it without importing a Trainer.
+
+    Raises:
+        RecipeError: unknown recipe.
+    """
+    return _read(find_recipe(name))
+
+
 def read_recipe(
     path: str | Path, overrides: Sequence[str] = (), *, training_types: Mapping[str, Any]
 ) -> Recipe:

@@ -79,6 +79,11 @@ def read_choice(task: Task, path: Path) -> Annotations:
         report.files += (str(folders_file),)
     # Ids and types of the questions, from the list beside the file.
     identified = _identified(questions, listed, path, report)
+    # The official script tells questions apart by video and words, and so loses those that share both.
+    asked: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for question, found in identified:
+        asked[question.video.name, question.words].append(found.question_id)
+    report.asked_twice = tuple(each for same in asked.values() if len(same) > 1 for each in same)
 
     # A row of the file is a question in one form, and a statement in the other.
     rows = np.repeat(np.array([question.row for question, _ in identified], np.int64), 5)

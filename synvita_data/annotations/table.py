@@ -27,6 +27,7 @@ from .videos import Resolver, VideoRef
 if TYPE_CHECKING:
     from ..real_videos.check import NeededVideo
     from ..real_videos.find import RealVideo, RealVideos
+    from ..real_videos.roots import RealVideoRoots
 
 TYPES = ("CW", "CH", "TN", "TC", "TP")
 # Changes when the same rows would get another revision.
@@ -45,6 +46,8 @@ class AnnotationReport:
         contradictions: rows dropped because they repeat an earlier pair with another misalignment or `hard`.
         left_out: VideoCon rows that cannot be used (an empty caption, no video), with their reasons.
         untyped: questions whose type and id are not known.
+        asked_twice: ids of questions whose video asks another one in the same words; the official script loses
+            them. Not known of a packed file.
         mismatches: expected counts that are not met, one sentence each. Not an error: files get mended.
     """
 
@@ -55,6 +58,7 @@ class AnnotationReport:
     contradictions: int = 0
     left_out: list[SynvitaError] = field(default_factory=list)
     untyped: int = 0
+    asked_twice: tuple[str, ...] = ()
     mismatches: tuple[str, ...] = ()
 
     def no_rows(self, task: str, file: Path) -> SchemaError:
@@ -72,8 +76,9 @@ class AnnotationReport:
         for record in left_out:
             if "file" in record:
                 record["file"] = Path(record["file"]).name
+        counted = {name: value for name, value in vars(self).items() if name != "asked_twice"}
         return {
-            **vars(self),
+            **counted,
             "files": [Path(file).name for file in self.files],
             "left_out": left_out,
             "mismatches": list(self.mismatches),
@@ -242,7 +247,7 @@ class Annotations:
 
     def items(
         self,
-        resolve: "Resolver | RealVideos",
+        resolve: "Resolver | RealVideos | RealVideoRoots",
         *,
         on_missing: Callable[[VideoRef], None] | None = None,
         mirrored: npt.NDArray[np.bool_] | None = None,
@@ -397,7 +402,7 @@ def _recoded(values: Sequence[Any], codes: Ints, key: Callable[[Any], str]) -> t
     return [first[name] for name in ordered], new[codes]
 
 
-def _finder(real_videos: "RealVideos") -> Resolver:
+def _finder(real_videos: "RealVideos | RealVideoRoots") -> Resolver:
     def find(video: VideoRef) -> "RealVideo | None":
         return real_videos.find(
             video.source,

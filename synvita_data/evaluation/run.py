@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from ..annotations import Annotations, find_form
+from ..annotations import Annotations, VideoRef, find_form
 from ..annotations.forms import join_rows
 from ..captions import Text
 from ..errors import SourceError, StoreError, SynvitaError
@@ -15,6 +15,7 @@ from ..files import atomic_path, sha256_file
 from ..hub.places import without_places
 from ..jobs import JobProgress
 from ..real_videos.find import RealVideos
+from ..real_videos.roots import RealVideoRoots
 from ..scoring import ScoreKind, Scorer
 from ..tasks import Task
 from .predictions import read_predictions
@@ -91,7 +92,7 @@ def evaluate_scorer(
     scorer: Scorer,
     task: Task,
     annotations: Annotations,
-    real_root: str | Path | None,
+    real_root: str | Path | RealVideoRoots | None,
     out: str | Path,
     *,
     name: str | None = None,
@@ -109,7 +110,7 @@ def evaluate_scorer(
         scorer: of `scoring.open.open_scorer`, or any object of the protocol `scoring.Scorer`.
         task: the benchmark.
         annotations: of the task, of `read_annotations`.
-        real_root: folder of the benchmark's videos; None for a scorer that looks at none.
+        real_root: folder of the benchmark's videos, or several as one; None for a scorer that looks at none.
         out: folder of results; what is scored is kept below it, so that a killed run resumes.
         name: of the model in results; None for the scorer's own.
         real_mapping: which file is which video, see docs/dataset.md.
@@ -132,11 +133,14 @@ def evaluate_scorer(
     if not checked:
         check_evaluation(scorer, task, annotations, out, partial=partial)
     # Chance looks at no video: every text gets a number, whether the videos are here or not.
-    resolve = (
-        (lambda video: b"")
-        if real_root is None
-        else RealVideos(Path(real_root), real_mapping, source=task.source)
-    )
+    resolve: Any
+    roots: tuple[Path, ...] = ()
+    if real_root is None:
+        resolve = _no_video
+    elif isinstance(real_root, RealVideoRoots):
+        resolve, roots = real_root, real_root.roots
+    else:
+        resolve, roots = RealVideos(Path(real_root), real_mapping, source=task.source), (Path(real_root),)
     found = score_task(
         scorer,
         task,
@@ -154,7 +158,7 @@ def evaluate_scorer(
         reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
         raise SourceError(
             f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
-            file=real_root,
+            file=", ".join(map(str, roots)) or None,
             found=", ".join([*reasons, *found.missing][:3]) + (", …" if bad > 3 else ""),
             fix="Complete the videos and run again (what is scored is kept)"
             + (", or pass --partial" if found.frames else ""),
@@ -169,7 +173,9 @@ def evaluate_scorer(
     unusual = {"problems": [error.to_record() for error in getattr(resolve, "problems", ())]}
     if doubts:
         unusual["doubts"] = [error.to_record() for error in doubts]
-    notes = without_places({**found.to_record(), **unusual}, None if real_root is None else Path(real_root))
+    notes = {**found.to_record(), **unusual}
+    for root in [*roots] or [None]:
+        notes = without_places(notes, root)
     result = make_result(
         task=task,
         annotations=annotations,
@@ -297,6 +303,10 @@ def evaluate_predictions(
         result,
         write_result(Path(out), result, annotations, found.scores, found.kind, official=found.official),
     )
+
+
+def _no_video(video: VideoRef) -> bytes:
+    return b""
 
 
 def _now() -> str:

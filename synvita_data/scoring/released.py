@@ -48,7 +48,14 @@ def draw_flips(name: str, rows: int) -> "npt.NDArray[np.bool_]":
 
     if choose(name, FLIPS, "flips") == "none":
         return np.zeros(rows, bool)
-    draws = random.Random(0)
+    return draw_mirrored(0, rows)
+
+
+def draw_mirrored(seed: int, rows: int) -> "npt.NDArray[np.bool_]":
+    """bool [rows], which rows are mirrored after `random.seed(seed)`; the release has seed 0."""
+    import numpy as np
+
+    draws = random.Random(seed)
     return np.array([draws.random() < 0.5 for _ in range(rows)], bool)
 
 

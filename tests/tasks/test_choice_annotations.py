@@ -138,3 +138,16 @@ def test_bad_lists_of_questions(tmp_path, change, words):
     listed.write_text("\n".join(",".join(line) for line in lines) + "\n")
     with pytest.raises(SchemaError, match=words):
         read_annotations("atp-hard", path)
+
+
+def test_questions_that_a_video_asks_twice_are_named(tmp_path):
+    """The two that the official script loses; not in result files, whose fields stay."""
+    write_questions(tmp_path / "nextqa-atphard.csv")
+    for write, name in (
+        (write_statements, "nextqa-atphard-statements.csv"),
+        (write_options, "eval-nextqa-atphard.csv"),
+    ):
+        annotations = read_annotations("atp-hard", write(tmp_path / name))
+        assert sorted(annotations.report.asked_twice) == ["111_1", "111_4"]
+        assert set(annotations.report.asked_twice) <= set(annotations.groups)
+        assert "asked_twice" not in annotations.report.to_record()
