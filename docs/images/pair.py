@@ -1,6 +1,6 @@
 """Draws pair.png of the README: a caption pair of the shapes world, its two clips, the hidden words and the weight.
 
-    .venv/bin/python docs/images/pair.py
+.venv/bin/python docs/images/pair.py
 """
 
 import tempfile

@@ -171,9 +171,7 @@ def load_alignment_model(
     return AlignmentModel(model, processor, **asked).eval(), version
 
 
-def with_adapter(
-    model: Any, checkpoint: Checkpoint, *, trainable: bool = False, in_fp32: bool = True
-) -> Any:
+def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False, in_fp32: bool = True) -> Any:
     """The model with the adapter of a checkpoint, on no other layers than those that the adapter has weights of.
 
     An adapter for the language model may say its target layers by plain names such as `q_proj`, which the vision
