@@ -174,7 +174,7 @@ def evaluate_scorer(
     if doubts:
         unusual["doubts"] = [error.to_record() for error in doubts]
     notes = {**found.to_record(), **unusual}
-    for root in [*roots] or [None]:
+    for root in roots or (None,):
         notes = without_places(notes, root)
     result = make_result(
         task=task,

@@ -85,9 +85,9 @@ class ModelFiles:
             except EntryNotFoundError:
                 return None
             except transport().TransportError:  # of a connection that breaks it makes no use of its cache
-                if (path := self.cached(file)) is None:
+                if (kept := self.cached(file)) is None:
                     raise
-                return path
+                return kept
             except ValueError as error:  # not a name of the Hub
                 raise self.not_found(first_line(error)) from error
 
