@@ -293,14 +293,6 @@ def test_nothing_cached_offline(hub, run):
     assert hub.log == []
 
 
-@pytest.mark.parametrize("how", [pytest.param(503, marks=pytest.mark.slow), "drop"])
-def test_what_is_cached_needs_no_hub(hub, run, how):
-    cached_model(hub, run)
-    hub.fail("*", how=how, times=999)
-    done = run(COMMANDS["evaluate"])
-    assert done.status == 0, done.err
-
-
 def test_a_line_that_breaks_now_and_then_is_waited_for(hub, run):
     """huggingface_hub asks for the rest of a file, and waits where it is asked to."""
     hub.fail("download", how="cut", path="*model-00001*.safetensors", nth=2)  # the first is HEAD
