@@ -17,6 +17,7 @@ from small_annotations import QUESTIONS, TEMPLATES, ssv2_pairs
 from small_table import ROWS, TASKS, expected_content, write_expected
 
 from synvita_data.captions import Text
+from synvita_data.doctor.machine import Gpu
 from synvita_data.scoring import ScoringItem
 from synvita_data.scoring.alignment import AlignmentScorer
 
@@ -289,6 +290,40 @@ def test_a_dry_run_loads_and_writes_nothing(inputs, expected_file, tmp_path):
     assert "not public (not released)" in shown
     assert "14.1 GiB of GPU memory" in shown
     assert "Dry run: nothing was loaded, fetched or written." in shown
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"),
+    [
+        ((), "no GPU (none here)"),
+        (
+            (Gpu(0, "Small", 8 << 30, 7 << 30),),
+            "GPU memory: 14.1 GiB are needed, 7.0 GiB are free on the Small",
+        ),
+        ((Gpu(0, "Small", 8 << 30, 7 << 30), Gpu(1, "Large", 80 << 30, 79 << 30)), None),
+    ],
+)
+def test_what_the_gpus_have_no_room_for(expected_file, tmp_path, monkeypatch, gpus, words):
+    from synvita_data.reproduce import inputs
+    from synvita_data.reproduce.expected import read_expected
+
+    monkeypatch.setattr(inputs, "find_gpus", lambda: (gpus, None if gpus else "none here"))
+    asked = inputs.Asked(ROWS, TASKS, ("clean",), None, (), tmp_path)
+    warnings = inputs.look(read_expected(expected_file), asked).warnings
+    assert [each for each in warnings if "GPU" in each] == [
+        f"{words}: models would run on the CPU, for days" if gpus == () else words
+    ] * (words is not None)
+
+
+def test_a_decoder_that_is_not_there_is_named(expected_file, tmp_path, capsys, inputs):
+    status = run_program(
+        "reproduce", "table3", "--expected", expected_file, "--backend", "nonesuch", "--dry-run", "--out", tmp_path,
+        "--annotations", inputs / "annotations", "--real-root", inputs / "videos",
+    )  # fmt: skip
+    assert status == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "nonesuch is not installed" in shown
+    assert "0 of 18 cells can be run" in shown
 
 
 def test_cells_without_input_are_skipped_and_others_run(reproduce, inputs, tmp_path):
