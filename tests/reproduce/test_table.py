@@ -206,6 +206,8 @@ def test_the_report_can_be_sent(whole, inputs):
             assert str(place) not in text
             assert str(place.parent) not in text or place.parent == Path("/")
     report = (whole / "report.md").read_text()
+    assert "Tolerances are of a file of the user, `expected.yaml`, not of the package." in report
+    assert "--mode both --dtype float32 --backend pyav --expected expected.yaml" in report
     for words in (
         "torch",
         "transformers",
@@ -219,6 +221,18 @@ def test_the_report_can_be_sent(whole, inputs):
     assert len(named) == len(PUBLIC) * len(TASKS) * 2
     for path in named:
         assert str(whole) not in path.read_text()
+
+
+def test_a_report_by_the_packages_own_tolerances_says_so(reproduce, tmp_path):
+    from synvita_data.reproduce.expected import EXPECTED
+
+    status, _, _ = reproduce("--out", tmp_path / "out", "--row", "videocon-video-llava", expected=EXPECTED)
+    assert status == 0
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert (
+        "Tolerances are the package's, fixed on 2026-11-26 before any of these checkpoints was run." in report
+    )
+    assert "--expected" not in report
 
 
 def test_results_stand_on_a_leaderboard(whole, capsys):
