@@ -9,7 +9,7 @@ from typing import Any
 
 from synvita_data.doctor.data import find_data
 from synvita_data.doctor.hub import HubQuestions, cache_folder, has_token
-from synvita_data.doctor.inputs import SECONDS, file_check, writable_check
+from synvita_data.doctor.inputs import SECONDS, file_check, folder_check, writable_check
 from synvita_data.doctor.machine import Machine, decoder_check, disk_checks, extra_check, look_at_machine
 from synvita_data.doctor.memory import Memory, memory_check, scoring_memory, weights_part
 from synvita_data.doctor.models import find_model, read_settings, repository_checks
@@ -22,6 +22,7 @@ from synvita_data.models.families import FAMILIES
 from synvita_data.models.resolve import CONFIG, locate
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import Triplet
+from synvita_data.synthetic_videos.archives import archive_kind
 
 from .dataset import BuildOptions
 from .generators.base import parse_overrides
@@ -86,7 +87,14 @@ def build_needs(
         needs.warn("synthetic", "none are named: rows will have no synthetic video", "--synthetic SPEC")
     else:
         embedded = synthetic_needs(
-            needs, options.synthetic, read, settings=settings, samples=samples, hub=hub, machine=machine
+            needs,
+            options.synthetic,
+            read,
+            settings=settings,
+            samples=samples,
+            embed=options.embed_synthetic,
+            hub=hub,
+            machine=machine,
         )
     # Scores, weights and masks.
     if options.vqascores is not None:
@@ -446,10 +454,14 @@ def push_needs(
 
 def _target(needs: Needs, repo: str, private: bool, hub: HubQuestions) -> None:
     """What lies under the name to publish under."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
     try:
         info = hub.info(repo, None, "dataset")
     except HubError as error:
-        if "no such repository" in error.problem:
+        if isinstance(error.__cause__, RepositoryNotFoundError) and not isinstance(
+            error.__cause__, GatedRepoError
+        ):
             needs.ok(
                 "repository", f"{repo} does not exist yet, or the token may not see it: it would be created"
             )
@@ -512,10 +524,11 @@ def synthetic_needs(
     *,
     settings: Sequence[str] = (),
     samples: int = 1,
+    embed: bool = False,
     hub: HubQuestions,
     machine: Machine,
 ) -> int:
-    """Add where synthetic videos come from, and for how many triplets there is one; their bytes.
+    """Add where synthetic videos come from, and for how many triplets there is one; bytes that are embedded.
 
     Args:
         needs: takes it.
@@ -523,6 +536,7 @@ def synthetic_needs(
         read: the triplets.
         settings: of a generator.
         samples: videos a caption.
+        embed: whether the authors' videos are embedded, and not referred to.
         hub: asks.
         machine: this one.
     """
@@ -531,6 +545,8 @@ def synthetic_needs(
         if scheme in GENERATORS:
             generator_needs(needs, spec, settings, hub=hub, machine=machine)
             return len(read.triplets) * samples * _VIDEO_BYTES
+        if SCHEMES[scheme].released:
+            return _authors_videos(needs, scheme, argument, embed=embed, hub=hub)
         if scheme != "folder":
             needs.ok("synthetic", f"{spec} makes its own")
             return 0
@@ -554,6 +570,35 @@ def synthetic_needs(
     else:
         needs.ok("synthetic", text)
     return sum(_bytes_of(video.path for videos in found.videos.values() for video in videos))
+
+
+def _authors_videos(needs: Needs, scheme: str, argument: str, *, embed: bool, hub: HubQuestions) -> int:
+    """The authors' videos: what their repository or folder lists. Which belong to which pair the build says."""
+    if scheme == "hf":
+        files = locate(argument)
+        facts = look_at(files.location, files.revision, "dataset", hub=hub)
+        needs.repositories.append(facts)
+        needs.add(repository_checks(facts, "synthetic"))
+        if facts.problem is not None:
+            return 0
+    else:
+        folder = Path(argument).expanduser()
+        needs.checks.append(folder_check(folder, "synthetic", "the authors' videos"))
+        if not folder.is_dir():
+            return 0
+        facts = look_at(str(folder), kind="dataset", hub=hub)
+    videos = [file for file in facts.files if Path(file.path).suffix.lower() == ".mp4"]
+    archives = [file for file in facts.files if archive_kind(file.path) is not None]
+    text = f"{len(videos):,} loose mp4 files and {len(archives):,} archives in {argument}"
+    if videos or archives:
+        needs.ok("synthetic", text)
+    elif facts.files:
+        needs.bad("synthetic", text, "docs/building.md says how the authors' videos are named")
+    if embed and facts.licence is None:
+        needs.warn(
+            "licence", f"{argument} states none, and its videos are embedded", "Leave --embed-synthetic out"
+        )
+    return sum(file.size or 0 for file in (*videos, *archives)) if embed else 0
 
 
 def _bytes_of(paths: Iterable[Path]) -> Iterable[int]:

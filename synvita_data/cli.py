@@ -14,6 +14,7 @@ from .commands.annotations import annotations
 from .commands.build import build
 from .commands.convert import convert
 from .commands.demo import demo
+from .commands.doctor import CONTEXT_SETTINGS, doctor
 from .commands.evaluate import evaluate
 from .commands.generate import generate
 from .commands.inspect import inspect
@@ -92,6 +93,7 @@ for _command in (
     reproduce,
 ):
     app.command()(_command)
+app.command(context_settings=CONTEXT_SETTINGS)(doctor)
 app.add_typer(videos)
 
 
@@ -106,10 +108,26 @@ def main() -> None:
     except BrokenPipeError:  # `synvita inspect … | head`
         sys.exit(141)
     except OSError as error:
+        _end_if_of_the_hub(error)
         if error.filename is None:
             raise
         # A full disk, a folder that may not be written: the user's to mend, and nothing is half-written.
         print_error(f"error: {error.filename}: {error.strerror}.")
+        sys.exit(2)
+    except Exception as error:
+        _end_if_of_the_hub(error)
+        raise
+
+
+def _end_if_of_the_hub(error: Exception) -> None:
+    """End as for a `SynvitaError` where a library asked the Hub for something by itself and got no good answer."""
+    if "huggingface_hub" not in sys.modules:
+        return
+    from .hub.problems import HubRequest, hub_problem, repository_of
+
+    problem = hub_problem(error, HubRequest(repository_of(error), "something cannot be read from the Hub"))
+    if problem is not None:
+        print_error(f"error: {problem}")
         sys.exit(2)
 
 

@@ -46,6 +46,10 @@ class Triplet:
         nle: natural-language explanation of the misalignment, None where unknown.
         misalignment: one of MISALIGNMENTS, None where unknown.
         hard: VideoCon-Human's flag for Human-Hard, None elsewhere.
+        syn_video: name of its synthetic video without suffix, as a training CSV gives it; never published.
+        alignment: f̄(V^s, t^r) of that CSV, in [0, 1]; None where it does not say; never published as such.
+        alignment_diff: f̄(V^s, t^s) − f̄(V^s, t^r) of it, in [-1, 1], 1.0 where its cell is empty; None without such a
+            CSV; never published as such.
         file: where the triplet was read, for messages; never published.
         row: the row of that file, counted from 0; never published.
     """
@@ -63,6 +67,9 @@ class Triplet:
     nle: str | None = None
     misalignment: str | None = None
     hard: bool | None = None
+    syn_video: str | None = None
+    alignment: float | None = None
+    alignment_diff: float | None = None
     file: str | None = None
     row: int | None = None
 

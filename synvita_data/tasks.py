@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .errors import SchemaError, choose
+from .hub.known import pinned
 
 if TYPE_CHECKING:
     from .video import FramePolicy
@@ -213,9 +214,12 @@ _VIDEOCON_LLM = Task(
     homepage="https://github.com/Hritikbansal/videocon",
     hub_path="videocon/videocon",
     hub_files=("videocon_llm_entailment.csv",),
-    hub_revision=None,
-    hub_note="The commit is not pinned: the Hub was out of reach when this was written. Results carry the digest of the rows.",
-    licence="MIT (VideoCon's repository); captions under the terms of MSR-VTT, VATEX (CC BY 4.0) and TEMPO",
+    hub_revision=pinned("videocon/videocon"),
+    hub_note=(
+        "Name the file: its files differ in their columns, so `load_dataset` of the whole repository fails. "
+        "Results carry the digest of the rows."
+    ),
+    licence="MIT (VideoCon's repository on GitHub; its page on the Hub shows none); captions under the terms of MSR-VTT, VATEX (CC BY 4.0) and TEMPO",
     video_licence="YouTube and Flickr uploaders; research use; not redistributed",
     citation=_VIDEOCON_PAPER,
     metric="entailment_auc",
@@ -233,7 +237,7 @@ _VIDEOCON_HUMAN = replace(
     source="activitynet",
     files=("videocon_human.csv",),
     hub_files=("videocon_human.csv",),
-    licence="MIT (VideoCon's repository)",
+    licence="MIT (VideoCon's repository on GitHub; its page on the Hub shows none)",
     video_licence="YouTube uploaders; research use; not redistributed",
     column="VideoCon (Human)",
     expected={"texts": Expected(570)},

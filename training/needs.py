@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import reduce
 from importlib import util
@@ -162,7 +162,10 @@ def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
         needs.failed("batch", error)
         return
     a_step = steps * per_device * processes
-    text = f"{a_step} triplets a step ({per_device} at once, {steps} times, {processes} processes)"
+    at_once = f"{per_device} at once × {steps} accumulated" + (
+        f" × {processes} processes" if processes > 1 else ""
+    )
+    text = f"{a_step} triplets a step ({at_once})"
     rows = None if data is None else data.rows.get(recipe.run.split)
     if rows:
         epochs = float(training.get("num_train_epochs", 1))
@@ -170,7 +173,9 @@ def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
         if steps_in_all <= 0:
             steps_in_all = max(int(-(-rows // a_step) * epochs), 1)
         hours = steps_in_all * a_step * _SECONDS_A_TRIPLET / 3600 / processes
-        text += f", at most {steps_in_all:,} steps; at 7B about {hours:.1f} hours on {processes} H100 (docs/scale.md)"
+        text += f", at most {steps_in_all:,} steps"
+        if hours >= 0.1:
+            text += f"; at 7B about {hours:,.1f} hours on {processes} H100 (docs/scale.md)"
     needs.ok("batch", text)
 
 
@@ -236,10 +241,8 @@ def _type_of(annotation: ast.expr) -> Any:
         return _type_of(outer.left) | _type_of(outer.right)
     if isinstance(outer, ast.Constant):
         return type(None) if outer.value is None else reduce(or_, _BASIC.values())
-    found: Mapping[str, Any] = {**_BASIC, **({outer.id: _Named} if _is_strategy(outer) else {})}
-    known = found.get(outer.id) if isinstance(outer, ast.Name) else None
-    return known or reduce(or_, _BASIC.values())
-
-
-def _is_strategy(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id.endswith(("Strategy", "Type", "Names"))
+    if not isinstance(outer, ast.Name):
+        return reduce(or_, _BASIC.values())
+    if outer.id.endswith(("Strategy", "Type", "Names")):
+        return _Named
+    return _BASIC.get(outer.id) or reduce(or_, _BASIC.values())

@@ -50,6 +50,7 @@ _HARMLESS = frozenset(
     [
         "real_root",
         "real_mapping",
+        "synthetic_root",
         "output_dir",
         "push_to",
         "push_private",

@@ -66,6 +66,9 @@ class RunOptions:
     )
     real_root: str | None = option(None, "Folder of your real videos.")
     real_mapping: str | None = option(None, "CSV that says which file is which real video (docs/dataset.md).")
+    synthetic_root: str | None = option(
+        None, "Folder of the synthetic videos that the dataset refers to; what is not there is fetched."
+    )
     batch: int | None = option(
         None,
         "Triplets an optimizer step, over all processes; sets gradient_accumulation_steps from it and "
@@ -163,13 +166,14 @@ def read_recipe(
     file = find_recipe(path)
     with located(file):
         values = _read(file)
-        before = dict(values)
+        before, given = dict(values), {}
         for override in overrides:
             key, equals, value = override.partition("=")
             if not equals or not key.strip():
                 expected = "key=value, for example margin=0.1"
                 raise RecipeError("not an override", found=override, expected=expected)
-            values[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
+            given[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
+        values = _changed(values, given)
         run_types = get_type_hints(RunOptions)
         known = {**training_types, **run_types}
         _check_keys(values, known)
@@ -178,7 +182,7 @@ def read_recipe(
     training = {key: value for key, value in typed.items() if key not in run_types}
     if run.eval_split is None:  # nothing to evaluate on, although a recipe that this one extends may have had
         training.update({key: value for key, value in _NO_EVALUATION.items() if key in training})
-    changed = tuple(key for key in values if key not in before or before[key] != values[key])
+    changed = tuple(key for key in given if key not in before or before[key] != given[key])
     own = RECIPES in file.parents
     name = file.relative_to(RECIPES).with_suffix("").as_posix() if own else file.stem
     return Recipe(name, run, training, changed)
@@ -248,7 +252,16 @@ def _read(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         other = find_recipe(str(base))
     merged = _read(other, (*seen, file.resolve()))
     merged.pop("about", None)
-    return {**merged, **content}
+    return _changed(merged, content)
+
+
+def _changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with some replaced. A revision is that of one repository: with another model or dataset it goes."""
+    kept = dict(values)
+    for name in ("model", "data"):
+        if name in changes:
+            kept.pop(f"{name}_revision", None)
+    return {**kept, **changes}
 
 
 class _UniqueKeys(yaml.SafeLoader):

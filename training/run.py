@@ -14,7 +14,7 @@ from synvita_data.display import say as print_line
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.files import write_atomic
 from synvita_data.models import AlignmentModel
-from synvita_data.models.loading import load_alignment_model
+from synvita_data.models.loading import load_alignment_model, with_adapter
 from synvita_data.models.resolve import find_checkpoint
 
 from . import output
@@ -283,9 +283,7 @@ def _load_model(options: RunOptions, config: SynViTAConfig) -> tuple[AlignmentMo
     arguments = config.model_arguments()
     model, version = load_alignment_model(base, dtype=options.dtype, device="cpu", **arguments)
     if checkpoint.adapter is not None:
-        from peft import PeftModel
-
-        adapted = PeftModel.from_pretrained(model.model, checkpoint.adapter, is_trainable=True)
+        adapted = with_adapter(model.model, checkpoint, trainable=True)
         model = AlignmentModel(adapted, model.family.processor, **arguments)
         version = f"{version}+{checkpoint.adapter_revision}"
     return model, version, checkpoint.model_type
@@ -306,6 +304,7 @@ def _load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
             split,
             real_root=options.real_root,
             mapping=options.real_mapping,
+            synthetic_root=options.synthetic_root,
         )
 
     with config.main_process_first(desc="loading the dataset"):

@@ -22,6 +22,8 @@ from synvita_data.hub.card import (
 from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
 from synvita_data.tasks import get_task
 
+from .notes import authors_notes, prompt_notes, score_notes
+
 ALL_CONFIG = "all"
 # Words that every card of ours holds: what a build may replace.
 CARD_MARK = "Built with `synvita-data`"
@@ -72,7 +74,7 @@ SOURCES = {
 GENERATORS = {
     "cogvideox": Generator(
         "CogVideoX",
-        "https://huggingface.co/THUDM/CogVideoX-2b",
+        "https://huggingface.co/zai-org/CogVideoX-2b",
         "2b: Apache-2.0; 5b: CogVideoX licence",
         "720×480, 49 frames, 8 fps",
     ),
@@ -212,6 +214,8 @@ def _loading(configs: Mapping[str, Any], repo: str, default: str, version: str) 
     repo, default, version = code_line(repo), code_line(default), code_line(version)
     split = next(iter(_ordered(configs[default if default in configs else min(configs)]["splits"])))
     others = [name for name in names if name != default]
+    if any(_refers(record) for record in configs.values()):
+        return _loading_references(repo, default, version, split)
     more = f'\nother = load_dataset("{repo}", "{others[0]}")  # also: {", ".join(others)}' if others else ""
     return [
         "## Load",
@@ -220,6 +224,23 @@ def _loading(configs: Mapping[str, Any], repo: str, default: str, version: str) 
         f'row = dataset["{code_line(split)}"][0]\nrow["synthetic_video"]["bytes"]  # an mp4 file, or None\n```',
         "Videos come undecoded, so nothing but `datasets` is needed. With `pip install synvita-data`, "
         "`load_triplets(name, real_root=…)` also finds the real videos you have.",
+    ]
+
+
+def _refers(record: Mapping[str, Any]) -> bool:
+    return bool(record.get("authors_videos", {}).get("referred"))
+
+
+def _loading_references(repo: str, default: str, version: str, split: str) -> list[str]:
+    """How rows are read that refer to their synthetic videos."""
+    return [
+        "## Load",
+        "```python\nfrom synvita_data import load_triplets  # pip install synvita-data\n\n"
+        f'dataset = load_triplets("{repo}", "{default}", revision="{version}", split="{code_line(split)}")\n'
+        'row = dataset[0]\nrow["synthetic_video"]["path"]  # an mp4 file, fetched when it is asked for\n```',
+        "Rows **refer** to their synthetic videos and do not hold them: `load_triplets` fetches each from its "
+        "authors' repository, or finds it below `synthetic_root=DIR`. Plain `load_dataset` shows the references. "
+        "`load_triplets(…, real_root=…)` also finds the real videos you have.",
     ]
 
 
@@ -234,11 +255,12 @@ def _contents(name: str, record: Mapping[str, Any]) -> list[str]:
         f"### Config {code(name)}",
         table(["misalignment", *map(markdown, splits)], lines),
         table(["", "rows", "of"], ([text, f"{count:,}", f"{of:,}"] for text, count, of in _coverage(record))),
-        f"{read['read']:,} triplets were read, {read['duplicates']:,} exact duplicates dropped, "
+        f"{_read(record)} were read, {read['duplicates']:,} exact duplicates dropped, "
         f"{record['quarantined']:,} rows quarantined. Weighting: {code(options['weighting'])}{mean}. "
         f"Masks: {code(options['granularity'])} level{_word_rules(record)}.",
         *(f"**Scores:** {markdown(note)}." for note in score_notes(record)),
         *(f"**Prompts:** {markdown(note)}." for note in prompt_notes(record)),
+        *(f"**Authors' videos:** {markdown(note)}." for note in authors_notes(record)),
     ]
 
 
@@ -266,6 +288,13 @@ def _coverage(record: Mapping[str, Any]) -> list[tuple[str, int, int]]:
         if scores["without_video"]:
             lines.append(("with VQAScores of a video that is not here", scores["without_video"], rows))
     return lines
+
+
+def _read(record: Mapping[str, Any]) -> str:
+    rows, of_csv = record["triplets"]["read"], record.get("training_csv")
+    if of_csv is None:
+        return f"{rows:,} triplets"
+    return f"{rows:,} rows of a training CSV, which make {of_csv['triplets']:,} triplets,"
 
 
 def _word_rules(record: Mapping[str, Any]) -> str:
@@ -330,6 +359,9 @@ def _origin(configs: Mapping[str, Any]) -> Iterator[str]:
                 known.licence if known else "unknown",
             ]
         )
+    for name, record in sorted(configs.items()):
+        if (videos := record.get("authors_videos")) is not None:
+            yield _authors(name, videos)
     if generators:
         yield table(["generator", "videos", "revision", "settings", "licence"], generators)
     scorers = {
@@ -339,6 +371,21 @@ def _origin(configs: Mapping[str, Any]) -> Iterator[str]:
     }
     if scorers:
         yield table(["VQA model", "revision", "method"], sorted(scorers))
+
+
+def _authors(name: str, videos: Mapping[str, Any]) -> str:
+    """Whose the videos of a config are, where they lie and what is known of their licence."""
+    if repo := videos.get("repository"):
+        url = f"https://huggingface.co/datasets/{repo}/tree/{videos['commit']}"
+        place = f"the dataset repository {link(markdown(repo), url)} at commit {code(videos['commit'])}"
+    else:
+        place = f"a folder {code(videos['folder'])} of whoever built this"
+    held = "held here" if videos["embedded"] else "referred to, not held here"
+    return (
+        f"The synthetic videos of config {code(name)} are those of {place}, {held}. How they are laid out there and "
+        f"under which licence is their authors' affair; the licence found there: "
+        f"{markdown(videos['licence']) if videos['licence'] else '**none stated**'}."
+    )
 
 
 def _limits(records: Collection[Mapping[str, Any]]) -> list[str]:
@@ -355,62 +402,4 @@ def _limits(records: Collection[Mapping[str, Any]]) -> list[str]:
         f"- {note}\n"
         "- Weights trust VQA models that look at single frames: they see objects and colours better than event order.\n"
         "- `load_dataset` downloads the videos; to read annotations only, pass `columns=[…]` with `streaming=True`.",
-    ]
-
-
-# --- notes, which `synvita build` and `synvita inspect` show too -------------------------------------
-
-
-def score_notes(record: Mapping[str, Any]) -> list[str]:
-    """Sentences about the scores of a config; none where every score names the very video of its row.
-
-    Args:
-        record: the config's entry of `build.json`; those of early versions do not say.
-    """
-    notes = []
-    scores = record.get("scores")
-    if scores is not None:
-        total = scores["with_video"] + scores["without_video"]
-        if scores["without_video"]:
-            notes.append(
-                f"{scores['without_video']:,} of {total:,} scored rows have no synthetic video here: their scores and "
-                "weights are of videos that this dataset does not hold"
-            )
-        named = scores["video_named_by"]
-        if named["nothing"]:
-            notes.append(
-                f"scores are not bound to a video in {named['nothing']:,} of {scores['with_video']:,} scored rows with "
-                "a synthetic video: nothing in the score table says that it is the video that was scored"
-            )
-        if named["name"]:
-            notes.append(
-                f"scores name generator and sample but not the video's SHA-256 in {named['name']:,} of "
-                f"{scores['with_video']:,} scored rows with a synthetic video"
-            )
-        if scores["of_other_videos"]:
-            notes.append(
-                f"the score table has scores of {scores['of_other_videos']:,} other videos of these rows' captions, "
-                "which were not used"
-            )
-    notes += [
-        f"{rows:,} rows have the same scores as in config {other}, though not the same video: those of one config are "
-        "of another one's videos"
-        for other, rows in sorted((record.get("equal_scores") or {}).items())
-    ]
-    return notes
-
-
-def prompt_notes(record: Mapping[str, Any]) -> list[str]:
-    """A sentence about contrast captions that the generator did not read to their end; none if there are none.
-
-    Args:
-        record: the config's entry of `build.json`; those of early versions do not say.
-    """
-    prompts = record.get("prompts") or {"cut": 0}
-    if not prompts["cut"]:
-        return []
-    videos = record["coverage"]["synthetic_video"][0]
-    return [
-        f"{prompts['cut']:,} of {videos:,} synthetic videos were made from the beginning of their contrast caption only: "
-        "the generator's text encoder cuts what is longer, and what follows may not be in the video"
     ]

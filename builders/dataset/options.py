@@ -12,6 +12,7 @@ from synvita_data.jobs import JobProgress, RunOptions
 from synvita_data.weights import WEIGHTINGS
 
 from ..sources.manifest import public_spec
+from ..sources.registry import ORDERS, RELEASED
 from .card import ALL_CONFIG
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class BuildOptions:
         vqascores: scores table, Parquet or long CSV; None leaves weights null, unless `chain` names models.
         chain: how videos are generated and scored on the way.
         real_root, real_mapping: where the user's real videos lie, to report coverage or to embed them.
+        generator: of the authors' videos (`hf:`, `root:`), where their paths do not say; where they do, its videos alone.
+        order: how names of theirs that fit several contrast captions are read; see `sources.registry.Reading`.
+        embed_synthetic: put their videos into the Parquet files; without it rows refer to them. Videos of other
+            sources are embedded always.
+        on_note: called with lines for the user about them, before anything is fetched.
         embed_real: put the real videos into the Parquet files. For private use: the licences of the
             sources forbid redistribution.
         weighting: name of a strategy in `weights.WEIGHTINGS`.
@@ -108,6 +114,10 @@ class BuildOptions:
     out: Path
     config: str
     synthetic: str | None = None
+    generator: str | None = None
+    order: str | None = None
+    embed_synthetic: bool = False
+    on_note: Callable[[str], None] | None = field(default=None, compare=False)
     vqascores: Path | None = None
     real_root: Path | None = None
     real_mapping: Path | None = None
@@ -138,6 +148,15 @@ class BuildOptions:
                 "word-level masks need no tokenizer, the others need one",
                 found=f"granularity {self.granularity!r}, tokenizer {self.tokenizer!r}",
             )
+        if self.order is not None:
+            choose(self.order, ORDERS, "order")
+        if not self.of_authors and (self.generator is not None or self.order is not None):
+            raise SynvitaError(
+                "--generator and --order are for the authors' videos",
+                found=f"--synthetic {public_spec(self.synthetic)}",
+                expected="--synthetic hf:OWNER/NAME, or --synthetic-root DIR",
+                fix="Name a config with --config",
+            )
         if (self.embed_real or self.real_mapping is not None) and self.real_root is None:
             raise SynvitaError(
                 "--embed-real and --real-mapping need --real-root", fix="Say where the real videos lie"
@@ -157,6 +176,16 @@ class BuildOptions:
         return self.out / ".work"
 
     @property
+    def of_authors(self) -> bool:
+        """Whether the synthetic videos are read as SynViTA's authors publish theirs."""
+        return (self.synthetic or "").partition(":")[0].strip().lower() in RELEASED
+
+    @property
+    def refers(self) -> bool:
+        """Whether rows refer to their synthetic videos instead of holding them."""
+        return self.of_authors and not self.embed_synthetic
+
+    @property
     def granularity_name(self) -> str:
         """The published `shared.granularity`."""
         return self.granularity + ("-ignore-case" if self.ignore_case else "")
@@ -169,6 +198,7 @@ class BuildOptions:
             "vqascores": self.vqascores.name if self.vqascores else None,
             **(models if self.chain.models else {}),
             "synthetic": public_spec(self.synthetic),
+            **({"embed_synthetic": self.embed_synthetic, "order": self.order} if self.of_authors else {}),
             "embed_real": self.embed_real,
             "weighting": self.weighting,
             "granularity": self.granularity_name,

@@ -36,6 +36,8 @@ from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION
 from synvita_data.tables.scores import Binding, ScoreTable
 
+from ..sources import FoundVideos
+from ..training_csv import TrainingReport
 from ..triplets import ReadReport
 from .card import CARD_MARK, VIEWER_ROW_BYTES, render_card
 from .options import BuildOptions
@@ -60,7 +62,7 @@ def config_record(
     shards: Sequence[Shard],
     files: Mapping[str, Artefact],
     quarantine: Sequence[Mapping[str, Any]],
-    unmatched: Sequence[str],
+    found: FoundVideos,
     scores: ScoreTable | None,
     real_videos: RealVideos | None,
 ) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def config_record(
         shards: the rows.
         files: shard name -> the file as written.
         quarantine: the rows left out.
-        unmatched: files of synthetic videos that belong to no triplet.
+        found: the synthetic videos, and which files belong to no triplet.
         scores: the score table.
         real_videos: who looked for the real videos, and knows which were refused (their rows stay, without them) and
             which do not fit their names.
@@ -81,13 +83,13 @@ def config_record(
     rows = [row for shard in shards for row in shard.rows]
     weights = [row.weight for row in rows if row.weight is not None]
     sizes = [row_bytes(row, embed_real=options.embed_real) for row in rows]
-    found = sum(row.real is not None for row in rows)
+    real_found = sum(row.real is not None for row in rows)
     counts = {
         "synthetic_video": sum(row.synthetic is not None for row in rows),
         "vqascores": sum(bool(row.scores) for row in rows),
         "weight_above_zero": sum(weight > 0 for weight in weights),
-        "real_video_found": found,
-        "real_video_embedded": found if options.embed_real else 0,
+        "real_video_found": real_found,
+        "real_video_embedded": real_found if options.embed_real else 0,
         "nle": sum(row.triplet.nle is not None for row in rows),
     }
     granularities = _counted(row.granularity for row in rows)
@@ -116,13 +118,29 @@ def config_record(
         # How many rows were cut into words by which libraries, where the plain rule did not serve all of them.
         **({"granularities": granularities} if any("+" in name for name in granularities) else {}),
         "unused_scores": len(scores.unused()) if scores else 0,
-        "unmatched_videos": len(unmatched),
-        "unmatched_videos_first": sorted(unmatched)[:FIRST_SHOWN],
+        "unmatched_videos": len(found.unmatched),
+        "unmatched_videos_first": sorted(found.unmatched)[:FIRST_SHOWN],
+        **({"authors_videos": _authors_videos(found, rows)} if found.origin else {}),
+        **({"training_csv": read.record()} if isinstance(read, TrainingReport) else {}),
         **_first_errors("real_videos_refused", real_videos.problems if real_videos else [], options),
         # Only where there are any, so that other reports stay as they were.
         **(_first_errors("real_videos_doubted", doubts, options) if doubts else {}),
         "largest_row_bytes": max(sizes, default=0),
         "rows_over_viewer_limit": sum(size > VIEWER_ROW_BYTES for size in sizes),
+    }
+
+
+def _authors_videos(found: FoundVideos, rows: Sequence[Row]) -> dict[str, Any]:
+    """Where the authors' videos are, what was found there, and how many rows refer to them or hold them."""
+    videos = [row.synthetic for row in rows if row.synthetic is not None]
+    referred = sum(video.reference is not None for video in videos)
+    return {
+        **found.origin,
+        "referred": referred,
+        "embedded": len(videos) - referred,
+        "triplets_without_video": sum(row.synthetic is None for row in rows),
+        "ambiguous": len(found.ambiguous),
+        "ambiguous_first": found.ambiguous[:FIRST_SHOWN],
     }
 
 

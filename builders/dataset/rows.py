@@ -14,10 +14,15 @@ from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.real_videos.find import RealVideo
 from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
 from synvita_data.tables.scores import Binding, ScoreTable, VideoIdentity
-from synvita_data.weights import ModelScore, weight
+from synvita_data.weights import DEFAULT_WEIGHTING, ModelScore, weight
 
 from ..sources import SyntheticVideo
+from ..training_csv import scores_of
 from .options import BuildOptions
+
+# What a training CSV's `alignment` and `alignment_diff` are called among scores of VQA models.
+RELEASED_MODEL = "synvita-release"
+RELEASED_METHOD = "mean of the release's VQA models, from alignment and alignment_diff of its training CSV"
 
 # Columns that say what the annotation says.
 _OF_TRIPLET = [
@@ -66,7 +71,7 @@ class Row:
         synthetic: the synthetic video, None where there is none.
         real, real_sha256: as in `Material`.
         scores: one entry a VQA model, empty where nothing was scored.
-        weight: None without scores.
+        weight: None without scores; of a training CSV also where `alignment` is not known.
         shared, neg_shared: spans kept in the caption and in the contrast caption.
         granularity: how they were found; of words that need more than the plain rule, with the libraries that
             cut them and their versions (`words.word_rule`).
@@ -138,7 +143,7 @@ def make_rows(
     Args:
         materials: the triplets that keep a row, with their videos.
         scores: looked up by row id, then pair id, then row number of the triplets file. Scores that do
-            not say which of several samples they are of cost their rows.
+            not say which of several samples they are of cost their rows. Without a table, what a training CSV says.
         options: name the config, its weighting and its granularity.
         spans: gives the shared spans of a caption and its contrast caption.
         quarantine: called with a row id and the error for a row that cannot be used.
@@ -178,6 +183,8 @@ def make_rows(
                         among=among,
                     )
                 value = weight(found, options.weighting) if found else None
+                if scores is None and triplet.alignment_diff is not None:
+                    found, value = released_scores(triplet, options.weighting)
             except ScoreError as error:
                 quarantine(row_id, error)
                 continue
@@ -194,5 +201,33 @@ def make_rows(
                 shared=shared,
                 neg_shared=neg_shared,
                 granularity=granularity,
-                binding=scores.bindings[row_id] if scores is not None and found else "nothing",
+                binding=_binding(scores, row_id, found),
             )
+
+
+def released_scores(triplet: Triplet, weighting: str) -> tuple[tuple[ModelScore, ...], float | None]:
+    """Scores and weight of a triplet of a training CSV.
+
+    The weight of Eq. 4 is its `alignment_diff`, clamped at 0, to the letter; other weightings need `alignment` too.
+
+    Returns:
+        One entry, the mean of the release's models, where both columns are known, else none; and the weight, None
+        where it is not known.
+    """
+    difference = triplet.alignment_diff
+    assert difference is not None
+    known = scores_of(triplet)
+    # An empty alignment_diff was read as 1.0: there is a weight, but nothing was scored.
+    found = () if known is None else (ModelScore(RELEASED_MODEL, *known, method=RELEASED_METHOD),)
+    if weighting == DEFAULT_WEIGHTING:
+        return found, max(0.0, difference)
+    if weighting == "fixed":
+        return found, 1.0
+    return found, weight(found, weighting) if found else None
+
+
+def _binding(scores: ScoreTable | None, row_id: str, found: Sequence[ModelScore]) -> Binding:
+    if not found:
+        return "nothing"
+    # A training CSV names the video whose scores it gives, and is of one generator.
+    return "name" if scores is None else scores.bindings[row_id]

@@ -19,15 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
-from synvita_data.errors import ScoreError, SynvitaError, TokenizerError, first_line
+from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
+from synvita_data.hub.problems import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
+from synvita_data.models.resolve import locate
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
+from synvita_data.synthetic_videos.reference import parse_reference
 from synvita_data.tables.scores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
 
 from ..sources import FoundVideos, open_source
 from ..sources.checks import agreed, check_videos
-from ..triplets import TripletReader
+from ..sources.registry import Reading
+from ..training_csv import TrainingReport, open_triplets
+from ..triplets import ReadReport
 from .options import BuildOptions
 from .report import check_place, config_record, finished_record, put_in_place, renew_record, rows_known
 from .rows import Material, make_rows
@@ -74,7 +79,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     progress = on_progress or (lambda stage, done, total: None)
     check_place(options.out, options.config)
     models = _find_models(options)  # before hours of generating
-    reader = TripletReader(options.triplets, split=options.split, source=options.source)
+    reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
@@ -82,7 +87,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         quarantine.append({"stage": stage, **({"id": row_id} if row_id else {}), **error.to_record()})
 
     # Videos: found or made, then checked.
-    found = _find_videos(options, triplets)
+    found = _find_videos(options, triplets, reader.report)
     for error in found.quarantined:
         set_aside("videos", None, error)
     real_videos = RealVideos(options.real_root, options.real_mapping) if options.real_root else None
@@ -124,7 +129,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             shards=shards,
             files=files,
             quarantine=quarantine,
-            unmatched=found.unmatched,
+            found=found,
             scores=scores,
             real_videos=real_videos,
         )
@@ -137,14 +142,23 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
-def _find_videos(options: BuildOptions, triplets: list[Triplet]) -> FoundVideos:
+def _find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport) -> FoundVideos:
     if options.synthetic is None:
         return FoundVideos()
+    of_csv = read.generator if isinstance(read, TrainingReport) else None
     source = open_source(
         options.synthetic,
         generator=options.config,
         work=options.work / "sources" / options.config,
         making=options.chain.making,
+        reading=Reading(
+            generator=options.generator,
+            order=options.order,
+            of_csv=of_csv,
+            # Scoring and embedding read the videos themselves.
+            fetch=options.embed_synthetic or bool(options.chain.models),
+            on_note=options.on_note,
+        ),
     )
     return source.find(triplets)
 
@@ -159,7 +173,7 @@ def _check(
 ) -> list[Material]:
     """The triplets that keep at least one row, with their videos and, of those that are embedded, the SHA-256."""
     reals = [real_videos.find_triplet(triplet) if real_videos else None for triplet in triplets]
-    paths = [video.path for samples in found.videos.values() for video in samples]
+    paths = [video.path for samples in found.videos.values() for video in samples if video.here]
     if options.embed_real:
         paths += [real.path for real in reals if real is not None]
     checked = check_videos(
@@ -173,12 +187,18 @@ def _check(
         real_state = checked[real.path] if real is not None and options.embed_real else None
         made, good = found.of(triplet), []
         for video in made:
-            state = real_state if isinstance(real_state, SynvitaError) else agreed(video, checked[video.path])
+            # A video that stays in its repository has the SHA-256 that the repository gives.
+            own = agreed(video, checked[video.path]) if video.here else str(video.sha256)
+            if isinstance(own, SynvitaError) and video.reference is not None:
+                # The file may be one of the work folder: what users know is the archive and its member.
+                own = SynvitaError.from_record(own.to_record(), file=parse_reference(video.reference).shown)
+            state = real_state if isinstance(real_state, SynvitaError) else own
             if isinstance(state, SynvitaError):
                 row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)
                 set_aside("videos", row_id, state)
             else:
-                good.append(replace(video, sha256=state))
+                reference = video.reference if options.refers else None
+                good.append(replace(video, sha256=state, reference=reference))
         if isinstance(real_state, SynvitaError):
             if not made:
                 set_aside("videos", triplet.pair_id, real_state)
@@ -307,24 +327,28 @@ def _load_tokenizer(name: str) -> "Tokenizer":
     Raises:
         TokenizerError: there is no such file, or one that is not a fast tokenizer.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from tokenizers import Tokenizer
 
-    path = Path(name)
-    if path.is_dir():
-        path = path / "tokenizer.json"
+    path, problem = Path(name), "cannot load a fast tokenizer"
+    expected = "a tokenizer.json, a folder that holds one, or the Hub id of a model that has one"
+    files = locate(name)
+    if not path.is_file():
+        try:
+            found = files.find("tokenizer.json")
+        except HubError as error:
+            raise TokenizerError(
+                f"{problem}: {error.problem}",
+                file=error.file,
+                found=error.found,
+                expected=expected,
+                fix=error.fix,
+            ) from error
+        if found is None:
+            raise TokenizerError(problem, file=name, found="no tokenizer.json", expected=expected)
+        say_if_renamed(files.location)
+        path = found
     try:
-        if not path.is_file():
-            path = Path(hf_hub_download(name, "tokenizer.json"))
         tokenizer = Tokenizer.from_file(str(path))
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise TokenizerError(
-            "cannot load a fast tokenizer",
-            file=name,
-            found=first_line(error),
-            expected="a tokenizer.json, a folder that holds one, or the Hub id of a model that has one",
-        ) from error
     except Exception as error:  # the Rust library raises plain Exception for a malformed file
         raise TokenizerError("not a fast tokenizer", file=path, found=str(error)) from error
     tokenizer.no_truncation()

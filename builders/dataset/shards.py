@@ -137,7 +137,8 @@ class _Sink(io.RawIOBase):
 
 def row_bytes(row: Row, *, embed_real: bool) -> int:
     """About how many bytes a row takes, with the videos that it embeds."""
-    size = ROW_OVERHEAD_BYTES + (row.synthetic.path.stat().st_size if row.synthetic else 0)
+    video = row.synthetic
+    size = ROW_OVERHEAD_BYTES + (video.path.stat().st_size if video and video.reference is None else 0)
     return size + (row.real.path.stat().st_size if embed_real and row.real else 0)
 
 
@@ -157,7 +158,10 @@ def _cut(rows: Sequence[Row], embed_real: bool, max_bytes: int, max_rows: int | 
 
 def _with_videos(row: Row, embed_real: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {**row.columns(), "real_video": None, "synthetic_video": None}
-    if (video := row.synthetic) is not None:
+    video = row.synthetic
+    if video is not None and video.reference is not None:
+        columns["synthetic_video"] = {"bytes": None, "path": video.reference}
+    elif video is not None:
         content = _read_checked(video.path, video.sha256, row.id)
         columns["synthetic_video"] = {"bytes": content, "path": video.path.name}
     embedded = row.real is not None and embed_real
@@ -204,5 +208,9 @@ def _leaf_columns() -> tuple[str, ...]:
 def shard_key_parts(shard: Shard) -> list[Any]:
     """What the bytes of a shard depend on, JSON-ready (the videos by their SHA-256)."""
     reals = [row.real and (row.real.reference, row.real_sha256) for row in shard.rows]
-    rows = zip(shard.rows, reals, strict=True)
-    return [shard.name, *({**row.columns(), "real": real} for row, real in rows)]
+    parts: list[Any] = [shard.name]
+    for row, real in zip(shard.rows, reals, strict=True):
+        reference = row.synthetic and row.synthetic.reference
+        # Only where there is one, so that what was built without stays up to date.
+        parts.append({**row.columns(), "real": real, **({"synthetic": reference} if reference else {})})
+    return parts

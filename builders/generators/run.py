@@ -14,7 +14,7 @@ from synvita_data.schema import Triplet
 from ..sources.manifest import NAME as MANIFEST
 from ..sources.manifest import read_manifest
 from ..sources.registry import FoundVideos
-from ..triplets import TripletReader
+from ..training_csv import open_triplets
 from .base import Generator, Request, make_requests, open_generator, refuse_long_names
 from .folder import JOBS, STORE, bind, check_free, known_prompts, publish, publishing_turn, read_failures
 from .prompt_length import DEFAULT, OnTooLong, PromptLengths, select_requests
@@ -122,7 +122,7 @@ def generate_videos(
     # What can be asked for.
     unread: list[SynvitaError] = []
     if isinstance(triplets, (str, Path)):
-        triplets = list(TripletReader(Path(triplets), split=split, source=source, on_bad=unread.append))
+        triplets = list(open_triplets(triplets, split=split, source=source, on_bad=unread.append))
     triplets = refuse_long_names(triplets, unread.append)
     if on_bad is not None:
         for error in unread:

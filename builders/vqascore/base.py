@@ -18,7 +18,10 @@ from torch import Tensor
 
 from synvita_data.display import get_logger
 from synvita_data.errors import CaptionError, SynvitaError
+from synvita_data.models.download import fetch
 from synvita_data.models.loading import check_complete
+from synvita_data.models.processors import load_processor
+from synvita_data.models.resolve import ModelFiles
 from synvita_data.models.runtime import torch_dtype
 from synvita_data.video.frames import Frames
 
@@ -347,15 +350,17 @@ def load_stock(model: VqaModel, kind: str, dtype: str, device: str) -> tuple[Any
         device: where the model goes.
 
     Raises:
+        HubError: it cannot be downloaded.
         SynvitaError: the checkpoint lacks weights.
     """
     import transformers
 
+    fetch(ModelFiles(model.location, model.hub_revision))
     loaded, loading = getattr(transformers, kind).from_pretrained(
         model.location, revision=model.hub_revision, dtype=torch_dtype(dtype), output_loading_info=True
     )
     check_complete(model.location, loading)
-    processor = transformers.AutoProcessor.from_pretrained(model.location, revision=model.hub_revision)
+    processor, _ = load_processor(model.location, model.hub_revision)
     return loaded.eval().requires_grad_(False).to(device), processor
 
 

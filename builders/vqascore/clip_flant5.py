@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
@@ -23,8 +22,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from synvita_data.errors import HubError, SynvitaError
+from synvita_data.errors import SynvitaError
 from synvita_data.files import resolve_under
+from synvita_data.hub.known import pinned
+from synvita_data.hub.problems import offline
+from synvita_data.models.download import fetch
 from synvita_data.models.loading import check_complete
 from synvita_data.models.released.weights import read_tensors, weight_files
 from synvita_data.models.resolve import CONFIG, ModelFiles
@@ -103,8 +105,14 @@ def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> C
     """The scorer of a checkpoint; see `models.open_scorer`."""
     refuse_float16(model, dtype)
     files = ModelFiles(model.location, model.hub_revision)
+    if not offline():  # a cache does not know which files a repository lacks
+        files = fetch(files)
     loaded = _load_weights(files, torch_dtype(dtype), device)
-    source = files if any(_find(files, file) for file in _TOKENIZER_FILES) else ModelFiles(FLAN_T5)
+    source = (
+        files
+        if any(files.find_if_there(file) for file in _TOKENIZER_FILES)
+        else ModelFiles(FLAN_T5, pinned(FLAN_T5))
+    )
     tokenizer = AutoTokenizer.from_pretrained(source.location, revision=source.revision)
     return ClipFlanT5Scorer(loaded, tokenizer, shape)
 
@@ -188,18 +196,5 @@ def _files_of_weights(files: ModelFiles) -> Iterator[tuple[str, dict[str, Tensor
     Raises:
         SynvitaError: a file is missing, cut, or holds something else than tensors.
     """
-    for path in weight_files(lambda name: _find(files, name), files.location):
+    for path in weight_files(files.find_if_there, files.location):
         yield str(path), read_tensors(path)
-
-
-def _find(files: ModelFiles, name: str) -> Path | None:
-    """A file of a checkpoint; None where it has no such file, or the Hub cannot be asked and none is cached.
-
-    A cache does not know which files a repository lacks, unless they were asked for one by one.
-    """
-    try:
-        return files.find(name)
-    except HubError as error:
-        if isinstance(error.__cause__, LocalEntryNotFoundError):
-            return None
-        raise

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions.prompts import check_placeholder_space
-from synvita_data.errors import SynvitaError, choose
+from synvita_data.errors import HubError, SynvitaError, choose
+from synvita_data.hub.problems import say_if_renamed
 from synvita_data.models.resolve import CONFIG, find_checkpoint, locate, refuse_llava_layout
 
 if TYPE_CHECKING:
@@ -156,9 +157,18 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
         SynvitaError: the model cannot be found, or cannot see a video at once.
     """
     files = locate(name, revision, aliases=ALIASES)
-    config = files.read(CONFIG)
+    try:
+        config = files.read(CONFIG)
+    except HubError as error:
+        if name in ALIASES and files.revision is not None and revision is None:
+            error.fix = (
+                f"{name} means commit {files.revision[:7]}: name {name}@main for the one in your cache"
+            )
+            error.args = (str(error),)
+        raise
     if config is None:
         raise files.not_found(f"no {CONFIG}")
+    say_if_renamed(files.location)
     refuse_llava_layout(files, config)
     model_type, folder = str(config.get("model_type", "")), files.folder
     if folder is not None:  # by its whole path, for workers that run elsewhere

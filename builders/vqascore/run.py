@@ -22,7 +22,7 @@ from synvita_data.video.rules import takes_other_stream, takes_other_times
 
 from ..sources import FoundVideos, open_source
 from ..sources.checks import agreed, check_videos
-from ..sources.registry import GENERATORS, parse_spec
+from ..sources.registry import GENERATORS, Reading, parse_spec
 from .job import SCORES, VqaRow, VqaScoreJob, VqaSettings
 from .models import WHOLE_VIDEO, VqaModel
 
@@ -312,7 +312,8 @@ def score_videos(
                 expected="folder:DIR",
                 fix="Run `synvita generate` first, or `synvita build` with --vqa-model, which does both",
             )
-        source = open_source(synthetic, generator=generator, work=work / "sources")
+        reading = Reading(generator=generator)
+        source = open_source(synthetic, generator=generator, work=work / "sources", reading=reading)
         synthetic, generator = source.find(triplets), source.generator
     plan = plan_rows(
         triplets,

@@ -29,9 +29,39 @@ def build(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="Synthetic videos: folder:DIR, shapes:, or a generator: diffusers:REPO_OR_DIR, …",
+            help="Synthetic videos: folder:DIR, shapes:, the authors' hf:lucazanella/videocon_syn[@REVISION], or a "
+            "generator: diffusers:REPO_OR_DIR, …",
         ),
     ] = None,
+    synthetic_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the authors' videos, or of others named as theirs, in place of --synthetic.",
+        ),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Generator of the authors' videos where no folder or archive names it; else take only this one's.",
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="annotations: the number in a name of the authors counts the contrast captions of its video, in the "
+            "order of --triplets."
+        ),
+    ] = None,
+    embed_synthetic: Annotated[
+        bool,
+        typer.Option(
+            "--embed-synthetic",
+            help="Copy the authors' videos into the Parquet files, after their licence is printed; else rows refer to "
+            "them.",
+        ),
+    ] = False,
     vqascores: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Scores of VQA models, as Parquet or long CSV.")
     ] = None,
@@ -39,7 +69,7 @@ def build(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the config, usually the generator. Default: the name of folder:DIR or of the model.",
+            help="Name of the config, usually the generator. Default: the name of --generator, folder:DIR or the model.",
         ),
     ] = None,
     weighting: Annotated[
@@ -103,8 +133,17 @@ def build(
     from synvita_data.builders.sources.registry import GENERATORS, parse_spec
 
     from ..display import Terminal
+    from ..errors import SynvitaError
     from ..progress import Progress
 
+    if synthetic_root is not None:
+        if synthetic is not None:
+            raise SynvitaError(
+                "synthetic videos come from one place",
+                found=f"--synthetic {synthetic} and --synthetic-root {synthetic_root}",
+                fix="Leave one of them out",
+            )
+        synthetic = f"root:{synthetic_root}"
     started = time.monotonic()
     if str(triplets).startswith("shapes:"):  # the embedded default: a whole dataset from nothing
         from synvita_data.builders.shapes import write_triplets
@@ -115,8 +154,12 @@ def build(
         options = BuildOptions(
             triplets=triplets,
             out=out,
-            config=config or _config_name(synthetic),
+            config=config or default_config(synthetic, generator),
             synthetic=synthetic,
+            generator=generator,
+            order=order,
+            embed_synthetic=embed_synthetic,
+            on_note=progress.say,
             vqascores=vqascores,
             real_root=real_root,
             real_mapping=real_mapping,
@@ -156,37 +199,47 @@ def build(
         raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what could not be made
 
 
-def _config_name(synthetic: str | None) -> str:
+def default_config(synthetic: str | None, generator: str | None = None) -> str:
+    """The name of a config where none is given."""
     if synthetic is None:
         return "default"
     scheme, _, argument = synthetic.partition(":")
-    named = scheme in ("folder", "diffusers") and Path(argument).name
-    return named or scheme
+    if scheme == "hf":
+        argument = argument.partition("@")[0]
+    named = scheme in ("folder", "root", "hf", "diffusers") and Path(argument).name
+    return generator or named or scheme
 
 
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
-    from synvita_data.builders.dataset.card import prompt_notes, score_notes
+    from synvita_data.builders.dataset.notes import authors_notes, prompt_notes, score_notes
 
     record = result.record
     dropped = record["triplets"]
     covered = record["coverage"]
+    of_csv = record.get("training_csv")
+    read = f"{dropped['read']:,} " + (
+        "triplets" if of_csv is None else f"rows of {of_csv['triplets']:,} triplets"
+    )
     terminal.line(
         ("bold", result.out),
-        f" · config {result.config} · {record['rows']:,} rows from {dropped['read']:,} "
-        f"triplets ({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
+        f" · config {result.config} · {record['rows']:,} rows from {read} "
+        f"({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
     )
     videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
     here = record.get("scores", {}).get("with_video", scored)
     of_them = "" if here == scored else f", {here:,} of them with their synthetic video"
+    refers = record.get("authors_videos") is not None and not record["options"]["embed_synthetic"]
+    held = f"{videos:,} synthetic videos {'referred to' if refers else 'embedded'} · "
     terminal.line(
-        f"{videos:,} synthetic videos embedded · {scored:,} rows with VQAScores{of_them} · "
-        f"{found:,} real videos found",
+        f"{held}{scored:,} rows with VQAScores{of_them} · {found:,} real videos found",
     )
     for note in score_notes(record):
         terminal.line(f"scores: {note}", style="yellow")
     for note in prompt_notes(record):
         terminal.line(f"prompts: {note}", style="yellow")
+    for note in authors_notes(record):
+        terminal.line(f"authors' videos: {note}", style="yellow")
     if record["unmatched_videos"]:
         first = ", ".join(record["unmatched_videos_first"][:3])
         terminal.line(

@@ -54,7 +54,7 @@ def inspect(
 
 def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     """Whose videos the scores are of: counted in the tables, and what `build.json` adds."""
-    from synvita_data.builders.dataset.card import score_notes
+    from synvita_data.builders.dataset.notes import score_notes
 
     from ..dataset.inspection import scores_by_pair, shared_scores
 

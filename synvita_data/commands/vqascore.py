@@ -30,7 +30,10 @@ class Preprocessing(StrEnum):
 def vqascore(
     triplets: TripletsOption,
     synthetic: Annotated[
-        str, typer.Option(metavar="SPEC", help="Synthetic videos: folder:DIR, as for synvita build.")
+        str,
+        typer.Option(
+            metavar="SPEC", help="Synthetic videos: folder:DIR, hf:OWNER/NAME, …, as for synvita build."
+        ),
     ],
     model: Annotated[
         list[str],
@@ -93,7 +96,7 @@ def vqascore(
 
     Run it again after a kill and it continues; run it in several places on one folder and they share the work.
     """
-    from synvita_data.builders.triplets import TripletReader
+    from synvita_data.builders.training_csv import open_triplets
     from synvita_data.builders.vqascore import VqaSettings, default_dtype, find_model, score_videos
 
     from ..display import Terminal
@@ -119,7 +122,7 @@ def vqascore(
             expected="LLaVA-1.5, or Video-LLaVA with --whole-video",
             fix="Leave --placeholder-space out",
         )
-    reader = TripletReader(triplets, split=split, source=source)
+    reader = open_triplets(triplets, split=split, source=source)
     rows = list(reader)
     terminal = Terminal()
     with Progress("checking videos") as progress:

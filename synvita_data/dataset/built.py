@@ -11,12 +11,14 @@ import json
 import posixpath
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import HubError, SchemaError, choose, first_line, located
 from ..hub.card import data_files, default_of, read_card
+from ..hub.problems import HubRequest, hub_errors, say_if_renamed
 from ..real_videos.check import NeededVideo, each_once
 from ..schema import check_table
 from ..tables.columns import parquet_errors
@@ -126,7 +128,10 @@ class BuiltDataset:
         found: list[str] = []
         for pattern in splits[split]:
             # Brackets of a folder's name are no pattern.
-            hits = sorted(self.filesystem.glob(posixpath.join(glob.escape(self.root), pattern)))
+            with reading(self.name):
+                hits = sorted(self.filesystem.glob(posixpath.join(glob.escape(self.root), pattern)))
+                if not hits and self.root:
+                    self.filesystem.ls(self.root)  # glob takes what the Hub did not answer for absent
             if not hits:
                 raise SchemaError(
                     "the card names Parquet files that are not there",
@@ -140,11 +145,26 @@ class BuiltDataset:
     def record(self, config: str) -> dict[str, Any]:
         """What `build.json` says of a config; {} where there is none, or none that can be read."""
         try:
-            report = json.loads(self.filesystem.cat_file(posixpath.join(self.root, "build.json")))
-            found = report["configs"][config]
+            with reading(self.name):
+                text = self._text("build.json")
+            found = None if text is None else json.loads(text)["configs"][config]
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         return dict(found) if isinstance(found, dict) else {}
+
+    def _text(self, file: str) -> bytes | None:
+        try:
+            content: bytes = self.filesystem.cat_file(posixpath.join(self.root, file))
+        except FileNotFoundError:
+            return None
+        return content
+
+    def schema(self, path: str) -> "pa.Schema":
+        """The schema of one of its Parquet files."""
+        import pyarrow.parquet as pq
+
+        with reading(self.name), self.filesystem.open(path, "rb") as handle, parquet_errors(path):
+            return pq.read_schema(handle)
 
     def read(self, config: str, split: str, columns: Sequence[str]) -> "pa.Table":
         """`columns` of one split as an Arrow table; nested columns may be named `a.b`."""
@@ -153,7 +173,11 @@ class BuiltDataset:
 
         tables = []
         for path in self.files(config, split):
-            with self.filesystem.open(path, "rb") as handle, parquet_errors(path):
+            with (
+                reading(self.name),
+                self.filesystem.open(path, "rb") as handle,
+                parquet_errors(path),
+            ):
                 file = pq.ParquetFile(handle)
                 check_table(file.schema_arrow, file=path)
                 tables.append(file.read(columns=list(columns)).replace_schema_metadata(None))
@@ -228,19 +252,39 @@ def _open_saved(name: str, saved: Saved) -> BuiltDataset:
 
 def _open_hub(repo: str, revision: str | None, token: str | None) -> tuple[str, str, Any]:
     from huggingface_hub import HfFileSystem
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     root = f"datasets/{repo}" + (f"@{revision}" if revision else "")
     filesystem = HfFileSystem(token=token)
     try:
-        return filesystem.read_text(f"{root}/README.md", encoding="utf-8"), root, filesystem
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError, ValueError) as error:
+        with reading(repo, revision, token):
+            text = filesystem.read_text(f"{root}/README.md", encoding="utf-8")
+    except (OSError, ValueError) as error:  # HfFileSystem says so of a name or file that is not there
         raise HubError(
             f"cannot read the dataset's card ({type(error).__name__})",
             file=repo if revision is None else f"{repo}@{revision}",
             found=first_line(error),
             expected="a folder on this machine, or a Hub dataset repository you may read",
         ) from error
+    say_if_renamed(repo, "dataset", token)
+    return text, root, filesystem
+
+
+def reading(name: str, revision: str | None = None, token: str | None = None) -> AbstractContextManager[None]:
+    """Around whatever reads a dataset that may be on the Hub: what fails there becomes a `HubError` that names it."""
+    return hub_errors(asked_for(name, revision, token))
+
+
+def asked_for(name: str, revision: str | None = None, token: str | None = None) -> HubRequest:
+    """What is asked of the Hub when a dataset is read, for errors."""
+    return HubRequest(
+        name,
+        "the dataset cannot be read",
+        missing="the dataset cannot be found",
+        expected="a folder on this machine, or a Hub dataset repository you may read",
+        kind="dataset",
+        revision=revision,
+        has_token=True if token else None,
+    )
 
 
 def _parse_card(name: str, text: str, root: str, filesystem: Any) -> BuiltDataset:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..display import get_logger, warn
 from ..errors import HubError, SchemaError, choose, located
+from ..hub.problems import not_cached, offline
 from ..real_videos.find import RealVideos
 from ..schema import VIDEO_COLUMNS, check_table, features
-from ..tables.columns import parquet_errors
-from .built import BuiltDataset, Saved, find_saved, open_dataset
+from ..synthetic_videos.find import SyntheticVideos
+from .built import BuiltDataset, Saved, asked_for, find_saved, open_dataset, reading
 
 if TYPE_CHECKING:
     import datasets
@@ -51,6 +52,7 @@ def load_triplets(
     *,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.DatasetDict": ...
@@ -65,6 +67,7 @@ def load_triplets(
     split: str,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.Dataset": ...
@@ -79,6 +82,7 @@ def load_triplets(
     *,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.Dataset": ...
@@ -92,6 +96,7 @@ def load_triplets(
     *,
     real_root: str | Path | None = None,
     mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> "datasets.Dataset | datasets.DatasetDict":
@@ -106,6 +111,8 @@ def load_triplets(
         split: as for `load_dataset` (`"train"`, `"train[:100]"`, `"train+test"`); None for all splits.
         real_root: folder that holds real videos; see `real_videos.find.RealVideos` for how they are found.
         mapping: videos under `real_root` whose names say nothing; see `real_videos.files.read_mapping`.
+        synthetic_root: folder of the synthetic videos that rows refer to, laid out as the references say; one that is
+            not there is fetched from its repository when its row is read.
         token: access token for a private repository.
         cache_dir: where `datasets` keeps its Arrow files.
 
@@ -117,6 +124,9 @@ def load_triplets(
         `end` are then the seconds to decode *in that file*: None for a clip that is cut already, those of
         the row for a whole source video. Other rows are as they were published. `real_coverage` counts.
 
+        Where rows refer to synthetic videos that the dataset does not hold, `synthetic_video` is `{"bytes": None,
+        "path": LocalVideo}`, looked for or fetched when it is read. `HF_HUB_OFFLINE=1` uses what is on this machine.
+
         The table under the rows stays as published: `push_to_hub`, `save_to_disk`, `to_parquet` and the
         like write neither bytes nor paths of real videos. `filter`, `map`, `select`, `shuffle`,
         `train_test_split`, pickling, and concatenation with datasets of the same root keep finding them;
@@ -126,11 +136,12 @@ def load_triplets(
         SchemaError: no such folder, config or split (the message lists those there are), a folder
             without a card, another schema version, or files that the card does not describe.
         HubError: the repository or revision cannot be read.
-        SourceError, UnsafePathError: `real_root` or `mapping` cannot be used.
+        SourceError, UnsafePathError: `real_root`, `mapping` or `synthetic_root` cannot be used.
     """
     if mapping is not None and real_root is None:
         raise SchemaError("a mapping needs the folder that its paths are in", fix="Give real_root too")
     videos = None if real_root is None else RealVideos(real_root, mapping)
+    synthetic = SyntheticVideos(synthetic_root, token=token)
 
     # The published table.
     name = _folder_or_repo(path_or_repo)
@@ -144,13 +155,17 @@ def load_triplets(
             _check_splits(built, config, split)
         loaded = _load(name, config, split, revision, token, cache_dir)
     loaded = _each(loaded, lambda part: _checked(part, name))
+
+    from .local_videos import refers_to_synthetic, with_local_videos
+
+    # The videos that rows name, and a word about real ones that are not here.
+    def found(part: "datasets.Dataset") -> "datasets.Dataset":
+        referred = synthetic if refers_to_synthetic(part) else None
+        return part if videos is None and referred is None else with_local_videos(part, videos, referred)
+
+    loaded = _each(loaded, found)
     if videos is None:
         return loaded
-
-    from .local_videos import with_local_videos
-
-    # The real videos that are here, and a word about those that are not.
-    loaded = _each(loaded, lambda part: with_local_videos(part, videos))
     coverage = real_coverage(loaded)
     level = logging.INFO if coverage.found == coverage.total else logging.WARNING
     logger.log(level, "%s under %s", coverage, videos.root)
@@ -246,12 +261,9 @@ def _describe(name: str, revision: str | None, token: str | None) -> BuiltDatase
 
 def _check_splits(built: BuiltDataset, config: str, split: str | None) -> None:
     """Known split names, and Parquet files of a schema version that this code reads."""
-    import pyarrow.parquet as pq
-
     for name in _split_names(split, built.configs[config]):
         path = built.files(config, name)[0]
-        with built.filesystem.open(path, "rb") as handle, parquet_errors(path):
-            check_table(pq.read_schema(handle), file=path)
+        check_table(built.schema(path), file=path)
 
 
 def _split_names(split: str | None, every: Iterable[str]) -> list[str]:
@@ -271,10 +283,15 @@ def _load(
 
     cache = None if cache_dir is None else str(cache_dir)
     try:
-        return datasets.load_dataset(
-            name, config, split=split, revision=revision, token=token, cache_dir=cache
-        )
+        with reading(name, revision, token):
+            return datasets.load_dataset(
+                name, config, split=split, revision=revision, token=token, cache_dir=cache
+            )
     except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
+        if offline() and isinstance(
+            error, ConnectionError
+        ):  # which is how `datasets` says that it has nothing cached
+            raise not_cached(error, asked_for(name, revision, token)) from error
         kind = SchemaError if Path(name).is_dir() else HubError
         damaged = kind is SchemaError and isinstance(error, datasets.exceptions.DatasetsError)
         raise kind(

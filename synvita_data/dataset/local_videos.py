@@ -1,4 +1,4 @@
-"""Real videos in the rows that are read from a dataset, and never in its table.
+"""Videos that a dataset names and does not hold, in the rows that are read from it, and never in its table.
 
 Real videos must not be redistributed, and whatever stands in a dataset's table leaves with it: `push_to_hub` and
 `save_to_disk` even read local files and embed them. So the table stays as it was published, and a *format*, which
@@ -7,6 +7,9 @@ finds the files when a row is read. Saved and published is the table; the format
 
 What a row holds of a file is a `LocalVideo`: a path for whoever opens it, and for Arrow the published reference. A
 function given to `map` may therefore return the rows that it read.
+
+Synthetic videos that rows refer to (`synthetic_videos.reference`) are treated likewise: found, or fetched, when a row's
+`synthetic_video` is read.
 """
 
 import copy
@@ -30,6 +33,7 @@ from datasets.table import InMemoryTable
 from ..display import warn
 from ..errors import SchemaError
 from ..real_videos.find import RealVideo, RealVideos
+from ..synthetic_videos.find import SyntheticVideos
 
 # What names a row's video, and what is different in a row whose video is here.
 _NAMES = ("source", "video_id", "videopath", "youtube_key", "start", "end")
@@ -41,7 +45,7 @@ _PLACE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:")
 
 
 class LocalVideo(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPath
-    """The file of a real video: a `Path` that can be asked what text can, and that Arrow takes for its reference.
+    """The file of a video that a row names: a `Path` that can be asked what text can, and that Arrow takes for its reference.
 
     Attributes:
         reference: what the published row calls the video; None where it does not.
@@ -72,7 +76,7 @@ class LocalVideo(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPat
         return getattr(str(self), name)
 
     def replace(self, *parts: Any) -> Any:
-        """As of text: a real video is never renamed."""
+        """As of text: such a video is never renamed."""
         return str(self).replace(*parts)
 
     def __reduce__(self) -> Any:
@@ -100,7 +104,7 @@ class RealPart:
 
 
 class _VideoFormat(str):
-    """The name of a format that finds real videos under one root.
+    """The name of a format that finds real videos under one root, and synthetic videos that rows refer to.
 
     It is a `str` because `datasets` keeps the name of a format with the dataset, compares it when datasets are
     concatenated, sends it to workers, and writes it as JSON into what `save_to_disk` saves. As JSON it is
@@ -108,15 +112,19 @@ class _VideoFormat(str):
     it equals "custom": then a column is read from whole rows.
     """
 
-    videos: RealVideos
-    _token: str
+    videos: RealVideos | None
+    synthetic: SyntheticVideos | None
+    _token: tuple[str | None, str | None]
 
-    def __new__(cls, videos: RealVideos) -> "_VideoFormat":
+    def __new__(cls, videos: RealVideos | None, synthetic: SyntheticVideos | None = None) -> "_VideoFormat":
         self = super().__new__(cls, "python")
-        self.videos = videos
-        self._token = videos.identity
+        self.videos, self.synthetic = videos, synthetic
+        self._token = (
+            None if videos is None else videos.identity,
+            None if synthetic is None else synthetic.identity,
+        )
         # In every process that meets it, and for the newest look at the folder.
-        _FORMAT_TYPES[self] = _FormatterOf(videos)
+        _FORMAT_TYPES[self] = _FormatterOf(videos, synthetic)
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -131,7 +139,7 @@ class _VideoFormat(str):
         return hash((_VideoFormat, self._token))
 
     def __reduce__(self) -> Any:
-        return _VideoFormat, (self.videos,)
+        return _VideoFormat, (self.videos, self.synthetic)
 
     def __deepcopy__(self, memo: Any) -> "_VideoFormat":
         return self
@@ -140,11 +148,11 @@ class _VideoFormat(str):
 class _FormatterOf:
     """Makes the formatter of one root, as `datasets` makes those of other formats."""
 
-    def __init__(self, videos: RealVideos) -> None:
-        self.videos = videos
+    def __init__(self, videos: RealVideos | None, synthetic: SyntheticVideos | None) -> None:
+        self.videos, self.synthetic = videos, synthetic
 
     def __call__(self, **options: Any) -> "_VideoFormatter":
-        return _VideoFormatter(self.videos, **options)
+        return _VideoFormatter(self.videos, self.synthetic, **options)
 
 
 class _Lazy:
@@ -156,11 +164,16 @@ class _Lazy:
 
     def column(self, key: str) -> Any:
         plain = self.formatter.plain(self.pa_table, key)
-        if key not in _OVERLAID or not self.formatter.can_find(self.pa_table, key):
+        videos, synthetic = self.formatter.videos, self.formatter.synthetic
+        if key == "synthetic_video" and synthetic is not None:
+            named = "generation" in self.pa_table.column_names
+            made = self.formatter.plain(self.pa_table, "generation") if named else [None] * len(plain)
+            return [found_synthetic(cell, how, synthetic) for cell, how in zip(plain, made, strict=True)]
+        if key not in _OVERLAID or videos is None or not self.formatter.can_find(self.pa_table, key):
             return plain
         if self._parts is None:
             inside = has_bytes(self.pa_table.column("real_video"))
-            self._parts = list(_find(self.pa_table, inside, self.formatter.videos))
+            self._parts = list(_find(self.pa_table, inside, videos))
         return [_overlaid(key, cell, part) for cell, part in zip(plain, self._parts, strict=True)]
 
     def __reduce__(self) -> Any:
@@ -178,11 +191,17 @@ class _VideoBatch(_Lazy, LazyBatch):
 
 
 class _VideoFormatter(PythonFormatter):
-    """Plain Python objects, but for the columns of the real video."""
+    """Plain Python objects, but for the columns of videos that are found."""
 
-    def __init__(self, videos: RealVideos, features: Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        videos: RealVideos | None,
+        synthetic: SyntheticVideos | None,
+        features: Any = None,
+        **options: Any,
+    ) -> None:
         super().__init__(features=features, token_per_repo_id=options.get("token_per_repo_id"))
-        self.videos = videos
+        self.videos, self.synthetic = videos, synthetic
 
     def format_row(self, pa_table: pa.Table) -> Any:
         return _VideoRow(pa_table, self)
@@ -209,16 +228,58 @@ class _VideoFormatter(PythonFormatter):
         return not missing
 
 
-def with_local_videos(dataset: datasets.Dataset, videos: RealVideos) -> datasets.Dataset:
-    """`dataset` with the same table, whose rows hold the real videos that are found when they are read.
+def with_local_videos(
+    dataset: datasets.Dataset, videos: RealVideos | None, synthetic: SyntheticVideos | None = None
+) -> datasets.Dataset:
+    """`dataset` with the same table, whose rows hold the videos that are found when they are read.
 
-    Its fingerprint depends on the files that are found now, so that `map` finds its cache again for equal files
-    and misses it for others.
+    Its fingerprint depends on the real files that are found now, so that `map` finds its cache again for equal files
+    and misses it for others. Synthetic videos are the same wherever they are found: rows have their SHA-256.
+
+    Args:
+        dataset: as it was published.
+        videos: finds real videos; None looks for none.
+        synthetic: finds the synthetic videos that rows refer to; None for a dataset that holds its own.
     """
-    formatted = dataset.with_format(_VideoFormat(videos))
+    formatted = dataset.with_format(_VideoFormat(videos, synthetic))
+    if videos is None:
+        return formatted
     found = [[str(part.path), part.start, part.end] for part in _parts(formatted, videos)]
     formatted._fingerprint = Hasher.hash([dataset._fingerprint, json.dumps(found)])
     return formatted
+
+
+def refers_to_synthetic(dataset: Any) -> bool:
+    """Whether a row of a dataset refers to its synthetic video instead of holding it. Reads no video."""
+    cells = dataset.data.column("synthetic_video")
+    if not pa.types.is_struct(cells.type) or cells.type.get_field_index("path") < 0:
+        return False
+    inside = pa.array(has_bytes(cells), pa.bool_())
+    named = pc.is_valid(pc.struct_field(cells, "path"))
+    return bool(pc.any(pc.and_(named, pc.invert(inside))).as_py())
+
+
+def found_synthetic(cell: Any, generation: Any, videos: SyntheticVideos) -> Any:
+    """A cell of synthetic videos whose reference is a file of this machine; one that holds its bytes as it is.
+
+    Args:
+        cell: `{"bytes", "path"}` or None.
+        generation: the row's, whose `sha256` is compared; None where it is not known.
+        videos: finds them.
+
+    Raises:
+        SynvitaError: as `SyntheticVideos.find`.
+    """
+    if not cell or cell.get("bytes") is not None or cell.get("path") is None:
+        return cell
+    path = videos.find(cell["path"], (generation or {}).get("sha256"))
+    return {"bytes": None, "path": LocalVideo.of(path, cell["path"])}
+
+
+def synthetic_finder(dataset: Any) -> SyntheticVideos | None:
+    """Where the synthetic videos that a dataset refers to are looked for; None where it refers to none."""
+    name = getattr(dataset, "_format_type", None)
+    return _FORMAT_TYPES[name].synthetic if isinstance(name, _VideoFormat) else None
 
 
 def finder_of(dataset: Any) -> RealVideos | None:
@@ -278,17 +339,20 @@ def has_bytes(cells: Any) -> list[bool]:
 def plain_references(dataset: datasets.Dataset) -> datasets.Dataset:
     """`dataset` with `real_video` as a plain struct of bytes and path: the table stays as it is.
 
-    As a column of type `Video` it would be taken for files of this machine: `push_to_hub` and `save_to_disk` open
+    So is `synthetic_video` where rows refer to their videos. As a column of type `Video` it would be taken for files of this machine: `push_to_hub` and `save_to_disk` open
     the path of each cell that holds no bytes, from whatever folder they are called in, and embed what they find.
     """
     features = dataset.features.copy()
-    features["real_video"] = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    struct = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features["real_video"] = struct
+    if refers_to_synthetic(dataset):
+        features["synthetic_video"] = struct
     if not pa.types.is_struct(dataset.data.column("real_video").type):  # nothing but nulls, without a type
         dataset = dataset.cast_column("real_video", features["real_video"])
     plain = copy.deepcopy(dataset if dataset._indices is None else dataset.flatten_indices())
     # Where a dataset was loaded from is a place on this machine, and would be saved with it.
     plain._info.download_checksums = None
-    if dataset.features["real_video"] != features["real_video"]:
+    if dataset.features != features:
         plain._info.features = features
         plain._data = update_metadata_with_features(plain._data, features)
         plain._fingerprint = Hasher.hash([dataset._fingerprint, "plain references"])

@@ -82,6 +82,7 @@ def _in_folder(
     chosen = opened.config_or_default(config)
     rows, patterns = _rows_of(opened, chosen, splits)
     facts = look_at(name, kind="dataset", hub=hub, wanted=dataset_files(patterns))
+    needs.repositories.append(facts)
     stored = sum(file.size or 0 for file in facts.files)
     counted = ", ".join(f"{count:,} rows in {split}" for split, count in rows.items())
     needs.ok("data", f"{name}, config {chosen}: {counted}")
@@ -212,11 +213,11 @@ def real_video_checks(found: FoundData, root: str | None, mapping: str | None) -
         return
     for split in found.rows:
         table = found.opened.read(found.config, split, list(_NAMES))
-        yield rows_with_videos(videos, table.to_pylist(), split, root)
+        yield rows_with_videos(videos, table.to_pylist(), split, root, SECONDS / len(found.rows))
 
 
 def rows_with_videos(
-    videos: RealVideos, rows: Sequence[dict[str, Any]], what: str, root: str | Path
+    videos: RealVideos, rows: Sequence[dict[str, Any]], what: str, root: str | Path, seconds: float = SECONDS
 ) -> Check:
     """How many of rows find their real video.
 
@@ -225,8 +226,9 @@ def rows_with_videos(
         rows: with the columns that name a video.
         what: they are, for the text.
         root: as the user named it.
+        seconds: after which no more rows are looked at.
     """
-    found, looked, end = 0, 0, time.monotonic() + SECONDS
+    found, looked, end = 0, 0, time.monotonic() + seconds
     for row in rows:
         looked += 1
         names = {key: row.get(key) for key in ("videopath", "youtube_key", "start", "end")}

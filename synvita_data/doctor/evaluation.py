@@ -11,7 +11,7 @@ from ..models.runtime import DTYPES
 from ..scoring.clip import MODEL_TYPES
 from ..tasks import TASKS, Task, get_task
 from .hub import HubQuestions, cache_folder
-from .inputs import annotation_checks, file_check, results_check, video_checks
+from .inputs import SECONDS, annotation_checks, file_check, results_check, video_checks
 from .machine import Machine, decoder_check, disk_checks, extra_check, look_at_machine
 from .memory import memory_check, scoring_memory
 from .models import FoundModel, asked_checks, find_model, kind_check
@@ -93,7 +93,8 @@ def evaluation_needs(
                 needs.bad("videos", f"{task.name}: no folder of videos is named", "--real-root DIR")
             elif rows is not None:
                 mapping = None if real_mapping is None else Path(real_mapping)
-                needs.add(video_checks(rows, task, Path(real_root), mapping, partial=partial))
+                share = SECONDS / len(read)  # all tasks within the time of one
+                needs.add(video_checks(rows, task, Path(real_root), mapping, partial=partial, seconds=share))
     needs.checks.append(results_check(Path(out)))
     return needs
 

@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import HubError, first_line
+from ..hub.problems import HubRequest, HubUnreachableError, hub_problem, offline, telling_cause, transport
 
 # A JSON file of settings is smaller than this; an index of shards too.
 _LARGEST_JSON = 5_000_000
@@ -19,6 +21,7 @@ class HubQuestions:
     four times.
 
     Args:
+        token: an access token; None for HF_TOKEN or the one that `hf auth login` stored.
         timeout: seconds of one request (to connect, and to the next byte).
         deadline: seconds from now after which nothing more is asked.
 
@@ -26,15 +29,21 @@ class HubQuestions:
         out_of_reach: why nothing more is asked; None while it can be.
     """
 
-    def __init__(self, *, timeout: float = 4.0, deadline: float = 12.0) -> None:
+    def __init__(self, *, token: str | None = None, timeout: float = 4.0, deadline: float = 12.0) -> None:
         from huggingface_hub import constants
 
+        self._token = token or None
         self._timeout, self._end = timeout, time.monotonic() + deadline
         self._answers: dict[tuple[str, str, str | None], Any] = {}
         self.endpoint: str = constants.ENDPOINT
         self.out_of_reach: str | None = None
-        if constants.is_offline_mode():
+        if offline():
             self.out_of_reach = "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set"
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token is sent; it is never shown."""
+        return self._token is not None or has_token()
 
     @property
     def _may_ask(self) -> bool:
@@ -63,10 +72,13 @@ class HubQuestions:
             return None
         from huggingface_hub import HfApi
 
-        api = HfApi(endpoint=self.endpoint, library_name="synvita-data")
+        api = HfApi(endpoint=self.endpoint, token=self._token, library_name="synvita-data")
         ask = api.model_info if kind == "model" else api.dataset_info
         answer = self._asked(
-            name, lambda: ask(name, revision=revision, files_metadata=True, timeout=self._timeout)
+            name,
+            revision,
+            kind,
+            lambda: ask(name, revision=revision, files_metadata=True, timeout=self._timeout),
         )
         if answer is not None:
             self._answers[key] = answer
@@ -106,59 +118,37 @@ class HubQuestions:
         url = hf_hub_url(name, file, repo_type=kind, revision=revision, endpoint=self.endpoint)
 
         def fetch() -> str | None:
-            headers = build_hf_headers(library_name="synvita-data")
+            headers = build_hf_headers(token=self._token, library_name="synvita-data")
             answer = get_session().get(url, headers=headers, timeout=self._timeout)
             hf_raise_for_status(answer)
             return answer.text if len(answer.content) <= _LARGEST_JSON else None
 
-        answer = self._asked(name, fetch)
+        answer = self._asked(name, revision, kind, fetch)
         return None if answer is None else str(answer)
 
-    def _asked(self, name: str, question: Any) -> Any | None:
+    def _asked(self, name: str, revision: str | None, kind: str, question: Callable[[], Any]) -> Any | None:
         """The answer to a question; None for a file that is not there, and where nobody answers.
 
         Raises:
             HubError: a refusal, with what to do.
         """
-        from huggingface_hub import errors
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        unanswered: Any = errors.HfHubHTTPError.__mro__[1]  # of the transport: what it raises has this base
+        request = HubRequest(
+            name, "the repository cannot be read", kind=kind, revision=revision, has_token=self.has_token
+        )
         try:
             return question()
-        except errors.GatedRepoError as error:
-            raise HubError(
-                "the repository is gated: its authors must grant access",
-                file=name,
-                fix=f"Ask for access at {self.endpoint}/{name}, then log in with `hf auth login` or set HF_TOKEN",
-            ) from error
-        except errors.RepositoryNotFoundError as error:
-            raise HubError(
-                "there is no such repository, or the token may not see it",
-                file=name,
-                fix="Check the name; for a private or gated one log in with `hf auth login`, or set HF_TOKEN",
-            ) from error
-        except errors.RevisionNotFoundError as error:
-            raise HubError("there is no such revision", file=name, found=first_line(error)) from error
-        except errors.EntryNotFoundError:
-            return None
-        except errors.HFValidationError as error:
-            raise HubError(
-                "this is neither a folder here nor the name of a repository",
-                file=name,
-                expected="a folder, or OWNER/NAME",
-            ) from error
-        except errors.HfHubHTTPError as error:
-            status = error.response.status_code
-            if status == 401:
-                raise HubError(
-                    "the Hub does not accept the token",
-                    file=name,
-                    fix=f"Make one at {self.endpoint}/settings/tokens and set HF_TOKEN, or run `hf auth login`",
-                ) from error
-            self.out_of_reach = f"the Hub answered {status}"
-            return None
-        except (unanswered, OSError, errors.OfflineModeIsEnabled) as error:
-            self.out_of_reach = f"no answer from {self.endpoint} ({first_line(error, 80)})"
+        except (OSError, ValueError, transport().HTTPError) as error:
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                return None
+            problem, status = hub_problem(error, request), getattr(telling_cause(error), "response", None)
+            if problem is None:
+                raise HubError(request.problem, file=name, found=first_line(error)) from error
+            passing = status is not None and (status.status_code in (408, 429) or status.status_code >= 500)
+            if not passing and not isinstance(problem, HubUnreachableError):
+                raise problem from error
+            self.out_of_reach = problem.problem.removeprefix(f"{request.problem}: ")
             return None
 
 

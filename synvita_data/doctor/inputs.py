@@ -52,7 +52,13 @@ def annotation_checks(task: Task, path: Path | None, checks: list[Check]) -> Ann
 
 
 def video_checks(
-    read: Annotations, task: Task, root: Path, mapping: Path | None = None, *, partial: bool = False
+    read: Annotations,
+    task: Task,
+    root: Path,
+    mapping: Path | None = None,
+    *,
+    partial: bool = False,
+    seconds: float = SECONDS,
 ) -> Iterator[Check]:
     """How many of a task's videos are under a folder, and whether the first can be read.
 
@@ -62,6 +68,7 @@ def video_checks(
         root: folder of real videos.
         mapping: which file is which video.
         partial: whether the command goes on without some.
+        seconds: after which no more videos are looked for.
     """
     try:
         videos = RealVideos(root, mapping, source=task.source)
@@ -69,7 +76,7 @@ def video_checks(
         yield check_of("videos", error)
         return
     missing: list[VideoRef] = []
-    found, first, end = 0, None, time.monotonic() + SECONDS
+    found, first, end = 0, None, time.monotonic() + seconds
     stopped = False
     for item in read.items(videos, on_missing=missing.append):
         found += 1
@@ -78,7 +85,7 @@ def video_checks(
             stopped = True
             break
     total = len(read.videos)
-    looked = f" (of the first {found + len(missing):,} looked for in {SECONDS:.0f} s)" if stopped else ""
+    looked = f" (of the first {found + len(missing):,} looked for in {seconds:.0f} s)" if stopped else ""
     text = f"{task.name}: {found:,} of {total:,} videos found under {root}{looked}"
     if videos.problems:
         yield check_of("videos", videos.problems[0], "warn")

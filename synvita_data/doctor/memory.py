@@ -115,9 +115,8 @@ def training_memory(
         optimizer = Part("gradients and AdamW", parameters * BYTES.get(dtype, 4) * 3, f"{tune} is trained")
     each = (_TRIPLET_CHECKPOINTED if checkpointing else _TRIPLET) * scale
     how = "with" if checkpointing else "without"
-    activations = Part(
-        f"{triplets} triplets at once, {how} gradient checkpointing", int(each * triplets), SOURCE
-    )
+    several = "1 triplet" if triplets == 1 else f"{triplets} triplets"
+    activations = Part(f"{several} at once, {how} gradient checkpointing", int(each * triplets), SOURCE)
     return Memory((weights_part(parameters, dtype), optimizer, activations))
 
 
@@ -176,7 +175,7 @@ def _on_cpu(memory: Memory, machine: Machine, need: str, device: str | None) -> 
 def _smaller(memory: Memory) -> str:
     wide = any("float32" in part.source for part in memory.parts)
     advice = ["dtype bfloat16 halves the weights"] if wide else []
-    if any("triplets" in part.what for part in memory.parts):
+    if any("triplet" in part.what for part in memory.parts):
         advice.append("per_device_train_batch_size=1 and gradient_checkpointing=true need least")
     return "; ".join([*advice, "or take a larger GPU"]).capitalize()
 

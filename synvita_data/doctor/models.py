@@ -1,12 +1,12 @@
 """A model that a user names: where it is, what must be fetched, its adapter and base, and what it will be asked."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..captions.prompts import PROMPTS
 from ..errors import SynvitaError
+from ..hub.known import canonical
 from ..models.families import FAMILIES
 from ..models.resolve import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS, ModelFiles, locate
 from .hub import HubQuestions, has_token
@@ -137,7 +137,8 @@ def _adapter_checks(
         yield Check("bad", "adapter", f"{adapter.name} has no {ADAPTER_WEIGHTS}", fix)
     settings = read_settings(adapter, ADAPTER_CONFIG, hub) or {}
     trained_on = settings.get("base_model_name_or_path")
-    if named and trained_on and base.origin != "folder" and trained_on != base.name:
+    same = canonical(str(trained_on)) == canonical(base.name)
+    if named and trained_on and base.origin != "folder" and not same:
         fix = "Name the adapter alone: it knows its base"
         yield Check("bad", "adapter", f"it was trained on {trained_on}, not on {base.name}", fix)
 
@@ -222,6 +223,12 @@ def processor_checks(found: FoundModel, prompt: str, hub: HubQuestions) -> Itera
     if not paths or family is None:
         return
     lacking = []
+    weights = [path for path in paths if path.endswith((".safetensors", ".bin"))]
+    if family.advice is not None and weights and not any(path.endswith(".safetensors") for path in weights):
+        text = (
+            f"{found.base.name} has its weights as .bin alone, as a released checkpoint that is not converted"
+        )
+        yield Check("bad", "model", text, family.advice)
     if not paths & set(PROCESSORS):
         lacking.append("processor settings (processor_config.json, preprocessor_config.json)")
     if not paths & set(TOKENIZERS):
@@ -267,17 +274,19 @@ def asked_checks(
         settings: further options of the command that change what the model sees, by name; None values are defaults.
     """
     family, trained = found.family, dict(found.trained or {})
-    if family is None:
-        return
-    wording = prompt or trained.get("prompt") or family.prompt
+    if family is None and prompt is None:
+        return  # a model that is asked nothing, or is not known yet
+    wording = prompt or trained.get("prompt") or (family.prompt if family is not None else "")
     whence = "named" if prompt else "as it was trained" if trained.get("prompt") else "the family's own"
     if wording not in PROMPTS:
         fix = f"One of {', '.join(PROMPTS)}"
         yield Check("bad", "prompt", f"there is no prompt {wording!r}", fix)
         return
-    text = json.dumps(PROMPTS[wording].wrap("CAPTION"), ensure_ascii=False)
+    text = PROMPTS[wording].wrap("CAPTION").replace("\n", "\\n")
     yield Check("ok", "prompt", f"{wording} ({whence}): {text if len(text) < 160 else '…' + text[-150:]}")
     yield from processor_checks(found, wording, hub)
+    if family is None:
+        return
     if frames is not None:
         yield Check("ok", "frames", f"{frames} frames (named)")
     elif isinstance(trained.get("frames"), int):

@@ -15,7 +15,7 @@ from ..files import read_json
 from ..hub.known import KnownRepository, known
 from ..models.resolve import CONFIG
 from .hub import HubQuestions, cached_file, cached_snapshot, is_repository_name
-from .wanted import Wanted, lacking_weights, model_files
+from .wanted import MODEL_INDEX, SINGLE, Wanted, lacking_weights, model_files
 from .weights import BYTES, WEIGHTS, indexed_shards, main_dtype, missing_shards, read_weight_files
 
 Kind = Literal["model", "dataset"]
@@ -149,7 +149,10 @@ def look_at(
         Nothing: what is wrong is in `problem` and `faults`.
     """
     choose = wanted or (model_files if kind == "model" else tuple)
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:  # `~user` of nobody here
+        folder = Path(name)
     if folder.is_dir():
         return look_at_folder(folder, name, kind, choose)
     hub = hub or HubQuestions()
@@ -182,7 +185,7 @@ def _of_hub(facts: RepositoryFacts, info: Any, hub: HubQuestions, choose: Wanted
         files=files,
         faults=(
             *(f"{shard} is not in the repository" for shard in missing_shards(chosen)),
-            *(lacking_weights(chosen) if choose is model_files else ()),
+            *_lacking(chosen, choose),
         ),
         gated=bool(info.gated),
         private=bool(info.private),
@@ -197,6 +200,11 @@ def _of_hub(facts: RepositoryFacts, info: Any, hub: HubQuestions, choose: Wanted
     elif facts.gated and chosen:
         facts = _with_config(facts, hub, next((path for path in chosen if path == "README.md"), chosen[0]))
     return _with_known(facts)
+
+
+def _lacking(chosen: Sequence[str], choose: Wanted) -> list[str]:
+    """What should have weights and has none, where all of a model is read."""
+    return lacking_weights(chosen) if choose is model_files or MODEL_INDEX in chosen else []
 
 
 def _with_weights(facts: RepositoryFacts, info: Any) -> RepositoryFacts:
@@ -272,7 +280,12 @@ def _named(facts: RepositoryFacts) -> str:
 
 def _of_cache(facts: RepositoryFacts, choose: Wanted) -> RepositoryFacts:
     """What a snapshot in this machine's cache holds; as it was where there is none."""
-    found = cached_snapshot(facts.name, facts.revision, facts.kind)
+    recorded = known(facts.name)
+    names = [
+        facts.name,
+        *(() if recorded is None else (recorded.name, *recorded.former)),
+    ]  # it may be there by another
+    found = next(filter(None, (cached_snapshot(name, facts.revision, facts.kind) for name in names)), None)
     if found is None:
         return facts
     commit, folder = found
@@ -341,14 +354,14 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
     if kind == "dataset":
         return facts
     # Weights: which are promised, and whether those that are there are whole.
-    promised = {*missing_shards(chosen), *(indexed_shards(folder, chosen) - set(sizes))}
+    promised = {*missing_shards(chosen), *_indexed(folder, chosen)} - set(sizes)
     weights = read_weight_files(folder / path for path in chosen)
     facts = replace(
         facts,
         faults=(
             *(f"{shard} is missing" for shard in sorted(promised)),
             *weights.faults,
-            *(lacking_weights(chosen) if choose is model_files and not promised else ()),
+            *([] if promised else _lacking(chosen, choose)),
         ),
         parameters=weights.parameters,
         dtype=weights.dtype,
@@ -361,6 +374,17 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
     if facts.parameters is None:
         facts = replace(facts, parameters=_estimated(facts, facts.dtype))
     return facts
+
+
+def _indexed(folder: Path, chosen: Sequence[str]) -> set[str]:
+    """Shards that indices name, of the form in which the weights are read; none beside a single file."""
+    forms = {Path(path).suffix for path in chosen if Path(path).suffix in WEIGHTS}
+    whole = {str(Path(path).parent) for path in chosen if Path(path).name in SINGLE}
+    return {
+        shard
+        for shard in indexed_shards(folder, chosen)
+        if (not forms or Path(shard).suffix in forms) and str(Path(shard).parent) not in whole
+    }
 
 
 def _files_of(folder: Path, deepest: int = 4) -> Iterable[tuple[str, int]]:
@@ -383,13 +407,15 @@ def _files_of(folder: Path, deepest: int = 4) -> Iterable[tuple[str, int]]:
 
 
 def _card_licence(folder: Path) -> str | None:
+    """The licence that a folder's card names; None where it has none that can be read."""
     from ..hub.card import read_card
 
     card = folder / "README.md"
+    if not card.is_file():
+        return None
     try:
-        data: Any = read_card(card.read_text(encoding="utf-8"), file=str(card)).data if card.is_file() else {}
-        return _licence(dict(data), ())
-    except (OSError, UnicodeDecodeError, SynvitaError, TypeError, ValueError):
+        return _licence(read_card(card.read_text(encoding="utf-8"), file=str(card)).data.to_dict(), ())
+    except (OSError, UnicodeDecodeError, SynvitaError):
         return None
 
 

@@ -95,8 +95,9 @@ def _tree(module: str) -> ast.Module:
 def _home_of(tree: ast.Module, name: str) -> str | None:
     """The module beside this one that a name comes from; None for one of its own."""
     for node in tree.body:
-        beside = isinstance(node, ast.ImportFrom) and node.level == 1 and node.module
-        if beside and any((alias.asname or alias.name) == name for alias in node.names):
+        if not isinstance(node, ast.ImportFrom) or node.level != 1:
+            continue
+        if any((alias.asname or alias.name) == name for alias in node.names):
             return node.module
     return None
 
@@ -111,6 +112,9 @@ def _policy(function: ast.FunctionDef) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
+    """The value of a literal; of `max(8, …)`, the 8."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "max":
+        return max((value for each in node.args if isinstance(value := _literal(each), int)), default=None)
     try:
         return ast.literal_eval(node)
     except ValueError:

@@ -1,12 +1,13 @@
 """Which files of a repository a command would fetch: not all that lie in it, but what the libraries' loaders take.
 
-transformers takes `model.safetensors`, else its shards, else `pytorch_model.bin`, else its shards; diffusers takes the
-components that `model_index.json` names, safetensors only; PEFT takes two files.
+Of a model, `models.download` takes all settings and `model.safetensors`, else its shards, else `pytorch_model.bin`, else its
+shards; diffusers takes the components that `model_index.json` names, safetensors only; PEFT takes two files.
 """
 
 import fnmatch
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from ..models.download import NOT_SETTINGS
 from ..models.resolve import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
 # From all paths of a repository to those that are fetched.
@@ -16,19 +17,8 @@ MODEL_INDEX = "model_index.json"
 PROCESSORS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
-# Settings, tokenizer and processor of transformers, in the repository's root.
-_SMALL = (
-    CONFIG,
-    "generation_config.json",
-    *PROCESSORS,
-    *TOKENIZERS,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "merges.txt",
-    *TEMPLATES,
-    TRAINING_ARGUMENTS,
-)
+# All weights of a model or of a component in one file.
+SINGLE = frozenset({"model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin"})
 # Patterns of weights of transformers, best first: the first that is there is taken.
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
 
@@ -43,14 +33,12 @@ def model_files(paths: Sequence[str]) -> set[str]:
 
 
 def transformers_files(paths: Sequence[str]) -> set[str]:
-    """What `from_pretrained` of a model and of its processor fetch."""
-    chosen = {path for path in paths if path in _SMALL or path.startswith("additional_chat_templates/")}
+    """What `models.download.fetch` takes: everything that is no weights, media or data, and one form of the weights."""
+    chosen = {path for path in paths if not any(fnmatch.fnmatchcase(path, each) for each in NOT_SETTINGS)}
     for pattern in _WEIGHTS:
         weights = [path for path in paths if "/" not in path and fnmatch.fnmatchcase(path, pattern)]
         if weights:
             chosen.update(weights)
-            if "-of-" in pattern:
-                chosen.update(_present(paths, [index_of(weights[0])]))
             break
     return chosen
 
@@ -64,6 +52,8 @@ def lacking_weights(paths: Sequence[str]) -> list[str]:
     lacking = []
     for path in paths:
         folder, _, name = path.rpartition("/")
+        if folder and MODEL_INDEX not in paths:
+            continue  # a folder of a whole model may hold settings of its own
         settings = name == CONFIG or (path == ADAPTER_CONFIG and CONFIG not in paths)
         if settings and not any(_is_weight(other) and other.rpartition("/")[0] == folder for other in paths):
             lacking.append(f"{folder or 'the model'} has settings and no weights that are read ({name})")
@@ -72,17 +62,6 @@ def lacking_weights(paths: Sequence[str]) -> list[str]:
 
 def _is_weight(path: str) -> bool:
     return path.endswith((".safetensors", ".bin"))
-
-
-def index_of(shard: str) -> str:
-    """The index that names a shard.
-
-    Example:
-        >>> index_of("model-00001-of-00003.safetensors")
-        'model.safetensors.index.json'
-    """
-    stem, _, suffix = shard.rpartition(".")
-    return f"{stem.rsplit('-', 3)[0]}.{suffix}.index.json"
 
 
 def adapter_files(paths: Sequence[str]) -> set[str]:

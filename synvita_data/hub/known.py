@@ -6,6 +6,7 @@ not known is None, with the reason. `docs/checkpoints.md` is written from this f
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 RECORDED = "2026-11-26"
@@ -31,7 +32,8 @@ class KnownRepository:
         no_commit: why there is none; empty with a commit.
         former: names that it had, which the Hub redirects.
         licence: as a page of the repository shows it; None where none was seen.
-        gated: whether its files need an accepted form; None where that was not seen.
+        gated: whether its files need an accepted form; no where the text of one could be read without, None where
+            that was not seen.
         download: bytes that our commands fetch, by the recorded file list (sizes there have three digits); None
             where no such list was recorded.
         weights: in which form they lie there; None for data, and where that was not seen.
@@ -108,7 +110,7 @@ KNOWN: tuple[KnownRepository, ...] = (
         name="LanguageBind/Video-LLaVA-Pretrain-7B",
         use="projector that the paper's Video-LLaVA started from",
         no_commit="the released training script names no revision",
-        source=f"{RELEASED_CODE}/slurm/Video_LLaVA/finetune_lora_synvita.sh",
+        source="https://github.com/lucazanella/synvita/blob/2c81745/slurm/Video_LLaVA/finetune_lora_synvita.sh",
         record="the name only",
     ),
     KnownRepository(
@@ -116,7 +118,6 @@ KNOWN: tuple[KnownRepository, ...] = (
         use="language model that the paper's Video-LLaVA was fine-tuned from",
         commit="90cea6508421a940cb03bec1a7c18fc2abc07d63",
         licence="llama2",
-        gated=False,
         download=13_480_000_000,
         weights="fp16, .bin only, 2 shards",
         source=f"{HUB}/lmsys/vicuna-7b-v1.5/tree/90cea6508421a940cb03bec1a7c18fc2abc07d63",
@@ -140,7 +141,6 @@ KNOWN: tuple[KnownRepository, ...] = (
         name="videocon/owl-con",
         use="VideoCon's fine-tuned mPLUG-Owl; `synvita convert mplug-owl-lora`",
         commit="11d2134138f13ecc6eafda67b2f87fca6d7611e6",
-        gated=False,
         source=f"{HUB}/videocon/owl-con/commits/main",
         record="commits and some file names; no list of weights",
         note="Its first commit said MIT, which 78dc5f3 removed.",
@@ -187,7 +187,6 @@ KNOWN: tuple[KnownRepository, ...] = (
         use="Video LLM; `synvita evaluate`, `synvita vqascore`",
         commit="0d50680527681998e456c7b78950205bedd8a068",
         licence="apache-2.0",
-        gated=False,
         weights="safetensors",
         source=(
             f"{HUB}/llava-hf/llava-onevision-qwen2-7b-ov-hf/tree/716e6976b5abe71acc9ff9b6d734bcdd18e891a4"
@@ -209,7 +208,6 @@ KNOWN: tuple[KnownRepository, ...] = (
         use="VQAScore; `clip-flant5-xxl`",
         no_commit="main was 89bad6f (6 October 2024), of which only seven digits were stored",
         licence="apache-2.0",
-        gated=False,
         weights=".bin",
         source=f"{HUB}/zhiqiulin/clip-flant5-xxl/commits/main",
         record="commits, licence",
@@ -224,7 +222,10 @@ KNOWN: tuple[KnownRepository, ...] = (
         weights="bf16, one .bin, the vision tower in it by its size (safetensors only in refs/pr/1)",
         source=f"{HUB}/zhiqiulin/clip-flant5-xl/tree/refs%2Fpr%2F1",
         record="whole file list",
-        note="`training_args.bin` there is a pickle of foreign classes: it is never downloaded or read.",
+        note=(
+            "`training_args.bin` there is a pickle of foreign classes: nothing here downloads or reads it. In a folder "
+            "that has it, its bytes count for the folder's digest, as those of every file."
+        ),
     ),
     KnownRepository(
         name="google/flan-t5-xxl",
@@ -243,26 +244,24 @@ KNOWN: tuple[KnownRepository, ...] = (
         weights="fp32, safetensors, 5 shards, and again as .bin",
         source=f"{HUB}/Salesforce/instructblip-flan-t5-xxl/tree/68a664f85a9aafc2deec18eb699925774fa1f63b",
         record="file list, config.json but for its end",
-        note="Commits before this one (895c2bc, …) lack what transformers 5 needs.",
+        note="Earlier commits (895c2bc, …) have no processor_config.json and no image_token_index; VQAScore does without.",
     ),
     KnownRepository(
         name="Salesforce/instructblip-flan-t5-xl",
         use="VQAScore; `instructblip-flan-t5-xl`",
         commit="bf9bd58cb3bb06e88c03b80f9cc346b90094bc6d",
         licence="mit",
-        gated=False,
         download=16_093_000_000,
         weights="fp32, safetensors, 2 shards, and again as .bin",
         source=f"{HUB}/Salesforce/instructblip-flan-t5-xl/tree/main",
         commit_source="main's seven digits there; all forty in the public code of others; index 68587563395, 68517907490",
         record="whole file list",
-        note="Commits before November 2024 (e80d416, …) lack what transformers 5 needs.",
+        note="Commits before November 2024 (e80d416, …) have no processor_config.json and no image_token_index; VQAScore does without.",
     ),
     KnownRepository(
         name="llava-hf/llava-1.5-13b-hf",
         use="VQAScore; `llava-1.5-13b`",
         commit="e35e892aa406d31b1df3bad7ab0743e8bf98b8eb",
-        gated=False,
         download=26_692_000_000,
         weights="fp16, safetensors, 6 shards",
         source=f"{HUB}/llava-hf/llava-1.5-13b-hf/tree/e35e892aa406d31b1df3bad7ab0743e8bf98b8eb",
@@ -289,7 +288,6 @@ KNOWN: tuple[KnownRepository, ...] = (
         commit="1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01",
         former=("THUDM/CogVideoX-2b",),
         licence="apache-2.0",
-        gated=False,
         weights="safetensors; the VAE in fp32 since 1137dac",
         source=f"{HUB}/THUDM/CogVideoX-2b/tree/3c9d823cba79e879738d89c3e72a8348ff9aa51b",
         commit_source=f"{_CACHE_PATHS} 54990951887, 46293943176, 52871979700",
@@ -381,7 +379,6 @@ KNOWN: tuple[KnownRepository, ...] = (
         use="generator of the paper (`videocrafter2:DIR`)",
         commit="7b4079838622fcba3fc2c9575210df3ed1cb8d69",
         licence="apache-2.0",
-        gated=False,
         download=7_400_000_000,
         weights="fp32, one .ckpt",
         source=f"{HUB}/VideoCrafter/VideoCrafter2/tree/7b4079838622fcba3fc2c9575210df3ed1cb8d69",
@@ -407,7 +404,6 @@ KNOWN: tuple[KnownRepository, ...] = (
         use="another's copy of VideoCon (Human) with its videos; `docs/tasks.md`",
         commit="b0cb7112a3edfccf8ae697602442a828712b056b",
         licence="mit",
-        gated=False,
         source=f"{HUB}/datasets/zachz/VideoCon-PC/commit/b0cb7112a3edfccf8ae697602442a828712b056b",
         record="card and columns",
         note="Its card counts 569 videos after two were removed, VideoCon (Human) has 570 pairs.",
@@ -433,6 +429,24 @@ def canonical(name: str) -> str:
     """The name that a repository has today; any other text as it is."""
     found = _BY_NAME.get(name)
     return name if found is None else found.name
+
+
+def held(name: str) -> str:
+    """The name to load a repository by: today's, or the one under which this machine's cache has it.
+
+    The Hub understands both, and 14 GB that were fetched under an earlier name need not be fetched again.
+    """
+    found = _BY_NAME.get(name)
+    if found is None or not found.former:
+        return name
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    cache = Path(constants.HF_HUB_CACHE)
+    for each in (found.name, *found.former):
+        if (cache / repo_folder_name(repo_id=each, repo_type=found.kind) / "snapshots").is_dir():
+            return each
+    return found.name
 
 
 def pinned(name: str) -> str | None:

@@ -10,6 +10,7 @@ The table of `docs/hub.md` says what users see. Nothing is imported from hugging
 downloaded: it reads HF_ENDPOINT at import.
 """
 
+import errno
 import importlib
 import re
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from ..files import NO_ROOM, sha256_file
 _log = get_logger(__name__)
 FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _RESOLVED = re.compile(r"/resolve/[^/]+/(.+)")
+_REPOSITORY = re.compile(r"/(?:api/\w+/|datasets/|spaces/)?([^/]+/[^/]+)")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _SIZE_DIFFERS = "Consistency check failed"  # which is how huggingface_hub says it
 
@@ -36,7 +38,7 @@ class HubUnreachableError(HubError):
 
 
 @dataclass(frozen=True)
-class Request:
+class HubRequest:
     """What was asked of the Hub, for the message.
 
     Attributes:
@@ -109,13 +111,14 @@ def telling_cause(error: BaseException) -> BaseException | None:
             if link is error or error.__cause__ is link:
                 return link
         elif isinstance(link, telling) or (
-            isinstance(link, OSError) and (link.errno in NO_ROOM or _SIZE_DIFFERS in str(link))
+            isinstance(link, OSError)
+            and (link.errno in NO_ROOM or isinstance(link, PermissionError) or _SIZE_DIFFERS in str(link))
         ):
             return link
     return last
 
 
-def hub_problem(error: BaseException, request: Request) -> HubError | None:
+def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
     """What a failure means and what to do about it; None for one that has nothing to do with Hub, network or disk.
 
     Args:
@@ -134,19 +137,14 @@ def hub_problem(error: BaseException, request: Request) -> HubError | None:
         case HfHubHTTPError():
             return _answer(error, cause, request)
         case OfflineModeIsEnabled() | LocalEntryNotFoundError():
-            return _not_cached(error, request)
-        case OSError() if cause.errno in NO_ROOM:
-            return HubError(
-                f"{request.problem}: no space left on the disk, or a limit of it is reached",
-                file=cause.filename or request.place(),
-                found=cause.strerror,
-                fix="Free some space, or set HF_HOME to a folder on a larger disk",
-            )
+            return not_cached(error, request)
+        case OSError() if cause.errno in (*NO_ROOM, errno.EACCES, errno.EPERM):
+            return _disk(cause, request)
         case OSError() if _SIZE_DIFFERS in str(cause):
             return HubError(
                 f"{request.problem}: a file came in another size than the Hub announces",
                 file=request.place(),
-                found=first_line(cause).partition(": ")[2] or first_line(cause),
+                found=(first_line(cause).partition(": ")[2] or first_line(cause)).rstrip("."),
                 fix=f"{again}; if it stays so, download it again by another way or tell the repository's owner",
             )
     if isinstance(cause, transport().TimeoutException):
@@ -166,7 +164,29 @@ def hub_problem(error: BaseException, request: Request) -> HubError | None:
     )
 
 
-def _answer(error: BaseException, cause: Any, request: Request) -> HubError:
+def _disk(cause: OSError, request: HubRequest) -> HubError | None:
+    """The error for a file that cannot be written; None for one that may not be read and is not of the cache."""
+    from huggingface_hub import constants
+
+    cached = str(cause.filename or "").startswith((constants.HF_HOME, constants.HF_HUB_CACHE))
+    place = ", or set HF_HOME to a folder {}" if cached or not cause.filename else ""
+    if cause.errno in NO_ROOM:
+        return HubError(
+            f"{request.problem}: no space left on the disk, or a limit of it is reached",
+            file=cause.filename or request.place(),
+            found=cause.strerror,
+            fix="Free some space" + place.format("on a larger disk"),
+        )
+    if not cached:
+        return None
+    return HubError(
+        f"{request.problem}: {cause.strerror}",
+        file=cause.filename,
+        fix="Mend the rights of the cache" + place.format("that you may write"),
+    )
+
+
+def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     """The error for an answer of the Hub that is not a success."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -178,7 +198,7 @@ def _answer(error: BaseException, cause: Any, request: Request) -> HubError:
     )
 
     status, file = cause.response.status_code, file_of(cause)
-    found = " ".join((cause.server_message or first_line(cause)).split())
+    found = " ".join((cause.server_message or first_line(cause)).split()).rstrip(".")
     if request.writes and error is not cause:  # huggingface_hub says there which file it was
         found = f"{first_line(error)} {found}"
     log_in = "log in with `hf auth login` or set HF_TOKEN"
@@ -236,7 +256,7 @@ def _answer(error: BaseException, cause: Any, request: Request) -> HubError:
     return HubError(f"{problem}: {why}", file=request.place(file), found=found, expected=expected, fix=fix)
 
 
-def _not_cached(error: BaseException, request: Request) -> HubError:
+def not_cached(error: BaseException, request: HubRequest) -> HubError:
     """The error of offline mode: nothing may be asked, and not all that is needed is in the cache."""
     if not offline():  # an answer without what every answer of the Hub has, as of a proxy
         return HubUnreachableError(
@@ -270,90 +290,113 @@ def offline() -> bool:
     return bool(constants.is_offline_mode())
 
 
-def file_of(cause: Any) -> str | None:
+def file_of(cause: BaseException) -> str | None:
     """The file that a request was about, by its address; None where it was about none."""
-    try:
-        address = str(cause.request.url)
-    except (AttributeError, RuntimeError):  # a request that was never made
-        return None
-    found = _RESOLVED.search(urlsplit(address).path)
+    found = _RESOLVED.search(_path_of(cause))
     return None if found is None else unquote(found[1])
+
+
+def repository_of(error: BaseException) -> str:
+    """`owner/name` of the repository that a failed request was about; "the Hub" where that is not known."""
+    paths = (_REPOSITORY.match(_path_of(cause)) for cause in causes(error))
+    return next((found[1] for found in paths if found), "the Hub")
+
+
+def _path_of(cause: Any) -> str:
+    """The path of the address that a request was sent to; "" for what is no error of a request."""
+    try:
+        request = cause.response.request if hasattr(cause, "response") else cause.request
+        return urlsplit(str(request.url)).path
+    except (AttributeError, RuntimeError):  # no error of a request, or of one that was never made
+        return ""
 
 
 def _around(error: BaseException, cause: BaseException) -> str:
     """What a connection error says, with what was wrapped around it, which may name a file."""
     said = f"{type(cause).__name__}: {first_line(cause)}" if not str(cause).strip() else first_line(cause)
     outer = first_line(error)
-    return said if error is cause or outer == said else f"{outer} {said}"
+    return (said if error is cause or outer == said else f"{outer} {said}").rstrip(".")
 
 
 # Downloads ---------------------------------------------------------------------------------------
 
 
 @contextmanager
-def downloading(request: Request) -> Iterator[None]:
-    """Around a download: failures become a `HubError`, and new large files are what the Hub announced.
+def hub_errors(request: HubRequest) -> Iterator[None]:
+    """Around whatever uses the Hub: its failures become a `HubError`; other errors go through as they are.
 
-    Errors that have nothing to do with the Hub go through as they are, unless a file that came with them is not whole.
+    Raises:
+        HubError: see `hub_problem`.
+    """
+    try:
+        yield
+    except Exception as error:
+        problem = hub_problem(error, request)
+        if problem is None or problem is error:
+            raise
+        raise problem from error
+
+
+@contextmanager
+def downloading(request: HubRequest) -> Iterator[None]:
+    """`hub_errors` around a download into the cache, which also looks whether new large files are what the Hub announced.
 
     Raises:
         HubError: see `hub_problem`; or a new file has another SHA-256, and was removed from the cache.
     """
     before = _large_blobs(request)
-    try:
-        yield
-    except Exception as error:
-        _check_new(request, before)
-        problem = hub_problem(error, request)
-        if problem is None or problem is error:
+    with hub_errors(request):
+        try:
+            yield
+        except Exception:
+            _check_new(request, before)  # a file that is not whole may be why
             raise
-        raise problem from error
-    _check_new(request, before)
+        _check_new(request, before)
 
 
-def _large_blobs(request: Request) -> set[Path]:
+def _large_blobs(request: HubRequest) -> set[Path]:
     """Files of a repository in the cache that are called by their SHA-256, as those of large file storage are."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
     if Path(request.name).is_dir() or offline():
         return set()
-    blobs = (
-        Path(constants.HF_HUB_CACHE)
-        / repo_folder_name(repo_id=request.name, repo_type=request.kind)
-        / "blobs"
+    folder = Path(constants.HF_HUB_CACHE).resolve() / repo_folder_name(
+        repo_id=request.name, repo_type=request.kind
     )
+    blobs = folder / "blobs"
     return {path for path in blobs.glob("*") if _DIGEST.fullmatch(path.name)}
 
 
-def _check_new(request: Request, before: set[Path]) -> None:
-    """Compare the large files that came since `before` with their names, and take away what is not whole."""
-    for path in sorted(_large_blobs(request) - before):
-        found = sha256_file(path)
-        if found == path.name:
-            continue
-        names = [
-            link
-            for link in path.parent.parent.glob("snapshots/**/*")
-            if link.is_symlink() and link.resolve() == path
-        ]
-        for broken in (*names, path):
-            broken.unlink(missing_ok=True)
-        place = "/".join(names[0].relative_to(path.parent.parent / "snapshots").parts[1:]) if names else None
-        raise HubError(
-            f"{request.problem}: a file is not what the Hub announces",
-            file=request.place(place),
-            found=f"sha256 {found}",
-            expected=path.name,
-            fix="It was taken out of the cache: run the same again to download it again",
-        )
+def _check_new(request: HubRequest, before: set[Path]) -> None:
+    """Compare the large files that came since `before` with their names, and take away all that are not whole."""
+    broken = {
+        path: found for path in _large_blobs(request) - before if (found := sha256_file(path)) != path.name
+    }
+    if not broken:
+        return
+    # A snapshot points at its files by symlinks.
+    snapshots = next(iter(broken)).parent.parent / "snapshots"
+    links = [link for link in snapshots.glob("**/*") if link.is_symlink() and link.resolve() in broken]
+    links.sort()
+    first = links[0].resolve() if links else min(broken)
+    name = "/".join(links[0].relative_to(snapshots).parts[1:]) if links else None
+    for path in (*links, *broken):
+        path.unlink(missing_ok=True)
+    raise HubError(
+        f"{request.problem}: {'a file is' if len(broken) == 1 else f'{len(broken)} files are'} not what the Hub announces",
+        file=request.place(name),
+        found=f"sha256 {broken[first]}",
+        expected=first.name,
+        fix="It was taken out of the cache: run the same again to download it again",
+    )
 
 
 # Names -------------------------------------------------------------------------------------------
 
 
 @cache
-def say_if_renamed(name: str, kind: str = "model") -> str:
+def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> str:
     """The name that a repository has now; a warning, once a process, where it is another one.
 
     The Hub sends requests for an old name on, so both work. It is not asked in offline mode, and if it does not answer
@@ -362,16 +405,51 @@ def say_if_renamed(name: str, kind: str = "model") -> str:
     Args:
         name: `owner/name`, or a folder, which has no other name.
         kind: `model`, `dataset` or `space`.
+        token: None for huggingface_hub's own.
     """
     if Path(name).expanduser().is_dir() or offline():
         return name
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError
-
     try:
-        now = str(HfApi().repo_info(name, repo_type=kind, timeout=10).id)
-    except (OSError, ValueError, HFValidationError, transport().HTTPError):
+        now = name_on_the_hub(name, kind, token)
+    except (OSError, ValueError, transport().HTTPError):
         return name
-    if now != name:
-        _log.warning("%s %s was renamed to %s: use the new name", kind, name, now)
+    note_renamed(name, now, kind)
     return now
+
+
+def silence(name: str, kind: str = "model") -> Exception | None:
+    """The error of a Hub that gives no answer in time; None if it answers, whatever, or is not to be asked.
+
+    huggingface_hub waits seven minutes for the first file of a model, and for ever for the list of its files.
+    """
+    if offline():
+        return None
+    try:
+        name_on_the_hub(name, kind)
+    except transport().TimeoutException as error:
+        return error
+    except (OSError, ValueError, transport().HTTPError):  # who downloads something will hear it too
+        return None
+    return None
+
+
+@cache
+def name_on_the_hub(name: str, kind: str = "model", token: str | None = None) -> str:
+    """The name that the Hub gives a repository now, asked once a process; raises what it raises."""
+    from huggingface_hub import HfApi
+
+    return str(HfApi(token=token).repo_info(name, repo_type=kind, timeout=answer_time()).id)
+
+
+def answer_time() -> float:
+    """Seconds to wait for an answer of few bytes: huggingface_hub itself waits for some of them for ever."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_ETAG_TIMEOUT)
+
+
+@cache
+def note_renamed(name: str, now: str, kind: str = "model") -> None:
+    """A warning, once a process, where the Hub calls a repository by another name than was asked for."""
+    if now != name:
+        _log.warning("The %s %s was renamed to %s: use the new name", kind, name, now)

@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    constants,
+    get_token,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     HFValidationError,
     OfflineModeIsEnabled,
@@ -31,7 +38,16 @@ from huggingface_hub.hf_api import RepoFile
 from ..errors import HubError
 from ..files import sha256_file
 from .leaks import refuse_leaks
-from .problems import HubUnreachableError, Request, hub_problem, offline, telling_cause, transport
+from .problems import (
+    HubRequest,
+    HubUnreachableError,
+    answer_time,
+    hub_problem,
+    note_renamed,
+    offline,
+    telling_cause,
+    transport,
+)
 
 # What huggingface_hub and its transport raise.
 _FAILURES = (
@@ -51,6 +67,7 @@ BATCH_FILES = 50
 BATCH_BYTES = 5 << 30
 
 _VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_DIGEST = re.compile("[0-9a-f]{64}")
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
@@ -180,13 +197,14 @@ class HubRepo:
     def state(self) -> RepoState | None:
         """The repository now; None when it does not exist or the token may not see it."""
         try:
-            with self._errors("look at the repository"):
-                info = self._api.repo_info(self.id, repo_type=self.type)
+            with self._errors("look at the repository", writes=False):
+                info = self._api.repo_info(self.id, repo_type=self.type, timeout=answer_time())
                 refs = self._api.list_repo_refs(self.id, repo_type=self.type)
         except HubError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None
             raise
+        note_renamed(self.id, str(info.id), self.type)
         tags = {tag.name: tag.target_commit for tag in refs.tags}
         return RepoState(bool(info.private), str(info.sha), tags)
 
@@ -209,8 +227,12 @@ class HubRepo:
     def resolve(self, revision: str) -> str:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
         try:
-            with self._errors(f"find {revision}"):
-                return str(self._api.repo_info(self.id, repo_type=self.type, revision=revision).sha)
+            with self._errors(f"look up revision {revision}", writes=False):
+                info = self._api.repo_info(
+                    self.id, repo_type=self.type, revision=revision, timeout=answer_time()
+                )
+            note_renamed(self.id, str(info.id), self.type)
+            return str(info.sha)
         except HubError as error:
             if not isinstance(error.__cause__, RevisionNotFoundError):
                 raise
@@ -221,7 +243,7 @@ class HubRepo:
     def snapshot(self, revision: str) -> Snapshot:
         """The files of a revision, all of one commit even if a branch moves meanwhile."""
         commit = self.resolve(revision)
-        with self._errors(f"list the files of {revision}"):
+        with self._errors(f"list the files of {revision}", writes=False):
             entries = self._api.list_repo_tree(
                 self.id, recursive=True, revision=commit, repo_type=self.type, expand=False
             )
@@ -234,9 +256,49 @@ class HubRepo:
 
     def read_text(self, path: str, commit: str) -> str:
         """A text file of a commit, as UTF-8."""
-        with self._errors(f"read {path}"):
+        with self._errors(f"read {path}", writes=False):
             cached = self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type)
             return Path(cached).read_text(encoding="utf-8")
+
+    def fetch(
+        self, path: str, commit: str, *, what: str = "a file", instead: str = "fetch it before"
+    ) -> Path:
+        """A file of a commit in the cache of huggingface_hub, fetched unless it is there; a broken download resumes.
+
+        Args:
+            path: in the repository.
+            commit: full commit.
+            what: the file is, for messages.
+            instead: what else the user can do where the Hub may not be asked.
+
+        Raises:
+            HubError: also where a large file has not the SHA-256 that the Hub announced; it is not kept.
+        """
+        cached = try_to_load_from_cache(self.id, path, revision=commit, repo_type=self.type)
+        if isinstance(cached, str):
+            return Path(cached)
+        if offline():
+            raise HubUnreachableError(
+                f"{what} is not in the cache, and the Hub cannot be used in offline mode",
+                file=f"{self.id}@{commit[:10]}/{path}",
+                found="HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set",
+                fix=f"Unset it, or {instead}",
+            )
+        with self._errors(f"fetch {path}", resumable=True, writes=False):
+            fetched = Path(self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type))
+        # Large files are kept under their digest, which huggingface_hub does not compare.
+        blob = fetched.resolve()
+        if _DIGEST.fullmatch(blob.name) and (found := sha256_file(blob)) != blob.name:
+            for broken in (fetched, blob):
+                broken.unlink(missing_ok=True)
+            raise HubError(
+                f"{what} came with other bytes than the Hub announces",
+                file=f"{self.id}@{commit[:10]}/{path}",
+                found=f"sha256 {found}",
+                expected=f"sha256 {blob.name}",
+                fix="Run the same again",
+            )
+        return fetched
 
     def create(self, *, private: bool = False, space_sdk: str | None = None) -> None:
         """Create the repository; it must not exist."""
@@ -346,23 +408,26 @@ class HubRepo:
         return f"Make one at {self.endpoint}/settings/tokens and set HF_TOKEN, or run `hf auth login`"
 
     @contextmanager
-    def _errors(self, action: str, *, resumable: bool = False) -> Iterator[None]:
+    def _errors(self, action: str, *, resumable: bool = False, writes: bool = True) -> Iterator[None]:
         """Turn what huggingface_hub and its transport raise into `HubError`s that say what to do; the cause is kept.
 
         Args:
             action: what is tried, as in "cannot <action>".
             resumable: whether running the same again continues; said in the message.
+            writes: whether it needs a token that may write.
         """
         try:
             yield
         except _FAILURES as error:
-            raise self._explained(error, f"cannot {action}", resumable) from error
+            raise self._explained(error, f"cannot {action}", resumable, writes) from error
 
-    def _explained(self, error: Exception, problem: str, resumable: bool) -> HubError:
+    def _explained(self, error: Exception, problem: str, resumable: bool, writes: bool) -> HubError:
         if isinstance(telling_cause(error), OfflineModeIsEnabled):
             return _offline()
         again = "Run the same again: it continues where it stopped" if resumable else None
-        asked = Request(self.id, problem, kind=self.type, again=again, writes=True, has_token=self.has_token)
+        asked = HubRequest(
+            self.id, problem, kind=self.type, again=again, writes=writes, has_token=self.has_token
+        )
         return hub_problem(error, asked) or HubError(problem, file=self.id, found=str(error), fix=again)
 
 

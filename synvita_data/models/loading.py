@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..display import get_logger
 from ..errors import SynvitaError, choose, first_line
+from ..hub.problems import HubRequest, hub_problem
+from .download import fetch_settings, fetch_weights
+from .processors import load_processor
 from .resolve import ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
 if TYPE_CHECKING:
     from .alignment import AlignmentModel
 
+_PEFT = "base_model.model."  # before the names in an adapter's file
+_log = get_logger(__name__)
 # What becomes of an adapter. `none`: it stays beside its base, in fp32. `unmerged`: the same in the base's dtype.
 # `float16`: the weights are loaded in float16, it is merged into them there, and the sum gets its dtype.
 MERGES = ("none", "unmerged", "float16")
@@ -40,7 +46,7 @@ def explained(
     except passed:
         raise
     except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError for shapes, …
-        raise SynvitaError(
+        raise hub_problem(error, HubRequest(name, "the model cannot be loaded")) or SynvitaError(
             "cannot load the model",
             file=name,
             found=first_line(error),
@@ -111,7 +117,6 @@ def load_alignment_model(
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
     """
     import torch
-    import transformers
 
     from .alignment import AlignmentModel
     from .families import get_family
@@ -123,9 +128,10 @@ def load_alignment_model(
     merged = choose(merge, MERGES, "merge", fix=fix) == "float16"
     place = None if device_map else pick_device(device)
     kind = family.network_class()
-    name, revision = checkpoint.base, checkpoint.revision
+    files = fetch_settings(ModelFiles(checkpoint.base, checkpoint.revision))
+    name, revision = files.location, files.revision
     with explained(name, family.advice):
-        processor = transformers.AutoProcessor.from_pretrained(name, revision=revision)
+        processor, video_settings = load_processor(name, revision)
         config = kind.config_class.from_pretrained(name, revision=revision)
         with torch.device("meta"):
             empty = kind(config)
@@ -140,6 +146,7 @@ def load_alignment_model(
     if checkpoint.adapter is not None:
         _check_adapter(checkpoint, empty)
     del empty
+    fetch_weights(files)
     with explained(name, family.advice):
         model, loading = kind.from_pretrained(
             name,
@@ -150,21 +157,67 @@ def load_alignment_model(
         )
     check_complete(name, loading)
     version = loaded_revision(name, model, revision)
+    if video_settings is not None:  # scores and features with other settings are others
+        version = f"{version}~{video_settings}"
     if place is not None:
         model.to(place)
     if checkpoint.adapter is not None:
-        from peft import PeftModel
-
-        with explained(str(checkpoint.adapter_name)):
-            model = PeftModel.from_pretrained(
-                model, checkpoint.adapter, autocast_adapter_dtype=merge != "unmerged"
-            )
-            if merged:
-                model = merge_released(model, str(checkpoint.adapter_name))
+        model = with_adapter(model, checkpoint, in_fp32=merge != "unmerged")
+        if merged:
+            model = merge_released(model, str(checkpoint.adapter_name))
         version = f"{version}+{checkpoint.adapter_revision}"
     if merged:
         _cast_weights(model, weights)
     return AlignmentModel(model, processor, **asked).eval(), version
+
+
+def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False, in_fp32: bool = True) -> Any:
+    """The model with the adapter of a checkpoint, on no other layers than those that the adapter has weights of.
+
+    An adapter for the language model may say its target layers by plain names such as `q_proj`, which the vision
+    towers have too. PEFT would put new pairs there, and with `init_lora_weights: false` in the adapter's settings
+    they are random and change every score; otherwise the towers would count as adapted for nothing.
+
+    Args:
+        model: the base.
+        checkpoint: with an adapter.
+        trainable: leave the adapter's weights trainable.
+        in_fp32: the adapter's weights, where its base has fewer bits; else in the base's dtype.
+
+    Raises:
+        SynvitaError: the adapter cannot be read.
+    """
+    from peft import PeftConfig, PeftModel
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    from .released.weights import read_shapes
+
+    assert checkpoint.adapter is not None
+    with explained(str(checkpoint.adapter_name)):
+        config: Any = PeftConfig.from_pretrained(str(checkpoint.adapter))
+        own = {
+            key.removeprefix(_PEFT).partition(".lora_")[0]
+            for key in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS)
+            if ".lora_" in key
+        }
+        if own and isinstance(config.target_modules, list | set):
+            hit = {name for name, _ in model.named_modules() if check_target_module_exists(config, name)}
+            if others := sorted(hit - own):
+                _log.warning(
+                    "%s: it has weights of %d layers; its target names fit %d more, such as %s, which stay as they are",
+                    checkpoint.adapter_name,
+                    len(own),
+                    len(others),
+                    others[0],
+                )
+                config.target_modules = own
+        return PeftModel.from_pretrained(
+            model,
+            checkpoint.adapter,
+            config=config,
+            is_trainable=trainable,
+            autocast_adapter_dtype=in_fp32,
+        )
 
 
 def merge_released(model: Any, name: str) -> Any:
@@ -229,7 +282,7 @@ def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
     assert checkpoint.adapter is not None
     layers = dict(model.named_modules())
     for key, shape in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS).items():
-        layer, _, part = key.removeprefix("base_model.model.").partition(".lora_")
+        layer, _, part = key.removeprefix(_PEFT).partition(".lora_")
         side = {"A": "in_features", "B": "out_features"}.get(part[:1])
         if side is None:
             continue  # modules saved whole, magnitudes: PEFT checks those itself

@@ -8,6 +8,7 @@ whose settings name its base. Nothing here needs torch, and only the files that 
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from typing import Any
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
+from ..hub.known import canonical, held, pinned
+from ..hub.problems import (
+    HubRequest,
+    HubUnreachableError,
+    downloading,
+    offline,
+    say_if_renamed,
+    silence,
+    transport,
+)
 from ..video.preprocessing import PREPROCESSES
 from .released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
@@ -23,6 +34,7 @@ CONVERT_LORA = (
 )
 # What LLaVA's trainer and peft 0.4 leave beside, or in place of, safetensors.
 LLAVA_ADAPTER = ("adapter_model.bin", "non_lora_trainables.bin")
+_NOT_FOUND = "the model cannot be found"
 _COMMIT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 
 
@@ -56,14 +68,56 @@ class ModelFiles:
             path = self.folder / file
             return path if path.is_file() else None
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        with downloading(self._request):
+            silent = silence(self.location)
+            try:
+                return Path(
+                    hf_hub_download(
+                        self.location, file, revision=self.revision, local_files_only=silent is not None
+                    )
+                )
+            except LocalEntryNotFoundError:  # the Hub cannot be asked
+                if silent is not None:
+                    raise silent from None
+                raise
+            except EntryNotFoundError:
+                return None
+            except transport().TransportError:  # of a connection that breaks it makes no use of its cache
+                if (kept := self.cached(file)) is None:
+                    raise
+                return kept
+            except ValueError as error:  # not a name of the Hub
+                raise self.not_found(first_line(error)) from error
+
+    def cached(self, file: str) -> Path | None:
+        """A file by its name if it is on this machine; nothing is downloaded."""
+        if self.folder is not None:
+            return self.find(file)
+        from huggingface_hub import try_to_load_from_cache
+
+        with suppress(ValueError):  # not a name of the Hub
+            path = try_to_load_from_cache(self.location, file, revision=self.revision)
+            return Path(path) if isinstance(path, str) and Path(path).is_file() else None
+        return None
+
+    def find_if_there(self, file: str) -> Path | None:
+        """As `find`; also None where the Hub cannot be asked and the file is not cached.
+
+        A cache does not know which files a repository lacks, unless they were asked for one by one.
+        """
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
         try:
-            return Path(hf_hub_download(self.location, file, revision=self.revision))
-        except (OSError, ValueError, HfHubHTTPError) as error:  # ValueError: not a name of the Hub
-            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return self.find(file)
+        except HubError as error:
+            unasked = isinstance(error, HubUnreachableError) or isinstance(
+                error.__cause__, LocalEntryNotFoundError
+            )
+            if unasked and (offline() or self.cached(CONFIG) is not None):
                 return None
-            raise self.not_found(first_line(error)) from error
+            raise
 
     def read(self, file: str) -> dict[str, Any] | None:
         """A JSON file of the model; None where there is none.
@@ -79,8 +133,12 @@ class ModelFiles:
         found = (self.read(CONFIG) or {}).get("model_type")
         return None if found is None else str(found)
 
-    def snapshot(self, patterns: Iterable[str]) -> Path:
+    def snapshot(self, patterns: Iterable[str] | None = None, ignored: Iterable[str] | None = None) -> Path:
         """A folder with the files that fit these patterns; of a local folder, itself.
+
+        Args:
+            patterns: as of a shell; None for all files.
+            ignored: patterns of files that are left out.
 
         Raises:
             HubError: the Hub does not know the model, or cannot be reached and the files are not cached.
@@ -88,14 +146,31 @@ class ModelFiles:
         if self.folder is not None:
             return self.folder
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
-        try:
-            return Path(
-                snapshot_download(self.location, revision=self.revision, allow_patterns=list(patterns))
-            )
-        except (OSError, ValueError, HfHubHTTPError) as error:
-            raise self.not_found(first_line(error)) from error
+        wanted, unwanted = (None if each is None else list(each) for each in (patterns, ignored))
+        with downloading(self._request):
+            silent = silence(self.location)
+            try:
+                return Path(
+                    snapshot_download(
+                        self.location,
+                        revision=self.revision,
+                        allow_patterns=wanted,
+                        ignore_patterns=unwanted,
+                        local_files_only=silent is not None,
+                    )
+                )
+            except LocalEntryNotFoundError:  # the Hub cannot be asked
+                if silent is not None:
+                    raise silent from None
+                raise
+            except ValueError as error:  # not a name of the Hub
+                raise self.not_found(first_line(error)) from error
+
+    @property
+    def _request(self) -> HubRequest:
+        return HubRequest(self.location, missing=_NOT_FOUND, expected=self._expected, revision=self.revision)
 
     def exact_revision(self) -> str:
         """The Hub's commit, or a digest (16 hex digits) of the folder's files.
@@ -122,17 +197,19 @@ class ModelFiles:
 
     def not_found(self, found: str) -> HubError:
         """The error that there is no such model."""
+        return HubError(_NOT_FOUND, file=self.location, found=found.rstrip("."), expected=self._expected)
+
+    @property
+    def _expected(self) -> str:
         expected = [*self.also, f"a folder with a {CONFIG}", "a model of the Hub", "an adapter of PEFT"]
-        return HubError(
-            "the model cannot be found",
-            file=self.location,
-            found=found.rstrip("."),
-            expected=f"{', '.join(expected[:-1])} or {expected[-1]}",
-        )
+        return f"{', '.join(expected[:-1])} or {expected[-1]}"
 
 
 def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str] | None = None) -> ModelFiles:
     """Where the files of a model are that a user names.
+
+    A repository that was renamed may be called by either name. An alias stands for the commit that is recorded of
+    its repository (`hub/known.py`), if one is; a Hub id for the newest commit of its default branch.
 
     Args:
         name: a folder, a Hub id or an alias; behind the last two may stand `@REVISION`.
@@ -146,8 +223,12 @@ def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str]
     if revision is None and at and short and not _at_home(name).is_dir():
         name, revision = short, after
     location = (aliases or {}).get(name, name)
+    if revision is None and location != name:
+        revision = pinned(location)
     if not Path(location).is_dir() and _at_home(location).is_dir():
         location = str(_at_home(location))  # other folders keep their name as it is: keys hold it
+    if not Path(location).is_dir():
+        location = held(location)
     if revision is not None and Path(location).is_dir():
         raise SynvitaError(
             "a folder has no revisions",
@@ -264,10 +345,11 @@ def find_checkpoint(
             base.
     """
     files = locate(name, revision)
-    config = files.read(CONFIG)
-    refuse_llava_layout(files, config or {})
-    if (model_type := files.model_type()) is not None:
-        base = Checkpoint(files.location, files.revision, model_type)
+    config = files.read(CONFIG) or {}
+    refuse_llava_layout(files, config)
+    if (found := config.get("model_type")) is not None:
+        say_if_renamed(files.location)
+        base = Checkpoint(files.location, files.revision, str(found))
         if adapter is None:
             return replace(base, **_training_settings(files))
         own = locate(adapter, adapter_revision)
@@ -285,6 +367,8 @@ def find_checkpoint(
             expected=f"{ADAPTER_WEIGHTS}, for a Video LLM",
             fix=CONVERT_LORA,
         )
+    if base_name and not Path(str(base_name)).is_dir():
+        base_name = held(str(base_name))
     model_type = ModelFiles(str(base_name), base_revision).model_type() if base_name else None
     if model_type is None:
         raise SynvitaError(
@@ -302,6 +386,7 @@ def find_checkpoint(
             expected="a Video LLM as its base",
             fix=f"If it is a Video-LLaVA's: {CONVERT_LORA}",
         )
+    say_if_renamed(str(base_name))
     return _with_adapter(Checkpoint(str(base_name), base_revision, model_type), files, base_is_named=False)
 
 
@@ -315,8 +400,10 @@ def _with_adapter(base: Checkpoint, files: ModelFiles, *, base_is_named: bool) -
             found=f"no {ADAPTER_CONFIG if config is None else ADAPTER_WEIGHTS}",
             expected=f"{ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, as PEFT saves them",
         )
+    say_if_renamed(files.location)
     trained_on = (files.read(ADAPTER_CONFIG) or {}).get("base_model_name_or_path")
-    if base_is_named and trained_on and not Path(base.base).is_dir() and trained_on != base.base:
+    named = base_is_named and trained_on and not Path(base.base).is_dir()
+    if named and not _same_repository(str(trained_on), base.base):
         raise SynvitaError(
             "an adapter is for another base model",
             file=files.location,
@@ -331,6 +418,13 @@ def _with_adapter(base: Checkpoint, files: ModelFiles, *, base_is_named: bool) -
         adapter_revision=f"{sha256_file(config)[:8]}{sha256_file(weights)[:8]}",
         **_training_settings(files),
     )
+
+
+def _same_repository(one: str, other: str) -> bool:
+    """Whether two names are of one repository, as recorded or as the Hub says."""
+    if canonical(one) == canonical(other):
+        return True
+    return say_if_renamed(one) == say_if_renamed(other)
 
 
 def _training_settings(files: ModelFiles) -> dict[str, Any]:

@@ -42,6 +42,8 @@ _SCHEMES = {
     "shapes": re.compile(r"(s[0-9]+-[0-9]{5,})"),
     "activitynet": re.compile(r"([0-9]+|v_[A-Za-z0-9_-]+|[A-Za-z0-9_-]{11})"),
 }
+# Sources whose videos are known by names of their own.
+KNOWN_SOURCES = frozenset({*_SCHEMES, *KINETICS_NAMED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,10 @@ import numpy as np
 
 from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
+from ..models.download import fetch
 from ..models.loading import check_complete, explained, loaded_revision
+from ..models.processors import load_processor
+from ..models.resolve import ModelFiles
 from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
 from ..video import FramePolicy, Frames, decode
 from . import ItemScores, ScoreKind, ScoringItem
@@ -54,17 +57,18 @@ class ClipScorer:
         dtype: str = "float32",
         workers: int = 2,
     ) -> None:
-        from transformers import AutoModel, AutoProcessor
+        from transformers import AutoModel
 
         self.name = name
         self.frames = frames or DEFAULT_FRAMES
         self._device = pick_device(device)
         weights = torch_dtype(dtype)
+        revision = fetch(ModelFiles(name, revision)).revision
         with explained(name):
             self._model, loading = AutoModel.from_pretrained(
                 name, revision=revision, dtype=weights, output_loading_info=True
             )
-            self._processor = AutoProcessor.from_pretrained(name, revision=revision)
+            self._processor, _ = load_processor(name, revision)
         if not hasattr(self._model, "get_image_features") or not hasattr(self._model, "get_text_features"):
             raise SynvitaError(
                 "not a model that embeds frames and texts",

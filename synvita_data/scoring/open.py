@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SynvitaError
+from ..hub.problems import say_if_renamed
 from ..models.families import FAMILIES
 from ..models.resolve import ADAPTER_CONFIG, locate
 from . import ItemScores, ScoreKind, Scorer, ScoringItem
@@ -51,6 +52,7 @@ def open_scorer(
     kind = files.model_type()
     if kind is None and files.find(ADAPTER_CONFIG) is None:
         raise files.not_found("no model_type in a config.json")
+    say_if_renamed(files.location)
     loading: dict[str, Any] = {
         "revision": files.revision,
         "device": device,

@@ -96,7 +96,7 @@ def test_the_revision_of_a_loaded_model_is_the_commit_that_was_loaded(folder, tm
 
     from synvita_data.models.loading import loaded_revision
 
-    def download(name, file, revision):
+    def download(name, file, revision, **_):
         path = tmp_path / "snapshots" / (revision if revision != "main" else "b" * 40) / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -37,6 +37,8 @@ def test_keys_seeds_and_ids_are_the_same(tmp_path):
     now = json.loads(json.dumps(all_keys(tmp_path / "work")))
     assert now.keys() == then.keys()
     for part in then:
+        if isinstance(then[part], dict):  # a later version may know more presets
+            now[part] = {name: now[part][name] for name in then[part]}
         assert now[part] == then[part], part
 
 

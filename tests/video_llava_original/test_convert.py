@@ -352,3 +352,32 @@ def test_at_full_size_every_released_name_has_its_place():
     projector = 1024 * 4096 + 4096 + 4096 * 4096 + 4096
     expected = llama_parameters + 2 * 64 * 4096 + 2 * tower + time_adds + projector
     assert sum(tensor.numel() for tensor in state.values()) == expected
+
+
+def test_a_converted_model_asks_what_the_release_asks(tmp_path):
+    """Ids against sentencepiece itself: each part between the frames' placeholders tokenised alone, one BOS in front."""
+    import numpy as np
+    from released_layouts import sentencepiece_model
+    from small_sentencepiece import pieces
+
+    from synvita_data.captions import Text
+    from synvita_data.scoring.alignment import AlignmentScorer
+    from synvita_data.video import Frames
+
+    convert_video_llava(write_video_llava(tmp_path / "released"), tmp_path / "out")
+    scorer = AlignmentScorer.open(str(tmp_path / "out"), device="cpu")
+    pixels = np.zeros((8, 40, 40, 3), dtype=np.uint8)
+    frames = Frames(pixels, tuple(range(8)), tuple(n / 4 for n in range(8)), 4.0, "black", "none")
+    found = scorer.model.prompter.tokens(Text("a dog runs"), None, scorer.model.prepare(frames))
+    system = (
+        "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the human's questions. USER: "
+    )
+    question = '\nDoes this video entail the description: "a dog runs"? ASSISTANT:'
+    prompt = system + " ".join(["<image>"] * 8) + question
+    encode = pieces(sentencepiece_model())
+    expected = [1]
+    for number, chunk in enumerate(prompt.split("<image>")):
+        expected += [vocabulary() + 1] * 5 if number else []  # 4 patches and the class token
+        expected += [piece for piece, _, _ in encode(chunk)]
+    assert found.ids.tolist() == expected

@@ -119,20 +119,33 @@ class VideoColumn:
 
     def __init__(self, rows: Any, name: str) -> None:
         self._name = name
+        # What finds the synthetic videos that rows refer to, by their references and SHA-256.
+        self._finder = _synthetic_finder(rows) if name == "synthetic_video" else None
         # Files of real videos that `load_triplets` found; they are not in the dataset's table.
         self._paths: list[str | None] = []
         if name == "real_video" and (parts := _real_parts(rows)) is not None:
             self._paths = [None if part.path is None else str(part.path) for part in parts]
         # In Arrow's form: no feature decodes, and no other column (another video) is read.
-        self._rows = rows.select_columns([name]).with_format("arrow") if is_table(rows) else rows
+        names = [name] if self._finder is None else [name, "generation"]
+        self._rows = rows.select_columns(names).with_format("arrow") if is_table(rows) else rows
 
     def __getitem__(self, number: int) -> Any:
         """`{"bytes", "path"}` of a row, or what stands in its place."""
         if self._paths and self._paths[number] is not None:
             return {"bytes": None, "path": self._paths[number]}
+        if self._finder is not None:
+            return self._found(number)
         if is_table(self._rows):
             return self._rows[number].column(0)[0].as_py()
         return self._rows[number][self._name]
+
+    def _found(self, number: int) -> Any:
+        """The cell of a synthetic video that may be elsewhere, looked for or fetched now."""
+        from synvita_data.dataset.local_videos import found_synthetic  # imports `datasets`, as the rows did
+
+        assert self._finder is not None
+        cell, generation = (self._rows[number].column(each)[0] for each in (self._name, "generation"))
+        return found_synthetic(cell.as_py(), generation.as_py(), self._finder)
 
     def path(self, number: int) -> str | None:
         """The file of a row's video; None where its bytes are in the dataset, which are not read."""
@@ -141,6 +154,8 @@ class VideoColumn:
         if is_table(self._rows):
             cell = self._rows[number].column(0)[0]
             path = None if cell["bytes"].is_valid else cell["path"].as_py()
+            if path is not None and self._finder is not None:
+                path = self._found(number)["path"]
         else:
             path = self._rows[number][self._name]
             if isinstance(path, Mapping):
@@ -155,6 +170,15 @@ def _real_parts(rows: Any) -> "list[RealPart] | None":
     from synvita_data.dataset.local_videos import real_parts  # imports `datasets`, which the rows did already
 
     return real_parts(rows)
+
+
+def _synthetic_finder(rows: Any) -> Any:
+    """What finds the synthetic videos that a dataset of `load_triplets` refers to; None for other rows."""
+    if not is_table(rows):
+        return None
+    from synvita_data.dataset.local_videos import synthetic_finder
+
+    return synthetic_finder(rows)
 
 
 def _columns(rows: Any, wanted: Sequence[str]) -> dict[str, list[Any]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import HubError, SourceError
+from synvita_data.hub.known import known
+from synvita_data.hub.problems import HubRequest, downloading, say_if_renamed
 from synvita_data.jobs import Worker
 from synvita_data.models.resolve import ModelFiles, locate
 
@@ -78,12 +80,8 @@ def open_generator(
     try:
         folder = files.snapshot(SETTINGS)
     except HubError as error:
-        raise SourceError(
-            "the model cannot be found on the Hub",
-            found=f"{argument} ({error.found})",
-            expected="a folder, or owner/name[@revision]",
-            fix="Check the id, log in with `hf auth login` if it is gated, or give a local folder",
-        ) from error
+        raise error.recast(SourceError) from error
+    say_if_renamed(files.location)
     where, commit = files.location, None if files.folder else folder.name
     index = read_settings(folder / "model_index.json")
     if index is None:
@@ -91,7 +89,7 @@ def open_generator(
             "the folder is not a pipeline of diffusers",
             file=folder,
             found="no model_index.json",
-            fix="Give the folder that save_pretrained wrote",
+            fix=_commit_that_works(files.location) or "Give the folder that save_pretrained wrote",
         )
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str):
@@ -119,6 +117,14 @@ def open_generator(
     )
 
 
+def _commit_that_works(name: str) -> str | None:
+    """What to write for a repository whose earlier commits were of another form, such as LTX-Video's before 2025."""
+    one = known(name)
+    if one is None or one.commit is None:
+        return None
+    return f"Commit {one.commit} is one: diffusers:{one.name}@{one.commit}"
+
+
 def _tokenizers(checkpoint: str, commit: str | None) -> dict[str, Any]:
     from ..prompt_length import load_tokenizers
 
@@ -140,6 +146,7 @@ def load_pipeline(checkpoint: str, commit: str | None, settings: Mapping[str, An
         SourceError: diffusers does not know the class, or the files are not whole.
     """
     import diffusers
+    from safetensors import SafetensorError
 
     from synvita_data.models.runtime import torch_dtype
 
@@ -153,12 +160,15 @@ def load_pipeline(checkpoint: str, commit: str | None, settings: Mapping[str, An
     dtypes: Any = torch_dtype(settings["dtype"])
     if settings["vae_dtype"] is not None:
         dtypes = {"default": dtypes, "vae": torch_dtype(settings["vae_dtype"])}
+    asked = HubRequest(checkpoint, "the pipeline cannot be downloaded", revision=commit)
     try:
-        with quiet():
+        with quiet(), downloading(asked):
             pipe = diffusers.DiffusionPipeline.from_pretrained(
                 checkpoint, revision=commit, use_safetensors=True, **{dtype_argument(): dtypes}
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except HubError as error:
+        raise error.recast(SourceError) from error
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise SourceError(
             "the pipeline cannot be loaded",
             file=checkpoint,

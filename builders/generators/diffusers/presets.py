@@ -152,7 +152,8 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         name="wan2.2-ti2v-5b",
         names=("wan2.2-ti2v-5b",),
-        when={"transformer.num_layers": 30, "model_index.expand_timesteps": True},
+        # As many layers as Wan2.1-1.3B; copies may leave `expand_timesteps` out of their model_index.json.
+        when=_transformer(layers=30, heads=24),
         **_WAN,
         **video_numbers("704x1280", frames=121, fps=24, steps=50, guidance=5.0),
     ),
@@ -165,6 +166,8 @@ PRESETS: tuple[Preset, ...] = (
         call={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
     ),
     Preset(name="ltx-video", **_LTX),
+    # Of 0.9.5 and later; without conditions it makes videos from text.
+    Preset(name="ltx-video-condition", **{**_LTX, "pipeline": "LTXConditionPipeline"}),
     Preset(
         name="ltx-2",
         pipeline="LTX2Pipeline",
@@ -198,6 +201,7 @@ STEPS: dict[str, tuple[int, int]] = {
     "CogVideoXPipeline": (8, 16),
     "WanPipeline": (4, 16),
     "LTXPipeline": (8, 32),
+    "LTXConditionPipeline": (8, 32),
     "LTX2Pipeline": (8, 32),
     "HunyuanVideoPipeline": (4, 16),
     "MochiPipeline": (6, 16),

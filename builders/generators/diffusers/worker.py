@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 IN_FP32 = "fp32 latents from a CPU generator"
 BY_PIPELINE = "drawn by the pipeline in its own dtype from a CPU generator"
 _NEEDED = {"dtype", "generator", "latents"}
+_TEXT_TOO = ("LTXConditionPipeline",)  # names pictures before the prompt, and does without them
 # A whole video within this range of values shows nothing: what a VAE that overflowed gives.
 FLAT_RANGE = 2
 
@@ -183,7 +184,8 @@ def call_arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
         for name, parameter in parameters.items()
         if parameter.default is inspect.Parameter.empty and name not in ("self", "prompt", "kwargs", "args")
     ]
-    if required or {"image", "video"} & set(list(parameters)[1:3]):
+    asks_for_pictures = {"image", "video"} & set(list(parameters)[1:3]) and kind.__name__ not in _TEXT_TOO
+    if required or asks_for_pictures:
         raise SourceError(
             "the pipeline is not made from text alone",
             found=f"{kind.__name__} wants {', '.join(required) or 'a picture or a video'}",

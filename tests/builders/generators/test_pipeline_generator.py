@@ -66,6 +66,8 @@ def stock_call(kind, caption, seed):
         | {"negative_prompt": "worst quality, inconsistent motion, blurry, jittery, distorted"},
         "hunyuan": {"num_frames": 5, "height": 16, "width": 16, "guidance_scale": 6.0}
         | {"prompt_template": {"template": "{}", "crop_start": 0}},
+        "ltx-condition": {"num_frames": 9, "height": 32, "width": 32, "guidance_scale": 3.0, "frame_rate": 24}
+        | {"negative_prompt": "worst quality, inconsistent motion, blurry, jittery, distorted"},
         "mochi": {"num_frames": 7, "height": 16, "width": 16, "guidance_scale": 4.5},
     }
     return (

@@ -52,8 +52,8 @@ def test_a_pipeline_of_the_hub(loopback_hub, tmp_path):
     assert done.returncode == 0, done.stderr
     *_, first, none, version, commit = done.stdout.splitlines()
     assert "1 of 1 done" in first
-    assert none.startswith("SourceError the model cannot be found on the Hub")
-    assert version.startswith("SourceError the model cannot be found on the Hub")
+    assert none.startswith("SourceError ann/none: the model cannot be found: it does not exist")
+    assert version.startswith("SourceError ann/tiny@v9: the model cannot be read: there is no such revision")
     line = json.loads((tmp_path / "out/manifest.jsonl").read_text())
     assert (line["revision"], line["generator"]) == (commit, "tiny")
     assert line["caption"] == "a dog"

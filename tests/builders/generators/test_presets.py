@@ -3,12 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from released.recorded import facts
 
-from synvita_data.builders.generators.base import parse_overrides
+from synvita_data.builders.generators.base import open_generator, parse_overrides
 from synvita_data.builders.generators.diffusers.checkpoints import folder_revision
 from synvita_data.builders.generators.diffusers.presets import PRESETS, STEPS, find_preset
 from synvita_data.builders.generators.diffusers.settings import pipeline_settings
 from synvita_data.errors import SourceError
+from synvita_data.hub.known import known
 
 # Model, its pipeline and the entries of its configuration that tell it apart -> what must come out.
 RECOMMENDED = {
@@ -69,6 +71,10 @@ RECOMMENDED = {
         ("LTXPipeline", {"num_layers": 28}, {}),
         {"height": 512, "width": 704, "frames": 161, "guidance": 3.0, "fps": 24},
     ),
+    "ltx-video-condition": (
+        ("LTXConditionPipeline", {"num_layers": 28}, {}),
+        {"height": 512, "width": 704, "frames": 161, "guidance": 3.0, "fps": 24},
+    ),
     "ltx-2": (
         ("LTX2Pipeline", {}, {}),
         {"height": 512, "width": 768, "frames": 121, "steps": 30, "guidance": 3.0, "fps": 24},
@@ -111,6 +117,55 @@ def test_a_model_is_known_by_its_configuration_before_its_name():
     assert find_preset("CogVideoXPipeline", {}, "me/mine") is None
     assert find_preset("LTXPipeline", {"vae": {"timestep_conditioning": True}}, "x").name == "ltx-video-0.9.1"
     assert find_preset("AllegroPipeline", {}, "rhymes/cogvideox-2b") is None
+
+
+def test_released_configurations_that_others_copied():
+    """As recorded of copies under other names: heads tell Wan2.2-TI2V-5B from Wan2.1-1.3B, which has as many layers."""
+    copy = facts("Wan-AI/Wan2.2-TI2V-5B-Diffusers")["copy"]["transformer"]
+    assert copy["num_layers"] == 30
+    found = settings("WanPipeline", transformer=copy, name="inference-sh/renamed")
+    assert (found["preset"], found["frames"], found["height"]) == ("wan2.2-ti2v-5b", 121, 704)
+    small = copy | {"num_attention_heads": 12}
+    assert settings("WanPipeline", transformer=small, name="x")["preset"] == "wan2.1-1.3b"
+    large = facts("Wan-AI/Wan2.1-T2V-14B-Diffusers")
+    index = large["model_index_main_like (refs/pr/5)"]
+    found = settings("WanPipeline", transformer=large["transformer_of_fine_tune"], index=index, name="x")
+    assert found["preset"] == "wan2.1-14b"
+    second = facts("Wan-AI/Wan2.2-T2V-A14B-Diffusers")["transformer_2_config (refs/pr/2)"]
+    found = settings("WanPipeline", transformer=second, index={"boundary_ratio": 0.875}, name="x")
+    assert found["preset"] == "wan2.2-a14b"
+
+
+def test_cogvideox_2b_decodes_in_half_precision_whatever_its_vae_is_stored_in():
+    """Its VAE is fp32 since 1137dac. The pipeline has one dtype; the preset's is that of the model card's example."""
+    record = facts("THUDM/CogVideoX-2b")
+    assert "VAE in fp32" in record["commits"]["1137dac"]
+    transformer, index = record["transformer_config_of_fine_tune"], record["model_index_of_duplicate"]
+    found = settings(index["_class_name"], transformer=transformer, index=index, name="somebody/copy")
+    assert (found["preset"], found["dtype"], found["vae_dtype"]) == ("cogvideox-2b", "float16", None)
+    with pytest.raises(SourceError, match="decodes in the dtype"):
+        settings(index["_class_name"], ["vae_dtype=float32"], transformer)
+    assert settings(index["_class_name"], ["dtype=float32"], transformer)["dtype"] == "float32"
+    larger = facts("zai-org/CogVideoX-5b")["model_index"]
+    assert find_preset(larger["_class_name"], {}, "zai-org/CogVideoX-5b").name == "cogvideox-5b"
+
+
+def test_ltx_video_before_2025_is_named_with_the_commit_that_works(tmp_path, monkeypatch):
+    """Its folders then were no pipeline of diffusers: no model_index.json."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    old = "9217013ba6e298e2841360673f70697f08b56f17"
+    folder = tmp_path / "models--Lightricks--LTX-Video" / "snapshots" / old
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "transformer/transformer_config.json").write_text("{}")
+    works = known("Lightricks/LTX-Video").commit
+    assert works in facts("Lightricks/LTX-Video")["commits"]
+    with pytest.raises(SourceError, match="not a pipeline of diffusers") as error:
+        open_generator(f"diffusers:Lightricks/LTX-Video@{old}")
+    assert f"diffusers:Lightricks/LTX-Video@{works}" in str(error.value)
+    with pytest.raises(SourceError, match="Give the folder that save_pretrained wrote"):
+        open_generator(f"diffusers:{folder}")
 
 
 def test_every_value_can_be_replaced():

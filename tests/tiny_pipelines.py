@@ -23,6 +23,7 @@ SETTINGS: dict[str, dict[str, object]] = {
         "guidance": 5.0,
         "call.max_sequence_length": 16,
     },
+    "ltx-condition": {"frames": 9, "size": "32x32", "fps": 24, "steps": 2, "call.max_sequence_length": 16},
     "ltx": {"frames": 9, "size": "32x32", "fps": 24, "steps": 2, "call.max_sequence_length": 16},
     "hunyuan": {
         "frames": 5,
@@ -138,6 +139,13 @@ def wan():
             prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
         ),
     )
+
+
+def ltx_condition():
+    """LTX-Video's pipeline from 0.9.5 on, which may be given pictures and is not here."""
+    from diffusers import LTXConditionPipeline
+
+    return LTXConditionPipeline(**ltx().components)
 
 
 def ltx():
@@ -297,7 +305,14 @@ def mochi():
     )
 
 
-BUILDERS = {"cogvideox": cogvideox, "wan": wan, "ltx": ltx, "hunyuan": hunyuan, "mochi": mochi}
+BUILDERS = {
+    "cogvideox": cogvideox,
+    "wan": wan,
+    "ltx": ltx,
+    "ltx-condition": ltx_condition,
+    "hunyuan": hunyuan,
+    "mochi": mochi,
+}
 
 
 @lru_cache
