@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from synvita_data.errors import HubError, SchemaError, SourceError, SynvitaError, UnsafePathError
+from synvita_data.files import folder_name, stays_inside
 from synvita_data.hub.card import read_card
 from synvita_data.synthetic_videos.reference import VideoReference
 
@@ -139,7 +140,7 @@ class FolderPlace:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return (self.root.resolve().name,)
+        return (folder_name(self.root.resolve()),)
 
     def entries(self, problems: list[SynvitaError]) -> list[Entry]:
         return [
@@ -158,7 +159,7 @@ class FolderPlace:
         return [str((self.root / entry.path).resolve()), status.st_size, status.st_mtime_ns]
 
     def origin(self) -> dict[str, Any]:
-        return {"folder": self.root.resolve().name}
+        return {"folder": folder_name(self.root.resolve())}
 
     def licence(self) -> str | None:
         card = self.root / _CARD
@@ -176,13 +177,13 @@ def _files(folder: Path, root: Path, problems: list[SynvitaError]) -> Iterator[P
         return
     for entry in entries:
         path = Path(folder, entry.name)
-        if entry.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
+        if entry.is_symlink() and (path.is_dir() or not stays_inside(path.resolve(), root)):
             problems.append(
                 UnsafePathError(
                     "a symlink leads to a folder or out of its folder, and was not followed",
                     file=path,
                     expected=f"a file inside {root}",
-                    fix="Name the folder it points to, or fetch with `hf download --local-dir`",
+                    fix="Name the folder it points to, or copy the files in",
                 )
             )
         elif entry.is_dir():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import SchemaError, SourceError, SynvitaError
+from ..files import folder_name
 from ..schema import Triplet
 from .files import MappedVideo, read_mapping, walk_videos
 from .names import (
@@ -137,7 +138,8 @@ class RealVideos:
         self.problems: list[SynvitaError] = []
         self.doubts: list[SynvitaError] = []
         self._mapping = {} if mapping is None else read_mapping(mapping, self.root)
-        self._root_sources = frozenset().union(*(_sources_of(part) for part in self.root.parts[-2:]))
+        names = (*self.root.parts[-2:], folder_name(self.root))
+        self._root_sources = frozenset().union(*map(_sources_of, names))
         if source is not None:
             self._root_sources |= {source}
         self._folder_sources: dict[str, frozenset[str]] = {}

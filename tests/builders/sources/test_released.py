@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from released_videos import LAYOUTS, write_layout
+from released_videos import LAYOUTS, as_hub_snapshot, write_layout
 
 from synvita_data.builders.sources import open_source
 from synvita_data.builders.sources.registry import Reading
@@ -63,6 +63,23 @@ def test_each_layout_gives_the_same_videos(tmp_path, layout):
         reference = several[0].reference
         assert str(tmp_path) not in reference
         assert finder.find(reference).read_bytes() == several[0].path.read_bytes()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_snapshot_in_the_hubs_cache(tmp_path, layout):
+    """Where `hf download` without --local-dir leaves a repository: every file is a link to a blob."""
+    from synvita_data.synthetic_videos.find import SyntheticVideos
+
+    folder = write_layout(tmp_path / "copy", layout, videos(*NAMES))
+    (folder / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
+    root = as_hub_snapshot(folder, tmp_path / "hub")
+    found = find(root, work=tmp_path / "work")
+    assert contents(found) == {ONE.pair_id: {"cogvideox": NAMES[0]}, CLIP.pair_id: {"cogvideox": NAMES[1]}}
+    assert found.quarantined == []
+    assert (found.origin["folder"], found.origin["licence"]) == ("videos", "cc-by-4.0")
+    finder = SyntheticVideos(root, cache=tmp_path / "cache")
+    for several in found.videos.values():
+        assert finder.find(several[0].reference).read_bytes() == several[0].path.read_bytes()
 
 
 def test_several_contrast_captions_are_never_guessed(tmp_path):
