@@ -148,6 +148,11 @@ def stays_inside(target: Path, root: Path) -> bool:
     return repository is not None and target.parent == repository / "blobs"
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name can be written as UTF-8; that of a file or of an archive's member may be other bytes."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
 def check_relative(
     relative: str,
     *,

@@ -145,7 +145,11 @@ class ReleasedSource:
                 continue
             if not writable(entry.path):
                 found.quarantined.append(
-                    SourceError("a path cannot be referred to", file=entry.path, expected="no '::' in it")
+                    SourceError(
+                        "a path cannot be referred to",
+                        file=f"{self.place.name}/{entry.path}",
+                        expected="UTF-8, and no '::' in it",
+                    )
                 )
                 continue
             parts = (*self.place.parts, *PurePosixPath(entry.path).parts)
