@@ -124,6 +124,7 @@ def test_links_in_a_zip_are_refused(tmp_path):
     assert [type(error) for error in listing.problems] == [UnsafePathError] * 2
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip", "parquet"])
 def test_two_members_of_one_name(tmp_path, kind):
     """Equal bytes are one video; of others none is taken: `tar x` would leave the last, a reader finds the first."""
@@ -134,7 +135,7 @@ def test_two_members_of_one_name(tmp_path, kind):
             for name, data in members:
                 add_to_tar(archive, name, data)
     elif kind == "zip":
-        with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        with zipfile.ZipFile(path, "w") as archive:
             for name, data in members:
                 archive.writestr(name, data)
     else:

@@ -202,6 +202,20 @@ def test_options_that_do_not_go_together(tmp_path, triplets, options, words):
         build(triplets, root, tmp_path / "out", **options)
 
 
+def test_names_that_are_no_utf8_cost_no_build(tmp_path, triplets):
+    """Of synthetic videos they cannot be referred to; of real ones the row's name is escaped."""
+    root = write_layout(tmp_path / "copy", "loose", VIDEOS)
+    (root / "b\udcffd").mkdir()
+    (root / "b\udcffd" / f"{NAMES[0]}.mp4").write_bytes(mp4(0))
+    real = write_layout(tmp_path / "msr-vtt", "loose", {"video0.mp4": mp4(5)}, "b\udcffd")
+    result = build(triplets, root, tmp_path / "out", real_root=real)
+    assert result.record["coverage"]["synthetic_video"] == [4, 5]
+    assert cells(tmp_path / "out")["video0"]["real_video"]["path"] == "b\\udcffd/video0.mp4"
+    (line,) = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["file"].endswith(f"b\udcffd/{NAMES[0]}.mp4")
+    read_built_folder(tmp_path / "out")
+
+
 def test_nothing_changed_writes_nothing(tmp_path, triplets):
     root = write_layout(tmp_path / "copy", "parquet", VIDEOS)
     assert not build(triplets, root, tmp_path / "out").was_up_to_date

@@ -122,6 +122,24 @@ def test_a_training_csv_names_the_videos_itself(tmp_path):
         find(root, named, order="annotations")
 
 
+@pytest.mark.parametrize("name", ["1524_001", "TEMPO-1524", "a b"])
+def test_a_training_csv_may_call_them_anything(tmp_path, name):
+    """How TEMPO's are called is not known: the CSV's word stands. A name that nobody knows is unmatched."""
+    named = [triplet("1524", source="tempo", syn_video=name)]
+    root = write_layout(tmp_path / "copy", "loose", videos(name, "other"))
+    found = find(root, named, of_csv="cogvideox")
+    assert contents(found) == {named[0].pair_id: {"cogvideox": name}}
+    assert found.unmatched == ["cogvideox/other.mp4"]
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    root = write_layout(tmp_path / "copy", "loose", videos(*NAMES))
+    write_layout(root / "b\udcffd", "loose", videos("msr-vtt_video7_001"))
+    found = find(root, order="annotations")
+    assert found.videos.keys() == {ONE.pair_id, CLIP.pair_id}
+    assert [error.problem for error in found.quarantined] == ["a path cannot be referred to"]
+
+
 def test_two_generators_in_one_place(tmp_path):
     root = write_layout(tmp_path / "copy", "tar.gz", videos(*NAMES))
     write_layout(root, "nested", videos(*NAMES), "LaVie")
@@ -177,7 +195,7 @@ def test_a_place_without_videos_lists_what_it_holds(tmp_path):
     (root / ".hidden_001.mp4").write_bytes(b"1")
     with pytest.raises(SourceError, match="no videos and no archives") as caught:
         find(root)
-    assert caught.value.found == "1 files in a"
+    assert caught.value.found == "1 .7z files in a"
     with pytest.raises(SourceError, match="does not exist"):
         find(tmp_path / "nowhere")
 
