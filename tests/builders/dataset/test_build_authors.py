@@ -43,7 +43,7 @@ def load(out, tmp_path, **options):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_rows_refer_to_videos_and_load_triplets_finds_them(tmp_path, triplets, layout, monkeypatch):
+def test_rows_refer_to_videos_and_load_triplets_finds_them(tmp_path, triplets, layout, monkeypatch, capsys):
     root = write_layout(tmp_path / "copy", layout, VIDEOS)
     result = build(triplets, root, tmp_path / "out")
     assert [(row["synthetic_video"] or {}).get("bytes") for row in cells(tmp_path / "out").values()] == [
@@ -53,6 +53,12 @@ def test_rows_refer_to_videos_and_load_triplets_finds_them(tmp_path, triplets, l
         4,
         0,
     )
+    monkeypatch.setattr(sys, "argv", ["synvita", "inspect", str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        main()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "authors' videos: 4 are not held here: rows refer to copy (licence: none stated)" in shown
+    assert "authors' videos: 1 of 5 rows have no synthetic video" in shown
     for path in (tmp_path / "out").rglob("*.parquet"):  # no video and no place of this machine
         assert all(data not in path.read_bytes() for data in (b"ftyp", str(tmp_path).encode()))
     read_built_folder(tmp_path / "out")
