@@ -160,8 +160,13 @@ class Archive:
                 raise error
             on_bad(name, error)
 
+        # Where the archive itself is damaged, that is why a member is not there.
+        cut = next((error for error in self.listing().problems if error.file == self.place), None)
         for name in targets.keys() - self._members.keys():
-            bad(name, VideoError("an archive does not hold the video", file=self.place, found=name))
+            missing = VideoError("an archive does not hold the video", file=self.place, found=name)
+            if cut is not None:
+                missing = VideoError(f"{cut.problem}; {name} was not reached", file=self.place, fix=cut.fix)
+            bad(name, missing)
         wanted = [(name, member) for name, member in self._members.items() if name in targets]
         if not wanted:
             return

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import HubError, MissingVideoError, SourceError, VideoError
+from ..errors import HubError, MissingVideoError, SourceError, SynvitaError, VideoError
 from ..files import resolve_under, sha256_file
 from .archives import Archive
 from .reference import VideoReference, parse_reference
@@ -126,12 +126,13 @@ class SyntheticVideos:
         if not (path := member_file(folder, member)).is_file():
             archive = self._archives.get(folder.name) or self._open(reference, local)
             self._archives[folder.name] = archive
-            names = archive.together(member)
-            others = {name: file for name in names if not (file := member_file(folder, name)).is_file()}
-            others.pop(member, None)
-            archive.extract({member: path})
-            # What else had to be read on the way is kept too; its faults are for whoever asks for it.
-            archive.extract(others, lambda name, error: None)
+            names = {member, *archive.together(member)}
+            targets = {name: file for name in names if not (file := member_file(folder, name)).is_file()}
+            bad: dict[str, SynvitaError] = {}
+            # What else has to be read on the way is kept too; its faults are for whoever asks for it.
+            archive.extract(targets, bad.__setitem__)
+            if member in bad:
+                raise bad[member]
         return path
 
     def _open(self, reference: VideoReference, local: Path | None) -> Archive:

@@ -64,6 +64,8 @@ def test_a_cut_archive_says_so_and_gives_what_it_has(whole, tmp_path):
     found, bad = extract(archive, listing.videos, tmp_path)
     assert named(found).items() <= VIDEOS.items()
     assert found.keys() | bad.keys() == set(listing.videos)
+    with pytest.raises(VideoError, match=r"damaged, or was cut; x\.mp4 was not reached"):
+        archive.extract({"x.mp4": tmp_path / "x.mp4"})
     if whole.suffix == ".tar":  # what stands before the cut is there
         assert len(found) >= 2
 
