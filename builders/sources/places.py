@@ -15,6 +15,10 @@ from synvita_data.synthetic_videos.reference import VideoReference
 
 _LICENCE_FILE = re.compile(r"(?:LICEN[CS]E|COPYING)(?:\.\w+)?", re.IGNORECASE)
 _CARD = "README.md"
+# Where `hf download` keeps a dataset repository at a commit.
+_SNAPSHOT = re.compile(
+    r"datasets--(?P<owner>[\w.-]+)--(?P<name>[\w.-]+)/snapshots/(?P<commit>[0-9a-f]{40})", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ class HubPlace:
 class FolderPlace:
     """A folder of this machine, such as a copy of the repository.
 
+    Of a snapshot in the Hub's cache it is known which repository it is, at which commit: its files are referred to there.
+
     Args:
         root: the folder.
 
@@ -133,6 +139,9 @@ class FolderPlace:
                 "the folder of synthetic videos does not exist", file=root, expected="--synthetic-root DIR"
             )
         self.root = root
+        found = _SNAPSHOT.fullmatch("/".join(root.resolve().parts[-3:]))
+        self._repo = None if found is None else f"{found['owner']}/{found['name']}"
+        self._commit = None if found is None else found["commit"]
 
     @property
     def name(self) -> str:
@@ -152,14 +161,16 @@ class FolderPlace:
         return self.root / path
 
     def reference(self, path: str, kind: str | None = None, member: str | None = None) -> VideoReference:
-        return VideoReference(path, kind=kind, member=member)
+        return VideoReference(path, self._repo, self._commit, kind, member)
 
     def version(self, entry: Entry) -> list[Any]:
         status = (self.root / entry.path).stat()
         return [str((self.root / entry.path).resolve()), status.st_size, status.st_mtime_ns]
 
     def origin(self) -> dict[str, Any]:
-        return {"folder": folder_name(self.root.resolve())}
+        if self._repo is not None:
+            return {"repository": self._repo, "commit": self._commit}
+        return {"folder": self.root.resolve().name}
 
     def licence(self) -> str | None:
         card = self.root / _CARD

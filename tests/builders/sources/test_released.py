@@ -76,9 +76,11 @@ def test_a_snapshot_in_the_hubs_cache(tmp_path, layout):
     found = find(root, work=tmp_path / "work")
     assert contents(found) == {ONE.pair_id: {"cogvideox": NAMES[0]}, CLIP.pair_id: {"cogvideox": NAMES[1]}}
     assert found.quarantined == []
-    assert (found.origin["folder"], found.origin["licence"]) == ("videos", "cc-by-4.0")
+    assert (found.origin["repository"], found.origin["commit"]) == ("someone/videos", "a" * 40)
+    assert found.origin["licence"] == "cc-by-4.0"
     finder = SyntheticVideos(root, cache=tmp_path / "cache")
     for several in found.videos.values():
+        assert f"hf://datasets/someone/videos@{'a' * 40}/" in several[0].reference
         assert finder.find(several[0].reference).read_bytes() == several[0].path.read_bytes()
 
 
