@@ -11,6 +11,8 @@ from ..files import resolve_under, sha256_file
 from .archives import Archive
 from .reference import VideoReference, parse_reference
 
+_NAME_A_ROOT = "say in which folder the videos lie: synthetic_root=DIR, of load_triplets and of synvita train"
+
 
 class SyntheticVideos:
     """Finds the videos that a dataset refers to. Nothing is opened or fetched before a video is asked for.
@@ -86,9 +88,7 @@ class SyntheticVideos:
                 "a synthetic video that the dataset refers to is not here",
                 file=None if self.root is None else self.root / reference.path,
                 found=str(reference),
-                fix="Say in which folder the videos lie: load_triplets(…, synthetic_root=DIR)"
-                if self.root is None
-                else None,
+                fix=f"To read it, {_NAME_A_ROOT}" if self.root is None else None,
             )
         if (path := self._cached(reference)) is not None:
             return path
@@ -96,7 +96,7 @@ class SyntheticVideos:
             reference.path,
             str(reference.commit),
             what="a synthetic video",
-            instead="say in which folder the videos lie: load_triplets(…, synthetic_root=DIR)",
+            instead=_NAME_A_ROOT,
         )
         return fetched
 
