@@ -209,7 +209,10 @@ def _licence(card: str, names: Any) -> str | None:
     if card.startswith("---"):
         with suppress(SchemaError):
             data = read_card(card, file=_CARD).data
-    said = [data.get(key) for key in ("license", "license_name", "license_link")]
+    said: list[Any] = []
+    for key in ("license", "license_name", "license_link"):
+        value = data.get(key)
+        said += value if isinstance(value, list) else [value]
     if text := ", ".join(str(each) for each in said if each):
         return text
     files = sorted(name for name in names if _LICENCE_FILE.fullmatch(name))

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from rich import filesize
 
 from synvita_data.errors import SourceError, StoreError, SynvitaError, choose, first_line
-from synvita_data.real_videos.names import video_stem
+from synvita_data.real_videos.names import flat_name, video_stem
 from synvita_data.schema import Triplet
 from synvita_data.synthetic_videos.archives import Archive, archive_kind
 from synvita_data.synthetic_videos.find import member_file
@@ -263,13 +263,19 @@ class ReleasedSource:
     ) -> dict[tuple[str, str], list[_Clip]]:
         # Real video -> its contrast captions in the order of the file -> the pairs of each.
         captions: dict[str, dict[str, dict[str, None]]] = {}
+        flattened: dict[str, set[str]] = {}
         for triplet in triplets:
+            if triplet.videopath is not None:
+                flattened.setdefault(flat_name(triplet.videopath), set()).add(triplet.video_key)
             of_video = captions.setdefault(triplet.video_key, {})
             of_video.setdefault(triplet.neg_caption, {})[triplet.pair_id] = None
         by_video: dict[tuple[str, str], list[tuple[_Clip, ClipName]]] = {}
         for clip in clips:
             if (name := parse_clip_name(clip.name)) is not None:
                 key = f"{name.source}_{name.video_id}"
+                # As the path of the real video has it, perhaps: `tempo_videos_1524_001`.
+                if key not in captions and len(known := flattened.get(clip.stem[:-4], set())) == 1:
+                    (key,) = known
                 by_video.setdefault((key, str(clip.generator)), []).append((clip, name))
         claims: dict[tuple[str, str], list[_Clip]] = {}
         for (key, generator), named in by_video.items():

@@ -230,6 +230,31 @@ def test_nothing_changed_writes_nothing(tmp_path, triplets):
     assert digests(tmp_path / "out") == before
 
 
+def test_two_builds_at_once_on_one_folder(tmp_path, triplets):
+    """Both read one archive into one work folder."""
+    root = write_layout(tmp_path / "copy", "tar.gz", VIDEOS)
+    build(triplets, root, tmp_path / "alone", embed_synthetic=True)
+    arguments = [
+        "--triplets",
+        triplets,
+        "--synthetic-root",
+        root,
+        "--config",
+        "cogvideox",
+        "--embed-synthetic",
+    ]
+    line = [sys.executable, "-m", "synvita_data.cli", "build", *arguments, "--out", tmp_path / "out"]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
+    said = [each.communicate()[0].decode() for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
+    rows, alone = cells(tmp_path / "out"), cells(tmp_path / "alone")
+    assert rows == alone
+    assert [row["synthetic_video"] and row["synthetic_video"]["bytes"] for row in rows.values()] == [
+        *VIDEOS.values(),
+        None,
+    ]
+
+
 @pytest.mark.parametrize("layout", ["tar.gz", "loose"])
 def test_a_killed_build_finishes_with_the_same_bytes(tmp_path, triplets, layout):
     root = write_layout(tmp_path / "cogvideox", layout, VIDEOS)

@@ -128,6 +128,15 @@ def test_loose_videos_are_fetched_one_by_one_and_only_when_they_are_read(loopbac
     assert all("\n" not in line for line in said[2:])
 
 
+def test_an_empty_video_is_looked_into_though_its_digest_is_known(loopback_hub, tmp_path, triplets):
+    folder = write_layout(tmp_path / "serve", "loose", VIDEOS | {"msr-vtt_video3_001.mp4": b""})
+    loopback_hub.serve("authors/videos", folder, kind="dataset")
+    built = run('print(json.dumps(build("authors/videos", "out")))', loopback_hub, tmp_path)
+    assert built["videos"] == [3, 3]
+    (line,) = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
+    assert "empty" in json.loads(line)["problem"]
+
+
 def test_a_downloaded_snapshot_is_the_repository_without_a_network(loopback_hub, tmp_path, triplets):
     """`hf download` leaves links to blobs; rows refer to the repository, and are read from the cache."""
     folder = write_layout(tmp_path / "serve", "nested", VIDEOS)

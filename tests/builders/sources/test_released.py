@@ -100,6 +100,19 @@ def test_one_contrast_caption_and_numbers_that_say_there_were_others(tmp_path, n
     assert len(found.ambiguous) == len(names)
 
 
+@pytest.mark.parametrize("name", ["tempo_1524_001", "tempo_videos_1524_001"])
+def test_the_real_videos_path_may_be_in_the_name(tmp_path, name):
+    """How TEMPO's are called is not known: by id, or by path as in VideoCon's files."""
+    one = triplet("1524", source="tempo", videopath="tempo/videos/1524.mp4")
+    found = find(write_layout(tmp_path / "copy", "loose", videos(name)), [ONE, one])
+    assert contents(found) == {one.pair_id: {"cogvideox": name}}
+    # Both at once: nobody knows which.
+    found = find(
+        write_layout(tmp_path / "both", "loose", videos("tempo_1524_001", "tempo_videos_1524_001")), [one]
+    )
+    assert (found.videos, len(found.quarantined)) == ({}, 2)
+
+
 def test_the_order_of_annotations_counts_contrast_captions(tmp_path):
     root = write_layout(tmp_path / "copy", "zip", videos(NAMES[0], *SEVEN, "msr-vtt_video7_004"))
     again = triplet("video7", "a man walks")  # the same contrast caption in a second row counts once
@@ -188,6 +201,22 @@ def test_an_id_that_reads_like_a_generator_is_none(tmp_path):
     root = write_layout(tmp_path / "copy", "loose", videos(name))
     found = find(root, [triplet("aLaVie_cdef_000068_000078", source="vatex")])
     assert found.origin["generators"] == {"cogvideox": 1}
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: other\nlicense_name: ours\nlicense_link: TERMS\n---\n", "other, ours, TERMS"),
+        ("---\nlicense:\n- mit\n- cc-by-4.0\n---\n", "mit, cc-by-4.0"),
+        ("---\n- a list\n---\n", "see its file LICENSE"),
+        ("# Videos\n", "see its file LICENSE"),
+    ],
+)
+def test_the_licence_of_a_place(tmp_path, card, licence):
+    root = write_layout(tmp_path / "copy", "loose", videos(*NAMES))
+    (root / "README.md").write_text(card)
+    (root / "LICENSE").write_text("Ours.")
+    assert find(root).origin["licence"] == licence
 
 
 def test_a_place_without_videos_lists_what_it_holds(tmp_path):
