@@ -61,7 +61,8 @@ def test_rows_refer_to_videos_and_load_triplets_finds_them(tmp_path, triplets, l
     assert "authors' videos: 1 of 5 rows have no synthetic video" in shown
     for path in (tmp_path / "out").rglob("*.parquet"):  # no video and no place of this machine
         assert all(data not in path.read_bytes() for data in (b"ftyp", str(tmp_path).encode()))
-    read_built_folder(tmp_path / "out")
+    (note,) = read_built_folder(tmp_path / "out").warnings
+    assert note.startswith("4 rows of config 'cogvideox' refer to videos in a folder of yours, copy:")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
     rows = load(tmp_path / "out", tmp_path, synthetic_root=root)
@@ -131,6 +132,8 @@ def test_embedding_prints_the_licence_first_and_holds_the_bytes(tmp_path, triple
     assert "held here" in card
     assert "**none stated**" in card
     assert load(tmp_path / "out", tmp_path)[1]["synthetic_video"]["bytes"] == mp4(1)
+    (note,) = read_built_folder(tmp_path / "out").warnings
+    assert "holds 4 videos of others; the licence found with them: none stated" in note
 
 
 def test_a_training_csv_gives_weights_and_scores(tmp_path):
