@@ -32,7 +32,7 @@ from .generators.folder import BOUND_TO
 from .generators.lavie import open as lavie
 from .generators.videocrafter2 import open as videocrafter2
 from .sources.registry import GENERATORS, SCHEMES, open_source, parse_spec
-from .triplets import TripletReader
+from .training_csv import open_triplets
 from .vqascore import default_dtype
 from .vqascore.models import ALIASES, KINDS, PREPROCESSING
 
@@ -499,7 +499,7 @@ def read_triplets(needs: Needs, file: Path, split: str | None, source: str | Non
     """
     read, bad, end = ReadTriplets(), list[SynvitaError](), time.monotonic() + SECONDS
     try:
-        for triplet in TripletReader(file, split=split, source=source, on_bad=bad.append):
+        for triplet in open_triplets(file, split=split, source=source, on_bad=bad.append):
             read.triplets.append(triplet)
             if time.monotonic() > end:
                 read.whole = False

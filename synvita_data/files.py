@@ -13,6 +13,8 @@ from typing import Any
 from .errors import SynvitaError, UnsafePathError, causes, first_line
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+# `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
+_HUB_FOLDERS = ("models--", "datasets--", "spaces--")
 
 
 @contextmanager
@@ -93,7 +95,8 @@ def resolve_under(
 ) -> Path:
     """The path `root/relative`, after following symlinks, if it stays under `root`.
 
-    The file need not exist. `file` and `row` say where `relative` was read, for the error.
+    The file need not exist. `file` and `row` say where `relative` was read, for the error. A link of a snapshot in the
+    Hub's cache to its repository's blobs keeps its own name: a blob has none.
 
     Raises:
         UnsafePathError: empty, a NUL or control character, absolute (POSIX or Windows), a `..`
@@ -110,9 +113,44 @@ def resolve_under(
         resolved = (root / relative).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a symlink loop, a name too long
         raise refuse(f"a path cannot be resolved ({error})") from error
-    if not resolved.is_relative_to(root.resolve()):
-        raise refuse("a path leaves its root through a symlink")
-    return resolved
+    real_root = root.resolve()
+    if resolved.is_relative_to(real_root):
+        return resolved
+    if stays_inside(resolved, real_root):
+        return real_root / relative
+    raise refuse("a path leaves its root through a symlink")
+
+
+def hub_repository(folder: Path) -> Path | None:
+    """The folder of a repository in the Hub's cache (`datasets--OWNER--NAME`) that a folder is a snapshot of, or is in
+    one; None for any other. Both are resolved."""
+    for parent in (folder, *folder.parents):
+        if parent.name == "snapshots" and parent.parent.name.startswith(_HUB_FOLDERS):
+            return parent.parent
+    return None
+
+
+def folder_name(folder: Path) -> str:
+    """What a folder is called: the name of its repository where it is a snapshot in the Hub's cache."""
+    real = folder.resolve()
+    repository = hub_repository(real) if real.parent.name == "snapshots" else None
+    return folder.name if repository is None else repository.name.rpartition("--")[2]
+
+
+def stays_inside(target: Path, root: Path) -> bool:
+    """Whether what a link points to may be read as a file of `root`. Both are resolved.
+
+    It is below `root`, or, where `root` is in a snapshot of the Hub's cache, one of its repository's blobs.
+    """
+    if target.is_relative_to(root):
+        return True
+    repository = hub_repository(root)
+    return repository is not None and target.parent == repository / "blobs"
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name can be written as UTF-8; that of a file or of an archive's member may be other bytes."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def check_relative(

@@ -1,7 +1,9 @@
 """Small synthetic videos under the authors' names, in each layout that their repository may have; and training CSVs."""
 
 import csv
+import hashlib
 import io
+import os
 import tarfile
 import tempfile
 import zipfile
@@ -60,6 +62,19 @@ def write_layout(root: Path, layout: str, videos: Mapping[str, bytes], generator
         table = pa.table({"id": names, "mp4": pa.array(list(videos.values()), pa.binary())})
         pq.write_table(table, root / generator / "train-00000.parquet", row_group_size=2)
     return root
+
+
+def as_hub_snapshot(folder: Path, cache: Path, repo: str = "datasets--someone--videos") -> Path:
+    """The files of `folder` as `hf download` keeps them: links in a snapshot of the cache to the repository's blobs."""
+    snapshot = cache / repo / "snapshots" / ("a" * 40)
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        blob = cache / repo / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
+        link = snapshot / path.relative_to(folder)
+        for each in (blob, link):
+            each.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(path.read_bytes())
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return snapshot
 
 
 def add_to_tar(archive: tarfile.TarFile, name: str, data: bytes = b"", **attributes: object) -> None:

@@ -59,6 +59,20 @@ def prompt_notes(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def referred_note(record: Mapping[str, Any]) -> list[str]:
+    """A sentence about synthetic videos that rows refer to; none where rows hold them.
+
+    Args:
+        record: the config's entry of `build.json`.
+    """
+    videos = record.get("authors_videos")
+    if videos is None or not videos["referred"]:
+        return []
+    place = f"{videos['repository']}@{videos['commit'][:10]}" if "repository" in videos else videos["folder"]
+    licence = videos["licence"] or "none stated"
+    return [f"{videos['referred']:,} are not held here: rows refer to {place} (licence: {licence})"]
+
+
 def authors_notes(record: Mapping[str, Any]) -> list[str]:
     """Sentences about the authors' videos and their training CSV; none for other datasets.
 

@@ -361,7 +361,9 @@ def _plan_key(options: BuildOptions, shards: list[Shard], quarantine: list[dict[
     digest = hashlib.sha256()
     head = [SCHEMA_VERSION, WRITER_VERSION, options.recorded(), quarantine]
     for part in (head, *map(shard_key_parts, shards)):
-        digest.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
+        # A file's name may be no UTF-8.
+        text = json.dumps(part, sort_keys=True, ensure_ascii=False)
+        digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -99,6 +99,7 @@ def read_built_folder(root: Path) -> BuiltFolder:
                 f"{over:,} rows of config {config!r} are over {VIEWER_ROW_BYTES / 1e6:.0f} MB (the largest "
                 f"{record['largest_row_bytes'] / 1e6:.1f} MB): the Hub's viewer may not show them"
             )
+        warnings += _of_authors(config, record.get("authors_videos") or {})
 
     # Whatever else lies there.
     visible = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
@@ -150,6 +151,22 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
     if not report["configs"]:
         raise SchemaError("the report of the build lists no config", file=file)
     return report
+
+
+def _of_authors(config: str, videos: Mapping[str, Any]) -> list[str]:
+    """What to think of before synthetic videos of others are published, or rows that refer to them."""
+    notes = []
+    if videos.get("referred") and "repository" not in videos:
+        notes.append(
+            f"{videos['referred']:,} rows of config {config!r} refer to videos in a folder of yours, "
+            f"{videos['folder']}: readers need a copy of it (synthetic_root=DIR)"
+        )
+    if videos.get("embedded"):
+        notes.append(
+            f"config {config!r} holds {videos['embedded']:,} videos of others; the licence found with them: "
+            f"{videos['licence'] or 'none stated'}"
+        )
+    return notes
 
 
 def _refuse_templates(report: Mapping[str, Any], root: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from synvita_data.errors import SourceError, SynvitaError
-from synvita_data.files import resolve_under
+from synvita_data.files import folder_name, resolve_under
 from synvita_data.real_videos.files import walk_videos
 from synvita_data.real_videos.names import flat_name, path_of_id
 from synvita_data.schema import Triplet, make_pair_id, make_row_id
@@ -138,7 +138,7 @@ class FolderSource:
 
     def __init__(self, root: Path, generator: str | None = None) -> None:
         self.root = root
-        self.generator = generator or root.resolve().name
+        self.generator = generator or folder_name(root.resolve())
 
     def find(self, triplets: Sequence[Triplet]) -> FoundVideos:
         """The videos of `triplets`. File names are compared exactly: YouTube ids differ by case.
@@ -203,7 +203,7 @@ class FolderSource:
         for line in read_manifest(manifest, found.quarantined.append):
             try:
                 path = resolve_under(self.root, line.path)
-                listed.add(path)
+                listed.add(path.resolve())
                 self._add(line, path, index, claims, found)
             except SynvitaError as error:
                 found.quarantined.append(error.at(manifest, line.row))

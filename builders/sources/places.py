@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from synvita_data.errors import HubError, SchemaError, SourceError, SynvitaError, UnsafePathError
+from synvita_data.files import folder_name, stays_inside
 from synvita_data.hub.card import read_card
 from synvita_data.synthetic_videos.reference import VideoReference
 
 _LICENCE_FILE = re.compile(r"(?:LICEN[CS]E|COPYING)(?:\.\w+)?", re.IGNORECASE)
 _CARD = "README.md"
+# Where `hf download` keeps a dataset repository at a commit.
+_SNAPSHOT = re.compile(
+    r"datasets--(?P<owner>[\w.-]+)--(?P<name>[\w.-]+)/snapshots/(?P<commit>[0-9a-f]{40})", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,8 @@ class HubPlace:
 class FolderPlace:
     """A folder of this machine, such as a copy of the repository.
 
+    Of a snapshot in the Hub's cache it is known which repository it is, at which commit: its files are referred to there.
+
     Args:
         root: the folder.
 
@@ -132,6 +139,9 @@ class FolderPlace:
                 "the folder of synthetic videos does not exist", file=root, expected="--synthetic-root DIR"
             )
         self.root = root
+        found = _SNAPSHOT.fullmatch("/".join(root.resolve().parts[-3:]))
+        self._repo = None if found is None else f"{found['owner']}/{found['name']}"
+        self._commit = None if found is None else found["commit"]
 
     @property
     def name(self) -> str:
@@ -139,7 +149,7 @@ class FolderPlace:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return (self.root.resolve().name,)
+        return (folder_name(self.root.resolve()),)
 
     def entries(self, problems: list[SynvitaError]) -> list[Entry]:
         return [
@@ -151,13 +161,15 @@ class FolderPlace:
         return self.root / path
 
     def reference(self, path: str, kind: str | None = None, member: str | None = None) -> VideoReference:
-        return VideoReference(path, kind=kind, member=member)
+        return VideoReference(path, self._repo, self._commit, kind, member)
 
     def version(self, entry: Entry) -> list[Any]:
         status = (self.root / entry.path).stat()
         return [str((self.root / entry.path).resolve()), status.st_size, status.st_mtime_ns]
 
     def origin(self) -> dict[str, Any]:
+        if self._repo is not None:
+            return {"repository": self._repo, "commit": self._commit}
         return {"folder": self.root.resolve().name}
 
     def licence(self) -> str | None:
@@ -176,13 +188,13 @@ def _files(folder: Path, root: Path, problems: list[SynvitaError]) -> Iterator[P
         return
     for entry in entries:
         path = Path(folder, entry.name)
-        if entry.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
+        if entry.is_symlink() and (path.is_dir() or not stays_inside(path.resolve(), root)):
             problems.append(
                 UnsafePathError(
                     "a symlink leads to a folder or out of its folder, and was not followed",
                     file=path,
                     expected=f"a file inside {root}",
-                    fix="Name the folder it points to, or fetch with `hf download --local-dir`",
+                    fix="Name the folder it points to, or copy the files in",
                 )
             )
         elif entry.is_dir():
@@ -197,7 +209,10 @@ def _licence(card: str, names: Any) -> str | None:
     if card.startswith("---"):
         with suppress(SchemaError):
             data = read_card(card, file=_CARD).data
-    said = [data.get(key) for key in ("license", "license_name", "license_link")]
+    said: list[Any] = []
+    for key in ("license", "license_name", "license_link"):
+        value = data.get(key)
+        said += value if isinstance(value, list) else [value]
     if text := ", ".join(str(each) for each in said if each):
         return text
     files = sorted(name for name in names if _LICENCE_FILE.fullmatch(name))

@@ -11,13 +11,15 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from rich import filesize
+
 from synvita_data.errors import SourceError, StoreError, SynvitaError, choose, first_line
-from synvita_data.real_videos.names import video_stem
+from synvita_data.real_videos.names import flat_name, video_stem
 from synvita_data.schema import Triplet
 from synvita_data.synthetic_videos.archives import Archive, archive_kind
 from synvita_data.synthetic_videos.find import member_file
@@ -99,7 +101,7 @@ class ReleasedSource:
         entries = self.place.entries(found.quarantined)
         self._announce(entries, found)
         clips = self._list(entries, found)
-        by_csv = any(triplet.syn_video is not None for triplet in triplets)
+        by_csv = {triplet.syn_video for triplet in triplets if triplet.syn_video is not None}
         if by_csv and self.reading.order is not None:
             raise SourceError(
                 "--order is for triplets that do not name their videos",
@@ -118,20 +120,22 @@ class ReleasedSource:
         """Note what the place holds and its licence, before anything is fetched."""
         layout = Counter(_layout(entry.path) for entry in entries)
         if not any(layout[kind] for kind in layout if kind != "other"):
-            folders = Counter(PurePosixPath(entry.path).parent.as_posix() for entry in entries)
+            kinds = Counter(
+                f"{path.suffix or 'nameless'} files in {path.parent}"
+                for path in (PurePosixPath(entry.path) for entry in entries)
+            )
             raise SourceError(
                 "there are no videos and no archives of videos",
                 file=self.place.name,
-                found=_counts(folders, "files in ") or "nothing",
+                found=_counts(kinds) or "nothing",
                 expected="<source>_<video id>_<NNN>.mp4 in folders, .tar, .tar.gz, .zip or .parquet",
             )
         licence = self.place.licence()
         found.origin |= {**self.place.origin(), "licence": licence, "layout": dict(sorted(layout.items()))}
         if self.reading.on_note is not None:
-            size = sum(entry.size for entry in entries if _layout(entry.path) != "other")
+            size = filesize.decimal(sum(entry.size for entry in entries if _layout(entry.path) != "other"))
             self.reading.on_note(
-                f"{self.place.name}: {_counts(layout)}, {size / 1e9:,.2f} GB of videos; licence: "
-                f"{licence or 'none stated'}"
+                f"{self.place.name}: {_counts(layout)}, {size} of videos; licence: {licence or 'none stated'}"
             )
 
     def _list(self, entries: Iterable[Entry], found: FoundVideos) -> list[_Clip]:
@@ -145,7 +149,11 @@ class ReleasedSource:
                 continue
             if not writable(entry.path):
                 found.quarantined.append(
-                    SourceError("a path cannot be referred to", file=entry.path, expected="no '::' in it")
+                    SourceError(
+                        "a path cannot be referred to",
+                        file=f"{self.place.name}/{entry.path}",
+                        expected="UTF-8, and no '::' in it",
+                    )
                 )
                 continue
             parts = (*self.place.parts, *PurePosixPath(entry.path).parts)
@@ -183,15 +191,21 @@ class ReleasedSource:
             )
         return asked or of_csv
 
-    def _of_generator(self, clips: list[_Clip], found: FoundVideos, by_csv: bool) -> list[_Clip]:
+    def _of_generator(self, clips: list[_Clip], found: FoundVideos, by_csv: Collection[str]) -> list[_Clip]:
         """The clips of the generator that is wanted, each with its generator.
+
+        Files of other names than the authors' are unmatched, but for those that the training CSV names (`by_csv`).
 
         Raises:
             SourceError: nothing says who made a video, there are none of the wanted generator, or several where a
                 training CSV is of one.
         """
-        named = [clip for clip in clips if parse_clip_name(clip.name) is not None]
-        found.unmatched += [clip.shown for clip in clips if parse_clip_name(clip.name) is None]
+        named = []
+        for clip in clips:
+            if clip.stem in by_csv or parse_clip_name(clip.name) is not None:
+                named.append(clip)
+            else:
+                found.unmatched.append(clip.shown)
         wanted, asked = self._wanted(), self.reading.generator
         if asked is None and (unknown := [clip for clip in named if clip.generator is None]):
             folders = Counter(_folder(clip) for clip in unknown)
@@ -249,13 +263,19 @@ class ReleasedSource:
     ) -> dict[tuple[str, str], list[_Clip]]:
         # Real video -> its contrast captions in the order of the file -> the pairs of each.
         captions: dict[str, dict[str, dict[str, None]]] = {}
+        flattened: dict[str, set[str]] = {}
         for triplet in triplets:
+            if triplet.videopath is not None:
+                flattened.setdefault(flat_name(triplet.videopath), set()).add(triplet.video_key)
             of_video = captions.setdefault(triplet.video_key, {})
             of_video.setdefault(triplet.neg_caption, {})[triplet.pair_id] = None
         by_video: dict[tuple[str, str], list[tuple[_Clip, ClipName]]] = {}
         for clip in clips:
             if (name := parse_clip_name(clip.name)) is not None:
                 key = f"{name.source}_{name.video_id}"
+                # As the path of the real video has it, perhaps: `tempo_videos_1524_001`.
+                if key not in captions and len(known := flattened.get(clip.stem[:-4], set())) == 1:
+                    (key,) = known
                 by_video.setdefault((key, str(clip.generator)), []).append((clip, name))
         claims: dict[tuple[str, str], list[_Clip]] = {}
         for (key, generator), named in by_video.items():
@@ -314,7 +334,7 @@ class ReleasedSource:
         for shown, clip in clips.items():
             if clip.archive is not None:
                 archives.setdefault(clip.entry.path, {})[shown] = clip
-            elif remote and not self.reading.fetch and clip.entry.sha256 is not None:
+            elif remote and not self.reading.fetch and clip.entry.sha256 is not None and clip.entry.size:
                 files[shown] = Path(str(self.place.reference(clip.entry.path))), False
             else:
                 loose.append(clip)

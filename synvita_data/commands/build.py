@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..files import folder_name
 from .options import PromptTooLong, PromptTooLongOption, SamplesOption, SourceOption, SplitOption, run_options
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def default_config(synthetic: str | None, generator: str | None = None) -> str:
     scheme, _, argument = synthetic.partition(":")
     if scheme == "hf":
         argument = argument.partition("@")[0]
-    named = scheme in ("folder", "root", "hf", "diffusers") and Path(argument).name
+    named = scheme in ("folder", "root", "hf", "diffusers") and folder_name(Path(argument))
     return generator or named or scheme
 
 

@@ -43,7 +43,7 @@ def inspect(
         inspection = inspect_dataset(opened, name, split)
         terminal.show(summary_table(inspection, is_default=name == opened.default))
         for note in _notes(opened, inspection):
-            terminal.line(f"scores: {note}", style="yellow")
+            terminal.line(note, style="yellow")
         figure = difference_figure(inspection)
         if figure is None:
             terminal.line("No VQAScores in this config: no figure.", style="dim")
@@ -53,14 +53,15 @@ def inspect(
 
 
 def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
-    """Whose videos the scores are of: counted in the tables, and what `build.json` adds."""
-    from synvita_data.builders.dataset.notes import score_notes
+    """Whose videos the scores are of: counted in the tables, and what `build.json` adds; and of the videos themselves."""
+    from synvita_data.builders.dataset.notes import authors_notes, prompt_notes, referred_note, score_notes
 
     from ..dataset.inspection import scores_by_pair, shared_scores
 
     config, total = inspection.config, inspection.total
     whole = set(inspection.splits) == set(opened.configs[config])  # which is what `build.json` counts
-    scores = (opened.record(config).get("scores") if whole else None) or {
+    record = opened.record(config) if whole else {}
+    scores = record.get("scores") or {
         "with_video": total.scored_here,
         "without_video": total.scored - total.scored_here,
         "video_named_by": {"sha256": 0, "name": 0, "nothing": 0},
@@ -72,7 +73,12 @@ def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
         for other in opened.configs
         if own and other not in (config, "all")
     }
-    return score_notes({"scores": scores, "equal_scores": {name: n for name, n in shared.items() if n}})
+    equal = {name: count for name, count in shared.items() if count}
+    return [
+        *(f"scores: {note}" for note in score_notes({"scores": scores, "equal_scores": equal})),
+        *(f"prompts: {note}" for note in prompt_notes(record)),
+        *(f"authors' videos: {note}" for note in (*referred_note(record), *authors_notes(record))),
+    ]
 
 
 def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":

@@ -52,7 +52,8 @@ def check(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Check for a build: VideoCon's CSVs, or any CSV, JSONL or Parquet of triplets.",
+            help="Check for a build: VideoCon's CSVs, a training CSV of SynViTA's authors, or any CSV, JSONL or Parquet "
+            "of triplets.",
         ),
     ] = None,
     dataset: Annotated[
@@ -183,7 +184,7 @@ def _of_annotations(path: Path, names: Sequence[str]) -> "dict[str, list[NeededV
 def _of_triplets(
     path: Path, splits: Sequence[str], source: str | None, terminal: "Terminal"
 ) -> "list[NeededVideo]":
-    from synvita_data.builders.triplets import TripletReader
+    from synvita_data.builders.training_csv import open_triplets
 
     from ..errors import SynvitaError, choose
     from ..real_videos.check import needed_by_triplets
@@ -191,7 +192,7 @@ def _of_triplets(
 
     for split in splits:
         choose(split, SPLITS, "split")
-    reader = TripletReader(path, source=source)
+    reader = open_triplets(path, source=source)
     needed = needed_by_triplets(triplet for triplet in reader if not splits or triplet.split in splits)
     if faults := reader.report.quarantined:
         terminal.line(

@@ -339,8 +339,9 @@ def has_bytes(cells: Any) -> list[bool]:
 def plain_references(dataset: datasets.Dataset) -> datasets.Dataset:
     """`dataset` with `real_video` as a plain struct of bytes and path: the table stays as it is.
 
-    So is `synthetic_video` where rows refer to their videos. As a column of type `Video` it would be taken for files of this machine: `push_to_hub` and `save_to_disk` open
-    the path of each cell that holds no bytes, from whatever folder they are called in, and embed what they find.
+    So is `synthetic_video` where rows refer to their videos. As a column of type `Video` it would be taken for files of
+    this machine: `push_to_hub` and `save_to_disk` open the path of each cell that holds no bytes, from whatever folder
+    they are called in, and embed what they find.
     """
     features = dataset.features.copy()
     struct = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SchemaError, SourceError, SynvitaError, UnsafePathError, located
-from ..files import resolve_under
+from ..files import resolve_under, stays_inside
 from ..tables.cells import given_id, given_text, read_choice, unique_names
 from ..tables.csv import refuse_encoding
 from ..tables.rows import Fields, read_rows, whole
@@ -23,7 +23,7 @@ def walk_videos(root: Path, on_bad: Callable[[SynvitaError], None]) -> Iterator[
     """Paths of all video files below `root`, relative to it, POSIX-style, in a fixed order.
 
     Hidden files and folders (`.cache`, `._video1.mp4`) are skipped. Symlinks are followed where their
-    target is inside `root`, except back to a folder above themselves; every other symlink is given
+    target is inside `root` (`stays_inside`), except back to a folder above themselves; every other symlink is given
     to `on_bad` as an `UnsafePathError` and not followed. So is a folder that cannot be read.
     """
     real_root = os.path.realpath(root)
@@ -44,7 +44,7 @@ def _walk(
         target = entry.path
         if entry.is_symlink():
             target = os.path.realpath(entry.path)
-            if not Path(target).is_relative_to(root):
+            if not stays_inside(Path(target), Path(root)):
                 on_bad(
                     UnsafePathError(
                         "a symlink leads out of its folder and was not followed",

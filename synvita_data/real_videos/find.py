@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import SchemaError, SourceError, SynvitaError
+from ..files import folder_name
 from ..schema import Triplet
 from .files import MappedVideo, read_mapping, walk_videos
 from .names import (
@@ -54,7 +55,7 @@ class RealVideo:
 
     Attributes:
         path: absolute path of the file.
-        reference: its path relative to the root, POSIX-style.
+        reference: its path relative to the root, POSIX-style; what is not UTF-8 in it is escaped.
         times_apply: whether the row's `start` and `end` are still to be cut out of this file; False for
             a clip that is already cut (`<key>_<start>_<end>.mp4`), whose whole length is meant.
         start, end: the times that apply, where the file's name or the row says them.
@@ -137,7 +138,8 @@ class RealVideos:
         self.problems: list[SynvitaError] = []
         self.doubts: list[SynvitaError] = []
         self._mapping = {} if mapping is None else read_mapping(mapping, self.root)
-        self._root_sources = frozenset().union(*(_sources_of(part) for part in self.root.parts[-2:]))
+        names = (*self.root.parts[-2:], folder_name(self.root))
+        self._root_sources = frozenset().union(*map(_sources_of, names))
         if source is not None:
             self._root_sources |= {source}
         self._folder_sources: dict[str, frozenset[str]] = {}
@@ -337,8 +339,9 @@ class RealVideos:
             self._report(key, "empty", SourceError("a real video is an empty file", file=path))
             return None
         applies = _times_apply(relative, mapped, video_id, youtube_key)
+        reference = relative.encode("utf-8", "backslashreplace").decode()
         if times == (None, None):
-            return RealVideo(path, relative, applies)
+            return RealVideo(path, reference, applies)
         stated = mapped is not None and mapped.trimmed is not None
         part = self._part(relative, times, cut=not applies, stated=stated)
         if part.doubt is not None:
@@ -359,8 +362,8 @@ class RealVideos:
         if part.use == "none":
             return None
         if part.use == "whole":
-            return RealVideo(path, relative, times_apply=False)
-        return RealVideo(path, relative, True, *times)
+            return RealVideo(path, reference, times_apply=False)
+        return RealVideo(path, reference, True, *times)
 
     def _part(
         self, relative: str, times: tuple[float | None, float | None], *, cut: bool, stated: bool

@@ -3,22 +3,24 @@
 Nothing is unpacked under a name that an archive gives: whoever reads a member says where it goes. Names that leave
 their root, links and devices are refused, and so is what is larger than it should be: a member above `MAX_MEMBER_BYTES`,
 one that unpacks to more than `MAX_RATIO` times its bytes or to more than was announced, a header or a row group that
-would not fit the memory. An archive that was cut gives the members before the cut, and says so.
+would not fit the memory. An archive that was cut gives the members before the cut, and says so. Members of one name
+are one video where they have equal bytes (a Parquet row for each of its captions), else none.
 """
 
 import gzip
+import hashlib
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from ..errors import SourceError, SynvitaError, TruncatedVideoError, UnsafePathError, VideoError, first_line
-from ..files import atomic_path, check_relative
+from ..files import atomic_path, check_relative, is_utf8
 
 MAX_MEMBER_BYTES = 1 << 30  # a clip of 49 frames has half a megabyte
 MAX_MEMBERS = 2_000_000
@@ -69,6 +71,10 @@ class _Member:
     where: Any  # tar: offset of its bytes; zip: its ZipInfo; Parquet: row group and row in it
 
 
+# Gives the bytes of members, in whatever order is quick.
+_Read = Callable[[BinaryIO, Iterable[tuple[str, _Member]]], Iterator[tuple[str, _Member, Iterator[bytes]]]]
+
+
 class Archive:
     """One archive.
 
@@ -88,6 +94,8 @@ class Archive:
         self._open = open_file
         self._packed = place.lower().endswith(("gz",))
         self._members: dict[str, _Member] = {}
+        self._again: dict[str, list[_Member]] = {}  # more members of a name
+        self._count = 0
         self._columns: tuple[str, str | None] = ("", None)
         self._listing: Listing | None = None
 
@@ -152,14 +160,23 @@ class Archive:
                 raise error
             on_bad(name, error)
 
+        # Where the archive itself is damaged, that is why a member is not there.
+        cut = next((error for error in self.listing().problems if error.file == self.place), None)
         for name in targets.keys() - self._members.keys():
-            bad(name, VideoError("an archive does not hold the video", file=self.place, found=name))
-        wanted = {name: self._members[name] for name in self._members if name in targets}
+            missing = VideoError("an archive does not hold the video", file=self.place, found=name)
+            if cut is not None:
+                missing = VideoError(f"{cut.problem}; {name} was not reached", file=self.place, fix=cut.fix)
+            bad(name, missing)
+        wanted = [(name, member) for name, member in self._members.items() if name in targets]
         if not wanted:
             return
         read = {"tar": self._read_tar, "zip": self._read_zip, "parquet": self._read_parquet}[self.kind]
         with self._open() as handle:
-            for name, member, blocks in read(handle, wanted):
+            refused = self._contradicted(read, handle, targets)
+            for name in refused:
+                problem = "an archive holds two videos of one name"
+                bad(name, SourceError(problem, file=self.place, found=name, expected="one, or equal bytes"))
+            for name, member, blocks in read(handle, [each for each in wanted if each[0] not in refused]):
                 try:
                     with atomic_path(targets[name]) as temporary, temporary.open("wb") as sink:
                         written = 0
@@ -188,16 +205,36 @@ class Archive:
                         ),
                     )
 
+    def _contradicted(self, read: _Read, handle: BinaryIO, names: Iterable[str]) -> list[str]:
+        """Those of `names` of which there are several members that do not have equal bytes."""
+        digests: dict[str, set[str]] = {name: set() for name in names if name in self._again}
+        members = [(name, each) for name in digests for each in (self._members[name], *self._again[name])]
+        if not members:
+            return []
+        for name, _, blocks in read(handle, members):
+            digest = hashlib.sha256()
+            try:
+                for block in blocks:
+                    digest.update(block)
+                digests[name].add(digest.hexdigest())
+            except (SynvitaError, *_BROKEN) as error:
+                if _of_the_machine(error):
+                    raise
+                digests[name] |= {"damaged", ""}
+        handle.seek(0)
+        return [name for name, found in digests.items() if len(found) != 1]
+
     def _add(self, listing: Listing, name: str, member: _Member, *, packed: int | None = None) -> None:
         """Note a member that may be a video, or why it is none."""
-        if len(self._members) + listing.others >= MAX_MEMBERS:
+        self._count += 1
+        if self._count + listing.others > MAX_MEMBERS:
             raise SourceError("an archive has too many members", expected=f"at most {MAX_MEMBERS:,}")
         try:
             check_relative(name, expected="a path that stays in the archive")
-            if "::" in name:
-                raise UnsafePathError("a path holds '::', which separates archives", found=repr(name))
-            if name in self._members:
-                raise SourceError("an archive holds two members of one name", found=name)
+            if "::" in name or not is_utf8(name):
+                raise UnsafePathError(
+                    "a path cannot be referred to", found=repr(name), expected="UTF-8, and no '::' in it"
+                )
             _check_size(member.size, MAX_MEMBER_BYTES)
             if packed is not None and member.size > max(packed, 1) * MAX_RATIO:
                 raise SourceError(
@@ -207,6 +244,9 @@ class Archive:
                 )
         except SynvitaError as error:
             listing.problems.append(error.at(f"{self.place}/{name}"))
+            return
+        if name in self._members:
+            self._again.setdefault(name, []).append(member)
             return
         self._members[name] = member
         listing.videos.append(name)
@@ -250,10 +290,10 @@ class Archive:
                 raise tarfile.ReadError("no end mark where the archive ends")
 
     def _read_tar(
-        self, handle: BinaryIO, wanted: Mapping[str, _Member]
+        self, handle: BinaryIO, wanted: Iterable[tuple[str, _Member]]
     ) -> Iterator[tuple[str, _Member, Iterator[bytes]]]:
         with self._unpacked(handle) as raw:
-            for name, member in sorted(wanted.items(), key=lambda item: item[1].where):
+            for name, member in sorted(wanted, key=lambda item: item[1].where):
                 yield name, member, _blocks(raw, member)
 
     # --- zip -----------------------------------------------------------------------------------------
@@ -274,10 +314,10 @@ class Archive:
                     self._add(listing, info.filename, member, packed=info.compress_size)
 
     def _read_zip(
-        self, handle: BinaryIO, wanted: Mapping[str, _Member]
+        self, handle: BinaryIO, wanted: Iterable[tuple[str, _Member]]
     ) -> Iterator[tuple[str, _Member, Iterator[bytes]]]:
         with zipfile.ZipFile(handle) as archive:
-            for name, member in wanted.items():
+            for name, member in wanted:
                 yield name, member, _zip_blocks(archive, member.where)
 
     # --- Parquet -------------------------------------------------------------------------------------
@@ -300,7 +340,7 @@ class Archive:
                     self._add(listing, name, _Member(0, (group, row)))
 
     def _read_parquet(
-        self, handle: BinaryIO, wanted: Mapping[str, _Member]
+        self, handle: BinaryIO, wanted: Iterable[tuple[str, _Member]]
     ) -> Iterator[tuple[str, _Member, Iterator[bytes]]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -308,7 +348,7 @@ class Archive:
         file, (video, _) = pq.ParquetFile(handle), self._columns
         column = f"{video}.bytes" if pa.types.is_struct(file.schema_arrow.field(video).type) else video
         groups: dict[int, list[tuple[int, str]]] = {}
-        for name, member in wanted.items():
+        for name, member in wanted:
             groups.setdefault(member.where[0], []).append((member.where[1], name))
         for group, rows in groups.items():
             cells: Any = None

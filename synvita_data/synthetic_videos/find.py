@@ -6,10 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import HubError, MissingVideoError, SourceError, VideoError
+from ..errors import HubError, MissingVideoError, SourceError, SynvitaError, VideoError
 from ..files import resolve_under, sha256_file
 from .archives import Archive
 from .reference import VideoReference, parse_reference
+
+_NAME_A_ROOT = "say in which folder the videos lie: synthetic_root=DIR, of load_triplets and of synvita train"
 
 
 class SyntheticVideos:
@@ -86,9 +88,7 @@ class SyntheticVideos:
                 "a synthetic video that the dataset refers to is not here",
                 file=None if self.root is None else self.root / reference.path,
                 found=str(reference),
-                fix="Say in which folder the videos lie: load_triplets(…, synthetic_root=DIR)"
-                if self.root is None
-                else None,
+                fix=f"To read it, {_NAME_A_ROOT}" if self.root is None else None,
             )
         if (path := self._cached(reference)) is not None:
             return path
@@ -96,7 +96,7 @@ class SyntheticVideos:
             reference.path,
             str(reference.commit),
             what="a synthetic video",
-            instead="say in which folder the videos lie: load_triplets(…, synthetic_root=DIR)",
+            instead=_NAME_A_ROOT,
         )
         return fetched
 
@@ -126,12 +126,13 @@ class SyntheticVideos:
         if not (path := member_file(folder, member)).is_file():
             archive = self._archives.get(folder.name) or self._open(reference, local)
             self._archives[folder.name] = archive
-            names = archive.together(member)
-            others = {name: file for name in names if not (file := member_file(folder, name)).is_file()}
-            others.pop(member, None)
-            archive.extract({member: path})
-            # What else had to be read on the way is kept too; its faults are for whoever asks for it.
-            archive.extract(others, lambda name, error: None)
+            names = {member, *archive.together(member)}
+            targets = {name: file for name in names if not (file := member_file(folder, name)).is_file()}
+            bad: dict[str, SynvitaError] = {}
+            # What else has to be read on the way is kept too; its faults are for whoever asks for it.
+            archive.extract(targets, bad.__setitem__)
+            if member in bad:
+                raise bad[member]
         return path
 
     def _open(self, reference: VideoReference, local: Path | None) -> Archive:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import SchemaError
-from ..files import check_relative
+from ..files import check_relative, is_utf8
 
 ARCHIVE_KINDS = ("tar", "zip", "parquet")
 _HUB = re.compile(
@@ -77,8 +77,10 @@ def parse_reference(text: str) -> VideoReference:
 
 
 def writable(path: str, member: str | None = None) -> bool:
-    """Whether a reference to this path and member can be read again: neither holds what separates the two."""
-    return "::" not in path and "://" not in path and "::" not in (member or "")
+    """Whether a reference to this path and member can be read again: both are UTF-8, and neither holds what separates
+    the two."""
+    both = f"{path}\n{member or ''}"
+    return "::" not in both and "://" not in path and is_utf8(both)
 
 
 def _refused(text: str) -> SchemaError:

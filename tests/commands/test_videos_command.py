@@ -8,6 +8,7 @@ import sys
 import pytest
 from dataset.test_dataset import MSR_VTT, VATEX, row, write_dataset
 from real_videos.test_real_times import mp4, put
+from released_videos import training_rows, write_training_csv
 from small_annotations import (
     HUMAN_HEADER,
     HUMAN_ROWS,
@@ -144,6 +145,17 @@ def test_triplets_of_a_build(root, tmp_path):
     assert done.exit_code == 1
     assert "tempo · missing" in done.output  # the video of the train row
     assert run("--triplets", file, "--real-root", root, "--split", "test").exit_code == 0
+
+
+def test_a_training_csv_of_the_authors(root, tmp_path):
+    rows = training_rows(
+        "msr-vtt/TrainValVideo/video12.mp4", "msr-vtt_video12_001", "a dog runs", "a cat runs"
+    )
+    rows += training_rows("tempo/videos/9.mp4", "tempo_9_001", "a dog sits", "a cat sits")
+    done = run("--triplets", write_training_csv(tmp_path / "train_cogvideox.csv", rows), "--real-root", root)
+    assert done.exit_code == 1
+    assert "tempo · missing" in done.output
+    assert "msr-vtt ·" not in done.output
 
 
 def test_bad_rows_of_triplets_are_left_out_and_said(root, tmp_path):

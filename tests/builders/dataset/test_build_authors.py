@@ -43,7 +43,7 @@ def load(out, tmp_path, **options):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_rows_refer_to_videos_and_load_triplets_finds_them(tmp_path, triplets, layout, monkeypatch):
+def test_rows_refer_to_videos_and_load_triplets_finds_them(tmp_path, triplets, layout, monkeypatch, capsys):
     root = write_layout(tmp_path / "copy", layout, VIDEOS)
     result = build(triplets, root, tmp_path / "out")
     assert [(row["synthetic_video"] or {}).get("bytes") for row in cells(tmp_path / "out").values()] == [
@@ -53,9 +53,16 @@ def test_rows_refer_to_videos_and_load_triplets_finds_them(tmp_path, triplets, l
         4,
         0,
     )
+    monkeypatch.setattr(sys, "argv", ["synvita", "inspect", str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        main()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "authors' videos: 4 are not held here: rows refer to copy (licence: none stated)" in shown
+    assert "authors' videos: 1 of 5 rows have no synthetic video" in shown
     for path in (tmp_path / "out").rglob("*.parquet"):  # no video and no place of this machine
         assert all(data not in path.read_bytes() for data in (b"ftyp", str(tmp_path).encode()))
-    read_built_folder(tmp_path / "out")
+    (note,) = read_built_folder(tmp_path / "out").warnings
+    assert note.startswith("4 rows of config 'cogvideox' refer to videos in a folder of yours, copy:")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
     rows = load(tmp_path / "out", tmp_path, synthetic_root=root)
@@ -125,6 +132,8 @@ def test_embedding_prints_the_licence_first_and_holds_the_bytes(tmp_path, triple
     assert "held here" in card
     assert "**none stated**" in card
     assert load(tmp_path / "out", tmp_path)[1]["synthetic_video"]["bytes"] == mp4(1)
+    (note,) = read_built_folder(tmp_path / "out").warnings
+    assert "holds 4 videos of others; the licence found with them: none stated" in note
 
 
 def test_a_training_csv_gives_weights_and_scores(tmp_path):
@@ -202,12 +211,51 @@ def test_options_that_do_not_go_together(tmp_path, triplets, options, words):
         build(triplets, root, tmp_path / "out", **options)
 
 
+def test_names_that_are_no_utf8_cost_no_build(tmp_path, triplets):
+    """Of synthetic videos they cannot be referred to; of real ones the row's name is escaped."""
+    root = write_layout(tmp_path / "copy", "loose", VIDEOS)
+    (root / "b\udcffd").mkdir()
+    (root / "b\udcffd" / f"{NAMES[0]}.mp4").write_bytes(mp4(0))
+    real = write_layout(tmp_path / "msr-vtt", "loose", {"video0.mp4": mp4(5)}, "b\udcffd")
+    result = build(triplets, root, tmp_path / "out", real_root=real)
+    assert result.record["coverage"]["synthetic_video"] == [4, 5]
+    assert cells(tmp_path / "out")["video0"]["real_video"]["path"] == "b\\udcffd/video0.mp4"
+    (line,) = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["file"].endswith(f"b\udcffd/{NAMES[0]}.mp4")
+    read_built_folder(tmp_path / "out")
+
+
 def test_nothing_changed_writes_nothing(tmp_path, triplets):
     root = write_layout(tmp_path / "copy", "parquet", VIDEOS)
     assert not build(triplets, root, tmp_path / "out").was_up_to_date
     before = digests(tmp_path / "out")
     assert build(triplets, root, tmp_path / "out").was_up_to_date
     assert digests(tmp_path / "out") == before
+
+
+def test_two_builds_at_once_on_one_folder(tmp_path, triplets):
+    """Both read one archive into one work folder."""
+    root = write_layout(tmp_path / "copy", "tar.gz", VIDEOS)
+    build(triplets, root, tmp_path / "alone", embed_synthetic=True)
+    arguments = [
+        "--triplets",
+        triplets,
+        "--synthetic-root",
+        root,
+        "--config",
+        "cogvideox",
+        "--embed-synthetic",
+    ]
+    line = [sys.executable, "-m", "synvita_data.cli", "build", *arguments, "--out", tmp_path / "out"]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
+    said = [each.communicate()[0].decode() for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
+    rows, alone = cells(tmp_path / "out"), cells(tmp_path / "alone")
+    assert rows == alone
+    assert [row["synthetic_video"] and row["synthetic_video"]["bytes"] for row in rows.values()] == [
+        *VIDEOS.values(),
+        None,
+    ]
 
 
 @pytest.mark.parametrize("layout", ["tar.gz", "loose"])

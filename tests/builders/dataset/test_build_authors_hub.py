@@ -128,6 +128,41 @@ def test_loose_videos_are_fetched_one_by_one_and_only_when_they_are_read(loopbac
     assert all("\n" not in line for line in said[2:])
 
 
+def test_an_empty_video_is_looked_into_though_its_digest_is_known(loopback_hub, tmp_path, triplets):
+    folder = write_layout(tmp_path / "serve", "loose", VIDEOS | {"msr-vtt_video3_001.mp4": b""})
+    loopback_hub.serve("authors/videos", folder, kind="dataset")
+    built = run('print(json.dumps(build("authors/videos", "out")))', loopback_hub, tmp_path)
+    assert built["videos"] == [3, 3]
+    (line,) = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
+    assert "empty" in json.loads(line)["problem"]
+
+
+def test_a_downloaded_snapshot_is_the_repository_without_a_network(loopback_hub, tmp_path, triplets):
+    """`hf download` leaves links to blobs; rows refer to the repository, and are read from the cache."""
+    folder = write_layout(tmp_path / "serve", "nested", VIDEOS)
+    loopback_hub.serve("authors/videos", folder, kind="dataset", sha=COMMIT)
+    code = """
+        from huggingface_hub import snapshot_download
+        print(json.dumps(snapshot_download("authors/videos", repo_type="dataset")))
+    """
+    root = run(code, loopback_hub, tmp_path)
+    found = run(
+        """
+        authors = build("", "out", synthetic=f"root:{sys.argv[1]}")["authors"]
+        references = load("out").with_format("arrow")[:]["synthetic_video"].to_pylist()
+        print(json.dumps([authors, references, read(load("out")), read(load("out", synthetic_root=sys.argv[1]))]))
+        """,
+        loopback_hub,
+        tmp_path,
+        root,
+        HF_HUB_OFFLINE="1",
+    )
+    assert (found[0]["repository"], found[0]["commit"], found[0]["referred"]) == ("authors/videos", COMMIT, 3)
+    place = f"hf://datasets/authors/videos@{COMMIT}/data/cogvideox/videos/train"
+    assert [cell and cell["path"] for cell in found[1]] == [*(f"{place}/{name}" for name in VIDEOS), None]
+    assert found[2] == found[3] == [*(data.hex() for data in VIDEOS.values()), None]
+
+
 def test_revisions_gates_and_names_that_are_none(loopback_hub, tmp_path, triplets):
     first = loopback_hub.serve(
         "authors/videos", write_layout(tmp_path / "one", "loose", VIDEOS), kind="dataset"

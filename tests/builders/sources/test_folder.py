@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from released_videos import as_hub_snapshot
 
 from synvita_data.builders.sources import SyntheticVideo, open_source
 from synvita_data.builders.triplets import TripletReader
@@ -145,6 +146,17 @@ def test_symlinks_out_of_the_folder_are_refused(folder, tmp_path):
     found = find(folder)
     assert list(found.videos) == [CLIP.pair_id]
     assert [type(error) for error in found.quarantined] == [UnsafePathError]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_snapshot_in_the_hubs_cache(folder, tmp_path, listed):
+    put(folder, "msr-vtt_video1_001.mp4", "msr-vtt_video99_001.mp4")
+    if listed:
+        manifest(folder, {"id": ONE.pair_id, "path": "msr-vtt_video1_001.mp4"})
+    found = find(as_hub_snapshot(folder, tmp_path / "hub", "datasets--someone--lavie"))
+    (video,) = found.of(ONE)
+    assert (video.path.name, video.generator) == ("msr-vtt_video1_001.mp4", "lavie")
+    assert (found.unmatched, found.quarantined) == (["msr-vtt_video99_001.mp4"], [])
 
 
 def test_a_folder_without_mp4_is_an_error(folder):

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from released_videos import LAYOUTS, write_layout
+from released_videos import LAYOUTS, as_hub_snapshot, write_layout
 
 from synvita_data.builders.sources import open_source
 from synvita_data.builders.sources.registry import Reading
@@ -65,6 +65,25 @@ def test_each_layout_gives_the_same_videos(tmp_path, layout):
         assert finder.find(reference).read_bytes() == several[0].path.read_bytes()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_snapshot_in_the_hubs_cache(tmp_path, layout):
+    """Where `hf download` without --local-dir leaves a repository: every file is a link to a blob."""
+    from synvita_data.synthetic_videos.find import SyntheticVideos
+
+    folder = write_layout(tmp_path / "copy", layout, videos(*NAMES))
+    (folder / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
+    root = as_hub_snapshot(folder, tmp_path / "hub")
+    found = find(root, work=tmp_path / "work")
+    assert contents(found) == {ONE.pair_id: {"cogvideox": NAMES[0]}, CLIP.pair_id: {"cogvideox": NAMES[1]}}
+    assert found.quarantined == []
+    assert (found.origin["repository"], found.origin["commit"]) == ("someone/videos", "a" * 40)
+    assert found.origin["licence"] == "cc-by-4.0"
+    finder = SyntheticVideos(root, cache=tmp_path / "cache")
+    for several in found.videos.values():
+        assert f"hf://datasets/someone/videos@{'a' * 40}/" in several[0].reference
+        assert finder.find(several[0].reference).read_bytes() == several[0].path.read_bytes()
+
+
 def test_several_contrast_captions_are_never_guessed(tmp_path):
     root = write_layout(tmp_path / "copy", "loose", videos(NAMES[0], *SEVEN))
     found = find(root)
@@ -79,6 +98,19 @@ def test_one_contrast_caption_and_numbers_that_say_there_were_others(tmp_path, n
     found = find(write_layout(tmp_path / "copy", "loose", videos(*names)))
     assert found.videos == {}
     assert len(found.ambiguous) == len(names)
+
+
+@pytest.mark.parametrize("name", ["tempo_1524_001", "tempo_videos_1524_001"])
+def test_the_real_videos_path_may_be_in_the_name(tmp_path, name):
+    """How TEMPO's are called is not known: by id, or by path as in VideoCon's files."""
+    one = triplet("1524", source="tempo", videopath="tempo/videos/1524.mp4")
+    found = find(write_layout(tmp_path / "copy", "loose", videos(name)), [ONE, one])
+    assert contents(found) == {one.pair_id: {"cogvideox": name}}
+    # Both at once: nobody knows which.
+    found = find(
+        write_layout(tmp_path / "both", "loose", videos("tempo_1524_001", "tempo_videos_1524_001")), [one]
+    )
+    assert (found.videos, len(found.quarantined)) == ({}, 2)
 
 
 def test_the_order_of_annotations_counts_contrast_captions(tmp_path):
@@ -103,6 +135,24 @@ def test_a_training_csv_names_the_videos_itself(tmp_path):
     assert len(found.unmatched) == 2
     with pytest.raises(SourceError, match="syn_video"):
         find(root, named, order="annotations")
+
+
+@pytest.mark.parametrize("name", ["1524_001", "TEMPO-1524", "a b"])
+def test_a_training_csv_may_call_them_anything(tmp_path, name):
+    """How TEMPO's are called is not known: the CSV's word stands. A name that nobody knows is unmatched."""
+    named = [triplet("1524", source="tempo", syn_video=name)]
+    root = write_layout(tmp_path / "copy", "loose", videos(name, "other"))
+    found = find(root, named, of_csv="cogvideox")
+    assert contents(found) == {named[0].pair_id: {"cogvideox": name}}
+    assert found.unmatched == ["cogvideox/other.mp4"]
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    root = write_layout(tmp_path / "copy", "loose", videos(*NAMES))
+    write_layout(root / "b\udcffd", "loose", videos("msr-vtt_video7_001"))
+    found = find(root, order="annotations")
+    assert found.videos.keys() == {ONE.pair_id, CLIP.pair_id}
+    assert [error.problem for error in found.quarantined] == ["a path cannot be referred to"]
 
 
 def test_two_generators_in_one_place(tmp_path):
@@ -153,6 +203,22 @@ def test_an_id_that_reads_like_a_generator_is_none(tmp_path):
     assert found.origin["generators"] == {"cogvideox": 1}
 
 
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: other\nlicense_name: ours\nlicense_link: TERMS\n---\n", "other, ours, TERMS"),
+        ("---\nlicense:\n- mit\n- cc-by-4.0\n---\n", "mit, cc-by-4.0"),
+        ("---\n- a list\n---\n", "see its file LICENSE"),
+        ("# Videos\n", "see its file LICENSE"),
+    ],
+)
+def test_the_licence_of_a_place(tmp_path, card, licence):
+    root = write_layout(tmp_path / "copy", "loose", videos(*NAMES))
+    (root / "README.md").write_text(card)
+    (root / "LICENSE").write_text("Ours.")
+    assert find(root).origin["licence"] == licence
+
+
 def test_a_place_without_videos_lists_what_it_holds(tmp_path):
     root = tmp_path / "copy"
     (root / "a").mkdir(parents=True)
@@ -160,7 +226,7 @@ def test_a_place_without_videos_lists_what_it_holds(tmp_path):
     (root / ".hidden_001.mp4").write_bytes(b"1")
     with pytest.raises(SourceError, match="no videos and no archives") as caught:
         find(root)
-    assert caught.value.found == "1 files in a"
+    assert caught.value.found == "1 .7z files in a"
     with pytest.raises(SourceError, match="does not exist"):
         find(tmp_path / "nowhere")
 
