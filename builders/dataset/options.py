@@ -206,6 +206,17 @@ class BuildOptions:
         }
 
 
+def default_config(synthetic: str | None, generator: str | None = None) -> str:
+    """The name of a config where none is given."""
+    if synthetic is None:
+        return "default"
+    scheme, _, argument = synthetic.partition(":")
+    if scheme == "hf":
+        argument = argument.partition("@")[0]
+    named = scheme in ("folder", "root", "hf", "diffusers") and Path(argument).name
+    return generator or named or scheme
+
+
 def _check_positive(**numbers: int) -> None:
     if min(numbers.values()) < 1:
         raise SynvitaError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from .machine import Machine
 from .report import Check, size
-from .weights import BYTES
+from .wanted import BYTES
 
 GIB = 1 << 30
 SOURCE = "docs/benchmarks.md, measured at 7B on one H100"

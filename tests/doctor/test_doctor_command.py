@@ -102,7 +102,7 @@ def test_a_model_that_is_not_whole(doctor, tiny, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     (copy / "tokenizer.json").unlink()
     report = doctor("evaluate", copy, "--task", "ssv2-temporal")[2]
-    assert "it was cut" in said(report, "model", "bad")
+    assert "not fully covered" in said(report, "model", "bad")
     assert "tokenizer" in said(report, "processor", "bad")
     weights.unlink()
     report = doctor("evaluate", copy, "--task", "ssv2-temporal")[2]
@@ -378,7 +378,7 @@ def test_every_command_of_the_program_can_be_looked_at(doctor):
     from synvita_data.commands.doctor import _COMMANDS
 
     names = {command.callback.__name__ for command in app.registered_commands}
-    assert set(_COMMANDS) <= names
+    assert {name for name in _COMMANDS if " " not in name} == names - {"doctor"}
     for name in names - {"doctor"}:
         done = CliRunner().invoke(app, ["doctor", name, "--help"])
         assert done.exit_code == 0
