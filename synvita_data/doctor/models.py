@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..captions.prompts import PROMPTS, Prompt, check_placeholder_space, get_prompt
-from ..errors import SynvitaError, choose
+from ..errors import CaptionError, SynvitaError, choose
 from ..hub.known import canonical
 from ..models.families import FAMILIES, get_family
 from ..models.loading import MERGES
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _TOKENIZERS = frozenset({"tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"})
 _TEMPLATES = frozenset({"chat_template.jinja", "chat_template.json"})
+# Options that change a score, shown where they are not as by default.
+_BESIDE = ("placeholder_space", "flips", "readout", "merge")
 _NAME_BOTH = "Name the base as MODEL and this as its --adapter"
 
 
@@ -234,8 +236,8 @@ def add_asked(
             needs.bad("prompt", f"there is no prompt {prompt!r}", f"One of {', '.join(PROMPTS)}")
         return DEFAULTS | {name: str(value) for name, value in given.items() if value}
     family, noted = found.family, trained_settings(found.trained or {}) if trained else {}
-    own = {name.removeprefix("trained_"): value for name, value in noted.items()}
-    own["placeholder_space"], counted = own.pop("space", None), own.pop("frames", None)
+    own = {name: noted.get(f"trained_{name}") for name in ("prompt", "preprocess")}
+    own["placeholder_space"] = noted.get("trained_space")
     try:
         chosen = choose_options(mode, family, found.base.name, given, own)
         wording = get_prompt(chosen.options.get("prompt", family.default_prompt))
@@ -243,8 +245,8 @@ def add_asked(
         check_preprocess(chosen.options["preprocess"], family.preprocesses)
         check_placeholder_space(chosen.options["placeholder_space"], family.placeholder_spaces)
     except SynvitaError as error:
-        needs.failed("prompt" if "prompt" in error.problem else "options", error)
-        return DEFAULTS
+        needs.failed("prompt" if isinstance(error, CaptionError) else "options", error)
+        return DEFAULTS | {name: str(value) for name, value in given.items() if value}
     options = chosen.options
 
     def whence(name: str) -> str:
@@ -258,21 +260,15 @@ def add_asked(
     shown = text if len(text) < 160 else "…" + text[-150:]
     needs.ok("prompt", f"{wording.name} ({whence('prompt')}): {shown}")
     _add_processor(needs, found, wording)
-    count = frames or counted
-    how = "named" if frames else "as it was trained" if counted else "the family's own"
-    rule = "linspace" if count and family.frames.fps else family.frames.rule
-    number = f"{count or family.frames.count} frames, {rule}"
-    if not count and family.frames.fps:
-        number = f"{family.frames.fps:g} frames a second"
+    given, own = dict(given) | {"frames": frames}, own | {"frames": noted.get("trained_frames")}
+    count = frames or own["frames"]
+    policy = family.frames.changed(count=count) if count else family.frames
+    number = f"{policy.fps:g} frames a second" if policy.fps else f"{policy.count} frames, {policy.rule}"
     backend = f", decoded by {options['backend']}" if "backend" in options else ""
-    needs.ok("frames", f"{number} ({how}){backend}")
-    unusual = {
-        name: options[name]
-        for name in ("placeholder_space", "flips", "readout", "merge")
-        if options[name] != DEFAULTS[name]
-    }
+    needs.ok("frames", f"{number} ({whence('frames')}){backend}")
     pixels = "the model's own processor" if options["preprocess"] == "processor" else options["preprocess"]
-    more = "".join(f", {name} {value} ({whence(name)})" for name, value in unusual.items())
+    others = [name for name in _BESIDE if options[name] != DEFAULTS[name]]
+    more = "".join(f", {name} {options[name]} ({whence(name)})" for name in others)
     choices = f"; choices: {', '.join(family.preprocesses)}" if len(family.preprocesses) > 1 else ""
     needs.ok("preprocessing", f"{pixels} ({whence('preprocess')}){more}{choices}")
     return options
