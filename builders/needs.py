@@ -36,7 +36,7 @@ from .generators.folder import BOUND_TO
 from .generators.lavie import open as lavie
 from .generators.videocrafter2 import open as videocrafter2
 from .sources.registry import GENERATORS, SCHEMES, open_source, parse_spec
-from .training_csv import open_triplets
+from .training_csv import is_training_csv, open_triplets
 from .vqascore import default_dtype
 from .vqascore.models import ALIASES, KINDS, PREPROCESSING
 
@@ -73,6 +73,8 @@ def build_needs(given: Any, needs: Needs) -> None:
         add_file(needs, options.vqascores, "scores", "VQAScores")
     elif options.chain.models:
         add_vqa_models(needs, given, options.chain.models)
+    elif is_training_csv(options.triplets):
+        needs.ok("scores", f"those of {options.triplets}, a training CSV of the authors")
     else:
         needs.warn("scores", "no VQAScores: weights stay null", "--vqascores FILE, or --vqa-model NAME")
     if options.tokenizer is not None and not Path(options.tokenizer).expanduser().is_file():

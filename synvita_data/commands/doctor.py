@@ -160,10 +160,11 @@ def _train(given: Any, needs: "Needs") -> None:
 
 
 def _reproduce(given: Any, needs: "Needs") -> None:
-    """What `--dry-run` lists, as checks: a cell that cannot be run is said, and is bad where none can."""
+    """What `--dry-run` lists, as checks: what is missing is bad where no cell can be run."""
     from dataclasses import replace
 
     from ..doctor.inputs import add_output
+    from ..doctor.memory import GIB, Memory, Part, memory_check
     from ..real_videos.roots import Root
     from ..reproduce.expected import EXPECTED, read_expected
     from ..reproduce.inputs import MODES, Asked, look
@@ -185,27 +186,24 @@ def _reproduce(given: Any, needs: "Needs") -> None:
     )
     found = look(read, asked)
     needs.packages("score")
-    if given.mode != "clean":
-        needs.decoder(given.backend or "decord")
+    needs.decoder(read.evaluate.backend)
     for each in found.checkpoints.values():
-        if each.missing:
-            needs.warn("checkpoint", f"{each.name}, {each.repository}: {each.missing}")
-        else:
-            state = "converted already" if each.converted else "to be fetched, as far as it is not here"
-            needs.ok("checkpoint", f"{each.name}, {each.repository}: {state}")
+        state = "converted already" if each.converted else "to be fetched, as far as it is not here"
+        add = needs.warn if each.missing else needs.ok
+        add("checkpoint", f"{each.name}, {each.repository}: {each.missing or state}")
     for task in found.tasks.values():
-        for missing in task.missing:
-            needs.warn("inputs", f"{task.task}: {missing}")
-        if not task.missing:
-            needs.ok("inputs", f"{task.task}: {task.texts:,} texts, {task.found:,} of {task.needed:,} videos")
+        counts = f"{task.texts:,} texts, {task.found:,} of {task.needed:,} videos"
+        add = needs.warn if task.missing else needs.ok
+        add("inputs", f"{task.task}: {'; '.join(task.missing) or counts}")
     can = sum(not each.missing for each in found.cells)
-    text = f"{can} of {len(found.cells)} cells can be run"
-    if can:
-        needs.ok("cells", text)
-    else:
-        needs.bad("cells", text, "synvita reproduce table3 --dry-run lists what each of them lacks")
+    add = needs.ok if can else needs.bad
+    add("cells", f"{can} of {len(found.cells)} can be run; --dry-run lists what each of them lacks")
+    if gib := max((each for each in found.gib.values() if each), default=None):
+        needs.memory = Memory((Part("evaluation of the largest model", int(gib * GIB), "expected.yaml"),))
+        needs.checks.append(memory_check(needs.memory, needs.machine, device=given.device))
     add_output(needs, asked.out, f"checkpoints, results and tables go into {asked.out}")
-    needs.disk(("to fetch, and to convert", asked.out, found.to_fetch + found.to_write))
+    needs.other_bytes = found.to_fetch
+    needs.disk(("of converted checkpoints", asked.out, found.to_write))
 
 
 def _videos_check(given: Any, needs: "Needs") -> None:

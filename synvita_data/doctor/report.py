@@ -45,6 +45,7 @@ class Needs:
         checks: in the order in which they are shown.
         repositories: models and datasets that it reads.
         memory: of the GPU, None where no model runs.
+        other_bytes: to fetch from the Hub beside those of the repositories.
     """
 
     command: str
@@ -53,6 +54,7 @@ class Needs:
     checks: list[Check] = field(default_factory=list)
     repositories: "list[RepositoryFacts]" = field(default_factory=list)
     memory: "Memory | None" = None
+    other_bytes: int = 0
 
     def ok(self, subject: str, text: str) -> None:
         """Add what is as it should be."""
@@ -136,7 +138,7 @@ class Needs:
     def bytes_to_fetch(self) -> int:
         """Of all repositories, as far as sizes are known; what is named twice is fetched once."""
         once = {(each.kind, each.name, each.revision, each.paths): each for each in self.repositories}
-        return sum(each.bytes_to_fetch for each in once.values())
+        return self.other_bytes + sum(each.bytes_to_fetch for each in once.values())
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready."""

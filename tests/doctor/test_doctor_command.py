@@ -538,16 +538,15 @@ def test_videos_check_reads_what_names_the_videos(doctor, benchmark, world, data
     assert said(report, "triplets", "bad")
 
 
-def test_a_training_csv_of_the_authors_is_read_as_the_build_reads_it(doctor, tmp_path):
-    file = tmp_path / "train.csv"
-    file.write_text(
-        "videopath,caption,neg_caption,syn_video,alignment,alignment_diff\n"
-        "v/1.mp4,A dog runs,A cat runs,msrvtt_v1_001.mp4,0.9,0.3\n"
-    )
-    line = ["build", "--triplets", file, "--out", tmp_path / "out", "--source", "msr-vtt", "--split", "train"]
-    report = doctor(*line, "--synthetic-root", tmp_path, "--generator", "lavie")[2]
-    from synvita_data.builders.training_csv import is_training_csv, open_triplets
+def test_a_training_csv_of_the_authors_brings_its_triplets_and_scores(doctor, tmp_path):
+    from released_videos import training_rows, write_training_csv
 
-    assert is_training_csv(file)
-    count = len(list(open_triplets(file, source="msr-vtt", split="train")))
-    assert f"{count:,} triplets" in said(report, "triplets") or not count
+    rows = training_rows("msr-vtt/TrainValVideo/video7.mp4", "msr-vtt_video7_001", "a dog runs", "a cat runs")
+    file = write_training_csv(tmp_path / "train_llm_mix_entail_feedback_cogvideox.csv", rows)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "msr-vtt_video7_001.mp4").write_bytes(b"x")
+    line = ["build", "--triplets", file, "--out", tmp_path / "out", "--synthetic-root", tmp_path / "theirs"]
+    status, text, report = doctor(*line)
+    assert status == 0, text
+    assert "1 triplets" in said(report, "triplets", "ok")
+    assert "those of" in said(report, "scores", "ok")
