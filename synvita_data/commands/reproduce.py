@@ -243,10 +243,10 @@ def _show_manifest(terminal: "Terminal", expected: "Expected", asked: "Asked", m
     can = sum(not each.missing for each in manifest.cells)
     terminal.line(
         f"{can} of {len(manifest.cells)} cells can be run. To fetch: {size(manifest.to_fetch)}{more}; to write: "
-        f"{size(manifest.to_write)}; free: {size(manifest.disk_free)}."
+        f"{size(manifest.to_write)}."
     )
-    if manifest.to_fetch + manifest.to_write > manifest.disk_free:
-        terminal.line(("yellow", "The disk has no room for that."))
+    for warning in manifest.warnings:
+        terminal.line(("yellow", warning))
 
 
 def _lacking(expected: "Expected", manifest: "Manifest", row: str, task: str) -> str:

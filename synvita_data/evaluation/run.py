@@ -173,8 +173,8 @@ def evaluate_scorer(
     unusual = {"problems": [error.to_record() for error in getattr(resolve, "problems", ())]}
     if doubts:
         unusual["doubts"] = [error.to_record() for error in doubts]
-    notes = {**found.to_record(), **unusual}
-    for root in roots or (None,):
+    notes = without_places({**found.to_record(), **unusual}, roots[0] if roots else None)
+    for root in roots[1:]:
         notes = without_places(notes, root)
     result = make_result(
         task=task,

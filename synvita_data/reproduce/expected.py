@@ -155,7 +155,8 @@ class Expected:
         checkpoints, rows: by name, in the order of the file.
         pairs: names of two rows, baseline first, whose order is looked at.
         fixed: the day on which the tolerances were fixed.
-        file: that was read.
+        file: name of the file that was read.
+        packaged: it is the package's own, and not a user's copy.
     """
 
     tolerances: Mapping[str, Tolerance]
@@ -168,6 +169,7 @@ class Expected:
     inputs: Mapping[str, TaskInputs]
     fixed: str
     file: str
+    packaged: bool
 
     def chain(self, row: str) -> tuple[str, ...]:
         """Names of the checkpoints that a row needs, the base first; empty for one that is not public."""
@@ -229,7 +231,7 @@ def read_expected(path: str | Path = EXPECTED) -> Expected:
 
 
 def _checked(content: Any, path: Path) -> Expected:
-    keys = {each.name for each in fields(Expected)} - {"file"} | {"format"}
+    keys = {each.name for each in fields(Expected)} - {"file", "packaged"} | {"format"}
     _check_keys(content, keys, keys, "the file")
     if content["format"] != FORMAT:
         raise SchemaError("the file has another format", found=content["format"], expected=FORMAT)
@@ -244,6 +246,7 @@ def _checked(content: Any, path: Path) -> Expected:
         inputs=_named(content["inputs"], TaskInputs, "inputs"),
         fixed=str(content["fixed"]),
         file=path.name,
+        packaged=path.resolve() == EXPECTED.resolve(),
     )
     # Numbers that mean something.
     for task, tolerance in read.tolerances.items():

@@ -1,13 +1,12 @@
 """What a table needs and what of it is there, cell by cell, before any model is loaded."""
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..annotations import Annotations, VideoRef, read_annotations
+from ..doctor.machine import decoder_check, disk_checks, extra_check, find_gpus
 from ..errors import SynvitaError, first_line
 from ..real_videos.roots import RealVideoRoots, Root
 from ..tasks import get_task
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from ..doctor.hub import HubQuestions
 
 MODES = ("clean", "released")
-# What a model needs beyond the core (`synvita-data[score]`).
-_PACKAGES = ("torch", "torchvision", "transformers", "peft", "sentencepiece")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,7 @@ class Manifest:
         cells: in the order of the table.
         gib: row -> GiB of GPU memory; None where unknown.
         missing: what keeps every cell from running: packages, the decoder.
-        disk_free: bytes where the output folder is, or would be.
+        warnings: what a run would meet on this machine: disks without room, no GPU.
     """
 
     tasks: dict[str, TaskInput] = field(default_factory=dict)
@@ -127,7 +124,7 @@ class Manifest:
     cells: list[CellInput] = field(default_factory=list)
     gib: dict[str, float | None] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
-    disk_free: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def to_fetch(self) -> int:
@@ -148,24 +145,6 @@ class Manifest:
         """The cell of this place."""
         return next(each for each in self.cells if (each.row, each.task) == (row, task))
 
-    def to_record(self) -> dict[str, Any]:
-        """JSON-ready."""
-        tasks = [
-            {"task": each.task, "videos": each.needed, "found": each.found, "texts": each.texts}
-            | {"missing": list(each.missing), "doubts": list(each.doubts)}
-            for each in self.tasks.values()
-        ]
-        return {
-            "tasks": tasks,
-            "checkpoints": [asdict(each) for each in self.checkpoints.values()],
-            "cells": [asdict(each) | {"missing": list(each.missing)} for each in self.cells],
-            "gpu_gib": dict(self.gib),
-            "missing": list(self.missing),
-            "bytes_to_fetch": self.to_fetch,
-            "bytes_to_write": self.to_write,
-            "disk_free": self.disk_free,
-        }
-
 
 def look(expected: Expected, asked: Asked) -> Manifest:
     """Look for everything that the asked cells need; loads no model, fetches nothing.
@@ -173,12 +152,13 @@ def look(expected: Expected, asked: Asked) -> Manifest:
     Raises:
         Nothing for what is missing: that is what the manifest says.
     """
-    found = Manifest(missing=_missing_packages(expected), disk_free=_free(asked.out))
+    found = Manifest(missing=_look_at_packages(expected))
     found.tasks = {task: look_for_task(expected, asked, task) for task in asked.tasks}
     found.gib = {row: expected.gib(row) for row in asked.rows}
     checkpoints = Checkpoints(expected, asked.out)
     names = dict.fromkeys(name for row in asked.rows for name in _needed(expected, checkpoints, row))
     found.checkpoints = look_for_checkpoints(expected, asked.out, list(names))
+    found.warnings = (*_look_at_disks(asked.out, found), *_look_at_gpus(expected, asked))
     for row in asked.rows:
         for task in asked.tasks:
             found.cells.append(CellInput(row, task, _missing_of(expected, found, row, task)))
@@ -297,17 +277,32 @@ def _look_at(expected: Expected, checkpoints: Checkpoints, name: str, hub: "HubQ
     )
 
 
-def _missing_packages(expected: Expected) -> tuple[str, ...]:
-    found = [name for name in _PACKAGES if find_spec(name) is None]
-    missing = [f"not installed: {', '.join(found)} (pip install 'synvita-data[score]')"] if found else []
-    backend = expected.evaluate.backend
-    if backend != "pyav" and find_spec(backend) is None:
-        missing.append(f"not installed: {backend} (pip install 'synvita-data[decoders]', or --backend pyav)")
-    return tuple(missing)
+def _look_at_packages(expected: Expected) -> tuple[str, ...]:
+    checks = [extra_check("score"), decoder_check(expected.evaluate.backend)]
+    return tuple(
+        f"{check.text} ({check.fix})" for check in checks if check is not None and check.state == "bad"
+    )
 
 
-def _free(out: Path) -> int:
-    place = out.expanduser().resolve()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
+def _look_at_disks(out: Path, found: Manifest) -> tuple[str, ...]:
+    """What does not fit onto the disks of the Hub's cache and of the output folder."""
+    from huggingface_hub import constants
+
+    needed = [
+        ("to fetch", Path(constants.HF_HUB_CACHE), found.to_fetch),
+        ("to write", out, found.to_write),
+    ]
+    return tuple(f"disk: {check.text}" for check in disk_checks(needed) if check.state != "ok")
+
+
+def _look_at_gpus(expected: Expected, asked: Asked) -> tuple[str, ...]:
+    """What the GPUs of this machine have no room for, or that there are none."""
+    needed = max((gib for row in asked.rows if (gib := expected.gib(row)) is not None), default=0.0)
+    gpus, why = find_gpus()
+    if not gpus:
+        return (f"no GPU ({why}): models would run on the CPU, for days",)
+    largest = max(gpus, key=lambda gpu: gpu.free)
+    if largest.free < needed * 2**30:
+        free = largest.free / 2**30
+        return (f"GPU memory: {needed:g} GiB are needed, {free:.1f} GiB are free on the {largest.name}",)
+    return ()

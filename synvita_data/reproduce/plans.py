@@ -241,7 +241,7 @@ def script(plan: Plan) -> str:
             "",
             f"# {row.family}, {row.label}: {row.hours:.1f} H100 hours{note}, then at most {plan.evaluation_hours:.1f} "
             "of evaluation.",
-            f'synvita train {row.recipe} {_model_of(row.family)} data=data real_root="$REAL" output_dir={quote(out)}',
+            f'[ -e {quote(out)}/training_run.json ] || synvita train {row.recipe} {_model_of(row.family)} data=data real_root="$REAL" output_dir={quote(out)}',
             f"synvita evaluate {quote(out)} --dtype bfloat16 {tasks} \\",
             f'    --annotations "$ANNOTATIONS" --real-root "$BENCHMARKS" --out results --name {quote(row.recipe)}',
         ]

@@ -123,7 +123,7 @@ def table_record(expected: Expected, asked: Asked, lines: Sequence[Line]) -> dic
     return {
         "table": "table3",
         "source": SOURCE,
-        "expected": expected.file,
+        "expected": {"file": expected.file, "packaged": expected.packaged},
         "tolerances_fixed": expected.fixed,
         "partial": asked.partial,
         "evaluate": {"dtype": expected.evaluate.dtype, "backend": expected.evaluate.backend},
@@ -181,10 +181,16 @@ def _bounds(outcome: Outcome, name: str) -> str:
     return "" if found is None else f"{found.low:.2f} to {found.high:.2f}"
 
 
+def _tolerances(expected: Expected) -> str:
+    """Whose tolerances these are: a reader must see when they are not the package's."""
+    if expected.packaged:
+        return f"Tolerances are the package's, fixed on {expected.fixed} before any of these checkpoints was run."
+    return f"Tolerances are of a file of the user, {code(expected.file)}, not of the package."
+
+
 def _legend(expected: Expected, lines: Sequence[Line]) -> str:
     said = [
-        f"Percent. Paper: {markdown(SOURCE)}. Tolerances were fixed on {markdown(expected.fixed)}, before any of these "
-        f"checkpoints was run ({code(expected.file)}).",
+        f"Percent. Paper: {markdown(SOURCE)}. {_tolerances(expected)}",
         "ties: from the worst to the best order of tied scores. "
         f"jitter: {expected.jitter.level:.0%} of {expected.jitter.draws} draws of noise N(0, {expected.jitter.sigma:g}) on "
         "log-odds. Where there are several modes, theirs stand in the order of the columns.",
@@ -227,7 +233,7 @@ def report_text(
     """
     sections = [
         "# Table 3 recomputed",
-        f"synvita-data {markdown(versions()['synvita-data'])}, {markdown(expected.file)}.",
+        f"synvita-data {markdown(versions()['synvita-data'])}. {_tolerances(expected)}",
         "## Table",
         table_text(expected, asked, lines).rstrip(),
     ]
@@ -282,7 +288,9 @@ def _commands(expected: Expected, asked: Asked) -> str:
     words = ["synvita reproduce table3 --annotations ANNOTATIONS --out OUT"]
     words += [f"--real-root {f'{root.source}=' if root.source else ''}VIDEOS" for root in asked.roots]
     mode = "both" if len(asked.modes) > 1 else asked.modes[0]
-    words += [f"--mode {mode}", *(["--partial"] if asked.partial else [])]
+    words += [f"--mode {mode} --dtype {expected.evaluate.dtype} --backend {expected.evaluate.backend}"]
+    words += ["--partial"] if asked.partial else []
+    words += [] if expected.packaged else [f"--expected {expected.file}"]
     words += [f"--row {row}" for row in asked.rows if len(asked.rows) < len(expected.rows)]
     words += [f"--task {task}" for task in asked.tasks if len(asked.tasks) < len(expected.tolerances)]
     lines = [" ".join(words)]

@@ -143,3 +143,43 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(SynvitaError, match=re.escape(str(path))):
         read_expected(path)
+
+
+def test_commits_are_the_recorded_ones():
+    from synvita_data.hub.known import known
+
+    for checkpoint in read_expected().checkpoints.values():
+        recorded = known(checkpoint.repository)
+        assert recorded is not None
+        assert recorded.name == checkpoint.repository  # not a former name
+        assert recorded.commit == checkpoint.revision
+
+
+# As recorded of the Hub at the pinned commits, bytes rounded as shown there.
+RECORDED = {
+    "video-llava-base": {
+        ".gitattributes": 1_520, "README.md": 10_600, "config.json": 1_100, "generation_config.json": 162,
+        "model-00001-of-00002.safetensors": 9_980_000_000, "model-00002-of-00002.safetensors": 4_960_000_000,
+        "model.safetensors.index.json": 150_000, "pytorch_model-00001-of-00002.bin": 9_980_000_000,
+        "pytorch_model-00002-of-00002.bin": 4_960_000_000, "pytorch_model.bin.index.json": 144_000,
+        "special_tokens_map.json": 438, "tokenizer.model": 500_000, "tokenizer_config.json": 749,
+    },
+    "mplug-owl-base": {
+        ".gitattributes": 1_520, "config.json": 9_160, "generation_config.json": 202, "preprocessor_config.json": 163,
+        "pytorch_model.bin": 14_300_000_000, "tokenizer.model": 500_000, "tokenizer_config.json": 176,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_patterns_fetch_what_is_converted_and_no_weights_twice(name):
+    from fnmatch import fnmatch
+
+    from synvita_data.hub.known import known
+
+    source = read_expected().checkpoints[name]
+    files = RECORDED[name]
+    fetched = {path for path in files if any(fnmatch(path, pattern) for pattern in source.files)}
+    left = {"README.md", ".gitattributes", *(path for path in files if path.startswith("pytorch_model"))}
+    assert fetched == set(files) - (left if name == "video-llava-base" else {".gitattributes"})
+    assert known(source.repository).download == pytest.approx(sum(files[path] for path in fetched), rel=1e-3)

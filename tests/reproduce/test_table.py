@@ -17,6 +17,7 @@ from small_annotations import QUESTIONS, TEMPLATES, ssv2_pairs
 from small_table import ROWS, TASKS, expected_content, write_expected
 
 from synvita_data.captions import Text
+from synvita_data.doctor.machine import Gpu
 from synvita_data.scoring import ScoringItem
 from synvita_data.scoring.alignment import AlignmentScorer
 
@@ -205,6 +206,8 @@ def test_the_report_can_be_sent(whole, inputs):
             assert str(place) not in text
             assert str(place.parent) not in text or place.parent == Path("/")
     report = (whole / "report.md").read_text()
+    assert "Tolerances are of a file of the user, `expected.yaml`, not of the package." in report
+    assert "--mode both --dtype float32 --backend pyav --expected expected.yaml" in report
     for words in (
         "torch",
         "transformers",
@@ -218,6 +221,18 @@ def test_the_report_can_be_sent(whole, inputs):
     assert len(named) == len(PUBLIC) * len(TASKS) * 2
     for path in named:
         assert str(whole) not in path.read_text()
+
+
+def test_a_report_by_the_packages_own_tolerances_says_so(reproduce, tmp_path):
+    from synvita_data.reproduce.expected import EXPECTED
+
+    status, _, _ = reproduce("--out", tmp_path / "out", "--row", "videocon-video-llava", expected=EXPECTED)
+    assert status == 0
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert (
+        "Tolerances are the package's, fixed on 2026-11-26 before any of these checkpoints was run." in report
+    )
+    assert "--expected" not in report
 
 
 def test_results_stand_on_a_leaderboard(whole, capsys):
@@ -289,6 +304,40 @@ def test_a_dry_run_loads_and_writes_nothing(inputs, expected_file, tmp_path):
     assert "not public (not released)" in shown
     assert "14.1 GiB of GPU memory" in shown
     assert "Dry run: nothing was loaded, fetched or written." in shown
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"),
+    [
+        ((), "no GPU (none here)"),
+        (
+            (Gpu(0, "Small", 8 << 30, 7 << 30),),
+            "GPU memory: 14.1 GiB are needed, 7.0 GiB are free on the Small",
+        ),
+        ((Gpu(0, "Small", 8 << 30, 7 << 30), Gpu(1, "Large", 80 << 30, 79 << 30)), None),
+    ],
+)
+def test_what_the_gpus_have_no_room_for(expected_file, tmp_path, monkeypatch, gpus, words):
+    from synvita_data.reproduce import inputs
+    from synvita_data.reproduce.expected import read_expected
+
+    monkeypatch.setattr(inputs, "find_gpus", lambda: (gpus, None if gpus else "none here"))
+    asked = inputs.Asked(ROWS, TASKS, ("clean",), None, (), tmp_path)
+    warnings = inputs.look(read_expected(expected_file), asked).warnings
+    assert [each for each in warnings if "GPU" in each] == [
+        f"{words}: models would run on the CPU, for days" if gpus == () else words
+    ] * (words is not None)
+
+
+def test_a_decoder_that_is_not_there_is_named(expected_file, tmp_path, capsys, inputs):
+    status = run_program(
+        "reproduce", "table3", "--expected", expected_file, "--backend", "nonesuch", "--dry-run", "--out", tmp_path,
+        "--annotations", inputs / "annotations", "--real-root", inputs / "videos",
+    )  # fmt: skip
+    assert status == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "nonesuch is not installed" in shown
+    assert "0 of 18 cells can be run" in shown
 
 
 def test_cells_without_input_are_skipped_and_others_run(reproduce, inputs, tmp_path):
