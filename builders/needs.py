@@ -146,7 +146,6 @@ def add_generator(needs: Needs, spec: str, settings: Sequence[str]) -> None:
     """Add what a generator needs: files, packages, settings, memory.
 
     Args:
-        needs: takes it.
         spec: of the generator.
         settings: `key=value`.
     """
@@ -244,7 +243,6 @@ def add_vqa_models(needs: Needs, given: Any, models: Sequence[str]) -> None:
     """Add what VQA models need, which run one after another.
 
     Args:
-        needs: takes it.
         given: parameters of `vqascore`, or of `build`, which has few of them.
         models: aliases, Hub ids or folders.
     """
@@ -336,7 +334,6 @@ def read_triplets(needs: Needs, given: Any) -> list[Triplet]:
     """Read an annotation file as far as a few seconds go, and add what was found.
 
     Args:
-        needs: takes it.
         given: with `triplets`, `split` and `source`.
     """
     file, split = given.triplets, given.split if isinstance(given.split, str) else None
@@ -373,7 +370,6 @@ def add_synthetic(
     """Add where synthetic videos come from, and for how many triplets there is one; bytes that are embedded.
 
     Args:
-        needs: takes it.
         spec: `folder:DIR`, a generator, ….
         triplets: that were read.
         settings: of a generator.
@@ -420,12 +416,12 @@ def _add_authors_videos(needs: Needs, scheme: str, argument: str, *, embed: bool
         facts = look_at(files.location, files.revision, "dataset", hub=needs.hub)
         wanted = lambda paths: [path for path in paths if _is_fetched(path, fetch)]  # noqa: E731
         fetched = look_at(files.location, files.revision, "dataset", hub=needs.hub, wanted=wanted)
-        add_repository(needs, fetched, "synthetic")
-        if facts.problem is not None:
-            return 0
         if facts.unasked is not None:  # as the build itself, which lists it there
             text = f"what {argument} holds is asked of the Hub, whatever the cache has ({facts.unasked})"
             needs.bad("synthetic", text, "Name a copy of the repository: --synthetic-root DIR")
+            return 0
+        add_repository(needs, fetched, "synthetic")
+        if facts.problem is not None:
             return 0
     else:
         folder = Path(argument).expanduser()

@@ -19,7 +19,7 @@ from synvita_data.doctor.report import Needs
 from synvita_data.errors import SynvitaError
 
 from . import output
-from .recipe import Recipe, RecipeError, accumulation_steps, read_recipe
+from .recipe import Recipe, RecipeError, read_recipe, steps_for_batch
 
 _BASIC = {
     "bool": bool,
@@ -143,15 +143,7 @@ def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
     training, processes = recipe.training, int(os.environ.get("WORLD_SIZE", "1"))
     per_device = int(training.get("per_device_train_batch_size", 8))
     try:
-        if recipe.run.batch is None:
-            steps = int(training.get("gradient_accumulation_steps", 1))
-        elif "gradient_accumulation_steps" in training:
-            raise RecipeError(
-                "batch and gradient_accumulation_steps both say how many triplets a step sees",
-                fix="Leave one of them out",
-            )
-        else:
-            steps = accumulation_steps(recipe.run.batch, per_device, processes)
+        steps = steps_for_batch(recipe, processes) or int(training.get("gradient_accumulation_steps", 1))
     except RecipeError as error:
         needs.failed("batch", error)
         return

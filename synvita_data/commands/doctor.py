@@ -46,7 +46,7 @@ def doctor(
     needs = Needs(name, HubQuestions(token=getattr(given, "token", None)))
     try:
         if given is not None:
-            _COMMANDS.get(name, _any)(given, needs)
+            _COMMANDS[name](given, needs)
     except SynvitaError as error:  # what the command says before it begins
         usage = str(error)
     if usage:
@@ -72,16 +72,14 @@ def doctor(
 
 def _found(context: typer.Context, words: Sequence[str]) -> tuple[str, Any | None, list[str]]:
     """The command that words begin with, also one of a group (`videos check`): its name, itself, and the rest."""
-    root = context.find_root()
-    program: Any = root.command
-    name, *rest = words
-    other = program.get_command(root, name)
-    while other is not None and hasattr(other, "list_commands") and rest:
-        group, other = other, other.get_command(root, rest[0])
-        if other is None:
-            return name, group, rest
-        name, rest = f"{name} {rest[0]}", rest[1:]
-    return name, None if name == context.info_name else other, rest
+    for count in (2, 1):
+        if (name := " ".join(words[:count])) in _COMMANDS:
+            root = context.find_root()
+            other: Any = root.command
+            for word in words[:count]:
+                other = other.get_command(root, word)
+            return name, other, list(words[count:])
+    return words[0], None, list(words[1:])
 
 
 def _own_json(other: Any, rest: list[str]) -> tuple[str | None, list[str]]:
@@ -100,13 +98,10 @@ def _parsed(
 ) -> tuple[SimpleNamespace | None, str]:
     """What the command's own parser makes of its arguments, by the names of its parameters; else why it refuses them."""
     usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-    root = context.find_root()
     if other is None:
-        program: Any = root.command
-        names = ", ".join(each for each in program.list_commands(root) if each != context.info_name)
-        return None, f"there is no command {name} to look at; there are {names}"
+        return None, f"there is no command {name} to look at; there are {', '.join(_COMMANDS)}"
     try:
-        values = other.make_context(name, list(rest), parent=root).params
+        values = other.make_context(name, list(rest), parent=context.find_root()).params
     except usage_error as error:
         return None, str(error.format_message())
     kinds = get_type_hints(other.callback)
@@ -161,32 +156,17 @@ def _train(given: Any, needs: "Needs") -> None:
 
 def _reproduce(given: Any, needs: "Needs") -> None:
     """What `--dry-run` lists, as checks: what is missing is bad where no cell can be run."""
-    from dataclasses import replace
-
     from ..doctor.inputs import add_output
-    from ..doctor.memory import GIB, Memory, Part, memory_check
-    from ..real_videos.roots import Root
-    from ..reproduce.expected import EXPECTED, read_expected
-    from ..reproduce.inputs import MODES, Asked, look
+    from ..reproduce.inputs import look
+    from .reproduce import cells_of
 
     if given.table != "table3":
         needs.ok("command", "it only prints a plan of training, or writes it as a script")
         return
-    read = read_expected(given.expected or EXPECTED)
-    changes = {name: value for name in ("dtype", "backend") if (value := getattr(given, name)) is not None}
-    read = replace(read, evaluate=replace(read.evaluate, **changes))
-    asked = Asked(
-        rows=read.choose_rows(given.row or ()),
-        tasks=read.choose_tasks(given.task or ()),
-        modes=MODES if given.mode == "both" else (given.mode,),
-        annotations=given.annotations,
-        roots=tuple(map(Root.parse, given.real_root or ())),
-        out=given.out or Path("reproduced"),
-        partial=given.partial,
-    )
+    read, asked = cells_of(vars(given))
     found = look(read, asked)
-    needs.packages("score")
-    needs.decoder(read.evaluate.backend)
+    for missing in found.missing:
+        needs.bad("packages", missing)
     for each in found.checkpoints.values():
         state = "converted already" if each.converted else "to be fetched, as far as it is not here"
         add = needs.warn if each.missing else needs.ok
@@ -198,12 +178,10 @@ def _reproduce(given: Any, needs: "Needs") -> None:
     can = sum(not each.missing for each in found.cells)
     add = needs.ok if can else needs.bad
     add("cells", f"{can} of {len(found.cells)} can be run; --dry-run lists what each of them lacks")
-    if gib := max((each for each in found.gib.values() if each), default=None):
-        needs.memory = Memory((Part("evaluation of the largest model", int(gib * GIB), "expected.yaml"),))
-        needs.checks.append(memory_check(needs.memory, needs.machine, device=given.device))
-    add_output(needs, asked.out, f"checkpoints, results and tables go into {asked.out}")
+    for warning in found.warnings:
+        needs.warn("machine", warning)
     needs.other_bytes = found.to_fetch
-    needs.disk(("of converted checkpoints", asked.out, found.to_write))
+    add_output(needs, asked.out, f"checkpoints, results and tables go into {asked.out}")
 
 
 def _videos_check(given: Any, needs: "Needs") -> None:
@@ -244,17 +222,6 @@ def _room(module: str, function: str) -> Callable[[Any, "Needs"], None]:
         getattr(import_module(f"synvita_data.{module}"), function)(given, needs)
 
     return look
-
-
-def _any(given: Any, needs: "Needs") -> None:
-    """Of a command that is not known here: that its line is right, and whether its folders are there."""
-    from ..doctor.inputs import add_folder, add_output
-
-    needs.ok("command", "its arguments are right; more is not known of it here, it says itself what it lacks")
-    if (root := getattr(given, "real_root", None)) is not None:
-        add_folder(needs, root, "videos", "real videos")
-    if (out := getattr(given, "out", None)) is not None:
-        add_output(needs, out, f"{out} can be written")
 
 
 _COMMANDS: dict[str, Callable[[Any, "Needs"], None]] = {

@@ -49,7 +49,6 @@ def find_data(
     """Look at a dataset that a user names, and add what was found to `needs`; None where there is none.
 
     Args:
-        needs: takes checks and repositories.
         name: folder, file or Hub id.
         config: a config of it; None for its default.
         revision: on the Hub.
@@ -143,7 +142,6 @@ def add_rows(needs: Needs, found: FoundData, *, weighted: bool) -> None:
     """Add what the rows of a folder hold: synthetic videos, scores, weights.
 
     Args:
-        needs: takes it.
         found: the dataset.
         weighted: whether training computes weights from scores.
     """
@@ -176,7 +174,6 @@ def add_real_videos(needs: Needs, found: FoundData, root: str | None, mapping: s
     """Add how many rows of the splits find their real video, as far as the rows are on this machine.
 
     Args:
-        needs: takes it.
         found: the dataset.
         root: folder of real videos; None where none is named.
         mapping: which file is which video.

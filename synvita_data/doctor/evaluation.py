@@ -93,7 +93,6 @@ def add_model(needs: Needs, asked: AskedModel) -> FoundModel | None:
     """Add what scoring with a model needs: packages, repositories, disk, memory, prompt and frames.
 
     Args:
-        needs: takes it.
         asked: the model and its options.
 
     Returns:
@@ -119,6 +118,8 @@ def add_model(needs: Needs, asked: AskedModel) -> FoundModel | None:
     options = add_asked(needs, found, given, mode=asked.mode or "clean", frames=asked.frames)
     needs.decoder(options.get("backend"))
     dtype, stored = options["dtype"], found.base.dtype
+    if found.family is None and asked.mode == "released" and asked.dtype is None:
+        dtype = "bfloat16"  # of every family that has this mode
     if dtype not in DTYPES:
         needs.bad("dtype", f"weights cannot have the dtype {dtype}", f"One of {', '.join(DTYPES)}")
     elif stored is not None and stored != dtype:

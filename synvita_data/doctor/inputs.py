@@ -23,7 +23,6 @@ def add_annotations(
     """Read the annotations of benchmarks, and add what was found.
 
     Args:
-        needs: takes it.
         names: of benchmarks.
         path: file or folder; None where none was named.
 
@@ -76,7 +75,6 @@ def add_videos(
     """Add how many of a task's videos are under a folder, and whether the first can be read.
 
     Args:
-        needs: takes it.
         read: the annotations.
         task: of them.
         root: folder of real videos.
@@ -130,7 +128,6 @@ def count_videos(
     """Add how many rows of a dataset or of triplets find their real video.
 
     Args:
-        needs: takes it.
         rows: that name one each.
         find: gives a row's video, or None.
         what: they are, for the text.
@@ -160,37 +157,37 @@ def add_folder(needs: Needs, folder: Path, subject: str, what: str) -> bool:
     """Add whether a folder that is read is there.
 
     Args:
-        needs: takes it.
         folder: as named.
         subject: of the check.
         what: it is, for the text.
     """
     place = folder.expanduser()
-    if place.is_dir():
-        needs.ok(subject, f"{what}: {folder}")
-    else:
-        problem = "is a file, not a folder" if place.is_file() else "does not exist"
-        needs.bad(subject, f"{what}: {folder} {problem}")
-    return place.is_dir()
+    problem = "is a file, not a folder" if place.is_file() else "does not exist"
+    return _add_there(needs, subject, f"{what}: {folder}", None if place.is_dir() else problem)
 
 
-def add_file(needs: Needs, file: Path, subject: str, what: str) -> None:
-    """Add whether a file that is read is there and not empty."""
-    place = file.expanduser()
+def add_file(needs: Needs, file: Path, subject: str, what: str) -> bool:
+    """Add whether a file that is read is there and not empty; see `add_folder`."""
+    place, problem = file.expanduser(), None
     if not place.is_file():
         problem = "is a folder, not a file" if place.is_dir() else "does not exist"
-        needs.bad(subject, f"{what}: {file} {problem}")
     elif place.stat().st_size == 0:
-        needs.bad(subject, f"{what}: {file} is empty")
+        problem = "is empty"
+    return _add_there(needs, subject, f"{what}: {file}", problem)
+
+
+def _add_there(needs: Needs, subject: str, text: str, problem: str | None) -> bool:
+    if problem is None:
+        needs.ok(subject, text)
     else:
-        needs.ok(subject, f"{what}: {file}")
+        needs.bad(subject, f"{text} {problem}")
+    return problem is None
 
 
 def add_output(needs: Needs, folder: Path, text: str, subject: str = "out") -> None:
     """Add whether a folder can be written, or made.
 
     Args:
-        needs: takes it.
         folder: that is written.
         text: what to say where it can.
         subject: of the check.

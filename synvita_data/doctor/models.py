@@ -15,6 +15,7 @@ from ..models.resolve import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     CONFIG,
+    CONVERT_LORA,
     TRAINING_ARGUMENTS,
     ModelFiles,
     locate,
@@ -66,7 +67,6 @@ def find_model(
     """Look at a model that a user names, and add what was found to `needs`; None where there is no model.
 
     Args:
-        needs: takes checks and repositories.
         name: folder, Hub id or alias, maybe with `@REVISION`; of a whole model or of an adapter.
         revision: commit, tag or branch on the Hub.
         adapter: an adapter for `name`.
@@ -155,7 +155,6 @@ def add_repository(needs: Needs, facts: RepositoryFacts, subject: str) -> None:
     """Add a model or dataset: whether it can be had, how large it is, and under which licence.
 
     Args:
-        needs: takes it.
         facts: of `look_at`.
         subject: what it is to the command: `model`, `adapter`, `data`, ….
     """
@@ -221,7 +220,6 @@ def add_asked(
     """Add prompt, frames and preprocessing of a Video LLM, as `scoring.released.choose_options` chooses them for a run.
 
     Args:
-        needs: takes them.
         found: the model.
         given: options of the command by name; None where none was given.
         mode: `clean` or `released`.
@@ -307,7 +305,6 @@ def is_kind(needs: Needs, found: FoundModel, others: tuple[str, ...] = ()) -> bo
     """Whether a command can do something with a model of this type, or its type is not known; else say it.
 
     Args:
-        needs: takes what is wrong.
         found: the model.
         others: types that the command takes beside families of Video LLMs.
     """
@@ -315,7 +312,9 @@ def is_kind(needs: Needs, found: FoundModel, others: tuple[str, ...] = ()) -> bo
     if model_type is None or model_type in FAMILIES or model_type in others:
         return True
     fix = "The original layout of Video-LLaVA is converted first: synvita convert (docs/checkpoints.md)"
+    if found.adapter is not None:
+        fix = f"If it is a Video-LLaVA's: {CONVERT_LORA}"
     expected = ", ".join([*FAMILIES, *others])
     text = f"{found.base.name} is of model_type {model_type!r}, expected one of {expected}"
-    needs.bad("model", text, fix if model_type in ("llava", "llava_llama") else None)
+    needs.bad("model", text, fix if model_type in ("llama", "llava", "llava_llama") else None)
     return False

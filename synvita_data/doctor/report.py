@@ -36,7 +36,7 @@ class Check:
 
 @dataclass
 class Needs:
-    """What a command needs, and what of it is there: every look of `doctor` adds to one of these.
+    """What a command needs, and what of it is there: every look of `doctor` takes one of these and adds to it.
 
     Attributes:
         command: its name, such as `evaluate`.

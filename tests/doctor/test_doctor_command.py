@@ -550,3 +550,36 @@ def test_a_training_csv_of_the_authors_brings_its_triplets_and_scores(doctor, tm
     assert status == 0, text
     assert "1 triplets" in said(report, "triplets", "ok")
     assert "those of" in said(report, "scores", "ok")
+
+
+def test_an_adapter_of_a_language_model_is_no_video_llm(doctor, tmp_path):
+    """As lucazanella/videollava-7b-lora_… is, whose base is a Vicuna."""
+    vicuna, adapter = tmp_path / "vicuna", tmp_path / "adapter"
+    for folder, file, content in (
+        (vicuna, "config.json", {"model_type": "llama"}),
+        (adapter, "adapter_config.json", {"base_model_name_or_path": str(vicuna)}),
+    ):
+        folder.mkdir()
+        (folder / file).write_text(json.dumps(content))
+    report = doctor("evaluate", adapter, "--task", "atp-hard")[2]
+    assert "convert video-llava-lora" in said(report, "model", "bad")
+
+
+def test_the_base_of_a_conversion_may_be_on_the_hub(doctor, tiny, tmp_path):
+    line = ["convert", "video-llava-lora", tiny, tmp_path / "out", "--base"]
+    assert "LanguageBind/Video-LLaVA-7B" in said(
+        doctor(*line, "LanguageBind/Video-LLaVA-7B")[2], "base", "bad"
+    )
+    assert doctor(*line, tiny)[0] == 0
+    assert "does not exist" in said(doctor(*line, tiny, "--towers", tmp_path / "none")[2], "towers", "bad")
+
+
+def test_batch_is_said_once(doctor, tiny):
+    line = ["train", "video-llava/synvita", f"model={tiny}", "data=none", "gradient_accumulation_steps=2"]
+    assert "both say" in said(doctor(*line)[2], "batch", "bad")
+
+
+def test_a_group_without_its_command(doctor):
+    status, _, report = doctor("videos")
+    assert status == 1
+    assert "check" in said(report, "command", "bad")

@@ -60,6 +60,11 @@ def test_the_need_is_compared_with_what_is_there():
     assert memory_check(large, NO_GPU).state == "bad"
     assert memory_check(None, H100).state == "warn"
     assert memory_check(small, H100, device="cuda:3").state == "bad"
+    assert [memory_check(small, NO_GPU, device=each).state for each in ("cuda", "cuda:0", "cpu")] == [
+        "bad",
+        "bad",
+        "ok",
+    ]
     busy = Machine((Gpu(0, "a card", 24 * GIB, GIB),), None, None, {})
     assert memory_check(scoring_memory(VIDEO_LLAVA, "bfloat16"), busy).state == "warn"
     two = Machine(tuple(Gpu(n, "a card", 10 * GIB, 10 * GIB) for n in range(2)), None, None, {})
