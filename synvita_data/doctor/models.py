@@ -229,10 +229,13 @@ def add_asked(
     Returns:
         The options, with what the mode sets.
     """
+    named = DEFAULTS | {name: str(value) for name, value in given.items() if value}
     if found.family is None:  # a model that is asked nothing, or is not known yet
-        if (prompt := given.get("prompt")) is not None and prompt not in PROMPTS:
+        if (prompt := named.get("prompt")) in PROMPTS:
+            needs.ok("prompt", f"{prompt} (named): {_shown(PROMPTS[prompt])}")
+        elif prompt is not None:
             needs.bad("prompt", f"there is no prompt {prompt!r}", f"One of {', '.join(PROMPTS)}")
-        return DEFAULTS | {name: str(value) for name, value in given.items() if value}
+        return named
     family, noted = found.family, trained_settings(found.trained or {}) if trained else {}
     own = {name: noted.get(f"trained_{name}") for name in ("prompt", "preprocess")}
     own["placeholder_space"] = noted.get("trained_space")
@@ -244,7 +247,7 @@ def add_asked(
         check_placeholder_space(chosen.options["placeholder_space"], family.placeholder_spaces)
     except SynvitaError as error:
         needs.failed("prompt" if isinstance(error, CaptionError) else "options", error)
-        return DEFAULTS | {name: str(value) for name, value in given.items() if value}
+        return named
     options = chosen.options
 
     def whence(name: str) -> str:
@@ -254,9 +257,7 @@ def add_asked(
             return f"mode {mode}"
         return "as it was trained" if own.get(name) else "the family's own"
 
-    text = wording.wrap("CAPTION").replace("\n", "\\n")
-    shown = text if len(text) < 160 else "…" + text[-150:]
-    needs.ok("prompt", f"{wording.name} ({whence('prompt')}): {shown}")
+    needs.ok("prompt", f"{wording.name} ({whence('prompt')}): {_shown(wording)}")
     _add_processor(needs, found, wording)
     given, own = dict(given) | {"frames": frames}, own | {"frames": noted.get("trained_frames")}
     count = frames or own["frames"]
@@ -270,6 +271,12 @@ def add_asked(
     choices = f"; choices: {', '.join(family.preprocesses)}" if len(family.preprocesses) > 1 else ""
     needs.ok("preprocessing", f"{pixels} ({whence('preprocess')}){more}{choices}")
     return options
+
+
+def _shown(prompt: Prompt) -> str:
+    """A prompt in one line, its beginning cut off where it is long."""
+    text = prompt.wrap("CAPTION").replace("\n", "\\n")
+    return text if len(text) < 160 else "…" + text[-150:]
 
 
 def _add_processor(needs: Needs, found: FoundModel, prompt: Prompt) -> None:
