@@ -112,7 +112,13 @@ def reproduce(
     from ..reproduce.inputs import look
 
     terminal = Terminal()
-    given = {"row": row, "task": task, "annotations": annotations, "real_root": real_root, "out": out}
+    given: dict[str, Any] = {
+        "row": row,
+        "task": task,
+        "annotations": annotations,
+        "real_root": real_root,
+        "out": out,
+    }
     given |= {"mode": mode, "partial": partial, "expected": expected, "dtype": dtype, "backend": backend}
     read, asked = cells_of(given)
     manifest = look(read, asked)

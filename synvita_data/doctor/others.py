@@ -85,8 +85,8 @@ def leaderboard_needs(given: Any, needs: Needs) -> None:
         needs.failed("results", error)
     else:
         needs.ok("results", f"{len(found)} results in {given.results}")
-        for error in broken[:3]:
-            needs.failed("results", error, "warn")
+        for each in broken[:3]:
+            needs.failed("results", each, "warn")
     for file in (given.markdown, given.json_file):
         if file is not None and str(file) != "-":
             add_output(needs, Path(file).parent, f"{file} is written")

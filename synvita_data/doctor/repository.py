@@ -115,11 +115,6 @@ class RepositoryFacts:
         """Of the files that a command reads."""
         return frozenset(file.path for file in self.files)
 
-    @property
-    def usable(self) -> bool:
-        """Whether nothing that was seen speaks against it; what could not be asked does not."""
-        return self.problem is None and not self.faults and self.access is not False and not self.disabled
-
     def to_record(self) -> dict[str, Any]:
         """JSON-ready, without the single files."""
         record = asdict(replace(self, files=(), problem=None))
