@@ -140,8 +140,10 @@ class Plan:
 
 
 def _texts(task: str) -> int:
-    """Texts of a benchmark, as its task expects them."""
+    """Texts of a benchmark, as its task expects them; two a pair where it counts pairs."""
     expected = TASKS[task].expected
+    if "groups" in expected and TASKS[task].form == "entailment":
+        return 2 * expected["groups"].count
     return (expected.get("texts") or expected["rows"]).count
 
 

@@ -212,8 +212,12 @@ def test_wrong_batches_are_refused_before_the_first_step(models):
 
 
 def test_the_lines_of_the_documentation_train(repo_root, tmp_path, monkeypatch):
-    """Every Python block of README and guides that shows `SynViTALoss` runs as it stands, on a tiny model."""
+    """Every Python block of README and guides that shows `SynViTALoss` runs as it stands, on a tiny model.
+
+    The README's takes a model, its processor, the Trainer's arguments and the rows of the block before as given.
+    """
     from small_triplets import dataset, row
+    from transformers import AutoModelForImageTextToText, AutoProcessor, TrainingArguments
 
     import synvita_data.dataset.load
     from synvita_data.testing import make_tiny
@@ -232,7 +236,13 @@ def test_the_lines_of_the_documentation_train(repo_root, tmp_path, monkeypatch):
     monkeypatch.setattr(synvita_data.dataset.load, "load_triplets", lambda *args, **kwargs: built)
     for block in blocks:
         code = block.replace("LanguageBind/Video-LLaVA-7B-hf", str(folder))
-        names = {}
+        model, processor = (
+            kind.from_pretrained(folder) for kind in (AutoModelForImageTextToText, AutoProcessor)
+        )
+        arguments = TrainingArguments(
+            "out/given", remove_unused_columns=False, per_device_train_batch_size=1, report_to=[]
+        )
+        names = {"model": model, "processor": processor, "arguments": arguments, "rows": built}
         exec(compile(code, "documentation", "exec"), names)
         state = names["trainer"].state
         assert state.global_step >= 1

@@ -202,7 +202,7 @@ def test_a_chat_template_counts(name):
 
 # The lengths of the authors' own pipelines, from their papers and scripts.
 KNOWN = {"CogVideoXPipeline": 226, "WanPipeline": 512, "LTXPipeline": 128, "LTX2Pipeline": 1024}
-KNOWN |= {"HunyuanVideoPipeline": 256 + 95, "MochiPipeline": 256}
+KNOWN |= {"HunyuanVideoPipeline": 256 + 95, "MochiPipeline": 256, "LTXConditionPipeline": 256}
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
