@@ -1,30 +1,34 @@
-"""What `synvita build`, `generate`, `vqascore` and `push` need, and what of it is there; no model is loaded."""
+"""What `synvita build`, `generate`, `vqascore` and `push` need, and what of it is there; no model is loaded.
+
+Each function takes `given`, the command's parameters by name, and `needs`, to which it adds what it finds.
+"""
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
 from synvita_data.doctor.data import find_data
-from synvita_data.doctor.hub import HubQuestions, cache_folder, has_token
-from synvita_data.doctor.inputs import SECONDS, file_check, folder_check, writable_check
-from synvita_data.doctor.machine import Machine, decoder_check, disk_checks, extra_check, look_at_machine
+from synvita_data.doctor.inputs import SECONDS, add_file, add_folder, add_output, count_videos
 from synvita_data.doctor.memory import Memory, memory_check, scoring_memory, weights_part
-from synvita_data.doctor.models import find_model, read_settings, repository_checks
-from synvita_data.doctor.report import Needs, check_of, size
-from synvita_data.doctor.repository import RepositoryFacts, look_at
+from synvita_data.doctor.models import add_repository, find_model, read_settings
+from synvita_data.doctor.report import Needs, size
+from synvita_data.doctor.repository import look_at
 from synvita_data.doctor.wanted import MODEL_INDEX, pipeline_files
 from synvita_data.errors import HubError, SourceError, SynvitaError
 from synvita_data.hub.repo import REPO_ID, check_version_tag
 from synvita_data.models.families import FAMILIES
-from synvita_data.models.resolve import CONFIG, locate
+from synvita_data.models.resolve import CONFIG, locate, trained_settings
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import Triplet
 from synvita_data.synthetic_videos.archives import archive_kind
 
-from .dataset import BuildOptions
+from .dataset import BuildOptions, Chain
+from .dataset.options import default_config
 from .generators.base import parse_overrides
 from .generators.command import open_generator as open_command
 from .generators.diffusers.settings import pipeline_settings
@@ -32,176 +36,118 @@ from .generators.folder import BOUND_TO
 from .generators.lavie import open as lavie
 from .generators.videocrafter2 import open as videocrafter2
 from .sources.registry import GENERATORS, SCHEMES, open_source, parse_spec
-from .training_csv import open_triplets
+from .training_csv import is_training_csv, open_triplets
 from .vqascore import default_dtype
 from .vqascore.models import ALIASES, KINDS, PREPROCESSING
 
 # Megabytes of a generated video, by the authors' own: docs/scale.md.
 _VIDEO_BYTES = 1_000_000
 _SETTINGS = ("transformer", "unet", "vae")
-
-
-@dataclass
-class ReadTriplets:
-    """Triplets of a file, as far as they were read in the time there is.
-
-    Attributes:
-        triplets: that can be used.
-        whole: whether the file was read to its end.
-    """
-
-    triplets: list[Triplet] = field(default_factory=list)
-    whole: bool = True
+_SHOWN = ("pipeline", "preset", "frames", "height", "width", "fps", "steps", "guidance", "dtype", "vae_dtype")
 
 
 # -- build -------------------------------------------------------------------------------------------------
 
 
-def build_needs(
-    options: BuildOptions,
-    *,
-    models: Sequence[str] = (),
-    settings: Sequence[str] = (),
-    samples: int = 1,
-    devices: Sequence[str] | None = None,
-    hub: HubQuestions | None = None,
-    machine: Machine | None = None,
-) -> Needs:
-    """What a build needs. Nothing is written, printed or raised.
+def build_needs(given: Any, needs: Needs) -> None:
+    """What a build needs.
 
-    Args:
-        options: of the build; making them has checked what needs no file.
-        models: VQA models that score on the way.
-        settings: of the generator, `key=value`.
-        samples: videos a caption.
-        devices: that are named.
-        hub: to share answers with other looks.
-        machine: of `look_at_machine`, to ask once.
+    Raises:
+        SynvitaError: options that the build itself refuses.
     """
-    needs, hub, machine = Needs("build"), hub or HubQuestions(), machine or look_at_machine()
-    read = ReadTriplets()
+    options = _build_options(given)
+    triplets: list[Triplet] = []
     if not str(options.triplets).startswith("shapes:"):
-        read = read_triplets(needs, options.triplets, options.split, options.source)
+        triplets = read_triplets(needs, given)
     embedded = 0
     if options.synthetic is None:
         needs.warn("synthetic", "none are named: rows will have no synthetic video", "--synthetic SPEC")
     else:
-        embedded = synthetic_needs(
-            needs,
-            options.synthetic,
-            read,
-            settings=settings,
-            samples=samples,
-            embed=options.embed_synthetic,
-            hub=hub,
-            machine=machine,
+        chain, embed = options.chain, options.embed_synthetic
+        fetch = embed or bool(chain.models)
+        embedded = add_synthetic(
+            needs, options.synthetic, triplets, chain.overrides, chain.samples, embed=embed, fetch=fetch
         )
     # Scores, weights and masks.
     if options.vqascores is not None:
-        needs.checks.append(file_check(options.vqascores, "scores", "VQAScores"))
-    elif models:
-        vqa_models(
-            needs, models, hub=hub, machine=machine, dtype=default_dtype(devices), device=_first(devices)
-        )
+        add_file(needs, options.vqascores, "scores", "VQAScores")
+    elif options.chain.models:
+        add_vqa_models(needs, given, options.chain.models)
+    elif is_training_csv(options.triplets):
+        needs.ok("scores", f"those of {options.triplets}, a training CSV of the authors")
     else:
         needs.warn("scores", "no VQAScores: weights stay null", "--vqascores FILE, or --vqa-model NAME")
     if options.tokenizer is not None and not Path(options.tokenizer).expanduser().is_file():
-        tokenizer = look_at(options.tokenizer, hub=hub, wanted=lambda paths: {"tokenizer.json"} & set(paths))
-        needs.repositories.append(tokenizer)
-        needs.add(repository_checks(tokenizer, "tokenizer"))
-        if tokenizer.origin in ("hub", "folder") and not tokenizer.files:
-            needs.bad(
-                "tokenizer", f"{options.tokenizer} has no tokenizer.json", "Name one with a fast tokenizer"
-            )
+        found = look_at(
+            options.tokenizer, hub=needs.hub, wanted=lambda paths: {"tokenizer.json"} & set(paths)
+        )
+        add_repository(needs, found, "tokenizer")
+        if found.origin in ("hub", "folder") and not found.files:
+            text = f"{options.tokenizer} has no tokenizer.json"
+            needs.bad("tokenizer", text, "Name one with a fast tokenizer")
     if options.real_root is not None:
-        real_videos(needs, read.triplets, options.real_root, options.real_mapping)
+        try:
+            videos = RealVideos(options.real_root, options.real_mapping)
+            what, root = "triplets", options.real_root
+            count_videos(needs, triplets, videos.find_triplet, what, root, state="warn")
+        except SynvitaError as error:
+            needs.failed("videos", error)
     if options.embed_real:
         needs.warn("licence", "real videos are embedded: the dataset is for private use only")
-    _dataset_folder(needs, options.out, options.config)
-    wanted = [("to fetch from the Hub", cache_folder(), needs.bytes_to_fetch)]
-    needs.add(disk_checks([*wanted, ("of videos to embed", options.out, 2 * embedded)]))
-    return needs
-
-
-def _dataset_folder(needs: Needs, out: Path, config: str) -> None:
-    """What the dataset folder holds already."""
-    if (refused := writable_check(out)) is not None:
-        needs.checks.append(refused)
-    elif any((out / config).glob("*.parquet")):
-        needs.ok(
-            "out", f"{out} has the config {config} already: it is built again, or kept where nothing changed"
-        )
+    # What the dataset folder holds already.
+    out, config = options.out, options.config
+    text = f"the dataset goes into {out}, config {config}"
+    if any((out / config).glob("*.parquet")):
+        text = f"{out} has the config {config} already: it is built again, or kept where nothing changed"
     elif (out / "README.md").is_file():
-        needs.ok("out", f"{out} is a dataset: the config {config} is added")
-    else:
-        needs.ok("out", f"the dataset goes into {out}, config {config}")
+        text = f"{out} is a dataset: the config {config} is added"
+    add_output(needs, out, text)
+    needs.disk(("of videos to embed", out, 2 * embedded))
+
+
+def _build_options(given: Any) -> BuildOptions:
+    """The options of the build; making them checks what needs no file."""
+    values = {
+        field.name: getattr(given, field.name) for field in fields(BuildOptions) if hasattr(given, field.name)
+    }
+    if given.synthetic is not None and given.synthetic_root is not None:
+        found = f"--synthetic {given.synthetic} and --synthetic-root {given.synthetic_root}"
+        problem = "synthetic videos come from one place"
+        raise SynvitaError(problem, found=found, fix="Leave one of them out")
+    if given.synthetic_root is not None:
+        values["synthetic"] = f"root:{given.synthetic_root}"
+    values["config"] = given.config or default_config(values["synthetic"], given.generator)
+    models, overrides = tuple(given.vqa_model or ()), tuple(given.settings or ())
+    return BuildOptions(**values, chain=Chain(samples=given.samples, overrides=overrides, models=models))
 
 
 # -- generate ----------------------------------------------------------------------------------------------
 
 
-def generation_needs(
-    triplets: Path,
-    spec: str,
-    out: Path,
-    *,
-    samples: int = 1,
-    settings: Sequence[str] = (),
-    split: str | None = None,
-    source: str | None = None,
-    hub: HubQuestions | None = None,
-    machine: Machine | None = None,
-) -> Needs:
-    """What generating videos needs; see `build_needs`.
-
-    Args:
-        triplets: annotation file.
-        spec: of the generator.
-        out: folder of the videos.
-        samples: videos a caption.
-        settings: `key=value`.
-        split: for rows that do not say.
-        source: for rows that do not say.
-        hub: to share answers with other looks.
-        machine: of `look_at_machine`, to ask once.
-    """
-    needs, hub, machine = Needs("generate"), hub or HubQuestions(), machine or look_at_machine()
-    read = read_triplets(needs, triplets, split, source)
-    generator_needs(needs, spec, settings, hub=hub, machine=machine)
-    if (refused := writable_check(out)) is not None:
-        needs.checks.append(refused)
-    else:
-        there = sum(1 for _ in out.glob("*.mp4")) if out.is_dir() else 0
-        if (out / BOUND_TO).is_file():
-            needs.ok(
-                "out", f"{out} holds {there:,} videos: it continues, if generator and settings are the same"
-            )
-        elif there:
-            needs.warn(
-                "out", f"{out} holds {there:,} videos that this command did not make", "Name another --out"
-            )
-        else:
-            needs.ok("out", f"videos go into {out}, which is new or empty")
-    count = len({triplet.pair_id for triplet in read.triplets}) * samples
-    needs.ok(
-        "videos", f"{count:,} videos to make{'' if read.whole else ' or more'} ({samples} a contrast caption)"
-    )
-    wanted = [("to fetch from the Hub", cache_folder(), needs.bytes_to_fetch)]
-    needs.add(disk_checks([*wanted, ("of videos at most", out, count * _VIDEO_BYTES)]))
-    return needs
+def generation_needs(given: Any, needs: Needs) -> None:
+    """What generating videos needs."""
+    triplets, out, samples = read_triplets(needs, given), given.out, given.samples
+    add_generator(needs, given.generator, given.settings or ())
+    there = sum(1 for _ in out.glob("*.mp4")) if out.is_dir() else 0
+    text = f"videos go into {out}, which is new or empty"
+    if (out / BOUND_TO).is_file():
+        text = f"{out} holds {there:,} videos: it continues, if generator and settings are the same"
+    elif there:
+        text = f"{out} holds {there:,} videos that this command did not make"
+        needs.warn("out", text, "Name another --out")
+    if not there or (out / BOUND_TO).is_file():
+        add_output(needs, out, text)
+    count = len({triplet.pair_id for triplet in triplets}) * samples
+    needs.ok("videos", f"{count:,} videos to make ({samples} a contrast caption)")
+    needs.disk(("of videos at most", out, count * _VIDEO_BYTES))
 
 
-def generator_needs(
-    needs: Needs, spec: str, settings: Sequence[str], *, hub: HubQuestions, machine: Machine
-) -> None:
+def add_generator(needs: Needs, spec: str, settings: Sequence[str]) -> None:
     """Add what a generator needs: files, packages, settings, memory.
 
     Args:
-        needs: takes it.
         spec: of the generator.
         settings: `key=value`.
-        hub: asks.
-        machine: this one.
     """
     try:
         scheme, argument = parse_spec(spec)
@@ -210,305 +156,199 @@ def generator_needs(
             raise SourceError(f"{scheme}: does not generate", found=spec, fix=fix)
         overrides = parse_overrides(settings)
         if scheme == "command":
-            words = open_command(argument, overrides, None, None).recipe.settings["template"].split()
-            _program(needs, words[0])
+            program = open_command(argument, overrides, None, None).recipe.settings["template"].split()[0]
+            if (found := shutil.which(program)) is None:
+                needs.bad("generator", f"there is no program {program}", "Check the template, and PATH")
+            else:
+                needs.ok("generator", f"the program {found}")
             return
-        needs.checks.append(extra_check("generate"))
+        needs.packages("generate")
         if scheme == "diffusers":
-            _pipeline(needs, argument, overrides, hub, machine)
+            _add_pipeline(needs, argument, overrides)
         else:
-            _local_generator(needs, scheme, Path(argument).expanduser(), overrides)
+            _add_local_generator(needs, scheme, Path(argument).expanduser(), overrides)
     except SynvitaError as error:
         needs.failed("generator", error)
 
 
-def _program(needs: Needs, program: str) -> None:
-    found = shutil.which(program)
-    if found is None:
-        needs.bad("generator", f"there is no program {program}", "Check the template, and PATH")
-    else:
-        needs.ok("generator", f"the program {found}")
-
-
-def _local_generator(needs: Needs, scheme: str, folder: Path, overrides: dict[str, Any]) -> None:
+def _add_local_generator(needs: Needs, scheme: str, folder: Path, overrides: dict[str, Any]) -> None:
     """LaVie and VideoCrafter2: files that their instructions name, in a folder."""
     kind = lavie if scheme == "lavie" else videocrafter2
     wanted = [lavie.WEIGHTS, f"{lavie.BASE}/unet/config.json"]
     if kind is videocrafter2:
         weights = next((name for name in kind.WEIGHTS if (folder / name).is_file()), kind.WEIGHTS[0])
         wanted = [weights, f"{kind.TOKENIZER}/vocab.json"]
-    missing = [name for name in wanted if not (folder / name).is_file()]
-    if missing:
-        needs.bad(
-            "generator", f"{folder} lacks {', '.join(missing)}", "docs/generating.md says where it is from"
-        )
+    if missing := [name for name in wanted if not (folder / name).is_file()]:
+        fix = "docs/generating.md says where it is from"
+        needs.bad("generator", f"{folder} lacks {', '.join(missing)}", fix)
         return
     own = {key: value for key, value in overrides.items() if key != "fps_condition"}
     chosen, _ = pipeline_settings(kind.PIPELINE, {}, scheme, own, kind.PRESET)
     needs.ok("generator", f"{scheme} in {folder}: {_shown(chosen)}")
 
 
-def _pipeline(
-    needs: Needs, argument: str, overrides: dict[str, Any], hub: HubQuestions, machine: Machine
-) -> None:
+def _add_pipeline(needs: Needs, argument: str, overrides: dict[str, Any]) -> None:
     """A pipeline of diffusers: its components, their bytes, and the settings it would be called with."""
     files = locate(argument)
-    facts = look_at(files.location, files.revision, hub=hub)
-    index = None if facts.problem is not None else read_settings(facts, MODEL_INDEX, hub)
+    facts = look_at(files.location, files.revision, hub=needs.hub)
+    index = None if facts.problem is not None else read_settings(needs, facts, MODEL_INDEX)
     if index is not None:
-        components = [name for name, value in index.items() if isinstance(value, list) and any(value)]
-        facts = look_at(
-            files.location, files.revision, hub=hub, wanted=lambda paths: pipeline_files(paths, components)
-        )
-    needs.repositories.append(facts)
-    needs.add(repository_checks(facts, "generator"))
+        parts = [name for name, value in index.items() if isinstance(value, list) and any(value)]
+        wanted = lambda paths: pipeline_files(paths, parts)  # noqa: E731
+        facts = look_at(files.location, files.revision, hub=needs.hub, wanted=wanted)
+    add_repository(needs, facts, "generator")
     if facts.problem is not None:
         return
     if index is None:
         fix = "Give a folder of save_pretrained, or a repository with model_index.json"
         needs.bad("generator", f"{argument} is not a pipeline of diffusers: no {MODEL_INDEX}", fix)
         return
-    configs = {part: read_settings(facts, f"{part}/config.json", hub) or {} for part in _SETTINGS}
-    pipeline = str(index.get("_class_name"))
-    chosen, placement = pipeline_settings(
-        pipeline, {"model_index": index, **configs}, files.location, overrides
-    )
+    configs = {part: read_settings(needs, facts, f"{part}/{CONFIG}") or {} for part in _SETTINGS}
+    held = {"model_index": index, **configs}
+    chosen, placement = pipeline_settings(str(index.get("_class_name")), held, files.location, overrides)
     needs.ok("settings", _shown(chosen))
-    needs.memory = _generation_memory(facts, str(chosen["dtype"]))
+    if facts.parameters:
+        needs.memory = Memory((weights_part(facts.parameters, str(chosen["dtype"])),))
     offload = placement.get("offload")
     if offload in (None, "none"):
-        needs.checks.append(memory_check(needs.memory, machine))
+        needs.checks.append(memory_check(needs.memory, needs.machine))
         needs.warn("memory", "activations and decoding come on top; they were not measured (docs/scale.md)")
     else:
         needs.ok("memory", f"offload {offload}: parts wait in main memory")
 
 
-def _generation_memory(facts: RepositoryFacts, dtype: str) -> Memory | None:
-    return Memory((weights_part(facts.parameters, dtype),)) if facts.parameters else None
-
-
 def _shown(settings: dict[str, Any]) -> str:
-    names = (
-        "pipeline",
-        "preset",
-        "frames",
-        "height",
-        "width",
-        "fps",
-        "steps",
-        "guidance",
-        "dtype",
-        "vae_dtype",
-    )
-    return ", ".join(f"{name} {settings[name]}" for name in names if settings.get(name) is not None)
+    return ", ".join(f"{name} {settings[name]}" for name in _SHOWN if settings.get(name) is not None)
 
 
 # -- vqascore ----------------------------------------------------------------------------------------------
 
 
-def vqascore_needs(
-    triplets: Path,
-    synthetic: str,
-    models: Sequence[str],
-    out: Path,
-    *,
-    whole_video: bool = False,
-    frames: int = 4,
-    rule: str = "segment-midpoints",
-    backend: str = "pyav",
-    preprocess: str = "reference",
-    dtype: str | None = None,
-    devices: Sequence[str] | None = None,
-    split: str | None = None,
-    source: str | None = None,
-    hub: HubQuestions | None = None,
-    machine: Machine | None = None,
-) -> Needs:
-    """What scoring videos with VQA models needs; see `build_needs`. Arguments are the command's options."""
-    needs, hub, machine = Needs("vqascore"), hub or HubQuestions(), machine or look_at_machine()
-    read = read_triplets(needs, triplets, split, source)
-    synthetic_needs(needs, synthetic, read, hub=hub, machine=machine)
-    if (decoder := decoder_check(backend)) is not None:
-        needs.checks.append(decoder)
-    needs.ok("frames", f"{frames} frames, {rule}")
-    loaded = dtype or default_dtype(devices)
-    vqa_models(
-        needs,
-        models,
-        hub=hub,
-        machine=machine,
-        dtype=loaded,
-        device=_first(devices),
-        whole_video=whole_video,
-        preprocess=preprocess,
-    )
+def vqascore_needs(given: Any, needs: Needs) -> None:
+    """What scoring videos with VQA models needs."""
+    add_synthetic(needs, given.synthetic, read_triplets(needs, given))
+    needs.decoder(given.backend)
+    needs.ok("frames", f"{given.frames} frames, {given.rule}")
+    add_vqa_models(needs, given, given.model)
+    out = given.out
     if out.suffix.lower() != ".parquet":
         needs.bad("out", f"{out} is not named as a Parquet file", "Name a file that ends with .parquet")
-    elif (refused := writable_check(out.parent)) is not None:
-        needs.checks.append(refused)
     else:
-        work = (out.parent / ".work").is_dir()
-        needs.ok("out", f"scores go into {out}" + (", work in progress is beside it" if work else ""))
-    needs.add(disk_checks([("to fetch from the Hub", cache_folder(), needs.bytes_to_fetch)]))
-    return needs
+        beside = ", work in progress is beside it" if (out.parent / ".work").is_dir() else ""
+        add_output(needs, out.parent, f"scores go into {out}{beside}")
+    needs.disk()
 
 
-def vqa_models(
-    needs: Needs,
-    models: Sequence[str],
-    *,
-    hub: HubQuestions,
-    machine: Machine,
-    dtype: str,
-    device: str | None = None,
-    whole_video: bool = False,
-    preprocess: str = "reference",
-) -> None:
+def add_vqa_models(needs: Needs, given: Any, models: Sequence[str]) -> None:
     """Add what VQA models need, which run one after another.
 
     Args:
-        needs: takes it.
+        given: parameters of `vqascore`, or of `build`, which has few of them.
         models: aliases, Hub ids or folders.
-        hub: asks.
-        machine: this one.
-        dtype: that weights are loaded in.
-        device: that is named.
-        whole_video: whether frames are shown as one video.
-        preprocess: name of the way in which frames become squares.
     """
-    needs.checks.append(extra_check("score"))
-    largest: Memory | None = None
+    devices, whole = getattr(given, "devices", None), getattr(given, "whole_video", False)
+    dtype = getattr(given, "dtype", None) or default_dtype(devices, getattr(given, "address", None))
+    preprocess = getattr(given, "preprocess", "reference")
+    needs.packages("score")
     for name in models:
-        found = find_model(needs, name, aliases=ALIASES, hub=hub)
+        found = find_model(needs, name, aliases=ALIASES)
         if found is None:
             continue
         memory = scoring_memory(found.base.parameters, dtype, name)
-        if memory is not None and (largest is None or memory.total > largest.total):
-            largest = memory
+        if memory is not None and (needs.memory is None or memory.total > needs.memory.total):
+            needs.memory = memory
         config = found.settings
         if config is None:
             continue
-        if whole_video and config.get("model_type") not in FAMILIES:
-            fix = "Score it frame by frame: leave --whole-video out"
-            needs.bad(
-                "model", f"{name} cannot see a whole video (model_type {config.get('model_type')!r})", fix
-            )
+        if whole and config.get("model_type") not in FAMILIES:
+            text = f"{name} cannot see a whole video (model_type {config.get('model_type')!r})"
+            needs.bad("model", text, "Score it frame by frame: leave --whole-video out")
             continue
         kind = next(kind for kind in KINDS if KINDS[kind].matches(config))
         shape = KINDS[kind].shapes.get(preprocess, "its own processor")
-        needs.ok("preprocessing", f"{name}: {'whole video' if whole_video else kind}, frames by {shape}")
+        if whole:
+            trained = trained_settings(found.trained or {})["trained_preprocess"]
+            kind, shape = "whole video", trained or "its own processor"
+        needs.ok("preprocessing", f"{name}: {kind}, frames by {shape}")
         tower = config.get("mm_vision_tower")
         if kind == "clip-flant5" and isinstance(tower, str) and found.base.origin != "folder":
-            vision = look_at(tower, hub=hub, wanted=lambda paths: {CONFIG} & set(paths))
-            needs.repositories.append(vision)
-            needs.add(repository_checks(vision, "vision tower"))
+            vision = look_at(tower, hub=needs.hub, wanted=lambda paths: {CONFIG} & set(paths))
+            add_repository(needs, vision, "vision tower")
     needs.ok("dtype", f"weights are loaded in {dtype}")
     if preprocess not in PREPROCESSING:
         needs.bad("preprocessing", f"unknown: {preprocess}", f"One of {', '.join(PREPROCESSING)}")
-    needs.memory = largest
-    needs.checks.append(memory_check(largest, machine, device=device))
+    device = devices[0] if devices else None
+    needs.checks.append(memory_check(needs.memory, needs.machine, device=device))
 
 
 # -- push --------------------------------------------------------------------------------------------------
 
 
-def push_needs(
-    folder: Path,
-    repo: str,
-    tag: str,
-    *,
-    private: bool = False,
-    token: bool | None = None,
-    hub: HubQuestions | None = None,
-) -> Needs:
-    """What publishing a dataset needs; nothing is sent.
-
-    Args:
-        folder: of the dataset.
-        repo: OWNER/NAME.
-        tag: the version.
-        private: whether a private repository is asked for.
-        token: whether one was named; None looks for a stored one.
-        hub: to share answers with other looks.
-    """
-    needs, hub = Needs("push"), hub or HubQuestions()
-    found = find_data(needs, str(folder), hub=hub) if folder.expanduser().is_dir() else None
+def push_needs(given: Any, needs: Needs) -> None:
+    """What publishing a dataset needs; nothing is sent."""
+    folder, repo = given.folder, given.repo
     if not folder.expanduser().is_dir():
         needs.bad("data", f"{folder} is not a folder", "Name the folder that `synvita build` made")
-    if found is not None:
+    elif (found := find_data(needs, str(folder))) is not None:
         needs.ok("data", f"{size(found.facts.bytes)} in {len(found.facts.files)} files, at most, to send")
     try:
-        check_version_tag(tag)
+        check_version_tag(given.tag)
     except SynvitaError as error:
         needs.failed("tag", error)
     if not REPO_ID.fullmatch(repo) or ".." in repo or "--" in repo:
         needs.bad("repository", f"{repo} is not the name of a repository", "OWNER/NAME")
-        return needs
-    if has_token() if token is None else token:
+        return
+    if needs.hub.has_token:
         needs.ok("token", "a token is set; whether it may write is known when it is tried (--dry-run asks)")
     else:
         needs.bad("token", "no token for the Hub is set", "Set HF_TOKEN, or run `hf auth login`")
-    _target(needs, repo, private, hub)
-    return needs
-
-
-def _target(needs: Needs, repo: str, private: bool, hub: HubQuestions) -> None:
-    """What lies under the name to publish under."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
+    # What lies under the name to publish under.
     try:
-        info = hub.info(repo, None, "dataset")
+        info = needs.hub.info(repo, None, "dataset")
     except HubError as error:
-        if isinstance(error.__cause__, RepositoryNotFoundError) and not isinstance(
-            error.__cause__, GatedRepoError
-        ):
-            needs.ok(
-                "repository", f"{repo} does not exist yet, or the token may not see it: it would be created"
-            )
+        cause = error.__cause__
+        if isinstance(cause, RepositoryNotFoundError) and not isinstance(cause, GatedRepoError):
+            text = f"{repo} does not exist yet, or the token may not see it: it would be created"
+            needs.ok("repository", text)
         else:
-            needs.checks.append(check_of("repository", error))
+            needs.failed("repository", error)
         return
     if info is None:
-        fix = "Publishing needs the Hub"
-        needs.bad("repository", f"the Hub could not be asked about {repo} ({hub.out_of_reach})", fix)
+        text = f"the Hub could not be asked about {repo} ({needs.hub.out_of_reach})"
+        needs.bad("repository", text, "Publishing needs the Hub")
         return
     if info.id.lower() != repo.lower():
         needs.warn("repository", f"{repo} is called {info.id} today", f"Name {info.id}")
-    if private and not info.private:
-        needs.bad(
-            "repository", f"{repo} is public already", "Make it private on the Hub, or leave --private out"
-        )
+    if given.private and not info.private:
+        fix = "Make it private on the Hub, or leave --private out"
+        needs.bad("repository", f"{repo} is public already", fix)
     else:
-        needs.ok(
-            "repository",
-            f"{repo} is there, {'private' if info.private else 'public'}, at {str(info.sha)[:10]}",
-        )
+        seen = "private" if info.private else "public"
+        needs.ok("repository", f"{repo} is there, {seen}, at {str(info.sha)[:10]}")
 
 
 # -- what several read -------------------------------------------------------------------------------------
 
 
-def read_triplets(needs: Needs, file: Path, split: str | None, source: str | None) -> ReadTriplets:
+def read_triplets(needs: Needs, given: Any) -> list[Triplet]:
     """Read an annotation file as far as a few seconds go, and add what was found.
 
     Args:
-        needs: takes it.
-        file: with two captions a row.
-        split: for rows that do not say.
-        source: for rows that do not say.
+        given: with `triplets`, `split` and `source`.
     """
-    read, bad, end = ReadTriplets(), list[SynvitaError](), time.monotonic() + SECONDS
+    file, split = given.triplets, given.split if isinstance(given.split, str) else None
+    read, bad, more, end = list[Triplet](), list[SynvitaError](), "", time.monotonic() + SECONDS
     try:
-        for triplet in open_triplets(file, split=split, source=source, on_bad=bad.append):
-            read.triplets.append(triplet)
+        for triplet in open_triplets(file, split=split, source=given.source, on_bad=bad.append):
+            read.append(triplet)
             if time.monotonic() > end:
-                read.whole = False
+                more = " and more"
                 break
     except SynvitaError as error:
         needs.failed("triplets", error)
         return read
-    counted = f"{len(read.triplets):,} triplets" + ("" if read.whole else " and more")
-    if not read.triplets:
+    counted = f"{len(read):,} triplets{more}"
+    if not read:
         needs.bad("triplets", f"{file}: no row can be used" + (f", first: {bad[0]}" if bad else ""))
     elif bad:
         needs.warn("triplets", f"{file}: {counted}; {len(bad):,} rows cannot be used, first: {bad[0]}")
@@ -517,76 +357,77 @@ def read_triplets(needs: Needs, file: Path, split: str | None, source: str | Non
     return read
 
 
-def synthetic_needs(
+def add_synthetic(
     needs: Needs,
     spec: str,
-    read: ReadTriplets,
-    *,
+    triplets: Sequence[Triplet],
     settings: Sequence[str] = (),
     samples: int = 1,
+    *,
     embed: bool = False,
-    hub: HubQuestions,
-    machine: Machine,
+    fetch: bool = True,
 ) -> int:
     """Add where synthetic videos come from, and for how many triplets there is one; bytes that are embedded.
 
     Args:
-        needs: takes it.
         spec: `folder:DIR`, a generator, ….
-        read: the triplets.
+        triplets: that were read.
         settings: of a generator.
         samples: videos a caption.
         embed: whether the authors' videos are embedded, and not referred to.
-        hub: asks.
-        machine: this one.
+        fetch: whether those of a repository are fetched, where they need not be.
     """
     try:
         scheme, argument = parse_spec(spec)
         if scheme in GENERATORS:
-            generator_needs(needs, spec, settings, hub=hub, machine=machine)
-            return len(read.triplets) * samples * _VIDEO_BYTES
+            add_generator(needs, spec, settings)
+            return len(triplets) * samples * _VIDEO_BYTES
         if SCHEMES[scheme].released:
-            return _authors_videos(needs, scheme, argument, embed=embed, hub=hub)
+            return _add_authors_videos(needs, scheme, argument, embed=embed, fetch=fetch)
         if scheme != "folder":
             needs.ok("synthetic", f"{spec} makes its own")
             return 0
-        found = open_source(spec).find(read.triplets)
+        found = open_source(spec).find(triplets)
     except SynvitaError as error:
         needs.failed("synthetic", error)
         return 0
-    wanted = {triplet.pair_id for triplet in read.triplets}
+    wanted = {triplet.pair_id for triplet in triplets}
     total, there = len(wanted), len(wanted & found.videos.keys())
     text = f"{there:,} of {total:,} pairs have a synthetic video in {argument}"
     if found.unmatched:
         text += f"; {len(found.unmatched):,} files belong to none, first: {found.unmatched[0]}"
     if found.quarantined:
-        needs.warn(
-            "synthetic", f"{len(found.quarantined):,} files cannot be used, first: {found.quarantined[0]}"
-        )
+        first = f"{len(found.quarantined):,} files cannot be used, first: {found.quarantined[0]}"
+        needs.warn("synthetic", first)
     if not there and total:
         needs.bad("synthetic", text, "docs/building.md says how files are named")
     elif there < total:
         needs.warn("synthetic", text, "Rows without one have no synthetic video")
     else:
         needs.ok("synthetic", text)
-    return sum(_bytes_of(video.path for videos in found.videos.values() for video in videos))
+    files = [video.path for videos in found.videos.values() for video in videos]
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
-def _authors_videos(needs: Needs, scheme: str, argument: str, *, embed: bool, hub: HubQuestions) -> int:
+def _add_authors_videos(needs: Needs, scheme: str, argument: str, *, embed: bool, fetch: bool) -> int:
     """The authors' videos: what their repository or folder lists. Which belong to which pair the build says."""
     if scheme == "hf":
         files = locate(argument)
-        facts = look_at(files.location, files.revision, "dataset", hub=hub)
-        needs.repositories.append(facts)
-        needs.add(repository_checks(facts, "synthetic"))
+        facts = look_at(files.location, files.revision, "dataset", hub=needs.hub)
+        wanted = lambda paths: [path for path in paths if _is_fetched(path, fetch)]  # noqa: E731
+        fetched = look_at(files.location, files.revision, "dataset", hub=needs.hub, wanted=wanted)
+        if facts.unasked is not None:  # as the build itself, which lists it there
+            text = f"what {argument} holds is asked of the Hub, whatever the cache has ({facts.unasked})"
+            needs.bad("synthetic", text, "Name a copy of the repository: --synthetic-root DIR")
+            return 0
+        add_repository(needs, fetched, "synthetic")
         if facts.problem is not None:
             return 0
     else:
         folder = Path(argument).expanduser()
-        needs.checks.append(folder_check(folder, "synthetic", "the authors' videos"))
-        if not folder.is_dir():
+        if not add_folder(needs, folder, "synthetic", "the authors' videos"):
             return 0
-        facts = look_at(str(folder), kind="dataset", hub=hub)
+        facts = look_at(str(folder), kind="dataset", hub=needs.hub)
     videos = [file for file in facts.files if Path(file.path).suffix.lower() == ".mp4"]
     archives = [file for file in facts.files if archive_kind(file.path) is not None]
     text = f"{len(videos):,} loose mp4 files and {len(archives):,} archives in {argument}"
@@ -595,48 +436,11 @@ def _authors_videos(needs: Needs, scheme: str, argument: str, *, embed: bool, hu
     elif facts.files:
         needs.bad("synthetic", text, "docs/building.md says how the authors' videos are named")
     if embed and facts.licence is None:
-        needs.warn(
-            "licence", f"{argument} states none, and its videos are embedded", "Leave --embed-synthetic out"
-        )
+        text = f"{argument} states none, and its videos are embedded"
+        needs.warn("licence", text, "Leave --embed-synthetic out")
     return sum(file.size or 0 for file in (*videos, *archives)) if embed else 0
 
 
-def _bytes_of(paths: Iterable[Path]) -> Iterable[int]:
-    return (path.stat().st_size for path in paths if path.is_file())
-
-
-def real_videos(needs: Needs, triplets: Sequence[Triplet], root: Path, mapping: Path | None) -> None:
-    """Add how many triplets find their real video.
-
-    Args:
-        needs: takes it.
-        triplets: that name one each.
-        root: folder of real videos.
-        mapping: which file is which video.
-    """
-    try:
-        videos = RealVideos(root, mapping)
-    except SynvitaError as error:
-        needs.failed("videos", error)
-        return
-    found = looked = 0
-    end = time.monotonic() + SECONDS
-    for triplet in triplets:
-        looked += 1
-        found += videos.find_triplet(triplet) is not None
-        if time.monotonic() > end:
-            break
-    of = f"{looked:,} triplets" + (
-        f" of {len(triplets):,}, as far as time went," if looked < len(triplets) else ""
-    )
-    text = f"{found:,} of {of} find their real video under {root}"
-    if found == looked:
-        needs.ok("videos", text)
-    else:
-        needs.warn(
-            "videos", text, "docs/videos.md says where real videos are from; a mapping names other files"
-        )
-
-
-def _first(devices: Sequence[str] | None) -> str | None:
-    return devices[0] if devices else None
+def _is_fetched(path: str, videos: bool) -> bool:
+    """Whether a build fetches a file of the authors' repository: archives, and loose videos where it must."""
+    return archive_kind(path) is not None or (videos and path.lower().endswith(".mp4"))

@@ -6,7 +6,7 @@ and `lr_scheduler_type="cosine"` (the paper's), `logging_steps=10`.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from transformers import TrainingArguments
@@ -209,9 +209,7 @@ class SynViTAConfig(TrainingArguments):
         """Arguments of `TripletData` that say what of a dataset is trained: `TripletData(rows, model, **these)`."""
         frames = None
         if self.frames is not None:
-            own = family.default_frames()
-            rule = own.rule if own.fps is None else "linspace"  # a count takes the place of a frame rate
-            frames = replace(own, fps=None, rule=rule, count=self.frames)
+            frames = family.default_frames().changed(count=self.frames)
         return {
             "weighting": self.weighting,
             "granularity": self.granularity,

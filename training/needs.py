@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import reduce
@@ -10,17 +11,15 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from synvita_data.doctor.data import FoundData, datasets_cache, find_data, real_video_checks, row_checks
-from synvita_data.doctor.hub import HubQuestions, cache_folder, has_token
-from synvita_data.doctor.inputs import writable_check
-from synvita_data.doctor.machine import Machine, disk_checks, extra_check, look_at_machine
+from synvita_data.doctor.data import FoundData, add_real_videos, add_rows, datasets_cache, find_data
+from synvita_data.doctor.inputs import add_output
 from synvita_data.doctor.memory import memory_check, training_memory
-from synvita_data.doctor.models import asked_checks, find_model, kind_check
+from synvita_data.doctor.models import add_asked, find_model, is_kind
 from synvita_data.doctor.report import Needs
 from synvita_data.errors import SynvitaError
 
 from . import output
-from .recipe import Recipe, RecipeError, accumulation_steps, read_recipe
+from .recipe import Recipe, RecipeError, read_recipe, steps_for_batch
 
 _BASIC = {
     "bool": bool,
@@ -41,23 +40,16 @@ class _Named(StrEnum):
     no = "no"
 
 
-def training_needs(
-    recipe: str,
-    changes: Sequence[str] = (),
-    *,
-    hub: HubQuestions | None = None,
-    machine: Machine | None = None,
-) -> Needs:
+def training_needs(recipe: str, changes: Sequence[str] = (), needs: Needs | None = None) -> Needs:
     """What a training run needs. Nothing is loaded, written, printed or raised.
 
     Args:
         recipe: a file, or the name of a recipe of the package.
         changes: `key=value`, as on the command line.
-        hub: to share answers with other looks.
-        machine: of `look_at_machine`, to ask once.
+        needs: takes what is found, and shares its answers with other looks; None makes one.
     """
-    needs, hub, machine = Needs("train"), hub or HubQuestions(), machine or look_at_machine()
-    needs.checks.append(extra_check("train"))
+    needs = needs or Needs("train")
+    needs.packages("train")
     try:
         read = read_recipe(recipe, list(changes), training_types=training_types())
         if not read.training.get("output_dir"):
@@ -70,25 +62,29 @@ def training_needs(
     changed = f", with {len(read.changed)} changes ({', '.join(read.changed)})" if read.changed else ""
     needs.ok("recipe", f"{read.name}{about}{changed}")
     _output(needs, read)
-    _model(needs, read, hub, machine)
-    data = _data(needs, read, hub)
+    _model(needs, read)
+    data = _data(needs, read)
     _steps(needs, read, data)
     _publishing(needs, read)
-    _disk(needs, read, data)
+    # What is written.
+    written = []
+    if data is not None:
+        written.append(("for the Arrow copy that datasets makes", datasets_cache(), data.stored))
+    if read.run.merge and needs.memory is not None:
+        merged = next((part.bytes for part in needs.memory.parts if part.what == "weights"), 0)
+        written.append(("for the merged model", Path(str(read.training["output_dir"])), merged))
+    needs.disk(*written)
     return needs
 
 
 def _output(needs: Needs, recipe: Recipe) -> None:
     """Whether the output folder is new, is resumed, or refused; as the run itself decides."""
     folder = Path(str(recipe.training["output_dir"]))
-    if (refused := writable_check(folder)) is not None:
-        needs.checks.append(refused)
-        return
+    text = f"the result goes into {folder}, which is new or holds nothing of a run"
     try:
         if output.is_finished(folder) and not output.different_keys(folder, recipe):
-            needs.warn(
-                "out", f"{folder} holds this recipe, trained to its end: only merging and publishing are left"
-            )
+            text = f"{folder} holds this recipe, trained to its end: only merging and publishing are left"
+            needs.warn("out", text)
             return
         output.check_folder(folder, recipe)
         checkpoint = output.last_checkpoint(folder)
@@ -97,24 +93,22 @@ def _output(needs: Needs, recipe: Recipe) -> None:
         return
     if (folder / output.STARTED).is_file():
         place = "its beginning, no checkpoint was saved" if checkpoint is None else checkpoint.name
-        needs.ok("out", f"{folder} holds an unfinished run of this recipe: it resumes from {place}")
-    else:
-        needs.ok("out", f"the result goes into {folder}, which is new or holds nothing of a run")
+        text = f"{folder} holds an unfinished run of this recipe: it resumes from {place}"
+    add_output(needs, folder, text)
 
 
-def _model(needs: Needs, recipe: Recipe, hub: HubQuestions, machine: Machine) -> None:
+def _model(needs: Needs, recipe: Recipe) -> None:
     options, training = recipe.run, recipe.training
-    found = find_model(needs, options.model, options.model_revision, hub=hub)
+    found = find_model(needs, options.model, options.model_revision)
     if found is None:
         return
-    if (wrong := kind_check(found)) is not None:
-        needs.checks.append(wrong)
-    shown = {
-        name: training.get(name) for name in ("preprocess", "placeholder_space", "granularity", "weighting")
-    }
-    needs.add(
-        asked_checks(found, hub, prompt=training.get("prompt"), frames=training.get("frames"), settings=shown)
-    )
+    is_kind(needs, found)
+    # A fine-tune that is trained further is asked as the recipe says, not as it was trained.
+    given = {name: training.get(name) for name in ("prompt", "placeholder_space", "preprocess")}
+    add_asked(needs, found, given, frames=training.get("frames"), trained=False)
+    named = [f"{name} {training[name]}" for name in ("granularity", "weighting") if training.get(name)]
+    if named:
+        needs.ok("masks", ", ".join(named))
     stored = f"stored in {found.base.dtype}, " if found.base.dtype else ""
     precision = next((name for name in ("bf16", "fp16") if training.get(name)), "no autocast")
     needs.ok("dtype", f"frozen weights: {stored}loaded in {options.dtype}; training: {precision}")
@@ -127,20 +121,20 @@ def _model(needs: Needs, recipe: Recipe, hub: HubQuestions, machine: Machine) ->
         rank=int(training.get("lora_r", 32)),
     )
     device = "cpu" if training.get("use_cpu") else None
-    needs.checks.append(memory_check(needs.memory, machine, device=device))
+    needs.checks.append(memory_check(needs.memory, needs.machine, device=device))
 
 
-def _data(needs: Needs, recipe: Recipe, hub: HubQuestions) -> FoundData | None:
+def _data(needs: Needs, recipe: Recipe) -> FoundData | None:
     options, training = recipe.run, recipe.training
     splits = [split for split in (options.split, options.eval_split) if split is not None]
     found = find_data(
-        needs, options.data, config=options.config, revision=options.data_revision, splits=splits, hub=hub
+        needs, options.data, config=options.config, revision=options.data_revision, splits=splits
     )
     if found is None:
         return None
-    use_synthetic = bool(training.get("use_synthetic", True))
-    needs.add(row_checks(found, weighted=training.get("weighting") is not None, synthetic=use_synthetic))
-    needs.add(real_video_checks(found, options.real_root, options.real_mapping))
+    if training.get("use_synthetic", True):
+        add_rows(needs, found, weighted=training.get("weighting") is not None)
+    add_real_videos(needs, found, options.real_root, options.real_mapping)
     return found
 
 
@@ -149,15 +143,7 @@ def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
     training, processes = recipe.training, int(os.environ.get("WORLD_SIZE", "1"))
     per_device = int(training.get("per_device_train_batch_size", 8))
     try:
-        if recipe.run.batch is None:
-            steps = int(training.get("gradient_accumulation_steps", 1))
-        elif "gradient_accumulation_steps" in training:
-            raise RecipeError(
-                "batch and gradient_accumulation_steps both say how many triplets a step sees",
-                fix="Leave one of them out",
-            )
-        else:
-            steps = accumulation_steps(recipe.run.batch, per_device, processes)
+        steps = steps_for_batch(recipe, processes) or int(training.get("gradient_accumulation_steps", 1))
     except RecipeError as error:
         needs.failed("batch", error)
         return
@@ -185,22 +171,12 @@ def _publishing(needs: Needs, recipe: Recipe) -> None:
         needs.bad("merge", "without an adapter there is nothing to merge", "Leave merge out")
     if options.push_to is None:
         return
-    if has_token():
+    if needs.hub.has_token:
         needs.ok("token", f"a token is set, with which {options.push_to} would be written")
     else:
         needs.bad(
             "token", f"no token is set, and push_to={options.push_to}", "Set HF_TOKEN, or run `hf auth login`"
         )
-
-
-def _disk(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
-    wanted = [("to fetch from the Hub", cache_folder(), needs.bytes_to_fetch)]
-    if data is not None:
-        wanted.append(("for the Arrow copy that datasets makes", datasets_cache(), data.stored))
-    if recipe.run.merge and needs.memory is not None:
-        merged = next((part.bytes for part in needs.memory.parts if part.what == "weights"), 0)
-        wanted.append(("for the merged model", Path(str(recipe.training["output_dir"])), merged))
-    needs.add(disk_checks(wanted))
 
 
 # -- the keys of a recipe ----------------------------------------------------------------------------------
@@ -220,29 +196,20 @@ def training_types() -> dict[str, Any]:
 
 
 def _fields_of(file: Path, name: str) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return {
-                each.target.id: _type_of(each.annotation)
-                for each in node.body
-                if isinstance(each, ast.AnnAssign)
-                and isinstance(each.target, ast.Name)
-                and "ClassVar" not in ast.unparse(each.annotation)
-            }
-    return {}
+    """The fields of a dataclass by its source; none where there is no such file."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else ()
+    own = next((each for each in body if isinstance(each, ast.ClassDef) and each.name == name), None)
+    fields = [each for each in own.body if isinstance(each, ast.AnnAssign)] if own is not None else ()
+    types = {ast.unparse(each.target): ast.unparse(each.annotation) for each in fields}
+    return {field: _type_of(text) for field, text in types.items() if "ClassVar" not in text}
 
 
-def _type_of(annotation: ast.expr) -> Any:
-    """A union of basic types, by the names outside of brackets."""
-    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-    if isinstance(outer, ast.BinOp):
-        return _type_of(outer.left) | _type_of(outer.right)
-    if isinstance(outer, ast.Constant):
-        return type(None) if outer.value is None else reduce(or_, _BASIC.values())
-    if not isinstance(outer, ast.Name):
-        return reduce(or_, _BASIC.values())
-    if outer.id.endswith(("Strategy", "Type", "Names")):
-        return _Named
-    return _BASIC.get(outer.id) or reduce(or_, _BASIC.values())
+def _type_of(annotation: str) -> Any:
+    """A union of basic types, by the names outside of brackets; anything, where one is of another kind."""
+    anything = reduce(or_, _BASIC.values())
+    names = re.findall(r"\w+", re.sub(r"\[.*\]", "", annotation))
+    kinds = [
+        _Named if name.endswith(("Strategy", "Type", "Names")) else _BASIC.get(name, anything)
+        for name in names
+    ]
+    return reduce(or_, kinds)

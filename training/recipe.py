@@ -212,6 +212,24 @@ def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
             )
 
 
+def steps_for_batch(recipe: Recipe, processes: int) -> int | None:
+    """`gradient_accumulation_steps` that the recipe's `batch` asks for; None where it says no batch.
+
+    Raises:
+        RecipeError: it says both; or see `accumulation_steps`.
+    """
+    batch, values = recipe.run.batch, recipe.training
+    if batch is None:
+        return None
+    if "gradient_accumulation_steps" in values:
+        raise RecipeError(
+            "batch and gradient_accumulation_steps both say how many triplets a step sees",
+            found=f"batch={batch}, gradient_accumulation_steps={values['gradient_accumulation_steps']}",
+            fix="Leave one of them out",
+        )
+    return accumulation_steps(batch, values.get("per_device_train_batch_size", 8), processes)
+
+
 def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
     """Batches between two optimizer steps, so that a step sees `batch` triplets in all.
 

@@ -24,7 +24,7 @@ from .data.dataset import TripletData, counts_of_run
 from .data.features import feature_cache_of, fill_feature_cache
 from .evaluation import EvaluationPairs
 from .publish import push_model, render_model_card
-from .recipe import Recipe, RecipeError, RunOptions, accumulation_steps, read_recipe
+from .recipe import Recipe, RecipeError, RunOptions, read_recipe, steps_for_batch
 
 if TYPE_CHECKING:
     from .trainer import SynViTATrainer
@@ -91,17 +91,8 @@ def make_config(recipe: Recipe, processes: int) -> SynViTAConfig:
         SynvitaError: values that do not fit together, or that would be ignored silently.
     """
     values = dict(recipe.training)
-    if recipe.run.batch is not None:
-        if "gradient_accumulation_steps" in values:
-            raise RecipeError(
-                "batch and gradient_accumulation_steps both say how many triplets a step sees",
-                found=f"batch={recipe.run.batch}, "
-                f"gradient_accumulation_steps={values['gradient_accumulation_steps']}",
-                fix="Leave one of them out",
-            )
-        values["gradient_accumulation_steps"] = accumulation_steps(
-            recipe.run.batch, values.get("per_device_train_batch_size", 8), processes
-        )
+    if (steps := steps_for_batch(recipe, processes)) is not None:
+        values["gradient_accumulation_steps"] = steps
     values.setdefault("report_to", "none")
     try:
         config = SynViTAConfig(**values)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions.lcs import GRANULARITIES
 from synvita_data.errors import SynvitaError, choose
+from synvita_data.files import folder_name
 from synvita_data.jobs import JobProgress, RunOptions
 from synvita_data.weights import WEIGHTINGS
 
@@ -204,6 +205,17 @@ class BuildOptions:
             "granularity": self.granularity_name,
             "tokenizer": None if self.tokenizer is None else Path(self.tokenizer).name,
         }
+
+
+def default_config(synthetic: str | None, generator: str | None = None) -> str:
+    """The name of a config where none is given."""
+    if synthetic is None:
+        return "default"
+    scheme, _, argument = synthetic.partition(":")
+    if scheme == "hf":
+        argument = argument.partition("@")[0]
+    named = scheme in ("folder", "root", "hf", "diffusers") and folder_name(Path(argument))
+    return generator or named or scheme
 
 
 def _check_positive(**numbers: int) -> None:

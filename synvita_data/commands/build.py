@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..files import folder_name
 from .options import PromptTooLong, PromptTooLongOption, SamplesOption, SourceOption, SplitOption, run_options
 
 if TYPE_CHECKING:
@@ -131,6 +130,7 @@ def build(
     import time
 
     from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
+    from synvita_data.builders.dataset.options import default_config
     from synvita_data.builders.sources.registry import GENERATORS, parse_spec
 
     from ..display import Terminal
@@ -198,17 +198,6 @@ def build(
     failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
     if failed and (made_here or vqa_model):
         raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what could not be made
-
-
-def default_config(synthetic: str | None, generator: str | None = None) -> str:
-    """The name of a config where none is given."""
-    if synthetic is None:
-        return "default"
-    scheme, _, argument = synthetic.partition(":")
-    if scheme == "hf":
-        argument = argument.partition("@")[0]
-    named = scheme in ("folder", "root", "hf", "diffusers") and folder_name(Path(argument))
-    return generator or named or scheme
 
 
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:

@@ -1,17 +1,16 @@
 """`synvita doctor`: what another command would need, before it runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
-    from ..doctor import HubQuestions, Needs
-    from ..doctor.machine import Machine
+    from ..doctor import Needs
 
-# Options of `evaluate` that change what a model sees, named in the report where they are given.
-_SEEN = ("mode", "preprocess", "flips", "readout", "placeholder_space")
 _COLOURS = {"ok": "green", "warn": "yellow", "bad": "red"}
 _SECRET = "--token"
 
@@ -36,19 +35,27 @@ def doctor(
     could not ask.
     """
     from ..display import json_text, print_error, write
-    from ..doctor import HubQuestions
-    from ..doctor.machine import look_at_machine
+    from ..doctor import HubQuestions, Needs
+    from ..errors import SynvitaError
     from ..files import write_atomic
 
     name, other, rest = _found(context, command)
     if other is not None and json_file is None:
         json_file, rest = _own_json(other, rest)
     given, usage = _parsed(context, name, other, rest)
-    token = None if given is None else given.text("token")
-    hub, machine = HubQuestions(token=token), look_at_machine()
-    needs = _wrong_usage(name, usage) if given is None else _needs(name, given, hub, machine)
+    needs = Needs(name, HubQuestions(token=getattr(given, "token", None)))
+    try:
+        if given is not None:
+            _COMMANDS[name](given, needs)
+    except SynvitaError as error:  # what the command says before it begins
+        usage = str(error)
+    if usage:
+        fix = "See synvita --help, and --help of the command"
+        needs.bad("command", usage.rstrip("."), fix)
+    if getattr(given, "engine", None) == "ray":
+        needs.packages("ray")
     line = " ".join(["synvita", name, *_without_secrets(rest)])
-    record = {"command_line": line, **needs.to_record(), "machine": machine.to_record()}
+    record = {"command_line": line, **needs.to_record(), "machine": needs.machine.to_record()}
     text = json_text(record, indent=1, default=str) + "\n"
     if json_file == "-":
         write(text)
@@ -63,56 +70,16 @@ def doctor(
 # -- the other command's line ------------------------------------------------------------------------------
 
 
-class Given:
-    """The values of another command's parameters, as its own parser gave them."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
-    def value(self, name: str, default: Any = None) -> Any:
-        """A value; of an enumeration, its text."""
-        found = self._values.get(name)
-        return default if found is None else getattr(found, "value", found)
-
-    def text(self, name: str) -> str | None:
-        """A text."""
-        found = self.value(name)
-        return None if found is None else str(found)
-
-    def texts(self, name: str) -> list[str]:
-        """What may be given several times."""
-        return [str(getattr(each, "value", each)) for each in self.value(name, ())]
-
-    def path(self, name: str) -> Path | None:
-        """A path."""
-        found = self.text(name)
-        return None if found is None else Path(found)
-
-    def paths(self, *names: str) -> list[Path]:
-        """Those of several paths that are given and are files."""
-        given = (self.text(name) for name in names)
-        return [Path(text) for text in given if text is not None and text != "-"]
-
-    def flag(self, name: str) -> bool:
-        """A switch."""
-        return bool(self.value(name))
-
-
 def _found(context: typer.Context, words: Sequence[str]) -> tuple[str, Any | None, list[str]]:
     """The command that words begin with, also one of a group (`videos check`): its name, itself, and the rest."""
-    root = context.find_root()
-    program: Any = root.command
-    name, *rest = words
-    other = program.get_command(root, name)
-    while other is not None and hasattr(other, "list_commands") and rest:
-        group, other = other, other.get_command(root, rest[0])
-        if other is None:
-            return name, group, rest
-        name, rest = f"{name} {rest[0]}", rest[1:]
-    return name, None if name == context.info_name else other, rest
+    for count in (2, 1):
+        if (name := " ".join(words[:count])) in _COMMANDS:
+            root = context.find_root()
+            other: Any = root.command
+            for word in words[:count]:
+                other = other.get_command(root, word)
+            return name, other, list(words[count:])
+    return words[0], None, list(words[1:])
 
 
 def _own_json(other: Any, rest: list[str]) -> tuple[str | None, list[str]]:
@@ -128,26 +95,21 @@ def _own_json(other: Any, rest: list[str]) -> tuple[str | None, list[str]]:
 
 def _parsed(
     context: typer.Context, name: str, other: Any | None, rest: Sequence[str]
-) -> tuple[Given | None, str]:
-    """What the command's own parser makes of its arguments, without running it; else why it refuses them."""
+) -> tuple[SimpleNamespace | None, str]:
+    """What the command's own parser makes of its arguments, by the names of its parameters; else why it refuses them."""
     usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-    root = context.find_root()
     if other is None:
-        program: Any = root.command
-        names = ", ".join(each for each in program.list_commands(root) if each != context.info_name)
-        return None, f"there is no command {name} to look at; there are {names}"
+        return None, f"there is no command {name} to look at; there are {', '.join(_COMMANDS)}"
     try:
-        return Given(other.make_context(name, list(rest), parent=root).params), ""
+        values = other.make_context(name, list(rest), parent=context.find_root()).params
     except usage_error as error:
         return None, str(error.format_message())
-
-
-def _wrong_usage(name: str, problem: str) -> "Needs":
-    from ..doctor import Needs
-
-    needs = Needs(name)
-    needs.bad("command", problem.rstrip("."), "See synvita --help, and --help of the command")
-    return needs
+    kinds = get_type_hints(other.callback)
+    for key, value in values.items():
+        if value is not None:
+            is_path = Path in (kinds.get(key), *get_args(kinds.get(key)))
+            values[key] = Path(value) if is_path else getattr(value, "value", value)
+    return SimpleNamespace(**values), ""
 
 
 def _without_secrets(arguments: Sequence[str]) -> list[str]:
@@ -164,225 +126,118 @@ def _without_secrets(arguments: Sequence[str]) -> list[str]:
 # -- what each command needs -------------------------------------------------------------------------------
 
 
-def _needs(name: str, given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    """What a command needs; of one that is not known here, what can be said of any."""
-    from ..doctor.machine import extra_check
-    from ..errors import SynvitaError
+def _evaluate(given: Any, needs: "Needs") -> None:
+    from ..doctor.evaluation import ASKED, evaluation_needs
 
-    make = _COMMANDS.get(name, _any)
-    try:
-        needs = make(given, hub, machine)
-    except SynvitaError as error:  # what the command says before it begins
-        needs = _wrong_usage(name, str(error))
-    needs.command = name
-    if given.text("engine") == "ray":
-        needs.checks.append(extra_check("ray"))
-    return needs
-
-
-def _evaluate(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from ..doctor import evaluation_needs
-
-    return evaluation_needs(
-        given.text("model"),
-        given.texts("task"),
-        annotations=given.path("annotations"),
-        real_root=given.path("real_root"),
-        real_mapping=given.path("real_mapping"),
-        out=given.path("out") or "results",
-        predictions=given.path("predictions"),
-        revision=given.text("revision"),
-        adapter=given.text("adapter"),
-        adapter_revision=given.text("adapter_revision"),
-        dtype=given.text("dtype") or "float32",
-        frames=given.value("frames"),
-        prompt=given.text("prompt"),
-        backend=given.text("backend"),
-        device=given.text("device"),
-        device_map=given.text("device_map"),
-        partial=given.flag("partial") or given.value("limit") is not None,
-        settings={name: given.text(name) for name in _SEEN},
-        hub=hub,
-        machine=machine,
+    evaluation_needs(
+        given.model,
+        given.task or (),
+        annotations=given.annotations,
+        real_root=given.real_root,
+        real_mapping=given.real_mapping,
+        out=given.out,
+        predictions=given.predictions,
+        partial=given.partial or given.limit is not None,
+        needs=needs,
+        **{name: getattr(given, name) for name in ASKED},
     )
 
 
-def _train(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
+def _train(given: Any, needs: "Needs") -> None:
     from synvita_data.training.needs import training_needs
 
-    from ..doctor import Needs
-
-    recipe = given.text("recipe")
-    if recipe is not None:
-        return training_needs(recipe, given.texts("changes"), hub=hub, machine=machine)
-    needs = Needs("train")
-    if given.flag("list_recipes") or given.flag("list_keys"):
+    if given.recipe is not None:
+        training_needs(given.recipe, given.changes or (), needs)
+    elif given.list_recipes or given.list_keys:
         needs.ok("command", "it only prints a list")
     else:
         needs.bad("recipe", "no recipe is named", "synvita train --list shows those of the package")
-    return needs
 
 
-def _build(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from synvita_data.builders.dataset import BuildOptions, Chain
-    from synvita_data.builders.needs import build_needs
+def _reproduce(given: Any, needs: "Needs") -> None:
+    """What `--dry-run` lists, as checks: what is missing is bad where no cell can be run."""
+    from ..doctor.inputs import add_output
+    from ..reproduce.inputs import look
+    from .reproduce import cells_of
 
-    from .build import default_config
-
-    synthetic, models = given.text("synthetic"), given.texts("vqa_model")
-    generator = given.text("generator")
-    if synthetic is None and (root := given.text("synthetic_root")) is not None:
-        synthetic = f"root:{root}"
-    options = BuildOptions(
-        triplets=Path(str(given.text("triplets"))),
-        out=Path(str(given.text("out"))),
-        config=given.text("config") or default_config(synthetic, generator),
-        synthetic=synthetic,
-        generator=generator,
-        order=given.text("order"),
-        embed_synthetic=given.flag("embed_synthetic"),
-        vqascores=given.path("vqascores"),
-        real_root=given.path("real_root"),
-        real_mapping=given.path("real_mapping"),
-        embed_real=given.flag("embed_real"),
-        weighting=str(given.text("weighting")),
-        granularity=str(given.text("granularity")),
-        tokenizer=given.text("tokenizer"),
-        ignore_case=given.flag("ignore_case"),
-        split=given.text("split"),
-        source=given.text("source"),
-        chain=Chain(models=tuple(models)),
-    )
-    return build_needs(
-        options,
-        models=models,
-        settings=given.texts("settings"),
-        samples=int(given.value("samples", 1)),
-        hub=hub,
-        machine=machine,
-    )
+    if given.table != "table3":
+        needs.ok("command", "it only prints a plan of training, or writes it as a script")
+        return
+    read, asked = cells_of(vars(given))
+    found = look(read, asked)
+    for missing in found.missing:
+        needs.bad("packages", missing)
+    for each in found.checkpoints.values():
+        state = "converted already" if each.converted else "to be fetched, as far as it is not here"
+        add = needs.warn if each.missing else needs.ok
+        add("checkpoint", f"{each.name}, {each.repository}: {each.missing or state}")
+    for task in found.tasks.values():
+        counts = f"{task.texts:,} texts, {task.found:,} of {task.needed:,} videos"
+        add = needs.warn if task.missing else needs.ok
+        add("inputs", f"{task.task}: {'; '.join(task.missing) or counts}")
+    can = sum(not each.missing for each in found.cells)
+    add = needs.ok if can else needs.bad
+    add("cells", f"{can} of {len(found.cells)} can be run; --dry-run lists what each of them lacks")
+    for warning in found.warnings:
+        needs.warn("machine", warning)
+    needs.other_bytes = found.to_fetch
+    add_output(needs, asked.out, f"checkpoints, results and tables go into {asked.out}")
 
 
-def _generate(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from synvita_data.builders.needs import generation_needs
+def _videos_check(given: Any, needs: "Needs") -> None:
+    from synvita_data.builders.needs import read_triplets
 
-    return generation_needs(
-        Path(str(given.text("triplets"))),
-        str(given.text("generator")),
-        Path(str(given.text("out"))),
-        samples=int(given.value("samples", 1)),
-        settings=given.texts("settings"),
-        split=given.text("split"),
-        source=given.text("source"),
-        hub=hub,
-        machine=machine,
-    )
+    from ..doctor.data import find_data
+    from ..doctor.inputs import add_annotations, add_file, add_folder, add_output
 
+    named = [name for name in ("annotations", "triplets", "dataset") if getattr(given, name) is not None]
+    if len(named) != 1:
+        found = " and ".join(f"--{name}" for name in named) or "none of them"
+        needs.bad("command", f"give one of --annotations, --triplets and --dataset, not {found}")
+    add_folder(needs, given.real_root, "videos", "real videos")
+    if given.real_mapping is not None:
+        add_file(needs, given.real_mapping, "videos", "which file is which video")
+    if given.annotations is not None:
+        from ..annotations import tasks_at
 
-def _vqascore(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from synvita_data.builders.needs import vqascore_needs
-
-    return vqascore_needs(
-        Path(str(given.text("triplets"))),
-        str(given.text("synthetic")),
-        given.texts("model"),
-        Path(str(given.text("out"))),
-        whole_video=given.flag("whole_video"),
-        frames=int(given.value("frames", 4)),
-        rule=str(given.text("rule")),
-        backend=str(given.text("backend")),
-        preprocess=str(given.text("preprocess")),
-        dtype=given.text("dtype"),
-        devices=given.texts("devices"),
-        split=given.text("split"),
-        source=given.text("source"),
-        hub=hub,
-        machine=machine,
-    )
+        tasks = given.task or [task.name for task in tasks_at(given.annotations)]
+        if not tasks:
+            needs.bad(
+                "annotations", f"{given.annotations} has no file of a benchmark's name", "Name a --task"
+            )
+        add_annotations(needs, tasks, given.annotations)
+    if given.triplets is not None:
+        read_triplets(needs, given)
+    if given.dataset is not None:
+        find_data(needs, given.dataset, config=given.config, splits=given.split or ())
+    for file in (given.missing, given.json):
+        if file is not None:
+            add_output(needs, file.parent, f"{file} is written")
 
 
-def _push(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from synvita_data.builders.needs import push_needs
+def _room(module: str, function: str) -> Callable[[Any, "Needs"], None]:
+    """A function that knows what a command needs, imported when it is asked for."""
 
-    return push_needs(
-        Path(str(given.text("folder"))),
-        str(given.text("repo")),
-        str(given.text("tag")),
-        private=given.flag("private"),
-        token=True if given.text("token") else None,
-        hub=hub,
-    )
+    def look(given: Any, needs: "Needs") -> None:
+        getattr(import_module(f"synvita_data.{module}"), function)(given, needs)
+
+    return look
 
 
-def _inspect(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from ..doctor.others import inspection_needs
-
-    return inspection_needs(
-        str(given.text("dataset")),
-        given.texts("config"),
-        given.texts("split"),
-        given.text("revision"),
-        given.path("figures"),
-        hub=hub,
-    )
-
-
-def _annotations(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from ..doctor.others import annotation_needs
-
-    return annotation_needs(given.texts("task"), Path(str(given.text("files"))), Path(str(given.text("out"))))
-
-
-def _convert(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from ..doctor.others import conversion_needs
-
-    return conversion_needs(
-        str(given.text("kind")),
-        Path(str(given.text("source"))),
-        Path(str(given.text("out"))),
-        given.path("base"),
-        machine,
-    )
-
-
-def _leaderboard(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from ..doctor.others import leaderboard_needs
-
-    return leaderboard_needs(Path(str(given.text("results"))), given.paths("markdown", "json_file"))
-
-
-def _demo(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    from ..doctor.others import demo_needs
-
-    return demo_needs(Path(str(given.text("out"))), given.flag("fine_tune"))
-
-
-def _any(given: Given, hub: "HubQuestions", machine: "Machine") -> "Needs":
-    """Of a command that is not known here: that its line is right, and whether its folders are there."""
-    from ..doctor import Check, Needs
-    from ..doctor.inputs import folder_check, writable_check
-
-    needs = Needs("")
-    needs.ok("command", "its arguments are right; more is not known of it here, it says itself what it lacks")
-    if (root := given.path("real_root")) is not None:
-        needs.checks.append(folder_check(root, "videos", "real videos"))
-    if (out := given.path("out")) is not None:
-        needs.checks.append(writable_check(out) or Check("ok", "out", f"{out} can be written"))
-    return needs
-
-
-_COMMANDS: dict[str, Callable[[Given, "HubQuestions", "Machine"], "Needs"]] = {
-    "build": _build,
-    "generate": _generate,
-    "vqascore": _vqascore,
-    "inspect": _inspect,
-    "push": _push,
-    "demo": _demo,
-    "train": _train,
+_COMMANDS: dict[str, Callable[[Any, "Needs"], None]] = {
+    "annotations": _room("doctor.others", "annotation_needs"),
+    "build": _room("builders.needs", "build_needs"),
+    "convert": _room("doctor.others", "conversion_needs"),
+    "demo": _room("doctor.others", "demo_needs"),
     "evaluate": _evaluate,
-    "leaderboard": _leaderboard,
-    "annotations": _annotations,
-    "convert": _convert,
+    "generate": _room("builders.needs", "generation_needs"),
+    "inspect": _room("doctor.others", "inspection_needs"),
+    "leaderboard": _room("doctor.others", "leaderboard_needs"),
+    "push": _room("builders.needs", "push_needs"),
+    "reproduce": _reproduce,
+    "train": _train,
+    "videos check": _videos_check,
+    "vqascore": _room("builders.needs", "vqascore_needs"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..display import Terminal
     from ..reproduce.expected import Expected
@@ -104,36 +104,59 @@ def reproduce(
 
     A run that was killed goes on when it is started again. Exit status 2: a cell that was asked for failed.
     """
-    from dataclasses import replace
-
     from ..display import Terminal
 
     if table is not TableName.table3:
         _plan(Terminal(), table.value, row or (), task or (), out)
         return
-    from ..real_videos.roots import Root
-    from ..reproduce.expected import EXPECTED, read_expected
-    from ..reproduce.inputs import MODES, Asked, look
+    from ..reproduce.inputs import look
 
-    read = read_expected(expected or EXPECTED)
-    changes = {name: value for name, value in (("dtype", dtype), ("backend", backend)) if value is not None}
-    read = replace(read, evaluate=replace(read.evaluate, **changes))
     terminal = Terminal()
-    asked = Asked(
-        rows=read.choose_rows(row or ()),
-        tasks=read.choose_tasks(task or ()),
-        modes=MODES if mode is Mode.both else (mode.value,),
-        annotations=annotations,
-        roots=tuple(map(Root.parse, real_root or ())),
-        out=out or Path("reproduced"),
-        partial=partial,
-    )
+    given: dict[str, Any] = {
+        "row": row,
+        "task": task,
+        "annotations": annotations,
+        "real_root": real_root,
+        "out": out,
+    }
+    given |= {"mode": mode, "partial": partial, "expected": expected, "dtype": dtype, "backend": backend}
+    read, asked = cells_of(given)
     manifest = look(read, asked)
     _show_manifest(terminal, read, asked, manifest)
     if dry_run:
         terminal.line("Dry run: nothing was loaded, fetched or written.")
         return
     _run(terminal, read, asked, manifest, device, strict)
+
+
+def cells_of(given: "Mapping[str, Any]") -> "tuple[Expected, Asked]":
+    """What is expected of table3, and which of it is asked for.
+
+    Args:
+        given: the command's parameters by name.
+
+    Raises:
+        SynvitaError: an unknown row or task, a root that is none, a file of expected results that cannot be read.
+    """
+    from dataclasses import replace
+
+    from ..real_videos.roots import Root
+    from ..reproduce.expected import EXPECTED, read_expected
+    from ..reproduce.inputs import MODES, Asked
+
+    read = read_expected(given["expected"] or EXPECTED)
+    changes = {name: given[name] for name in ("dtype", "backend") if given[name] is not None}
+    mode = Mode(given["mode"])
+    asked = Asked(
+        rows=read.choose_rows(given["row"] or ()),
+        tasks=read.choose_tasks(given["task"] or ()),
+        modes=MODES if mode is Mode.both else (mode.value,),
+        annotations=given["annotations"],
+        roots=tuple(map(Root.parse, given["real_root"] or ())),
+        out=given["out"] or Path("reproduced"),
+        partial=given["partial"],
+    )
+    return replace(read, evaluate=replace(read.evaluate, **changes)), asked
 
 
 def _plan(

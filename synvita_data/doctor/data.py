@@ -1,21 +1,18 @@
 """A dataset of triplets: which config and splits, bytes to fetch and to copy, scores and videos in its rows."""
 
 import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..dataset.built import BuiltDataset, find_saved, open_dataset
 from ..errors import SchemaError, SynvitaError, choose, located
 from ..hub.card import data_files, default_of, read_card
 from ..real_videos.find import RealVideos
 from ..schema import check_schema_version
-from .hub import HubQuestions
-from .inputs import SECONDS
-from .models import repository_checks
-from .report import Check, Needs, check_of
+from .inputs import SECONDS, count_videos
+from .models import add_repository
+from .report import Needs
 from .repository import RepositoryFacts, look_at
 from .wanted import dataset_files
 
@@ -31,7 +28,6 @@ class FoundData:
         config: that is loaded.
         rows: of each split; empty where that is not known before it is fetched.
         opened: for a folder with a card.
-        splits: that were asked for.
         stored: bytes of its Parquet files.
     """
 
@@ -39,7 +35,6 @@ class FoundData:
     config: str | None
     rows: dict[str, int]
     opened: BuiltDataset | None
-    splits: tuple[str, ...]
     stored: int
 
 
@@ -50,43 +45,38 @@ def find_data(
     config: str | None = None,
     revision: str | None = None,
     splits: Sequence[str] = (),
-    hub: HubQuestions,
 ) -> FoundData | None:
     """Look at a dataset that a user names, and add what was found to `needs`; None where there is none.
 
     Args:
-        needs: takes checks and repositories.
         name: folder, file or Hub id.
         config: a config of it; None for its default.
         revision: on the Hub.
         splits: as `load_dataset` names them; empty for all.
-        hub: asks.
     """
     try:
         if find_saved(name) is not None:
             needs.ok("data", f"{name}, saved by datasets: it is loaded as it is")
-            facts = look_at(name, kind="dataset", hub=hub)
-            return FoundData(facts, None, {}, None, tuple(splits), facts.bytes)
+            facts = look_at(name, kind="dataset", hub=needs.hub)
+            return FoundData(facts, None, {}, None, facts.bytes)
         if Path(name).expanduser().is_dir():
-            return _in_folder(needs, name, config, splits, hub)
-        return _on_hub(needs, name, config, revision, splits, hub)
+            return _in_folder(needs, name, config, splits)
+        return _on_hub(needs, name, config, revision, splits)
     except SynvitaError as error:
         needs.failed("data", error)
         return None
 
 
-def _in_folder(
-    needs: Needs, name: str, config: str | None, splits: Sequence[str], hub: HubQuestions
-) -> FoundData:
+def _in_folder(needs: Needs, name: str, config: str | None, splits: Sequence[str]) -> FoundData:
     opened = open_dataset(str(Path(name).expanduser()))
     chosen = opened.config_or_default(config)
     rows, patterns = _rows_of(opened, chosen, splits)
-    facts = look_at(name, kind="dataset", hub=hub, wanted=dataset_files(patterns))
+    facts = look_at(name, kind="dataset", hub=needs.hub, wanted=dataset_files(patterns))
     needs.repositories.append(facts)
     stored = sum(file.size or 0 for file in facts.files)
     counted = ", ".join(f"{count:,} rows in {split}" for split, count in rows.items())
     needs.ok("data", f"{name}, config {chosen}: {counted}")
-    return FoundData(facts, chosen, rows, opened, tuple(splits), stored)
+    return FoundData(facts, chosen, rows, opened, stored)
 
 
 def _rows_of(opened: BuiltDataset, config: str, splits: Sequence[str]) -> tuple[dict[str, int], list[str]]:
@@ -108,20 +98,14 @@ def _rows_of(opened: BuiltDataset, config: str, splits: Sequence[str]) -> tuple[
 
 
 def _on_hub(
-    needs: Needs,
-    name: str,
-    config: str | None,
-    revision: str | None,
-    splits: Sequence[str],
-    hub: HubQuestions,
+    needs: Needs, name: str, config: str | None, revision: str | None, splits: Sequence[str]
 ) -> FoundData | None:
-    facts = look_at(name, revision, "dataset", hub=hub)
+    facts = look_at(name, revision, "dataset", hub=needs.hub)
     if facts.problem is not None:
-        needs.repositories.append(facts)
-        needs.add(repository_checks(facts, "data"))
+        add_repository(needs, facts, "data")
         return None
     # The card says which files belong to which config.
-    card = hub.read_text(name, "README.md", facts.commit or revision, "dataset")
+    card = needs.hub.read_text(name, "README.md", facts.commit or revision, "dataset")
     configs: dict[str, dict[str, list[str]]] = {}
     chosen = config
     if card is not None:
@@ -136,13 +120,12 @@ def _on_hub(
                 choose(split, sorted(configs[chosen]), f"split of config {chosen!r}", error=SchemaError)
         # load_dataset prepares all splits of a config, whichever is asked for.
         patterns = [pattern for each in configs[chosen].values() for pattern in each]
-        facts = look_at(name, revision, "dataset", hub=hub, wanted=dataset_files(patterns))
-    needs.repositories.append(facts)
-    needs.add(repository_checks(facts, "data"))
+        facts = look_at(name, revision, "dataset", hub=needs.hub, wanted=dataset_files(patterns))
+    add_repository(needs, facts, "data")
     if not configs:
         what = "it has no card here" if card is None else "its card names no files of configs"
         needs.warn("data", f"{name}: {what}, so all its files are counted")
-    return FoundData(facts, chosen, {}, None, tuple(splits), facts.bytes)
+    return FoundData(facts, chosen, {}, None, facts.bytes)
 
 
 def split_names(splits: Sequence[str]) -> list[str]:
@@ -155,41 +138,40 @@ def split_names(splits: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for each in splits for name in re.findall(r"(?:^|\+)\s*(\w+)", each)))
 
 
-def row_checks(found: FoundData, *, weighted: bool, synthetic: bool) -> Iterator[Check]:
-    """What the rows of a folder hold: synthetic videos, scores, weights.
+def add_rows(needs: Needs, found: FoundData, *, weighted: bool) -> None:
+    """Add what the rows of a folder hold: synthetic videos, scores, weights.
 
     Args:
         found: the dataset.
         weighted: whether training computes weights from scores.
-        synthetic: whether it trains on synthetic videos.
     """
-    if found.opened is None or found.config is None or not synthetic:
+    if found.opened is None or found.config is None:
         return
     for split in found.rows:
         try:
             columns = ["vqascores", "weight", "generation.sha256"]
             table = found.opened.read(found.config, split, columns)
         except (SynvitaError, KeyError, OSError) as error:
-            yield Check("warn", "rows", f"{split}: its columns cannot be read ({error})")
+            needs.warn("rows", f"{split}: its columns cannot be read ({error})")
             continue
-        total = table.num_rows
         videos = sum(bool(each and each["sha256"]) for each in table.column("generation").to_pylist())
         scored = sum(bool(each) for each in table.column("vqascores").to_pylist())
-        weights = total - table.column("weight").null_count
-        text = f"{split}: {videos:,} of {total:,} rows have a synthetic video, {scored:,} have scores, {weights:,} a weight"
+        weights = table.num_rows - table.column("weight").null_count
+        text = (
+            f"{split}: {videos:,} of {table.num_rows:,} rows have a synthetic video, {scored:,} have scores, "
+            f"{weights:,} a weight"
+        )
         if not videos:
-            yield Check(
-                "warn", "rows", text, "Without them L_syn and L_scr train nothing: synvita build --synthetic"
-            )
+            fix = "Without them L_syn and L_scr train nothing: synvita build --synthetic"
+            needs.warn("rows", text, fix)
         elif not (scored if weighted else weights):
-            fix = "synvita vqascore, then synvita build --vqascores"
-            yield Check("bad", "rows", text, fix)
+            needs.bad("rows", text, "synvita vqascore, then synvita build --vqascores")
         else:
-            yield Check("ok", "rows", text)
+            needs.ok("rows", text)
 
 
-def real_video_checks(found: FoundData, root: str | None, mapping: str | None) -> Iterator[Check]:
-    """How many rows of the splits find their real video, as far as the rows are on this machine.
+def add_real_videos(needs: Needs, found: FoundData, root: str | None, mapping: str | None) -> None:
+    """Add how many rows of the splits find their real video, as far as the rows are on this machine.
 
     Args:
         found: the dataset.
@@ -197,52 +179,27 @@ def real_video_checks(found: FoundData, root: str | None, mapping: str | None) -
         mapping: which file is which video.
     """
     if root is None:
-        yield Check("warn", "videos", "no real_root is named: L_real trains nothing", "real_root=DIR")
+        needs.warn("videos", "no real_root is named: L_real trains nothing", "real_root=DIR")
         return
     try:
         videos = RealVideos(root, mapping)
     except SynvitaError as error:
-        yield check_of("videos", error)
+        needs.failed("videos", error)
         return
     if found.opened is None or found.config is None:
-        yield Check(
-            "ok",
-            "videos",
-            f"{len(videos):,} video files under {root}; rows are matched when the data is here",
-        )
+        text = f"{len(videos):,} video files under {root}; rows are matched when the data is here"
+        needs.ok("videos", text)
         return
     for split in found.rows:
-        table = found.opened.read(found.config, split, list(_NAMES))
-        yield rows_with_videos(videos, table.to_pylist(), split, root, SECONDS / len(found.rows))
-
-
-def rows_with_videos(
-    videos: RealVideos, rows: Sequence[dict[str, Any]], what: str, root: str | Path, seconds: float = SECONDS
-) -> Check:
-    """How many of rows find their real video.
-
-    Args:
-        videos: to look in.
-        rows: with the columns that name a video.
-        what: they are, for the text.
-        root: as the user named it.
-        seconds: after which no more rows are looked at.
-    """
-    found, looked, end = 0, 0, time.monotonic() + seconds
-    for row in rows:
-        looked += 1
-        names = {key: row.get(key) for key in ("videopath", "youtube_key", "start", "end")}
-        found += videos.find(str(row["source"]), str(row["video_id"]), **names) is not None
-        if time.monotonic() > end:
-            break
-    of = f"{looked:,} rows looked at ({len(rows):,} in all)" if looked < len(rows) else f"{len(rows):,} rows"
-    text = f"{what}: {found:,} of {of} find their real video under {root}"
-    if not found:
-        fix = "Look at the folder; a mapping names files that are called otherwise (docs/dataset.md)"
-        return Check("bad", "videos", text, fix)
-    if found < looked:
-        return Check("warn", "videos", text, "Rows without one train on their synthetic video alone")
-    return Check("ok", "videos", text)
+        rows = found.opened.read(found.config, split, list(_NAMES)).to_pylist()
+        count_videos(
+            needs,
+            rows,
+            lambda row: videos.find(str(row.pop("source")), str(row.pop("video_id")), **row),
+            f"rows of {split}",
+            root,
+            SECONDS / len(found.rows),
+        )
 
 
 def datasets_cache() -> Path:

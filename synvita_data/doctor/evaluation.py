@@ -1,21 +1,44 @@
 """What `synvita evaluate` of a checkpoint on benchmarks needs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..annotations import Annotations
-from ..errors import SynvitaError
 from ..models.runtime import DTYPES
 from ..scoring.clip import MODEL_TYPES
-from ..tasks import TASKS, Task, get_task
-from .hub import HubQuestions, cache_folder
-from .inputs import SECONDS, annotation_checks, file_check, results_check, video_checks
-from .machine import Machine, decoder_check, disk_checks, extra_check, look_at_machine
+from ..tasks import TASKS
+from .inputs import SECONDS, add_annotations, add_file, add_results, add_videos
 from .memory import memory_check, scoring_memory
-from .models import FoundModel, asked_checks, find_model, kind_check
+from .models import FoundModel, add_asked, find_model, is_kind
 from .report import Needs
+
+
+@dataclass(frozen=True, slots=True)
+class AskedModel:
+    """A model to score with, as the options of `synvita evaluate` name it; None for what is not given."""
+
+    name: str
+    revision: str | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    dtype: str | None = None
+    frames: int | None = None
+    prompt: str | None = None
+    backend: str | None = None
+    device: str | None = None
+    device_map: str | None = None
+    mode: str | None = None
+    preprocess: str | None = None
+    flips: str | None = None
+    readout: str | None = None
+    merge: str | None = None
+    placeholder_space: str | None = None
+
+
+ASKED = tuple(field.name for field in fields(AskedModel))[1:]
+# What `scoring.released.choose_options` chooses.
+_CHOSEN = ("prompt", "dtype", "placeholder_space", "preprocess", "flips", "readout", "merge", "backend")
 
 
 def evaluation_needs(
@@ -27,19 +50,9 @@ def evaluation_needs(
     real_mapping: str | Path | None = None,
     out: str | Path = "results",
     predictions: str | Path | None = None,
-    revision: str | None = None,
-    adapter: str | None = None,
-    adapter_revision: str | None = None,
-    dtype: str = "float32",
-    frames: int | None = None,
-    prompt: str | None = None,
-    backend: str | None = None,
-    device: str | None = None,
-    device_map: str | None = None,
     partial: bool = False,
-    settings: Mapping[str, Any] | None = None,
-    hub: HubQuestions | None = None,
-    machine: Machine | None = None,
+    needs: Needs | None = None,
+    **asked: Any,
 ) -> Needs:
     """What an evaluation needs, and what of it is there. Nothing is loaded, printed or raised.
 
@@ -51,126 +64,70 @@ def evaluation_needs(
         real_mapping: which file is which video.
         out: folder of results.
         predictions: a file of scores to evaluate in place of a model.
-        revision: of the model on the Hub.
-        adapter: of PEFT, for `model`.
-        adapter_revision: of it.
-        dtype: of the weights.
-        frames: number of frames; None for the model's own.
-        prompt: by name; None for the model's own.
-        backend: decoder; None for PyAV.
-        device: of the model; None for a GPU, if there is one.
-        device_map: spreads one model over several GPUs.
         partial: whether missing videos are tolerated.
-        settings: further options that change what the model sees (`preprocess`, `flips`, …), to be named.
-        hub: to share answers with other looks.
-        machine: of `look_at_machine`, to ask once.
+        needs: takes what is found, and shares its answers with other looks; None makes one.
+        asked: further options of `synvita evaluate` that say how a model is asked, the fields of `AskedModel`.
     """
-    needs = Needs("evaluate")
+    needs = needs or Needs("evaluate")
     if (model is None) == (predictions is None):
         needs.bad("command", "give either a MODEL or --predictions", "See synvita evaluate --help")
-    read = _benchmarks(needs, tasks, None if annotations is None else Path(annotations))
-    # Who gives the scores.
+    if not tasks:
+        needs.bad("command", "no task is named", f"--task {' | '.join(TASKS)}")
+    read = add_annotations(needs, tasks, None if annotations is None else Path(annotations))
     if predictions is not None:
-        needs.add([file_check(Path(predictions), "predictions", "scores")])
+        add_file(needs, Path(predictions), "predictions", "scores")
     elif model is not None and model != "chance":
-        asked = AskedModel(
-            model,
-            revision,
-            adapter,
-            adapter_revision,
-            dtype,
-            frames,
-            prompt,
-            backend,
-            device,
-            device_map,
-            settings,
-        )
-        model_needs(needs, asked, hub or HubQuestions(), machine or look_at_machine())
-        # What it looks at.
+        add_model(needs, AskedModel(model, **asked))
         for task, rows in read:
             if real_root is None:
                 needs.bad("videos", f"{task.name}: no folder of videos is named", "--real-root DIR")
             elif rows is not None:
                 mapping = None if real_mapping is None else Path(real_mapping)
                 share = SECONDS / len(read)  # all tasks within the time of one
-                needs.add(video_checks(rows, task, Path(real_root), mapping, partial=partial, seconds=share))
-    needs.checks.append(results_check(Path(out)))
+                add_videos(needs, rows, task, Path(real_root), mapping, partial=partial, seconds=share)
+    add_results(needs, Path(out))
     return needs
 
 
-def _benchmarks(
-    needs: Needs, tasks: Sequence[str], annotations: Path | None
-) -> list[tuple[Task, Annotations | None]]:
-    """Each task that is known, with its annotations, or None where they cannot be read."""
-    if not tasks:
-        needs.bad("command", "no task is named", f"--task {' | '.join(TASKS)}")
-    found = []
-    for name in dict.fromkeys(tasks):
-        try:
-            task = get_task(name)
-        except SynvitaError as error:
-            needs.failed("task", error)
-            continue
-        found.append((task, annotation_checks(task, annotations, needs.checks)))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class AskedModel:
-    """A model to score with, as the options of a command name it; see `evaluation_needs`."""
-
-    name: str
-    revision: str | None = None
-    adapter: str | None = None
-    adapter_revision: str | None = None
-    dtype: str = "float32"
-    frames: int | None = None
-    prompt: str | None = None
-    backend: str | None = None
-    device: str | None = None
-    device_map: str | None = None
-    settings: Mapping[str, Any] | None = None
-
-
-def model_needs(needs: Needs, asked: AskedModel, hub: HubQuestions, machine: Machine) -> FoundModel | None:
+def add_model(needs: Needs, asked: AskedModel) -> FoundModel | None:
     """Add what scoring with a model needs: packages, repositories, disk, memory, prompt and frames.
 
     Args:
-        needs: takes it.
         asked: the model and its options.
-        hub: asks.
-        machine: this one.
 
     Returns:
         What was found; None where there is no such model.
     """
-    needs.checks.append(extra_check("score"))
-    if (decoder := decoder_check(asked.backend)) is not None:
-        needs.checks.append(decoder)
-    if asked.dtype not in DTYPES:
-        needs.bad("dtype", f"weights cannot have the dtype {asked.dtype}", f"One of {', '.join(DTYPES)}")
+    needs.packages("score")
     found = find_model(
         needs,
         asked.name,
         asked.revision,
         adapter=asked.adapter,
         adapter_revision=asked.adapter_revision,
-        hub=hub,
     )
     if found is None:
         return None
-    if (wrong := kind_check(found, MODEL_TYPES)) is not None:
-        needs.checks.append(wrong)
-    needs.add(asked_checks(found, hub, prompt=asked.prompt, frames=asked.frames, settings=asked.settings))
-    stored = found.base.dtype
-    if stored is not None and asked.dtype in DTYPES and stored != asked.dtype:
-        needs.ok("dtype", f"weights are stored in {stored} and loaded in {asked.dtype}")
-    elif asked.dtype in DTYPES:
-        needs.ok("dtype", f"weights are loaded in {asked.dtype}")
-    needs.memory = scoring_memory(found.base.parameters, asked.dtype)
-    needs.checks.append(
-        memory_check(needs.memory, machine, device=asked.device, spread=asked.device_map is not None)
-    )
-    needs.add(disk_checks([("to fetch from the Hub", cache_folder(), needs.bytes_to_fetch)]))
+    given = {name: getattr(asked, name) for name in _CHOSEN}
+    known = is_kind(needs, found, MODEL_TYPES)
+    others = [name for name in (*_CHOSEN, "adapter", "mode") if name not in ("dtype", "backend")]
+    if known and found.base.model_type in MODEL_TYPES:
+        if named := [name for name in others if getattr(asked, name) not in (None, "clean")]:
+            needs.bad("options", f"for Video LLMs alone: {', '.join(named)}", "Leave them out")
+        given |= dict.fromkeys(others)
+    options = add_asked(needs, found, given, mode=asked.mode or "clean", frames=asked.frames)
+    needs.decoder(options.get("backend"))
+    dtype, stored = options["dtype"], found.base.dtype
+    if found.family is None and asked.mode == "released" and asked.dtype is None:
+        dtype = "bfloat16"  # of every family that has this mode
+    if dtype not in DTYPES:
+        needs.bad("dtype", f"weights cannot have the dtype {dtype}", f"One of {', '.join(DTYPES)}")
+    elif stored is not None and stored != dtype:
+        needs.ok("dtype", f"weights are stored in {stored} and loaded in {dtype}")
+    else:
+        needs.ok("dtype", f"weights are loaded in {dtype}")
+    needs.memory = scoring_memory(found.base.parameters, dtype)
+    spread = asked.device_map is not None
+    needs.checks.append(memory_check(needs.memory, needs.machine, device=asked.device, spread=spread))
+    needs.disk()
     return found

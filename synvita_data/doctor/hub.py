@@ -43,7 +43,9 @@ class HubQuestions:
     @property
     def has_token(self) -> bool:
         """Whether a token is sent; it is never shown."""
-        return self._token is not None or has_token()
+        from huggingface_hub import get_token
+
+        return bool(self._token or get_token())
 
     @property
     def _may_ask(self) -> bool:
@@ -94,13 +96,7 @@ class HubQuestions:
             HubError: access to the repository is refused.
         """
         text = self.read_text(name, file, revision, kind)
-        if text is None:
-            return None
-        try:
-            content = json.loads(text)
-        except ValueError:
-            return None
-        return content if isinstance(content, dict) else None
+        return None if text is None else as_object(text)
 
     def read_text(self, name: str, file: str, revision: str | None, kind: str) -> str | None:
         """A small text file; see `read_json`."""
@@ -152,6 +148,15 @@ class HubQuestions:
             return None
 
 
+def as_object(text: str) -> dict[str, Any] | None:
+    """The JSON object of a text; None where it is none."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def cached_file(name: str, file: str, revision: str | None, kind: str) -> Path | None:
     """A file of a repository in this machine's cache; None where it is not there whole."""
     from huggingface_hub import try_to_load_from_cache
@@ -184,13 +189,6 @@ def cache_folder() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
-
-
-def has_token() -> bool:
-    """Whether a token is set or stored; it is never shown."""
-    from huggingface_hub import get_token
-
-    return bool(get_token())
 
 
 def is_repository_name(name: str) -> bool:

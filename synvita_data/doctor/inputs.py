@@ -1,57 +1,69 @@
-"""What a command reads and where it writes: annotations, real videos found k of n, folders of results."""
+"""What a command reads and where it writes: annotations, real videos found k of n, files, folders of results."""
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..annotations import Annotations, VideoRef, read_annotations
 from ..errors import SynvitaError, VideoError
 from ..real_videos.find import RealVideos
-from ..tasks import Task
-from .report import Check, check_of
+from ..tasks import Task, get_task
+from .machine import nearest
+from .report import Check, Needs, State, some
 
 # Looking for videos opens those whose length must be known; VideoCon's test set has thousands.
 SECONDS = 6.0
 
 
-def annotation_checks(task: Task, path: Path | None, checks: list[Check]) -> Annotations | None:
-    """The annotations of a task, read whole; None, and why, where they cannot be.
+def add_annotations(
+    needs: Needs, names: Iterable[str], path: Path | None
+) -> list[tuple[Task, Annotations | None]]:
+    """Read the annotations of benchmarks, and add what was found.
 
     Args:
-        task: the benchmark.
+        names: of benchmarks.
         path: file or folder; None where none was named.
-        checks: takes what was found.
+
+    Returns:
+        Each task that is known, with its annotations, or None where they cannot be read.
     """
-    if path is None:
-        fix = f"--annotations FILE_OR_FOLDER with {' or '.join(task.files)}; {task.homepage}"
-        checks.append(Check("bad", "annotations", f"{task.name}: none are named", fix))
-        return None
+    found: list[tuple[Task, Annotations | None]] = []
+    for name in dict.fromkeys(names):
+        try:
+            task = get_task(name)
+        except SynvitaError as error:
+            needs.failed("task", error)
+            continue
+        found.append((task, None if path is None else _read(needs, task, path)))
+        if path is None:
+            fix = f"--annotations FILE_OR_FOLDER with {' or '.join(task.files)}; {task.homepage}"
+            needs.bad("annotations", f"{task.name}: none are named", fix)
+    return found
+
+
+def _read(needs: Needs, task: Task, path: Path) -> Annotations | None:
     try:
         read = read_annotations(task, path)
     except SynvitaError as error:
-        found = check_of("annotations", error)
-        checks.append(
-            found if found.fix else Check("bad", found.subject, found.text, f"Get it from {task.homepage}")
-        )
+        needs.failed("annotations", error, fix=f"Get it from {task.homepage}")
         return None
-    counts = read.counts()
+    counts, report = read.counts(), read.report
     text = f"{task.name}: {counts['pairs']:,} texts of {counts['videos']:,} videos"
-    if left_out := read.report.left_out:
-        checks.append(
-            Check("warn", "annotations", f"{len(left_out):,} rows cannot be used, first: {left_out[0]}")
-        )
-    if read.report.mismatches:
-        said = "; ".join(read.report.mismatches)
-        checks.append(
-            Check("warn", "annotations", f"{text}; not as published: {said}", "The result is not official")
-        )
+    if report.left_out:
+        first = f"{len(report.left_out):,} rows cannot be used, first: {report.left_out[0]}"
+        needs.warn("annotations", first)
+    if report.mismatches:
+        said = "; ".join(report.mismatches)
+        needs.warn("annotations", f"{text}; not as published: {said}", "The result is not official")
     else:
-        checks.append(Check("ok", "annotations", f"{text}, as published"))
+        needs.ok("annotations", f"{text}, as published")
     return read
 
 
-def video_checks(
+def add_videos(
+    needs: Needs,
     read: Annotations,
     task: Task,
     root: Path,
@@ -59,8 +71,8 @@ def video_checks(
     *,
     partial: bool = False,
     seconds: float = SECONDS,
-) -> Iterator[Check]:
-    """How many of a task's videos are under a folder, and whether the first can be read.
+) -> None:
+    """Add how many of a task's videos are under a folder, and whether the first can be read.
 
     Args:
         read: the annotations.
@@ -73,53 +85,76 @@ def video_checks(
     try:
         videos = RealVideos(root, mapping, source=task.source)
     except SynvitaError as error:
-        yield check_of("videos", error)
+        needs.failed("videos", error)
         return
     missing: list[VideoRef] = []
-    found, first, end = 0, None, time.monotonic() + seconds
-    stopped = False
+    found, first, looked, end = 0, None, "", time.monotonic() + seconds
     for item in read.items(videos, on_missing=missing.append):
-        found += 1
-        first = first or item.video
+        found, first = found + 1, first or item.video
         if time.monotonic() > end:
-            stopped = True
+            looked = f" (of the first {found + len(missing):,} looked for in {seconds:.0f} s)"
             break
-    total = len(read.videos)
-    looked = f" (of the first {found + len(missing):,} looked for in {seconds:.0f} s)" if stopped else ""
-    text = f"{task.name}: {found:,} of {total:,} videos found under {root}{looked}"
+    text = f"{task.name}: {found:,} of {len(read.videos):,} videos found under {root}{looked}"
     if videos.problems:
-        yield check_of("videos", videos.problems[0], "warn")
-    if missing:
-        some = ", ".join(video.videopath or video.video_id for video in missing[:3])
-        text += f"; missing: {some}{', …' if len(missing) > 3 else ''}"
+        needs.failed("videos", videos.problems[0], "warn")
+    if not missing:
+        needs.ok("videos", text)
+    else:
+        text += f"; missing: {some(video.videopath or video.video_id for video in missing)}"
         if found and partial:
-            yield Check("warn", "videos", text, "The result will be partial, and never official")
+            needs.warn("videos", text, "The result will be partial, and never official")
         else:
             fix = "docs/tasks.md says where the videos are published; --partial goes on without them"
-            yield Check(
-                "bad",
-                "videos",
-                text,
-                fix if found else "Look at --real-root, and --real-mapping for other names",
-            )
-    else:
-        yield Check("ok", "videos", text)
+            other = "Look at --real-root, and --real-mapping for other names"
+            needs.bad("videos", text, fix if found else other)
     if isinstance(first, Path):
-        yield from readable(first)
+        from ..video import probe
+
+        try:
+            probe(first)
+        except VideoError as error:
+            needs.failed("videos", error, "warn")
 
 
-def readable(video: Path) -> Iterator[Check]:
-    """A check that a video is not one; nothing where it is."""
-    from ..video import probe
+def count_videos(
+    needs: Needs,
+    rows: Sequence[Any],
+    find: Callable[[Any], object],
+    what: str,
+    root: str | Path,
+    seconds: float = SECONDS,
+    state: State = "bad",
+) -> None:
+    """Add how many rows of a dataset or of triplets find their real video.
 
-    try:
-        probe(video)
-    except VideoError as error:
-        yield check_of("videos", error, "warn")
+    Args:
+        rows: that name one each.
+        find: gives a row's video, or None.
+        what: they are, for the text.
+        root: as the user named it.
+        seconds: after which no more rows are looked at.
+        state: where none does.
+    """
+    if not rows:
+        return
+    found, looked, end = 0, 0, time.monotonic() + seconds
+    for row in rows:
+        looked, found = looked + 1, found + (find(row) is not None)
+        if time.monotonic() > end:
+            break
+    of = f"{looked:,} looked at ({len(rows):,} in all)" if looked < len(rows) else f"{looked:,}"
+    text = f"{found:,} of {of} {what} find their real video under {root}"
+    fix = "docs/videos.md says where real videos are from; a mapping names files that are called otherwise"
+    if found == looked:
+        needs.ok("videos", text)
+    elif found:
+        needs.warn("videos", text, f"{fix}; rows without one train on their synthetic video alone")
+    else:
+        needs.checks.append(Check(state, "videos", text, fix))
 
 
-def folder_check(folder: Path, subject: str, what: str) -> Check:
-    """Whether a folder that is read is there.
+def add_folder(needs: Needs, folder: Path, subject: str, what: str) -> bool:
+    """Add whether a folder that is read is there.
 
     Args:
         folder: as named.
@@ -127,48 +162,52 @@ def folder_check(folder: Path, subject: str, what: str) -> Check:
         what: it is, for the text.
     """
     place = folder.expanduser()
-    if place.is_dir():
-        return Check("ok", subject, f"{what}: {folder}")
     problem = "is a file, not a folder" if place.is_file() else "does not exist"
-    return Check("bad", subject, f"{what}: {folder} {problem}")
+    return _add_there(needs, subject, f"{what}: {folder}", None if place.is_dir() else problem)
 
 
-def file_check(file: Path, subject: str, what: str) -> Check:
-    """Whether a file that is read is there and not empty."""
-    place = file.expanduser()
+def add_file(needs: Needs, file: Path, subject: str, what: str) -> bool:
+    """Add whether a file that is read is there and not empty; see `add_folder`."""
+    place, problem = file.expanduser(), None
     if not place.is_file():
         problem = "is a folder, not a file" if place.is_dir() else "does not exist"
-        return Check("bad", subject, f"{what}: {file} {problem}")
-    if place.stat().st_size == 0:
-        return Check("bad", subject, f"{what}: {file} is empty")
-    return Check("ok", subject, f"{what}: {file}")
+    elif place.stat().st_size == 0:
+        problem = "is empty"
+    return _add_there(needs, subject, f"{what}: {file}", problem)
 
 
-def writable_check(folder: Path, subject: str = "out") -> Check | None:
-    """Why a folder cannot be written; None where it can, or where it can be made."""
-    here = folder.expanduser().absolute()
-    while not here.exists() and here != here.parent:
-        here = here.parent
+def _add_there(needs: Needs, subject: str, text: str, problem: str | None) -> bool:
+    if problem is None:
+        needs.ok(subject, text)
+    else:
+        needs.bad(subject, f"{text} {problem}")
+    return problem is None
+
+
+def add_output(needs: Needs, folder: Path, text: str, subject: str = "out") -> None:
+    """Add whether a folder can be written, or made.
+
+    Args:
+        folder: that is written.
+        text: what to say where it can.
+        subject: of the check.
+    """
+    here = nearest(folder)
     if not here.is_dir():
-        return Check("bad", subject, f"{folder} cannot be made: {here} is a file", "Name another folder")
-    if not os.access(here, os.W_OK | os.X_OK):
-        return Check(
-            "bad", subject, f"{folder} cannot be written", "Name another folder, or change its rights"
-        )
-    return None
+        needs.bad(subject, f"{folder} cannot be made: {here} is a file", "Name another folder")
+    elif not os.access(here, os.W_OK | os.X_OK):
+        needs.bad(subject, f"{folder} cannot be written", "Name another folder, or change its rights")
+    else:
+        needs.ok(subject, text)
 
 
-def results_check(out: Path) -> Check:
-    """What a folder of results holds already."""
-    if (refused := writable_check(out)) is not None:
-        return refused
+def add_results(needs: Needs, out: Path) -> None:
+    """Add what a folder of results holds already."""
+    work, text = out / ".work", f"results go into {out}, which is new or empty"
     results = sum(1 for _ in out.glob("*.json")) if out.is_dir() else 0
-    work = out / ".work"
     runs = sum(1 for each in work.iterdir() if each.is_dir()) if work.is_dir() else 0
-    if not results and not runs:
-        return Check("ok", "out", f"results go into {out}, which is new or empty")
-    return Check(
-        "ok",
-        "out",
-        f"{out} holds {results} result files and {runs} runs: what is scored already is not scored again",
-    )
+    if results or runs:
+        text = (
+            f"{out} holds {results} result files and {runs} runs: what is scored already is not scored again"
+        )
+    add_output(needs, out, text)

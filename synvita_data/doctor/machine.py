@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ..versions import installed
-from .report import Check, size
 
 DISTRIBUTION = "synvita-data"
 # What nvidia-smi may take; it waits for the driver.
@@ -102,47 +101,26 @@ def _ram() -> int | None:
 
 def free_bytes(folder: Path) -> int | None:
     """Free bytes of the disk on which a folder lies, or would lie; None where the system does not say."""
-    here = folder.expanduser().absolute()
-    while not here.exists() and here != here.parent:
-        here = here.parent
     try:
-        return shutil.disk_usage(here).free
+        return shutil.disk_usage(nearest(folder)).free
     except OSError:
         return None
 
 
-def disk_checks(needed: Iterable[tuple[str, Path, int]]) -> list[Check]:
-    """Whether what will be written fits; what goes onto one disk is added up.
-
-    Args:
-        needed: what it is, the folder it goes into, and its bytes.
-    """
-    on_disks: dict[int, list[tuple[str, Path, int]]] = {}
-    for what, folder, count in needed:
-        if count > 0:
-            on_disks.setdefault(_disk_of(folder), []).append((what, folder, count))
-    checks = []
-    for parts in on_disks.values():
-        total, free = sum(count for _, _, count in parts), free_bytes(parts[0][1])
-        named = ", ".join(f"{size(count)} {what}" for what, _, count in parts)
-        if free is None:
-            checks.append(Check("warn", "disk", f"{named}: how much is free at {parts[0][1]} is not known"))
-        elif free < total:
-            text = f"{named}: needs {size(total)}, {size(free)} are free at {parts[0][1]}"
-            checks.append(Check("bad", "disk", text, "Make room, or set HF_HOME to a folder on another disk"))
-        else:
-            checks.append(Check("ok", "disk", f"{named}; {size(free)} are free at {parts[0][1]}"))
-    return checks
+def disk_of(folder: Path) -> int:
+    """Number of the disk on which a folder lies, or would lie."""
+    try:
+        return nearest(folder).stat().st_dev
+    except OSError:
+        return -1
 
 
-def _disk_of(folder: Path) -> int:
+def nearest(folder: Path) -> Path:
+    """The folder, or the next one above it that is there."""
     here = folder.expanduser().absolute()
     while not here.exists() and here != here.parent:
         here = here.parent
-    try:
-        return here.stat().st_dev
-    except OSError:
-        return -1
+    return here
 
 
 # -- packages ----------------------------------------------------------------------------------------------
@@ -175,26 +153,3 @@ def missing_packages(extra: str) -> list[str] | None:
         elif not requirement.specifier.contains(there, prereleases=True):
             missing.append(f"{requirement.name}{requirement.specifier} (there is {there})")
     return missing
-
-
-def extra_check(extra: str) -> Check:
-    """Whether everything of an extra is installed."""
-    missing = missing_packages(extra)
-    if missing is None:
-        text = f"{DISTRIBUTION} is not installed, so its extra {extra} cannot be checked"
-        return Check("warn", "packages", text, "Install it: pip install -e .")
-    if missing:
-        fix = f'pip install "{DISTRIBUTION}[{extra}]"'
-        return Check("bad", "packages", f"not installed: {', '.join(missing)}", fix)
-    return Check("ok", "packages", f"all of the extra {extra} is installed")
-
-
-def decoder_check(backend: str | None) -> Check | None:
-    """Whether the decoder of `--backend` is installed; None for the default, which always is."""
-    if backend in (None, "pyav"):
-        return None
-    version = installed([str(backend)]).get(str(backend))
-    if version is not None:
-        return Check("ok", "decoder", f"{backend} {version}")
-    fix = f'pip install "{DISTRIBUTION}[decoders]", or leave --backend out'
-    return Check("bad", "decoder", f"{backend} is not installed", fix)

@@ -13,7 +13,7 @@ from typing import Any
 
 from .machine import Machine
 from .report import Check, size
-from .weights import BYTES
+from .wanted import BYTES
 
 GIB = 1 << 30
 SOURCE = "docs/benchmarks.md, measured at 7B on one H100"
@@ -136,40 +136,29 @@ def memory_check(
     parts = " + ".join(f"{_gib(part.bytes)} {part.what}" for part in memory.parts)
     named = "" if memory.largest is None else f" for {memory.largest}"
     need = f"about {_gib(memory.total)}{named} ({parts}), an estimate"
-    if device == "cpu" or not machine.gpus:
-        return _on_cpu(memory, machine, need, device)
-    gpus = machine.gpus
-    if device is not None and device.startswith("cuda:") and device[5:].isdigit():
-        gpus = gpus[int(device[5:]) :][:1]
+    gpus, asked = machine.gpus, (device or "").removeprefix("cuda:")
+    if device is not None and device.startswith("cuda"):
+        gpus = gpus[int(asked) :][:1] if asked.isdigit() else gpus
         if not gpus:
             return Check("bad", "memory", f"there is no {device}: {len(machine.gpus)} GPUs are here")
+    if device == "cpu" or not gpus:
+        why = "the CPU was asked for" if device == "cpu" else f"no GPU ({machine.no_gpus})"
+        ram = "main memory not known" if machine.ram is None else f"{_gib(machine.ram)} of main memory"
+        need += f"; {why}, {ram}"
+        if machine.ram is not None and memory.total > machine.ram:
+            return Check("bad", "memory", need, "Use a machine with a GPU that is large enough")
+        slow = "It will take days where a GPU takes minutes: use a machine with one"
+        return Check("warn", "memory", need, slow) if memory.total > _SMALL else Check("ok", "memory", need)
     best = max(gpus, key=lambda gpu: gpu.total)
-    total, free = (
-        (sum(gpu.total for gpu in gpus), sum(gpu.free for gpu in gpus)) if spread else (best.total, best.free)
-    )
-    there = (
-        f"{len(gpus)} × {best.name}, {_gib(best.total)} each, {_gib(best.free)} free"
-        if len(gpus) > 1
-        else (f"{best.name}, {_gib(best.total)}, {_gib(best.free)} free")
-    )
+    counted = gpus if spread else (best,)
+    total, free = sum(gpu.total for gpu in counted), sum(gpu.free for gpu in counted)
+    several, each = (f"{len(gpus)} × ", " each") if len(gpus) > 1 else ("", "")
+    need += f"; there: {several}{best.name}, {_gib(best.total)}{each}, {_gib(best.free)} free"
     if memory.total > total:
-        return Check("bad", "memory", f"{need}; there: {there}", _smaller(memory))
+        return Check("bad", "memory", need, _smaller(memory))
     if memory.total > free:
-        return Check("warn", "memory", f"{need}; there: {there}", "Something else uses the GPU: end it first")
-    return Check("ok", "memory", f"{need}; there: {there}")
-
-
-def _on_cpu(memory: Memory, machine: Machine, need: str, device: str | None) -> Check:
-    why = "the CPU was asked for" if device == "cpu" else f"no GPU ({machine.no_gpus})"
-    ram = "main memory not known" if machine.ram is None else f"{_gib(machine.ram)} of main memory"
-    if machine.ram is not None and memory.total > machine.ram:
-        return Check(
-            "bad", "memory", f"{need}; {why}, {ram}", "Use a machine with a GPU that is large enough"
-        )
-    if memory.total > _SMALL:
-        fix = "It will take days where a GPU takes minutes: use a machine with one"
-        return Check("warn", "memory", f"{need}; {why}, {ram}", fix)
-    return Check("ok", "memory", f"{need}; {why}, {ram}")
+        return Check("warn", "memory", need, "Something else uses the GPU: end it first")
+    return Check("ok", "memory", need)
 
 
 def _smaller(memory: Memory) -> str:

@@ -13,10 +13,20 @@ from typing import Any, Literal
 from ..errors import HubError, SynvitaError
 from ..files import read_json
 from ..hub.known import KnownRepository, known
+from ..models.download import weight_names
 from ..models.resolve import CONFIG
-from .hub import HubQuestions, cached_file, cached_snapshot, is_repository_name
-from .wanted import MODEL_INDEX, SINGLE, Wanted, lacking_weights, model_files
-from .weights import BYTES, WEIGHTS, indexed_shards, main_dtype, missing_shards, read_weight_files
+from .hub import HubQuestions, as_object, cached_file, cached_snapshot, is_repository_name
+from .wanted import (
+    BYTES,
+    MODEL_INDEX,
+    WEIGHTS,
+    Wanted,
+    lacking_weights,
+    main_dtype,
+    missing_shards,
+    model_files,
+    read_weight_files,
+)
 
 Kind = Literal["model", "dataset"]
 Origin = Literal["hub", "cache", "known", "folder", "nothing"]
@@ -105,18 +115,10 @@ class RepositoryFacts:
         """Of the files that a command reads."""
         return frozenset(file.path for file in self.files)
 
-    @property
-    def usable(self) -> bool:
-        """Whether nothing that was seen speaks against it; what could not be asked does not."""
-        return self.problem is None and not self.faults and self.access is not False and not self.disabled
-
     def to_record(self) -> dict[str, Any]:
         """JSON-ready, without the single files."""
-        left_out = {"files", "problem"}
-        record = {
-            key: value for key, value in asdict(replace(self, problem=None)).items() if key not in left_out
-        }
-        record |= {
+        record = asdict(replace(self, files=(), problem=None))
+        return record | {
             "files": len(self.files),
             "faults": list(self.faults),
             "bytes": self.bytes,
@@ -124,7 +126,6 @@ class RepositoryFacts:
             "bytes_to_fetch": self.bytes_to_fetch,
             "problem": None if self.problem is None else str(self.problem),
         }
-        return record
 
 
 def look_at(
@@ -166,39 +167,31 @@ def look_at(
         return _with_known(_of_cache(replace(facts, problem=error), choose))
     if info is None:
         return _without_hub(replace(facts, unasked=hub.out_of_reach), choose)
-    return _of_hub(facts, info, hub, choose)
-
-
-def _of_hub(facts: RepositoryFacts, info: Any, hub: HubQuestions, choose: Wanted) -> RepositoryFacts:
-    """What the Hub's answer says."""
-    name, commit = facts.name, str(info.sha)
+    # What the Hub's answer says.
+    commit, card = str(info.sha), info.card_data.to_dict() if info.card_data else {}
     sizes = {each.rfilename: each.size for each in info.siblings or ()}
     chosen = sorted(choose(sorted(sizes)))
-    files = tuple(
-        NeededFile(path, sizes[path], _is_cached(facts, path, commit, sizes[path])) for path in chosen
-    )
-    card = info.card_data.to_dict() if info.card_data else {}
+    lost = [f"{shard} is not in the repository" for shard in missing_shards(chosen)]
     facts = replace(
         facts,
         origin="hub",
         commit=commit,
-        files=files,
-        faults=(
-            *(f"{shard} is not in the repository" for shard in missing_shards(chosen)),
-            *_lacking(chosen, choose),
+        files=tuple(
+            NeededFile(path, sizes[path], _is_cached(facts, path, commit, sizes[path])) for path in chosen
         ),
+        faults=(*lost, *_lacking(chosen, choose)),
         gated=bool(info.gated),
         private=bool(info.private),
         disabled=bool(info.disabled),
         renamed_to=str(info.id) if str(info.id).lower() != name.lower() else None,
         licence=_licence(card, info.tags or ()),
     )
-    if facts.kind == "model":
-        facts = _with_weights(facts, info)
-        if facts.model_type is None or facts.gated:
-            facts = _with_config(facts, hub)
-    elif facts.gated and chosen:
-        facts = _with_config(facts, hub, next((path for path in chosen if path == "README.md"), chosen[0]))
+    if kind == "model":
+        counts = dict(info.safetensors.parameters) if info.safetensors else {}
+        facts = replace(facts, parameters=sum(counts.values()) or None, dtype=main_dtype(counts))
+        facts = _from_config(facts, info.config or {})
+    if facts.gated or (kind == "model" and facts.model_type is None):
+        facts = _read_small_file(facts, hub)
     return _with_known(facts)
 
 
@@ -207,31 +200,17 @@ def _lacking(chosen: Sequence[str], choose: Wanted) -> list[str]:
     return lacking_weights(chosen) if choose is model_files or MODEL_INDEX in chosen else []
 
 
-def _with_weights(facts: RepositoryFacts, info: Any) -> RepositoryFacts:
-    """Parameters and dtype, as the Hub read them in safetensors' headers, and the model's type."""
-    counts = dict(info.safetensors.parameters) if info.safetensors else {}
-    config = info.config or {}
-    model_type = config.get("model_type")
-    return replace(
-        facts,
-        parameters=sum(counts.values()) or None,
-        dtype=main_dtype(counts),
-        model_type=None if model_type is None else str(model_type),
-    )
-
-
-def _with_config(facts: RepositoryFacts, hub: HubQuestions, file: str = CONFIG) -> RepositoryFacts:
-    """What a small file of it says, and whether it may be read at all."""
+def _read_small_file(facts: RepositoryFacts, hub: HubQuestions) -> RepositoryFacts:
+    """What `config.json` says where the Hub does not repeat it, and whether files of a gated repository may be read."""
+    file = CONFIG if facts.kind == "model" else "README.md"
     try:
-        text_or_none = hub.read_text(facts.name, file, facts.commit, facts.kind)
+        text = hub.read_text(facts.name, file, facts.commit, facts.kind)
     except HubError as error:
         return replace(facts, access=False, problem=error)
-    if facts.gated and text_or_none is not None:
-        facts = replace(facts, access=True)
-    if file != CONFIG or text_or_none is None:
+    if text is None:
         return facts
-    config = hub.read_json(facts.name, CONFIG, facts.commit, facts.kind) or {}
-    return _from_config(facts, config)
+    facts = replace(facts, access=True if facts.gated else None)
+    return _from_config(facts, as_object(text) or {}) if file == CONFIG else facts
 
 
 def _from_config(facts: RepositoryFacts, config: dict[str, Any]) -> RepositoryFacts:
@@ -254,37 +233,24 @@ def _is_cached(facts: RepositoryFacts, path: str, commit: str, expected: int | N
 def _without_hub(facts: RepositoryFacts, choose: Wanted) -> RepositoryFacts:
     """What the cache and the record say; a problem where both say nothing."""
     facts = _with_known(_of_cache(facts, choose))
+    if facts.bytes_here:
+        return facts
+    problem = "the repository is not in the cache"
     if facts.origin == "nothing":
-        problem = HubError(
-            "there is no such folder here, the cache has no such repository, and the Hub could not be asked",
-            file=facts.name,
-            found=facts.unasked,
-            fix=f"Fetch it where there is a network: hf download {_named(facts)}",
+        problem = (
+            "there is no such folder here, the cache has no such repository, and the Hub could not be asked"
         )
-        return replace(facts, problem=problem)
-    if not facts.bytes_here:
-        problem = HubError(
-            "the repository is not in the cache",
-            file=facts.name,
-            found=facts.unasked,
-            fix=f"Fetch it where there is a network: hf download {_named(facts)}",
-        )
-        return replace(facts, problem=problem)
-    return facts
-
-
-def _named(facts: RepositoryFacts) -> str:
     of_kind = " --repo-type dataset" if facts.kind == "dataset" else ""
-    return f"{facts.name}{of_kind}" + (f" --revision {facts.revision}" if facts.revision else "")
+    named = f"{facts.name}{of_kind}" + (f" --revision {facts.revision}" if facts.revision else "")
+    fix = f"Fetch it where there is a network: hf download {named}"
+    return replace(facts, problem=HubError(problem, file=facts.name, found=facts.unasked, fix=fix))
 
 
 def _of_cache(facts: RepositoryFacts, choose: Wanted) -> RepositoryFacts:
     """What a snapshot in this machine's cache holds; as it was where there is none."""
     recorded = known(facts.name)
-    names = [
-        facts.name,
-        *(() if recorded is None else (recorded.name, *recorded.former)),
-    ]  # it may be there by another
+    # It may be there by another name.
+    names = [facts.name, *(() if recorded is None else (recorded.name, *recorded.former))]
     found = next(filter(None, (cached_snapshot(name, facts.revision, facts.kind) for name in names)), None)
     if found is None:
         return facts
@@ -354,37 +320,19 @@ def look_at_folder(folder: Path, name: str, kind: Kind, choose: Wanted) -> Repos
     if kind == "dataset":
         return facts
     # Weights: which are promised, and whether those that are there are whole.
-    promised = {*missing_shards(chosen), *_indexed(folder, chosen)} - set(sizes)
     weights = read_weight_files(folder / path for path in chosen)
-    facts = replace(
-        facts,
-        faults=(
-            *(f"{shard} is missing" for shard in sorted(promised)),
-            *weights.faults,
-            *([] if promised else _lacking(chosen, choose)),
-        ),
-        parameters=weights.parameters,
-        dtype=weights.dtype,
-    )
-    if (folder / CONFIG).is_file():
-        try:
-            facts = _from_config(facts, read_json(folder / CONFIG, "a model's settings"))
-        except SynvitaError as error:
-            return replace(facts, problem=error)
-    if facts.parameters is None:
-        facts = replace(facts, parameters=_estimated(facts, facts.dtype))
-    return facts
-
-
-def _indexed(folder: Path, chosen: Sequence[str]) -> set[str]:
-    """Shards that indices name, of the form in which the weights are read; none beside a single file."""
-    forms = {Path(path).suffix for path in chosen if Path(path).suffix in WEIGHTS}
-    whole = {str(Path(path).parent) for path in chosen if Path(path).name in SINGLE}
-    return {
-        shard
-        for shard in indexed_shards(folder, chosen)
-        if (not forms or Path(shard).suffix in forms) and str(Path(shard).parent) not in whole
-    }
+    facts = replace(facts, parameters=weights.parameters, dtype=weights.dtype)
+    promised = set(missing_shards(chosen))
+    try:
+        if CONFIG in sizes and choose is model_files:
+            promised |= set(weight_names(lambda file: folder / file if file in sizes else None))
+        config = read_json(folder / CONFIG, "a model's settings") if CONFIG in sizes else {}
+    except SynvitaError as error:
+        return replace(facts, faults=tuple(weights.faults), problem=error)
+    lost = [f"{shard} is missing" for shard in sorted(promised - set(sizes))]
+    facts = replace(facts, faults=(*lost, *weights.faults, *([] if lost else _lacking(chosen, choose))))
+    facts = _from_config(facts, config)
+    return replace(facts, parameters=facts.parameters or _estimated(facts, facts.dtype))
 
 
 def _files_of(folder: Path, deepest: int = 4) -> Iterable[tuple[str, int]]:

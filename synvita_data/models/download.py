@@ -7,12 +7,14 @@ as their headers say.
 """
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import SynvitaError, first_line
 from ..hub.problems import HubUnreachableError, offline
+from .released.weights import WHOLE_MODEL, weight_map
 from .resolve import CONFIG, ModelFiles
 
 # What is not fetched with settings, tokenizers and templates: weights of any kind, media, data.
@@ -86,10 +88,10 @@ def fetch_weights(files: ModelFiles) -> None:
     """The weights of a model on this machine, and whole; see `fetch`."""
     if files.folder is None and not offline():
         try:
-            if names := _weight_names(files.find):
+            if names := weight_names(files.find):
                 files.snapshot(names)
         except HubUnreachableError:
-            cached = _weight_names(files.cached)
+            cached = weight_names(files.cached)
             if not cached or any(files.cached(name) is None for name in cached):
                 raise
     check_weights(files)
@@ -104,7 +106,7 @@ def check_weights(files: ModelFiles) -> None:
     Raises:
         SynvitaError: a file is missing, cut off, or only a pointer of Git LFS.
     """
-    names = _weight_names(files.cached)
+    names = weight_names(files.cached)
     if missing := [name for name in names if files.cached(name) is None]:
         at = "" if files.revision is None else f" --revision {files.revision}"
         again = (
@@ -146,7 +148,9 @@ def check_whole(path: Path) -> None:
             with safe_open(path, framework="numpy"):
                 pass
         except SafetensorError as error:
-            found = first_line(error)
+            found = f"{path.stat().st_size:,} bytes, {first_line(error)}"
+    elif not start:
+        found = "an empty file"
     elif start[:2] == b"PK" and not zipfile.is_zipfile(path):
         found = f"{path.stat().st_size:,} bytes, without the end of a ZIP file"
     if found is not None:
@@ -159,10 +163,25 @@ def check_whole(path: Path) -> None:
         )
 
 
-def _weight_names(find: Callable[[str], Path | None]) -> list[str]:
-    """The files of weights that a model is loaded from, all that its index names; empty where there are none."""
-    from .released.weights import WHOLE_MODEL, weight_map  # imports torch, as does who loads them
+def files_to_fetch(paths: Collection[str]) -> set[str]:
+    """What `fetch` takes of a repository, by the names of its files; shards are those that are called like their index.
 
+    Args:
+        paths: of all files of the repository.
+    """
+    taken = {path for path in paths if not any(fnmatchcase(path, pattern) for pattern in NOT_SETTINGS)}
+    first = next((name for name in WHOLE_MODEL if name in paths), "")
+    stem, _, suffix = first.removesuffix(".index.json").rpartition(".")
+    shards = f"{stem}-*-of-*.{suffix}" if first.endswith(".index.json") else first
+    return taken | {path for path in paths if fnmatchcase(path, shards) and "/" not in path}
+
+
+def weight_names(find: Callable[[str], Path | None]) -> list[str]:
+    """The files of weights that a model is loaded from, all that its index names; empty where there are none.
+
+    Args:
+        find: a file of the model by its name, None where there is no such file.
+    """
     for name in WHOLE_MODEL:
         path = find(name)
         if path is None:

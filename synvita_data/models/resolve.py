@@ -433,6 +433,11 @@ def _training_settings(files: ModelFiles) -> dict[str, Any]:
         noted = files.read(TRAINING_ARGUMENTS) or {}
     except SynvitaError:  # the Hub cannot be asked, and what is cached has no such file
         return {}
+    return trained_settings(noted)
+
+
+def trained_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `training_args.json` that `Checkpoint` has, None for what is not there or not known here."""
     prompt, frames, space, preprocess = (
         noted.get(name) for name in ("prompt", "frames", "placeholder_space", "preprocess")
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..annotations import Annotations, VideoRef, read_annotations
-from ..doctor.machine import decoder_check, disk_checks, extra_check, find_gpus
+from ..doctor.report import Needs
 from ..errors import SynvitaError, first_line
 from ..real_videos.roots import RealVideoRoots, Root
 from ..tasks import get_task
@@ -152,13 +152,14 @@ def look(expected: Expected, asked: Asked) -> Manifest:
     Raises:
         Nothing for what is missing: that is what the manifest says.
     """
-    found = Manifest(missing=_look_at_packages(expected))
+    here = Needs("reproduce")
+    found = Manifest(missing=_look_at_packages(expected, here))
     found.tasks = {task: look_for_task(expected, asked, task) for task in asked.tasks}
     found.gib = {row: expected.gib(row) for row in asked.rows}
     checkpoints = Checkpoints(expected, asked.out)
     names = dict.fromkeys(name for row in asked.rows for name in _needed(expected, checkpoints, row))
     found.checkpoints = look_for_checkpoints(expected, asked.out, list(names))
-    found.warnings = (*_look_at_disks(asked.out, found), *_look_at_gpus(expected, asked))
+    found.warnings = (*_look_at_disks(asked.out, found, here), *_look_at_gpus(expected, asked, here))
     for row in asked.rows:
         for task in asked.tasks:
             found.cells.append(CellInput(row, task, _missing_of(expected, found, row, task)))
@@ -277,28 +278,24 @@ def _look_at(expected: Expected, checkpoints: Checkpoints, name: str, hub: "HubQ
     )
 
 
-def _look_at_packages(expected: Expected) -> tuple[str, ...]:
-    checks = [extra_check("score"), decoder_check(expected.evaluate.backend)]
-    return tuple(
-        f"{check.text} ({check.fix})" for check in checks if check is not None and check.state == "bad"
-    )
+def _look_at_packages(expected: Expected, here: Needs) -> tuple[str, ...]:
+    here.packages("score")
+    here.decoder(expected.evaluate.backend)
+    return tuple(f"{check.text} ({check.fix})" for check in here.checks if check.state == "bad")
 
 
-def _look_at_disks(out: Path, found: Manifest) -> tuple[str, ...]:
+def _look_at_disks(out: Path, found: Manifest, here: Needs) -> tuple[str, ...]:
     """What does not fit onto the disks of the Hub's cache and of the output folder."""
-    from huggingface_hub import constants
-
-    needed = [
-        ("to fetch", Path(constants.HF_HUB_CACHE), found.to_fetch),
-        ("to write", out, found.to_write),
-    ]
-    return tuple(f"disk: {check.text}" for check in disk_checks(needed) if check.state != "ok")
+    here.other_bytes = found.to_fetch
+    here.disk(("to write", out, found.to_write))
+    disks = [check for check in here.checks if check.subject == "disk" and check.state != "ok"]
+    return tuple(f"disk: {check.text}" for check in disks)
 
 
-def _look_at_gpus(expected: Expected, asked: Asked) -> tuple[str, ...]:
+def _look_at_gpus(expected: Expected, asked: Asked, here: Needs) -> tuple[str, ...]:
     """What the GPUs of this machine have no room for, or that there are none."""
     needed = max((gib for row in asked.rows if (gib := expected.gib(row)) is not None), default=0.0)
-    gpus, why = find_gpus()
+    gpus, why = here.machine.gpus, here.machine.no_gpus
     if not gpus:
         return (f"no GPU ({why}): models would run on the CPU, for days",)
     largest = max(gpus, key=lambda gpu: gpu.free)

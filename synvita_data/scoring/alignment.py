@@ -196,7 +196,7 @@ class AlignmentScorer:
             merge=options["merge"],
         )
         # The settings that results record. What is as it is by default is left out: earlier scores keep their keys.
-        policy = _changed(model.family.default_frames(), frames)
+        policy = model.family.default_frames().changed(**frames)
         settings: dict[str, Any] = {
             "family": checkpoint.model_type,
             "dtype": options["dtype"],
@@ -345,10 +345,3 @@ def _on_host(scores: torch.Tensor) -> Callable[[], np.ndarray]:
         return found
 
     return wait
-
-
-def _changed(policy: FramePolicy, changes: Mapping[str, Any]) -> FramePolicy:
-    """A family's frame policy with the fields a user asks for; a count takes the place of a rate."""
-    if policy.fps is not None and changes.get("count") is not None:
-        policy = replace(policy, fps=None, rule="linspace")
-    return replace(policy, **changes)

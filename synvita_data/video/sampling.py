@@ -6,7 +6,7 @@ Scores move with the frame policy, so it is part of every cache key (`FramePolic
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,16 @@ class FramePolicy:
         for key in sorted(record):
             choose(key, cls.__dataclass_fields__, "key of a frame policy", error=FramePolicyError)
         return cls(**record)  # lists, as JSON has them, become tuples
+
+    def changed(self, **changes: Any) -> "FramePolicy":
+        """This policy with other values of some fields; a count takes the place of a rate, and then is `linspace`.
+
+        Raises:
+            FramePolicyError: as for a policy of these values.
+        """
+        if self.fps is not None and changes.get("count") is not None:
+            changes = {"fps": None, "rule": "linspace"} | changes
+        return replace(self, **changes)
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the returned frames for frames shown at `height` × `width`."""

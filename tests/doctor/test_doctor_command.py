@@ -102,7 +102,7 @@ def test_a_model_that_is_not_whole(doctor, tiny, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     (copy / "tokenizer.json").unlink()
     report = doctor("evaluate", copy, "--task", "ssv2-temporal")[2]
-    assert "it was cut" in said(report, "model", "bad")
+    assert "not fully covered" in said(report, "model", "bad")
     assert "tokenizer" in said(report, "processor", "bad")
     weights.unlink()
     report = doctor("evaluate", copy, "--task", "ssv2-temporal")[2]
@@ -119,7 +119,7 @@ def test_an_adapter_brings_its_base_prompt_and_frames(doctor, tiny, tmp_path):
     save_file({}, folder / "adapter_model.safetensors")
     report = doctor("evaluate", folder, "--task", "ssv2-temporal")[2]
     assert "video-llava-eval (as it was trained)" in said(report, "prompt", "ok")
-    assert "4 frames (as it was trained)" in said(report, "frames", "ok")
+    assert "4 frames, linspace (as it was trained)" in said(report, "frames", "ok")
     assert not said(report, "adapter", "bad")
     assert [each["name"] for each in report["repositories"]] == [str(tiny), str(folder)]
     (folder / "adapter_model.safetensors").unlink()
@@ -378,7 +378,7 @@ def test_every_command_of_the_program_can_be_looked_at(doctor):
     from synvita_data.commands.doctor import _COMMANDS
 
     names = {command.callback.__name__ for command in app.registered_commands}
-    assert set(_COMMANDS) <= names
+    assert {name for name in _COMMANDS if " " not in name} == names - {"doctor"}
     for name in names - {"doctor"}:
         done = CliRunner().invoke(app, ["doctor", name, "--help"])
         assert done.exit_code == 0
@@ -455,6 +455,8 @@ def test_a_released_checkpoint_is_converted_first(doctor, tmp_path):
     (released / "config.json").write_text(json.dumps({"model_type": "mplug-owl"}))
     for name in ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"):
         (released / name).write_bytes(b"PK")
+    weight_map = {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}
+    (released / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
     for name in ("preprocessor_config.json", "tokenizer.model"):
         (released / name).write_text("{}")
     status, _, report = doctor("evaluate", released, "--task", "ssv2-temporal")
@@ -462,3 +464,122 @@ def test_a_released_checkpoint_is_converted_first(doctor, tmp_path):
     assert "synvita convert mplug-owl" in said(report, "model", "bad")
     (released / "config.json").write_text(json.dumps({"model_type": "llava"}))
     assert "synvita convert" in said(doctor("evaluate", released, "--task", "atp-hard")[2], "model", "bad")
+
+
+# -- as the command itself would do it ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [[], ["--mode", "released"], ["--mode", "released", "--flips", "none"]])
+def test_what_is_said_is_what_the_scorer_is_opened_with(doctor, tiny, options):
+    """The released mode brings prompt, preprocessing, dtype, decoder and mirrored rows of its own."""
+    from synvita_data.scoring.alignment import AlignmentScorer
+
+    given = dict(zip((name.removeprefix("--") for name in options[::2]), options[1::2], strict=True))
+    report = doctor("evaluate", tiny, "--task", "ssv2-temporal", *options)[2]
+    scorer = AlignmentScorer.open(str(tiny), device="cpu", **given)
+    assert said(report, "prompt").startswith(f"ok {scorer.prompt} (")
+    assert f"{scorer.frames.count} frames, {scorer.frames.rule} " in said(report, "frames")
+    shown = said(report, "preprocessing")
+    pixels = scorer.preprocessing["name"]
+    assert shown.startswith(f"ok {'the model' if pixels == 'processor' else pixels}")
+    assert (f"flips {scorer.flips}" in shown) == (scorer.flips != "none")
+    assert ("readout released" in shown) == (scorer.kind == "probability")
+    assert f"loaded in {scorer.settings['dtype']}" in said(report, "dtype", "ok")
+    assert (scorer.frames.backend == "decord") == ("decord" in said(report, "decoder"))
+
+
+def test_options_that_the_command_refuses(doctor, tiny):
+    line = ["evaluate", tiny, "--task", "ssv2-temporal"]
+    assert "languagebind" in said(doctor(*line, "--preprocess", "mine")[2], "options", "bad")
+    assert "mine" in said(doctor(*line, "--mode", "mine")[2], "options", "bad")
+    assert "mine" in said(doctor(*line, "--merge", "mine")[2], "options", "bad")
+
+
+def test_a_family_that_the_release_does_not_evaluate(doctor, tmp_path):
+    from synvita_data.testing import make_tiny
+
+    qwen = make_tiny("qwen2_5_vl", tmp_path / "qwen")
+    line = ["evaluate", qwen, "--task", "ssv2-temporal"]
+    assert "2 frames a second (the family's own)" in said(doctor(*line)[2], "frames", "ok")
+    assert "5 frames, linspace (named)" in said(doctor(*line, "--frames", 5)[2], "frames", "ok")
+    assert "does not evaluate" in said(doctor(*line, "--mode", "released")[2], "options", "bad")
+
+
+def test_a_fine_tune_that_is_trained_further_is_asked_as_the_recipe_says(doctor, tiny, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    (copy / "training_args.json").write_text(json.dumps({"prompt": "video-llava-eval", "frames": 4}))
+    assert "(as it was trained)" in said(doctor("evaluate", copy, "--task", "atp-hard")[2], "prompt", "ok")
+    report = doctor("train", "shapes/tiny", f"model={copy}", "data=none", "prompt=null", "frames=null")[2]
+    assert "video-llava (the family's own)" in said(report, "prompt", "ok")
+    assert "8 frames" in said(report, "frames", "ok")
+
+
+def test_reproduce_says_what_its_dry_run_says(doctor, tmp_path):
+    status, _, report = doctor("reproduce", "table3", "--task", "ssv2-temporal")
+    assert status == 1
+    assert "0 of " in said(report, "cells", "bad")
+    assert "no --annotations" in said(report, "inputs", "warn")
+    assert doctor("reproduce", "table1")[0] == 0
+    assert "mine" in said(doctor("reproduce", "table3", "--task", "mine")[2], "command", "bad")
+
+
+def test_videos_check_reads_what_names_the_videos(doctor, benchmark, world, dataset, tmp_path):
+    line = ["videos", "check", "--real-root", world.real]
+    status, _, report = doctor(*line, "--annotations", benchmark)
+    assert (status, said(report, "annotations", "warn")[:4]) == (0, "warn")
+    assert "35 triplets" in said(doctor(*line, "--triplets", world.triplets)[2], "triplets", "ok")
+    assert "config shapes" in said(doctor(*line, "--dataset", dataset)[2], "data", "ok")
+    assert "none of them" in said(doctor(*line)[2], "command", "bad")
+    wrong = ["videos", "check", "--real-root", tmp_path / "none", "--triplets", tmp_path / "none.csv"]
+    status, _, report = doctor(*wrong)
+    assert status == 1
+    assert said(report, "videos", "bad")
+    assert said(report, "triplets", "bad")
+
+
+def test_a_training_csv_of_the_authors_brings_its_triplets_and_scores(doctor, tmp_path):
+    from released_videos import training_rows, write_training_csv
+
+    rows = training_rows("msr-vtt/TrainValVideo/video7.mp4", "msr-vtt_video7_001", "a dog runs", "a cat runs")
+    file = write_training_csv(tmp_path / "train_llm_mix_entail_feedback_cogvideox.csv", rows)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "msr-vtt_video7_001.mp4").write_bytes(b"x")
+    line = ["build", "--triplets", file, "--out", tmp_path / "out", "--synthetic-root", tmp_path / "theirs"]
+    status, text, report = doctor(*line)
+    assert status == 0, text
+    assert "1 triplets" in said(report, "triplets", "ok")
+    assert "those of" in said(report, "scores", "ok")
+
+
+def test_an_adapter_of_a_language_model_is_no_video_llm(doctor, tmp_path):
+    """As lucazanella/videollava-7b-lora_… is, whose base is a Vicuna."""
+    vicuna, adapter = tmp_path / "vicuna", tmp_path / "adapter"
+    for folder, file, content in (
+        (vicuna, "config.json", {"model_type": "llama"}),
+        (adapter, "adapter_config.json", {"base_model_name_or_path": str(vicuna)}),
+    ):
+        folder.mkdir()
+        (folder / file).write_text(json.dumps(content))
+    report = doctor("evaluate", adapter, "--task", "atp-hard")[2]
+    assert "convert video-llava-lora" in said(report, "model", "bad")
+
+
+def test_the_base_of_a_conversion_may_be_on_the_hub(doctor, tiny, tmp_path):
+    line = ["convert", "video-llava-lora", tiny, tmp_path / "out", "--base"]
+    assert "LanguageBind/Video-LLaVA-7B" in said(
+        doctor(*line, "LanguageBind/Video-LLaVA-7B")[2], "base", "bad"
+    )
+    assert doctor(*line, tiny)[0] == 0
+    assert "does not exist" in said(doctor(*line, tiny, "--towers", tmp_path / "none")[2], "towers", "bad")
+
+
+def test_batch_is_said_once(doctor, tiny):
+    line = ["train", "video-llava/synvita", f"model={tiny}", "data=none", "gradient_accumulation_steps=2"]
+    assert "both say" in said(doctor(*line)[2], "batch", "bad")
+
+
+def test_a_group_without_its_command(doctor):
+    status, _, report = doctor("videos")
+    assert status == 1
+    assert "check" in said(report, "command", "bad")

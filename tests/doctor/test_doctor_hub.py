@@ -183,3 +183,27 @@ def test_push_asks_what_lies_under_the_name(loopback_hub, dataset, tmp_path, the
     expected = ("bad", "public already") if there else ("ok", "would be created")
     assert expected[1] in said(report, "repository", expected[0])
     assert loopback_hub.writes() == []
+
+
+def test_the_authors_videos_are_asked_of_the_hub_as_the_build_asks(loopback_hub, world, tmp_path):
+    """Loose videos are fetched only where they must be files here; what is cached does not do without the Hub."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "README.md").write_text("---\nlicense: other\n---\n")
+    (folder / "msr-vtt_video1_001.mp4").write_bytes(b"x" * 100)
+    (folder / "more.tar").write_bytes(b"x" * 10_000)
+    loopback_hub.serve("org/videos", folder, kind="dataset")
+    line = ["build", "--triplets", world.triplets, "--out", tmp_path / "out", "--vqascores", world.vqascores]
+    line += ["--synthetic", "hf:org/videos"]
+    status, report = doctor(loopback_hub, tmp_path, *line)
+    assert status == 0, report["checks"]
+    assert "1 loose mp4 files and 1 archives" in said(report, "synthetic", "ok")
+    assert report["bytes_to_fetch"] == 10_000
+    assert doctor(loopback_hub, tmp_path, *line, "--embed-synthetic")[1]["bytes_to_fetch"] == 10_100
+    fetch = (
+        "from huggingface_hub import snapshot_download\nsnapshot_download('org/videos', repo_type='dataset')"
+    )
+    assert run_client(fetch, loopback_hub, home=tmp_path).returncode == 0
+    status, report = doctor(loopback_hub, tmp_path, *line, HF_HUB_OFFLINE="1")
+    assert status == 1
+    assert "--synthetic-root" in said(report, "synthetic", "bad")

@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synvita_data.doctor.machine import (
-    Gpu,
-    Machine,
-    decoder_check,
-    disk_checks,
-    extra_check,
-    find_gpus,
-    free_bytes,
-    missing_packages,
-)
+from synvita_data.doctor import Needs
+from synvita_data.doctor.machine import Gpu, Machine, find_gpus, free_bytes, missing_packages
 from synvita_data.doctor.memory import GIB, memory_check, scoring_memory, training_memory
 
 VIDEO_LLAVA = 7_371_000_000  # 14.742 GB in bf16
@@ -68,6 +60,11 @@ def test_the_need_is_compared_with_what_is_there():
     assert memory_check(large, NO_GPU).state == "bad"
     assert memory_check(None, H100).state == "warn"
     assert memory_check(small, H100, device="cuda:3").state == "bad"
+    assert [memory_check(small, NO_GPU, device=each).state for each in ("cuda", "cuda:0", "cpu")] == [
+        "bad",
+        "bad",
+        "ok",
+    ]
     busy = Machine((Gpu(0, "a card", 24 * GIB, GIB),), None, None, {})
     assert memory_check(scoring_memory(VIDEO_LLAVA, "bfloat16"), busy).state == "warn"
     two = Machine(tuple(Gpu(n, "a card", 10 * GIB, 10 * GIB) for n in range(2)), None, None, {})
@@ -112,21 +109,31 @@ def test_what_goes_onto_one_disk_is_added_up(tmp_path):
     free = free_bytes(tmp_path / "not" / "yet")
     assert free == pytest.approx(os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize, rel=0.05)
     share = free * 3 // 4
-    (alone,) = disk_checks([("to fetch", tmp_path / "a", share), ("nothing", tmp_path, 0)])
+    (alone,) = written(("to fetch", tmp_path / "a", share), ("nothing", tmp_path, 0))
     assert alone.state == "ok"
-    (both,) = disk_checks([("to fetch", tmp_path / "a", share), ("to write", tmp_path / "b", share)])
+    (both,) = written(("to fetch", tmp_path / "a", share), ("to write", tmp_path / "b", share))
     assert both.state == "bad"
     assert "to fetch" in both.text
     assert "to write" in both.text
-    assert disk_checks([("nothing", tmp_path, 0)]) == []
+    assert written(("nothing", tmp_path, 0)) == []
+
+
+def written(*parts):
+    needs = Needs("", machine=NO_GPU)
+    needs.disk(*parts)
+    return needs.checks
 
 
 def test_extras_are_all_installed_here():
     assert missing_packages("train") == []
-    assert extra_check("score").state == "ok"
-    assert decoder_check(None) is None
-    assert decoder_check("pyav") is None
-    assert decoder_check("nothing").state == "bad"
+    needs = Needs("", machine=NO_GPU)
+    needs.packages("score")
+    for backend in (None, "pyav", "nothing"):
+        needs.decoder(backend)
+    assert [(check.subject, check.state) for check in needs.checks] == [
+        ("packages", "ok"),
+        ("decoder", "bad"),
+    ]
 
 
 def test_a_package_that_is_not_installed_is_named(tmp_path):
@@ -142,8 +149,11 @@ def test_a_package_that_is_not_installed_is_named(tmp_path):
 import sys
 sys.path = [p for p in sys.path if not p.endswith("site-packages")] + [{str(root)!r}, {str(tmp_path)!r}]
 import json
-from synvita_data.doctor.machine import extra_check, missing_packages
-check = extra_check("train")
+from synvita_data.doctor import Needs
+from synvita_data.doctor.machine import missing_packages
+needs = Needs("train")
+needs.packages("train")
+(check,) = needs.checks
 print(json.dumps([missing_packages("train"), check.state, check.fix, "torch" in sys.modules]))
 """
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)

@@ -69,6 +69,28 @@ def test_a_single_file_comes_before_shards():
     assert "model-00001-of-00002.safetensors" not in model_files([*BOTH_FORMS, "model.safetensors"])
 
 
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_fetched_shards_are_those_of_the_index(tmp_path, form):
+    """By names alone, as of a repository, and by the index, as `fetch` reads it."""
+    from synvita_data.models.download import files_to_fetch, weight_names
+
+    stem = "model" if form == "safetensors" else "pytorch_model"
+    shards = [f"{stem}-0000{n}-of-00002.{form}" for n in (1, 2)]
+    index = tmp_path / f"{stem}.{form}.index.json"
+    index.write_text(json.dumps({"weight_map": dict(zip("ab", shards, strict=True))}))
+    paths = ["config.json", index.name, *shards, "README.md", "optimizer.pt", f"sub/{shards[0]}"]
+
+    def find(name):
+        return tmp_path / name if (tmp_path / name).exists() else None
+
+    assert weight_names(find) == shards
+    assert files_to_fetch(paths) == {"config.json", index.name, *shards}
+    # transformers loads the single file where both are there.
+    (tmp_path / f"{stem}.{form}").touch()
+    assert weight_names(find) == [f"{stem}.{form}"]
+    assert files_to_fetch([*paths, f"{stem}.{form}"]) == {"config.json", index.name, f"{stem}.{form}"}
+
+
 def test_an_adapter_is_two_files():
     paths = [
         "README.md",

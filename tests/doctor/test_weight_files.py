@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from synvita_data.doctor.weights import indexed_shards, missing_shards, read_weight_files
+from synvita_data.doctor.wanted import missing_shards, read_weight_files
 
 
 @given(st.integers(1, 40), st.data(), st.sampled_from(["safetensors", "bin"]))
@@ -39,11 +39,11 @@ def test_parameters_and_dtype_are_those_of_the_arrays(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (lambda whole: whole[:-1], "it was cut"),
-        (lambda whole: whole[:20], "was cut"),
-        (lambda whole: b"", "is empty"),
-        (lambda whole: b"\xff" * 64, "is not a safetensors file"),
-        (lambda whole: whole[:8] + b"x" * (len(whole) - 8), "a header that cannot be read"),
+        (lambda whole: whole[:-1], "not fully covered"),
+        (lambda whole: whole[:20], "20 bytes"),
+        (lambda whole: b"", "0 bytes"),
+        (lambda whole: b"\xff" * 64, "header too large"),
+        (lambda whole: whole[:8] + b"x" * (len(whole) - 8), "invalid JSON in header"),
         (lambda whole: b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "Git LFS"),
     ],
 )
@@ -52,17 +52,25 @@ def test_a_file_that_is_not_whole_is_named(tmp_path, spoil, expected):
     save_file({"a": np.ones((4, 4), np.float32)}, path)
     path.write_bytes(spoil(path.read_bytes()))
     (fault,) = read_weight_files([path]).faults
-    assert fault.startswith("model.safetensors")
+    assert fault.startswith("model.safetensors is not whole: ")
     assert expected in fault
 
 
-def test_an_index_names_shards_beside_itself(tmp_path):
-    (tmp_path / "text").mkdir()
-    index = {"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}}
-    (tmp_path / "text" / "model.safetensors.index.json").write_text(json.dumps(index))
-    (tmp_path / "model.safetensors.index.json").write_text("not JSON")
-    paths = ["text/model.safetensors.index.json", "model.safetensors.index.json"]
-    assert indexed_shards(tmp_path, paths) == {"text/x-1.safetensors", "text/x-2.safetensors"}
+def test_an_empty_file_of_torch_is_not_whole(tmp_path):
+    (tmp_path / "pytorch_model.bin").touch()
+    assert read_weight_files(tmp_path.iterdir()).faults == ["pytorch_model.bin is not whole: an empty file"]
+
+
+def test_an_index_names_shards_of_any_name(tmp_path):
+    from synvita_data.doctor import look_at
+
+    (tmp_path / "config.json").write_text("{}")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}}))
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "x-1.safetensors")
+    assert "x-2.safetensors is missing" in look_at(str(tmp_path)).faults
+    index.write_text("not JSON")
+    assert "an index of weights cannot be read" in str(look_at(str(tmp_path)).problem)
 
 
 def test_an_index_of_the_form_that_is_not_read_promises_nothing(tmp_path):

@@ -318,10 +318,11 @@ def test_a_dry_run_loads_and_writes_nothing(inputs, expected_file, tmp_path):
     ],
 )
 def test_what_the_gpus_have_no_room_for(expected_file, tmp_path, monkeypatch, gpus, words):
+    from synvita_data.doctor import machine
     from synvita_data.reproduce import inputs
     from synvita_data.reproduce.expected import read_expected
 
-    monkeypatch.setattr(inputs, "find_gpus", lambda: (gpus, None if gpus else "none here"))
+    monkeypatch.setattr(machine, "find_gpus", lambda: (gpus, None if gpus else "none here"))
     asked = inputs.Asked(ROWS, TASKS, ("clean",), None, (), tmp_path)
     warnings = inputs.look(read_expected(expected_file), asked).warnings
     assert [each for each in warnings if "GPU" in each] == [

@@ -20,7 +20,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
 
 
 def get_family(model_type: str) -> type["Family"]:
-    """The class of a family; imports torch and transformers.
+    """The class of a family; imports neither torch nor transformers.
 
     Raises:
         SynvitaError: an unknown family.

@@ -2,17 +2,17 @@
 
 `docs/alignment.md` shows how to write one. A family says how frames become the tower's inputs, where the
 video stands in a prompt, which positions its tokens have, and how the tower's output enters the language
-model. Tokens, masks, packing, caching and the answer's log-odds are shared.
+model. Tokens, masks, packing, caching and the answer's log-odds are shared. Importing a family imports no torch:
+what its class says is asked before anything is loaded (`doctor`, `evaluate`).
 """
+
+from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...captions import Text
 from ...captions.masking import MaskedPrompt, mask_prompt, masked_prompt
@@ -22,6 +22,10 @@ from ...video.frames import Frames
 from ...video.preprocessing import languagebind_record
 from ...video.sampling import FramePolicy
 from ..released.lora_settings import LANGUAGE_MODEL_LINEARS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _CAPTION_MARK = "CAPTION-STANDS-HERE"
 
@@ -49,7 +53,7 @@ class PreparedVideo:
 
 
 # What the vision tower makes of one video: named tensors without a batch dimension, all a feature cache keeps.
-Features = dict[str, Tensor]
+Features = dict[str, "Tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Family(ABC):
         model_type: `model_type` of its `config.json`.
         model_class: name of its class in `transformers`.
         default_prompt: of `synvita_data.captions.prompts.PROMPTS`.
+        frames: those that the released model was trained on, as far as they do not depend on the checkpoint.
         answers: Yes and No as text that continues the prompt, each one token. Llama's tokenizers carry the
             space in the token; after a chat template's line break there is none.
         end_token: what ends a turn of the assistant in the family's chat; None for the tokenizer's `eos_token`.
@@ -97,6 +102,7 @@ class Family(ABC):
     model_type: ClassVar[str]
     model_class: ClassVar[str]
     default_prompt: ClassVar[str] = "question"
+    frames: ClassVar[FramePolicy]
     answers: ClassVar[tuple[str, str]] = ("Yes", "No")
     end_token: ClassVar[str | None] = None
     lora_targets: ClassVar[str] = LANGUAGE_MODEL_LINEARS
@@ -186,9 +192,9 @@ class Family(ABC):
         """What the chat template writes for a video: the video token and what always stands around it."""
         return self.video_token
 
-    @abstractmethod
     def default_frames(self) -> FramePolicy:
         """The frames the released model was trained on."""
+        return self.frames
 
     def prepare(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         """`process`, with what the processor refuses as an error of the video.
@@ -266,6 +272,8 @@ class Family(ABC):
         Returns:
             int64 [n], or [k, n] for rotary positions in k parts. Tokens after the video count up by one.
         """
+        import torch
+
         return torch.arange(len(ids))
 
     def tokenise(self, before: str, text: Text, after: str) -> MaskedPrompt:
@@ -293,6 +301,8 @@ class Family(ABC):
 
 def channels_first(frames: Frames) -> Tensor:
     """The pixels as video processors take them: uint8 [T, 3, H, W]."""
+    import torch
+
     return torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)
 
 
@@ -304,6 +314,8 @@ def like_weights(module: torch.nn.Module, value: Tensor) -> Tensor:
 
 def chosen_layers(tower: Any, pixels: Tensor, layers: int | Sequence[int]) -> Tensor:
     """Hidden states of a vision tower, of one layer or of several side by side: [T, tokens a frame, D]."""
+    import torch
+
     states = tower(like_weights(tower, pixels), output_hidden_states=True, return_dict=True).hidden_states
     chosen = [layers] if isinstance(layers, int) else layers
     return torch.cat([states[layer] for layer in chosen], dim=-1)

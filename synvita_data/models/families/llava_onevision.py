@@ -1,14 +1,17 @@
 """LLaVA-OneVision (arXiv:2408.03326): SigLIP on each frame, its patches pooled to half a side, a Qwen2."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
 from .family import Family, Features, PreparedVideo, channels_first, chosen_layers, written_video
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LlavaOnevision(Family):
@@ -21,10 +24,8 @@ class LlavaOnevision(Family):
     model_class = "LlavaOnevisionForConditionalGeneration"
     end_token = "<|im_end|>"
     after_tower = ("multi_modal_projector", "image_newline")
-
-    def default_frames(self) -> FramePolicy:
-        """As many as the released code takes from a video, first and last included."""
-        return FramePolicy(count=32, rule="linspace")
+    # As many as the released code takes from a video, first and last included.
+    frames = FramePolicy(count=32, rule="linspace")
 
     def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         video = self.processor.video_processor(
@@ -40,6 +41,8 @@ class LlavaOnevision(Family):
         return {"patches": patches[:, 1:] if config.vision_feature_select_strategy == "default" else patches}
 
     def tokens(self, features: Sequence[Features]) -> Tensor:
+        import torch
+
         tokens = []
         for each in features:
             pooled = self.backbone.apply_pooling(self.backbone.multi_modal_projector(each["patches"]))

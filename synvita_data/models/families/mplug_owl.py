@@ -1,11 +1,12 @@
 """mPLUG-Owl with its video tower (arXiv:2304.14178), the paper's first model; `synvita_data.models.mplug_owl`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...captions import Text
 from ...captions.masking import MaskedPrompt, hidden_tokens
@@ -13,9 +14,10 @@ from ...captions.prompts import Prompt
 from ...errors import CaptionError, SynvitaError
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
-from ..mplug_owl import MplugOwlForConditionalGeneration
-from ..mplug_owl.processing import ANSWER, MARKS
 from .family import Family, Features, PreparedVideo, channels_first, like_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class MplugOwl(Family):
@@ -27,6 +29,7 @@ class MplugOwl(Family):
     model_type = "mplug-owl"
     model_class = "MplugOwlForConditionalGeneration"
     default_prompt = "mplug-owl"
+    frames = FramePolicy(count=32, rule="mplug-owl")
     answers = ("Yes", "No")  # pieces of their own, which sentencepiece begins with a space
     # One and the same here: its processor reads pieces, as the original code does.
     placeholder_spaces = ("processor", "original")
@@ -42,6 +45,10 @@ class MplugOwl(Family):
     advice = "Convert the released checkpoint first: `synvita convert mplug-owl DIR OUT` (docs/mplug_owl.md)"
 
     def __init__(self, model: Any, processor: Any) -> None:
+        import torch
+
+        from ..mplug_owl.processing import MARKS
+
         super().__init__(model, processor)
         self._marks = (*MARKS, *map(str, self.tokenizer.added_tokens_decoder.values()))
         if model.dtype == torch.float16:
@@ -53,6 +60,8 @@ class MplugOwl(Family):
 
     @classmethod
     def network_class(cls) -> Any:
+        from ..mplug_owl import MplugOwlForConditionalGeneration
+
         return MplugOwlForConditionalGeneration
 
     @property
@@ -71,7 +80,7 @@ class MplugOwl(Family):
     def default_frames(self) -> FramePolicy:
         """As the released scripts: the decoder scales, whatever the aspect."""
         size = self.processor.video_processor.size
-        return FramePolicy(count=32, rule="mplug-owl", size=(size["height"], size["width"]))
+        return replace(self.frames, size=(size["height"], size["width"]))
 
     def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         pixels = self.processor.pixels([channels_first(frames)])
@@ -88,6 +97,8 @@ class MplugOwl(Family):
         return {"patches": tower(like_weights(tower, video.inputs["video_pixel_values"]))[0]}
 
     def tokens(self, features: Sequence[Features]) -> Tensor:
+        import torch
+
         # One by one: a video's tokens do not depend on its company, and videos may differ in length.
         return torch.cat([self.model.get_video_tokens(each["patches"][None])[0] for each in features])
 
@@ -99,6 +110,8 @@ class MplugOwl(Family):
             ContextError: the prompt would be cut. (An explanation that is too long *is* cut, as the released
                 training does.)
         """
+        from ..mplug_owl.processing import ANSWER
+
         for words in (text.caption, after.partition(ANSWER)[2]):
             for mark in self._marks:
                 if mark in words:

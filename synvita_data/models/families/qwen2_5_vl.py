@@ -1,15 +1,17 @@
 """Qwen2.5-VL (arXiv:2502.13923): frames in pairs at their own resolution; rotary positions of time, height, width."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...captions.prompts import Prompt
 from ...video.frames import Frames, is_even
 from ...video.sampling import FramePolicy
 from .family import Family, Features, PreparedVideo, channels_first, like_weights, written_video
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STOCK_FPS = 24.0  # what the stock processor takes where nothing is known
 
@@ -26,6 +28,7 @@ class Qwen2_5VL(Family):
     model_type = "qwen2_5_vl"
     model_class = "Qwen2_5_VLForConditionalGeneration"
     end_token = "<|im_end|>"
+    frames = FramePolicy(fps=2.0)  # the default of the released code
     reads_times: ClassVar[str | None] = "timestamps"
     cache_inputs: ClassVar[tuple[str, ...]] = ("video_grid_thw", "second_per_grid_ts")
 
@@ -37,11 +40,9 @@ class Qwen2_5VL(Family):
     def windowed_tower(self) -> Any:
         return self.backbone.visual
 
-    def default_frames(self) -> FramePolicy:
-        """Two frames a second, the default of the released code."""
-        return FramePolicy(fps=2.0)
-
     def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
+        import torch
+
         video = self.video_inputs(frames)
         temporal_patch = self.processor.video_processor.temporal_patch_size
         inputs = {
@@ -86,6 +87,8 @@ class Qwen2_5VL(Family):
         return tower(pixels, grid_thw=video.inputs["video_grid_thw"].to(pixels.device), return_dict=True)
 
     def tokens(self, features: Sequence[Features]) -> Tensor:
+        import torch
+
         return torch.cat([each["tokens"] for each in features])
 
     def positions(self, ids: Tensor, video: PreparedVideo) -> Tensor:
@@ -93,6 +96,8 @@ class Qwen2_5VL(Family):
 
         Always passed to the model, which would otherwise go by the `rope_deltas` of its last generation.
         """
+        import torch
+
         positions, _ = self.backbone.get_rope_index(
             ids[None],
             mm_token_type_ids=2 * (ids[None] == self.video_token_id).int(),  # 0 text, 1 image, 2 video

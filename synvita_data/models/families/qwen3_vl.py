@@ -1,15 +1,17 @@
 """Qwen3-VL (arXiv:2511.21631): time as text before each pair of frames; early vision layers join the language model."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
 from .family import Features, PreparedVideo, written_video
 from .qwen2_5_vl import Qwen2_5VL
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Qwen3VL(Qwen2_5VL):
@@ -34,9 +36,13 @@ class Qwen3VL(Qwen2_5VL):
     def tower(self, video: PreparedVideo) -> Features:
         """`tokens`: [video tokens, D]; `deepstack`: [layers, video tokens, D], what the first decoder layers
         add at the video's tokens; D is the language model's hidden size."""
+        import torch
+
         output = self.vision(video)
         return {"tokens": output.pooler_output, "deepstack": torch.stack(output.deepstack_features)}
 
     def beside_tokens(self, features: Sequence[Features], at_video: Tensor) -> dict[str, Any]:
+        import torch
+
         deepstack = torch.cat([each["deepstack"] for each in features], dim=1)
         return {"visual_pos_masks": at_video, "deepstack_visual_embeds": list(deepstack)}

@@ -1,16 +1,18 @@
 """Video-LLaVA (arXiv:2311.10122): a CLIP-like tower on each frame, a Vicuna; `LanguageBind/Video-LLaVA-7B-hf`."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from ...captions.prompts import Prompt
 from ...video.frames import Frames
 from ...video.preprocessing import languagebind
 from ...video.sampling import FramePolicy
 from .family import Family, Features, PreparedVideo, channels_first, chosen_layers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class VideoLlava(Family):
@@ -19,6 +21,7 @@ class VideoLlava(Family):
     model_type = "video_llava"
     model_class = "VideoLlavaForConditionalGeneration"
     default_prompt = "video-llava"
+    frames = FramePolicy(count=8, rule="linspace")
     answers = (" Yes", " No")
     placeholder_spaces = ("processor", "original")
     preprocesses = ("processor", "languagebind")
@@ -35,9 +38,6 @@ class VideoLlava(Family):
         "dtype": "bfloat16",
         "backend": "decord",
     }
-
-    def default_frames(self) -> FramePolicy:
-        return FramePolicy(count=8, rule="linspace")
 
     @property
     def released_vocabulary(self) -> int:
@@ -65,11 +65,15 @@ class VideoLlava(Family):
 
     def towers(self, videos: Sequence[PreparedVideo]) -> list[Features]:
         """All frames of all videos as one batch."""
+        import torch
+
         clips = [video.inputs["pixel_values_videos"][0] for video in videos]
         layers = self.model.config.vision_feature_layer
         patches = chosen_layers(self.backbone.video_tower, torch.cat(clips), layers)
         return [{"patches": own} for own in patches.split([len(clip) for clip in clips])]
 
     def tokens(self, features: Sequence[Features]) -> Tensor:
+        import torch
+
         patches = torch.cat([each["patches"] for each in features])
-        return cast(Tensor, self.backbone.multi_modal_projector(patches).flatten(0, 1))
+        return cast("Tensor", self.backbone.multi_modal_projector(patches).flatten(0, 1))

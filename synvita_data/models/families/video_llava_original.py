@@ -1,12 +1,12 @@
 """The original Video-LLaVA (arXiv:2311.10122), whose tower sees time; `synvita_data.models.video_llava_original`."""
 
+from dataclasses import replace
 from typing import Any
 
 from ...captions.prompts import Prompt
 from ...errors import SynvitaError
 from ...video.frames import Frames
 from ...video.sampling import FramePolicy
-from ..video_llava_original import VideoLlavaOriginalForConditionalGeneration
 from .family import PreparedVideo
 from .video_llava import VideoLlava
 
@@ -28,11 +28,13 @@ class VideoLlavaOriginal(VideoLlava):
 
     @classmethod
     def network_class(cls) -> Any:
+        from ..video_llava_original import VideoLlavaOriginalForConditionalGeneration
+
         return VideoLlavaOriginalForConditionalGeneration
 
     def default_frames(self) -> FramePolicy:
         """As the released code: `linspace(0, n - 1, 8, dtype=int)`, which repeats frames of a shorter video."""
-        return FramePolicy(count=max(8, self.frames_together), rule="linspace")
+        return replace(self.frames, count=max(8, self.frames_together))
 
     def process(self, frames: Frames, prompt: Prompt) -> PreparedVideo:
         """As Video-LLaVA's, for clips that attention over time can read.

@@ -1,7 +1,7 @@
 """Checkpoints as others release them, and what their conversions share.
 
 `weights` reads `.bin` and safetensors, whole or in shards; `lora_settings` reads what PEFT notes beside an adapter;
-`conversion` writes. Importing this package imports nothing; its modules import torch.
+`conversion` writes. Importing this package imports nothing, and `weights` and `lora_settings` no torch.
 """
 
 # Names of files in a folder with a model or an adapter.

@@ -1,20 +1,24 @@
 """Weights as others publish them, `.bin` or safetensors, whole or in shards: read without running anything in them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import SynvitaError, first_line
 from ...files import read_json
 
-# Files that hold the weights of a whole model, and of an adapter of PEFT; the first that is there is read.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Files that hold the weights of a whole model, and of an adapter of PEFT; the first that is there is read, as
+# transformers' `from_pretrained` does.
 WHOLE_MODEL = (
-    "model.safetensors.index.json",
     "model.safetensors",
-    "pytorch_model.bin.index.json",
+    "model.safetensors.index.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 )
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 _POINTER = b"version https://git-lfs"
@@ -26,6 +30,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         SynvitaError: a file cut off, or one that holds more than tensors.
     """
+    from torch import Tensor
+
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -58,6 +64,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_bin(path: Path) -> object:
+    import torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError as error:
