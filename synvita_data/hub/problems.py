@@ -26,15 +26,17 @@ from ..errors import HubError, causes, first_line
 from ..files import NO_ROOM, sha256_file
 
 _log = get_logger(__name__)
+_WRITE_TIMEOUT = 600.0  # seconds: a commit of many files is answered late
 FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _RESOLVED = re.compile(r"/resolve/[^/]+/(.+)")
 _REPOSITORY = re.compile(r"/(?:api/\w+/|datasets/|spaces/)?([^/]+/[^/]+)")
 _DIGEST = re.compile("[0-9a-f]{64}")
+_SECRET = re.compile(r"(?<=Bearer )[^\s'\"]+|(?<=://)[^/\s@]+(?=@)")
 _SIZE_DIFFERS = "Consistency check failed"  # which is how huggingface_hub says it
 
 
 class HubUnreachableError(HubError):
-    """There is no way to the Hub now: offline mode, no network, or a connection that broke."""
+    """The Hub cannot be asked now: offline mode, no network, a connection that broke, or a Hub that is down or busy."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,7 @@ class HubRequest:
     @property
     def page(self) -> str:
         """Address of the repository's page."""
-        from huggingface_hub import constants
-
-        return f"{constants.ENDPOINT}/{FOLDERS[self.kind]}{self.name}"
+        return f"{_endpoint()}/{FOLDERS[self.kind]}{self.name}"
 
     @property
     def sends_token(self) -> bool:
@@ -125,10 +125,18 @@ def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
         error: whatever was raised while the Hub was used, by whichever library.
         request: what was asked.
     """
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
     if isinstance(error, HubError):
         return error
+    problem = _explained(error, request)
+    if problem is not None and problem.found is not None:
+        problem.found = _without_secrets(problem.found)
+        problem.args = (str(problem),)
+    return problem
+
+
+def _explained(error: BaseException, request: HubRequest) -> HubError | None:
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
     cause = telling_cause(error)
     again = request.again or "Run the same again"
     match cause:
@@ -154,14 +162,29 @@ def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
             found=f"{type(cause).__name__}: {first_line(cause)}",
             fix=f"{again}; HF_HUB_DOWNLOAD_TIMEOUT=60 and HF_HUB_ETAG_TIMEOUT=60 wait longer",
         )
-    from huggingface_hub import constants
-
+    refused = isinstance(cause, transport().ConnectError)
+    what = "cannot reach the Hub at {}" if refused else "the connection to the Hub at {} broke"
     return HubUnreachableError(
-        f"{request.problem}: no connection to {constants.ENDPOINT}, or it broke",
+        f"{request.problem}: {what.format(_endpoint())}",
         file=request.place(file_of(cause)),
         found=_around(error, cause),
         fix=request.again or "Check the network (and HF_ENDPOINT, if it is set), and run the same again",
     )
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return _without_secrets(constants.ENDPOINT)
+
+
+def _without_secrets(text: str) -> str:
+    """The text without the token, which libraries show where it is no valid header, and without names in addresses."""
+    from huggingface_hub import get_token
+
+    if token := get_token():
+        text = text.replace(token, "…")
+    return _SECRET.sub("…", text)
 
 
 def _disk(cause: OSError, request: HubRequest) -> HubError | None:
@@ -188,7 +211,6 @@ def _disk(cause: OSError, request: HubRequest) -> HubError | None:
 
 def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     """The error for an answer of the Hub that is not a success."""
-    from huggingface_hub import constants
     from huggingface_hub.errors import (
         DisabledRepoError,
         GatedRepoError,
@@ -202,7 +224,7 @@ def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     if request.writes and error is not cause:  # huggingface_hub says there which file it was
         found = f"{first_line(error)} {found}"
     log_in = "log in with `hf auth login` or set HF_TOKEN"
-    tokens = f"{constants.ENDPOINT}/settings/tokens"
+    tokens = f"{_endpoint()}/settings/tokens"
     new_token = f"Make one at {tokens} and set HF_TOKEN, or run `hf auth login`"
     problem, expected, fix = request.problem, None, None
     if isinstance(cause, GatedRepoError):
@@ -250,10 +272,16 @@ def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
         if not request.sends_token:
             fix += f"; who has an account may ask more often: {log_in}"
     else:
-        passes = status == 408 or status >= 500
         why = f"the Hub answered {status}"
-        fix = (request.again or "Wait a little and try again") if passes else None
-    return HubError(f"{problem}: {why}", file=request.place(file), found=found, expected=expected, fix=fix)
+        fix = (request.again or "Wait a little and try again") if _passes(cause) else None
+    kind = HubUnreachableError if _passes(cause) else HubError
+    return kind(f"{problem}: {why}", file=request.place(file), found=found, expected=expected, fix=fix)
+
+
+def _passes(error: Any) -> bool:
+    """Whether an answer of the Hub says that it is down or busy, and not that something is wrong."""
+    status: int = error.response.status_code
+    return status in (408, 429) or status >= 500
 
 
 def not_cached(error: BaseException, request: HubRequest) -> HubError:
@@ -328,6 +356,7 @@ def hub_errors(request: HubRequest) -> Iterator[None]:
     Raises:
         HubError: see `hub_problem`.
     """
+    bound_waits()
     try:
         yield
     except Exception as error:
@@ -392,10 +421,39 @@ def _check_new(request: HubRequest, before: set[Path]) -> None:
     )
 
 
-# Names -------------------------------------------------------------------------------------------
+# Names, and whether there is an answer at all ------------------------------------------------------
 
 
 @cache
+def bound_waits() -> None:
+    """Let no request of this process wait for ever, as huggingface_hub's do where it sets no time itself."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils import _http
+
+    # Its client, or one that somebody has set, which may know a proxy; there is no public way to ask for either.
+    make = getattr(_http, "_GLOBAL_CLIENT_FACTORY", None)
+    if make is None:
+        return
+
+    def client() -> Any:
+        made = make()
+        made.event_hooks["request"].append(_bound)
+        return made
+
+    set_client_factory(client)
+
+
+def _bound(request: Any) -> None:
+    """Give a request that may wait for ever a time: of HF_HUB_DOWNLOAD_TIMEOUT, or ten minutes where it writes."""
+    from huggingface_hub import constants
+
+    wait = constants.HF_HUB_DOWNLOAD_TIMEOUT if request.method in ("GET", "HEAD") else _WRITE_TIMEOUT
+    times = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        key: wait if times.get(key) is None else times[key] for key in ("connect", "read", "write", "pool")
+    }
+
+
 def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> str:
     """The name that a repository has now; a warning, once a process, where it is another one.
 
@@ -409,43 +467,47 @@ def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> 
     """
     if Path(name).expanduser().is_dir() or offline():
         return name
-    try:
-        now = name_on_the_hub(name, kind, token)
-    except (OSError, ValueError, transport().HTTPError):
+    now = _name_on_the_hub(name, kind, token)
+    if isinstance(now, Exception):
         return name
     note_renamed(name, now, kind)
     return now
 
 
-def silence(name: str, kind: str = "model") -> Exception | None:
-    """The error of a Hub that gives no answer in time; None if it answers, whatever, or is not to be asked.
+def out_of_reach(name: str) -> Exception | None:
+    """Why the Hub cannot be asked for a model now; None if it answers, whatever, or is not to be asked.
 
-    huggingface_hub waits seven minutes for the first file of a model, and for ever for the list of its files.
+    huggingface_hub has its patience anew for each file, also for one that is cached: minutes for the twenty of a model.
     """
     if offline():
         return None
-    try:
-        name_on_the_hub(name, kind)
-    except transport().TimeoutException as error:
-        return error
-    except (OSError, ValueError, transport().HTTPError):  # who downloads something will hear it too
-        return None
-    return None
+    error = _name_on_the_hub(name, "model", None)
+    broken = isinstance(error, transport().TransportError) or (hasattr(error, "response") and _passes(error))
+    return error if isinstance(error, Exception) and broken else None
 
 
 @cache
-def name_on_the_hub(name: str, kind: str = "model", token: str | None = None) -> str:
-    """The name that the Hub gives a repository now, asked once a process; raises what it raises."""
-    from huggingface_hub import HfApi
-
-    return str(HfApi(token=token).repo_info(name, repo_type=kind, timeout=answer_time()).id)
-
-
-def answer_time() -> float:
-    """Seconds to wait for an answer of few bytes: huggingface_hub itself waits for some of them for ever."""
+def _name_on_the_hub(name: str, kind: str, token: str | None) -> str | Exception:
+    """The name that the Hub gives a repository now, or why it does not; asked once a process, with patience."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff, validate_repo_id
 
-    return float(constants.HF_HUB_ETAG_TIMEOUT)
+    bound_waits()
+    try:
+        validate_repo_id(name)
+        answer = http_backoff(
+            "GET",
+            f"{constants.ENDPOINT}/api/{kind}s/{name}",
+            headers=build_hf_headers(token=token),
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
+            follow_redirects=True,
+            # Not where nobody is there: of a connection that broke more can be hoped for.
+            retry_on_exceptions=(transport().ReadError, transport().RemoteProtocolError),
+        )
+        hf_raise_for_status(answer)
+        return str(answer.json()["id"])
+    except (OSError, ValueError, LookupError, TypeError, transport().HTTPError) as error:
+        return error.with_traceback(None)
 
 
 @cache
@@ -453,3 +515,9 @@ def note_renamed(name: str, now: str, kind: str = "model") -> None:
     """A warning, once a process, where the Hub calls a repository by another name than was asked for."""
     if now != name:
         _log.warning("The %s %s was renamed to %s: use the new name", kind, name, now)
+
+
+@cache
+def note_from_cache(name: str) -> None:
+    """A warning, once a process, that the Hub is out of reach and a model was found in the cache."""
+    _log.warning("The Hub is out of reach: %s is taken from the cache", name)

@@ -41,7 +41,7 @@ from .leaks import refuse_leaks
 from .problems import (
     HubRequest,
     HubUnreachableError,
-    answer_time,
+    bound_waits,
     hub_problem,
     note_renamed,
     offline,
@@ -163,6 +163,7 @@ class HubRepo:
                 found=repo_id,
                 expected="OWNER/NAME in letters, digits, '-', '_' and '.', such as synvita/videocon-syn",
             )
+        bound_waits()
         self.id, self.type = repo_id, repo_type
         self.endpoint = constants.ENDPOINT
         self.has_token = bool(token or get_token())
@@ -198,7 +199,7 @@ class HubRepo:
         """The repository now; None when it does not exist or the token may not see it."""
         try:
             with self._errors("look at the repository", writes=False):
-                info = self._api.repo_info(self.id, repo_type=self.type, timeout=answer_time())
+                info = self._api.repo_info(self.id, repo_type=self.type)
                 refs = self._api.list_repo_refs(self.id, repo_type=self.type)
         except HubError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
@@ -228,9 +229,7 @@ class HubRepo:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
         try:
             with self._errors(f"look up revision {revision}", writes=False):
-                info = self._api.repo_info(
-                    self.id, repo_type=self.type, revision=revision, timeout=answer_time()
-                )
+                info = self._api.repo_info(self.id, repo_type=self.type, revision=revision)
             note_renamed(self.id, str(info.id), self.type)
             return str(info.sha)
         except HubError as error:

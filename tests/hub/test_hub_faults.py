@@ -94,7 +94,7 @@ class Fault:
     Attributes:
         prepare: makes it happen, for a command.
         words: patterns of what the error says.
-        environment, largest: of the command, see `Commands`.
+        environment, largest, network: of the command, see `Commands`.
         large: whether it happens to a large file only.
     """
 
@@ -102,6 +102,7 @@ class Fault:
     words: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     largest: int | None = None
+    network: bool = True
     large: bool = False
 
 
@@ -151,14 +152,24 @@ FAULTS = {
     "down": Fault(answering(503), ("the Hub answered 503", "Wait a little and try again")),
     "dropped": Fault(
         lambda hub, command: hub.fail("*", how="drop", times=999, path=f"*org/{command.repository}*"),
-        ("no connection to http://127.0.0.1:", "Check the network"),
+        (r"the connection to the Hub at http://127.0.0.1:\d+ broke", "Check the network"),
     ),
     "silent": Fault(
         lambda hub, command: hub.fail("*", how="hold", times=999, path=f"*org/{command.repository}*"),
         ("no answer from the Hub in time", "HF_HUB_ETAG_TIMEOUT=60"),
-        {"HF_HUB_ETAG_TIMEOUT": "1"},
+        {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "2"},
     ),
-    "cut": Fault(damaging("cut"), ("no connection to http://127.0.0.1:", "Check the network"), large=True),
+    "no network": Fault(
+        lambda hub, command: None,
+        (r"cannot reach the Hub at http://127.0.0.1:\d+\.", "Name or service not known", "Check the network"),
+        network=False,
+    ),
+    "broken token": Fault(lambda hub, command: None, ("token",), {"HF_TOKEN": "hf_broken\x01token"}),
+    "cut": Fault(
+        damaging("cut"),
+        (r"the connection to the Hub at http://127.0.0.1:\d+ broke", "Check the network"),
+        large=True,
+    ),
     "short": Fault(
         damaging("short"), ("another size than the Hub announces", "download it again"), large=True
     ),
@@ -243,7 +254,7 @@ def whole(commands):
 @pytest.mark.parametrize(("command", "fault"), [*pairs()])
 def test_one_line_says_what_to_do(hub, shared, run, tmp_path, command, fault):
     fault.prepare(hub, command)
-    done = run(command, largest=fault.largest, **fault.environment)
+    done = run(command, largest=fault.largest, network=fault.network, **fault.environment)
     assert "Traceback" not in done.out + done.err, done.err
     assert done.status == 2, done
     assert len(done.errors) == 1, done.err
@@ -254,6 +265,8 @@ def test_one_line_says_what_to_do(hub, shared, run, tmp_path, command, fault):
     for words in fault.words:
         assert re.search(words, line), line
     whole(shared[1])
+    if token := (command.environment | fault.environment).get("HF_TOKEN"):
+        assert token not in done.out + done.err
     # No result, and nothing that the next run would take for one.
     left = [path for path in tmp_path.rglob("*") if path.is_file() and ".work" not in str(path)]
     assert left == []
@@ -282,6 +295,48 @@ def test_half_a_cache_offline(hub, shared, run):
     assert "Run `hf download org/model` where there is a network" in done.errors[0]
     assert hub.log == []
     assert run(COMMANDS["evaluate"]).status == 0  # with a network, it is downloaded
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "no network",
+        pytest.param("down", marks=pytest.mark.slow),
+        *(pytest.param(what, marks=pytest.mark.slow) for what in ("dropped", "silent", "too many")),
+    ],
+)
+def test_what_is_cached_is_used_while_the_hub_is_out_of_reach(hub, run, fault):
+    cached_model(hub, run)
+    command, fault = COMMANDS["evaluate"], FAULTS[fault]
+    fault.prepare(hub, command)
+    done = run(Command(f"{EVALUATE} --out again", "model"), network=fault.network, **fault.environment)
+    assert (done.status, done.errors) == (0, []), done.err
+    assert done.err.count("The Hub is out of reach: org/model is taken from the cache") == 1, done.err
+    # It is asked once, with the patience that huggingface_hub has.
+    assert len(hub.log) <= 6, hub.log
+
+
+@pytest.mark.slow  # six times two seconds
+def test_a_list_of_files_that_never_comes(hub, run):
+    """huggingface_hub would wait for ever."""
+    held = hub.fail("tree", how="hold", times=999)
+    done = run(COMMANDS["evaluate"], HF_HUB_DOWNLOAD_TIMEOUT="2")
+    assert held.reached.is_set()
+    assert (done.status, len(done.errors)) == (2, 1), done
+    assert "no answer from the Hub in time" in done.errors[0]
+
+
+def test_a_token_is_shown_nowhere(hub, shared, run, tmp_path):
+    """Not where all goes well either: on no stream, in no result, report or cached file."""
+    token = hub.add_user("somebody").token
+    for command in (COMMANDS["evaluate"], Command(f"doctor {EVALUATE} --json report.json", "model")):
+        done = run(command, HF_TOKEN=token)
+        assert done.status == 0, done.err
+        assert token not in done.out + done.err
+    assert any(logged.user == "somebody" for logged in hub.log)
+    files = [path for folder in (tmp_path, shared[1].home) for path in folder.rglob("*") if path.is_file()]
+    assert {"report.json", "config.json"} <= {path.name for path in files}
+    assert [path for path in files if token.encode() in path.read_bytes()] == []
 
 
 def test_nothing_cached_offline(hub, run):
