@@ -25,7 +25,7 @@ from transformers import (
 from synvita_data.errors import SynvitaError
 from synvita_data.files import resolve_under
 from synvita_data.hub.known import pinned
-from synvita_data.hub.problems import offline
+from synvita_data.hub.reach import offline
 from synvita_data.models.download import fetch
 from synvita_data.models.loading import check_complete
 from synvita_data.models.released.weights import read_tensors, weight_files

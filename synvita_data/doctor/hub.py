@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HubError, first_line
-from ..hub.problems import HubRequest, HubUnreachableError, hub_problem, offline, transport
+from ..hub.problems import HubRequest, HubUnreachableError, hub_problem
+from ..hub.reach import offline, transport
 
 # A JSON file of settings is smaller than this; an index of shards too.
 _LARGEST_JSON = 5_000_000

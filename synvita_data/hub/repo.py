@@ -38,16 +38,8 @@ from huggingface_hub.hf_api import RepoFile
 from ..errors import HubError
 from ..files import sha256_file
 from .leaks import refuse_leaks
-from .problems import (
-    HubRequest,
-    HubUnreachableError,
-    bound_waits,
-    hub_problem,
-    note_renamed,
-    offline,
-    telling_cause,
-    transport,
-)
+from .problems import HubRequest, HubUnreachableError, hub_problem, telling_cause
+from .reach import bound_waits, note_renamed, offline, transport
 
 # What huggingface_hub and its transport raise.
 _FAILURES = (

@@ -17,16 +17,8 @@ from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
 from ..hub.known import canonical, held, pinned
-from ..hub.problems import (
-    HubRequest,
-    HubUnreachableError,
-    downloading,
-    note_from_cache,
-    offline,
-    out_of_reach,
-    say_if_renamed,
-    transport,
-)
+from ..hub.problems import HubRequest, HubUnreachableError, downloading
+from ..hub.reach import note_from_cache, offline, out_of_reach, say_if_renamed, transport
 from ..video.preprocessing import PREPROCESSES
 from .released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
@@ -93,7 +85,7 @@ class ModelFiles:
         with downloading(self._request):
             broken = out_of_reach(self.location)
             try:
-                yield broken is not None
+                yield broken is not None or offline()
             except LocalEntryNotFoundError:
                 if broken is None:
                     raise
@@ -157,10 +149,13 @@ class ModelFiles:
         """
         if self.folder is not None:
             return self.folder
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
 
         wanted, unwanted = (None if each is None else list(each) for each in (patterns, ignored))
         with self._asking() as cached_only:
+            if not cached_only:
+                # Where this list does not come, snapshot_download takes what happens to be cached for the whole.
+                HfApi().list_repo_files(self.location, revision=self.revision)
             folder = snapshot_download(
                 self.location,
                 revision=self.revision,

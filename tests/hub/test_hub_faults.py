@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
-from faulty_world import World, make_world
+from faulty_world import World
 from loopback_hub import LoopbackHub
 from loopback_hub.forked import Commands
 
@@ -96,6 +97,7 @@ class Fault:
         words: patterns of what the error says.
         environment, largest, network: of the command, see `Commands`.
         large: whether it happens to a large file only.
+        anywhere: whether it is of no repository (a token, a disk): the line then names the one that comes first.
     """
 
     prepare: Callable[[LoopbackHub, Command], object]
@@ -104,6 +106,7 @@ class Fault:
     largest: int | None = None
     network: bool = True
     large: bool = False
+    anywhere: bool = False
 
 
 def answering(status: int, **more: object) -> Callable[[LoopbackHub, Command], object]:
@@ -139,6 +142,7 @@ FAULTS = {
         lambda hub, command: None,
         ("does not accept the token", r"Make one at .*/settings/tokens"),
         {"HF_TOKEN": "hf_wrong"},
+        anywhere=True,
     ),
     "gone": Fault(
         lambda hub, command: hub.repos.pop((command.kind, f"org/{command.repository}")),
@@ -163,8 +167,14 @@ FAULTS = {
         lambda hub, command: None,
         (r"cannot reach the Hub at http://127.0.0.1:\d+\.", "Name or service not known", "Check the network"),
         network=False,
+        anywhere=True,
     ),
-    "broken token": Fault(lambda hub, command: None, ("token",), {"HF_TOKEN": "hf_broken\x01token"}),
+    "broken token": Fault(
+        lambda hub, command: None,
+        ("does not accept the token|cannot be sent",),
+        {"HF_TOKEN": "hf_broken\x01token"},
+        anywhere=True,
+    ),
     "cut": Fault(
         damaging("cut"),
         (r"the connection to the Hub at http://127.0.0.1:\d+ broke", "Check the network"),
@@ -183,6 +193,7 @@ FAULTS = {
         ("no space left on the disk", "Free some space, or set HF_HOME"),
         largest=9_000,
         large=True,
+        anywhere=True,
     ),
 }
 # Parquet files are read in pieces, which have no digest: what is no Parquet any more is said by who reads it.
@@ -196,15 +207,28 @@ FAST = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> World:
-    return make_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """One Hub and one process that forks commands, for all tests of this file."""
     with LoopbackHub() as hub, Commands(hub, tmp_path_factory.mktemp("commands")) as commands:
         yield hub, commands
+
+
+@pytest.fixture(scope="module")
+def world(shared, tmp_path_factory) -> World:
+    """Made in a fork, which has imported what it needs."""
+    world, make = (
+        World(tmp_path_factory.mktemp("world")),
+        "from faulty_world import *; make_world(Path(sys.argv[1]))",
+    )
+    done = shared[1](
+        "-c",
+        f"import sys; sys.path.append(sys.argv[0]); {make}",
+        Path(__file__).parent,
+        world.root,
+        HF_HUB_OFFLINE="1",
+    )
+    assert done.status == 0, done.err
+    return world
 
 
 @pytest.fixture
@@ -259,8 +283,7 @@ def test_one_line_says_what_to_do(hub, shared, run, tmp_path, command, fault):
     assert done.status == 2, done
     assert len(done.errors) == 1, done.err
     (line,) = done.errors
-    # A token and a disk are of no repository: whichever comes first is named.
-    repository = r"\w+" if fault in (FAULTS["wrong token"], FAULTS["disk full"]) else command.repository
+    repository = r"\w+" if fault.anywhere else command.repository
     assert re.search(rf"org(/|--){repository}", line), line
     for words in fault.words:
         assert re.search(words, line), line

@@ -19,14 +19,13 @@ from synvita_data.errors import HubError, SynvitaError
 from synvita_data.hub.problems import (
     HubRequest,
     HubUnreachableError,
-    bound_waits,
     downloading,
     file_of,
     hub_errors,
     hub_problem,
     repository_of,
-    transport,
 )
+from synvita_data.hub.reach import bound_waits, transport
 from synvita_data.models.download import check_weights, check_whole, fetch
 from synvita_data.models.resolve import ModelFiles
 
