@@ -98,9 +98,13 @@ def telling_cause(error: BaseException) -> BaseException | None:
         elif isinstance(link, EntryNotFoundError):
             if link is error or error.__cause__ is link:
                 return link
-        elif isinstance(link, telling) or (
-            isinstance(link, OSError)
-            and (link.errno in NO_ROOM or isinstance(link, PermissionError) or _SIZE_DIFFERS in str(link))
+        elif (
+            isinstance(link, telling)
+            or _token_is_no_header(link)
+            or (
+                isinstance(link, OSError)
+                and (link.errno in NO_ROOM or isinstance(link, PermissionError) or _SIZE_DIFFERS in str(link))
+            )
         ):
             return link
     return last
@@ -127,9 +131,16 @@ def _explained(error: BaseException, request: HubRequest) -> HubError | None:
 
     cause = telling_cause(error)
     again = request.again or "Run the same again"
+    if cause is None:
+        return None
+    if _token_is_no_header(cause):
+        return HubError(
+            f"{request.problem}: the token holds characters that none has",
+            file=request.place(),
+            expected="letters, digits and '_' behind 'hf_'",
+            fix=f"Copy it again from {_endpoint()}/settings/tokens, and set HF_TOKEN or run `hf auth login`",
+        )
     match cause:
-        case None:
-            return None
         case HfHubHTTPError():
             return _answer(error, cause, request)
         case OfflineModeIsEnabled() | LocalEntryNotFoundError():
@@ -158,6 +169,13 @@ def _explained(error: BaseException, request: HubRequest) -> HubError | None:
         found=_around(error, cause),
         fix=request.again or "Check the network (and HF_ENDPOINT, if it is set), and run the same again",
     )
+
+
+def _token_is_no_header(error: BaseException) -> bool:
+    """Whether a request was not sent for what stands in its token, which these errors would show."""
+    if isinstance(error, UnicodeEncodeError):
+        return error.object.startswith("Bearer ")
+    return isinstance(error, transport().LocalProtocolError) and "Bearer " in str(error)
 
 
 def _endpoint() -> str:

@@ -80,7 +80,7 @@ class ModelFiles:
     @contextmanager
     def _asking(self) -> Iterator[bool]:
         """Around a download: whether only the cache is to be used; what goes wrong is said of this model."""
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         with downloading(self._request):
             broken = out_of_reach(self.location)
@@ -90,7 +90,7 @@ class ModelFiles:
                 if broken is None:
                     raise
                 raise broken from None
-            except ValueError as error:  # not a name of the Hub
+            except HFValidationError as error:  # not a name of the Hub
                 raise self.not_found(first_line(error)) from error
             if broken is not None:
                 note_from_cache(self.location)

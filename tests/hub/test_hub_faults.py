@@ -171,8 +171,8 @@ FAULTS = {
     ),
     "broken token": Fault(
         lambda hub, command: None,
-        ("does not accept the token|cannot be sent",),
-        {"HF_TOKEN": "hf_broken\x01token"},
+        ("the token holds characters that none has", "Copy it again"),
+        {"HF_TOKEN": "hf_br\u00f6ken"},
         anywhere=True,
     ),
     "cut": Fault(
