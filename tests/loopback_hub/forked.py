@@ -27,7 +27,12 @@ from .server import LoopbackHub
 # Seconds after which a command that hangs is ended, with a traceback of where; far more than any of them takes.
 CEILING = 300
 # What commands import: loaded once, in the parent.
-IMPORTS = ("torch", "transformers", "datasets", "diffusers", "peft", "av", "synvita_data.cli")
+IMPORTS = (
+    *("torch", "torchvision.transforms.v2", "datasets", "diffusers", "peft", "av", "rich.console"),
+    *("transformers.models.auto", "transformers.models.video_llava.modeling_video_llava"),
+    *("synvita_data.cli", "synvita_data.models.loading", "synvita_data.scoring.alignment"),
+    *("synvita_data.builders.dataset", "synvita_data.evaluation.run"),
+)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ def serve() -> None:
             os._exit(_run(order))
         _, status = os.waitpid(child, 0)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), file=answers, flush=True)
+    os._exit(0)  # without what libraries do at exit, some of which takes seconds
 
 
 def _no_network(*asked: Any, **more: Any) -> Any:
