@@ -43,7 +43,7 @@ class HubRequest:
         name: `owner/name` of the repository.
         problem: what cannot be done, as in "the model cannot be read".
         missing: the same where there is no such repository, or it is not cached; None for `problem`.
-        expected: what the name should be, said with `missing`.
+        expected: what the name should be, said with `missing` and where the Hub cannot be asked for it.
         kind: `model`, `dataset` or `space`.
         revision: that was asked for.
         again: what helps where the same may work later; None for running it again.
@@ -159,6 +159,7 @@ def _explained(error: BaseException, request: HubRequest) -> HubError | None:
             f"{request.problem}: no answer from the Hub in time",
             file=request.place(file_of(cause)),
             found=f"{type(cause).__name__}: {first_line(cause)}",
+            expected=request.expected,
             fix=f"{again}; HF_HUB_DOWNLOAD_TIMEOUT=60 and HF_HUB_ETAG_TIMEOUT=60 wait longer",
         )
     refused = isinstance(cause, transport().ConnectError)
@@ -167,6 +168,7 @@ def _explained(error: BaseException, request: HubRequest) -> HubError | None:
         f"{request.problem}: {what.format(_endpoint())}",
         file=request.place(file_of(cause)),
         found=_around(error, cause),
+        expected=request.expected,
         fix=request.again or "Check the network (and HF_ENDPOINT, if it is set), and run the same again",
     )
 

@@ -220,7 +220,8 @@ class HubRepo:
     def resolve(self, revision: str) -> str:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
         try:
-            with self._errors(f"look up revision {revision}", writes=False):
+            looking = "look at the repository" if revision == "main" else f"look up revision {revision}"
+            with self._errors(looking, writes=False):
                 info = self._api.repo_info(self.id, repo_type=self.type, revision=revision)
             note_renamed(self.id, str(info.id), self.type)
             return str(info.sha)

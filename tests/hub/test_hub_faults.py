@@ -82,7 +82,16 @@ COMMANDS = {
         "push {root}/data org/pushed --tag v0.1.0",
         "pushed",
         "dataset",
-        only=("wrong token", "forbidden", "too many", "down", "dropped", "silent"),
+        only=(
+            "wrong token",
+            "broken token",
+            "forbidden",
+            "too many",
+            "down",
+            "dropped",
+            "silent",
+            "no network",
+        ),
         environment={"HF_TOKEN": "hf_owner_write"},
     ),
 }
@@ -339,6 +348,18 @@ def test_what_is_cached_is_used_while_the_hub_is_out_of_reach(hub, run, fault):
     assert done.err.count("The Hub is out of reach: org/model is taken from the cache") == 1, done.err
     # It is asked once, with the patience that huggingface_hub has.
     assert len(hub.log) <= 6, hub.log
+
+
+def test_no_network_where_a_name_may_be_a_folder_or_of_a_part(run):
+    for line in (
+        "inspect out/videocon-sin",
+        "train {root}/recipe.yaml data=me/nowhere output_dir=out --dry-run",
+        "build --triplets {root}/triplets.csv --synthetic hf:org/data --config c --out out",
+    ):
+        done = run(Command(line, "data"), network=False)
+        assert (done.status, len(done.errors)) == (2, 1), done
+        assert "cannot reach the Hub at http://127.0.0.1:" in done.errors[0]
+        assert not re.search("no such|does not exist|cannot find|cannot be found|main", done.errors[0])
 
 
 @pytest.mark.slow  # six times two seconds
