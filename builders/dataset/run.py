@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
-from synvita_data.hub.problems import say_if_renamed
+from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.models.resolve import locate
 from synvita_data.real_videos.find import RealVideos

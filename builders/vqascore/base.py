@@ -355,12 +355,16 @@ def load_stock(model: VqaModel, kind: str, dtype: str, device: str) -> tuple[Any
     """
     import transformers
 
-    fetch(ModelFiles(model.location, model.hub_revision))
+    files = fetch(ModelFiles(model.location, model.hub_revision))
     loaded, loading = getattr(transformers, kind).from_pretrained(
-        model.location, revision=model.hub_revision, dtype=torch_dtype(dtype), output_loading_info=True
+        files.location,
+        revision=files.revision,
+        dtype=torch_dtype(dtype),
+        output_loading_info=True,
+        local_files_only=True,
     )
     check_complete(model.location, loading)
-    processor, _ = load_processor(model.location, model.hub_revision)
+    processor, _ = load_processor(files.location, files.revision)
     return loaded.eval().requires_grad_(False).to(device), processor
 
 

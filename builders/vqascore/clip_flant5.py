@@ -25,7 +25,6 @@ from transformers import (
 from synvita_data.errors import SynvitaError
 from synvita_data.files import resolve_under
 from synvita_data.hub.known import pinned
-from synvita_data.hub.problems import offline
 from synvita_data.models.download import fetch
 from synvita_data.models.loading import check_complete
 from synvita_data.models.released.weights import read_tensors, weight_files
@@ -104,9 +103,7 @@ class ClipFlanT5Scorer(FrameScorer):
 def load(model: VqaModel, *, shape: str, dtype: str, device: str, **_: Any) -> ClipFlanT5Scorer:
     """The scorer of a checkpoint; see `models.open_scorer`."""
     refuse_float16(model, dtype)
-    files = ModelFiles(model.location, model.hub_revision)
-    if not offline():  # a cache does not know which files a repository lacks
-        files = fetch(files)
+    files = fetch(ModelFiles(model.location, model.hub_revision))
     loaded = _load_weights(files, torch_dtype(dtype), device)
     source = (
         files

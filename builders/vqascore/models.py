@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.captions.prompts import check_placeholder_space
 from synvita_data.errors import HubError, SynvitaError, choose
-from synvita_data.hub.problems import say_if_renamed
+from synvita_data.hub.reach import say_if_renamed
 from synvita_data.models.resolve import CONFIG, find_checkpoint, locate, refuse_llava_layout
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import HubError, SchemaError, choose, first_line, located
 from ..hub.card import data_files, default_of, read_card
-from ..hub.problems import HubRequest, hub_errors, say_if_renamed
+from ..hub.problems import HubRequest, hub_errors
+from ..hub.reach import say_if_renamed
 from ..real_videos.check import NeededVideo, each_once
 from ..schema import check_table
 from ..tables.columns import parquet_errors

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..display import get_logger, warn
 from ..errors import HubError, SchemaError, choose, located
-from ..hub.problems import not_cached, offline
+from ..hub.problems import not_cached
+from ..hub.reach import offline
 from ..real_videos.find import RealVideos
 from ..schema import VIDEO_COLUMNS, check_table, features
 from ..synthetic_videos.find import SyntheticVideos

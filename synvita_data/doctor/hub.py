@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HubError, first_line
-from ..hub.problems import HubRequest, HubUnreachableError, hub_problem, offline, telling_cause, transport
+from ..hub.problems import HubRequest, HubUnreachableError, hub_problem
+from ..hub.reach import offline, transport
 
 # A JSON file of settings is smaller than this; an index of shards too.
 _LARGEST_JSON = 5_000_000
@@ -138,11 +139,10 @@ class HubQuestions:
         except (OSError, ValueError, transport().HTTPError) as error:
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 return None
-            problem, status = hub_problem(error, request), getattr(telling_cause(error), "response", None)
+            problem = hub_problem(error, request)
             if problem is None:
                 raise HubError(request.problem, file=name, found=first_line(error)) from error
-            passing = status is not None and (status.status_code in (408, 429) or status.status_code >= 500)
-            if not passing and not isinstance(problem, HubUnreachableError):
+            if not isinstance(problem, HubUnreachableError):
                 raise problem from error
             self.out_of_reach = problem.problem.removeprefix(f"{request.problem}: ")
             return None

@@ -11,30 +11,28 @@ downloaded: it reads HF_ENDPOINT at import.
 """
 
 import errno
-import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ..display import get_logger
 from ..errors import HubError, causes, first_line
 from ..files import NO_ROOM, sha256_file
+from .reach import bound_waits, offline, passes, transport
 
-_log = get_logger(__name__)
 FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _RESOLVED = re.compile(r"/resolve/[^/]+/(.+)")
 _REPOSITORY = re.compile(r"/(?:api/\w+/|datasets/|spaces/)?([^/]+/[^/]+)")
 _DIGEST = re.compile("[0-9a-f]{64}")
+_SECRET = re.compile(r"(?<=Bearer )[^\s'\"]+|(?<=://)[^/\s@]+(?=@)")
 _SIZE_DIFFERS = "Consistency check failed"  # which is how huggingface_hub says it
 
 
 class HubUnreachableError(HubError):
-    """There is no way to the Hub now: offline mode, no network, or a connection that broke."""
+    """The Hub cannot be asked now: offline mode, no network, a connection that broke, or a Hub that is down or busy."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class HubRequest:
         name: `owner/name` of the repository.
         problem: what cannot be done, as in "the model cannot be read".
         missing: the same where there is no such repository, or it is not cached; None for `problem`.
-        expected: what the name should be, said with `missing`.
+        expected: what the name should be, said with `missing` and where the Hub cannot be asked for it.
         kind: `model`, `dataset` or `space`.
         revision: that was asked for.
         again: what helps where the same may work later; None for running it again.
@@ -66,9 +64,7 @@ class HubRequest:
     @property
     def page(self) -> str:
         """Address of the repository's page."""
-        from huggingface_hub import constants
-
-        return f"{constants.ENDPOINT}/{FOLDERS[self.kind]}{self.name}"
+        return f"{_endpoint()}/{FOLDERS[self.kind]}{self.name}"
 
     @property
     def sends_token(self) -> bool:
@@ -80,14 +76,6 @@ class HubRequest:
         """`owner/name@revision/file` as far as known."""
         at = "" if self.revision is None else f"@{self.revision}"
         return f"{self.name}{at}" + ("" if file is None else f"/{file}")
-
-
-@cache
-def transport() -> Any:
-    """What this huggingface_hub sends its requests with, by the base of its errors: httpx2, or httpx before version 2."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return importlib.import_module(HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
 
 
 def telling_cause(error: BaseException) -> BaseException | None:
@@ -110,9 +98,13 @@ def telling_cause(error: BaseException) -> BaseException | None:
         elif isinstance(link, EntryNotFoundError):
             if link is error or error.__cause__ is link:
                 return link
-        elif isinstance(link, telling) or (
-            isinstance(link, OSError)
-            and (link.errno in NO_ROOM or isinstance(link, PermissionError) or _SIZE_DIFFERS in str(link))
+        elif (
+            isinstance(link, telling)
+            or _token_is_no_header(link)
+            or (
+                isinstance(link, OSError)
+                and (link.errno in NO_ROOM or isinstance(link, PermissionError) or _SIZE_DIFFERS in str(link))
+            )
         ):
             return link
     return last
@@ -125,15 +117,30 @@ def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
         error: whatever was raised while the Hub was used, by whichever library.
         request: what was asked.
     """
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
     if isinstance(error, HubError):
         return error
+    problem = _explained(error, request)
+    if problem is not None and problem.found is not None:
+        problem.found = _without_secrets(problem.found)
+        problem.args = (str(problem),)
+    return problem
+
+
+def _explained(error: BaseException, request: HubRequest) -> HubError | None:
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
     cause = telling_cause(error)
     again = request.again or "Run the same again"
+    if cause is None:
+        return None
+    if _token_is_no_header(cause):
+        return HubError(
+            f"{request.problem}: the token holds characters that none has",
+            file=request.place(),
+            expected="letters, digits and '_' behind 'hf_'",
+            fix=f"Copy it again from {_endpoint()}/settings/tokens, and set HF_TOKEN or run `hf auth login`",
+        )
     match cause:
-        case None:
-            return None
         case HfHubHTTPError():
             return _answer(error, cause, request)
         case OfflineModeIsEnabled() | LocalEntryNotFoundError():
@@ -152,16 +159,40 @@ def hub_problem(error: BaseException, request: HubRequest) -> HubError | None:
             f"{request.problem}: no answer from the Hub in time",
             file=request.place(file_of(cause)),
             found=f"{type(cause).__name__}: {first_line(cause)}",
+            expected=request.expected,
             fix=f"{again}; HF_HUB_DOWNLOAD_TIMEOUT=60 and HF_HUB_ETAG_TIMEOUT=60 wait longer",
         )
-    from huggingface_hub import constants
-
+    refused = isinstance(cause, transport().ConnectError)
+    what = "cannot reach the Hub at {}" if refused else "the connection to the Hub at {} broke"
     return HubUnreachableError(
-        f"{request.problem}: no connection to {constants.ENDPOINT}, or it broke",
+        f"{request.problem}: {what.format(_endpoint())}",
         file=request.place(file_of(cause)),
         found=_around(error, cause),
+        expected=request.expected,
         fix=request.again or "Check the network (and HF_ENDPOINT, if it is set), and run the same again",
     )
+
+
+def _token_is_no_header(error: BaseException) -> bool:
+    """Whether a request was not sent for what stands in its token, which these errors would show."""
+    if isinstance(error, UnicodeEncodeError):
+        return error.object.startswith("Bearer ")
+    return isinstance(error, transport().LocalProtocolError) and "Bearer " in str(error)
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return _without_secrets(constants.ENDPOINT)
+
+
+def _without_secrets(text: str) -> str:
+    """The text without the token, which libraries show where it is no valid header, and without names in addresses."""
+    from huggingface_hub import get_token
+
+    if token := get_token():
+        text = text.replace(token, "…")
+    return _SECRET.sub("…", text)
 
 
 def _disk(cause: OSError, request: HubRequest) -> HubError | None:
@@ -188,7 +219,6 @@ def _disk(cause: OSError, request: HubRequest) -> HubError | None:
 
 def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     """The error for an answer of the Hub that is not a success."""
-    from huggingface_hub import constants
     from huggingface_hub.errors import (
         DisabledRepoError,
         GatedRepoError,
@@ -202,7 +232,7 @@ def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
     if request.writes and error is not cause:  # huggingface_hub says there which file it was
         found = f"{first_line(error)} {found}"
     log_in = "log in with `hf auth login` or set HF_TOKEN"
-    tokens = f"{constants.ENDPOINT}/settings/tokens"
+    tokens = f"{_endpoint()}/settings/tokens"
     new_token = f"Make one at {tokens} and set HF_TOKEN, or run `hf auth login`"
     problem, expected, fix = request.problem, None, None
     if isinstance(cause, GatedRepoError):
@@ -250,10 +280,10 @@ def _answer(error: BaseException, cause: Any, request: HubRequest) -> HubError:
         if not request.sends_token:
             fix += f"; who has an account may ask more often: {log_in}"
     else:
-        passes = status == 408 or status >= 500
         why = f"the Hub answered {status}"
-        fix = (request.again or "Wait a little and try again") if passes else None
-    return HubError(f"{problem}: {why}", file=request.place(file), found=found, expected=expected, fix=fix)
+        fix = (request.again or "Wait a little and try again") if passes(cause) else None
+    kind = HubUnreachableError if passes(cause) else HubError
+    return kind(f"{problem}: {why}", file=request.place(file), found=found, expected=expected, fix=fix)
 
 
 def not_cached(error: BaseException, request: HubRequest) -> HubError:
@@ -281,13 +311,6 @@ def not_cached(error: BaseException, request: HubRequest) -> HubError:
         expected=request.expected,
         fix=f"Unset it, or run `hf download {request.name}{kind}{at}` where there is a network",
     )
-
-
-def offline() -> bool:
-    """Whether HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to use the network."""
-    from huggingface_hub import constants
-
-    return bool(constants.is_offline_mode())
 
 
 def file_of(cause: BaseException) -> str | None:
@@ -328,6 +351,7 @@ def hub_errors(request: HubRequest) -> Iterator[None]:
     Raises:
         HubError: see `hub_problem`.
     """
+    bound_waits()
     try:
         yield
     except Exception as error:
@@ -390,66 +414,3 @@ def _check_new(request: HubRequest, before: set[Path]) -> None:
         expected=first.name,
         fix="It was taken out of the cache: run the same again to download it again",
     )
-
-
-# Names -------------------------------------------------------------------------------------------
-
-
-@cache
-def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> str:
-    """The name that a repository has now; a warning, once a process, where it is another one.
-
-    The Hub sends requests for an old name on, so both work. It is not asked in offline mode, and if it does not answer
-    here: whoever needs something of it says so.
-
-    Args:
-        name: `owner/name`, or a folder, which has no other name.
-        kind: `model`, `dataset` or `space`.
-        token: None for huggingface_hub's own.
-    """
-    if Path(name).expanduser().is_dir() or offline():
-        return name
-    try:
-        now = name_on_the_hub(name, kind, token)
-    except (OSError, ValueError, transport().HTTPError):
-        return name
-    note_renamed(name, now, kind)
-    return now
-
-
-def silence(name: str, kind: str = "model") -> Exception | None:
-    """The error of a Hub that gives no answer in time; None if it answers, whatever, or is not to be asked.
-
-    huggingface_hub waits seven minutes for the first file of a model, and for ever for the list of its files.
-    """
-    if offline():
-        return None
-    try:
-        name_on_the_hub(name, kind)
-    except transport().TimeoutException as error:
-        return error
-    except (OSError, ValueError, transport().HTTPError):  # who downloads something will hear it too
-        return None
-    return None
-
-
-@cache
-def name_on_the_hub(name: str, kind: str = "model", token: str | None = None) -> str:
-    """The name that the Hub gives a repository now, asked once a process; raises what it raises."""
-    from huggingface_hub import HfApi
-
-    return str(HfApi(token=token).repo_info(name, repo_type=kind, timeout=answer_time()).id)
-
-
-def answer_time() -> float:
-    """Seconds to wait for an answer of few bytes: huggingface_hub itself waits for some of them for ever."""
-    from huggingface_hub import constants
-
-    return float(constants.HF_HUB_ETAG_TIMEOUT)
-
-
-@cache
-def note_renamed(name: str, now: str, kind: str = "model") -> None:
-    """A warning, once a process, where the Hub calls a repository by another name than was asked for."""
-    if now != name:
-        _log.warning("The %s %s was renamed to %s: use the new name", kind, name, now)

@@ -38,16 +38,8 @@ from huggingface_hub.hf_api import RepoFile
 from ..errors import HubError
 from ..files import sha256_file
 from .leaks import refuse_leaks
-from .problems import (
-    HubRequest,
-    HubUnreachableError,
-    answer_time,
-    hub_problem,
-    note_renamed,
-    offline,
-    telling_cause,
-    transport,
-)
+from .problems import HubRequest, HubUnreachableError, hub_problem, telling_cause
+from .reach import bound_waits, note_renamed, offline, transport
 
 # What huggingface_hub and its transport raise.
 _FAILURES = (
@@ -163,6 +155,7 @@ class HubRepo:
                 found=repo_id,
                 expected="OWNER/NAME in letters, digits, '-', '_' and '.', such as synvita/videocon-syn",
             )
+        bound_waits()
         self.id, self.type = repo_id, repo_type
         self.endpoint = constants.ENDPOINT
         self.has_token = bool(token or get_token())
@@ -198,7 +191,7 @@ class HubRepo:
         """The repository now; None when it does not exist or the token may not see it."""
         try:
             with self._errors("look at the repository", writes=False):
-                info = self._api.repo_info(self.id, repo_type=self.type, timeout=answer_time())
+                info = self._api.repo_info(self.id, repo_type=self.type)
                 refs = self._api.list_repo_refs(self.id, repo_type=self.type)
         except HubError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
@@ -227,10 +220,9 @@ class HubRepo:
     def resolve(self, revision: str) -> str:
         """The commit of a tag, branch or commit id; the error for an unknown one lists the versions."""
         try:
-            with self._errors(f"look up revision {revision}", writes=False):
-                info = self._api.repo_info(
-                    self.id, repo_type=self.type, revision=revision, timeout=answer_time()
-                )
+            looking = "look at the repository" if revision == "main" else f"look up revision {revision}"
+            with self._errors(looking, writes=False):
+                info = self._api.repo_info(self.id, repo_type=self.type, revision=revision)
             note_renamed(self.id, str(info.id), self.type)
             return str(info.sha)
         except HubError as error:

@@ -13,45 +13,41 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import SynvitaError, first_line
-from ..hub.problems import HubUnreachableError, offline
+from ..hub.reach import offline
 from .released.weights import WHOLE_MODEL, weight_map
 from .resolve import CONFIG, ModelFiles
 
 # What is not fetched with settings, tokenizers and templates: weights of any kind, media, data.
 NOT_SETTINGS = tuple(
     f"*.{suffix}"
-    for suffix in (
-        *(
-            "safetensors",
-            "bin",
-            "pt",
-            "pth",
-            "ckpt",
-            "h5",
-            "msgpack",
-            "onnx",
-            "onnx_data",
-            "gguf",
-            "ot",
-            "tflite",
-        ),
-        *(
-            "mp4",
-            "gif",
-            "png",
-            "jpg",
-            "jpeg",
-            "webp",
-            "pdf",
-            "zip",
-            "tar",
-            "gz",
-            "parquet",
-            "arrow",
-            "npz",
-            "md",
-        ),
-    )
+    for suffix in [
+        "safetensors",
+        "bin",
+        "pt",
+        "pth",
+        "ckpt",
+        "h5",
+        "msgpack",
+        "onnx",
+        "onnx_data",
+        "gguf",
+        "ot",
+        "tflite",
+        "mp4",
+        "gif",
+        "png",
+        "jpg",
+        "jpeg",
+        "webp",
+        "pdf",
+        "zip",
+        "tar",
+        "gz",
+        "parquet",
+        "arrow",
+        "npz",
+        "md",
+    ]
 )
 _LFS_POINTER = b"version https://git-lfs.github.com"
 
@@ -76,24 +72,16 @@ def fetch_settings(files: ModelFiles) -> ModelFiles:
     """The same model at its commit, with everything but its weights on this machine; see `fetch`."""
     if files.folder is not None or offline():
         return files
-    try:
-        return replace(files, revision=files.snapshot(ignored=NOT_SETTINGS).name)
-    except HubUnreachableError:
-        if files.cached(CONFIG) is None:
-            raise
-        return files
+    return replace(files, revision=files.snapshot(ignored=NOT_SETTINGS).name)
 
 
 def fetch_weights(files: ModelFiles) -> None:
     """The weights of a model on this machine, and whole; see `fetch`."""
     if files.folder is None and not offline():
-        try:
-            if names := weight_names(files.find):
-                files.snapshot(names)
-        except HubUnreachableError:
-            cached = weight_names(files.cached)
-            if not cached or any(files.cached(name) is None for name in cached):
-                raise
+        # A cache does not know which of the names a repository lacks; where it has none of them, `find` says why.
+        names = weight_names(files.find_if_there) or weight_names(files.find)
+        if names:
+            files.snapshot(names)
     check_weights(files)
 
 

@@ -132,7 +132,7 @@ def load_alignment_model(
     name, revision = files.location, files.revision
     with explained(name, family.advice):
         processor, video_settings = load_processor(name, revision)
-        config = kind.config_class.from_pretrained(name, revision=revision)
+        config = kind.config_class.from_pretrained(name, revision=revision, local_files_only=True)
         with torch.device("meta"):
             empty = kind(config)
     # An empty model shows what is wrong with prompt, processor and adapter, before gigabytes are read.
@@ -151,6 +151,7 @@ def load_alignment_model(
         model, loading = kind.from_pretrained(
             name,
             revision=revision,
+            local_files_only=True,
             dtype=torch.float16 if merged else weights,
             device_map=device_map,
             output_loading_info=True,

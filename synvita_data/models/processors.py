@@ -44,7 +44,7 @@ class LoadedProcessor(NamedTuple):
 
 
 def load_processor(name: str, revision: str | None = None) -> LoadedProcessor:
-    """The processor of a folder or of a repository of the Hub.
+    """The processor of a folder or of a repository of the Hub, whose settings must be on this machine (`download.fetch_settings`).
 
     Args:
         name: folder or Hub id.
@@ -58,7 +58,7 @@ def load_processor(name: str, revision: str | None = None) -> LoadedProcessor:
     files = ModelFiles(name, revision)
     old = _old_class(files)
     if old is None:
-        processor = AutoProcessor.from_pretrained(name, revision=revision)
+        processor = AutoProcessor.from_pretrained(name, revision=revision, local_files_only=True)
     else:
         processor = _with_todays_name(files, *old)
     return LoadedProcessor(processor, _take_video_settings(files, processor))
@@ -104,7 +104,9 @@ def _take_video_settings(files: ModelFiles, processor: Any) -> str | None:
         return None
     if not _read(files, inside):
         return None
-    own = type(before).from_pretrained(files.location, revision=files.revision, subfolder=VIDEO_FOLDER)
+    own = type(before).from_pretrained(
+        files.location, revision=files.revision, subfolder=VIDEO_FOLDER, local_files_only=True
+    )
     was, now = _comparable(before), _comparable(own)
     if was == now:
         return None

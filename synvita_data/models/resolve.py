@@ -7,8 +7,8 @@ whose settings name its base. Nothing here needs torch, and only the files that 
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,8 @@ from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
 from ..files import read_json, sha256_file
 from ..hub.known import canonical, held, pinned
-from ..hub.problems import (
-    HubRequest,
-    HubUnreachableError,
-    downloading,
-    offline,
-    say_if_renamed,
-    silence,
-    transport,
-)
+from ..hub.problems import HubRequest, HubUnreachableError, downloading
+from ..hub.reach import note_from_cache, offline, out_of_reach, say_if_renamed, transport
 from ..video.preprocessing import PREPROCESSES
 from .released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
@@ -70,17 +63,12 @@ class ModelFiles:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        with downloading(self._request):
-            silent = silence(self.location)
+        with self._asking() as cached_only:
             try:
                 return Path(
-                    hf_hub_download(
-                        self.location, file, revision=self.revision, local_files_only=silent is not None
-                    )
+                    hf_hub_download(self.location, file, revision=self.revision, local_files_only=cached_only)
                 )
             except LocalEntryNotFoundError:  # the Hub cannot be asked
-                if silent is not None:
-                    raise silent from None
                 raise
             except EntryNotFoundError:
                 return None
@@ -88,8 +76,24 @@ class ModelFiles:
                 if (kept := self.cached(file)) is None:
                     raise
                 return kept
-            except ValueError as error:  # not a name of the Hub
+
+    @contextmanager
+    def _asking(self) -> Iterator[bool]:
+        """Around a download: whether only the cache is to be used; what goes wrong is said of this model."""
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+        with downloading(self._request):
+            broken = out_of_reach(self.location)
+            try:
+                yield broken is not None or offline()
+            except LocalEntryNotFoundError:
+                if broken is None:
+                    raise
+                raise broken from None
+            except HFValidationError as error:  # not a name of the Hub
                 raise self.not_found(first_line(error)) from error
+            if broken is not None:
+                note_from_cache(self.location)
 
     def cached(self, file: str) -> Path | None:
         """A file by its name if it is on this machine; nothing is downloaded."""
@@ -145,28 +149,21 @@ class ModelFiles:
         """
         if self.folder is not None:
             return self.folder
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub import HfApi, snapshot_download
 
         wanted, unwanted = (None if each is None else list(each) for each in (patterns, ignored))
-        with downloading(self._request):
-            silent = silence(self.location)
-            try:
-                return Path(
-                    snapshot_download(
-                        self.location,
-                        revision=self.revision,
-                        allow_patterns=wanted,
-                        ignore_patterns=unwanted,
-                        local_files_only=silent is not None,
-                    )
-                )
-            except LocalEntryNotFoundError:  # the Hub cannot be asked
-                if silent is not None:
-                    raise silent from None
-                raise
-            except ValueError as error:  # not a name of the Hub
-                raise self.not_found(first_line(error)) from error
+        with self._asking() as cached_only:
+            if not cached_only:
+                # Where this list does not come, snapshot_download takes what happens to be cached for the whole.
+                HfApi().list_repo_files(self.location, revision=self.revision)
+            folder = snapshot_download(
+                self.location,
+                revision=self.revision,
+                allow_patterns=wanted,
+                ignore_patterns=unwanted,
+                local_files_only=cached_only,
+            )
+        return Path(folder)
 
     @property
     def _request(self) -> HubRequest:

@@ -66,7 +66,7 @@ class ClipScorer:
         revision = fetch(ModelFiles(name, revision)).revision
         with explained(name):
             self._model, loading = AutoModel.from_pretrained(
-                name, revision=revision, dtype=weights, output_loading_info=True
+                name, revision=revision, dtype=weights, output_loading_info=True, local_files_only=True
             )
             self._processor, _ = load_processor(name, revision)
         if not hasattr(self._model, "get_image_features") or not hasattr(self._model, "get_text_features"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SynvitaError
-from ..hub.problems import say_if_renamed
+from ..hub.reach import say_if_renamed
 from ..models.families import FAMILIES
 from ..models.resolve import ADAPTER_CONFIG, locate
 from . import ItemScores, ScoreKind, Scorer, ScoringItem

@@ -83,7 +83,7 @@ def test_a_refusal_is_no_silence_and_silence_is_asked_once(loopback_hub, tiny, t
         ("hold", "no answer"),
         (429, "asks to wait"),
         (503, "503"),
-        ("drop", "no connection"),
+        ("drop", "broke"),
     ):
         loopback_hub.log.clear()
         loopback_hub.repair()

@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
-from faulty_world import World, make_world
+from faulty_world import World
 from loopback_hub import LoopbackHub
 from loopback_hub.forked import Commands
 
@@ -81,7 +82,16 @@ COMMANDS = {
         "push {root}/data org/pushed --tag v0.1.0",
         "pushed",
         "dataset",
-        only=("wrong token", "forbidden", "too many", "down", "dropped", "silent"),
+        only=(
+            "wrong token",
+            "broken token",
+            "forbidden",
+            "too many",
+            "down",
+            "dropped",
+            "silent",
+            "no network",
+        ),
         environment={"HF_TOKEN": "hf_owner_write"},
     ),
 }
@@ -94,15 +104,18 @@ class Fault:
     Attributes:
         prepare: makes it happen, for a command.
         words: patterns of what the error says.
-        environment, largest: of the command, see `Commands`.
+        environment, largest, network: of the command, see `Commands`.
         large: whether it happens to a large file only.
+        anywhere: whether it is of no repository (a token, a disk): the line then names the one that comes first.
     """
 
     prepare: Callable[[LoopbackHub, Command], object]
     words: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     largest: int | None = None
+    network: bool = True
     large: bool = False
+    anywhere: bool = False
 
 
 def answering(status: int, **more: object) -> Callable[[LoopbackHub, Command], object]:
@@ -138,6 +151,7 @@ FAULTS = {
         lambda hub, command: None,
         ("does not accept the token", r"Make one at .*/settings/tokens"),
         {"HF_TOKEN": "hf_wrong"},
+        anywhere=True,
     ),
     "gone": Fault(
         lambda hub, command: hub.repos.pop((command.kind, f"org/{command.repository}")),
@@ -151,14 +165,30 @@ FAULTS = {
     "down": Fault(answering(503), ("the Hub answered 503", "Wait a little and try again")),
     "dropped": Fault(
         lambda hub, command: hub.fail("*", how="drop", times=999, path=f"*org/{command.repository}*"),
-        ("no connection to http://127.0.0.1:", "Check the network"),
+        (r"the connection to the Hub at http://127.0.0.1:\d+ broke", "Check the network"),
     ),
     "silent": Fault(
         lambda hub, command: hub.fail("*", how="hold", times=999, path=f"*org/{command.repository}*"),
         ("no answer from the Hub in time", "HF_HUB_ETAG_TIMEOUT=60"),
-        {"HF_HUB_ETAG_TIMEOUT": "1"},
+        {"HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "2"},
     ),
-    "cut": Fault(damaging("cut"), ("no connection to http://127.0.0.1:", "Check the network"), large=True),
+    "no network": Fault(
+        lambda hub, command: None,
+        (r"cannot reach the Hub at http://127.0.0.1:\d+\.", "Name or service not known", "Check the network"),
+        network=False,
+        anywhere=True,
+    ),
+    "broken token": Fault(
+        lambda hub, command: None,
+        ("the token holds characters that none has", "Copy it again"),
+        {"HF_TOKEN": "hf_br\u00f6ken"},
+        anywhere=True,
+    ),
+    "cut": Fault(
+        damaging("cut"),
+        (r"the connection to the Hub at http://127.0.0.1:\d+ broke", "Check the network"),
+        large=True,
+    ),
     "short": Fault(
         damaging("short"), ("another size than the Hub announces", "download it again"), large=True
     ),
@@ -172,21 +202,19 @@ FAULTS = {
         ("no space left on the disk", "Free some space, or set HF_HOME"),
         largest=9_000,
         large=True,
+        anywhere=True,
     ),
 }
 # Parquet files are read in pieces, which have no digest: what is no Parquet any more is said by who reads it.
 NOT_FOR_DATA = ("short", "other bytes", "disk full")
+# Each fault once, each command at least once.
 FAST = {
-    ("evaluate", "gated"), ("train data", "down"), ("evaluate", "other bytes"), ("evaluate", "disk full"),
-    ("evaluate --adapter", "gone"), ("train model", "not let in"), ("train data", "not let in"), ("vqascore", "forbidden"),
-    ("generate", "silent"), ("build --tokenizer", "wrong token"), ("load_triplets", "too many"), ("inspect", "dropped"),
-    ("evaluate --adapter", "short"), ("push", "silent"), ("convert --base", "gone"),
+    ("evaluate", "other bytes"), ("evaluate", "disk full"), ("evaluate --adapter", "cut"), ("train model", "not let in"),
+    ("train data", "down"), ("vqascore", "short"), ("generate", "no network"), ("build --tokenizer", "wrong token"),
+    ("build --tokenizer", "gated"), ("convert --base", "gone"), ("convert --base", "forbidden"), ("push", "silent"),
+    ("load_triplets", "too many"), ("load_triplets", "broken token"), ("inspect", "dropped"),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> World:
-    return make_world(tmp_path_factory.mktemp("world"))
+assert [{pair[n] for pair in FAST} for n in (0, 1)] == [COMMANDS.keys(), FAULTS.keys()]
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +222,24 @@ def shared(tmp_path_factory):
     """One Hub and one process that forks commands, for all tests of this file."""
     with LoopbackHub() as hub, Commands(hub, tmp_path_factory.mktemp("commands")) as commands:
         yield hub, commands
+
+
+@pytest.fixture(scope="module")
+def world(shared, tmp_path_factory) -> World:
+    """Made in a fork, which has imported what it needs."""
+    world, make = (
+        World(tmp_path_factory.mktemp("world")),
+        "from faulty_world import *; make_world(Path(sys.argv[1]))",
+    )
+    done = shared[1](
+        "-c",
+        f"import sys; sys.path.append(sys.argv[0]); {make}",
+        Path(__file__).parent,
+        world.root,
+        HF_HUB_OFFLINE="1",
+    )
+    assert done.status == 0, done.err
+    return world
 
 
 @pytest.fixture
@@ -233,9 +279,8 @@ def pairs():
 
 
 def whole(commands):
-    """Every file of the cache that is called by its SHA-256 has it, and nothing is half there."""
+    """Every file of the cache that is called by its SHA-256 has it; parts are called `.incomplete`, if they are kept."""
     for blob in (commands.home / "hub").glob("*/blobs/*"):
-        assert not blob.name.endswith(".incomplete"), blob
         if re.fullmatch("[0-9a-f]{64}", blob.name):
             assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name, blob
 
@@ -243,17 +288,18 @@ def whole(commands):
 @pytest.mark.parametrize(("command", "fault"), [*pairs()])
 def test_one_line_says_what_to_do(hub, shared, run, tmp_path, command, fault):
     fault.prepare(hub, command)
-    done = run(command, largest=fault.largest, **fault.environment)
+    done = run(command, largest=fault.largest, network=fault.network, **fault.environment)
     assert "Traceback" not in done.out + done.err, done.err
     assert done.status == 2, done
     assert len(done.errors) == 1, done.err
     (line,) = done.errors
-    # A token and a disk are of no repository: whichever comes first is named.
-    repository = r"\w+" if fault in (FAULTS["wrong token"], FAULTS["disk full"]) else command.repository
+    repository = r"\w+" if fault.anywhere else command.repository
     assert re.search(rf"org(/|--){repository}", line), line
     for words in fault.words:
         assert re.search(words, line), line
     whole(shared[1])
+    if token := (command.environment | fault.environment).get("HF_TOKEN"):
+        assert token not in done.out + done.err
     # No result, and nothing that the next run would take for one.
     left = [path for path in tmp_path.rglob("*") if path.is_file() and ".work" not in str(path)]
     assert left == []
@@ -284,6 +330,60 @@ def test_half_a_cache_offline(hub, shared, run):
     assert run(COMMANDS["evaluate"]).status == 0  # with a network, it is downloaded
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "no network",
+        pytest.param("down", marks=pytest.mark.slow),
+        *(pytest.param(what, marks=pytest.mark.slow) for what in ("dropped", "silent", "too many")),
+    ],
+)
+def test_what_is_cached_is_used_while_the_hub_is_out_of_reach(hub, run, fault):
+    cached_model(hub, run)
+    command, fault = COMMANDS["evaluate"], FAULTS[fault]
+    fault.prepare(hub, command)
+    done = run(Command(f"{EVALUATE} --out again", "model"), network=fault.network, **fault.environment)
+    assert (done.status, done.errors) == (0, []), done.err
+    assert done.err.count("The Hub is out of reach: org/model is taken from the cache") == 1, done.err
+    # It is asked once, with the patience that huggingface_hub has.
+    assert len(hub.log) <= 6, hub.log
+
+
+def test_no_network_where_a_name_may_be_a_folder_or_of_a_part(run):
+    for line in (
+        "inspect out/videocon-sin",
+        "train {root}/recipe.yaml data=me/nowhere output_dir=out --dry-run",
+        "build --triplets {root}/triplets.csv --synthetic hf:org/data --config c --out out",
+    ):
+        done = run(Command(line, "data"), network=False)
+        assert (done.status, len(done.errors)) == (2, 1), done
+        assert "cannot reach the Hub at http://127.0.0.1:" in done.errors[0]
+        assert not re.search("no such|does not exist|cannot find|cannot be found|main", done.errors[0])
+
+
+@pytest.mark.slow  # six times two seconds
+def test_a_list_of_files_that_never_comes(hub, run):
+    """huggingface_hub would wait for ever."""
+    held = hub.fail("tree", how="hold", times=999)
+    done = run(COMMANDS["evaluate"], HF_HUB_DOWNLOAD_TIMEOUT="2")
+    assert held.reached.is_set()
+    assert (done.status, len(done.errors)) == (2, 1), done
+    assert "no answer from the Hub in time" in done.errors[0]
+
+
+def test_a_token_is_shown_nowhere(hub, shared, run, tmp_path):
+    """Not where all goes well either: on no stream, in no result, report or cached file."""
+    token = hub.add_user("somebody").token
+    for command in (COMMANDS["evaluate"], Command(f"doctor {EVALUATE} --json report.json", "model")):
+        done = run(command, HF_TOKEN=token)
+        assert done.status == 0, done.err
+        assert token not in done.out + done.err
+    assert any(logged.user == "somebody" for logged in hub.log)
+    files = [path for folder in (tmp_path, shared[1].home) for path in folder.rglob("*") if path.is_file()]
+    assert {"report.json", "config.json"} <= {path.name for path in files}
+    assert [path for path in files if token.encode() in path.read_bytes()] == []
+
+
 def test_nothing_cached_offline(hub, run):
     for name in ("evaluate", "generate", "load_triplets", "inspect", "vqascore"):
         done = run(COMMANDS[name], HF_HUB_OFFLINE="1")
@@ -311,7 +411,10 @@ def test_a_renamed_repository_is_said_once_and_works(hub, run):
     assert run(Command(line, "adapter")).status == 0
 
 
-@pytest.mark.parametrize("name", ["train model", "inspect", "load_triplets"])
+@pytest.mark.parametrize(
+    "name",
+    ["inspect", *(pytest.param(name, marks=pytest.mark.slow) for name in ("train model", "load_triplets"))],
+)
 def test_a_renamed_dataset_is_said_once_and_works(hub, run, name):
     hub.rename("org/data", "new/data", kind="dataset")
     done = run(COMMANDS[name])
@@ -330,6 +433,7 @@ def test_an_unknown_revision(hub, run):
         assert re.search(r"there is no such revision|has no version v9", done.errors[0]), done.errors
 
 
+@pytest.mark.slow  # test_hub_problems has the same without a command
 def test_a_shard_that_was_cut_on_disk(hub, run, world, tmp_path):
     """A folder with half a shard, or with what Git LFS left in its place."""
     import shutil

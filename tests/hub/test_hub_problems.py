@@ -24,8 +24,8 @@ from synvita_data.hub.problems import (
     hub_errors,
     hub_problem,
     repository_of,
-    transport,
 )
+from synvita_data.hub.reach import bound_waits, transport
 from synvita_data.models.download import check_weights, check_whole, fetch
 from synvita_data.models.resolve import ModelFiles
 
@@ -135,7 +135,56 @@ def test_what_may_pass_is_told_apart_from_what_will_not():
     )
     for error in unreachable:
         assert isinstance(hub_problem(error, HubRequest("org/tiny")), HubUnreachableError)
-    assert type(hub_problem(answer(HfHubHTTPError, 503), HubRequest("org/tiny"))) is HubError
+    for status, kind in (
+        (503, HubUnreachableError),
+        (429, HubUnreachableError),
+        (403, HubError),
+        (418, HubError),
+    ):
+        assert type(hub_problem(answer(HfHubHTTPError, status), HubRequest("org/tiny"))) is kind
+
+
+def test_no_token_and_no_password_is_shown(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(constants, "ENDPOINT", "https://me:password@hub.example")
+    shown = []
+    for error in (
+        transport().LocalProtocolError("Illegal header value b'Bearer hf_secret\\x01'"),
+        transport().ConnectError("no way to https://me:password@hub.example with hf_secret"),
+        answer(GatedRepoError, 403),
+    ):
+        said = hub_problem(error, HubRequest("org/tiny"))
+        shown += [str(said), said.args[0]]
+    assert "the token holds characters that none has" in shown[0]
+    assert all("hf_secret" not in each and "password" not in each for each in shown), shown
+
+
+def test_requests_that_may_wait_for_ever_get_a_time(monkeypatch):
+    """Also those of a client that somebody else has set; times that are there stay."""
+    import huggingface_hub
+    from huggingface_hub.utils import _http
+
+    sent = []
+
+    def client():
+        def answering(request):
+            sent.append(request.extensions["timeout"])
+            return transport().Response(200)
+
+        return transport().Client(transport=transport().MockTransport(answering), timeout=None)
+
+    before = _http._GLOBAL_CLIENT_FACTORY
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 7)
+    try:
+        huggingface_hub.set_client_factory(client)
+        bound_waits.cache_clear()
+        bound_waits()
+        for method, more in (("GET", {}), ("GET", {"timeout": 3}), ("POST", {})):
+            huggingface_hub.get_session().request(method, "https://hub.example", **more)
+    finally:
+        huggingface_hub.set_client_factory(before)
+        bound_waits.cache_clear()
+    assert [times["read"] for times in sent] == [7, 3, 600]
 
 
 def test_our_own_errors_go_through_as_they_are():

@@ -3,26 +3,36 @@
 A client process costs ten seconds of imports; a fork costs nothing. The parent never uses the Hub, threads or a device,
 so that a fork starts as a fresh process would. What huggingface_hub reads from the environment at import is read again
 in each fork (`importlib.reload` of its constants), so that a command may be offline, impatient or without a token.
+huggingface_hub asks again there as often as ever, but does not sleep in between.
 """
 
+import faulthandler
 import importlib
 import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 from .client import client_environment
 from .server import LoopbackHub
 
-# What commands import, by which they are grouped: loaded once, in the parent.
-IMPORTS = ("torch", "transformers", "datasets", "diffusers", "peft", "av", "synvita_data.cli")
+# Seconds after which a command that hangs is ended, with a traceback of where; far more than any of them takes.
+CEILING = 300
+# What commands import: loaded once, in the parent.
+IMPORTS = (
+    *("torch", "torchvision.transforms.v2", "datasets", "diffusers", "peft", "av", "rich.console"),
+    *("transformers.models.auto", "transformers.models.video_llava.modeling_video_llava"),
+    *("synvita_data.cli", "synvita_data.models.loading", "synvita_data.scoring.alignment"),
+    *("synvita_data.builders.dataset", "synvita_data.evaluation.run"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,12 @@ class Commands:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def __call__(
-        self, *arguments: object, cwd: Path | None = None, largest: int | None = None, **environment: str
+        self,
+        *arguments: object,
+        cwd: Path | None = None,
+        largest: int | None = None,
+        network: bool = True,
+        **environment: str,
     ) -> Done:
         """Run `synvita ARGUMENTS` to its end; with `-c CODE` first, Python code in its place.
 
@@ -88,6 +103,7 @@ class Commands:
             arguments: of the command.
             cwd: working folder.
             largest: bytes that a file may have before writing to it fails, as on a full disk.
+            network: whether there is one; without, no name is known.
             environment: of the command, such as HF_HUB_OFFLINE or HF_TOKEN.
         """
         assert self._process.stdin is not None
@@ -96,6 +112,7 @@ class Commands:
             "arguments": list(map(str, arguments)),
             "cwd": str(cwd or self.folder),
             "largest": largest,
+            "network": network,
             "environment": environment,
             "streams": [str(self.folder / "stdout"), str(self.folder / "stderr")],
         }
@@ -119,6 +136,11 @@ def serve() -> None:
             os._exit(_run(order))
         _, status = os.waitpid(child, 0)
         print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), file=answers, flush=True)
+    os._exit(0)  # without what libraries do at exit, some of which takes seconds
+
+
+def _no_network(*asked: Any, **more: Any) -> Any:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 def _run(order: dict[str, Any]) -> int:
@@ -129,11 +151,18 @@ def _run(order: dict[str, Any]) -> int:
     for number, path in enumerate(order["streams"], start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     os.environ.update(order["environment"])
+    faulthandler.dump_traceback_later(CEILING, exit=True)
     import datasets
     import huggingface_hub
+    from huggingface_hub import file_download
+    from huggingface_hub.utils import _http
 
     for module in (huggingface_hub.constants, datasets.config):
         importlib.reload(module)
+    for module in (_http, file_download):
+        vars(module)["time"] = SimpleNamespace(sleep=lambda seconds: None)
+    if not order["network"]:
+        socket.getaddrinfo = _no_network
     if order["largest"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest"], order["largest"]))
     status: Any = 0

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import HubError, SourceError
 from synvita_data.hub.known import known
-from synvita_data.hub.problems import HubRequest, downloading, say_if_renamed
+from synvita_data.hub.problems import HubRequest, downloading
+from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Worker
 from synvita_data.models.resolve import ModelFiles, locate
 
