@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import SynvitaError, first_line
 from ..hub.reach import offline
 from .released.weights import WHOLE_MODEL, weight_map
-from .resolve import CONFIG, ModelFiles
+from .resolve import ModelFiles
 
 # What is not fetched with settings, tokenizers and templates: weights of any kind, media, data.
 NOT_SETTINGS = tuple(
