@@ -51,7 +51,6 @@ NOT_SETTINGS = tuple(
         ),
     )
 )
-_LFS_POINTER = b"version https://git-lfs.github.com"
 
 
 def fetch(files: ModelFiles) -> ModelFiles:
@@ -134,11 +133,13 @@ def check_whole(path: Path) -> None:
     Raises:
         SynvitaError: it is cut off, or only a pointer of Git LFS.
     """
+    from .released.weights import POINTER, is_pointer  # imports torch, as does who loads them
+
     with path.open("rb") as handle:
-        start = handle.read(len(_LFS_POINTER))
+        start = handle.read(2)
     found = None
-    if start == _LFS_POINTER:
-        found = "a pointer of Git LFS in place of the file"
+    if is_pointer(path):
+        found = POINTER
     elif path.suffix == ".safetensors":
         from safetensors import SafetensorError, safe_open
 
@@ -147,7 +148,7 @@ def check_whole(path: Path) -> None:
                 pass
         except SafetensorError as error:
             found = first_line(error)
-    elif start[:2] == b"PK" and not zipfile.is_zipfile(path):
+    elif start == b"PK" and not zipfile.is_zipfile(path):
         found = f"{path.stat().st_size:,} bytes, without the end of a ZIP file"
     if found is not None:
         raise SynvitaError(
