@@ -292,6 +292,47 @@ def test_a_base_in_the_released_layout_is_named_by_the_loader(tmp_path):
         find_model(str(tmp_path / "llava"))
 
 
+def test_what_a_killed_conversion_left_goes_and_a_live_one_is_left_alone(tmp_path):
+    """A live one holds the lock of its folder; a kill lets it go."""
+    from synvita_data.models.released.conversion import new_folder
+
+    out = tmp_path / "out[1]"
+    killed, of_another = tmp_path / ".part-0badc0de-out[1]", tmp_path / ".part-0badc0de-out1"
+    for folder in (killed, of_another):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    with new_folder(out) as temporary:
+        assert not killed.exists()
+        assert of_another.exists()
+        with (
+            pytest.raises(SynvitaError, match=r"another process is making this folder.*in use"),
+            new_folder(out),
+        ):
+            pass
+        assert temporary.is_dir()
+        (temporary / "done").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [of_another.name, out.name]
+    assert [path.name for path in out.iterdir()] == ["done"]
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path):
+    """A limit on sizes of files stands for it, in a process of its own."""
+    import subprocess
+    import sys
+
+    source = write_video_llava(tmp_path / "released")
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+        "from synvita_data.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "convert", "video-llava", str(source), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "a file of weights cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["released"]
+
+
 def test_the_command(tmp_path):
     from synvita_data.cli import app
 
