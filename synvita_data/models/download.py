@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import SynvitaError, first_line
 from ..hub.reach import offline
-from .released.weights import WHOLE_MODEL, weight_map
+from .released.weights import POINTER, WHOLE_MODEL, is_pointer, weight_map
 from .resolve import ModelFiles
 
 # What is not fetched with settings, tokenizers and templates: weights of any kind, media, data.
@@ -49,7 +49,6 @@ NOT_SETTINGS = tuple(
         "md",
     ]
 )
-_LFS_POINTER = b"version https://git-lfs.github.com"
 
 
 def fetch(files: ModelFiles) -> ModelFiles:
@@ -125,10 +124,10 @@ def check_whole(path: Path) -> None:
         SynvitaError: it is cut off, or only a pointer of Git LFS.
     """
     with path.open("rb") as handle:
-        start = handle.read(len(_LFS_POINTER))
+        start = handle.read(2)
     found = None
-    if start == _LFS_POINTER:
-        found = "a pointer of Git LFS in place of the file"
+    if is_pointer(path):
+        found = POINTER
     elif path.suffix == ".safetensors":
         from safetensors import SafetensorError, safe_open
 
@@ -139,7 +138,7 @@ def check_whole(path: Path) -> None:
             found = f"{path.stat().st_size:,} bytes, {first_line(error)}"
     elif not start:
         found = "an empty file"
-    elif start[:2] == b"PK" and not zipfile.is_zipfile(path):
+    elif start == b"PK" and not zipfile.is_zipfile(path):
         found = f"{path.stat().st_size:,} bytes, without the end of a ZIP file"
     if found is not None:
         raise SynvitaError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ..errors import StoreError
 from ..files import sha256_file
@@ -22,6 +22,7 @@ from ..jobs import Store, work_key
 from ..video.rules import rule_versions
 from ..video.sampling import FramePolicy
 from .families.family import PreparedVideo
+from .released.weights import save_tensors
 from .strategies import EncodedVideo
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ class FeatureCache:
         if claim is None:
             return False
         with claim:
-            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, claim.path(FILE))
+            save_tensors(
+                {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, claim.path(FILE)
+            )
             claim.commit(
                 {"placeholder": prepared.placeholder, "runs": list(prepared.runs), "frames": known.frames}
             )

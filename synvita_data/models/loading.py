@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..display import get_logger
 from ..errors import SynvitaError, choose, first_line
+from ..files import read_json
 from ..hub.problems import HubRequest, hub_problem
 from .download import fetch_settings, fetch_weights
 from .processors import load_processor
-from .resolve import ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
+from .resolve import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
 from .runtime import pick_device, torch_dtype
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False,
         in_fp32: the adapter's weights, where its base has fewer bits; else in the base's dtype.
 
     Raises:
-        SynvitaError: the adapter cannot be read.
+        SynvitaError: the adapter cannot be read, or holds a weight that is not a finite number.
     """
     from peft import PeftConfig, PeftModel
     from peft.tuners.tuners_utils import check_target_module_exists
@@ -212,13 +213,22 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False,
                     others[0],
                 )
                 config.target_modules = own
-        return PeftModel.from_pretrained(
+        adapted = PeftModel.from_pretrained(
             model,
             checkpoint.adapter,
             config=config,
             is_trainable=trainable,
             autocast_adapter_dtype=in_fp32,
         )
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name and not bool(weight.isfinite().all()):
+                raise SynvitaError(
+                    "an adapter holds a weight that is not a finite number",
+                    file=checkpoint.adapter_name,
+                    found=name,
+                    fix="Save or download it again",
+                )
+        return adapted
 
 
 def merge_released(model: Any, name: str) -> Any:
@@ -273,29 +283,58 @@ def _cast_weights(model: Any, dtype: Any) -> None:
 
 
 def _check_adapter(checkpoint: Checkpoint, model: Any) -> None:
-    """Every weight of the adapter has a layer of its shape; reads names and shapes only.
+    """Every weight of the adapter has a layer of its shape, and every LoRA both its matrices, of the settings' rank.
+
+    Reads names and shapes only. PEFT itself passes over a name that it does not know, with a warning at most, and the
+    scores are then the base's.
 
     Raises:
-        SynvitaError: a layer that the base does not have, or of another size.
+        SynvitaError: a layer that the base does not have, or of another size; another rank; half a LoRA, or none.
     """
     from .released.weights import read_shapes
 
     assert checkpoint.adapter is not None
+
+    def refuse(
+        problem: str, found: str, expected: str, fix: str = "Save or download it again"
+    ) -> SynvitaError:
+        return SynvitaError(problem, file=checkpoint.adapter_name, found=found, expected=expected, fix=fix)
+
+    settings = read_json(checkpoint.adapter / ADAPTER_CONFIG, "an adapter's settings")
+    ranks = {settings.get("r"), *(settings.get("rank_pattern") or {}).values()}
+    shapes = read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS)
     layers = dict(model.named_modules())
-    for key, shape in read_shapes(checkpoint.adapter / ADAPTER_WEIGHTS).items():
+    found_sides: dict[str, set[str]] = {}
+    for key, shape in shapes.items():
         layer, _, part = key.removeprefix(_PEFT).partition(".lora_")
         side = {"A": "in_features", "B": "out_features"}.get(part[:1])
         if side is None:
             continue  # modules saved whole, magnitudes: PEFT checks those itself
-        size = shape[1] if side == "in_features" else shape[0]
+        size, rank = (shape[1], shape[0]) if side == "in_features" else shape
         expected = getattr(layers.get(layer), side, None)
         if expected != size:
-            raise SynvitaError(
+            raise refuse(
                 "an adapter is for another base model",
-                file=checkpoint.adapter_name,
-                found=f"{layer} with {side} {size}",
-                expected="no such layer" if expected is None else f"{side} {expected} of {checkpoint.base}",
-                fix=CONVERT_LORA
+                f"{layer} with {side} {size}",
+                "no such layer" if expected is None else f"{side} {expected} of {checkpoint.base}",
+                CONVERT_LORA
                 if layer.startswith("model.layers.")  # as LLaVA's own code names them
                 else "Name the adapter alone: it knows its base",
             )
+        if not key.startswith(_PEFT):
+            raise refuse("an adapter's weights are not named as PEFT names them", key, f"{_PEFT}{key}")
+        if rank not in ranks:
+            raise refuse(
+                "an adapter is of another rank than its settings say",
+                f"r = {settings.get('r')}",
+                f"{rank}, the rank of its matrices",
+                "Settings and weights are of different adapters: download both again",
+            )
+        found_sides.setdefault(layer, set()).add(part[0])
+    for layer, sides in found_sides.items():
+        if len(sides) == 1:
+            raise refuse("half an adapter", f"lora_{sides.pop()} alone of {layer}", "lora_A and lora_B")
+    if settings.get("peft_type") == "LORA" and not any(".lora_" in key for key in shapes):
+        raise refuse(
+            "an adapter holds no LoRA", ", ".join(sorted(shapes)[:3]) or "no weights", "…lora_A… and …lora_B…"
+        )

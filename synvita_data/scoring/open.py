@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import SynvitaError
 from ..hub.reach import say_if_renamed
 from ..models.families import FAMILIES
-from ..models.resolve import ADAPTER_CONFIG, locate
+from ..models.resolve import ADAPTER_CONFIG, CONFIG, locate, refuse_llava_layout
 from . import ItemScores, ScoreKind, Scorer, ScoringItem
 from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
 
@@ -49,7 +49,9 @@ def open_scorer(
         _refuse(model, video_llm)
         return ChanceScorer(seed)
     files = locate(model, revision, aliases={"chance": model})
-    kind = files.model_type()
+    config = files.read(CONFIG) or {}
+    refuse_llava_layout(files, config)
+    kind = None if (found := config.get("model_type")) is None else str(found)
     if kind is None and files.find(ADAPTER_CONFIG) is None:
         raise files.not_found("no model_type in a config.json")
     say_if_renamed(files.location)

@@ -113,8 +113,11 @@ def test_the_towers_of_languagebind(tmp_path):
         "largest_difference": 0.0,
     }
     assert any(f"{len(own)} weights of the video tower are those of --towers" in line for line in lines)
-    assert report["dtypes"] == ("bfloat16",)
-    config = json.loads((tmp_path / "out" / "config.json").read_text())["video_config"]
+    # They keep their dtype: the released evaluation brings them to bf16 by way of fp16, which rounds twice.
+    assert report["dtypes"] == ("bfloat16", "float32")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16"
+    config = config["video_config"]
     assert (config["num_attention_heads"], config["layer_norm_eps"]) == (2, 1e-6)
     assert not any("force_patch_dropout" in line for line in lines)
     # Another tower: said aloud, and the one that the released evaluation loads is written.
@@ -126,7 +129,7 @@ def test_the_towers_of_languagebind(tmp_path):
     assert any("drops 50% of the patches" in line for line in lines)
     name = "post_layernorm.weight"
     written = weights_of(tmp_path / "second")[f"model.video_tower.{name}"]
-    assert torch.equal(written, tower_state(5, time=True)[name])
+    assert torch.equal(written, tower_state(5, time=True)[name].float())
     assert (
         json.loads((tmp_path / "second" / "conversion.json").read_text())["towers"]["compared"]
         == report["towers"]
@@ -151,6 +154,7 @@ def test_towers_fill_in_for_a_checkpoint_without_them(tmp_path):
         ({f"{TOWER}.encoder.layers.0.extra.weight": torch.zeros(2)}, "1 left over.*extra"),
         ({"model.norm.weight": torch.zeros(31)}, r"1 other shape: model.language_model.norm.weight \[31\]"),
         ({"model.norm.weight": torch.full((32,), float("inf"))}, "not a finite number"),
+        ({"model.norm.weight": torch.ones(32).to(torch.int8)}, "1 of whole numbers.*language_model.norm"),
         ({f"{TOWER}.encoder.layers.1.temporal_embedding": None}, "1 missing.*temporal_embedding"),
         (
             {name: None for name in video_llava_state() if "temporal" in name},
@@ -212,6 +216,9 @@ def test_a_bin_with_anything_but_tensors(tmp_path):
         ({"mm_vision_select_layer": -1}, "other settings.*mm_vision_select_layer"),
         ({"mm_use_im_start_end": True}, "other settings.*mm_use_im_start_end"),
         ({"vocab_size": 32000}, "number of tokens"),
+        ({"vocab_size": "many"}, "config.json: a model's settings cannot be used.*many"),
+        ({"hidden_size": "big"}, "config.json: a model's settings cannot be used.*hidden_size"),
+        ({"num_attention_heads": 5}, "config.json: a model's settings cannot be used.*heads"),
     ],
 )
 def test_other_settings(tmp_path, change, words):
@@ -260,11 +267,13 @@ def test_a_base_in_the_released_layout_is_named_by_the_loader(tmp_path):
     """Before transformers takes it for a LLaVA, or `vqascore` for a chat model to download."""
     from synvita_data.builders.vqascore.models import find_model
     from synvita_data.scoring.alignment import AlignmentScorer
+    from synvita_data.scoring.open import open_scorer
 
     base = write_video_llava(tmp_path / "released")
     lora = write_video_llava_lora(tmp_path / "lora")
     for open_it in (
         find_checkpoint,
+        lambda name: open_scorer(name, device="cpu"),  # as `synvita evaluate` does
         find_model,
         lambda name: find_model(name, whole_video=True),
         lambda name: AlignmentScorer.open(name, device="cpu"),
@@ -281,6 +290,47 @@ def test_a_base_in_the_released_layout_is_named_by_the_loader(tmp_path):
     (tmp_path / "llava" / "config.json").write_text('{"model_type": "llava", "mm_vision_tower": "clip"}')
     with pytest.raises(SynvitaError, match=r"llava-hf/llava-1.5-7b-hf"):
         find_model(str(tmp_path / "llava"))
+
+
+def test_what_a_killed_conversion_left_goes_and_a_live_one_is_left_alone(tmp_path):
+    """A live one holds the lock of its folder; a kill lets it go."""
+    from synvita_data.models.released.conversion import new_folder
+
+    out = tmp_path / "out[1]"
+    killed, of_another = tmp_path / ".part-0badc0de-out[1]", tmp_path / ".part-0badc0de-out1"
+    for folder in (killed, of_another):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    with new_folder(out) as temporary:
+        assert not killed.exists()
+        assert of_another.exists()
+        with (
+            pytest.raises(SynvitaError, match=r"another process is making this folder.*in use"),
+            new_folder(out),
+        ):
+            pass
+        assert temporary.is_dir()
+        (temporary / "done").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [of_another.name, out.name]
+    assert [path.name for path in out.iterdir()] == ["done"]
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path):
+    """A limit on sizes of files stands for it, in a process of its own."""
+    import subprocess
+    import sys
+
+    source = write_video_llava(tmp_path / "released")
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+        "from synvita_data.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "convert", "video-llava", str(source), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "a file of weights cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["released"]
 
 
 def test_the_command(tmp_path):

@@ -1,6 +1,7 @@
 """LoRA in LLaVA's layout: against the original's outputs, and every way in which a conversion could go wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -215,6 +216,35 @@ def test_unrenamed_keys_are_refused_by_the_loader(base, tmp_path):
         AlignmentScorer.open(str(folder), device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("change", "settings", "words"),
+    [
+        (lambda key, each: (key, each), {"r": 8}, r"another rank than its settings say.*r = 8.*4, the rank"),
+        (
+            lambda key, each: (key.removeprefix("base_model.model."), each),
+            {},
+            r"not named as PEFT.*base_model\.model\.model\.language_model",
+        ),
+        (lambda key, each: (key, each) if "lora_A" in key else None, {}, r"half an adapter.*lora_A alone of"),
+        (lambda key, each: (key.replace("lora_", "other_"), each), {}, "holds no LoRA.*other_A"),
+        (lambda key, each: (key, each * float("nan")), {}, "not a finite number.*lora_A"),
+    ],
+)
+def test_an_adapter_that_peft_would_pass_over_or_fail_on(base, tmp_path, change, settings, words):
+    """PEFT warns at most of names that it does not know, and gives the base's scores."""
+    from synvita_data.scoring.open import open_scorer
+
+    folder = tmp_path / "out"
+    convert_video_llava_lora(write_video_llava_lora(tmp_path / "lora"), folder, base)
+    weights = load_file(folder / "adapter_model.safetensors")
+    changed = dict(filter(None, (change(key, each) for key, each in weights.items())))
+    save_state(folder, changed, "safetensors", 1, stem="adapter_model")
+    noted = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(noted | settings))
+    with pytest.raises(SynvitaError, match=words):
+        open_scorer(str(folder), device="cpu")
+
+
 def test_a_folder_as_released_is_named_by_the_loader(base, tmp_path):
     """As it is, without its config.json, and as an adapter beside a base."""
     source = write_video_llava_lora(tmp_path / "lora", beside={})
@@ -298,6 +328,10 @@ def test_merging_equals_pefts_own(base, tmp_path):
         ({f"{FIRST}.lora_A.weight": None, f"{FIRST}.lora_B.weight": None}, "lacks layers.*13 layers"),
         ({f"{FIRST}.lora_B.weight": torch.full((32, RANK), float("nan"))}, "not a finite number.*q_proj"),
         (
+            {f"{FIRST}.lora_B.weight": torch.ones(32, RANK).to(torch.int8)},
+            "not a finite number.*q_proj, int8",
+        ),
+        (
             {"base_model.model.model.layers.9.mlp.up_proj.lora_A.weight": torch.zeros(4, 32)},
             "half an adapter",
         ),
@@ -370,6 +404,16 @@ def test_several_checkpoints_none_and_half_of_one(base, tmp_path):
     torch.save({"a": 1, "b": torch.zeros(1)}, place / "adapter_model.bin")
     with pytest.raises(SynvitaError, match=r"not a state dict.*int"):
         read_llava_lora(place)
+    # Said plainly, without torch's advice how to run it.
+    torch.save({"a": Path("x")}, place / "adapter_model.bin")
+    with pytest.raises(
+        SynvitaError, match=r"object that is no tensor \(pathlib\.\w+\); nothing of it was run"
+    ):
+        read_llava_lora(place)
+    for content, words in ((b"", "an empty file"), (b"hello", "something else than a file of torch")):
+        (place / "adapter_model.bin").write_bytes(content)
+        with pytest.raises(SynvitaError, match=words):
+            read_llava_lora(place)
 
 
 def test_a_wrong_base(base, tmp_path):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import SynvitaError
 from ...files import read_json
+from ..released import ADAPTER_WEIGHTS
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
@@ -28,7 +28,15 @@ from ..released.conversion import (
     write_shards,
 )
 from ..released.lora_settings import LANGUAGE_MODEL_LINEARS, LoraSettings, read_lora_settings
-from ..released.weights import ADAPTER, WHOLE_MODEL, folder_with, read_shapes, read_state_dict, used_files
+from ..released.weights import (
+    ADAPTER,
+    WHOLE_MODEL,
+    folder_with,
+    read_shapes,
+    read_state_dict,
+    save_tensors,
+    used_files,
+)
 from .configuration import MODEL_TYPE
 from .convert import NOT_FINITE
 from .processing import MplugOwlProcessor
@@ -209,7 +217,7 @@ def convert_lora(
             f"base_model.model.{module}.lora_{side}.weight": tensor.contiguous().clone()
             for (module, side), tensor in checkpoint.lora.items()
         }
-        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_tensors(tensors, folder / ADAPTER_WEIGHTS)
         write_json(folder / PROVENANCE, {**provenance(place, used_files(place, FORMS)), "compared": compared})
     say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha:g} on {len(modules)} layers")
     return {"modules": len(modules), "rank": checkpoint.rank, "compared": compared}

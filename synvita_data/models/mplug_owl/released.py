@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..released.conversion import check_weights, own_fields
+from ..released.conversion import check_weights, own_fields, usable
 from .configuration import MODEL_TYPE, MplugOwlConfig, MplugOwlVisionConfig, MplugOwlVisualAbstractorConfig
 from .modeling import MplugOwlForConditionalGeneration
 
@@ -30,14 +30,15 @@ def read_config(folder: Path) -> MplugOwlConfig:
         raise SynvitaError(
             "not a checkpoint of mPLUG-Owl", file=path, found=raw.get("model_type"), expected=MODEL_TYPE
         )
-    return MplugOwlConfig(
-        vision_config=own_fields(MplugOwlVisionConfig, raw.get("vision_config")),
-        visual_abstractor_config=own_fields(
-            MplugOwlVisualAbstractorConfig, raw.get("visual_abstractor_config")
-        ),
-        text_config=own_fields(LlamaConfig, raw.get("text_config")),
-        num_query_tokens=int(raw.get("num_query_tokens", 64)),
-    )
+    with usable(path):
+        return MplugOwlConfig(
+            vision_config=own_fields(MplugOwlVisionConfig, raw.get("vision_config")),
+            visual_abstractor_config=own_fields(
+                MplugOwlVisualAbstractorConfig, raw.get("visual_abstractor_config")
+            ),
+            text_config=own_fields(LlamaConfig, raw.get("text_config")),
+            num_query_tokens=int(raw.get("num_query_tokens", 64)),
+        )
 
 
 def without_computed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

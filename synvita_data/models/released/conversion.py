@@ -1,5 +1,7 @@
 """What conversions of released checkpoints share: a folder that appears when it is complete, shards, LoRA merged."""
 
+import fcntl
+import glob
 import json
 import os
 import re
@@ -13,12 +15,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaTokenizer
 
 from ...errors import SynvitaError, TokenizerError, first_line
 from ...files import read_json, sha256_file
+from .weights import save_tensors
 
 SHARD_BYTES = 2 << 30
 # What a conversion was made of: names and digests of its sources.
@@ -33,14 +35,23 @@ _COMMIT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 def new_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `final`; on success flush its files to disk and rename it to `final`.
 
+    What a killed conversion into `final` has left is removed first. A live one holds a lock on its folder; where the
+    file system has no such locks, leftovers stay.
+
     Raises:
-        SynvitaError: there is something at `final` already, before or by then.
+        SynvitaError: there is something at `final` already, before or by then, or another process is making it.
     """
     _refuse_existing(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
     temporary.mkdir()
+    lock = None
     try:
+        lock = _locked(temporary, final)
+        for other in final.parent.glob(f".part-????????-{glob.escape(final.name)}"):
+            if other != temporary and (own := _locked(other, final)) is not None:
+                shutil.rmtree(other, ignore_errors=True)
+                os.close(own)
         yield temporary
         for path in temporary.iterdir():
             with path.open("rb") as handle:
@@ -49,6 +60,8 @@ def new_folder(final: Path) -> Iterator[Path]:
         temporary.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def write_shards(
@@ -91,8 +104,9 @@ def write_shards(
                 raise SynvitaError(
                     "a checkpoint holds a weight that is not a finite number", found=name, fix=advice
                 )
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        save_tensors(shard, folder / file)
         written += sum(tensor.nbytes for tensor in shard.values())
+        del shard, tensor  # before the next one is copied
     if split.is_sharded:
         index = {"metadata": {"total_size": written}, "weight_map": split.tensor_to_filename}
         write_json(folder / "model.safetensors.index.json", index)
@@ -229,7 +243,7 @@ def check_weights(
         fix: what to do.
 
     Raises:
-        SynvitaError: a weight is missing, left over or of another shape.
+        SynvitaError: a weight is missing, left over, of another shape or of whole numbers.
     """
     wrong = {
         "missing": sorted(expected.keys() - weights.keys()),
@@ -239,6 +253,9 @@ def check_weights(
             for name in sorted(expected.keys() & weights.keys())
             if list(weights[name].shape) != list(expected[name])
         ],
+        "of whole numbers (quantised)": sorted(
+            name for name in expected.keys() & weights.keys() if not weights[name].is_floating_point()
+        ),
     }
     if any(wrong.values()):
         raise SynvitaError(
@@ -253,6 +270,22 @@ def check_weights(
         )
 
 
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """What a class of settings does not take of a `config.json` becomes an error that names the file.
+
+    Raises:
+        SynvitaError: in place of what transformers raises.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        found = " ".join(str(error).split())
+        raise SynvitaError("a model's settings cannot be used", file=path, found=found) from error
+
+
 def own_fields(kind: type, given: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a class of settings knows of these; what is null, or about files, is left out.
 
@@ -263,6 +296,28 @@ def own_fields(kind: type, given: Mapping[str, Any] | None) -> dict[str, Any]:
     names = {field.name for field in fields(kind)} - {"dtype", "architectures", "transformers_version"}
     names -= {"_name_or_path", "model_type"}
     return {key: value for key, value in (given or {}).items() if key in names and value is not None}
+
+
+def _locked(folder: Path, final: Path) -> int | None:
+    """A descriptor of the folder that holds its lock; None where there are no locks on folders (NFS).
+
+    Raises:
+        SynvitaError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            return None
+        raise SynvitaError(
+            "another process is making this folder",
+            file=final,
+            found=f"{folder.name}, in use",
+            fix="Wait for it, or name another folder",
+        ) from error
+    return descriptor
 
 
 def _refuse_existing(final: Path) -> None:

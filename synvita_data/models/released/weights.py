@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
-from ...errors import SynvitaError, first_line
+from ...errors import StoreError, SynvitaError, first_line
 from ...files import read_json
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ WHOLE_MODEL = (
 )
 ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 _POINTER = b"version https://git-lfs"
+POINTER = "a pointer of Git LFS in place of the file"
+_CODE = re.compile(r"GLOBAL ([\w.]+)")  # in what `weights_only` says of a pickle
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -39,17 +43,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             state: object = load_file(path)
         else:
             state = _load_bin(path)
-    except (
-        Exception
-    ) as error:  # SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, OSError, …
-        with path.open("rb") as handle:
-            pointer = handle.read(len(_POINTER)) == _POINTER
+    # SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, OSError, …
+    except Exception as error:
         raise SynvitaError(
             "a checkpoint's weights cannot be read",
             file=path,
-            found="a pointer of Git LFS in place of the file" if pointer else first_line(error),
+            found=_unreadable(path, error),
             expected="safetensors, or a whole file of torch that holds tensors alone",
-            fix="It may have been cut off: download it again",
+            fix="If it was cut off, download it again",
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
         others = (
@@ -63,6 +64,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether a file is only the pointer that Git LFS leaves where the large file was not fetched."""
+    with path.open("rb") as handle:
+        return handle.read(len(_POINTER)) == _POINTER
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """What is wrong with a file of weights."""
+    if is_pointer(path):
+        return POINTER
+    if not path.stat().st_size:
+        return "an empty file"
+    if (code := _CODE.search(str(error))) is not None:  # torch goes on about how to run it
+        return f"an object that is no tensor ({code[1]}); nothing of it was run"
+    if isinstance(error, UnpicklingError | KeyError):
+        return "something else than a file of torch"
+    return first_line(error)
+
+
 def _load_bin(path: Path) -> object:
     import torch
 
@@ -72,6 +92,27 @@ def _load_bin(path: Path) -> object:
         if "mmap" not in str(error):
             raise
         return torch.load(path, map_location="cpu", weights_only=True)  # torch's format before 1.6
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; tensors are contiguous and share no memory.
+
+    Raises:
+        StoreError: it cannot be written, as when the disk is full.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            "a file of weights cannot be written",
+            file=path.parent,
+            found=first_line(error),
+            expected=f"room for {sum(tensor.nbytes for tensor in tensors.values()):,} bytes",
+            fix="Make room, or name another folder, and run again",
+        ) from error
 
 
 def read_shapes(path: Path) -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from ...errors import SynvitaError
-from ..released import TRAINING_ARGUMENTS
+from ..released import CONFIG, TRAINING_ARGUMENTS
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
@@ -22,6 +22,7 @@ from ..released.conversion import (
     new_folder,
     provenance,
     read_llama_tokenizer,
+    usable,
     write_json,
     write_shards,
 )
@@ -76,7 +77,8 @@ def convert_video_llava(
     source, out = Path(source), Path(out)
     with new_folder(out) as folder:
         raw = read_settings(source)
-        vocabulary = int(raw.get("vocab_size", 32000))
+        with usable(source / CONFIG):
+            vocabulary = int(raw.get("vocab_size", 32000))
         tokenizer = read_llama_tokenizer(source, padding_side="left")
         answers = check_answers(tokenizer, vocabulary, source)
         weights = read_weights(source)
@@ -97,8 +99,7 @@ def convert_video_llava(
                     f"In training the original drops {video.force_patch_dropout:.0%} of the patches "
                     "(force_patch_dropout); nothing is dropped here, and evaluation drops none"
                 )
-            usual = weights["lm_head.weight"].dtype if "lm_head.weight" in weights else None
-            weights |= {name: tensor.to(usual or tensor.dtype) for name, tensor in own.items()}
+            weights |= own  # in its own dtype: released, it goes to bf16 by way of fp16
         # Rows and tokens for media.
         for token in TOKENS[:2]:
             tokenizer.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
@@ -113,16 +114,16 @@ def convert_video_llava(
             )
         rows = -(-(vocabulary + len(TOKENS)) // ROWS) * ROWS
         weights = with_more_rows(weights, vocabulary, rows)
-        config = full_config(raw, video, vocabulary=rows, image_token=ids[0], pad_token=ids[2])
-        check_all_weights(weights, config, source)
+        with usable(source / CONFIG):
+            config = full_config(raw, video, vocabulary=rows, image_token=ids[0], pad_token=ids[2])
+            check_all_weights(weights, config, source)
         dtypes = tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in weights.values()}))
         parameters = sum(tensor.numel() for tensor in weights.values())
         say(f"{len(weights):,} weights with {parameters:,} numbers, all that the model has")
         shards = write_shards(folder, weights, shard_bytes)
         # Settings, tokenizer and processor, and how the released evaluation asks.
         config.architectures = ["VideoLlavaOriginalForConditionalGeneration"]
-        if len(dtypes) == 1:
-            config.dtype = dtypes[0]
+        config.dtype = str(weights["lm_head.weight"].dtype).removeprefix("torch.")
         config.save_pretrained(folder)
         tokenizer.model_max_length = config.text_config.max_position_embeddings
         make_processor(tokenizer, video).save_pretrained(folder)

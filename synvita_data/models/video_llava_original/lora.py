@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, VideoLlavaForConditionalGeneration
 
-from ...errors import SynvitaError, choose, first_line
+from ...errors import SynvitaError, choose
 from ...files import read_json
 from ..released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 from ..released.conversion import (
@@ -25,11 +24,12 @@ from ..released.conversion import (
     merge_float32,
     new_folder,
     provenance,
+    usable,
     write_json,
     write_shards,
 )
 from ..released.lora_settings import LANGUAGE_MODEL_LINEARS, LoraSettings, read_lora_settings
-from ..released.weights import ADAPTER, folder_with, read_state_dict, read_tensors, used_files
+from ..released.weights import ADAPTER, folder_with, read_state_dict, read_tensors, save_tensors, used_files
 from .configuration import MODEL_TYPE
 from .convert import ASKED
 from .modeling import VideoLlavaOriginalForConditionalGeneration
@@ -131,11 +131,11 @@ def _check_matrices(matrices: Mapping[tuple[str, str], Tensor], settings: LoraSe
                 "not a matrix of a LoRA", file=folder, found=f"lora_{side} {list(tensor.shape)} of {module}"
             )
         settings.check_rank(tensor.shape[0 if side == "A" else 1], folder)
-        if not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
             raise SynvitaError(
                 "an adapter holds a weight that is not a finite number",
                 file=folder,
-                found=f"lora_{side} of {module}",
+                found=f"lora_{side} of {module}, {str(tensor.dtype).removeprefix('torch.')}",
                 fix="Download it again",
             )
     if not any(bool(tensor.any()) for (_, side), tensor in matrices.items() if side == "B"):
@@ -244,14 +244,10 @@ def _empty_network(base: Path) -> Any:
         if model_type == MODEL_TYPE
         else VideoLlavaForConditionalGeneration
     )
-    try:
+    with usable(base / CONFIG):
         config = AutoConfig.from_pretrained(base)
         with torch.device("meta"):
             return kind(config)
-    except Exception as error:  # ValueError, TypeError, StrictDataclassError, …
-        raise SynvitaError(
-            "a base model's settings cannot be used", file=base / CONFIG, found=first_line(error)
-        ) from error
 
 
 def _check_places(lora: LlavaLora, network: Any) -> str | list[str]:
@@ -326,7 +322,7 @@ def _write_adapter(folder: Path, lora: LlavaLora, pattern: str | list[str], base
         f"base_model.model.{module}.lora_{side}.weight": tensor.contiguous().clone()
         for (module, side), tensor in lora.matrices.items()
     }
-    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    save_tensors(tensors, folder / ADAPTER_WEIGHTS)
 
 
 def _write_merged(

@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..released.conversion import check_weights, own_fields
+from ..released.conversion import check_weights, own_fields, usable
 from ..released.weights import WHOLE_MODEL, folder_with, read_state_dict
 from .configuration import MODEL_TYPE, VideoLlavaOriginalConfig, VideoLlavaOriginalVideoConfig
 from .modeling import VideoLlavaOriginalForConditionalGeneration
@@ -88,7 +88,8 @@ def read_towers(folder: Path) -> tuple[VideoLlavaOriginalVideoConfig, dict[str, 
             expected="vision_config with add_time_attn true and num_frames",
             fix="Name the folder of LanguageBind/LanguageBind_Video_merge",
         )
-    config = VideoLlavaOriginalVideoConfig(**own_fields(VideoLlavaOriginalVideoConfig, raw))
+    with usable(path):
+        config = VideoLlavaOriginalVideoConfig(**own_fields(VideoLlavaOriginalVideoConfig, raw))
     weights = tower_names(read_state_dict(folder_with(folder, WHOLE_MODEL)), folder)
     return config, {f"{_VIDEO}{name}": tensor for name, tensor in weights.items()}
 
