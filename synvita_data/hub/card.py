@@ -133,7 +133,12 @@ def read_card(text: str, *, file: str) -> "RepoCard":
         # Without a block of YAML, RepoCard warns and goes on with none.
         if REGEX_YAML_BLOCK.search(text) and len((read := RepoCard(text)).data):
             return read
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        KeyError,
+    ) as error:  # KeyError: a name that is RepoCard's own
         found = str(error)
     raise SchemaError(
         "the card has no YAML at its head that can be read",

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from synvita_data.commands.build import default_config
+from synvita_data.builders.dataset.options import default_config
 from synvita_data.errors import SourceError, UnsafePathError
 from synvita_data.files import check_relative, folder_name, resolve_under
 from synvita_data.real_videos.files import MappedVideo, read_mapping, walk_videos

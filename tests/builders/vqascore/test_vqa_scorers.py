@@ -185,7 +185,7 @@ def test_a_broken_clip_flant5_is_named(tiny, tmp_path, fault):
     expected = {
         "missing": "does not hold all weights",
         "shape": "weights of another model",
-        "cut": "It may have been cut off",
+        "cut": "it may have been cut off",
         "lost shard": "lacks a file",
         "settings": "not the settings",
     }
