@@ -30,6 +30,10 @@ ADAPTER = {
 BASE = {row: "llava" if "llava" in row else "owl" for row in ROWS}
 
 
+# One run of the table for all of these tests, not one a process.
+pytestmark = pytest.mark.xdist_group("reproduce")
+
+
 @pytest.fixture(scope="module")
 def whole(inputs, expected_file, tmp_path_factory):
     """All rows in both modes: the output folder."""

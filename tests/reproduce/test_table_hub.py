@@ -50,6 +50,7 @@ def cells(out):
     return {(each["row"], each["task"]): each["modes"]["clean"] for each in record["cells"]}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(hub, arguments, tmp_path):
     words = [*map(str, arguments)]
     whole = run_synvita(hub, *words, "--out", str(tmp_path / "whole"), home=tmp_path, USE_TORCH="1")
