@@ -3,11 +3,10 @@
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import StoreError, SynvitaError, first_line
-from ..files import atomic_path
+from ..errors import SynvitaError, first_line
+from ..evaluation.run import check_writable
 from ..scoring import Scorer
 from .cells import (
     Measured,
@@ -68,7 +67,7 @@ def run_table(
     Raises:
         StoreError: the output folder cannot be written.
     """
-    _check_writable(asked.out)
+    check_writable(asked.out)
     checkpoints = Checkpoints(expected, asked.out, say)
     outcomes: dict[tuple[str, str, str], Outcome] = {}
     for row in asked.rows:
@@ -191,21 +190,6 @@ def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _check_writable(out: Path) -> None:
-    """Complain before long work."""
-    probe = out / ".writable"
-    try:
-        with atomic_path(probe) as temporary:
-            temporary.touch()
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"the output folder cannot be written: {error.strerror or error}",
-            file=out,
-            fix="Name another folder with --out",
-        ) from error
 
 
 def machine() -> dict[str, Any]:
