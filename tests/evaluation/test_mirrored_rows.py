@@ -139,6 +139,7 @@ def test_rows_get_the_score_of_their_side(tmp_path):
     assert mirrored_rows(plain, annotations) is None
 
 
+@pytest.mark.slow
 @given(st.integers(0, 6))
 def test_a_part_is_scored_as_in_the_whole_run(tmp_path_factory, limit):
     folder = tmp_path_factory.mktemp("part")

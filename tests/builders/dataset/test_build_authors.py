@@ -258,7 +258,7 @@ def test_two_builds_at_once_on_one_folder(tmp_path, triplets):
     ]
 
 
-@pytest.mark.parametrize("layout", ["tar.gz", "loose"])
+@pytest.mark.parametrize("layout", ["tar.gz", pytest.param("loose", marks=pytest.mark.slow)])
 def test_a_killed_build_finishes_with_the_same_bytes(tmp_path, triplets, layout):
     root = write_layout(tmp_path / "cogvideox", layout, VIDEOS)
     driver = Path(__file__).with_name("kill_driver.py")
