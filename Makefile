@@ -22,10 +22,10 @@ demo: $(STAMP)
 	HF_HUB_OFFLINE=1 $(BIN)/synvita demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The oldest versions that pyproject.toml promises, in an environment of their own. The tests of what stands on them
 # (torch, transformers, datasets, huggingface_hub), so that .ci/run stays short; all others: make test-oldest OLDEST=tests
@@ -39,7 +39,7 @@ $(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
 	touch $@
 
 test-oldest: $(OLD_STAMP)
-	.venv-oldest/bin/python -m pytest -n 3 --dist loadgroup -m "not slow" $(OLDEST)
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not slow" $(OLDEST)
 
 # Tests that kill, wait for or count processes, again and again beside a busy loop for each core.
 TIMES ?= 20
