@@ -17,13 +17,13 @@ from torch import Tensor
 
 from ...errors import SynvitaError
 from ...files import read_json
-from ..released import ADAPTER_WEIGHTS
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     merge_float32,
     new_folder,
     provenance,
+    write_adapter,
     write_json,
     write_shards,
 )
@@ -34,7 +34,6 @@ from ..released.weights import (
     folder_with,
     read_shapes,
     read_state_dict,
-    save_tensors,
     used_files,
 )
 from .configuration import MODEL_TYPE
@@ -203,21 +202,15 @@ def convert_lora(
         # The usual layers are named by the pattern that training uses, others one by one.
         modules = checkpoint.modules
         usual = {name.removesuffix(".weight") for name in shapes if _is_target(name)} == set(modules)
-        from peft import LoraConfig
-
-        LoraConfig(
-            r=checkpoint.rank,
-            lora_alpha=int(alpha),
-            lora_dropout=dropout,
-            target_modules=LANGUAGE_MODEL_LINEARS if usual else list(modules),
-            base_model_name_or_path=str(base.resolve()),
-            inference_mode=True,
-        ).save_pretrained(str(folder))
-        tensors = {
-            f"base_model.model.{module}.lora_{side}.weight": tensor.contiguous().clone()
-            for (module, side), tensor in checkpoint.lora.items()
-        }
-        save_tensors(tensors, folder / ADAPTER_WEIGHTS)
+        write_adapter(
+            folder,
+            checkpoint.lora,
+            rank=checkpoint.rank,
+            alpha=alpha,
+            dropout=dropout,
+            targets=LANGUAGE_MODEL_LINEARS if usual else list(modules),
+            base=str(base.resolve()),
+        )
         write_json(folder / PROVENANCE, {**provenance(place, used_files(place, FORMS)), "compared": compared})
     say(f"Wrote {out}: LoRA of rank {checkpoint.rank} and alpha {alpha:g} on {len(modules)} layers")
     return {"modules": len(modules), "rank": checkpoint.rank, "compared": compared}

@@ -20,6 +20,7 @@ from transformers import LlamaTokenizer
 
 from ...errors import SynvitaError, TokenizerError, first_line
 from ...files import read_json, sha256_file
+from . import ADAPTER_WEIGHTS
 from .weights import save_tensors
 
 SHARD_BYTES = 2 << 30
@@ -230,14 +231,56 @@ def check_answers(tokenizer: Any, vocabulary: int, folder: Path) -> tuple[int, i
     return ids[0][0], ids[1][0]
 
 
+def write_adapter(
+    folder: Path,
+    matrices: Mapping[tuple[str, str], Tensor],
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    targets: str | list[str],
+    base: str,
+) -> None:
+    """Write LoRA as PEFT saves it.
+
+    Args:
+        folder: takes the files.
+        matrices: (module, "A" or "B") -> matrix.
+        rank: r.
+        alpha: LoRA's; whole numbers are written as such.
+        dropout: of further training.
+        targets: a pattern, or names of modules.
+        base: folder or Hub id of the base model.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    from peft import LoraConfig
+
+    number: Any = int(alpha) if alpha == int(alpha) else alpha  # PEFT takes any number, and says int
+    LoraConfig(
+        r=rank,
+        lora_alpha=number,
+        lora_dropout=dropout,
+        target_modules=targets,
+        base_model_name_or_path=base,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
+    tensors = {
+        f"base_model.model.{module}.lora_{side}.weight": tensor.contiguous().clone()
+        for (module, side), tensor in matrices.items()
+    }
+    save_tensors(tensors, folder / ADAPTER_WEIGHTS)
+
+
 def check_weights(
-    weights: Mapping[str, Tensor], expected: Mapping[str, Any], what: str, folder: Path, *, fix: str
+    weights: Mapping[str, Tensor], network: Callable[[], Any], what: str, folder: Path, *, fix: str
 ) -> None:
     """Complain unless `weights` are just those of a model.
 
     Args:
         weights: by name.
-        expected: name -> shape.
+        network: makes the model, here without memory.
         what: the model, for the message.
         folder: for the message.
         fix: what to do.
@@ -245,6 +288,8 @@ def check_weights(
     Raises:
         SynvitaError: a weight is missing, left over, of another shape or of whole numbers.
     """
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in network().state_dict().items()}
     wrong = {
         "missing": sorted(expected.keys() - weights.keys()),
         "left over": sorted(weights.keys() - expected.keys()),

@@ -16,7 +16,7 @@ from transformers import AutoConfig, VideoLlavaForConditionalGeneration
 
 from ...errors import SynvitaError, choose
 from ...files import read_json
-from ..released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
+from ..released import ADAPTER_CONFIG, CONFIG, TRAINING_ARGUMENTS
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
@@ -25,11 +25,12 @@ from ..released.conversion import (
     new_folder,
     provenance,
     usable,
+    write_adapter,
     write_json,
     write_shards,
 )
 from ..released.lora_settings import LANGUAGE_MODEL_LINEARS, LoraSettings, read_lora_settings
-from ..released.weights import ADAPTER, folder_with, read_state_dict, read_tensors, save_tensors, used_files
+from ..released.weights import ADAPTER, folder_with, read_state_dict, read_tensors, used_files
 from .configuration import MODEL_TYPE
 from .convert import ASKED
 from .modeling import VideoLlavaOriginalForConditionalGeneration
@@ -200,7 +201,15 @@ def convert_video_llava_lora(
             )
         rank, alpha = lora.settings.rank, lora.settings.alpha
         if merge is None:
-            _write_adapter(folder, lora, pattern, base_name)
+            write_adapter(
+                folder,
+                lora.matrices,
+                rank=rank,
+                alpha=alpha,
+                dropout=lora.settings.dropout,
+                targets=pattern,
+                base=base_name,
+            )
         else:
             _write_merged(folder, lora, beside, base, merge, shard_bytes)
         write_json(folder / TRAINING_ARGUMENTS, {**ASKED, "frames": _frames(network.config)})
@@ -304,25 +313,6 @@ def _check_beside(beside: Mapping[str, Tensor], network: Any, file: Path, *, mer
                 found=f"{name} {shape}",
                 expected="no such weight" if own is None else own,
             )
-
-
-def _write_adapter(folder: Path, lora: LlavaLora, pattern: str | list[str], base_name: str) -> None:
-    from peft import LoraConfig
-
-    alpha: Any = lora.settings.alpha  # PEFT takes any number, and says int
-    LoraConfig(
-        r=lora.settings.rank,
-        lora_alpha=int(alpha) if alpha == int(alpha) else alpha,
-        lora_dropout=lora.settings.dropout,
-        target_modules=pattern,
-        base_model_name_or_path=base_name,
-        inference_mode=True,
-    ).save_pretrained(str(folder))
-    tensors = {
-        f"base_model.model.{module}.lora_{side}.weight": tensor.contiguous().clone()
-        for (module, side), tensor in lora.matrices.items()
-    }
-    save_tensors(tensors, folder / ADAPTER_WEIGHTS)
 
 
 def _write_merged(
