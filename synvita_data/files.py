@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from .errors import SynvitaError, UnsafePathError, causes, first_line
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
+_SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 _HUB_FOLDERS = ("models--", "datasets--", "spaces--")
 
 
@@ -128,6 +130,12 @@ def hub_repository(folder: Path) -> Path | None:
         if parent.name == "snapshots" and parent.parent.name.startswith(_HUB_FOLDERS):
             return parent.parent
     return None
+
+
+def snapshot_commit(path: Path) -> str | None:
+    """The commit of the snapshot in the Hub's cache that a path is, or is in, by its name; None for any other."""
+    found = _SNAPSHOT.search(path.as_posix())
+    return None if found is None else found[1]
 
 
 def folder_name(folder: Path) -> str:

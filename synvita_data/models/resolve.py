@@ -6,7 +6,6 @@ whose settings name its base. Nothing here needs torch, and only the files that 
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import Any
 
 from ..captions.prompts import PLACEHOLDER_SPACES, PROMPTS
 from ..errors import HubError, SynvitaError, first_line
-from ..files import read_json, sha256_file
+from ..files import read_json, sha256_file, snapshot_commit
 from ..hub.known import canonical, held, pinned
 from ..hub.problems import HubRequest, HubUnreachableError, downloading
 from ..hub.reach import note_from_cache, offline, out_of_reach, say_if_renamed, transport
@@ -28,7 +27,6 @@ CONVERT_LORA = (
 # What LLaVA's trainer and peft 0.4 leave beside, or in place of, safetensors.
 LLAVA_ADAPTER = ("adapter_model.bin", "non_lora_trainables.bin")
 _NOT_FOUND = "the model cannot be found"
-_COMMIT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +185,10 @@ class ModelFiles:
                 if path.is_file() and not path.name.startswith(".") and path.suffix != ".md"
             ]
             return files_digest(self.folder, counted)
-        commit = _COMMIT.search((self.find(CONFIG) or Path()).as_posix())
+        commit = snapshot_commit(self.find(CONFIG) or Path())
         if commit is None:
             raise SynvitaError("the model's revision is not known", file=self.location, fix="Pass --revision")
-        return commit[1]
+        return commit
 
     def not_found(self, found: str) -> HubError:
         """The error that there is no such model."""

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import StoreError, SynvitaError
-from ..files import read_json, write_atomic
+from ..files import read_json, snapshot_commit, write_atomic
 from ..jobs import Store
 from ..models.resolve import ModelFiles
 from .expected import AS_IT_IS, CheckpointSource, Expected
@@ -17,7 +16,6 @@ from .expected import AS_IT_IS, CheckpointSource, Expected
 FOLDER = "checkpoints"
 PINS = "pins.json"
 LOCAL = "local"  # in place of a commit, for a folder of this machine
-_COMMIT = re.compile(r"snapshots/([0-9a-f]{40})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +147,10 @@ class Checkpoints:
 
 
 def _commit_of(folder: Path, repository: str) -> str:
-    found = _COMMIT.search(folder.as_posix())
-    if found is None:
+    commit = snapshot_commit(folder)
+    if commit is None:
         raise SynvitaError("the commit of a repository is not known", file=repository, found=folder.name)
-    return found[1]
+    return commit
 
 
 class _Turn:

@@ -4,7 +4,6 @@ import fcntl
 import glob
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from torch import Tensor
 from transformers import LlamaTokenizer
 
 from ...errors import SynvitaError, TokenizerError, first_line
-from ...files import read_json, sha256_file
+from ...files import read_json, sha256_file, snapshot_commit
 from . import ADAPTER_WEIGHTS
 from .weights import save_tensors
 
@@ -29,7 +28,6 @@ PROVENANCE = "conversion.json"
 # `Yes` and `No` of LLaMA's own tokenizer, each with its space in front.
 LLAMA_ANSWERS = (3869, 1939)
 LLAMA_VOCABULARY = 32000
-_COMMIT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 
 
 @contextmanager
@@ -126,10 +124,10 @@ def provenance(folder: Path, files: Iterable[Path]) -> dict[str, Any]:
         folder: of the source; only its name is kept, for places on a machine are nobody's business.
         files: that were read.
     """
-    commit = _COMMIT.search(f"{folder.resolve().as_posix()}/")
+    commit = snapshot_commit(folder.resolve())
     return {
         "folder": folder.resolve().name,
-        **({"commit": commit[1]} if commit else {}),
+        **({"commit": commit} if commit else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(files)
         },
