@@ -33,7 +33,7 @@ from .processes import environment, usable_cpus
 from .worker import LAST, Controls, Event, Task, Tell, run_worker
 
 GRACE = 5.0  # seconds an actor has to end what it does before its claims are released for it
-ANSWER = 60.0  # seconds in which a living event log answers
+ANSWER = 300.0  # seconds in which a living event log answers, on a machine that does much else too
 ADDRESS = "Give the address that 'ray start --head' printed, or none for a cluster on this machine"
 STARTS = 3  # attempts to start a cluster
 OBJECT_STORE = 100 * 2**20  # bytes; nothing but tasks and events goes through Ray
