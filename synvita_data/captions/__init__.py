@@ -39,6 +39,33 @@ class QuotedTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What a model is asked in place of the entailment question, and which of its answers a text stands for.
+
+    Attributes:
+        words: the question as the model reads it; where it has options, they are listed in it.
+        answers: what may be answered, at least two, each one token behind the prompt: `("A", "B", "C")`,
+            `("Yes", "No")`.
+        place: which of `answers` the text stands for.
+
+    Raises:
+        CaptionError: fewer than two answers, two equal ones, or `place` is none of them.
+    """
+
+    words: str
+    answers: tuple[str, ...]
+    place: int = 0
+
+    def __post_init__(self) -> None:
+        if len(set(self.answers)) < max(2, len(self.answers)) or not 0 <= self.place < len(self.answers):
+            raise CaptionError(
+                "the answers of a question do not fit",
+                found=f"{self.answers}, of which the text is number {self.place}",
+                expected="two or more different answers, one of which the text stands for",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A clean caption and the parts of it that are hidden from attention.
 
@@ -49,6 +76,8 @@ class Text:
             but its shared spans hidden (`hidden_spans`).
         tokens: flags of the tokens of the quoted caption, which then say what is hidden in the place of `hidden`.
             Only for the models whose tokenizer they are of.
+        question: what is asked in place of the entailment question; None for a caption. `caption` then only names the
+            question with its answer.
 
     Raises:
         CaptionError: a span is empty, unsorted, overlapping or outside the caption.
@@ -57,6 +86,7 @@ class Text:
     caption: str
     hidden: tuple[Span, ...] = ()
     tokens: QuotedTokens | None = None
+    question: Question | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple((int(a), int(b)) for a, b in self.hidden))
