@@ -21,6 +21,7 @@ from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.reproduce import reproduce
+from .commands.score import score
 from .commands.train import train
 from .commands.videos import videos
 from .commands.vqascore import vqascore
@@ -87,6 +88,7 @@ for _command in (
     demo,
     train,
     evaluate,
+    score,
     leaderboard,
     annotations,
     convert,

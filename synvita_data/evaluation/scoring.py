@@ -63,16 +63,19 @@ class Scored:
 
 def run_key(scorer: Scorer, task: Task, annotations: Annotations) -> str:
     """Digest of everything the scores of a run depend on, but for the videos themselves."""
-    return work_key(
-        model=scorer.name,
-        revision=scorer.revision,
-        kind=scorer.kind,
-        prompt=scorer.prompt,
-        frames=scorer.frames.to_dict() if scorer.frames else None,
-        settings=scorer.settings,
-        task=task.name,
-        annotations=annotations.revision,
-    )
+    return work_key(**scorer_facts(scorer), task=task.name, annotations=annotations.revision)
+
+
+def scorer_facts(scorer: Scorer) -> dict[str, Any]:
+    """What scores depend on of a scorer, JSON-ready."""
+    return {
+        "model": scorer.name,
+        "revision": scorer.revision,
+        "kind": scorer.kind,
+        "prompt": scorer.prompt,
+        "frames": scorer.frames.to_dict() if scorer.frames else None,
+        "settings": scorer.settings,
+    }
 
 
 def score_task(
