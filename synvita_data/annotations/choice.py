@@ -24,6 +24,7 @@ from ..tables.rows import Fields
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
+from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct, video_at
 
 STATEMENTS = ("s0", "s1", "s2", "s3", "s4")
@@ -254,4 +255,39 @@ def _measure(
     )
 
 
-FORM = Form(read=read_choice, measure=_measure, group="questions", official_leaves_out="several")
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Videos, with all their questions; a question is an item."""
+    from ..evaluate_metrics.multiple_choice_accuracy.choice import COARSE_TYPES, multiple_choice_accuracy
+
+    a = rows.annotations
+    assert a is not None  # `tables_suffice` is false
+    found = multiple_choice_accuracy(
+        scores,
+        a.label,
+        a.group,
+        options=a.option,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_question=True,
+        resamples=0,
+    )["questions"]
+    questions = [each["question"] for each in found]
+    row_of = {group: row for row, group in enumerate(a.group.tolist())}
+    at = [row_of[question] for question in questions]
+    breakdown = {name: column[at].tolist() for name, column in rows.breakdown.items()}
+    if "type" in breakdown:
+        breakdown = {"coarse type": [COARSE_TYPES.get(each) for each in breakdown["type"]], **breakdown}
+    return units_of_items(
+        unit="video",
+        of_item=rows.video[at].tolist(),
+        item="question",
+        items=questions,
+        metrics={"accuracy": [each["value"] / 100 for each in found]},
+        right=[each["worst_ties"] == 100 for each in found],
+        breakdown=breakdown,
+    )
+
+
+FORM = Form(
+    read=read_choice, measure=_measure, units=_units, group="questions", official_leaves_out="several"
+)

@@ -1,9 +1,10 @@
 """VideoCon's CSVs: a row is a caption and a contrast caption of one video."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,11 @@ from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
 from .table import AnnotationReport, Annotations, make_annotations
+from .units import ScoredRows, Units
 from .videos import VideoRef, check_distinct, video_at, video_at_url
+
+if TYPE_CHECKING:
+    from ..evaluate_metrics.entailment_auc.auc import EntailmentByVideo
 
 _FIELDS = Fields.named(
     "caption",
@@ -219,4 +224,53 @@ def _measure(
     )
 
 
-FORM = Form(read=read_entailment, measure=_measure)
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Videos, with all their texts. An item is a pair, or without annotations all texts of a video."""
+    from ..evaluate_metrics.entailment_auc.auc import THRESHOLDS, entailment_by_video
+
+    pairs = rows.video if rows.annotations is None else rows.annotations.group
+
+    def by_video(chosen: Any) -> "EntailmentByVideo":
+        return entailment_by_video(
+            scores[chosen],
+            rows.label[chosen],
+            rows.video[chosen],
+            texts=rows.text[chosen],
+            pairs=pairs[chosen],
+            kind=kind,
+            scored=rows.scored[chosen],
+            partial=not rows.complete or rows.annotations is None,
+        )
+
+    # Without annotations nothing says which texts are a pair, so that only the AUC is what it is in the results.
+    names = ("auc",) if rows.annotations is None else ("auc", "paired_accuracy", "strict_accuracy")
+    names = tuple(name for name in names if name != "strict_accuracy" or THRESHOLDS[kind] is not None)
+
+    def units(chosen: Any, groups: Mapping[str, Mapping[str, Units]]) -> Units:
+        found = by_video(chosen)
+
+        def weighted(weights: Ints) -> Floats:
+            return np.array([found.weighted(one)[: len(names)] for one in weights])
+
+        return Units(
+            unit="video",
+            ids=found.videos,
+            item="video" if rows.annotations is None else "pair",
+            items=found.pairs,
+            values=found.pair_values,
+            right=None,
+            names=names,
+            weighted=weighted,
+            groups=groups,
+        )
+
+    groups: dict[str, dict[str, Units]] = {}
+    for name, column in rows.breakdown.items():
+        for value in sorted({each for each in column if each is not None}, key=str):
+            chosen = (column == value) & rows.scored
+            if len(set(rows.label[chosen].tolist())) == 2:  # an AUC of one class is undefined
+                groups.setdefault(name, {})[str(value)] = units(chosen, {})
+    return units(slice(None), groups)
+
+
+FORM = Form(read=read_entailment, measure=_measure, units=_units, tables_suffice=True)

@@ -1,6 +1,7 @@
 """What a form of task is: how its rows are read, how they are joined with a score file, and how they are measured.
 
-Each form is a module of this folder with a `FORM`; `find_form` finds it by its name.
+Each form is a module of this folder with a `FORM`; `find_form` finds it by its name. How two models are compared by a
+form is said there too (`units.py`).
 
 Texts with two scores are joined with the annotations as the official scripts do. Their scripts merge score file and
 annotations on video and caption, so a text with two scores becomes two rows. The released Video-LLaVA files may hold
@@ -25,6 +26,7 @@ import numpy.typing as npt
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
 from .table import Annotations
+from .units import ScoredRows, Units
 
 Metrics = dict[str, Any]
 JOINS = ("strict", "official")
@@ -71,6 +73,9 @@ class Form:
         measure: the metrics of annotations, scores (NaN where missing), their kind, options (partial, resamples,
             seed) and what the official join found.
         group: what a group of rows is called: "questions"; empty where the official join leaves none out.
+        units: what two models are compared by (`units.py`); None where they cannot be. Takes the rows, their scores (NaN
+            where missing) and what these mean.
+        tables_suffice: `units` needs no annotations: the score table tells all.
         official_leaves_out: groups that the official join leaves out: those with a text of `several` different
             scores, or already those with a `repeated` row.
     """
@@ -78,6 +83,8 @@ class Form:
     read: Callable[[Task, Path], Annotations]
     measure: Callable[[Annotations, Floats, str, Metrics, OfficialJoin | None], Metrics]
     group: str = ""
+    units: Callable[[ScoredRows, Floats, str], Units] | None = None
+    tables_suffice: bool = False
     official_leaves_out: Literal["several", "repeated"] | None = None
 
 

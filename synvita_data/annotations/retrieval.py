@@ -12,6 +12,7 @@ from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
 from .table import AnnotationReport, Annotations, make_annotations, make_text_id
+from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct, video_at
 
 _MATCH = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
@@ -98,4 +99,36 @@ def _measure(
     return found
 
 
-FORM = Form(read=read_retrieval, measure=_measure, group="captions", official_leaves_out="repeated")
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Captions, each with its ranking; a caption is also an item, by its average precision."""
+    from ..evaluate_metrics.retrieval_map.ranking import retrieval_map
+
+    found = retrieval_map(
+        scores,
+        rows.label,
+        rows.text,
+        rows.video,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_caption=True,
+        resamples=0,
+    )["captions"]
+    captions = [each["caption"] for each in found]
+    names = [name for name in found[0] if name == "map" or name.startswith("r_at_")]
+    return units_of_items(
+        unit="caption",
+        of_item=captions,
+        item="caption",
+        items=captions,
+        metrics={name: [each[name]["value"] / 100 for each in found] for name in names},
+    )
+
+
+FORM = Form(
+    read=read_retrieval,
+    measure=_measure,
+    units=_units,
+    tables_suffice=True,
+    group="captions",
+    official_leaves_out="repeated",
+)
