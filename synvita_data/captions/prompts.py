@@ -52,6 +52,15 @@ class Prompt:
             return None
         return text[len(self.before) : len(text) - len(self.after)]
 
+    def without_video(self) -> "Prompt":
+        """The wording without the placeholder of the video and the line break behind it; where the video is a message of
+        its own, which says again who speaks (`Human: <|video|>`), without that message."""
+        said, placeholder, rest = self.before.partition(self.video) if self.video else ("", "", self.before)
+        speaker, rest = said.rpartition("\n")[2], rest.removeprefix("\n") if placeholder else rest
+        if placeholder and speaker:
+            rest = rest.removeprefix(speaker)
+        return replace(self, before=said + rest, video="", joiner=None)
+
 
 _QUESTION = 'Does this video entail the description: "'
 _EXPLAIN = 'What is the misalignment between this video and the description: "'

@@ -68,6 +68,7 @@ class AlignmentModel(nn.Module):
             `split` is `sdpa` for whatever else the model does.
         placeholder_space: `processor` or `original`, see `synvita_data.captions.prompts`.
         preprocess: `processor` or `languagebind`, see `video.preprocessing`.
+        text_only: prompts without their video part; every video is then `families.family.NO_VIDEO`.
 
     Raises:
         SynvitaError: an unknown family, prompt, attention, placeholder_space or preprocess; Yes or No is not one
@@ -87,6 +88,7 @@ class AlignmentModel(nn.Module):
         attention: str = "split",
         placeholder_space: str = "processor",
         preprocess: str = "processor",
+        text_only: bool = False,
     ) -> None:
         super().__init__()
         choose(
@@ -102,6 +104,7 @@ class AlignmentModel(nn.Module):
             placeholder_space, self.family.placeholder_spaces
         )
         self.family.preprocess = check_preprocess(preprocess, self.family.preprocesses)
+        self.family.text_only = text_only
         self.prompt: Prompt = get_prompt(prompt or self.family.default_prompt)
         self.prompter = Prompter(self.family, self.prompt)
         # Of PEFT. In a tuple: they are children of the model already.
@@ -235,6 +238,8 @@ class AlignmentModel(nn.Module):
 
     def _encoded(self, videos: Sequence[EncodedVideo]) -> list[EncodedVideo]:
         """The videos with their features; the tower runs for those that have none, each once."""
+        if self.family.text_only:
+            return [EncodedVideo(video.prepared, {}) for video in videos]
         bare = {id(video.prepared): video.prepared for video in videos if video.features is None}
         if not bare:
             return list(videos)

@@ -224,7 +224,7 @@ class Prompter:
 
     def _answer_id(self, answer: str) -> int:
         """The one token that follows the prompt when it is answered so."""
-        before = self._frame.before.partition(self.family.placeholder)[2]
+        before = self._frame.before.rpartition(self.family.placeholder)[2]  # all of it where there is no video
 
         def ids(after: str) -> list[int]:
             return self.family.tokenise(before, Text("a"), after).input_ids.tolist()

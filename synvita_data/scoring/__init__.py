@@ -85,7 +85,8 @@ class Scorer(Protocol):
         settings: dtype, device, seed, versions: recorded in results, JSON-ready.
 
     A scorer may have `flips` too (of `released.FLIPS`): which rows of the annotation file are mirrored. Its items
-    then have `mirrored`.
+    then have `mirrored`. And it may have `control` (a `video.controls.Control`): what is taken away from every video;
+    its results are then those of a control.
     """
 
     name: str
