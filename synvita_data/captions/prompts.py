@@ -173,6 +173,23 @@ def description_prompt(prompt: Prompt) -> Prompt:
     )
 
 
+def question_prompt(prompt: Prompt) -> Prompt:
+    """Any question in the wording of `prompt`, where its entailment question stands; it takes the question's words in
+    place of a caption.
+
+    Raises:
+        CaptionError: as `explanation_prompt`.
+
+    Example:
+        >>> question_prompt(get_prompt("video-llava")).wrap("Which way does it turn? A. left B. right")
+        'USER: <video>\\nWhich way does it turn? A. left B. right ASSISTANT:'
+    """
+    before, after = _around_question(prompt)
+    return replace(
+        prompt, name=f"{prompt.name}-asked", before=before, after=after, origin="a question of a task"
+    )
+
+
 def _around_question(prompt: Prompt) -> tuple[str, str]:
     """What a prompt says before and after its entailment question."""
     before, asked, quote = prompt.before.rpartition(_QUESTION.removesuffix('"'))

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..annotations import Annotations
-from ..errors import StoreError, SynvitaError
+from ..errors import SchemaError, StoreError, SynvitaError
 from ..evaluation.predictions import read_predictions
 from ..evaluation.results import read_result, safe_name
 from ..evaluation.run import evaluate_scorer

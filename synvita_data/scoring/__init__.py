@@ -68,6 +68,29 @@ class ItemScores:
     error: SynvitaError | None = None
 
 
+def refuse_questions(texts: Iterable[Text], scorer: str, *, problem: str, fix: str) -> None:
+    """Complain about the first text with a question, for scorers that can only be shown captions.
+
+    Args:
+        texts: what is to be scored.
+        scorer: its name.
+        problem: why it cannot answer.
+        fix: what to do about it.
+
+    Raises:
+        SynvitaError: as it says.
+    """
+    asked = next((text.question for text in texts if text.question is not None), None)
+    if asked is not None:
+        raise SynvitaError(
+            problem,
+            file=scorer,
+            found=f"the question {asked.words!r} with the answers {', '.join(asked.answers)}",
+            expected="captions",
+            fix=fix,
+        )
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """Anything that scores videos against texts.

@@ -15,20 +15,21 @@ from ..models.alignment import AlignmentModel
 from ..models.families import get_family
 from ..models.features import FeatureCache, KnownVideo
 from ..models.loading import load_alignment_model
+from ..models.prompting import share_questions
 from ..models.resolve import find_checkpoint
 from ..models.runtime import one_cpu_thread, read_ahead
 from ..models.strategies import STRATEGIES, EncodedVideo
 from ..models.videos import VideoPreparer
 from ..video import FramePolicy
 from ..video.controls import Control
-from . import ItemScores, ScoreKind, ScoringItem
+from . import ItemScores, ScoreKind, ScoringItem, refuse_questions
 from .released import FLIPS, READOUTS, choose_options, released_probability
 
 _LEAST_BRANCH_TOKENS = 128
 
 
 class AlignmentScorer:
-    """Log-odds of Yes by a Video LLM. Make one with `open`.
+    """Log-odds of Yes by a Video LLM, or of an answer where a text has a question. Make one with `open`.
 
     Each video is decoded and encoded once for all its texts, in threads ahead of the model, and scored by
     itself, on a CPU by one thread: a score does not depend on what else is scored, in which order, or by how
@@ -44,7 +45,7 @@ class AlignmentScorer:
         cache: where features are kept, None for nowhere.
         branch_tokens: tokens of texts in one row; halved as often as a GPU's memory asks for it.
         flips: `none` or `seed0`: which rows of a task are scored against the mirror image of their video.
-        readout: `float32` for log-odds in fp32, `released` for a probability in the model's dtype.
+        readout: `float32` for log-odds in fp32, `released` for a probability in the model's dtype, of captions only.
         control: what is taken away from every video; None for nothing. `text` needs a model that is `text_only`, and
             opens no video.
 
@@ -260,12 +261,24 @@ class AlignmentScorer:
         """Complain before long work about texts that cannot be scored with any video.
 
         Raises:
-            CaptionError: a caption with a special token. ContextError: a prompt that is too long even with
-                the smallest video (exact where a family's videos have one size, as Video-LLaVA's).
+            CaptionError: a caption or question with a special token. ContextError: a prompt that is too long even with
+                the smallest video (exact where a family's videos have one size, as Video-LLaVA's). TokenizerError:
+                answers to a question that are not one token each. SynvitaError: a question for the released read-out.
         """
         video = self._preparer.smallest()
-        for text in dict.fromkeys(texts):
-            self.model.prompter.tokens(text, None, video)
+        asked = list(dict.fromkeys(texts))
+        self._check_readout(asked)
+        for place in share_questions(asked)[0]:
+            self.model.prompter.tokens(asked[place], None, video)
+
+    def _check_readout(self, texts: Iterable[Text]) -> None:
+        if self.kind == "probability":
+            refuse_questions(
+                texts,
+                self.name,
+                problem="the released read-out is P(Yes) of the entailment question; the released code asks no other",
+                fix="Read the answers in fp32 (`--readout float32`)",
+            )
 
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
         """Scores of each item, in order.
@@ -274,7 +287,7 @@ class AlignmentScorer:
         for the host between two videos.
 
         Raises:
-            CaptionError: a text that cannot be scored with any video (`check_texts` finds it before). What is
+            SynvitaError: a text that cannot be scored with any video (`check_texts` finds it before). What is
                 wrong with one video only is an answer with `error`.
         """
         waiting: deque[Callable[[], ItemScores]] = deque()
@@ -296,6 +309,7 @@ class AlignmentScorer:
         if isinstance(known, VideoError):
             failed = ItemScores(item.item_id, None, error=known)
             return lambda: failed
+        self._check_readout(item.texts)
         sides = item.sides
         scores: dict[bool, Callable[[], np.ndarray]] = {}
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..captions import Text
 from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
 from ..models.download import fetch
@@ -19,7 +20,7 @@ from ..models.resolve import ModelFiles
 from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
 from ..video import FramePolicy, Frames, decode
 from ..video.controls import Control
-from . import ItemScores, ScoreKind, ScoringItem
+from . import ItemScores, ScoreKind, ScoringItem, refuse_questions
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
 DEFAULT_FRAMES = FramePolicy(count=8, rule="segment-midpoints")  # at stored size; the processor resizes
@@ -124,7 +125,26 @@ class ClipScorer:
             self._model.config.text_config.max_position_embeddings,
         )
 
+    def check_texts(self, texts: Iterable[Text]) -> None:
+        """Complain before long work about texts that cannot be scored.
+
+        Raises:
+            SynvitaError: a text with a question: frames and texts are embedded and compared, nothing is answered.
+        """
+        refuse_questions(
+            texts,
+            self.name,
+            problem=f"a {self._model.config.model_type} compares a video with captions and cannot be asked a question",
+            fix="Score the options as statements (`scored_as: statement` of the task), or take a Video LLM",
+        )
+
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
+        """Scores of each item, in order.
+
+        Raises:
+            SynvitaError: as `check_texts`.
+        """
+
         def read(item: ScoringItem) -> Frames:
             return decode(item.video, self.frames, item.start, item.end)
 
@@ -132,6 +152,7 @@ class ClipScorer:
             if isinstance(frames, VideoError):
                 yield ItemScores(item.item_id, None, error=frames)
                 continue
+            self.check_texts(item.texts)
             shown = frames.indices
             if self.control is not None:
                 frames, shown = self.control.apply(frames, item.video_id)
