@@ -178,8 +178,7 @@ def data_identity(
 
 def _identity(text: Text) -> list[Any]:
     """What a text is; token flags only where there are any, so that runs without them resume as they began."""
-    flags = [] if text.tokens is None else [text.tokens.ids, text.tokens.hidden]
-    return [text.caption, text.hidden, *flags]
+    return [text.caption, *text.key_parts()]
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:

@@ -132,10 +132,11 @@ def evaluate_scorer(
     started, out, partial = time.monotonic(), Path(out), partial or limit is not None
     if not checked:
         check_evaluation(scorer, task, annotations, out, partial=partial)
-    # Chance looks at no video: every text gets a number, whether the videos are here or not.
+    # Chance looks at no video, nor does the control `text`: every text gets a number, whether the videos are here or not.
     resolve: Any
     roots: tuple[Path, ...] = ()
-    if real_root is None:
+    control = getattr(scorer, "control", None)
+    if real_root is None or (control is not None and not control.watches):
         resolve = _no_video
     elif isinstance(real_root, RealVideoRoots):
         resolve, roots = real_root, real_root.roots
@@ -199,7 +200,7 @@ def evaluate_scorer(
         | {
             key: getattr(scorer, name)
             for key, name in (("placeholder", "behind_placeholder"), ("preprocess", "preprocessing"))
-            if hasattr(scorer, name)
+            if getattr(scorer, name, None) is not None
         },
         scores=scores,
         frames=None
@@ -217,6 +218,7 @@ def evaluate_scorer(
         },
         notes={**notes, **joined, "bootstrap": {"seed": seed, "resamples": resamples}},
         doubts=[] if official is None else official.doubts(),
+        control=None if control is None else control.name,
     )
     frames = found.frames if scorer.frames else None
     path = write_result(out, result, annotations, scores, scorer.kind, frames, official)
@@ -298,6 +300,7 @@ def evaluate_predictions(
         run={"wall_seconds": round(time.monotonic() - started, 3), "finished": _now()},
         notes={"score_file": counts, "bootstrap": {"seed": seed, "resamples": resamples}},
         doubts=doubts,
+        control=found.control,
     )
     return Evaluation(
         result,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..annotations import Annotations
 from ..captions.prompts import read_caption, which_prompt
-from ..errors import SchemaError, ScoreError, SynvitaError, located
+from ..errors import SchemaError, ScoreError, SynvitaError, choose, located
 from ..real_videos.names import (
     VideoName,
     bare_path,
@@ -23,6 +23,7 @@ from ..real_videos.names import (
 from ..tables.cells import id_text
 from ..tables.columns import Column, Floats, Ints, coded, number_column, read_parquet
 from ..tables.csv import open_csv
+from ..video.controls import CONTROLS
 
 # Names that a header may have, and nothing else may stand in it.
 _VIDEO_NAMES = ("videopath", "video_path", "video")
@@ -46,6 +47,7 @@ class ScoreColumns:
         describe: the text of a row, for messages.
         check_file: raises if the file is broken in a way that fast reading forgave.
         form, header, prompts, kind, unended, score_last: see `PredictionCounts`; kind is None where the file does not say.
+        control: one of `video.controls.CONTROLS` where the file says that its scores are of a control.
     """
 
     video: Column
@@ -57,6 +59,7 @@ class ScoreColumns:
     header: bool = False
     prompts: tuple[str, ...] = ()
     kind: str | None = None
+    control: str | None = None
     unended: bool = False
     score_last: bool = False
     check_file: Callable[[], None] = field(default=lambda: None)
@@ -157,6 +160,7 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
         text_code[position] = found
     numbers = number_column(table, "score", path)  # a null becomes NaN, and is refused as one
 
+    control = table.schema.metadata.get(b"control")
     return ScoreColumns(
         video=video,
         text=codes.astype(np.int64),
@@ -165,6 +169,7 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
         describe=lambda row: repr(caption.cell(row)),
         form="parquet",
         kind=table.schema.metadata.get(b"kind", b"").decode() or None,
+        control=choose(control.decode(), CONTROLS, "control", error=ScoreError) if control else None,
     )
 
 

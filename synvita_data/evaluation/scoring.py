@@ -253,10 +253,7 @@ def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
     else:
         status = item.video.stat()
         video = [item.video.name, status.st_size, status.st_mtime_ns]
-    texts = [
-        [text_id, text.hidden, *([] if text.tokens is None else [text.tokens.ids, text.tokens.hidden])]
-        for text_id, text in zip(item.text_ids, item.texts, strict=True)
-    ]
+    texts = [[text_id, *text.key_parts()] for text_id, text in zip(item.text_ids, item.texts, strict=True)]
     rules: dict[str, Any] = {}
     if scorer is not None and scorer.frames is not None:  # it looks at the video
         reads_times = getattr(scorer, "reads_times", None)

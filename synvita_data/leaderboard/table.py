@@ -15,6 +15,7 @@ from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, read_result
 from ..schema import SCHEMA_VERSION
 from ..tasks import MODELS, SOURCE, TASKS, Task
+from .controls import Gap, add_gaps
 
 Kind = Literal["published", "ours"]
 # best: told apart from all others. shared: not told apart from the highest, or the highest itself then.
@@ -38,6 +39,7 @@ class Cell:
         revision: of the model (for a score file, of the file).
         standing: filled in by `make_leaderboard`; None for a cell behind the best or one that is not compared.
         details: model, frames policy, metrics with breakdown and versions, as the result file has them.
+        controls: the model's results under controls (`video.controls`), by name.
     """
 
     value: float | None
@@ -55,6 +57,7 @@ class Cell:
     revision: str | None = None
     standing: Standing | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    controls: dict[str, Gap] = field(default_factory=dict)
 
     @property
     def has_interval(self) -> bool:
@@ -125,13 +128,16 @@ class Leaderboard:
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form; `docs/leaderboard.md` describes it."""
+        rows = [asdict(row) for row in self.rows]
+        for cell in (cell for row in rows for cell in row["cells"].values() if not cell["controls"]):
+            del cell["controls"]
         return {
             "schema_version": SCHEMA_VERSION,
             "synvita_data": __version__,
             "unit": "percent",
             "published_source": SOURCE,
             "columns": [asdict(column) for column in self.columns],
-            "rows": [asdict(row) for row in self.rows],
+            "rows": rows,
             "notes": list(self.notes),
             "problems": list(self.problems),
         }
@@ -322,11 +328,16 @@ def _published_rows() -> list[Row]:
 def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:
     """One row a model and revision, and a further one for each further result of a task, by label."""
     grouped: dict[tuple[str, bool, str], dict[str, dict[str, Cell]]] = {}
+    controls: dict[tuple[str, str], dict[str, tuple[str, Cell]]] = {}
     for result in results:
         if result.task not in TASKS:
             notes.append(f"{printable(result.model)}: {printable(result.task)} has no column here")
             continue
         cell = make_cell(result)
+        if result.control is not None:  # no result of the task
+            text = json.dumps({**result.record, "run": None}, sort_keys=True)
+            controls.setdefault((result.model, result.task), {})[text] = (result.control, cell)
+            continue
         # The revision of a score file is a digest of it: another one for each task, and nothing of the model.
         score_files = "score_file" in result.record
         key = (result.model, score_files, "" if score_files else cell.revision or "")
@@ -351,6 +362,10 @@ def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:
             }
             shown = label if place == 0 else f"{label} #{place + 1}"
             rows.append(Row(model, shown, "ours", False, revision or None, score_files, cells))
+    for (model, task), found in sorted(controls.items()):
+        own = [row.cells[task] for row in rows if row.model == model and task in row.cells]
+        label = f"{printable(model)}, {TASKS[task].column}"
+        add_gaps(own, [found[text] for text in sorted(found)], label, notes)
     return sorted(rows, key=lambda row: (row.label.casefold(), row.label))
 
 
