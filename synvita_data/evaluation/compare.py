@@ -41,9 +41,9 @@ class ScoredResult:
     table: Path
 
     @property
-    def control(self) -> Any:
-        """What was done to the videos before they were scored; None for a result proper."""
-        return self.result.record.get("control") or self.path.stem.partition("@")[2] or None
+    def control(self) -> str | None:
+        """What was taken away from the videos before they were scored; None for a result of the task itself."""
+        return self.result.control
 
     @property
     def revision(self) -> str:
@@ -91,7 +91,7 @@ class TaskComparison:
     """
 
     task: str
-    control: Any
+    control: str | None
     annotations: str
     a: Mapping[str, Any]
     b: Mapping[str, Any]
@@ -150,7 +150,6 @@ def compare(
     partial: bool = False,
     resamples: int = 10_000,
     seed: int = 0,
-    on_task: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare two models, as `synvita compare` does.
 
@@ -162,7 +161,6 @@ def compare(
             belong together.
         partial: compare on the texts that both have scored where they scored different ones.
         resamples, seed: of the bootstrap.
-        on_task: called with the name of each task before it is compared.
 
     Raises:
         SourceError: no such result, or no task that both have.
@@ -176,9 +174,11 @@ def compare(
     for first, second in keys:
         pair = read_scored(first), read_scored(second)
         name = pair[0].result.task
-        if on_task is not None:
-            on_task(name)
-        task = wanted.get(name) or TASKS.get(name)
+        task = (wanted or TASKS).get(name)
+        if task is None and wanted:
+            raise SourceError(
+                "the result is of another task", file=first, found=name, expected=", ".join(wanted)
+            )
         if task is None:
             raise SchemaError(
                 f"the task {name} is not one of ours", file=first, fix="Give its declaration with --task FILE"
@@ -257,7 +257,11 @@ def _common(
 
 
 def _annotations(task: Task, path: Path | None) -> Annotations | None:
-    if path is None or (path.is_dir() and task not in tasks_at(path) and find_form(task).tables_suffice):
+    """The task's annotations; None where a folder holds none of one of our tasks that needs none."""
+    if path is None:
+        return None
+    ours = task.name in TASKS and path.is_dir()
+    if ours and find_form(task).tables_suffice and task.name not in {each.name for each in tasks_at(path)}:
         return None
     return read_annotations(task, path)
 
