@@ -260,7 +260,7 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     from ..evaluate_metrics.multiple_choice_accuracy.choice import COARSE_TYPES, multiple_choice_accuracy
 
     a = rows.annotations
-    assert a is not None  # `tables_suffice` is false
+    assert a is not None  # `from_tables` is empty
     found = multiple_choice_accuracy(
         scores,
         a.label,

@@ -273,4 +273,4 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     return units(slice(None), groups)
 
 
-FORM = Form(read=read_entailment, measure=_measure, units=_units, tables_suffice=True)
+FORM = Form(read=read_entailment, measure=_measure, units=_units, from_tables=frozenset({"auc"}))

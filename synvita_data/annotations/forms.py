@@ -75,7 +75,7 @@ class Form:
         group: what a group of rows is called: "questions"; empty where the official join leaves none out.
         units: what two models are compared by (`units.py`); None where they cannot be. Takes the rows, their scores (NaN
             where missing) and what these mean.
-        tables_suffice: `units` needs no annotations: the score table tells all.
+        from_tables: metrics that `units` gives without annotations, from what the score table tells.
         official_leaves_out: groups that the official join leaves out: those with a text of `several` different
             scores, or already those with a `repeated` row.
     """
@@ -84,7 +84,7 @@ class Form:
     measure: Callable[[Annotations, Floats, str, Metrics, OfficialJoin | None], Metrics]
     group: str = ""
     units: Callable[[ScoredRows, Floats, str], Units] | None = None
-    tables_suffice: bool = False
+    from_tables: frozenset[str] = frozenset()
     official_leaves_out: Literal["several", "repeated"] | None = None
 
 

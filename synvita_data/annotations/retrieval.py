@@ -128,7 +128,7 @@ FORM = Form(
     read=read_retrieval,
     measure=_measure,
     units=_units,
-    tables_suffice=True,
+    from_tables=frozenset({"map", "r_at_1", "r_at_5", "r_at_10"}),
     group="captions",
     official_leaves_out="repeated",
 )

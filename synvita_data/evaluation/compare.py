@@ -170,6 +170,13 @@ def compare(
     files_a, files_b = find_results(a, results), find_results(b, results)
     wanted = {task.name: task for task in tasks}
     keys, notes = _common(files_a, files_b, set(wanted), (str(a), str(b)))
+    if len(keys) > 1 and annotations is not None and annotations.is_file():
+        raise SourceError(
+            "one annotation file is of one task",
+            file=annotations,
+            found=f"results of {len(keys)} tasks",
+            fix="Name the task with --task, or give a folder that holds the files of all",
+        )
     found = []
     for first, second in keys:
         pair = read_scored(first), read_scored(second)
@@ -256,12 +263,17 @@ def _common(
     return [(a[stem], b[stem]) for stem in both], notes
 
 
+def needs_annotations(task: Task) -> bool:
+    """The score tables alone do not give the task's main score."""
+    return task.main_score not in find_form(task).from_tables
+
+
 def _annotations(task: Task, path: Path | None) -> Annotations | None:
     """The task's annotations; None where a folder holds none of one of our tasks that needs none."""
     if path is None:
         return None
     ours = task.name in TASKS and path.is_dir()
-    if ours and find_form(task).tables_suffice and task.name not in {each.name for each in tasks_at(path)}:
+    if ours and not needs_annotations(task) and task.name not in {each.name for each in tasks_at(path)}:
         return None
     return read_annotations(task, path)
 
@@ -322,14 +334,13 @@ def compare_results(
     form = find_form(task)
     if form.units is None:
         raise ScoreError(f"results of the form {task.form} cannot be compared", file=a.path)
-    missing = ScoreError(
-        f"{task.main_score} of {task.name} cannot be compared from the score tables alone: they do not say which texts "
-        "belong together",
-        file=a.path,
-        fix="Give the task's annotations with --annotations",
-    )
-    if annotations is None and not form.tables_suffice:
-        raise missing
+    if annotations is None and needs_annotations(task):
+        raise ScoreError(
+            f"{task.main_score} of {task.name} cannot be compared from the score tables alone: they do not say which texts "
+            "belong together",
+            file=a.path,
+            fix="Give the task's annotations with --annotations",
+        )
 
     # The scores of both, on the rows of the annotations or on those of the tables.
     rows, scores, texts = _aligned(a, b, task, annotations)
@@ -353,7 +364,12 @@ def compare_results(
     found = [units_of(side, own, rows) for side, own in zip((a, b), scores, strict=True)]
     names = tuple(name for name in found[0].names if name in found[1].names)
     if task.main_score not in names:
-        raise missing
+        raise ScoreError(
+            f"{task.main_score} needs scores with a threshold",
+            file=a.path,
+            found=f"{a.kind} and {b.kind}",
+            expected="log_odds or probability",
+        )
     first, second = found
     for side, units, count in ((a, first, texts.a), (b, second, texts.b)):
         _check_belongs(side, units if texts.same else None, count, task)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,13 @@ class Result:
         model: name on the leaderboard.
         task: name of the task.
         record: everything in the JSON file; `docs/evaluation.md` describes it.
+        path: of the file, where it was read from one.
     """
 
     model: str
     task: str
     record: dict[str, Any]
+    path: Path | None = field(default=None, compare=False)
 
     @property
     def control(self) -> str | None:
@@ -271,7 +273,7 @@ def read_result(path: Path) -> Result:
         raise SchemaError(
             "the result has another schema version", file=path, found=version, expected=SCHEMA_VERSION
         )
-    return Result(model, task, record)
+    return Result(model, task, record, path)
 
 
 def safe_name(model: str) -> str:
