@@ -23,8 +23,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
+from .declared import DeclaredRows
 from .table import Annotations
 from .units import ScoredRows, Units
 
@@ -69,7 +71,8 @@ class Form:
     """One form of task.
 
     Attributes:
-        read: the rows of a published annotation file.
+        read: the rows of a file as the paper's benchmarks publish them; None where only declared columns are read.
+        read_declared: the rows of files whose columns a declaration names.
         measure: the metrics of annotations, scores (NaN where missing), their kind, options (partial, resamples,
             seed) and what the official join found.
         group: what a group of rows is called: "questions"; empty where the official join leaves none out.
@@ -80,16 +83,31 @@ class Form:
             scores, or already those with a `repeated` row.
     """
 
-    read: Callable[[Task, Path], Annotations]
+    read: Callable[[Task, Path], Annotations] | None
     measure: Callable[[Annotations, Floats, str, Metrics, OfficialJoin | None], Metrics]
+    read_declared: Callable[[DeclaredRows], Annotations]
     group: str = ""
     units: Callable[[ScoredRows, Floats, str], Units] | None = None
     from_tables: frozenset[str] = frozenset()
     official_leaves_out: Literal["several", "repeated"] | None = None
 
 
-def find_form(task: Task) -> Form:
-    """The form of a task."""
+_LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+
+
+def read_label(cell: str, name: str) -> int:
+    """0 or 1, also as `false` and `true`.
+
+    Raises:
+        SchemaError: anything else.
+    """
+    if cell.strip().lower() not in _LABELS:
+        raise SchemaError(f"{name} is not 0 or 1", found=repr(cell))
+    return _LABELS[cell.strip().lower()]
+
+
+def find_form(task: Task | Annotations) -> Form:
+    """The form of a task, or of its annotations."""
     form: Form = import_module(f"{__package__}.{task.form}").FORM
     return form
 

@@ -40,11 +40,17 @@ class ScoredRows:
     @property
     def breakdown(self) -> dict[str, npt.NDArray[np.object_]]:
         """The categories of the rows, object [N] each, None where unknown; columns without any are left out."""
-        if self.annotations is None:
-            return {}
-        own = {name: getattr(self.annotations, name) for name in ("misalignment", "hard", "type")}
-        columns = {**own, **getattr(self.annotations, "breakdown", {})}
-        return {name: column for name, column in columns.items() if any(v is not None for v in column)}
+        return {} if self.annotations is None else self.annotations.breakdown
+
+    def of_groups(self, column: npt.NDArray[np.object_], groups: Sequence[str]) -> list[Any]:
+        """The entries of a column [N] for groups of the annotations, whose rows agree in it."""
+        assert self.annotations is not None
+        row_of = dict(zip(self.annotations.group.tolist(), range(len(column)), strict=True))
+        return [column[row_of[group]] for group in groups]
+
+    def breakdown_of(self, groups: Sequence[str]) -> dict[str, list[Any]]:
+        """The categories of groups."""
+        return {name: self.of_groups(column, groups) for name, column in self.breakdown.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +87,7 @@ def units_of_items(
     item: str,
     items: Sequence[Any],
     metrics: Mapping[str, npt.ArrayLike],
+    also: Mapping[str, tuple[Sequence[Any], npt.ArrayLike]] | None = None,
     right: npt.ArrayLike | None = None,
     breakdown: Mapping[str, Sequence[Any]] | None = None,
 ) -> Units:
@@ -92,22 +99,29 @@ def units_of_items(
         item: what an item is.
         items: ids of the items.
         metrics: name -> float [items], from 0 to 1; an item is won by the first of them.
+        also: name -> further metrics that are means over other items: the unit of each, and float of each.
         right: bool [items], as of `Units`.
         breakdown: column -> [items], the category of each item, None where it has none.
     """
     order = sorted(range(len(items)), key=lambda place: items[place])
     table = np.array([np.asarray(column, np.float64)[order] for column in metrics.values()]).T
     owners = [of_item[place] for place in order]
-    ids = sorted(set(owners))
+    # Of each metric the sum and the number of its items in each unit.
+    terms = [(owners, table[:, at]) for at in range(len(metrics))]
+    terms += [(of, np.asarray(values, np.float64)) for of, values in (also or {}).values()]
+    ids = sorted({owner for of, _ in terms for owner in of})
     code = {name: place for place, name in enumerate(ids)}
-    at = np.array([code[owner] for owner in owners], np.int64)
-    sums = np.stack([np.bincount(at, column, minlength=len(ids)) for column in table.T], axis=1)
-    counts = np.bincount(at, minlength=len(ids)).astype(np.float64)
+    places = [np.array([code[owner] for owner in of], np.int64) for of, _ in terms]
+    sums = np.stack(
+        [np.bincount(at, values, minlength=len(ids)) for at, (_, values) in zip(places, terms, strict=True)],
+        axis=1,
+    )
+    counts = np.stack([np.bincount(at, minlength=len(ids)) for at in places], axis=1).astype(np.float64)
 
     def weighted(weights: Ints) -> Floats:
         drawn = weights.astype(np.float64)
         with np.errstate(invalid="ignore"):  # 0 / 0 where no unit with an item was drawn
-            return np.asarray((drawn @ sums) / (drawn @ counts)[:, None])
+            return np.asarray((drawn @ sums) / (drawn @ counts))
 
     groups: dict[str, dict[str, Units]] = {}
     for name, column in (breakdown or {}).items():
@@ -128,7 +142,7 @@ def units_of_items(
         items=[items[place] for place in order],
         values=table[:, 0],
         right=None if right is None else np.asarray(right, bool)[order],
-        names=tuple(metrics),
+        names=(*metrics, *(also or {})),
         weighted=weighted,
         groups=groups,
     )
