@@ -358,7 +358,9 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     """Videos, with all their texts. An item is a pair, or without annotations all texts of a video."""
     from ..evaluate_metrics.entailment_auc.auc import THRESHOLDS, entailment_by_video
 
-    pairs = rows.video if rows.annotations is None else rows.annotations.group
+    # As `_measure`: without pairs, texts are compared within their video.
+    groups_are_pairs = rows.annotations is not None and not np.array_equal(rows.annotations.group, rows.video)
+    pairs = rows.annotations.group if rows.annotations is not None and groups_are_pairs else None
 
     def by_video(chosen: Any) -> "EntailmentByVideo":
         return entailment_by_video(
@@ -366,10 +368,10 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
             rows.label[chosen],
             rows.video[chosen],
             texts=rows.text[chosen],
-            pairs=pairs[chosen],
+            pairs=None if pairs is None else pairs[chosen],
             kind=kind,
             scored=rows.scored[chosen],
-            partial=not rows.complete or rows.annotations is None,
+            partial=not rows.complete,
         )
 
     # Without annotations nothing says which texts are a pair, so that only the AUC is what it is in the results.
@@ -385,7 +387,7 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
         return Units(
             unit="video",
             ids=found.videos,
-            item="video" if rows.annotations is None else "pair",
+            item="video" if pairs is None else "pair",
             items=found.pairs,
             values=found.pair_values,
             right=None,

@@ -111,7 +111,7 @@ def comparison_table(found: "Comparison") -> "Table":
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"
     )
     table.add_column("task", overflow="fold")
-    for heading in ("A", "B", "A − B", "95% interval", "p", *(["p (Holm)"] if several else []), "won by A"):
+    for heading in ("A", "B", "A − B", "95% interval", "p", *(["p (Holm)"] if several else []), "won"):
         table.add_column(heading, justify="right", no_wrap=True)
 
     def numbers(line: Difference) -> list[str]:
@@ -122,12 +122,12 @@ def comparison_table(found: "Comparison") -> "Table":
     for task in found.tasks:
         holm = [] if not several else ["–" if task.p_holm is None else p_text(task.p_holm)]
         told = task.p_holm is not None and task.p_holm < 0.05
-        label = f"{task_label(task)}, {task.metric}"
-        cells = [cell(label), *numbers(task.main), *holm, f"{task.won.share:.1f}%"]
+        cells = [cell(task_label(task)), *numbers(task.main), *holm, f"{task.won.share:.1f}%"]
         table.add_row(*cells, style="bold" if told else "")
         for column, values in task.breakdown.items():
             for value, line in values.items():
-                row = [cell(f"  {column}: {value}"), *numbers(line), *[""] * (1 + several)]
+                label = value if len(task.breakdown) == 1 else f"{column}: {value}"
+                row = [cell(f"  {label}"), *numbers(line), *[""] * (1 + several)]
                 table.add_row(*row, style="dim")
     return table
 
@@ -146,8 +146,9 @@ def remarks(found: "Comparison") -> list[tuple[str, str]]:
         lines.append(
             (
                 "dim",
-                f"{label}: {task.resamples:,} resamples of {task.units:,} {task.unit}s, {task.compared:,} texts; A better on "
-                f"{won.won:,} {task.item}s, equal on {won.tied:,}, worse on {won.lost:,}",
+                f"{label}: {task.metric} on {task.compared:,} texts, {task.resamples:,} resamples of {task.units:,} "
+                f"{task.unit}s; A wins {won.share:.1f}% of {task.item}s, ties half ({won.won:,} better, {won.tied:,} equal, "
+                f"{won.lost:,} worse)",
             )
         )
         if task.mcnemar is not None:

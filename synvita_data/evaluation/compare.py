@@ -424,6 +424,10 @@ def _check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Anno
         ("control", a.control or "none", b.control or "none"),
         ("revision of the annotations", a.revision, b.revision),
         ("task than asked for", a.result.task, task.name),
+        (
+            "way of scoring options",
+            *(side.result.record["task"].get("scored_as") or "none" for side in (a, b)),
+        ),
     ):
         if first != second:
             raise ScoreError(
@@ -622,6 +626,7 @@ def _notes(a: ScoredResult, b: ScoredResult, texts: _Texts) -> list[str]:
         )
     records = [side.result.record for side in (a, b)]
     for what, values in {
+        "declaration of the task": [record["task"].get("declaration") for record in records],
         "kind of score": [record["model"].get("kind") for record in records],
         "prompt": [record["model"].get("prompt") for record in records],
         "frames": [(record.get("frames") or {}).get("policy") for record in records],
