@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..errors import SynvitaError
 from ..models.runtime import DTYPES
 from ..scoring.clip import MODEL_TYPES
-from ..tasks import TASKS
+from ..tasks import TASKS, Task, task_of_file
 from .inputs import SECONDS, add_annotations, add_file, add_results, add_videos
 from .memory import memory_check, scoring_memory
 from .models import FoundModel, add_asked, find_model, is_kind
@@ -46,6 +47,8 @@ def evaluation_needs(
     tasks: Sequence[str],
     *,
     annotations: str | Path | None = None,
+    form: str | None = None,
+    skip_bad: bool = False,
     real_root: str | Path | None = None,
     real_mapping: str | Path | None = None,
     out: str | Path = "results",
@@ -58,8 +61,10 @@ def evaluation_needs(
 
     Args:
         model: `chance`, or a Hub id or folder; None with `predictions`.
-        tasks: names of benchmarks.
+        tasks: names of benchmarks, or paths of declarations.
         annotations: file or folder; None where none are here, which is then among what is missing.
+        form: of annotations without a task.
+        skip_bad: whether rows of the annotations may be left out.
         real_root: folder of the benchmark's videos.
         real_mapping: which file is which video.
         out: folder of results.
@@ -71,9 +76,16 @@ def evaluation_needs(
     needs = needs or Needs("evaluate")
     if (model is None) == (predictions is None):
         needs.bad("command", "give either a MODEL or --predictions", "See synvita evaluate --help")
-    if not tasks:
+    place = None if annotations is None else Path(annotations)
+    named: list[str | Task] = list(tasks)
+    if form is not None and place is not None and not tasks:
+        try:
+            named = [task_of_file(place, form)]
+        except SynvitaError as error:
+            needs.failed("task", error)
+    elif not tasks:
         needs.bad("command", "no task is named", f"--task {' | '.join(TASKS)}")
-    read = add_annotations(needs, tasks, None if annotations is None else Path(annotations))
+    read = add_annotations(needs, named, place, skip_bad=skip_bad)
     if predictions is not None:
         add_file(needs, Path(predictions), "predictions", "scores")
     elif model is not None and model != "chance":

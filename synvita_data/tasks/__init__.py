@@ -3,7 +3,7 @@
 To add a benchmark of a form that exists, add its declaration. `synvita_data.annotations` reads the rows.
 """
 
-from .catalogue import TASKS, get_task, task_of_file, task_of_result
+from .catalogue import TASKS, get_task, task_of_file, task_of_result, task_setting
 from .declaration import read_declaration
 from .forms import FORMS
 from .published import COLUMNS, MODELS, SOURCE, PublishedResult, published_results
@@ -24,4 +24,5 @@ __all__ = [
     "read_declaration",
     "task_of_file",
     "task_of_result",
+    "task_setting",
 ]
