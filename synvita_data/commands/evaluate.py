@@ -77,7 +77,9 @@ def evaluate(
     ] = None,
     max_frames: Annotated[
         int | None,
-        typer.Option(help="Most frames of a video that is looked at by --fps or by the model's own rate.", min=1),
+        typer.Option(
+            help="Most frames of a video that is looked at by --fps or by the model's own rate.", min=1
+        ),
     ] = None,
     control: Annotated[
         str | None,
@@ -90,7 +92,9 @@ def evaluate(
     video: Annotated[
         list[str] | None,
         typer.Option(
-            "--video", metavar="ID", help="Print the scores of this video only (id or path); repeat for several."
+            "--video",
+            metavar="ID",
+            help="Print the scores of this video only (id or path); repeat for several.",
         ),
     ] = None,
     item: Annotated[
@@ -106,9 +110,7 @@ def evaluate(
         str | None, typer.Option(help="Device of the model: cuda:0, cpu, … Default: this process's GPU.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="Dtype of the weights. Default: float32.")] = None,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the bootstrap, of chance and of --control shuffle.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap, of chance and of --control shuffle.")] = 0,
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap resamples for the intervals.", min=0)
     ] = 1000,
@@ -361,7 +363,9 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
         table.add_column("of", overflow="fold")
     table.add_column("text", overflow="fold")
     for text in sample.texts:
-        score = "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
+        score = (
+            "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
+        )
         of = [cell(text.of or "")] if with_type else []
         table.add_row(cell(score), cell(text.label), cell(text.item), *of, cell(text.caption))
     terminal.show(table)

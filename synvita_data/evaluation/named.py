@@ -164,7 +164,9 @@ def _handles(annotations: Annotations, what: str) -> dict[str, dict[str, int]]:
     """What a user may call a video, or an item -> ids of those that are called so -> their codes."""
     if what == "item":
         items = {name: {name: code} for code, name in enumerate(annotations.groups)}
-        captions = dict(zip(annotations.captions, annotations.text_ids, strict=True))  # ids of items in retrieval
+        captions = dict(
+            zip(annotations.captions, annotations.text_ids, strict=True)
+        )  # ids of items in retrieval
         return items | {caption: items[own] for caption, own in captions.items() if own in items}
     handles: dict[str, dict[str, int]] = {}
     for code, video in enumerate(annotations.videos):

@@ -77,7 +77,9 @@ def add_gaps(
             elif reason is None:
                 cell.controls[control] = gap_of(cell, result)
         if None not in reasons:
-            why = min((reason for reason in reasons if reason), key=len, default="no result of the task itself")
+            why = min(
+                (reason for reason in reasons if reason), key=len, default="no result of the task itself"
+            )
             notes.append(f"{label}: no gap to the control {control}: {why}")
 
 

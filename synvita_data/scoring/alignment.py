@@ -94,7 +94,9 @@ class AlignmentScorer:
             self.settings |= control.settings
         self._strategy = strategy
         self._workers = workers
-        self._preparer = VideoPreparer(model.family, model.prompt, frames=frames, cache=cache, control=control)
+        self._preparer = VideoPreparer(
+            model.family, model.prompt, frames=frames, cache=cache, control=control
+        )
         self._branch_tokens = branch_tokens
         self._device = str(model.family.model.device)
         # Items whose work may be in line on the device while the next one is prepared for it.

@@ -83,9 +83,7 @@ def test_text_is_the_stock_models_own_prompt_without_a_video(checkpoint_of, ever
     for question in asked:
         logits = stock_logits(network, processor, without_video(processor, every_family, question))
         expected.append(float(logits[yes] - logits[no]))
-    logits = stock_logits(
-        network, processor, without_video(processor, every_family, ASKED[0].question.words)
-    )
+    logits = stock_logits(network, processor, without_video(processor, every_family, ASKED[0].question.words))
     expected += [float(logits[yes] - logits[no]), float(logits[no] - logits[yes])]
     model = AlignmentModel(network, processor, text_only=True).eval()
     with torch.no_grad():
