@@ -360,7 +360,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
     table.add_column("label", justify="right")
     table.add_column("item", overflow="fold")
     if with_type:
-        table.add_column("of", overflow="fold")
+        table.add_column("type", overflow="fold")
     table.add_column("text", overflow="fold")
     for text in sample.texts:
         score = (

@@ -14,6 +14,7 @@ import numpy as np
 from ..annotations import Annotations, VideoRef
 from ..errors import SchemaError, SourceError
 from ..jobs import JobProgress
+from ..real_videos.names import video_stem
 from ..scoring import Scorer
 from ..tables.columns import Ints
 from ..tasks import Task
@@ -68,7 +69,7 @@ def named_rows(
 
     Args:
         read: benchmarks with their annotations.
-        videos: ids, names or paths of videos: all their rows.
+        videos: ids, names, files or paths of videos: all their rows.
         items: ids of pairs (entailment), questions (choice) or captions (retrieval; or the caption): all their rows.
 
     Raises:
@@ -79,6 +80,10 @@ def named_rows(
         known = [_handles(annotations, what) for _, annotations in read]
         for wanted in ids:
             places = [own.get(wanted, {}) for own in known]
+            if what == "video" and not any(
+                places
+            ):  # the name of a file, where the annotations give names alone
+                places = [own.get(video_stem(wanted), {}) for own in known]
             if not any(places):
                 raise _unknown(what, wanted, [name for own in known for name in own])
             for number, place in enumerate(places):

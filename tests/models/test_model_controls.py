@@ -64,8 +64,10 @@ def stock_logits(model, processor, prompt, hidden=""):
     assert not {name for name in inputs if "video" in name or "pixel" in name}
     assert not (inputs["input_ids"] == model.config.video_token_id).any()
     if hidden:  # a word of the caption, at whose tokens the mask is zero; positions stay
-        tokens = processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
-        (at,) = [place for place, token in enumerate(tokens) if token.endswith(hidden)]
+        first = prompt.index(hidden)
+        places = processor.tokenizer(prompt, return_offsets_mapping=True)["offset_mapping"]
+        at = [number for number, (a, b) in enumerate(places) if a < first + len(hidden) and b > first]
+        assert at
         inputs["attention_mask"][0, at] = 0
         count = inputs["input_ids"].shape[1]
         shape = (3, 1, count) if hasattr(model.model, "get_rope_index") else (1, count)

@@ -29,7 +29,9 @@ def test_orders(indices, seed, video):
 
 def test_a_shuffle_is_of_its_seed_and_video_and_any_order_comes():
     indices = (0, 4, 8, 12)
-    orders = [tuple(Control("shuffle", seed).order(indices, f"v{n}")) for seed in range(20) for n in range(20)]
+    orders = [
+        tuple(Control("shuffle", seed).order(indices, f"v{n}")) for seed in range(20) for n in range(20)
+    ]
     counts = {order: orders.count(order) for order in orders}
     assert len(counts) == 23  # all of 4! but the frames' own
     assert max(counts.values()) < 40  # of 400: none is much liked
