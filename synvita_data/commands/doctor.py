@@ -140,6 +140,8 @@ def _evaluate(given: Any, needs: "Needs") -> None:
         out=given.out,
         predictions=given.predictions,
         partial=given.partial or given.limit is not None,
+        videos=given.video or (),
+        items=given.item or (),
         needs=needs,
         **{name: getattr(given, name) for name in ASKED},
     )

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ def add_videos(
     *,
     partial: bool = False,
     seconds: float = SECONDS,
+    only: Collection[str] | None = None,
 ) -> None:
     """Add how many of a task's videos are under a folder, and whether the first can be read.
 
@@ -85,6 +86,7 @@ def add_videos(
         mapping: which file is which video.
         partial: whether the command goes on without some.
         seconds: after which no more videos are looked for.
+        only: ids of the videos that are needed; None for all.
     """
     try:
         videos = RealVideos(root, mapping, source=task.source)
@@ -93,12 +95,13 @@ def add_videos(
         return
     missing: list[VideoRef] = []
     found, first, looked, end = 0, None, "", time.monotonic() + seconds
-    for item in read.items(videos, on_missing=missing.append):
+    for item in read.items(videos, on_missing=missing.append, only=only):
         found, first = found + 1, first or item.video
         if time.monotonic() > end:
             looked = f" (of the first {found + len(missing):,} looked for in {seconds:.0f} s)"
             break
-    text = f"{task.name}: {found:,} of {len(read.videos):,} videos found under {root}{looked}"
+    needed = [video for video in read.videos if only is None or video.video_id in only]
+    text = f"{task.name}: {found:,} of {len(needed):,} videos found under {root}{looked}"
     if videos.problems:
         needs.failed("videos", videos.problems[0], "warn")
     if not missing:
