@@ -107,6 +107,22 @@ SCORER_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "fps": (
+        Annotated[
+            float | None,
+            typer.Option(help="Frames a second of each video, in place of a number of frames.", metavar="F"),
+        ],
+        None,
+    ),
+    "max_frames": (
+        Annotated[
+            int | None,
+            typer.Option(
+                help="Most frames of a video that is looked at by --fps or by the model's own rate.", min=1
+            ),
+        ],
+        None,
+    ),
     "backend": (
         Annotated[str | None, typer.Option(help="Decoder: pyav (default), decord or torchcodec.")],
         None,
@@ -218,15 +234,31 @@ SCORER_OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
 }
 # Of those, what any scorer takes; the others are for Video LLMs.
-FOR_ALL_SCORERS = ("revision", "frames", "backend", "device", "dtype", "workers", "feature_cache_gib")
+FOR_ALL_SCORERS = (
+    "revision",
+    "frames",
+    "fps",
+    "max_frames",
+    "backend",
+    "device",
+    "dtype",
+    "workers",
+    "feature_cache_gib",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ScorerOptions:
-    """How a model is loaded to score with, as `SCORER_OPTIONS` describes each; None for the model's own."""
+    """How a model is loaded to score with, as `SCORER_OPTIONS` describes each; None for the model's own.
+
+    Raises:
+        SynvitaError: both a number of frames and a rate.
+    """
 
     revision: str | None = None
     frames: int | None = None
+    fps: float | None = None
+    max_frames: int | None = None
     backend: str | None = None
     device: str | None = None
     dtype: str | None = None
@@ -246,6 +278,15 @@ class ScorerOptions:
     feature_cache: Path | None = None
     feature_cache_gib: float = 100
 
+    def __post_init__(self) -> None:
+        from ..errors import SynvitaError
+
+        if self.frames is not None and (self.fps is not None or self.max_frames is not None):
+            raise SynvitaError(
+                "--frames gives every video one number of frames, --fps and --max-frames go by its length",
+                expected="--frames, or --fps with or without --max-frames",
+            )
+
     def given(self, names: Iterable[str]) -> dict[str, Any]:
         """Those of these options that are not as by default, as the command line calls them."""
         values = {name: getattr(self, name) for name in names}
@@ -255,9 +296,19 @@ class ScorerOptions:
             if value != SCORER_OPTIONS[name][1]
         }
 
+    @property
+    def policy(self) -> dict[str, Any]:
+        """Fields of `FramePolicy` that are asked for."""
+        asked = {
+            "count": self.frames,
+            "fps": self.fps,
+            "max_frames": self.max_frames,
+            "backend": self.backend,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `scoring.open.open_scorer`."""
-        policy = {"count": self.frames, "backend": self.backend}
         for_video_llms = {
             "prompt": self.prompt,
             "placeholder_space": self.placeholder_space,
@@ -279,16 +330,25 @@ class ScorerOptions:
             "device": self.device,
             "dtype": self.dtype,
             "workers": self.workers,
-            "frames": {name: value for name, value in policy.items() if value is not None},
+            "frames": self.policy,
             "video_llm": {name: value for name, value in for_video_llms.items() if value is not None},
         }
 
-    def open(self, model: str, *, seed: int = 0) -> "Scorer":
+    def open(
+        self,
+        model: str,
+        *,
+        seed: int = 0,
+        control: str | None = None,
+        frames: Mapping[str, Any] | None = None,
+    ) -> "Scorer":
         """Load a model, and say how it is asked where that is worth a line.
 
         Args:
             model: as of `scoring.open.open_scorer`.
-            seed: of `chance`.
+            seed: of `chance`, and of the control `shuffle`.
+            control: what is taken away from every video.
+            frames: fields of `FramePolicy` that a task asks for, where neither a number nor a rate is given.
 
         Raises:
             SynvitaError: as of `open_scorer`.
@@ -297,7 +357,10 @@ class ScorerOptions:
         from ..display import Terminal
         from ..scoring.open import open_scorer
 
-        scorer, terminal = open_scorer(model, seed=seed, **self.arguments()), Terminal()
+        arguments = self.arguments()
+        if self.frames is None and self.fps is None:
+            arguments["frames"] = {**(frames or {}), **self.policy}
+        scorer, terminal = open_scorer(model, seed=seed, control=control, **arguments), Terminal()
         if set_by_mode := getattr(scorer, "set_by_mode", None):
             said = ", ".join(f"{option} {value}" for option, value in set_by_mode.items())
             terminal.line(f"mode {self.mode}: {said}", style="yellow")

@@ -176,11 +176,8 @@ def open_model(
             "these options are not for VQAScore", file=model, found=", ".join(named), fix="Leave them out"
         )
     device = loading.device
-    changed = {"count": loading.frames, "backend": loading.backend}
     settings = VqaSettings(
-        frames=VqaSettings().frames.changed(
-            **{name: value for name, value in changed.items() if value is not None}
-        ),
+        frames=VqaSettings().frames.changed(**loading.policy),
         preprocessing=loading.preprocess or "reference",
         dtype=loading.dtype or default_dtype(None if device is None else [device]),
         threads=loading.workers,
