@@ -134,8 +134,8 @@ def evaluate(
     if predictions is not None and limit is not None:
         raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
     for_models = loading.given(("preprocess", "flips", "readout", "merge", "mode", "fps", "max_frames"))
-    named = {"--control": control, "--video": video or None, "--item": item or None}
-    for_models |= {option: value for option, value in named.items() if value is not None}
+    of_models = {"--control": control, "--video": video or None, "--item": item or None}
+    for_models |= {option: value for option, value in of_models.items() if value is not None}
     if predictions is not None and for_models:
         raise SynvitaError(
             "these options are for models",

@@ -116,7 +116,7 @@ def write_pairs(out: Path, table: PairTable, found: PairScores, facts: Mapping[s
         None if place not in found.errors else reason_of(found.errors[place], table.root)
         for place in range(len(scores))
     ]
-    own = {
+    own: dict[str, Sequence[Any]] = {
         "score": scores,
         "kind": [found.kind] * len(scores),
         "model": [found.model] * len(scores),

@@ -160,6 +160,13 @@ def test_options_of_video_llms_arrive(tiny, videos, synvita, tmp_path):
     note = json.loads((tmp_path / "b.csv.json").read_text())
     assert (note["frames"]["count"], note["prompt"], note["settings"]["way"]) == (4, "question", "plain")
     assert any((tmp_path / "cache").rglob("*"))
+    rate = ("--fps", 4, "--max-frames", 3)
+    assert synvita(*common, "--out", tmp_path / "r.csv", *rate)[0] == 1
+    policy = json.loads((tmp_path / "r.csv.json").read_text())["frames"]
+    assert (policy["fps"], policy["max_frames"]) == (4, 3)
+    status, _, error = synvita(*common, "--out", tmp_path / "x.csv", *rate, "--frames", 4)
+    assert status == 2
+    assert "--frames, or --fps with or without --max-frames" in error
     released = ("--mode", "released", "--backend", "pyav", "--preprocess", "processor")
     status, shown, _ = synvita(*common, "--out", tmp_path / "c.csv", *released)
     assert status == 1
