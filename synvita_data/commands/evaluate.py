@@ -133,9 +133,10 @@ def evaluate(
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
         raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
-    for_models = loading.given(("preprocess", "flips", "readout", "merge", "mode", "fps", "max_frames"))
+    for_models = loading.given(("preprocess", "flips", "readout", "merge", "mode"))
     of_models = {"--control": control, "--video": video or None, "--item": item or None}
     for_models |= {option: value for option, value in of_models.items() if value is not None}
+    for_models |= loading.given(("fps", "max_frames"))
     if predictions is not None and for_models:
         raise SynvitaError(
             "these options are for models",
