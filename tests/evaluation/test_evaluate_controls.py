@@ -148,7 +148,7 @@ def test_controls_beside_the_result_and_on_the_leaderboard(
     (row,) = json.loads(out)["rows"]
     (cell,) = row["cells"].values()
     assert cell["value"] == values["atp-hard"]
-    assert list(sorted(cell["controls"])) == ["frame", "reverse", "shuffle", "text"]
+    assert sorted(cell["controls"]) == ["frame", "reverse", "shuffle", "text"]
     frame = cell["controls"]["frame"]
     assert frame["value"] == values["atp-hard@frame"]
     assert frame["gap"] == values["atp-hard"] - values["atp-hard@frame"]
