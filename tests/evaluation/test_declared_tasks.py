@@ -159,7 +159,7 @@ def test_the_example_of_the_page(repo_root, tmp_path):
     assert blocks.keys() == {"doors.yaml", "doors.csv"}
     for name, text in blocks.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    (command,) = re.findall(r"^    synvita (evaluate chance .*)$", section, re.M)
+    (command,) = re.findall(r"^    synvita (evaluate chance --task .*)$", section, re.M)
     done = subprocess.run(
         [sys.executable, "-m", "synvita_data.cli", *command.split()],
         cwd=tmp_path,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from declared import declare, write_csv, write_jsonl
 
-from synvita_data.annotations import held_out
+from synvita_data import held_out
 from synvita_data.errors import SynvitaError
 from synvita_data.tasks import TASKS, CheckedFile
 

@@ -1,7 +1,6 @@
 """VITATECS and TempCompass from their real files, where these are here; small files of their form elsewhere."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from declared import cells, write_json, write_jsonl
@@ -12,10 +11,6 @@ from synvita_data.real_videos.find import RealVideos
 from synvita_data.real_videos.names import name_in_scheme
 from synvita_data.tasks import TASKS
 
-SHARED = next(
-    (path for up in Path(__file__).resolve().parents for path in [up / "shared/data"] if path.is_dir()), None
-)
-real = pytest.mark.skipif(SHARED is None, reason="the real files are not here")
 TEMPCOMPASS = {"multi-choice": 1580, "yes-no": 2453, "caption-matching": 1503}
 ASPECTS = {
     "Type": 6605,
@@ -27,9 +22,8 @@ ASPECTS = {
 }
 
 
-@real
-def test_vitatecs():
-    found = read_annotations("vitatecs", SHARED / "vitatecs")
+def test_vitatecs(real_data):
+    found = read_annotations("vitatecs", real_data / "vitatecs")
     report = found.report
     assert (report.rows, report.duplicates, report.contradictions) == (13_838, 27, 0)
     assert (report.mismatches, report.left_out) == ((), [])
@@ -45,10 +39,9 @@ def test_vitatecs():
     assert len(found.videos) == 2351 + 4105
 
 
-@real
 @pytest.mark.parametrize("name", TEMPCOMPASS)
-def test_tempcompass(name):
-    found = read_annotations(f"tempcompass-{name}", SHARED / "tempcompass")
+def test_tempcompass(real_data, name):
+    found = read_annotations(f"tempcompass-{name}", real_data / "tempcompass")
     assert found.report.mismatches == ()
     assert found.report.checked["checked_against"][0]["same"] is True
     assert (found.counts()["groups"], len(found.videos)) == (TEMPCOMPASS[name], 410)
@@ -69,15 +62,14 @@ def test_tempcompass(name):
     )
 
 
-@real
-def test_one_file_of_another_is_refused():
+def test_one_file_of_another_is_refused(real_data):
     with pytest.raises(SynvitaError, match=r"levels are of nested JSON.*a \.json file"):
-        read_annotations("tempcompass-yes-no", SHARED / "vitatecs" / "Sequence.jsonl")
-    found = read_annotations("vitatecs", SHARED / "vitatecs" / "Sequence.jsonl")
+        read_annotations("tempcompass-yes-no", real_data / "vitatecs" / "Sequence.jsonl")
+    found = read_annotations("vitatecs", real_data / "vitatecs" / "Sequence.jsonl")
     assert [line.split(":")[0] for line in found.report.mismatches] == ["rows", "groups", "videos"]
     # Questions with options are no yes/no questions.
     with pytest.raises(SynvitaError, match=r"row 1034419625/action/0: the answer is not yes or no"):
-        read_annotations("tempcompass-yes-no", SHARED / "tempcompass" / "multi-choice.json")
+        read_annotations("tempcompass-yes-no", real_data / "tempcompass" / "multi-choice.json")
 
 
 def test_vitatecs_small(tmp_path):
