@@ -133,6 +133,8 @@ def _evaluate(given: Any, needs: "Needs") -> None:
         given.model,
         given.task or (),
         annotations=given.annotations,
+        form=given.form,
+        skip_bad=given.skip_bad_rows,
         real_root=given.real_root,
         real_mapping=given.real_mapping,
         out=given.out,

@@ -20,8 +20,25 @@ def evaluate(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", metavar="NAME", help="Name of a benchmark; repeat for several."),
+        typer.Option(
+            "--task",
+            metavar="NAME",
+            help="Name of a benchmark, or the YAML file of your own (docs/tasks.md); repeat for several.",
+        ),
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            help="Form of --annotations without a --task: entailment, retrieval, choice, groups, yes_no or pairs."
+        ),
+    ] = None,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-rows",
+            help="Leave out annotation rows that cannot be used, and count them; the result is never official.",
+        ),
+    ] = False,
     annotations: Annotated[
         Path | None,
         typer.Option(
@@ -188,7 +205,7 @@ def evaluate(
     """
     from ..annotations import read_annotations
     from ..errors import SynvitaError
-    from ..tasks import get_task
+    from ..tasks import get_task, task_of_file, task_setting
 
     # Complain about the options and the annotations before long work.
     if (model is None) == (predictions is None):
@@ -215,20 +232,32 @@ def evaluate(
         raise SynvitaError("--limit is for whole benchmarks", fix="Leave it out: --video and --item name all")
     if predictions is None and join != "strict":
         raise SynvitaError("--join is for --predictions", fix="Leave it out: a model gives a text one score")
-    if not task:
+    if task and form is not None:
+        raise SynvitaError("--form is for annotations without a --task", fix="Leave one of them out")
+    if not task and form is None:
         from ..tasks import TASKS
 
-        raise SynvitaError("no task is named", expected=f"--task {', '.join(TASKS)}")
+        raise SynvitaError(
+            "no task is named",
+            expected=f"--task {', '.join(TASKS)}, --task FILE.yaml, or --form FORM for annotations of your own",
+        )
     if annotations is None:
         raise SynvitaError(
             "no annotations are given",
             expected="--annotations FILE_OR_FOLDER",
             fix="docs/tasks.md says where each benchmark's file is published",
         )
-    if predictions is not None and len(set(task)) > 1:
+    if predictions is not None and task and len(set(task)) > 1:
         raise SynvitaError("a score file is of one task", found=", ".join(task), expected="one --task")
-    tasks = [get_task(each) for each in dict.fromkeys(task)]
-    read = [(each, read_annotations(each, annotations)) for each in tasks]
+    tasks = [get_task(each) for each in dict.fromkeys(task or ())]
+    if form is not None:
+        tasks = [task_of_file(annotations, form)]
+    read = [(each, read_annotations(each, annotations, skip_bad=skip_bad_rows)) for each in tasks]
+    for each, rows in read:
+        if rows.report.left_out and each.columns is not None:
+            _say(
+                f"{each.name}: {len(rows.report.left_out):,} rows left out, first: {rows.report.left_out[0]}"
+            )
     if video or item:
         from ..evaluation.named import named_rows
 
@@ -261,6 +290,12 @@ def evaluate(
     from ..scoring.open import open_scorer
 
     asked = {"count": frames, "fps": fps, "max_frames": max_frames, "backend": backend}
+    if model != "chance":
+        declared = task_setting(tasks, "prompt", "question")
+        prompt = prompt or (None if declared == "question" else declared)
+        if frames is None and fps is None:
+            given = {name: value for name, value in asked.items() if value is not None}
+            asked = {**task_setting(tasks, "frames", {}), **given}
     for_video_llms: dict[str, Any] = {
         "prompt": prompt,
         "placeholder_space": placeholder_space,
@@ -395,4 +430,12 @@ def _report(done: "Evaluation") -> None:
         terminal.line(f"ties: between {score['worst_ties']:.2f} and {score['best_ties']:.2f} by their order")
     if not result.official:
         terminal.line(("yellow", "not official:"), " " + "; ".join(result.record["why_not_official"]))
+    checked = result.record.get("checked") or {}
+    if checked.get("unchecked"):
+        terminal.line("annotations: unchecked", style="dim")
+    for each in checked.get("checked_against", ()):
+        said = {True: "checked against", False: "not the file checked against", None: "not compared with"}
+        terminal.line(
+            f"annotations: {said[each['same']]} {each['file']} sha256 {each['sha256'][:16]}…", style="dim"
+        )
     terminal.line(str(path), style="dim")

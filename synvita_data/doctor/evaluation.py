@@ -10,7 +10,7 @@ from ..errors import SynvitaError
 from ..evaluation.named import named_rows
 from ..models.runtime import DTYPES
 from ..scoring.clip import MODEL_TYPES, check_control
-from ..tasks import TASKS, Task
+from ..tasks import TASKS, Task, task_of_file
 from ..video.controls import Control
 from .inputs import SECONDS, add_annotations, add_file, add_results, add_videos
 from .memory import memory_check, scoring_memory
@@ -53,6 +53,8 @@ def evaluation_needs(
     tasks: Sequence[str],
     *,
     annotations: str | Path | None = None,
+    form: str | None = None,
+    skip_bad: bool = False,
     real_root: str | Path | None = None,
     real_mapping: str | Path | None = None,
     out: str | Path = "results",
@@ -67,8 +69,10 @@ def evaluation_needs(
 
     Args:
         model: `chance`, or a Hub id or folder; None with `predictions`.
-        tasks: names of benchmarks.
+        tasks: names of benchmarks, or paths of declarations.
         annotations: file or folder; None where none are here, which is then among what is missing.
+        form: of annotations without a task.
+        skip_bad: whether rows of the annotations may be left out.
         real_root: folder of the benchmark's videos.
         real_mapping: which file is which video.
         out: folder of results.
@@ -81,9 +85,16 @@ def evaluation_needs(
     needs = needs or Needs("evaluate")
     if (model is None) == (predictions is None):
         needs.bad("command", "give either a MODEL or --predictions", "See synvita evaluate --help")
-    if not tasks:
+    place = None if annotations is None else Path(annotations)
+    named: list[str | Task] = list(tasks)
+    if form is not None and place is not None and not tasks:
+        try:
+            named = [task_of_file(place, form)]
+        except SynvitaError as error:
+            needs.failed("task", error)
+    elif not tasks:
         needs.bad("command", "no task is named", f"--task {' | '.join(TASKS)}")
-    read = add_annotations(needs, tasks, None if annotations is None else Path(annotations))
+    read = add_annotations(needs, named, place, skip_bad=skip_bad)
     if predictions is not None:
         add_file(needs, Path(predictions), "predictions", "scores")
     elif model == "chance" and asked.get("control") is not None:

@@ -18,34 +18,36 @@ SECONDS = 6.0
 
 
 def add_annotations(
-    needs: Needs, names: Iterable[str], path: Path | None
+    needs: Needs, names: Iterable[str | Task], path: Path | None, *, skip_bad: bool = False
 ) -> list[tuple[Task, Annotations | None]]:
     """Read the annotations of benchmarks, and add what was found.
 
     Args:
-        names: of benchmarks.
+        names: of benchmarks, or paths of their declarations, or tasks themselves.
         path: file or folder; None where none was named.
+        skip_bad: whether rows may be left out.
 
     Returns:
         Each task that is known, with its annotations, or None where they cannot be read.
     """
     found: list[tuple[Task, Annotations | None]] = []
-    for name in dict.fromkeys(names):
+    named = list(names)
+    for name in (each for at, each in enumerate(named) if each not in named[:at]):
         try:
-            task = get_task(name)
+            task = name if isinstance(name, Task) else get_task(name)
         except SynvitaError as error:
             needs.failed("task", error)
             continue
-        found.append((task, None if path is None else _read(needs, task, path)))
+        found.append((task, None if path is None else _read(needs, task, path, skip_bad)))
         if path is None:
             fix = f"--annotations FILE_OR_FOLDER with {' or '.join(task.files)}; {task.homepage}"
             needs.bad("annotations", f"{task.name}: none are named", fix)
     return found
 
 
-def _read(needs: Needs, task: Task, path: Path) -> Annotations | None:
+def _read(needs: Needs, task: Task, path: Path, skip_bad: bool) -> Annotations | None:
     try:
-        read = read_annotations(task, path)
+        read = read_annotations(task, path, skip_bad=skip_bad)
     except SynvitaError as error:
         needs.failed("annotations", error, fix=f"Get it from {task.homepage}")
         return None
@@ -54,6 +56,8 @@ def _read(needs: Needs, task: Task, path: Path) -> Annotations | None:
     if report.left_out:
         first = f"{len(report.left_out):,} rows cannot be used, first: {report.left_out[0]}"
         needs.warn("annotations", first)
+    if (report.checked or {}).get("unchecked") and task.columns is not None:
+        text += "; unchecked"
     if report.mismatches:
         said = "; ".join(report.mismatches)
         needs.warn("annotations", f"{text}; not as published: {said}", "The result is not official")

@@ -21,7 +21,7 @@ from ..real_videos.names import (
     video_stem,
 )
 from ..tables.cells import id_text
-from ..tables.columns import Column, Floats, Ints, as_numpy, coded, read_parquet
+from ..tables.columns import Column, Floats, Ints, coded, number_column, read_parquet
 from ..tables.csv import open_csv
 from ..video.controls import CONTROLS
 
@@ -110,6 +110,11 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
     # Captions without their prompts, and which of the task's texts each is.
     text = columns["text"]
     code_of = {caption: code for code, caption in enumerate(annotations.captions)}
+    if len(code_of) < len(annotations.captions):
+        raise SchemaError(
+            "several questions of this task have one caption, so that a CSV cannot say which is scored",
+            expected="item scores (Parquet), which name each text by its id (docs/tasks.md)",
+        )
     captions, faults = text.try_convert(read_caption)
     if faults:
         csv.check(has_header=has_header)
@@ -135,8 +140,6 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
 
 
 def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
-    import pyarrow as pa
-
     table = read_parquet(path, _ITEM_COLUMNS)
     if not table.num_rows:
         raise ScoreError("a score file has no rows")
@@ -160,11 +163,7 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
                 expected=repr(annotations.captions[found]),
             )
         text_code[position] = found
-    column = table.column("score")
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise SchemaError("the scores are not numbers", file=path, found=str(column.type))
-    # A null becomes NaN, and is refused as one.
-    numbers = as_numpy(column.cast(pa.float64()).combine_chunks().fill_null(float("nan")))
+    numbers = number_column(table, "score", path)  # a null becomes NaN, and is refused as one
 
     control = table.schema.metadata.get(b"control")
     return ScoreColumns(
