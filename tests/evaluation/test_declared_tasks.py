@@ -84,6 +84,18 @@ def test_on_the_leaderboard(folder):
     assert board["columns"][6]["title"] == "My lab's questions"
     (row,) = board["rows"]
     assert row["cells"]["my-lab"]["n"] == 3
+    # What a result file says is only text.
+    path = folder / "results/chance/my-lab.json"
+    record = json.loads(path.read_text())
+    record["task"]["column"] = "\x1b[31mred\u202e"
+    path.write_text(json.dumps(record))
+    said = run("leaderboard", "results", "--no-published")
+    assert "\x1b[31mred" not in said
+    assert "\u202e" not in said
+    # A form that nobody knows has no column.
+    record["task"]["form"] = "guessing"
+    path.write_text(json.dumps(record))
+    assert "chance: my-lab has no column here" in run("leaderboard", "results", "--no-published")
 
 
 def test_annotations_and_a_form(folder):
@@ -207,7 +219,7 @@ def test_a_video_llm_answers_by_letter_and_by_yes(folder):
         for task, whole in (("my-lab", True), ("said", False)):
             probability = found[task][0]
             total = probability[f"{task}_{video}", first] + probability[f"{task}_{video}", second]
-            assert (abs(total - 1) < 1e-5) is whole
+            assert bool(abs(total - 1) < 1e-5) == whole
     assert [found[task][1]["task"]["scored_as"] for task in found] == ["letter", "statement", None]
     # The declared frames are looked at.
     assert len(found["asked"][1]["frames"]["first_video"]["indices"]) == 4
