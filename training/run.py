@@ -289,8 +289,8 @@ def _load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
     Raises:
         SourceError: rows to train on are of a benchmark that must not be trained on.
     """
-    from synvita_data.annotations.held_out import read_held_out, refuse_pairs, refuse_sources
     from synvita_data.dataset.load import config_there, load_triplets
+    from synvita_data.held_out import read_held_out, refuse_pairs, refuse_sources
 
     def load(split: str) -> Any:
         return load_triplets(

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synvita_data.annotations.held_out import refuse_file, refuse_sources
 from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
+from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.models.resolve import locate

@@ -279,7 +279,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
         score = (
             "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
         )
-        of = [cell(text.of or "")] if with_type else []
+        of = [cell(text.of)] if with_type else []
         table.add_row(cell(score), cell(text.label), cell(text.item), *of, cell(text.caption))
     terminal.show(table)
 

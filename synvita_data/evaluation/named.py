@@ -33,14 +33,14 @@ class NamedText:
         caption: the text.
         label: 1 for one that describes the video (the right answer), 0 otherwise.
         score: of the kind of the scorer; None where the video could not be read.
-        of: its misalignment, or the type of its question; None where unknown.
+        of: what results are broken down by, such as its misalignment; empty where nothing is known.
     """
 
     item: str
     caption: str
     label: int
     score: float | None
-    of: str | None
+    of: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def score_named(
                 caption=annotations.captions[annotations.text[row]],
                 label=int(annotations.label[row]),
                 score=None if np.isnan(found.scores[row]) else float(found.scores[row]),
-                of=annotations.misalignment[row] or annotations.type[row],
+                of=_type(annotations, row),
             )
             for row in rows[annotations.video[rows] == code].tolist()
         )
@@ -179,6 +179,12 @@ def _handles(annotations: Annotations, what: str) -> dict[str, dict[str, int]]:
         for name in {video.video_id, video.name, path, path.rpartition("/")[2]}:
             handles.setdefault(name, {})[video.video_id] = code
     return handles
+
+
+def _type(annotations: Annotations, row: int) -> str:
+    """What is known of a row that results are broken down by: values, and the names of what holds."""
+    known = {name: column[row] for name, column in annotations.breakdown.items()}
+    return ", ".join(name if value is True else str(value) for name, value in known.items() if value)
 
 
 def _unknown(what: str, wanted: str, known: Sequence[str]) -> SchemaError:

@@ -329,7 +329,7 @@ class AlignmentScorer:
             failed = ItemScores(item.item_id, None, error=error)
             return lambda: failed
         frames = next(iter(known.values())).frames
-        details = {name: frames[name] for name in ("backend", "timestamps") if name in frames}
+        details: dict[str, Any] = {name: frames[name] for name in ("backend", "timestamps") if name in frames}
 
         def answer() -> ItemScores:
             values = np.empty(len(item.texts), np.float32)

@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ..errors import SchemaError, SourceError
-from ..files import sha256_file
-from ..real_videos.names import KNOWN_SOURCES
-from ..tasks import TASKS, Task, get_task
-from .read import read_annotations, tasks_at
-from .table import Annotations
+from .annotations import Annotations, read_annotations, tasks_at
+from .errors import SchemaError, SourceError
+from .files import sha256_file
+from .real_videos.names import KNOWN_SOURCES
+from .tasks import TASKS, Task, get_task
 
 _FIX = "Train on other data: the benchmark's declaration says `train: never` (docs/tasks.md)"
 
