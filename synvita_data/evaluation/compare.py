@@ -16,7 +16,7 @@ from ..annotations.units import ScoredRows, Units
 from ..errors import SchemaError, ScoreError, SourceError
 from ..schema import SCHEMA_VERSION
 from ..tables.columns import Column, Floats, Ints, coded, number_column, read_parquet
-from ..tasks import TASKS, Task
+from ..tasks import TASKS, Task, task_of_file
 from .paired import Difference, McNemar, Won, count_won, difference, holm, mcnemar, resample_both
 from .predictions import read_predictions
 from .results import Result, read_result, safe_name
@@ -181,15 +181,7 @@ def compare(
     for first, second in keys:
         pair = read_scored(first), read_scored(second)
         name = pair[0].result.task
-        task = (wanted or TASKS).get(name)
-        if task is None and wanted:
-            raise SourceError(
-                "the result is of another task", file=first, found=name, expected=", ".join(wanted)
-            )
-        if task is None:
-            raise SchemaError(
-                f"the task {name} is not one of ours", file=first, fix="Give its declaration with --task FILE"
-            )
+        task = _task_of(pair[0], wanted, annotations)
         rows = _annotations(task, annotations)
         found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
     corrected = holm([each.main.p for each in found])
@@ -261,6 +253,26 @@ def _common(
         if (stem in a) != (stem in b) and asked(stem)
     ]
     return [(a[stem], b[stem]) for stem in both], notes
+
+
+def _task_of(side: ScoredResult, wanted: Mapping[str, Task], annotations: Path | None) -> Task:
+    """The task of a result: one that was asked for, one of ours, or that of a file without a declaration."""
+    name, form = side.result.task, side.result.record["task"].get("form")
+    if wanted:
+        if name not in wanted:
+            raise SourceError(
+                "the result is of another task", file=side.path, found=name, expected=", ".join(wanted)
+            )
+        return wanted[name]
+    if name in TASKS:
+        return TASKS[name]
+    if annotations is not None and annotations.is_file() and isinstance(form, str):
+        return task_of_file(annotations, form)
+    raise SchemaError(
+        f"the task {name} is not one of ours",
+        file=side.path,
+        fix="Give its declaration with --task FILE.yaml, or the file it was read from with --annotations",
+    )
 
 
 def needs_annotations(task: Task) -> bool:
