@@ -121,7 +121,7 @@ def minimal_pair_case(config):
     options = {"resamples": 50, "kind": "log_odds"}
     pure, pairs = list(columns.values()), None
     if config == "pairs":
-        columns["pairs"] = [f"pair {i // (2 if i < 20 else 4)}" for i in range(40)]
+        columns["pairs"] = [f"pair {i // 2 if i < 20 else 100 + i // 4}" for i in range(40)]
         columns["pairs"][36:] = [""] * 4
         pairs = [value or None for value in columns["pairs"]]
     result = minimal_pair_accuracy(*pure, pairs, **options)
