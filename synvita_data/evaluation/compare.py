@@ -180,7 +180,6 @@ def compare(
     found = []
     for first, second in keys:
         pair = read_scored(first), read_scored(second)
-        name = pair[0].result.task
         task = _task_of(pair[0], wanted, annotations)
         rows = _annotations(task, annotations)
         found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
@@ -311,13 +310,7 @@ def read_scored(path: Path) -> ScoredResult:
     expected = {"task": result.task, "kind": found.kind, "annotations": found.revision}
     for name, value in {"task": ", ".join(tasks), **said}.items():
         if value != expected[name]:
-            raise SchemaError(
-                f"the score table does not belong to its result: it has another {name}",
-                file=found.table,
-                found=value or "none",
-                expected=f"{expected[name]}, as {path.name} says",
-                fix="Evaluate again: both files are then written",
-            )
+            raise _not_its_table(found, f"{name} {value or 'none'}", expected[name])
     return found
 
 
@@ -356,7 +349,10 @@ def compare_results(
 
     # The scores of both, on the rows of the annotations or on those of the tables.
     rows, scores, texts = _aligned(a, b, task, annotations)
-    if not rows.scored.all() and not texts.same and not partial:
+    for side, count in ((a, texts.a), (b, texts.b)):
+        if count != (counted := side.result.record["coverage"]["k"]):
+            raise _not_its_table(side, f"{count:,} texts", f"{counted:,} texts")
+    if not texts.same and not partial:
         raise ScoreError(
             "the two results scored different texts",
             file=b.path,
@@ -383,8 +379,9 @@ def compare_results(
             expected="log_odds or probability",
         )
     first, second = found
-    for side, units, count in ((a, first, texts.a), (b, second, texts.b)):
-        _check_belongs(side, units if texts.same else None, count, task)
+    if texts.same:
+        for side, units in ((a, first), (b, second)):
+            _check_main_score(side, units, task)
     if first.ids != second.ids or first.items != second.items:  # not of equal rows
         raise SchemaError("the score tables do not have the same units", file=b.table)
 
@@ -564,23 +561,24 @@ def _cells(column: Column) -> list[str]:
     return values
 
 
-def _check_belongs(side: ScoredResult, units: Units | None, texts: int, task: Task) -> None:
-    """The table must have the texts that its result counts and, where all of them were compared, give its main score."""
-    score, counted = side.result.main_score, side.result.record["coverage"]["k"]
-    found, expected = f"{texts:,} texts", f"{counted:,} texts"
-    belongs = texts == counted
-    if belongs and units is not None and score["name"] == task.main_score and score["value"] is not None:
-        again = 100 * float(_once(units)[units.names.index(task.main_score)])
-        found, expected = (f"{task.main_score} {value:.4f}" for value in (again, score["value"]))
-        belongs = abs(again - score["value"]) <= _SAME
-    if not belongs:
-        raise SchemaError(
-            "the score table does not belong to its result",
-            file=side.table,
-            found=found,
-            expected=f"{expected}, as {side.path.name} says",
-            fix="Evaluate again: both files are then written",
-        )
+def _check_main_score(side: ScoredResult, units: Units, task: Task) -> None:
+    """All texts of the table must give the main score of its result."""
+    score = side.result.main_score
+    if score["name"] != task.main_score or score["value"] is None:
+        return
+    again = 100 * float(_once(units)[units.names.index(task.main_score)])
+    if not abs(again - score["value"]) <= _SAME:
+        raise _not_its_table(side, *(f"{task.main_score} {value:.4f}" for value in (again, score["value"])))
+
+
+def _not_its_table(side: ScoredResult, found: str, expected: str) -> SchemaError:
+    return SchemaError(
+        "the score table does not belong to its result",
+        file=side.table,
+        found=found,
+        expected=f"{expected}, as {side.path.name} says",
+        fix="Evaluate again: both files are then written",
+    )
 
 
 def _once(units: Units) -> Floats:
