@@ -27,8 +27,9 @@ from synvita_data.evaluate_metrics.group_score.group import group_score
 from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
-from synvita_data.evaluation.compare import compare, compare_results, read_scored
+from synvita_data.evaluation.compare import compare, compare_results
 from synvita_data.evaluation.results import make_result, measure, write_result
+from synvita_data.evaluation.scored import read_scored
 from synvita_data.tasks import get_task, task_of_file
 
 # --- annotations of every form -----------------------------------------------------------------------
