@@ -117,6 +117,18 @@ def read_scored(path: Path) -> ScoredResult:
         SchemaError: one of the two is missing or broken, or the table is of another task, kind or revision.
     """
     result = read_result(path)
+    try:
+        record = result.record
+        counted = [record["coverage"][name] for name in ("k", "n")]
+        if not all(isinstance(count, int) for count in counted):
+            raise TypeError(f"coverage {counted}")
+        record["task"]["annotations"], record["model"]["kind"], record["main_score"]["name"]
+        if not isinstance(record["main_score"]["value"], float | int | None):
+            raise TypeError("the main score is not a number")
+    except (KeyError, TypeError) as error:
+        raise SchemaError(
+            "this is not a result file", file=path, found=repr(error), expected="a complete result"
+        ) from error
     found = ScoredResult(result, path, path.with_suffix(".parquet"))
     if not found.table.is_file():
         raise SchemaError(

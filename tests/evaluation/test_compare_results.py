@@ -418,6 +418,29 @@ def test_other_texts_are_compared_where_both_have_them_if_asked(form, tmp_path):
     assert trials.main == found.main
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("coverage", "k", "27"),
+        ("coverage", "n", None),
+        ("main_score", "value", "15.5"),
+        ("model", "kind", ...),
+        ("task", "annotations", ...),
+    ],
+)
+def test_a_result_that_lacks_something(part, name, value, tmp_path):
+    two(tmp_path, retrieval)
+    path = tmp_path / "r/two/ssv2-temporal.json"
+    record = json.loads(path.read_text())
+    record[part][name] = value
+    if value is ...:
+        del record[part][name]
+    path.write_text(json.dumps(record))
+    with pytest.raises(SchemaError, match="not a result file") as caught:
+        compared(tmp_path)
+    assert caught.value.file == str(path)
+
+
 def changed_table(path, **columns):
     import pyarrow as pa
 

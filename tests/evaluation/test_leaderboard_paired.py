@@ -203,7 +203,9 @@ def test_the_rule(p_values, expected):
 
 def test_the_command(results):
     def run(*more):
-        return CliRunner().invoke(app, ["leaderboard", str(results), "--no-published", *more], env={"COLUMNS": "160"})
+        return CliRunner().invoke(
+            app, ["leaderboard", str(results), "--no-published", *more], env={"COLUMNS": "160"}
+        )
 
     assert "p two-sided" in " ".join(run().stdout.split())
     assert "two-sided" not in run("--no-paired").stdout
