@@ -154,7 +154,7 @@ def _common(
 ) -> tuple[list[tuple[Path, Path]], list[str]]:
     """The files that are compared with each other, and what is not compared."""
     if len(a) == len(b) == 1:  # two files: whatever they are called, or an error that says how they differ
-        return [(*a.values(), *b.values())], []
+        return list(zip(a.values(), b.values(), strict=True)), []
 
     def asked(stem: str) -> bool:
         return not tasks or stem.partition("@")[0] in tasks
@@ -353,8 +353,8 @@ def _differences(
     )
 
     def of(first: Units, second: Units, name: str, resampled: Floats) -> Difference:
-        values = (float(_once(each)[each.names.index(name)]) for each in (first, second))
-        return difference(*values, resampled, units=len(first.ids))
+        one, other = (float(_once(each)[each.names.index(name)]) for each in (first, second))
+        return difference(one, other, resampled, units=len(first.ids))
 
     metrics = {name: of(a, b, name, whole[:, at]) for at, name in enumerate(names)}
     breakdown: dict[str, dict[str, Difference]] = {}

@@ -201,8 +201,8 @@ def align(
         )
         has = [~np.isnan(first), ~np.isnan(second)]
         both = has[0] & has[1]
-        counted = [len(np.unique(annotations.pair[mask])) for mask in (*has, both)]
-        texts = Texts(*counted, int(annotations.pair.max(initial=-1)) + 1)
+        in_a, in_b, in_both = (len(np.unique(annotations.pair[mask])) for mask in (*has, both))
+        texts = Texts(in_a, in_b, in_both, int(annotations.pair.max(initial=-1)) + 1)
         return (
             ScoredRows(
                 annotations.video_id,
@@ -222,7 +222,7 @@ def align(
         raise SchemaError(
             "the score tables give the same texts other labels", file=b.table, expected=f"those of {a.table}"
         )
-    texts = Texts(*map(len, keys), len(keys[0] & keys[1]), int(a.result.record["coverage"]["n"]))
+    texts = Texts(len(keys[0]), len(keys[1]), len(keys[0] & keys[1]), int(a.result.record["coverage"]["n"]))
     if not common:
         raise ScoreError("the two results have no text in common", file=b.table)
     return (
