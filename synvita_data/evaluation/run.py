@@ -131,16 +131,7 @@ def evaluate_scorer(
     started, out, partial = time.monotonic(), Path(out), partial or limit is not None
     if not checked:
         check_evaluation(scorer, task, annotations, out, partial=partial)
-    # Chance looks at no video, nor does the control `text`: every text gets a number, whether the videos are here or not.
-    resolve: Any
-    roots: tuple[Path, ...] = ()
-    control = getattr(scorer, "control", None)
-    if real_root is None or (control is not None and not control.watches):
-        resolve = _no_video
-    elif isinstance(real_root, RealVideoRoots):
-        resolve, roots = real_root, real_root.roots
-    else:
-        resolve, roots = RealVideos(Path(real_root), real_mapping, source=task.source), (Path(real_root),)
+    resolve, roots = find_videos(scorer, task, real_root, real_mapping)
     found = score_task(
         scorer,
         task,
@@ -163,6 +154,7 @@ def evaluate_scorer(
             fix="Complete the videos and run again (what is scored is kept)"
             + (", or pass --partial" if found.frames else ""),
         )
+    control = getattr(scorer, "control", None)
     # Where rows of one text may have two scores, they are joined as the released scripts do.
     scores, official, joined = found.scores, None, {}
     if (flips := getattr(scorer, "flips", "none")) != "none":
@@ -305,6 +297,30 @@ def evaluate_predictions(
         result,
         write_result(Path(out), result, annotations, found.scores, found.kind, official=found.official),
     )
+
+
+def find_videos(
+    scorer: Scorer,
+    task: Task,
+    real_root: str | Path | RealVideoRoots | None,
+    real_mapping: Path | None = None,
+) -> tuple[Any, tuple[Path, ...]]:
+    """Where the videos of a task are: for `score_task`, and the folders.
+
+    Chance looks at no video, nor does the control `text`: every text gets a number, whether the videos are here or not.
+
+    Args:
+        scorer: the model.
+        task: the benchmark.
+        real_root: as of `evaluate_scorer`.
+        real_mapping: which file is which video.
+    """
+    control = getattr(scorer, "control", None)
+    if real_root is None or (control is not None and not control.watches):
+        return _no_video, ()
+    if isinstance(real_root, RealVideoRoots):
+        return real_root, real_root.roots
+    return RealVideos(Path(real_root), real_mapping, source=task.source), (Path(real_root),)
 
 
 def _no_video(video: VideoRef) -> bytes:

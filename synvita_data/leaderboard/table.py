@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, read_result
 from ..schema import SCHEMA_VERSION
-from ..tasks import MODELS, SOURCE, TASKS, Task
+from ..tasks import COLUMNS, MODELS, SOURCE, TASKS, Task, task_of_result
 from .controls import Gap, add_gaps
 
 if TYPE_CHECKING:
@@ -218,20 +218,22 @@ def make_leaderboard(
         SchemaError: a result whose fields contradict each other or are not what the schema says.
     """
     notes: list[str] = []
-    ours = _our_rows(results, notes)
+    results = list(results)
+    tasks = _tasks(results)
+    ours = _our_rows(results, tasks, notes)
     rows = [*(_published_rows() if published else ()), *ours]
-    columns = tuple(_column(task, ours, notes) for task in TASKS.values())
+    columns = tuple(_column(task, ours, notes) for task in tasks.values())
     for column in columns:
         cells = [row.cells.get(column.task) for row in rows]
         if not column.compared:
             continue
         if paired:
-            _compare_with_top(TASKS[column.task], rows, cells, annotations, notes)
+            _compare_with_top(tasks[column.task], rows, cells, annotations, notes)
         for cell, standing in zip(cells, standings(cells), strict=True):
             if cell is not None:
                 cell.standing = standing
     notes += [
-        f"{row.label}, {TASKS[task].column}: not official: "
+        f"{row.label}, {printable(tasks[task].column)}: not official: "
         + printable("; ".join(cell.why_not_official) or "its file does not say why")
         for row in ours
         for task, cell in row.cells.items()
@@ -379,12 +381,26 @@ def _published_rows() -> list[Row]:
     return rows
 
 
-def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:
+def _tasks(results: Iterable[Result]) -> dict[str, Task]:
+    """The tasks that have a column: those of the paper, then of ours those with a result, then those of users."""
+    found: dict[str, Task] = {}
+    for result in results:
+        task = TASKS.get(result.task) or task_of_result(result.record["task"])
+        if task is not None:
+            found[result.task] = task
+    own = sorted(name for name in found if name not in TASKS)
+    return {
+        **{name: TASKS[name] for name in TASKS if name in COLUMNS or name in found},
+        **{name: found[name] for name in own},
+    }
+
+
+def _our_rows(results: Iterable[Result], known: Mapping[str, Task], notes: list[str]) -> list[Row]:
     """One row a model and revision, and a further one for each further result of a task, by label."""
     grouped: dict[tuple[str, bool, str], dict[str, dict[str, Cell]]] = {}
     controls: dict[tuple[str, str], dict[str, tuple[str, Cell]]] = {}
     for result in results:
-        if result.task not in TASKS:
+        if result.task not in known:
             notes.append(f"{printable(result.model)}: {printable(result.task)} has no column here")
             continue
         cell = make_cell(result)
@@ -418,7 +434,7 @@ def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:
             rows.append(Row(model, shown, "ours", False, revision or None, score_files, cells))
     for (model, task), found in sorted(controls.items()):
         own = [row.cells[task] for row in rows if row.model == model and task in row.cells]
-        label = f"{printable(model)}, {TASKS[task].column}"
+        label = f"{printable(model)}, {printable(known[task].column)}"
         add_gaps(own, [found[text] for text in sorted(found)], label, notes)
     return sorted(rows, key=lambda row: (row.label.casefold(), row.label))
 
@@ -439,7 +455,7 @@ def _column(task: Task, ours: Sequence[Row], notes: list[str]) -> Column:
             for revision in sorted(by_revision)
         )
         notes.append(
-            f"{task.column}: results on different annotations"
+            f"{printable(task.column)}: results on different annotations"
             + (", so none is compared" if len(official) > 1 else "")
             + f" ({lists})"
         )

@@ -151,9 +151,9 @@ class Prompter:
             )
         before, answers = self._options(question.answers)
         ids, hidden = self._short(Text(question.words), video.placeholder, asked=True)
-        ids, hidden = self._with_video(
-            np.append(ids, before), np.append(hidden, np.zeros(len(before), np.bool_)), video
-        )
+        if before:
+            ids, hidden = np.append(ids, before), np.append(hidden, [False] * len(before))
+        ids, hidden = self._with_video(ids, hidden, video)
         self._check_context(len(ids), video, question.words)
         return PromptTokens(ids, hidden, (len(ids) - 1,), answers=answers)
 
@@ -299,14 +299,14 @@ class Prompter:
         written = dict(zip(("Yes", "No"), self.family.answers, strict=True))
         found = [self._following(self._asked, written.get(each, self._gap + each)) for each in answers]
         before, last = found[0][:-1], [each[-1] for each in found if each]
-        unknown = self.family.tokenizer.unk_token_id
-        same_before = all(each and each[:-1] == before for each in found)
-        if not same_before or len(set(last)) < len(answers) or unknown in last:
+        fit = all(each and each[:-1] == before for each in found) and len(set(last)) == len(answers)
+        nothing = {*self._special.tolist(), self.family.tokenizer.unk_token_id}
+        if not fit or nothing & {*before, *last}:
             tokens = [self.family.tokenizer.convert_ids_to_tokens(each) for each in found]
             raise TokenizerError(
                 f"the answers to a question are not one token each after the prompt {self.prompt.name!r}",
                 found=", ".join(f"{each!r} is {own}" for each, own in zip(answers, tokens, strict=True)),
-                expected="one token for each, all of them different",
+                expected="plain words, one token for each, all of them different",
                 fix="List the options by letters (A, B, C) in the question, and let letters be its answers",
             )
         return tuple(before), tuple(last)
