@@ -15,6 +15,7 @@ from .commands.build import build
 from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
+from .commands.errors import errors
 from .commands.evaluate import evaluate
 from .commands.generate import generate
 from .commands.inspect import inspect
@@ -88,6 +89,7 @@ for _command in (
     train,
     evaluate,
     leaderboard,
+    errors,
     annotations,
     convert,
     reproduce,

@@ -23,6 +23,7 @@ from ..tables.csv import CsvFile, open_csv
 from ..tables.rows import Fields
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, margins
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
 from .videos import VideoRef, check_distinct, video_at
 
@@ -254,4 +255,24 @@ def _measure(
     )
 
 
-FORM = Form(read=read_choice, measure=_measure, group="questions", official_leaves_out="several")
+def _judge(a: Annotations, scores: Floats) -> Judged:
+    """A question is wrong where another option scores as high as the right one, or higher; the highest is chosen."""
+    grouped = Grouped(a)
+    margin = margins(a, grouped, scores)
+    known = np.flatnonzero(~np.isnan(margin))
+
+    def show(place: int) -> list[Shown]:
+        rows = grouped.rows(int(known[place]))
+        right, others = rows[a.label[rows] == 1], rows[a.label[rows] == 0]
+        others = others[np.argsort(-scores[others], kind="stable")]
+        roles = ["right option"] * len(right) + ["chosen"] + ["other option"] * (len(others) - 1)
+        return [
+            Shown(role, row) for role, row in zip(roles, [*right.tolist(), *others.tolist()], strict=True)
+        ]
+
+    return Judged(known, margin[known], margin[known] <= 0, show, groups="questions")
+
+
+FORM = Form(
+    read=read_choice, measure=_measure, group="questions", official_leaves_out="several", judge=_judge
+)

@@ -16,6 +16,7 @@ from ..tables.columns import Column, Floats, Ints
 from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, margins
 from .table import AnnotationReport, Annotations, make_annotations
 from .videos import VideoRef, check_distinct, video_at, video_at_url
 
@@ -219,4 +220,17 @@ def _measure(
     )
 
 
-FORM = Form(read=read_entailment, measure=_measure)
+def _judge(a: Annotations, scores: Floats) -> Judged:
+    """A pair is wrong where its contrast caption scores as high as its caption, or higher."""
+    grouped = Grouped(a)
+    margin = margins(a, grouped, scores)
+    known = np.flatnonzero(~np.isnan(margin))
+
+    def show(place: int) -> list[Shown]:
+        rows = grouped.rows(int(known[place])).tolist()
+        return [Shown("caption" if a.label[row] else "contrast caption", row) for row in rows]
+
+    return Judged(known, margin[known], margin[known] <= 0, show, groups="pairs")
+
+
+FORM = Form(read=read_entailment, measure=_measure, judge=_judge)

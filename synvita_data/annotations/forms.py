@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
+from .mistakes import Judged
 from .table import Annotations
 
 Metrics = dict[str, Any]
@@ -73,12 +74,16 @@ class Form:
         group: what a group of rows is called: "questions"; empty where the official join leaves none out.
         official_leaves_out: groups that the official join leaves out: those with a text of `several` different
             scores, or already those with a `repeated` row.
+        judge: which groups of rows are wrong, of annotations and scores (NaN where missing); None: the form cannot tell.
+        groups_in_scores: a group is a caption, so that a score table alone tells the groups.
     """
 
     read: Callable[[Task, Path], Annotations]
     measure: Callable[[Annotations, Floats, str, Metrics, OfficialJoin | None], Metrics]
     group: str = ""
     official_leaves_out: Literal["several", "repeated"] | None = None
+    judge: Callable[[Annotations, Floats], Judged] | None = None
+    groups_in_scores: bool = False
 
 
 def find_form(task: Task) -> Form:

@@ -7,13 +7,15 @@ import numpy as np
 
 from ..captions.prompts import read_caption
 from ..errors import SchemaError
-from ..tables.columns import Floats
+from ..tables.columns import Floats, Ints
 from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown
 from .table import AnnotationReport, Annotations, make_annotations, make_text_id
 from .videos import VideoRef, check_distinct, video_at
 
+_SHOWN = 6  # false positives of a caption that are shown, and missed videos
 _MATCH = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
 
 
@@ -98,4 +100,56 @@ def _measure(
     return found
 
 
-FORM = Form(read=read_retrieval, measure=_measure, group="captions", official_leaves_out="repeated")
+def _judge(a: Annotations, scores: Floats) -> Judged:
+    """A caption is wrong where its P positives are not the first P; by its average precision, as in mAP.
+
+    Shown are the highest of the videos that do not belong among the first P (false positives), and of those that
+    do and are not there (missed), the last first. Ties are ranked against the model.
+    """
+    from ..evaluate_metrics.retrieval_map.ranking import retrieval_map
+
+    scored = ~np.isnan(scores)
+    if not (scored & (a.label == 1)).any():
+        nothing = np.zeros(0)
+        return Judged(nothing.astype(np.int64), nothing, nothing.astype(bool), lambda place: [], "captions")
+    each = retrieval_map(
+        scores, a.label, a.group, a.video, scored=scored, per_caption=True, partial=True, resamples=0
+    )["captions"]
+    code = {group: place for place, group in enumerate(a.groups)}
+    groups = np.array([code[caption["caption"]] for caption in each], np.int64)
+    precision = np.array([caption["map"]["value"] for caption in each])
+    worst = np.array([caption["map"]["worst_ties"] for caption in each])
+    grouped = Grouped(a)
+
+    def ranked(place: int) -> tuple[Ints, int]:
+        """Rows from the first place to the last, and how many are positives."""
+        rows = grouped.rows(int(groups[place]))
+        rows = rows[scored[rows]]
+        return rows[np.lexsort((a.label[rows], -scores[rows]))], int(a.label[rows].sum())
+
+    def show(place: int) -> list[Shown]:
+        rows, positives = ranked(place)
+        right = a.label[rows] == 1
+        wrong = np.flatnonzero(~right[:positives])[:_SHOWN].tolist()
+        missed = (positives + np.flatnonzero(right[positives:]))[::-1][:_SHOWN].tolist()
+        # As many of one as of the other; in turn, so that a few show both.
+        pairs = zip(wrong, missed, strict=True)
+        turns = [each for one, two in pairs for each in (("false positive", one), ("missed", two))]
+        return [Shown(role, int(rows[rank]), rank + 1) for role, rank in turns]
+
+    def note(place: int) -> str:
+        rows, positives = ranked(place)
+        found = int(a.label[rows[:positives]].sum())
+        return f"{found} of {positives} among the first {positives} of {len(rows)} videos"
+
+    return Judged(groups, precision, worst < 100, show, "captions", "average precision", 4, note)
+
+
+FORM = Form(
+    read=read_retrieval,
+    measure=_measure,
+    group="captions",
+    official_leaves_out="repeated",
+    judge=_judge,
+    groups_in_scores=True,
+)
