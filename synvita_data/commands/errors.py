@@ -112,21 +112,27 @@ def render(mistakes: "Mistakes", top: int) -> "RenderableType":
     from rich import box
     from rich.table import Table
 
+    from ..evaluation.mistakes_page import measure_text
+
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_lines=True)
     table.add_column("#", justify="right")
     table.add_column(mistakes.by, justify="right")
     table.add_column("video, texts", overflow="fold")
     for mistake in mistakes.worst(top):
-        number = f"{mistake.measure:.1f}" if mistakes.by != "margin" else f"{mistake.measure:+.2f}"
-        table.add_row(str(mistake.place), number, _texts(mistake, mistakes.judged.first))
+        table.add_row(
+            str(mistake.place),
+            measure_text(mistake, mistakes),
+            _texts(mistake, mistakes.judged.first, mistakes.unit),
+        )
     return table
 
 
-def _texts(mistake: "Mistake", first: int) -> Any:
+def _texts(mistake: "Mistake", first: int, unit: str) -> Any:
     """Video and tags, then a line for each of the first sides."""
     from rich.text import Text
 
     from ..display import cell
+    from ..evaluation.mistakes_page import score_text
 
     one_video = len({side.video.video_id for side in mistake.sides}) == 1
     one_text = len({side.text for side in mistake.sides}) == 1 and not one_video
@@ -145,5 +151,5 @@ def _texts(mistake: "Mistake", first: int) -> Any:
             else f"{side.video.video_id}: {side.text}"
         )
         style = "green" if side.right else "red"
-        lines.append(cell(f"{side.role} {side.score:+.2f}{place}  ", style) + cell(what))
+        lines.append(cell(f"{side.role} {score_text(side.score, unit)}{place}  ", style) + cell(what))
     return Text("\n").join(lines)

@@ -4,12 +4,12 @@ All text of others goes through `display.html_text`. The filter is made of radio
 holds frames of real videos, which may not be redistributed: it says so, and names no place on this machine.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ..annotations import VideoRef
 from ..display import html_text
 from ..hub.places import without_places
-from .mistakes import Mistake, Mistakes, Side
+from .mistakes import SCORE_NAMES, Mistake, Mistakes, Side
 from .mistakes_frames import Picture, VideoFrames
 
 NOTICE = (
@@ -40,14 +40,16 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
 .head span { overflow-wrap: anywhere }
 .tag { border: 1px solid var(--line); border-radius: .4rem; padding: 0 .45rem; color: var(--text) }
 .caption { margin: 0 0 .6rem; font-size: 1.05rem; overflow-wrap: anywhere }
-.frames { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(9rem, 46%), 15rem)); gap: .4rem; margin: 0 0 .7rem }
+.frames { display: grid; grid-template-columns: repeat(4, minmax(0, 14rem)); gap: .4rem; margin: 0 0 .7rem }
 .frames figure { margin: 0 }
-.frames img { display: block; width: 100%; height: auto; border-radius: .35rem }
+.frames img { display: block; width: 100%; height: auto; max-height: 20rem; object-fit: contain; border-radius: .35rem }
 .frames figcaption { font-size: .75rem; color: var(--soft) }
 .none { color: var(--soft); font-style: italic; margin: 0 0 .7rem }
 .sides { display: grid; gap: .45rem; margin: 0; padding: 0; list-style: none }
 .sides.videos { grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)) }
 .side { border-left: .25rem solid var(--wrong); background: var(--wrong-bg); border-radius: .25rem .4rem .4rem .25rem; padding: .4rem .7rem }
+.side.other { border-color: var(--line); background: none }
+.side.other .role { color: var(--soft) }
 .side.right { border-color: var(--right); background: var(--right-bg) }
 .side .role { display: flex; flex-wrap: wrap; gap: 0 .6rem; font-size: .85rem; color: var(--wrong) }
 .side.right .role { color: var(--right) }
@@ -57,7 +59,8 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
 .side .frames { margin: .4rem 0 .2rem; grid-template-columns: repeat(4, 1fr) }
 .side .none { margin: .3rem 0 0 }
 footer { color: var(--soft); font-size: .85rem; padding-bottom: 2rem }
-@media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .35rem } body { font-size: 15px } }
+@media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .35rem } body { font-size: 15px }
+  article > .frames { grid-template-columns: repeat(2, 1fr) } }
 """
 
 
@@ -131,16 +134,32 @@ def facts(mistakes: Mistakes, top: int) -> dict[str, str]:
         "Task": f"{mistakes.task.title} ({mistakes.result.task})",
         "Annotations": f"revision {record['task'].get('annotations')}",
         "Coverage": f"{coverage['k']:,} of {coverage['n']:,} texts",
-        str(score.get("name")): estimate + ("" if mistakes.result.official else " (not official)"),
+        "Score": f"{score.get('name')} {estimate}" + ("" if mistakes.result.official else " (not official)"),
         "Wrong": counted(mistakes, top),
         "Sorted by": f"{mistakes.by}, lowest first",
-        "Scores": mistakes.unit,
+        "Texts' scores": mistakes.unit,
     }
     if mistakes.several:
         found["Several scores"] = f"{mistakes.several:,} texts have further scores; the first counts here"
     if model.get("prompt"):
         found["Prompt"] = str(model["prompt"])
     return {name: str(without_places(text)) for name, text in found.items()}
+
+
+def measure_text(mistake: Mistake, mistakes: Mistakes) -> str:
+    """How wrong a mistake is, as text: a margin in the scores' unit, anything else in percent."""
+    return (
+        score_text(mistake.measure, mistakes.unit, signed=True)
+        if mistakes.by == "margin"
+        else f"{mistake.measure:.1f}"
+    )
+
+
+def score_text(score: float, unit: str, *, signed: bool = False) -> str:
+    """A score with as many digits as its unit is worth; log-odds, and what is `signed`, with their sign."""
+    return (
+        f"{score:+.2f}" if unit == SCORE_NAMES["log_odds"] else f"{score:+.4f}" if signed else f"{score:.4f}"
+    )
 
 
 def _facts(mistakes: Mistakes, top: int, frames: VideoFrames | None) -> str:
@@ -209,7 +228,7 @@ def _article(
     of_kind = f' class="k{list(kinds).index(kind)}"' if kind in kinds else ""
     one_video = len({side.video.video_id for side in mistake.sides}) == 1
     one_text = len({side.text for side in mistake.sides}) == 1 and not one_video
-    number = f"{mistake.measure:.1f}" if mistakes.by != "margin" else f"{mistake.measure:+.2f}"
+    number = measure_text(mistake, mistakes)
     tags = "".join(
         f'<span class="tag">{html_text(value if isinstance(value, str) else f"{name}: {value}")}</span>'
         for name, value in mistake.tags.items()
@@ -233,19 +252,20 @@ def _article(
     return "".join(parts)
 
 
-def _role_order(mistake: Mistake):  # type: ignore[no-untyped-def]
+def _role_order(mistake: Mistake) -> Callable[[Side], int]:
     """Sides of one role together, roles in their own order."""
     roles = list(dict.fromkeys(side.role for side in mistake.sides))
     return lambda side: roles.index(side.role)
 
 
 def _side(side: Side, unit: str, frames: VideoFrames | None, one_video: bool, one_text: bool) -> str:
+    kind = " right" if side.right else " other" if side.role.startswith("other") else ""
     rank = "" if side.rank is None else f"<span>rank {side.rank:,}</span>"
     video = "" if one_video else f'<span class="video">{html_text(side.video.video_id)}</span>'
     text = "" if one_text else f'<div class="text">{html_text(side.text)}</div>'
     return (
-        f'<li class="side{" right" if side.right else ""}"><div class="role"><span>{html_text(side.role)}</span>'
-        f'<span class="score">{html_text(unit)} {side.score:+.2f}</span>{rank}{video}</div>{text}'
+        f'<li class="side{kind}"><div class="role"><span>{html_text(side.role)}</span>'
+        f'<span class="score">{html_text(unit)} {score_text(side.score, unit)}</span>{rank}{video}</div>{text}'
         f"{'' if one_video else _frames(side.video, frames)}</li>\n"
     )
 
