@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from .._shared.inputs import Bools, Column, InputError, Ints, check_choice, check_ids, check_rows, first_true
+from .._shared.inputs import (
+    THRESHOLDS,
+    Bools,
+    Column,
+    InputError,
+    Ints,
+    check_choice,
+    check_constant,
+    check_ids,
+    check_probabilities,
+    check_rows,
+    first_true,
+)
 from .._shared.intervals import Estimate, Values, check_bootstrap, estimate, no_estimate, percentile_interval
-
-# Kind of score -> the threshold between "no" and "yes"; a similarity has none.
-THRESHOLDS = {"probability": 0.5, "log_odds": 0.0, "similarity": None}
 
 
 def entailment_auc(
@@ -99,13 +108,7 @@ def entailment_auc(
     # Check the columns, and turn ids into codes.
     count = len(scores)
     numbers, truth, present = check_rows(scores, labels, scored, partial)
-    outside = (numbers < 0) | (numbers > 1)
-    if kind == "probability" and (position := first_true(outside)) is not None:
-        raise InputError(
-            f"the score {numbers[position]} is not a probability; "
-            "pass kind='log_odds' or kind='similarity' if the scores are that",
-            position,
-        )
+    check_probabilities(numbers, kind)
     video_codes, _ = check_ids(videos, "videos", count)
     pair_codes, pair_ids = (video_codes, None) if pairs is None else check_ids(pairs, "pairs", count)
     columns = {name: check_ids(column, name, count, optional=True) for name, column in (groups or {}).items()}
@@ -122,9 +125,9 @@ def entailment_auc(
 
     # Rows that belong together must agree, and both classes must be there.
     if pair_ids is not None:
-        _check_constant(pair_codes, video_codes, pair_ids, "videos")
+        check_constant(pair_codes, video_codes, pair_ids, "pair", "videos")
         for name, (codes, _) in columns.items():
-            _check_constant(pair_codes, codes, pair_ids, f"values of {name!r}")
+            check_constant(pair_codes, codes, pair_ids, "pair", f"values of {name!r}")
         if not partial:
             _check_both_labels(rows, pair_ids)
     _check_agreement(rows)
@@ -170,12 +173,6 @@ class _Rows:
             name: None if column is None else column[rows] for name, column in vars(self).items()
         }
         return _Rows(**kept)
-
-
-def _check_constant(pairs: Ints, values: Ints, pair_ids: list[Any], what: str) -> None:
-    first = np.unique(pairs, return_index=True)[1]
-    if (position := first_true(values != values[first[pairs]])) is not None:
-        raise InputError(f"pair {pair_ids[pairs[position]]!r} has two different {what}", position)
 
 
 def _check_both_labels(rows: _Rows, pair_ids: list[Any]) -> None:

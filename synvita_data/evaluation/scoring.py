@@ -72,6 +72,7 @@ def run_key(scorer: Scorer, task: Task, annotations: Annotations) -> str:
         settings=scorer.settings,
         task=task.name,
         annotations=annotations.revision,
+        **task.key_parts,
     )
 
 
