@@ -1,0 +1,274 @@
+"""What a model got most wrong: hand-made scores whose order is known, brute force, and the metrics as references."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_annotations import (
+    QUESTIONS,
+    TEMPLATES,
+    VIDEOCON_HEADER,
+    VIDEOCON_ROWS,
+    ssv2_pairs,
+    write_csv,
+    write_questions,
+    write_ssv2,
+    write_statements,
+)
+
+from synvita_data.annotations import find_form, read_annotations
+from synvita_data.errors import SchemaError, ScoreError
+from synvita_data.evaluation.mistakes import read_mistakes, to_record
+from synvita_data.evaluation.results import measure
+from synvita_data.evaluation.run import evaluate_predictions
+from synvita_data.tasks import get_task
+
+
+def videocon(folder):
+    return write_csv(folder / "videocon_llm_entailment.csv", VIDEOCON_ROWS, VIDEOCON_HEADER)
+
+
+def evaluated(folder, task, annotations, rows, **how):
+    """The result file of scores: (video, text, score) a row."""
+    scores = write_csv(folder / "model.csv", rows)
+    task = get_task(task)
+    read = read_annotations(task, annotations)
+    return evaluate_predictions(scores, task, read, folder / "results", resamples=0, **how).path
+
+
+RUNNER, DOG, SITS = (VIDEOCON_ROWS[row][0] for row in (0, 2, 3))
+SCORES = [
+    (RUNNER, "A man runs.", 0.3),
+    (RUNNER, "A man swims.", 0.9),  # action, -0.6
+    (RUNNER, "Two men run.", 0.1),  # count, right
+    (DOG, 'a "dog", barking', 0.5),
+    (DOG, "a cat barking", 0.5),  # object, a tie
+    (SITS, "she sits then stands", 0.2),
+    (SITS, "she stands then sits", 0.4),  # flip, -0.2
+]
+
+
+def test_pairs_come_the_most_wrong_first_and_ties_last(tmp_path):
+    annotations = videocon(tmp_path)
+    found = read_mistakes(evaluated(tmp_path, "videocon-llm", annotations, SCORES), annotations)
+    mistakes = list(found.worst(10))
+    assert [mistake.tags["misalignment"] for mistake in mistakes] == ["action", "flip", "object"]
+    assert [mistake.measure for mistake in mistakes] == pytest.approx([-0.6, -0.2, 0.0])
+    assert [mistake.place for mistake in mistakes] == [1, 2, 3]
+    own, contrast = mistakes[0].sides
+    assert (own.role, own.text, own.score, own.right) == ("caption", "A man runs.", 0.3, True)
+    assert (contrast.role, contrast.text, contrast.score) == ("contrast caption", "A man swims.", 0.9)
+    assert own.video.name == "eOsIGrDFuuw_000004_000014"
+    assert (found.wrong, found.ties, found.not_scored, len(found.judged.group)) == (3, 1, 0, 4)
+    assert [mistake.group for mistake in found.worst(2)] == [mistake.group for mistake in mistakes[:2]]
+
+
+def test_only_one_misalignment(tmp_path):
+    annotations = videocon(tmp_path)
+    result = evaluated(tmp_path, "videocon-llm", annotations, SCORES)
+    found = read_mistakes(result, annotations, only="flip")
+    assert [mistake.tags for mistake in found.worst(9)] == [{"misalignment": "flip"}]
+    assert (len(found), found.wrong) == (1, 3)
+    assert len(read_mistakes(result, annotations, only="count")) == 0
+    with pytest.raises(SchemaError, match="one of action, count, flip, object"):
+        read_mistakes(result, annotations, only="tempo")
+
+
+def test_pairs_without_a_score_are_counted_and_not_judged(tmp_path):
+    annotations = videocon(tmp_path)
+    result = evaluated(tmp_path, "videocon-llm", annotations, SCORES[1:], partial=True)
+    found = read_mistakes(result, annotations)
+    assert [mistake.tags["misalignment"] for mistake in found.worst(9)] == ["flip", "object"]
+    assert found.not_scored == 2
+
+
+def test_wrong_pairs_are_those_of_paired_accuracy(tmp_path):
+    """Few different scores, so that many tie: a tie is half a pair there, and a mistake here."""
+    task = get_task("videocon-llm")
+    annotations = read_annotations(task, videocon(tmp_path))
+    judge = find_form(task).judge
+    draw = np.random.default_rng(5)
+    for _ in range(50):
+        scores = draw.integers(0, 3, int(annotations.pair.max()) + 1)[annotations.pair].astype(float)
+        judged = judge(annotations, scores)
+        ties = (judged.measure == 0).sum()
+        right = len(judged.group) - judged.wrong.sum() + ties / 2
+        metrics = measure(task, annotations, scores, "similarity", resamples=0)
+        assert metrics["paired_accuracy"]["value"] == pytest.approx(100 * right / len(judged.group))
+
+
+def questions_scored(folder):
+    write_questions(folder / "nextqa-atphard.csv")
+    annotations = write_statements(folder / "nextqa-atphard-statements.csv")
+    draw, rows, numbers = random.Random(3), [], {}
+    for video, _, answer, number, _, statements in QUESTIONS:
+        for text in dict.fromkeys(statements):
+            numbers[video, text] = numbers.get((video, text)) or round(draw.random(), 3)
+        right = numbers[video, statements[answer]]
+        wrong = max((numbers[video, text], text) for place, text in enumerate(statements) if place != answer)
+        rows.append((f"{video}_{number}", right - wrong[0], statements[answer], wrong[1]))
+    scores = [(video, text, score) for (video, text), score in numbers.items()]
+    return annotations, scores, sorted((row for row in rows if row[1] <= 0), key=lambda row: row[1])
+
+
+def test_questions_with_the_right_and_the_chosen_option(tmp_path):
+    annotations, scores, expected = questions_scored(tmp_path)
+    found = read_mistakes(evaluated(tmp_path, "atp-hard", annotations, scores), annotations)
+    mistakes = list(found.worst(10))
+    assert len(expected) > 1
+    shown = [(each.group, each.measure, *(side.text for side in each.sides[:2])) for each in mistakes]
+    assert shown == expected
+    for mistake in mistakes:
+        assert [side.role for side in mistake.sides] == ["right option", "chosen", *["other option"] * 3]
+        assert mistake.sides[1].score == max(side.score for side in mistake.sides[1:])
+        assert mistake.tags["type"] in ("CH", "TN", "CW")
+
+
+def rankings_scored():
+    pairs = ssv2_pairs(videos=9, positives=3)
+    draw = random.Random(1)
+    return pairs, [
+        (path, text, draw.choice([0.1, 0.2, 0.3, 0.4, 0.5]) + match / 5) for path, text, match in pairs
+    ]
+
+
+def by_hand(pairs, scores, caption):
+    """Names of the false positives and missed videos of a caption, ties against the model."""
+    rows = [
+        (-score, match, Path(path).stem)
+        for (path, text, match), (_, _, score) in zip(pairs, scores, strict=True)
+        if text == caption
+    ]
+    rows.sort(key=lambda row: row[:2])
+    return (
+        {name for _, match, name in rows[:3] if not match},
+        {name for _, match, name in rows[3:] if match},
+    )
+
+
+def test_captions_with_false_positives_and_missed_videos(tmp_path):
+    pairs, scores = rankings_scored()
+    annotations = write_ssv2(tmp_path / "eval_ssv2_temporal.csv", pairs)
+    result = evaluated(tmp_path, "ssv2-temporal", annotations, scores)
+    found = read_mistakes(result, annotations)
+    mistakes = list(found.worst(10))
+    assert {mistake.sides[0].text for mistake in mistakes} <= set(TEMPLATES)
+    assert len(mistakes) > 1
+    assert [each.measure for each in mistakes] == sorted(each.measure for each in mistakes)
+    for mistake in mistakes:
+        caption = mistake.sides[0].text
+        shown = {
+            role: {side.video.name for side in mistake.sides if side.role == role}
+            for role in ("false positive", "missed")
+        }
+        assert (shown["false positive"], shown["missed"]) == by_hand(pairs, scores, caption)
+        assert f"{3 - len(shown['missed'])} of 3 among the first 3 of 9 videos" == mistake.note
+        assert all(side.rank <= 3 for side in mistake.sides if side.role == "false positive")
+    # Each caption that is not listed has its three first, whatever the ties.
+    for caption in set(TEMPLATES) - {mistake.sides[0].text for mistake in mistakes}:
+        assert by_hand(pairs, scores, caption) == (set(), set())
+    precisions = measure(found.task, found.annotations, found.scores, "probability", resamples=0)["map"]
+    if len(mistakes) == len(TEMPLATES):
+        assert np.mean([each.measure for each in mistakes]) == pytest.approx(precisions["value"])
+
+
+def test_captions_need_no_annotations(tmp_path):
+    pairs, scores = rankings_scored()
+    annotations = write_ssv2(tmp_path / "eval_ssv2_temporal.csv", pairs)
+    result = evaluated(tmp_path, "ssv2-temporal", annotations, scores)
+    whole, alone = read_mistakes(result, annotations), read_mistakes(result)
+    assert (whole.whole, alone.whole) == (True, False)
+    records = [[to_record(each, found) for each in found.worst(9)] for found in (whole, alone)]
+    assert records[0] == records[1]
+
+
+def test_pairs_and_questions_need_annotations(tmp_path):
+    annotations = videocon(tmp_path)
+    result = evaluated(tmp_path, "videocon-llm", annotations, SCORES)
+    with pytest.raises(SchemaError, match=r"score table alone does not tell.*--annotations"):
+        read_mistakes(result)
+
+
+def test_other_annotations_are_refused(tmp_path):
+    annotations = videocon(tmp_path)
+    result = evaluated(tmp_path, "videocon-llm", annotations, SCORES)
+    revision = json.loads(result.read_text())["task"]["annotations"]
+    other = write_csv(tmp_path / "other.csv", VIDEOCON_ROWS[:3], VIDEOCON_HEADER)
+    with pytest.raises(SchemaError, match=f"of other annotations.*Expected: revision {revision}"):
+        read_mistakes(result, other)
+
+
+def test_a_result_without_scores_and_a_file_that_is_none(tmp_path):
+    annotations = videocon(tmp_path)
+    result = evaluated(tmp_path, "videocon-llm", annotations, SCORES)
+    with pytest.raises(SchemaError, match="not a result file"):
+        read_mistakes(annotations, annotations)
+    table = result.with_suffix(".parquet")
+    whole = table.read_bytes()
+    table.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SchemaError, match="not a readable Parquet file"):
+        read_mistakes(result, annotations)
+    table.unlink()
+    with pytest.raises(SchemaError, match="scores of the result are not there"):
+        read_mistakes(result, annotations)
+
+
+def test_the_table_of_another_task_is_refused(tmp_path):
+    annotations = videocon(tmp_path)
+    result = evaluated(tmp_path, "videocon-llm", annotations, SCORES)
+    table = result.with_suffix(".parquet")
+    read = pq.read_table(table)
+    other = pa.array(["atp-hard"] * read.num_rows)
+    pq.write_table(read.set_column(read.schema.get_field_index("task"), "task", other), table)
+    with pytest.raises(ScoreError, match="of another task"):
+        read_mistakes(result, annotations)
+
+
+def test_of_texts_with_several_scores_the_first_counts(tmp_path):
+    annotations = videocon(tmp_path)
+    again = [*SCORES, (RUNNER, "A man swims.", 0.1)]
+    result = evaluated(tmp_path, "videocon-llm", annotations, again, join="official")
+    found = read_mistakes(result, annotations)
+    assert found.several == 1
+    assert next(found.worst(1)).measure == pytest.approx(-0.6)
+
+
+def test_nothing_wrong(tmp_path):
+    annotations = videocon(tmp_path)
+    right = {text for row in VIDEOCON_ROWS for text in row[2:3]}
+    scores = [(video, text, 0.8 if text in right else 0.2) for video, text, _ in SCORES]
+    found = read_mistakes(evaluated(tmp_path, "videocon-llm", annotations, scores), annotations)
+    assert (len(found), found.wrong, list(found.worst(5))) == (0, 0, [])
+
+
+def test_only_what_is_shown_is_made(tmp_path):
+    """Of very many mistakes only the first are turned into texts."""
+    annotations = videocon(tmp_path)
+    found = read_mistakes(evaluated(tmp_path, "videocon-llm", annotations, SCORES), annotations)
+    made = []
+    show = found.judged.show
+
+    def counted(place):
+        made.append(place)
+        return show(place)
+
+    object.__setattr__(found.judged, "show", counted)
+    assert len(list(found.worst(2))) == 2
+    assert made == found.chosen[:2].tolist()
+
+
+def test_a_line_of_json_says_all(tmp_path):
+    annotations = videocon(tmp_path)
+    found = read_mistakes(evaluated(tmp_path, "videocon-llm", annotations, SCORES), annotations)
+    record = json.loads(json.dumps(to_record(next(found.worst(1)), found)))
+    assert record["model"] == "model"
+    assert record["task"] == "videocon-llm"
+    assert record["annotations"] == found.annotations.revision
+    assert record["misalignment"] == "action"
+    assert record["margin"] == pytest.approx(-0.6)
+    assert record["kind"] == "probability"
+    assert [side["text"] for side in record["sides"]] == ["A man runs.", "A man swims."]
