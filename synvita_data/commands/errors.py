@@ -112,11 +112,12 @@ def render(mistakes: "Mistakes", top: int) -> "RenderableType":
     from rich import box
     from rich.table import Table
 
+    from ..display import cell
     from ..evaluation.mistakes_page import measure_text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_lines=True)
     table.add_column("#", justify="right")
-    table.add_column(mistakes.by, justify="right")
+    table.add_column(cell(mistakes.by), justify="right")
     table.add_column("video, texts", overflow="fold")
     for mistake in mistakes.worst(top):
         table.add_row(
