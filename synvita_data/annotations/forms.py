@@ -22,8 +22,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
+from .declared import DeclaredRows
 from .mistakes import Judged
 from .table import Annotations
 
@@ -68,26 +70,43 @@ class Form:
     """One form of task.
 
     Attributes:
-        read: the rows of a published annotation file.
+        read: the rows of a file as the paper's benchmarks publish them; None where only declared columns are read.
+        read_declared: the rows of files whose columns a declaration names.
         measure: the metrics of annotations, scores (NaN where missing), their kind, options (partial, resamples,
             seed) and what the official join found.
         group: what a group of rows is called: "questions"; empty where the official join leaves none out.
         official_leaves_out: groups that the official join leaves out: those with a text of `several` different
             scores, or already those with a `repeated` row.
-        judge: which groups of rows are wrong, of annotations and scores (NaN where missing); None: the form cannot tell.
+        judge: which groups of rows are wrong, of annotations, scores (NaN where missing) and their kind; None: the form
+            cannot tell.
         groups_in_scores: a group is a caption, so that a score table alone tells the groups.
     """
 
-    read: Callable[[Task, Path], Annotations]
+    read: Callable[[Task, Path], Annotations] | None
     measure: Callable[[Annotations, Floats, str, Metrics, OfficialJoin | None], Metrics]
+    read_declared: Callable[[DeclaredRows], Annotations]
     group: str = ""
     official_leaves_out: Literal["several", "repeated"] | None = None
-    judge: Callable[[Annotations, Floats], Judged] | None = None
+    judge: Callable[[Annotations, Floats, str], Judged] | None = None
     groups_in_scores: bool = False
 
 
-def find_form(task: Task) -> Form:
-    """The form of a task."""
+_LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+
+
+def read_label(cell: str, name: str) -> int:
+    """0 or 1, also as `false` and `true`.
+
+    Raises:
+        SchemaError: anything else.
+    """
+    if cell.strip().lower() not in _LABELS:
+        raise SchemaError(f"{name} is not 0 or 1", found=repr(cell))
+    return _LABELS[cell.strip().lower()]
+
+
+def find_form(task: Task | Annotations) -> Form:
+    """The form of a task, or of its annotations."""
     form: Form = import_module(f"{__package__}.{task.form}").FORM
     return form
 

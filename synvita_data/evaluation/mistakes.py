@@ -62,7 +62,7 @@ class Mistake:
         place: 1 for the most wrong.
         group: its id in the annotations.
         measure: the lower the more wrong, see `Mistakes.by`.
-        tags: misalignment, type and the like, by name; only what is known.
+        tags: misalignment, type or what else results are broken down by; only what is known.
         note: what else is to be said; may be empty.
         sides: the most telling first.
     """
@@ -136,20 +136,18 @@ class Mistakes:
     @property
     def not_scored(self) -> int:
         """Groups that are not judged, because a text of theirs has no score."""
-        return len(self.annotations.groups) - len(self.judged.group)
+        return self.judged.total - len(self.judged.ids)
 
     def worst(self, top: int) -> Iterator[Mistake]:
         """The first `top` mistakes, one after the other."""
         a, judged = self.annotations, self.judged
-        tags = tag_columns(a)
         for place, chosen in enumerate(self.chosen[:top].tolist(), start=1):
-            shown = judged.show(chosen)
-            first = shown[0].row
+            shown, row = judged.show(chosen), int(judged.row[chosen])
             yield Mistake(
                 place=place,
-                group=a.groups[int(judged.group[chosen])],
+                group=judged.ids[chosen],
                 measure=float(judged.measure[chosen]),
-                tags={name: column[first] for name, column in tags.items() if column[first] is not None},
+                tags={name: column[row] for name, column in a.breakdown.items() if column[row] is not None},
                 note="" if judged.note is None else judged.note(chosen),
                 sides=tuple(
                     Side(
@@ -179,12 +177,6 @@ class Mistakes:
         return first
 
 
-def tag_columns(annotations: Annotations) -> dict[str, npt.NDArray[np.object_]]:
-    """What a task's rows are broken down by: name -> object [N], None where unknown; only names that say something."""
-    columns = {"misalignment": annotations.misalignment, "type": annotations.type, "hard": annotations.hard}
-    return {name: column for name, column in columns.items() if any(each is not None for each in column)}
-
-
 def read_mistakes(
     path: str | Path,
     annotations: str | Path | None = None,
@@ -198,11 +190,11 @@ def read_mistakes(
         path: `RESULTS/<model>/<task>.json`; the score table lies beside it.
         annotations: file or folder of the task's annotations; None for tasks whose score table tells enough.
         task: of the result; None for the one of this name.
-        only: a misalignment, type or other tag, to leave out everything else.
+        only: a misalignment, type or other value of a breakdown, to leave out everything else.
 
     Raises:
         SchemaError: not a result file, no score table, other annotations than the result's, annotations that are
-            needed and not given, or an unknown tag.
+            needed and not given, or an unknown misalignment.
         ScoreError: the score table does not fit the annotations.
     """
     path = Path(path)
@@ -227,7 +219,7 @@ def read_mistakes(
     several = 0 if found.official is None else found.official.texts
     if found.official is not None:
         scores = np.where(found.official.left_out, np.nan, scores)
-    judged = form.judge(rows, scores)
+    judged = form.judge(rows, scores, found.kind)
     keep = judged.wrong
     if only is not None:
         keep = keep & _tagged(rows, judged, only)
@@ -299,6 +291,7 @@ def _from_scores(task: Task, path: Path) -> Annotations:
     prefix = f"{task.source}_"
     return make_annotations(
         task.name,
+        form=task.form,
         videos=[VideoRef(task.source or "", each.removeprefix(prefix)) for each in video.values],
         captions=caption.values,
         groups=text.values,
@@ -312,16 +305,13 @@ def _from_scores(task: Task, path: Path) -> Annotations:
 
 
 def _tagged(annotations: Annotations, judged: Judged, only: str) -> npt.NDArray[np.bool_]:
-    """bool [M]: groups whose first row has this misalignment, type or other tag."""
-    columns = tag_columns(annotations)
+    """bool [M]: groups with this misalignment, type or other value of a breakdown."""
+    columns = annotations.breakdown
     values = sorted({str(each) for column in columns.values() for each in column if each is not None})
     if not values:
         raise SchemaError("the task has no misalignments", found=f"--misalignment {only}", fix="Leave it out")
     choose(only, values, "misalignment of this task", error=SchemaError)
-    first = np.full(len(annotations.groups), -1, np.int64)
-    first[annotations.group_code[::-1]] = np.arange(len(annotations))[::-1]
-    rows = first[judged.group]
-    has = np.zeros(len(rows), bool)
+    has = np.zeros(len(judged.row), bool)
     for column in columns.values():
-        has |= np.array([str(each) == only for each in column[rows]], bool)
+        has |= np.array([str(each) == only for each in column[judged.row]], bool)
     return has

@@ -97,7 +97,7 @@ def page(mistakes: Mistakes, top: int, frames: VideoFrames | None = None) -> Ite
 
 def nothing_wrong(mistakes: Mistakes) -> str:
     """The sentence of a result without mistakes."""
-    judged = len(mistakes.judged.group)
+    judged = len(mistakes.judged.ids)
     if not judged:
         return f"None of the {mistakes.judged.groups} can be judged: scores are missing."
     if mistakes.only is not None and mistakes.wrong:
@@ -107,7 +107,7 @@ def nothing_wrong(mistakes: Mistakes) -> str:
 
 def counted(mistakes: Mistakes, top: int) -> str:
     """How many are wrong, and how many of them are shown: `41 of 570 pairs are wrong (2 tie); the worst 20 are shown`."""
-    judged = len(mistakes.judged.group)
+    judged = len(mistakes.judged.ids)
     text = f"{mistakes.wrong:,} of {judged:,} {mistakes.judged.groups} are wrong"
     if mistakes.ties:
         text += f" ({mistakes.ties:,} by a tie)"

@@ -19,7 +19,7 @@ from ..errors import ScoreError, choose, located
 from ..schema import SCHEMA_VERSION
 from ..scoring import ScoreKind
 from ..tables.columns import Floats, Ints, from_numpy
-from ..tasks import Task, get_task
+from ..tasks import Task
 from .score_columns import ScoreColumns, match_videos, read_score_columns
 
 if TYPE_CHECKING:
@@ -159,9 +159,7 @@ def read_predictions(
         strict = join == "strict"
         value, repeated = _one_each(scores, rows, place[rows], len(keys), columns, strict)
         official = (
-            None
-            if strict
-            else join_officially(annotations, find_form(get_task(annotations.task)), place[rows], scores)
+            None if strict else join_officially(annotations, find_form(annotations), place[rows], scores)
         )
         kind = _decide_kind(kind or columns.kind, scores, rows)
 

@@ -17,13 +17,13 @@ from ..errors import SchemaError, ScoreError, StoreError
 from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring import ScoreKind
-from ..tasks import Task
+from ..tasks import FORMS, Task
 from ..versions import versions
 from .predictions import item_scores_table
 
 
 def measure(
-    task: Task,
+    task: Task | None,
     annotations: Annotations,
     scores: npt.NDArray[np.float64],
     kind: ScoreKind,
@@ -36,6 +36,8 @@ def measure(
     """The metrics of a task, each an estimate in percent with interval, tie bounds and coverage.
 
     Args:
+        task: the benchmark; None where only the annotations are known, which know their form.
+        annotations: of the task.
         scores: float64 [N], aligned with the rows of `annotations`; NaN where a score is missing.
         kind: what the scores mean; strict accuracy is left out for similarities.
         partial: allow missing scores; every estimate says k of n.
@@ -44,7 +46,7 @@ def measure(
             caption that it leaves out is counted in `n` and not in `k`.
 
     Returns:
-        What the pure function behind `task.metric` returns. Retrieval adds `map_official` and
+        What the pure function behind the form's metric returns. Retrieval adds `map_official` and
         `map_sklearn`, the two values of one sort order that are in the literature.
 
     Raises:
@@ -55,12 +57,24 @@ def measure(
         scores = np.where(official.left_out, np.nan, scores)
         options["partial"] = True
     try:
-        return find_form(task).measure(annotations, scores, kind, options, official)
+        found = find_form(annotations).measure(annotations, scores, kind, options, official)
     except ValueError as error:  # the metrics stand alone and know no SynvitaError
         raise ScoreError(
-            f"{task.metric} cannot be computed: {str(error).rstrip('.')}",
+            f"{FORMS[annotations.form].metric} cannot be computed: {str(error).rstrip('.')}",
             fix="On the command line, --partial measures what is there",
         ) from error
+    if task is not None and not isinstance(found.get(task.main_score), dict):
+        raise SchemaError(
+            f"the task's main score is not one of {task.metric}",
+            file=task.file,
+            found=task.main_score,
+            expected=", ".join(name for name, value in found.items() if _is_estimate(value)),
+        )
+    return found
+
+
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, dict) and {"value", "k", "n"} <= value.keys()
 
 
 def check_measurable(task: Task, annotations: Annotations, *, partial: bool = False) -> None:
@@ -132,6 +146,8 @@ def make_result(
             "hub_revision": task.hub_revision,
             "counts": annotations.counts(),
             "reading": annotations.report.to_record(),
+            "checked": annotations.report.checked,
+            **declared_record(task),
         },
         "model": dict(model),
         "frames": None if frames is None else dict(frames),
@@ -146,6 +162,22 @@ def make_result(
         "run": dict(run),
     }
     return Result(str(model["name"]), task.name, record)
+
+
+def declared_record(task: Task) -> dict[str, Any]:
+    """What a result says of a task beyond the paper's: its title and column, which a leaderboard shows, and what was
+    declared of it."""
+    if not task.key_parts:
+        return {}
+    return {
+        "form": task.form,
+        "column": task.column,
+        "metric": task.metric,
+        "declaration": task.digest,
+        "scored_as": task.scored_as,
+        "licence": {"annotations": task.licence, "videos": task.video_licence},
+        "train": task.train,
+    }
 
 
 def write_result(

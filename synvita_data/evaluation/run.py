@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from ..annotations import Annotations, VideoRef, find_form
 from ..annotations.forms import join_rows
-from ..captions import Text
 from ..errors import SourceError, StoreError, SynvitaError
 from ..files import atomic_path, sha256_file
 from ..hub.places import without_places
@@ -66,7 +65,7 @@ def check_evaluation(
     check_measurable(task, annotations, partial=partial)
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:
-        check_texts(Text(caption) for caption in annotations.captions)
+        check_texts(iter(annotations.texts))
 
 
 def check_writable(out: str | Path) -> None:
@@ -166,7 +165,7 @@ def evaluate_scorer(
     # Where rows of one text may have two scores, they are joined as the released scripts do.
     scores, official, joined = found.scores, None, {}
     if (flips := getattr(scorer, "flips", "none")) != "none":
-        scores, official = join_rows(annotations, find_form(task), found.scores)
+        scores, official = join_rows(annotations, find_form(annotations), found.scores)
         joined = {"flips": {"name": flips, **official.to_record()}}
     # Results are shown to others: where the videos lie stays out of them.
     doubts = tuple(getattr(resolve, "doubts", ()))

@@ -107,6 +107,11 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
     # Captions without their prompts, and which of the task's texts each is.
     text = columns["text"]
     code_of = {caption: code for code, caption in enumerate(annotations.captions)}
+    if len(code_of) < len(annotations.captions):
+        raise SchemaError(
+            "several questions of this task have one caption, so that a CSV cannot say which is scored",
+            expected="item scores (Parquet), which name each text by its id (docs/tasks.md)",
+        )
     captions, faults = text.try_convert(read_caption)
     if faults:
         csv.check(has_header=has_header)

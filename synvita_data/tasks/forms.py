@@ -96,7 +96,7 @@ FORMS: Mapping[str, TaskForm] = {
         several=frozenset({"video", "caption"}),
     ),
     "yes_no": TaskForm(
-        "multiple_choice_accuracy",
+        "minimal_pair_accuracy",
         "accuracy",
         {"video": VIDEO, "question": QUESTION, "answer": ANSWER, "id": ID},
         ("video", "question", "answer"),

@@ -63,7 +63,7 @@ def test_pairs_come_the_most_wrong_first_and_ties_last(tmp_path):
     assert (own.role, own.text, own.score, own.right) == ("caption", "A man runs.", 0.3, True)
     assert (contrast.role, contrast.text, contrast.score) == ("contrast caption", "A man swims.", 0.9)
     assert own.video.name == "eOsIGrDFuuw_000004_000014"
-    assert (found.wrong, found.ties, found.not_scored, len(found.judged.group)) == (3, 1, 0, 4)
+    assert (found.wrong, found.ties, found.not_scored, len(found.judged.ids)) == (3, 1, 0, 4)
     assert [mistake.group for mistake in found.worst(2)] == [mistake.group for mistake in mistakes[:2]]
 
 
@@ -94,11 +94,11 @@ def test_wrong_pairs_are_those_of_paired_accuracy(tmp_path):
     draw = np.random.default_rng(5)
     for _ in range(50):
         scores = draw.integers(0, 3, int(annotations.pair.max()) + 1)[annotations.pair].astype(float)
-        judged = judge(annotations, scores)
+        judged = judge(annotations, scores, "similarity")
         ties = (judged.measure == 0).sum()
-        right = len(judged.group) - judged.wrong.sum() + ties / 2
+        right = len(judged.ids) - judged.wrong.sum() + ties / 2
         metrics = measure(task, annotations, scores, "similarity", resamples=0)
-        assert metrics["paired_accuracy"]["value"] == pytest.approx(100 * right / len(judged.group))
+        assert metrics["paired_accuracy"]["value"] == pytest.approx(100 * right / len(judged.ids))
 
 
 def questions_scored(folder):
