@@ -26,6 +26,12 @@ def errors(
             help="Annotations of the task, as for synvita evaluate; only ranked captions (SSv2) can do without.",
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Declaration of the result's task (.yaml), where it is not one of ours."
+        ),
+    ] = None,
     real_root: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the benchmark's videos, for the frames on the page."),
@@ -53,12 +59,15 @@ def errors(
     from ..evaluation.mistakes import read_mistakes
     from ..evaluation.mistakes_page import NOTICE, facts, nothing_wrong
     from ..files import write_atomic
+    from ..tasks import get_task
 
     if real_root is None and real_mapping is not None:
         raise SynvitaError("--real-mapping is for --real-root", fix="Give the folder of the videos as well")
     if real_root is not None and html is None:
         raise SynvitaError("--real-root is for --html", fix="Name the page with --html FILE")
-    found = read_mistakes(result, annotations, only=misalignment)
+    found = read_mistakes(
+        result, annotations, task=None if task is None else get_task(task), only=misalignment
+    )
     if jsonl is not None:
         text = "".join(f"{line}\n" for line in _lines(found, top))
         if jsonl == "-":

@@ -21,7 +21,7 @@ from ..errors import SchemaError, choose, parsing
 from ..hub.places import without_places
 from ..scoring import ScoreKind
 from ..tables.columns import Floats, as_numpy, coded, read_parquet
-from ..tasks import Task, get_task
+from ..tasks import FORMS, TASKS, Task, task_of_file
 from .predictions import read_predictions
 from .results import Result, read_result
 
@@ -189,7 +189,7 @@ def read_mistakes(
     Args:
         path: `RESULTS/<model>/<task>.json`; the score table lies beside it.
         annotations: file or folder of the task's annotations; None for tasks whose score table tells enough.
-        task: of the result; None for the one of this name.
+        task: of the result; None for one of ours, or of an annotation file without a declaration.
         only: a misalignment, type or other value of a breakdown, to leave out everything else.
 
     Raises:
@@ -199,7 +199,7 @@ def read_mistakes(
     """
     path = Path(path)
     result = read_result(path)
-    task = get_task(result.task) if task is None else task
+    task = _task(result, path, annotations) if task is None else task
     if task.name != result.task:
         raise SchemaError("the result is of another task", file=path, found=result.task, expected=task.name)
     form = find_form(task)
@@ -256,6 +256,24 @@ def to_record(mistake: Mistake, mistakes: Mistakes) -> dict[str, Any]:
     }
 
 
+def _task(result: Result, path: Path, annotations: str | Path | None) -> Task:
+    """The task of a result: one of ours, or of the annotations' file alone, whose form the result says."""
+    if result.task in TASKS:
+        return TASKS[result.task]
+    form = result.record["task"].get("form")
+    if annotations is not None and form in FORMS and Path(annotations).is_file():
+        task = task_of_file(annotations, form)
+        if task.name == result.task:
+            return task
+    raise SchemaError(
+        "the task of the result is not one of ours",
+        file=path,
+        found=result.task,
+        expected="--task FILE.yaml",
+        fix="Give the declaration that the model was evaluated with",
+    )
+
+
 def _annotations(
     result: Result, task: Task, form: Form, path: Path, table: Path, given: str | Path | None
 ) -> Annotations:
@@ -288,11 +306,11 @@ def _from_scores(task: Task, path: Path) -> Annotations:
     table = read_parquet(path, ("video_id", "text_id", "caption", "label"))
     video, text, caption = (coded(table, name, path) for name in ("video_id", "text_id", "caption"))
     _, first = np.unique(np.stack([video.codes, text.codes]), axis=1, return_index=True)
-    prefix = f"{task.source}_"
+    source = task.source or task.name
     return make_annotations(
         task.name,
         form=task.form,
-        videos=[VideoRef(task.source or "", each.removeprefix(prefix)) for each in video.values],
+        videos=[VideoRef(source, each.removeprefix(f"{source}_")) for each in video.values],
         captions=caption.values,
         groups=text.values,
         video=video.codes[first],

@@ -4,7 +4,7 @@ All text of others goes through `display.html_text`. The filter is made of radio
 holds frames of real videos, which may not be redistributed: it says so, and names no place on this machine.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from ..annotations import VideoRef
 from ..display import html_text
@@ -44,6 +44,7 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
 .frames figure { margin: 0 }
 .frames img { display: block; width: 100%; height: auto; max-height: 20rem; object-fit: contain; border-radius: .35rem }
 .frames figcaption { font-size: .75rem; color: var(--soft) }
+.name { color: var(--soft); font-size: .9rem; margin: .8rem 0 .3rem; overflow-wrap: anywhere }
 .none { color: var(--soft); font-style: italic; margin: 0 0 .7rem }
 .sides { display: grid; gap: .45rem; margin: 0; padding: 0; list-style: none }
 .sides.videos { grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)) }
@@ -226,47 +227,49 @@ def _article(
 ) -> str:
     kind = _kind(mistake)
     of_kind = f' class="k{list(kinds).index(kind)}"' if kind in kinds else ""
-    one_video = len({side.video.video_id for side in mistake.sides}) == 1
-    one_text = len({side.text for side in mistake.sides}) == 1 and not one_video
-    number = measure_text(mistake, mistakes)
+    videos: dict[str, list[Side]] = {}
+    for side in mistake.sides:
+        videos.setdefault(side.video.video_id, []).append(side)
+    one_text = len(videos) > 1 and len({side.text for side in mistake.sides}) == 1
     tags = "".join(
         f'<span class="tag">{html_text(value if isinstance(value, str) else f"{name}: {value}")}</span>'
         for name, value in mistake.tags.items()
     )
     note = f"<span>{html_text(mistake.note)}</span>" if mistake.note else ""
-    where = f"<span>{html_text(mistake.sides[0].video.video_id)}</span>" if one_video else ""
+    where = f"<span>{html_text(next(iter(videos)))}</span>" if len(videos) == 1 else ""
     parts = [
         f'<article{of_kind}>\n<div class="head"><b>{mistake.place}.</b> '
-        f"<span>{html_text(mistakes.by)} <b>{number}</b></span>{tags}{where}{note}</div>\n"
+        f"<span>{html_text(mistakes.by)} <b>{measure_text(mistake, mistakes)}</b></span>{tags}{where}{note}</div>\n"
     ]
     if one_text:
-        parts.append(f'<p class="caption">{html_text(mistake.sides[0].text)}</p>\n')
-    if one_video:
-        parts.append(_frames(mistake.sides[0].video, frames))
-    several = " videos" if one_text else ""
-    parts.append(f'<ul class="sides{several}">\n')
-    sides = mistake.sides if one_video else sorted(mistake.sides, key=_role_order(mistake))
-    for side in sides:
-        parts.append(_side(side, mistakes.unit, None if one_video else frames, one_video, one_text))
-    parts.append("</ul>\n</article>\n")
-    return "".join(parts)
+        # One caption, and a video in each box.
+        parts.append(
+            f'<p class="caption">{html_text(mistake.sides[0].text)}</p>\n<ul class="sides videos">\n'
+        )
+        roles = list(dict.fromkeys(side.role for side in mistake.sides))
+        for side in sorted(mistake.sides, key=lambda side: roles.index(side.role)):
+            parts.append(_side(side, mistakes.unit, video=True) + _frames(side.video, frames) + "</li>\n")
+        parts.append("</ul>\n")
+    else:
+        # Each video with its texts.
+        for video, sides in videos.items():
+            if len(videos) > 1:
+                parts.append(f'<p class="name">{html_text(video)}</p>\n')
+            parts.append(_frames(sides[0].video, frames) + '<ul class="sides">\n')
+            parts += [_side(side, mistakes.unit, text=True) + "</li>\n" for side in sides]
+            parts.append("</ul>\n")
+    return "".join([*parts, "</article>\n"])
 
 
-def _role_order(mistake: Mistake) -> Callable[[Side], int]:
-    """Sides of one role together, roles in their own order."""
-    roles = list(dict.fromkeys(side.role for side in mistake.sides))
-    return lambda side: roles.index(side.role)
-
-
-def _side(side: Side, unit: str, frames: VideoFrames | None, one_video: bool, one_text: bool) -> str:
-    kind = " right" if side.right else " other" if side.role.startswith("other") else ""
+def _side(side: Side, unit: str, *, video: bool = False, text: bool = False) -> str:
+    """The beginning of a box: role and score, with the video's name or the text."""
+    kind = " right" if side.right else " other" if side.role.startswith("other option") else ""
     rank = "" if side.rank is None else f"<span>rank {side.rank:,}</span>"
-    video = "" if one_video else f'<span class="video">{html_text(side.video.video_id)}</span>'
-    text = "" if one_text else f'<div class="text">{html_text(side.text)}</div>'
+    name = f'<span class="video">{html_text(side.video.video_id)}</span>' if video else ""
+    words = f'<div class="text">{html_text(side.text)}</div>' if text else ""
     return (
         f'<li class="side{kind}"><div class="role"><span>{html_text(side.role)}</span>'
-        f'<span class="score">{html_text(unit)} {score_text(side.score, unit)}</span>{rank}{video}</div>{text}'
-        f"{'' if one_video else _frames(side.video, frames)}</li>\n"
+        f'<span class="score">{html_text(unit)} {score_text(side.score, unit)}</span>{rank}{name}</div>{words}'
     )
 
 

@@ -23,9 +23,10 @@ from small_annotations import (
 from synvita_data.annotations import find_form, read_annotations
 from synvita_data.errors import SchemaError, ScoreError
 from synvita_data.evaluation.mistakes import read_mistakes, to_record
+from synvita_data.evaluation.predictions import item_scores_table
 from synvita_data.evaluation.results import measure
 from synvita_data.evaluation.run import evaluate_predictions
-from synvita_data.tasks import get_task
+from synvita_data.tasks import get_task, task_of_file
 
 
 def videocon(folder):
@@ -272,3 +273,132 @@ def test_a_line_of_json_says_all(tmp_path):
     assert record["margin"] == pytest.approx(-0.6)
     assert record["kind"] == "probability"
     assert [side["text"] for side in record["sides"]] == ["A man runs.", "A man swims."]
+
+
+# --- forms that a user's file may have ---------------------------------------------------------------
+
+
+def declared(folder, form, header, rows):
+    """A task without a declaration, and its annotations."""
+    file = write_csv(folder / "mine.csv", rows, header)
+    task = task_of_file(file, form)
+    return task, read_annotations(task, file), file
+
+
+def evaluated_items(folder, task, annotations, scores, kind="log_odds"):
+    """The result file of scores that are aligned with the annotations."""
+    table = folder / "model.parquet"
+    pq.write_table(item_scores_table(annotations, np.asarray(scores, float), kind), table)
+    return evaluate_predictions(table, task, annotations, folder / "results", resamples=0).path
+
+
+GROUPS = [
+    ("a1.mp4", "a dog chases a cat", "a", "swap"),
+    ("a2.mp4", "a cat chases a dog", "a", "swap"),
+    ("b1.mp4", "he sits, then stands", "b", "order"),
+    ("b2.mp4", "he stands, then sits", "b", "order"),
+]
+
+
+def test_groups_are_wrong_where_their_group_score_is(tmp_path):
+    from synvita_data.evaluate_metrics.group_score.group import group_score
+
+    task, a, _ = declared(tmp_path, "groups", ("video", "caption", "group", "kind"), GROUPS)
+    draw = np.random.default_rng(2)
+    seen = set()
+    for _ in range(60):
+        scores = draw.permutation(len(a)).astype(float)  # no ties
+        judged = find_form(task).judge(a, scores, "log_odds")
+        video = np.where(a.label == 1, a.option, 1 - a.option)
+        found = group_score(scores, video, a.option, a.group, resamples=0)["group"]["value"]
+        assert found == 50 * (~judged.wrong).sum()
+        seen.add(found)
+        for place in range(2):
+            shown = judged.show(place)
+            own = [scores[row] for role, row, _ in shown if role == "own caption"]
+            other = [scores[row] for role, row, _ in shown if role == "other video's caption"]
+            assert judged.measure[place] == min(own) - max(other)
+            assert (len(own), len(other)) == (2, 2)
+    assert len(seen) > 1
+
+
+def test_a_group_through_its_result(tmp_path):
+    task, a, file = declared(tmp_path, "groups", ("video", "caption", "group", "kind"), GROUPS)
+    scores = np.where(a.label == 1, 2.0, 1.0)
+    scores[(a.group == "b") & (a.label == 0)] = 4.0
+    found = read_mistakes(evaluated_items(tmp_path, task, a, scores), file)
+    (mistake,) = found.worst(5)
+    assert (mistake.group, mistake.measure) == ("b", -2.0)
+    assert [(side.video.name, side.role) for side in mistake.sides] == [
+        ("b1", "own caption"),
+        ("b1", "other video's caption"),
+        ("b2", "own caption"),
+        ("b2", "other video's caption"),
+    ]
+
+
+QUESTIONS_YES_NO = [
+    ("v1.mp4", "Is it a dog?", "yes"),
+    ("v1.mp4", "Is it red?", "no"),
+    ("v2.mp4", "Does it run?", "yes"),
+    ("v2.mp4", "Does it fly?", "no"),
+]
+
+
+@pytest.mark.parametrize(("kind", "threshold"), [("log_odds", 0.0), ("probability", 0.5)])
+def test_questions_asked_yes_or_no_lie_on_the_wrong_side(tmp_path, kind, threshold):
+    task, a, file = declared(tmp_path, "yes_no", ("video", "question", "answer"), QUESTIONS_YES_NO)
+    by_words = {"Is it a dog?": -0.2, "Is it red?": 0.4, "Does it run?": 0.3, "Does it fly?": 0.0}
+    scores = [by_words[caption] + threshold for caption in a.caption]
+    found = read_mistakes(evaluated_items(tmp_path, task, a, scores, kind), file)
+    mistakes = list(found.worst(9))
+    assert [(each.sides[0].text, each.sides[0].role) for each in mistakes] == [
+        ("Is it red?", "answer: no"),
+        ("Is it a dog?", "answer: yes"),
+        ("Does it fly?", "answer: no"),
+    ]
+    assert [each.measure for each in mistakes] == pytest.approx([-0.4, -0.2, 0.0])
+    assert found.ties == 1
+    accuracy = measure(task, a, found.scores, kind, resamples=0)["accuracy"]["value"]
+    assert accuracy == pytest.approx(100 * (len(a) - found.wrong + found.ties / 2) / len(a))
+
+
+PAIRS = [
+    ("v1.mp4", "What moves?", "dog", "cat", 0, "p"),
+    ("v2.mp4", "What moves?", "dog", "cat", 1, "p"),
+    ("v3.mp4", "Which way?", "left", "right", 0, "q"),
+    ("v4.mp4", "Which way?", "left", "right", 1, "q"),
+]
+
+
+def test_a_pair_is_wrong_where_one_of_its_questions_is(tmp_path):
+    header = ("video", "question", "option_a", "option_b", "answer", "pair")
+    file = write_csv(tmp_path / "mine.csv", PAIRS, header)
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nform: pairs\nfiles: [mine.csv]\nunchecked: true\ntitle: Mine\n"
+        "columns:\n  video: video\n  question: question\n  options: [option_a, option_b]\n"
+        "  answer: answer\n  pair: pair\n"
+    )
+    task = get_task(tmp_path / "mine.yaml")
+    a = read_annotations(task, file)
+    scores = np.where(a.label == 1, 1.0, 0.0)
+    chosen = np.array([video.startswith("mine_v4") for video in a.video_id])
+    scores[chosen] = 0.5 - scores[chosen]
+    result = evaluated_items(tmp_path, task, a, scores)
+    found = read_mistakes(result, file, task=task)
+    (mistake,) = found.worst(9)
+    assert (mistake.group, mistake.measure) == ("q", -1.0)
+    assert [(side.video.name, side.role) for side in mistake.sides] == [
+        ("v4", "right option"),
+        ("v4", "chosen"),
+        ("v3", "right option"),
+        ("v3", "best wrong option"),
+    ]
+    assert (found.wrong, found.judged.total) == (1, 2)
+    metric = measure(task, a, found.scores, "log_odds", resamples=0)["pair_accuracy"]["value"]
+    assert metric == 50.0
+    # Without a score of one question its pair is not judged.
+    judged = find_form(task).judge(a, np.where(chosen, np.nan, scores), "log_odds")
+    assert (judged.ids, judged.total) == (["p"], 2)
+    with pytest.raises(SchemaError, match="not one of ours"):
+        read_mistakes(result, tmp_path)
