@@ -18,8 +18,9 @@ from synvita_data.cli import main
 from synvita_data.evaluation.mistakes import read_mistakes
 from synvita_data.evaluation.mistakes_frames import VideoFrames
 from synvita_data.evaluation.mistakes_page import page
+from synvita_data.evaluation.predictions import item_scores_table
 from synvita_data.evaluation.run import evaluate_predictions
-from synvita_data.tasks import get_task
+from synvita_data.tasks import get_task, task_of_file
 from synvita_data.video import encode_mp4
 
 EVIL = '<script>alert(1)</script>"><img src=x onerror=alert(2)> \x1b[31mred\x1b[0m \u202e</style>&amp;'
@@ -92,7 +93,6 @@ def result(tmp_path):
     predictions = tmp_path / "model.parquet"
     task = get_task("videocon-llm")
     read = read_annotations(task, annotations)
-    from synvita_data.evaluation.predictions import item_scores_table
 
     value = {(read.task, path, text): score for path, text, score in scores}
     numbers = np.array(
@@ -300,3 +300,23 @@ def test_no_place_on_this_machine_is_on_the_page(result):
     text = "".join(page(found, 20))
     assert "somebody" not in text
     assert "models/tiny" in text
+
+
+def test_a_group_shows_each_video_once_with_both_captions(tmp_path):
+    rows = [("1.mp4", "a dog chases a cat", "g"), ("2.mp4", "a cat chases a dog", "g")]
+    file = write_csv(tmp_path / "mine.csv", rows, ("video", "caption", "group"))
+    task = task_of_file(file, "groups")
+    read = read_annotations(task, file)
+    predictions = tmp_path / "model.parquet"
+    pq.write_table(item_scores_table(read, 1.0 - read.label, "log_odds"), predictions)
+    result = evaluate_predictions(predictions, task, read, tmp_path / "results", resamples=0).path
+    (tmp_path / "root").mkdir()
+    for name in "12":
+        encode_mp4(np.zeros((8, 32, 32, 3), np.uint8), 8, tmp_path / f"root/{name}.mp4")
+    found = read_mistakes(result, file)
+    frames = VideoFrames(tmp_path / "root", None, source=task.source or task.name, indices={})
+    made = check_closed("".join(page(found, 9, frames)))
+    (article,) = made.articles
+    assert article.count("own caption") == article.count("other video's caption") == 2
+    assert article.count("a dog chases a cat") == 2
+    assert len(made.all("img")) == 8
