@@ -147,6 +147,7 @@ def _texts(mistake: "Mistake", first: int, unit: str) -> Any:
     one_video = len({side.video.video_id for side in mistake.sides}) == 1
     one_text = len({side.text for side in mistake.sides}) == 1 and not one_video
     head = [mistake.sides[0].text] if one_text else []
+    head += [mistake.group] if not one_text and not one_video else []
     head += [mistake.sides[0].video.video_id] if one_video else []
     head += [value if isinstance(value, str) else f"{name}: {value}" for name, value in mistake.tags.items()]
     head += [mistake.note] if mistake.note else []

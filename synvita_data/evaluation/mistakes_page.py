@@ -236,7 +236,8 @@ def _article(
         for name, value in mistake.tags.items()
     )
     note = f"<span>{html_text(mistake.note)}</span>" if mistake.note else ""
-    where = f"<span>{html_text(next(iter(videos)))}</span>" if len(videos) == 1 else ""
+    name = next(iter(videos)) if len(videos) == 1 else "" if one_text else mistake.group
+    where = f"<span>{html_text(name)}</span>" if name else ""
     parts = [
         f'<article{of_kind}>\n<div class="head"><b>{mistake.place}.</b> '
         f"<span>{html_text(mistakes.by)} <b>{measure_text(mistake, mistakes)}</b></span>{tags}{where}{note}</div>\n"
