@@ -28,6 +28,7 @@ from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, margins, show_question
 from .questions import make_questions, read_questions
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
+from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct, video_at
 
 STATEMENTS = ("s0", "s1", "s2", "s3", "s4")
@@ -258,6 +259,37 @@ def _measure(
     return found
 
 
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Videos, with all their questions; a question is an item."""
+    from ..evaluate_metrics.multiple_choice_accuracy.choice import COARSE_TYPES, multiple_choice_accuracy
+
+    a = rows.annotations
+    assert a is not None  # `from_tables` is empty
+    found = multiple_choice_accuracy(
+        scores,
+        a.label,
+        a.group,
+        options=a.option,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_question=True,
+        resamples=0,
+    )["questions"]
+    questions = [each["question"] for each in found]
+    breakdown = rows.breakdown_of(questions)
+    if "type" in breakdown:
+        breakdown = {"coarse type": [COARSE_TYPES.get(each) for each in breakdown["type"]], **breakdown}
+    return units_of_items(
+        unit="video",
+        of_item=rows.of_groups(rows.video, questions),
+        item="question",
+        items=questions,
+        metrics={"accuracy": [each["value"] / 100 for each in found]},
+        right=[each["worst_ties"] == 100 for each in found],
+        breakdown=breakdown,
+    )
+
+
 def read_declared_choice(rows: DeclaredRows) -> Annotations:
     """A question with its options a row; see `questions`.
 
@@ -281,6 +313,7 @@ FORM = Form(
     read=read_choice,
     read_declared=read_declared_choice,
     measure=_measure,
+    units=_units,
     group="questions",
     official_leaves_out="several",
     judge=_judge,

@@ -1,9 +1,10 @@
 """Captions and contrast captions of videos: VideoCon's CSVs, and files whose columns are declared."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,11 @@ from .declared import DeclaredRow, DeclaredRows, clean_caption
 from .forms import Form, Metrics, OfficialJoin, read_label
 from .mistakes import Grouped, Judged, Shown, by_margin, margins
 from .table import AnnotationReport, Annotations, make_annotations
+from .units import ScoredRows, Units
 from .videos import VideoRef, check_distinct, video_at, video_at_url
+
+if TYPE_CHECKING:
+    from ..evaluate_metrics.entailment_auc.auc import EntailmentByVideo
 
 _FIELDS = Fields.named(
     "caption",
@@ -361,4 +366,62 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
     return by_margin(a, grouped, margins(a, grouped, scores), show, "pairs")
 
 
-FORM = Form(read=read_entailment, read_declared=read_declared_entailment, measure=_measure, judge=_judge)
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Videos, with all their texts. An item is a pair, or without annotations all texts of a video."""
+    from ..evaluate_metrics.entailment_auc.auc import THRESHOLDS, entailment_by_video
+
+    # As `_measure`: without pairs, texts are compared within their video.
+    groups_are_pairs = rows.annotations is not None and not np.array_equal(rows.annotations.group, rows.video)
+    pairs = rows.annotations.group if rows.annotations is not None and groups_are_pairs else None
+
+    def by_video(chosen: Any) -> "EntailmentByVideo":
+        return entailment_by_video(
+            scores[chosen],
+            rows.label[chosen],
+            rows.video[chosen],
+            texts=rows.text[chosen],
+            pairs=None if pairs is None else pairs[chosen],
+            kind=kind,
+            scored=rows.scored[chosen],
+            partial=not rows.complete,
+        )
+
+    # Without annotations nothing says which texts are a pair, so that only the AUC is what it is in the results.
+    names = ("auc",) if rows.annotations is None else ("auc", "paired_accuracy", "strict_accuracy")
+    names = tuple(name for name in names if name != "strict_accuracy" or THRESHOLDS[kind] is not None)
+
+    def units(chosen: Any, groups: Mapping[str, Mapping[str, Units]]) -> Units:
+        found = by_video(chosen)
+
+        def weighted(weights: Ints) -> Floats:
+            return np.array([found.weighted(one)[: len(names)] for one in weights])
+
+        return Units(
+            unit="video",
+            ids=found.videos,
+            item="video" if pairs is None else "pair",
+            items=found.pairs,
+            values=found.pair_values,
+            right=None,
+            names=names,
+            weighted=weighted,
+            groups=groups,
+        )
+
+    groups: dict[str, dict[str, Units]] = {}
+    for name, column in rows.breakdown.items():
+        for value in sorted({each for each in column if each is not None}, key=str):
+            chosen = (column == value) & rows.scored
+            if len(set(rows.label[chosen].tolist())) == 2:  # an AUC of one class is undefined
+                groups.setdefault(name, {})[str(value)] = units(chosen, {})
+    return units(slice(None), groups)
+
+
+FORM = Form(
+    read=read_entailment,
+    read_declared=read_declared_entailment,
+    measure=_measure,
+    units=_units,
+    from_tables=frozenset({"auc"}),
+    judge=_judge,
+)

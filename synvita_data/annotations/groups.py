@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SchemaError
-from ..tables.columns import Floats
+from ..tables.columns import Floats, Ints
 from .declared import DeclaredRow, DeclaredRows, clean_caption
 from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, margins
 from .table import Annotations, make_annotations, make_text_id
+from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct
 
 _Half = tuple[DeclaredRow, VideoRef, str]
@@ -136,10 +137,10 @@ def _measure(
 ) -> Metrics:
     from ..evaluate_metrics.group_score.group import group_score
 
-    # A caption describes the video of its own place.
-    video = np.where(a.label == 1, a.option, 1 - a.option)
     scored = ~np.isnan(scores)
-    return group_score(scores, video, a.option, a.group, breakdown=a.breakdown, scored=scored, **options)
+    return group_score(
+        scores, _video_place(a), a.option, a.group, breakdown=a.breakdown, scored=scored, **options
+    )
 
 
 def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
@@ -159,4 +160,43 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
     return by_margin(a, grouped, margins(a, grouped, scores), show, "groups", first=4)
 
 
-FORM = Form(read=None, read_declared=read_declared_groups, measure=_measure, group="groups", judge=_judge)
+def _video_place(a: Annotations) -> Ints:
+    """int64 [N], 0 or 1: a caption describes the video of its own place."""
+    return np.where(a.label == 1, a.option, 1 - a.option)
+
+
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Groups; a group is also an item, by its group score."""
+    from ..evaluate_metrics.group_score.group import group_score
+
+    a = rows.annotations
+    assert a is not None  # `from_tables` is empty
+    found = group_score(
+        scores,
+        _video_place(a),
+        a.option,
+        a.group,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_group=True,
+        resamples=0,
+    )["groups"]
+    groups = [each["group"] for each in found]
+    return units_of_items(
+        unit="group",
+        of_item=groups,
+        item="group",
+        items=groups,
+        metrics={name: [each[name] / 100 for each in found] for name in ("group", "text", "video")},
+        breakdown=rows.breakdown_of(groups),
+    )
+
+
+FORM = Form(
+    read=None,
+    read_declared=read_declared_groups,
+    measure=_measure,
+    units=_units,
+    group="groups",
+    judge=_judge,
+)

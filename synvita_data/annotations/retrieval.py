@@ -18,6 +18,7 @@ from .declared import DeclaredRow, DeclaredRows, clean_caption
 from .forms import Form, Metrics, OfficialJoin, read_label
 from .mistakes import Grouped, Judged, Shown
 from .table import AnnotationReport, Annotations, make_annotations, make_text_id
+from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct, video_at
 
 _SHOWN = 6  # false positives of a caption that are shown, and missed videos
@@ -230,10 +231,37 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
     )
 
 
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Captions, each with its ranking; a caption is also an item, by its average precision."""
+    from ..evaluate_metrics.retrieval_map.ranking import retrieval_map
+
+    found = retrieval_map(
+        scores,
+        rows.label,
+        rows.text,
+        rows.video,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_caption=True,
+        resamples=0,
+    )["captions"]
+    captions = [each["caption"] for each in found]
+    names = [name for name in found[0] if name == "map" or name.startswith("r_at_")]
+    return units_of_items(
+        unit="caption",
+        of_item=captions,
+        item="caption",
+        items=captions,
+        metrics={name: [each[name]["value"] / 100 for each in found] for name in names},
+    )
+
+
 FORM = Form(
     read=read_retrieval,
     read_declared=read_declared_retrieval,
     measure=_measure,
+    units=_units,
+    from_tables=frozenset({"map", "r_at_1", "r_at_5", "r_at_10"}),
     group="captions",
     official_leaves_out="repeated",
     judge=_judge,

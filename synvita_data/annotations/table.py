@@ -7,7 +7,7 @@ contrast captions has three); it is scored once, and every row gets the score.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -293,6 +293,7 @@ class Annotations:
         *,
         on_missing: Callable[[VideoRef], None] | None = None,
         mirrored: npt.NDArray[np.bool_] | None = None,
+        only: Collection[str] | None = None,
     ) -> Iterator[ScoringItem]:
         """One item a video, by video id, with all its distinct texts, by their first row.
 
@@ -301,12 +302,15 @@ class Annotations:
             on_missing: called with each video that is not there, which is then passed over.
             mirrored: bool [N], rows that are scored against the mirror image of their video. A text that stands in
                 rows of either kind stands twice in its item.
+            only: ids of the videos that are wanted; None for all.
 
         Raises:
             SourceError: a video is not there and `on_missing` is None.
         """
         find = resolve if callable(resolve) else _finder(resolve)
         for video, rows in zip(self.videos, self._rows_by_video, strict=True):
+            if only is not None and video.video_id not in only:
+                continue
             found = find(video)
             if found is None:
                 if on_missing is None:

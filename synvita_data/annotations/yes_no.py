@@ -8,6 +8,7 @@ from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, question_margins, show_question
 from .questions import make_questions, read_questions
 from .table import Annotations
+from .units import ScoredRows, Units, units_of_items
 
 
 def read_declared_yes_no(rows: DeclaredRows) -> Annotations:
@@ -57,4 +58,39 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
     return by_margin(a, grouped, margin, show, "questions", first=1)
 
 
-FORM = Form(read=None, read_declared=read_declared_yes_no, measure=_measure, group="questions", judge=_judge)
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Videos, with all their questions; a question is an item."""
+    from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
+
+    a = rows.annotations
+    assert a is not None  # `from_tables` is empty
+    found = minimal_pair_accuracy(
+        scores,
+        a.label,
+        a.group,
+        kind=kind,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_question=True,
+        resamples=0,
+    )["questions"]
+    questions = [each["question"] for each in found]
+    return units_of_items(
+        unit="video",
+        of_item=rows.of_groups(rows.video, questions),
+        item="question",
+        items=questions,
+        metrics={"accuracy": [each["value"] / 100 for each in found]},
+        right=[each["worst_ties"] == 100 for each in found],
+        breakdown=rows.breakdown_of(questions),
+    )
+
+
+FORM = Form(
+    read=None,
+    read_declared=read_declared_yes_no,
+    measure=_measure,
+    units=_units,
+    group="questions",
+    judge=_judge,
+)

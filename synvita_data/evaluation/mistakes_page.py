@@ -140,6 +140,8 @@ def facts(mistakes: Mistakes, top: int) -> dict[str, str]:
         "Sorted by": f"{mistakes.by}, lowest first",
         "Texts' scores": mistakes.unit,
     }
+    if mistakes.result.control is not None:
+        found["Control"] = f"{mistakes.result.control}: the model did not see the videos as they are"
     if mistakes.several:
         found["Several scores"] = f"{mistakes.several:,} texts have further scores; the first counts here"
     if model.get("prompt"):

@@ -77,12 +77,14 @@ class Predictions:
         scored: bool [N], False where missing: the metrics' `scored`.
         counts: for the result file.
         official: with `join="official"`, the further scores of texts that have several; `scores` has the first.
+        control: what was taken away from the videos, where the file says so.
     """
 
     scores: Floats
     kind: ScoreKind
     counts: PredictionCounts
     official: OfficialJoin | None = None
+    control: str | None = None
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
@@ -182,7 +184,7 @@ def read_predictions(
             unended=columns.unended,
             score_last=columns.score_last,
         )
-        return Predictions(value[annotations.pair], kind, counts, official)
+        return Predictions(value[annotations.pair], kind, counts, official, columns.control)
 
 
 def _check_task(task: Task | str | None, annotations: Annotations) -> None:

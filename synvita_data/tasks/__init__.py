@@ -3,7 +3,7 @@
 To add a benchmark of a form that exists, add its declaration. `synvita_data.annotations` reads the rows.
 """
 
-from .catalogue import TASKS, get_task, task_of_file
+from .catalogue import TASKS, get_task, task_of_file, task_of_result, task_setting
 from .declaration import read_declaration
 from .forms import FORMS
 from .published import COLUMNS, MODELS, SOURCE, PublishedResult, published_results
@@ -23,4 +23,6 @@ __all__ = [
     "published_results",
     "read_declaration",
     "task_of_file",
+    "task_of_result",
+    "task_setting",
 ]

@@ -1,6 +1,8 @@
 """The tasks of this package, one declaration a task, and the tasks of users."""
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,42 @@ def task_of_file(path: str | Path, form: str) -> Task:
         )
     content: dict[str, Any] = {"name": name, "form": form, "files": [path.name], "unchecked": True}
     return _check_free(declare(content), path)
+
+
+def task_of_result(record: Mapping[str, Any]) -> Task | None:
+    """What a result says of a user's task, as far as a table needs it; None where it does not say its form.
+
+    Args:
+        record: `task` of a result file, which may have been made elsewhere.
+    """
+    name, form, column = (record.get(key) for key in ("name", "form", "column"))
+    if not isinstance(name, str) or not NAME.fullmatch(name) or form not in FORMS:
+        return None
+    task = replace(declare({"name": name, "form": form}), digest=str(record.get("declaration", "")))
+    main_score = record.get("main_score")
+    return replace(
+        task,
+        column=column if isinstance(column, str) else name,
+        main_score=main_score if isinstance(main_score, str) else task.main_score,
+    )
+
+
+def task_setting(tasks: Sequence[Task], name: str, default: Any) -> Any:
+    """What tasks declare of `frames` or `prompt`, for one model that is asked all of them.
+
+    Raises:
+        SchemaError: two declare different things.
+    """
+    found = {task.name: getattr(task, name) or default for task in tasks}
+    values = list(found.values())
+    if any(value != values[0] for value in values):
+        raise SchemaError(
+            f"the tasks declare different {name}",
+            found="; ".join(f"{task}: {value}" for task, value in found.items()),
+            expected="one for all tasks of a run",
+            fix=f"Evaluate them one by one, or say --{name}",
+        )
+    return values[0] if values else default
 
 
 def _check_free(task: Task, path: Path) -> Task:

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 import yaml
 
+from ..captions.prompts import PROMPTS
 from ..errors import SchemaError, located
 from ..hub.known import pinned
+from ..real_videos.names import normal_source
 from .forms import COMMON, FORMS, TaskForm
 from .task import CheckedFile, ColumnSpec, Expected, Task
 
@@ -227,6 +229,10 @@ def _name(node: Any, what: str) -> str:
     return value
 
 
+def _source(node: Any, what: str) -> str:
+    return normal_source(_text(node, what))
+
+
 def _column(node: Any, what: str) -> str:
     """A column's name, or a text with columns in braces."""
     value = _text(node, what)
@@ -357,7 +363,7 @@ def _task(part: _Part, file: str | None) -> Task:
         title=title,
         description=part.take("description", _text, title),
         form=form,
-        source=part.take("source", _text, None),
+        source=part.take("source", _source, None),
         files=part.take("files", _texts, ()),
         all_files=part.take("all_files", _flag, False),
         columns=columns,
@@ -372,7 +378,7 @@ def _task(part: _Part, file: str | None) -> Task:
         licence="not stated" if licence is None else licence.take("annotations", _text, "not stated"),
         video_licence="not stated" if licence is None else licence.take("videos", _text, "not stated"),
         citation=part.take("citation", _text, ""),
-        prompt=part.take("prompt", _text, "question"),
+        prompt=part.take("prompt", _one_of(tuple(PROMPTS)), "question"),
         answer_prompt=part.take("answer_prompt", _words, ""),
         scored_as=part.take("scored_as", _one_of(("letter", "statement")), "letter" if asks else None),
         frames=part.take("frames", _frames, None),
