@@ -13,7 +13,7 @@ import pytest
 HEAVY = ("torch", "transformers", "diffusers", "datasets", "evaluate", "av", "decord", "matplotlib", "pandas")
 TOPS = ("synvita_data", "builders", "training", "evaluate_metrics")
 # Folders of like things, which may be longer than a room of unlike ones.
-CATALOGUES = frozenset({"synvita_data/commands"})  # of like things: one file a command
+CATALOGUES = frozenset({"synvita_data/commands", "synvita_data/annotations"})  # a file a command, a form
 
 
 def product_files(root: Path) -> dict[str, Path]:
