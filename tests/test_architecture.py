@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def imports_of(module: str, path: Path, modules: dict[str, Path]) -> set[str]:
     return {name for name in found if name in modules and name != module}
 
 
+@cache
 def graph_of(root: Path) -> dict[str, set[str]]:
+    """Module -> what it imports; nobody may change it."""
     modules = product_files(root)
     return {module: imports_of(module, root / path, modules) for module, path in modules.items()}
 
