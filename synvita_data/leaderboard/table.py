@@ -460,7 +460,9 @@ def _column(task: Task, ours: Sequence[Row], notes: list[str]) -> Column:
             + (", so none is compared" if len(official) > 1 else "")
             + f" ({lists})"
         )
-    return Column(task.name, task.column, task.main_score, tuple(sorted(by_revision)), len(official) < 2)
+    return Column(
+        task.name, printable(task.column), task.main_score, tuple(sorted(by_revision)), len(official) < 2
+    )
 
 
 def printable(text: str) -> str:

@@ -84,6 +84,18 @@ def test_on_the_leaderboard(folder):
     assert board["columns"][6]["title"] == "My lab's questions"
     (row,) = board["rows"]
     assert row["cells"]["my-lab"]["n"] == 3
+    # What a result file says is only text.
+    path = folder / "results/chance/my-lab.json"
+    record = json.loads(path.read_text())
+    record["task"]["column"] = "\x1b[31mred\u202e"
+    path.write_text(json.dumps(record))
+    said = run("leaderboard", "results", "--no-published")
+    assert "\x1b[31mred" not in said
+    assert "\u202e" not in said
+    # A form that nobody knows has no column.
+    record["task"]["form"] = "guessing"
+    path.write_text(json.dumps(record))
+    assert "chance: my-lab has no column here" in run("leaderboard", "results", "--no-published")
 
 
 def test_annotations_and_a_form(folder):
@@ -170,3 +182,54 @@ def test_the_example_of_the_page(repo_root, tmp_path):
     record = read_result(tmp_path / "results/chance/doors.json").record
     assert record["task"]["counts"]["groups"] == 3
     assert record["metrics"]["groups"]["kind"].keys() == {"order", "direction"}
+
+
+def test_a_video_llm_answers_by_letter_and_by_yes(folder):
+    """Questions reach the model: the probabilities of a question's letters are one whole, those of a statement are not."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from synvita_data.testing import make_tiny
+    from synvita_data.video import encode_mp4
+
+    model = make_tiny("video_llava", folder / "model")
+    for number, name in enumerate(("one", "two")):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 32, 44, 3), dtype=np.uint8)
+        encode_mp4(pixels, 8, folder / f"clips/{name}.mp4")
+    (folder / "asked.yaml").write_text(
+        "name: asked\nform: yes_no\ncolumns: {video: clip, question: q, answer: a}\nframes: {count: 4}\n"
+    )
+    (folder / "asked.csv").write_text("clip,q,a\none.mp4,Fast?,yes\none.mp4,Slow?,no\ntwo.mp4,Fast?,no\n")
+    statements = DECLARATION.replace("name: my-lab", "name: said") + "scored_as: statement\n"
+    (folder / "said.yaml").write_text(statements)
+
+    found = {}
+    for task, rows in (("my-lab", "questions.csv"), ("said", "questions.csv"), ("asked", "asked.csv")):
+        options = ("--task", f"{task}.yaml", "--annotations", rows, "--real-root", "clips", "--name", "tiny")
+        run("evaluate", str(model), *options, "--device", "cpu", "--resamples", "0")
+        scores = pq.read_table(folder / f"results/tiny/{task}.parquet").to_pylist()
+        record = read_result(folder / f"results/tiny/{task}.json").record
+        probability = {(row["video_id"], row["caption"]): 1 / (1 + np.exp(-row["score"])) for row in scores}
+        found[task] = probability, record
+    for video, (first, second) in (
+        ("one", ("Which way? left", "Which way? right")),
+        ("one", ("How fast? slowly", "How fast? quickly")),
+        ("two", ("Which way? left", "Which way? right")),
+    ):
+        for task, whole in (("my-lab", True), ("said", False)):
+            probability = found[task][0]
+            total = probability[f"{task}_{video}", first] + probability[f"{task}_{video}", second]
+            assert bool(abs(total - 1) < 1e-5) == whole
+    assert [found[task][1]["task"]["scored_as"] for task in found] == ["letter", "statement", None]
+    # The declared frames are looked at.
+    assert len(found["asked"][1]["frames"]["first_video"]["indices"]) == 4
+    assert len(found["my-lab"][1]["frames"]["first_video"]["indices"]) == 8
+    assert found["asked"][1]["metrics"]["accuracy"]["n"] == 3
+
+
+def test_settings_that_tasks_disagree_on(folder):
+    (folder / "other.yaml").write_text(DECLARATION.replace("my-lab", "other") + "frames: {count: 4}\n")
+    tasks = ("--task", "my-lab.yaml", "--task", "other.yaml", "--annotations", "questions.csv")
+    assert "the tasks declare different frames" in refused(
+        "evaluate", "some/model", *tasks, "--real-root", "clips"
+    )

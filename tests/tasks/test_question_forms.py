@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 from declared import cells, declare, read, write_jsonl
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synvita_data.annotations import find_form, make_text_id, read_annotations
+from synvita_data.annotations.questions import _place
 from synvita_data.captions import Question
 from synvita_data.errors import SynvitaError
 from synvita_data.evaluation.results import measure
@@ -299,3 +302,27 @@ def test_predictions_of_a_users_task_come_back(tmp_path):
     task = declare(tmp_path, CHOICE)
     expected = measure(task, found, scores, "log_odds", resamples=0)["accuracy"]["value"]
     assert main_estimate(found, scores, "log_odds", None)["value"] == expected
+
+
+@given(
+    st.lists(
+        st.text("abcdefghij ", min_size=2).map(str.strip).filter(len), min_size=2, max_size=6, unique=True
+    ),
+    st.data(),
+)
+def test_an_answer_is_found_by_words_letter_and_place(options, data):
+    """Unless an option is itself a letter of the list, which its words then are."""
+    place = data.draw(st.integers(0, len(options) - 1))
+    letters = "ABCDEF"[: len(options)]
+    for answer in (
+        options[place],
+        letters[place],
+        f"({letters[place]})",
+        f"{letters[place]}.",
+        place,
+        float(place),
+    ):
+        assert _place(answer, letters, options, lines=()) == place
+    for answer in (letters[-1] + "A", len(options), -1, "zzz", None, ""):
+        with pytest.raises(SynvitaError):
+            _place(answer, letters, options, lines=())
