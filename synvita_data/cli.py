@@ -16,6 +16,7 @@ from .commands.compare import compare
 from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
+from .commands.errors import errors
 from .commands.evaluate import evaluate
 from .commands.generate import generate
 from .commands.inspect import inspect
@@ -91,6 +92,7 @@ for _command in (
     evaluate,
     score,
     leaderboard,
+    errors,
     compare,
     annotations,
     convert,
