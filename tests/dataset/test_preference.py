@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,11 +20,17 @@ from synvita_data.errors import SynvitaError
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.video import encode_mp4
 
-pytest.importorskip("datasets")
+datasets = pytest.importorskip("datasets")
 
 SECRET = b"REAL-VIDEO-OF-SOMEBODY"
 QUESTION = 'Does this video entail the description: "{}"?'
 OTHER = {"Yes": "No", "No": "Yes"}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """`datasets` takes folders of one name with equal cards for one dataset, and the rows of the first from its cache."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +79,8 @@ def by_content(samples):
     """Samples with the bytes of their videos in place of paths."""
     read = []
     for question, chosen, rejected, video, other, beside in samples:
-        with open(video, "rb") as first, open(other, "rb") as second:
-            read.append((question, chosen, rejected, first.read(), second.read(), beside["weight"]))
+        contents = (Path(path).read_bytes() for path in (video, other))
+        read.append((question, chosen, rejected, *contents, beside["weight"]))
     return read
 
 
@@ -264,7 +271,7 @@ def trl_export(shared):
     encode_mp4(np.broadcast_to(grey, (24, 32, 48, 3)).copy(), 1, root / "abcdefghijk.mp4", crf=0)
     encode_mp4(np.broadcast_to(grey[:6], (6, 32, 48, 3)).copy(), 8, shared / "small.mp4", crf=0)
     rows = [row(VATEX, synthetic=(shared / "small.mp4").read_bytes())]
-    built = write_dataset(shared / "mp4-built", {"cogvideox": {"train": rows}})
+    built = write_dataset(shared / "built-of-mp4", {"cogvideox": {"train": rows}})
     export_preferences("trl", built, shared / "trl", real_root=root, frames=3)
     return shared / "trl"
 
