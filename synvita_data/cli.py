@@ -18,6 +18,7 @@ from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
 from .commands.errors import errors
 from .commands.evaluate import evaluate
+from .commands.export import export
 from .commands.generate import generate
 from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
@@ -96,6 +97,7 @@ for _command in (
     compare,
     annotations,
     convert,
+    export,
     reproduce,
 ):
     app.command()(_command)
