@@ -375,8 +375,9 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
         )
 
     # Without annotations nothing says which texts are a pair, so that only the AUC is what it is in the results.
-    names = ("auc",) if rows.annotations is None else ("auc", "paired_accuracy", "strict_accuracy")
-    names = tuple(name for name in names if name != "strict_accuracy" or THRESHOLDS[kind] is not None)
+    names: tuple[str, ...] = ("auc",)
+    if rows.annotations is not None:
+        names += ("paired_accuracy",) if THRESHOLDS[kind] is None else ("paired_accuracy", "strict_accuracy")
 
     def units(chosen: Any, groups: Mapping[str, Mapping[str, Units]]) -> Units:
         found = by_video(chosen)

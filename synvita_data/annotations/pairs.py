@@ -61,7 +61,9 @@ def _options(a: Annotations) -> npt.NDArray[np.object_]:
         [text.question is not None and text.question.answers == YES_NO for text in a.texts]
     )
     alone = asked_yes_no[a.text] if len(asked_yes_no) else np.zeros(len(a), bool)
-    return np.where(alone, None, a.option.astype(object))
+    places = a.option.astype(object)
+    places[alone] = None
+    return places
 
 
 def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:

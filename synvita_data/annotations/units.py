@@ -107,7 +107,7 @@ def units_of_items(
     table = np.array([np.asarray(column, np.float64)[order] for column in metrics.values()]).T
     owners = [of_item[place] for place in order]
     # Of each metric the sum and the number of its items in each unit.
-    terms = [(owners, table[:, at]) for at in range(len(metrics))]
+    terms: list[tuple[Sequence[Any], Floats]] = [(owners, table[:, at]) for at in range(len(metrics))]
     terms += [(of, np.asarray(values, np.float64)) for of, values in (also or {}).values()]
     ids = sorted({owner for of, _ in terms for owner in of})
     code = {name: place for place, name in enumerate(ids)}

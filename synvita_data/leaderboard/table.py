@@ -290,17 +290,16 @@ def _compare_with_top(
 ) -> None:
     """Fill in `paired` of the cells that reach the top one of the column."""
     top, together = _top(cells)
-    if top is None or cells[top] is None or not _has_table(cells[top]):
-        return
-    rivals = [cell for place in together if place != top and _has_table(cell := cells[place])]
-    if rivals:
+    scored = {place: cell for place in together if (cell := cells[place]) is not None and _has_table(cell)}
+    if top in scored and len(scored) > 1:
         from .paired import compare_with_top
 
-        compare_with_top(task, rows[top].label, cells[top], rivals, annotations, notes)
+        rivals = [cell for place, cell in scored.items() if place != top]
+        compare_with_top(task, rows[top].label, scored[top], rivals, annotations, notes)
 
 
-def _has_table(cell: Cell | None) -> bool:
-    return cell is not None and cell.path is not None and cell.path.with_suffix(".parquet").is_file()
+def _has_table(cell: Cell) -> bool:
+    return cell.path is not None and cell.path.with_suffix(".parquet").is_file()
 
 
 def make_cell(result: Result, *, file: Path | None = None) -> Cell:
