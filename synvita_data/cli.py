@@ -16,12 +16,15 @@ from .commands.compare import compare
 from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
+from .commands.errors import errors
 from .commands.evaluate import evaluate
+from .commands.export import export
 from .commands.generate import generate
 from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.reproduce import reproduce
+from .commands.score import score
 from .commands.train import train
 from .commands.videos import videos
 from .commands.vqascore import vqascore
@@ -88,10 +91,13 @@ for _command in (
     demo,
     train,
     evaluate,
+    score,
     leaderboard,
+    errors,
     compare,
     annotations,
     convert,
+    export,
     reproduce,
 ):
     app.command()(_command)

@@ -25,6 +25,7 @@ from ..tables.rows import Fields
 from ..tasks import Task
 from .declared import DeclaredRows
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, by_margin, margins, show_question
 from .questions import make_questions, read_questions
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
 from .units import ScoredRows, Units, units_of_items
@@ -298,6 +299,16 @@ def read_declared_choice(rows: DeclaredRows) -> Annotations:
     return make_questions(rows, read_questions(rows, options=True))
 
 
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A question is wrong where another option scores as high as the right one, or higher; the highest is chosen."""
+    grouped = Grouped(a)
+
+    def show(group: int) -> list[Shown]:
+        return show_question(a, scores, grouped.rows(group))
+
+    return by_margin(a, grouped, margins(a, grouped, scores), show, "questions")
+
+
 FORM = Form(
     read=read_choice,
     read_declared=read_declared_choice,
@@ -305,4 +316,5 @@ FORM = Form(
     units=_units,
     group="questions",
     official_leaves_out="several",
+    judge=_judge,
 )

@@ -18,6 +18,7 @@ from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .declared import DeclaredRow, DeclaredRows, clean_caption
 from .forms import Form, Metrics, OfficialJoin, read_label
+from .mistakes import Grouped, Judged, Shown, by_margin, margins
 from .table import AnnotationReport, Annotations, make_annotations
 from .units import ScoredRows, Units
 from .videos import VideoRef, check_distinct, video_at, video_at_url
@@ -354,6 +355,17 @@ def _measure(
     )
 
 
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A pair is wrong where its contrast caption scores as high as its caption, or higher."""
+    grouped = Grouped(a)
+
+    def show(group: int) -> list[Shown]:
+        rows = grouped.rows(group).tolist()
+        return [Shown("caption" if a.label[row] else "contrast caption", row) for row in rows]
+
+    return by_margin(a, grouped, margins(a, grouped, scores), show, "pairs")
+
+
 def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     """Videos, with all their texts. An item is a pair, or without annotations all texts of a video."""
     from ..evaluate_metrics.entailment_auc.auc import THRESHOLDS, entailment_by_video
@@ -412,4 +424,5 @@ FORM = Form(
     measure=_measure,
     units=_units,
     from_tables=frozenset({"auc"}),
+    judge=_judge,
 )

@@ -27,6 +27,7 @@ from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
 from .declared import DeclaredRows
+from .mistakes import Judged
 from .table import Annotations
 from .units import ScoredRows, Units
 
@@ -81,6 +82,9 @@ class Form:
         from_tables: metrics that `units` gives without annotations, from what the score table tells.
         official_leaves_out: groups that the official join leaves out: those with a text of `several` different
             scores, or already those with a `repeated` row.
+        judge: which groups of rows are wrong, of annotations, scores (NaN where missing) and their kind; None: the form
+            cannot tell.
+        groups_in_scores: a group is a caption, so that a score table alone tells the groups.
     """
 
     read: Callable[[Task, Path], Annotations] | None
@@ -90,6 +94,8 @@ class Form:
     units: Callable[[ScoredRows, Floats, str], Units] | None = None
     from_tables: frozenset[str] = frozenset()
     official_leaves_out: Literal["several", "repeated"] | None = None
+    judge: Callable[[Annotations, Floats, str], Judged] | None = None
+    groups_in_scores: bool = False
 
 
 _LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}

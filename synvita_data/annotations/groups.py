@@ -9,6 +9,7 @@ from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from .declared import DeclaredRow, DeclaredRows, clean_caption
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, by_margin, margins
 from .table import Annotations, make_annotations, make_text_id
 from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct
@@ -142,6 +143,23 @@ def _measure(
     )
 
 
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A group is wrong where a caption scores as high with the other video as with its own, or higher, or a video with
+    the other caption: where its group score is not 1. So the margin is the lower of the two right scores minus the
+    higher of the two wrong ones."""
+    grouped = Grouped(a)
+
+    def show(group: int) -> list[Shown]:
+        rows = grouped.rows(group)
+        order = np.lexsort((-a.label[rows], a.video[rows]))
+        return [
+            Shown("own caption" if a.label[row] else "other video's caption", row)
+            for row in rows[order].tolist()
+        ]
+
+    return by_margin(a, grouped, margins(a, grouped, scores), show, "groups", first=4)
+
+
 def _video_place(a: Annotations) -> Ints:
     """int64 [N], 0 or 1: a caption describes the video of its own place."""
     return np.where(a.label == 1, a.option, 1 - a.option)
@@ -174,4 +192,11 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     )
 
 
-FORM = Form(read=None, read_declared=read_declared_groups, measure=_measure, units=_units, group="groups")
+FORM = Form(
+    read=None,
+    read_declared=read_declared_groups,
+    measure=_measure,
+    units=_units,
+    group="groups",
+    judge=_judge,
+)

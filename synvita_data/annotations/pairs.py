@@ -9,6 +9,7 @@ from ..errors import SchemaError
 from ..tables.columns import Floats
 from .declared import DeclaredRows
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, question_margins, show_question
 from .questions import YES_NO, AskedQuestion, make_questions, read_questions
 from .table import Annotations
 from .units import ScoredRows, Units, units_of_items
@@ -52,6 +53,36 @@ def _measure(
         kind=kind,
         scored=~np.isnan(scores),
         **options,
+    )
+
+
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A pair is wrong where one of its questions is; its margin is the lower of theirs."""
+    grouped = Grouped(a)
+    row_of = grouped.first()
+    alone = np.array([option is None for option in _options(a)[row_of]], bool)
+    margin = question_margins(a, grouped, scores, kind, alone)
+    questions: defaultdict[str, list[int]] = defaultdict(list)
+    for group, pair in enumerate(a.minimal_pair[row_of] if a.minimal_pair is not None else ()):
+        questions[pair].append(group)
+    ids = [pair for pair, both in questions.items() if not np.isnan(margin[both]).any()]
+    # The more wrong question first.
+    both = [sorted(questions[pair], key=lambda group: margin[group]) for pair in ids]
+    measure = np.array([margin[each[0]] for each in both], np.float64)
+
+    def show(place: int) -> list[Shown]:
+        each = [show_question(a, scores, grouped.rows(g), alone=bool(alone[g])) for g in both[place]]
+        return [row for rows in each for row in rows[:2]] + [row for rows in each for row in rows[2:]]
+
+    return Judged(
+        ids=ids,
+        row=np.array([row_of[each[0]] for each in both], np.int64),
+        measure=measure,
+        wrong=measure <= 0,
+        show=show,
+        groups="pairs",
+        total=len(questions),
+        first=4,
     )
 
 
@@ -125,4 +156,11 @@ def _tied_together(pairs: list[list[str]]) -> dict[str, str]:
     return {video: root(video) for video in parent}
 
 
-FORM = Form(read=None, read_declared=read_declared_pairs, measure=_measure, units=_units, group="questions")
+FORM = Form(
+    read=None,
+    read_declared=read_declared_pairs,
+    measure=_measure,
+    units=_units,
+    group="questions",
+    judge=_judge,
+)

@@ -16,9 +16,12 @@ from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .declared import DeclaredRow, DeclaredRows, clean_caption
 from .forms import Form, Metrics, OfficialJoin, read_label
+from .mistakes import Grouped, Judged, Shown
 from .table import AnnotationReport, Annotations, make_annotations, make_text_id
 from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct, video_at
+
+_SHOWN = 6  # false positives of a caption that are shown, and missed videos
 
 
 def read_retrieval(task: Task, path: Path) -> Annotations:
@@ -173,6 +176,61 @@ def _measure(
     return found
 
 
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A caption is wrong where its P positives are not the first P; by its average precision, as in mAP.
+
+    Shown are the highest of the videos that do not belong among the first P (false positives), and of those that
+    do and are not there (missed), the last first. Ties are ranked against the model.
+    """
+    from ..evaluate_metrics.retrieval_map.ranking import retrieval_map
+
+    scored = ~np.isnan(scores)
+    each: list[dict[str, Any]] = []
+    if (scored & (a.label == 1)).any():
+        each = retrieval_map(
+            scores, a.label, a.group, a.video, scored=scored, per_caption=True, partial=True, resamples=0
+        )["captions"]
+    code = {group: place for place, group in enumerate(a.groups)}
+    groups = np.array([code[caption["caption"]] for caption in each], np.int64)
+    precision = np.array([caption["map"]["value"] for caption in each], np.float64)
+    worst = np.array([caption["map"]["worst_ties"] for caption in each], np.float64)
+    grouped = Grouped(a)
+
+    def ranked(place: int) -> tuple[Ints, int]:
+        """Rows from the first place to the last, and how many are positives."""
+        rows = grouped.rows(int(groups[place]))
+        rows = rows[scored[rows]]
+        return rows[np.lexsort((a.label[rows], -scores[rows]))], int(a.label[rows].sum())
+
+    def show(place: int) -> list[Shown]:
+        rows, positives = ranked(place)
+        right = a.label[rows] == 1
+        wrong = np.flatnonzero(~right[:positives])[:_SHOWN].tolist()
+        missed = (positives + np.flatnonzero(right[positives:]))[::-1][:_SHOWN].tolist()
+        # As many of one as of the other; in turn, so that a few show both.
+        pairs = zip(wrong, missed, strict=True)
+        turns = [each for one, two in pairs for each in (("false positive", one), ("missed", two))]
+        return [Shown(role, int(rows[rank]), rank + 1) for role, rank in turns]
+
+    def note(place: int) -> str:
+        rows, positives = ranked(place)
+        found = int(a.label[rows[:positives]].sum())
+        return f"{found} of {positives} among the first {positives} of {len(rows)} videos"
+
+    return Judged(
+        ids=[a.groups[group] for group in groups.tolist()],
+        row=grouped.first()[groups],
+        measure=precision,
+        wrong=worst < 100,
+        show=show,
+        groups="captions",
+        total=len(a.groups),
+        by="average precision",
+        first=4,
+        note=note,
+    )
+
+
 def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     """Captions, each with its ranking; a caption is also an item, by its average precision."""
     from ..evaluate_metrics.retrieval_map.ranking import retrieval_map
@@ -206,4 +264,6 @@ FORM = Form(
     from_tables=frozenset({"map", "r_at_1", "r_at_5", "r_at_10"}),
     group="captions",
     official_leaves_out="repeated",
+    judge=_judge,
+    groups_in_scores=True,
 )

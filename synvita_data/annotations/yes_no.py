@@ -5,6 +5,7 @@ import numpy as np
 from ..tables.columns import Floats
 from .declared import DeclaredRows
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, by_margin, question_margins, show_question
 from .questions import make_questions, read_questions
 from .table import Annotations
 from .units import ScoredRows, Units, units_of_items
@@ -45,6 +46,18 @@ def _measure(
     return found
 
 
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A question is wrong where its score lies on the other side of the threshold than its answer, or at it."""
+    grouped = Grouped(a)
+    alone = np.ones(len(a.groups), bool)
+
+    def show(group: int) -> list[Shown]:
+        return show_question(a, scores, grouped.rows(group), alone=True)
+
+    margin = question_margins(a, grouped, scores, kind, alone)
+    return by_margin(a, grouped, margin, show, "questions", first=1)
+
+
 def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     """Videos, with all their questions; a question is an item."""
     from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
@@ -73,4 +86,11 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     )
 
 
-FORM = Form(read=None, read_declared=read_declared_yes_no, measure=_measure, units=_units, group="questions")
+FORM = Form(
+    read=None,
+    read_declared=read_declared_yes_no,
+    measure=_measure,
+    units=_units,
+    group="questions",
+    judge=_judge,
+)

@@ -1,15 +1,19 @@
 """`synvita evaluate`: score a model on benchmarks, or evaluate a file of scores."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from .options import ScorerOptions, scorer_options
 
 if TYPE_CHECKING:
     from ..evaluation.named import NamedVideo
     from ..evaluation.run import Evaluation
 
 
+@scorer_options()
 def evaluate(
     model: Annotated[
         str | None,
@@ -84,20 +88,6 @@ def evaluate(
             "official scripts do)."
         ),
     ] = "strict",
-    revision: Annotated[str | None, typer.Option(help="Revision of the model on the Hub.")] = None,
-    frames: Annotated[
-        int | None, typer.Option(help="Number of frames of each video. Default: the model's own.", min=1)
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(help="Frames a second of each video, in place of a number of frames.", metavar="F"),
-    ] = None,
-    max_frames: Annotated[
-        int | None,
-        typer.Option(
-            help="Most frames of a video that is looked at by --fps or by the model's own rate.", min=1
-        ),
-    ] = None,
     control: Annotated[
         str | None,
         typer.Option(
@@ -120,13 +110,6 @@ def evaluate(
             "--item", metavar="ID", help="Print the scores of this pair or question only; repeat for several."
         ),
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Decoder: pyav (default), decord or torchcodec.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device of the model: cuda:0, cpu, … Default: this process's GPU.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option(help="Dtype of the weights. Default: float32.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap, of chance and of --control shuffle.")] = 0,
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap resamples for the intervals.", min=0)
@@ -134,70 +117,8 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="Score only this many videos, for a trial.", min=1)
     ] = None,
-    workers: Annotated[int, typer.Option(help="Number of threads that decode ahead.", min=1)] = 2,
-    prompt: Annotated[
-        str | None,
-        typer.Option(help="Name of the prompt's wording (docs/tasks.md). Default: the Video LLM's own."),
-    ] = None,
-    placeholder_space: Annotated[
-        str | None,
-        typer.Option(
-            help="What stands around <video> (docs/alignment.md): processor (default) or original (Video-LLaVA)."
-        ),
-    ] = None,
-    mode: Annotated[
-        str,
-        typer.Option(
-            help="How a Video LLM is evaluated: clean, or released (all as SynViTA's released code does it, "
-            "docs/evaluation.md)."
-        ),
-    ] = "clean",
-    preprocess: Annotated[
-        str | None,
-        typer.Option(help="How frames become pixels: processor (default) or languagebind (Video-LLaVA)."),
-    ] = None,
-    flips: Annotated[
-        str | None,
-        typer.Option(
-            help="Which rows see their video mirrored: none (default) or seed0 (the released code's random rows)."
-        ),
-    ] = None,
-    readout: Annotated[
-        str | None,
-        typer.Option(
-            help="How the answer is read: float32 (default: log-odds) or released (a probability in --dtype)."
-        ),
-    ] = None,
-    merge: Annotated[
-        str | None,
-        typer.Option(
-            help="What becomes of an adapter: none (default: beside its base, in float32), unmerged (the same in "
-            "--dtype) or float16 (merged there, before the weights get --dtype)."
-        ),
-    ] = None,
-    adapter: Annotated[
-        str | None, typer.Option(metavar="DIR_OR_REPO", help="PEFT adapter for MODEL.")
-    ] = None,
-    adapter_revision: Annotated[str | None, typer.Option(help="Revision of the adapter on the Hub.")] = None,
-    device_map: Annotated[
-        str | None, typer.Option(help="Spread one Video LLM over devices: auto, balanced, …")
-    ] = None,
-    attention: Annotated[
-        str | None, typer.Option(help="Attention implementation: split (default), sdpa or eager.")
-    ] = None,
-    way: Annotated[
-        str | None,
-        typer.Option(
-            help="Strategy: plain, packed or cached; all give the same scores. Default: the fastest."
-        ),
-    ] = None,
-    feature_cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder where the videos' features are kept for the next run."),
-    ] = None,
-    feature_cache_gib: Annotated[
-        float, typer.Option(help="Largest size of --feature-cache, in GiB.", min=0)
-    ] = 100,
+    *,
+    loading: ScorerOptions,
 ) -> None:
     """Score a model on benchmarks and write one result file a task, or evaluate a file of scores.
 
@@ -212,29 +133,15 @@ def evaluate(
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
         raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
-    if predictions is not None:
-        for_models: dict[str, Any] = {
-            "--preprocess": preprocess,
-            "--flips": flips,
-            "--readout": readout,
-            "--merge": merge,
-            "--mode": None if mode == "clean" else mode,
-            "--control": control,
-            "--video": video or None,
-            "--item": item or None,
-            "--fps": fps,
-            "--max-frames": max_frames,
-        }
-        if asked_for := [option for option, value in for_models.items() if value is not None]:
-            raise SynvitaError(
-                "these options are for models",
-                found=", ".join(asked_for),
-                fix="Leave them out: the scores of a file are made already",
-            )
-    if frames is not None and (fps is not None or max_frames is not None):
+    for_models = loading.given(("preprocess", "flips", "readout", "merge", "mode"))
+    of_models = {"--control": control, "--video": video or None, "--item": item or None}
+    for_models |= {option: value for option, value in of_models.items() if value is not None}
+    for_models |= loading.given(("fps", "max_frames"))
+    if predictions is not None and for_models:
         raise SynvitaError(
-            "--frames gives every video one number of frames, --fps and --max-frames go by its length",
-            expected="--frames, or --fps with or without --max-frames",
+            "these options are for models",
+            found=", ".join(for_models),
+            fix="Leave them out: the scores of a file are made already",
         )
     if limit is not None and (video or item):
         raise SynvitaError("--limit is for whole benchmarks", fix="Leave it out: --video and --item name all")
@@ -295,49 +202,12 @@ def evaluate(
     if real_root is None and model != "chance" and control != "text":
         raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
-    from ..scoring.open import open_scorer
-
-    asked = {"count": frames, "fps": fps, "max_frames": max_frames, "backend": backend}
+    declared: dict[str, Any] = {}
     if model != "chance":
-        declared = task_setting(tasks, "prompt", "question")
-        prompt = prompt or (None if declared == "question" else declared)
-        if frames is None and fps is None:
-            given = {name: value for name, value in asked.items() if value is not None}
-            asked = {**task_setting(tasks, "frames", {}), **given}
-    for_video_llms: dict[str, Any] = {
-        "prompt": prompt,
-        "placeholder_space": placeholder_space,
-        "mode": None if mode == "clean" else mode,
-        "preprocess": preprocess,
-        "flips": flips,
-        "readout": readout,
-        "merge": merge,
-        "adapter": adapter,
-        "adapter_revision": adapter_revision,
-        "device_map": device_map,
-        "attention": attention,
-        "strategy": way,
-        "cache": feature_cache,
-        "cache_bytes": None if feature_cache is None else int(feature_cache_gib * (1 << 30)),
-    }
-    scorer = open_scorer(
-        model,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        seed=seed,
-        frames={name: value for name, value in asked.items() if value is not None},
-        workers=workers,
-        video_llm={name: value for name, value in for_video_llms.items() if value is not None},
-        control=control,
-    )
-    if set_by_mode := getattr(scorer, "set_by_mode", None):
-        _say(f"mode {mode}: " + ", ".join(f"{option} {value}" for option, value in set_by_mode.items()))
-    if (placeholder := getattr(scorer, "behind_placeholder", None)) is not None:
-        from ..captions.prompts import describe
-        from ..display import Terminal
-
-        Terminal().line(describe(**placeholder), style="dim")
+        asked = task_setting(tasks, "prompt", "question")
+        loading = replace(loading, prompt=loading.prompt or (None if asked == "question" else asked))
+        declared = task_setting(tasks, "frames", {})
+    scorer = loading.open(model, seed=seed, control=control, frames=declared)
     from ..evaluation.run import check_evaluation, evaluate_scorer
     from ..evaluation.scoring import process_rank
     from ..progress import Progress

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..annotations import Annotations, VideoRef, read_annotations
 from ..errors import SynvitaError, VideoError
+from ..evaluation.pair_tables import PairTable
 from ..real_videos.find import RealVideos
 from ..tasks import Task, get_task
 from .machine import nearest
@@ -121,6 +122,31 @@ def add_videos(
             probe(first)
         except VideoError as error:
             needs.failed("videos", error, "warn")
+
+
+def add_pairs(needs: Needs, table: PairTable) -> None:
+    """Add how many rows of a table of videos and texts have their video, and whether the first can be read.
+
+    Args:
+        needs: takes what is found.
+        table: of `synvita score`.
+    """
+    from ..video import probe
+
+    videos = dict.fromkeys(pair.video for pair in table.pairs)
+    there = [video for video in videos if isinstance(video, Path) and video.exists()]
+    text = f"{len(table.pairs):,} rows, {len(there):,} of {len(videos):,} videos found under {table.root}"
+    if not there:
+        needs.bad("pairs", text, "Name the folder that the paths are relative to with --root")
+        return
+    if len(there) < len(videos):
+        needs.warn("pairs", text, "Rows without their video get an error in place of a score")
+    else:
+        needs.ok("pairs", f"{text}; {table.used}")
+    try:
+        probe(there[0])
+    except VideoError as error:
+        needs.failed("pairs", error, "warn")
 
 
 def count_videos(

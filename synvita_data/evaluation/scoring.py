@@ -64,16 +64,20 @@ class Scored:
 def run_key(scorer: Scorer, task: Task, annotations: Annotations) -> str:
     """Digest of everything the scores of a run depend on, but for the videos themselves."""
     return work_key(
-        model=scorer.name,
-        revision=scorer.revision,
-        kind=scorer.kind,
-        prompt=scorer.prompt,
-        frames=scorer.frames.to_dict() if scorer.frames else None,
-        settings=scorer.settings,
-        task=task.name,
-        annotations=annotations.revision,
-        **task.key_parts,
+        **scorer_facts(scorer), task=task.name, annotations=annotations.revision, **task.key_parts
     )
+
+
+def scorer_facts(scorer: Scorer) -> dict[str, Any]:
+    """What scores depend on of a scorer, JSON-ready."""
+    return {
+        "model": scorer.name,
+        "revision": scorer.revision,
+        "kind": scorer.kind,
+        "prompt": scorer.prompt,
+        "frames": scorer.frames.to_dict() if scorer.frames else None,
+        "settings": scorer.settings,
+    }
 
 
 def score_task(
@@ -112,7 +116,7 @@ def score_task(
     mirrored = mirrored_rows(scorer, annotations)
     there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored, only=only))
     items = {_item_key(item, scorer): item for item in there[:limit]}
-    job = EvaluationJob(scorer, task, items, work / run_key(scorer, task, annotations)[:24])
+    job = EvaluationJob(scorer, task.name, items, work / run_key(scorer, task, annotations)[:24])
     _make_folder(job.root)
     # What could not be read may have been the disk's fault, or have been mended in place.
     report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
@@ -152,23 +156,23 @@ def mirrored_rows(scorer: Scorer, annotations: Annotations) -> npt.NDArray[np.bo
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The videos of a task, one a key, as a job whose worker is a scorer that is open already.
+    """Videos with their texts, one a key, as a job whose worker is a scorer that is open already.
 
     Attributes:
         scorer: the model; it may run ahead: its claims wait in line.
-        task: the benchmark.
+        subject: what is scored, for the title: the name of a benchmark.
         items: what is to be scored, by key.
         root: folder of the store.
     """
 
     scorer: Scorer
-    task: Task
+    subject: str
     items: dict[str, ScoringItem]
     root: Path
 
     @property
     def title(self) -> str:
-        return f"{self.scorer.name} on {self.task.name}"
+        return f"{self.scorer.name} on {self.subject}"
 
     def inputs(self) -> dict[str, Any]:
         return self.items
