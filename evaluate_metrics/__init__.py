@@ -3,4 +3,10 @@
 The pure functions (`entailment_auc.auc`, `retrieval_map.ranking`, `multiple_choice_accuracy.choice`) need NumPy only.
 """
 
-METRICS = ("entailment_auc", "retrieval_map", "multiple_choice_accuracy")
+METRICS = (
+    "entailment_auc",
+    "retrieval_map",
+    "multiple_choice_accuracy",
+    "group_score",
+    "minimal_pair_accuracy",
+)

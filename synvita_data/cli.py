@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from . import __version__
 from .commands.annotations import annotations
 from .commands.build import build
+from .commands.compare import compare
 from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
@@ -88,6 +89,7 @@ for _command in (
     train,
     evaluate,
     leaderboard,
+    compare,
     annotations,
     convert,
     reproduce,

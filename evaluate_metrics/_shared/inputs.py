@@ -14,6 +14,9 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Column = Sequence[Any] | npt.NDArray[Any]
 
+# Kind of score -> the threshold between "no" and "yes"; a similarity has none.
+THRESHOLDS = {"probability": 0.5, "log_odds": 0.0, "similarity": None}
+
 
 class InputError(ValueError):
     """A metric cannot use its input.
@@ -91,14 +94,31 @@ def check_scores(scores: Column, scored: Bools | None = None) -> Floats:
     return numbers
 
 
-def check_labels(labels: Column, count: int) -> Bools:
+def check_probabilities(scores: Floats, kind: str) -> None:
+    """Raise `InputError` where `kind` is `probability` and a score is outside [0, 1]."""
+    outside = (scores < 0) | (scores > 1)
+    if kind == "probability" and (position := first_true(outside)) is not None:
+        raise InputError(
+            f"the score {scores[position]} is not a probability; "
+            "pass kind='log_odds' or kind='similarity' if the scores are that",
+            position,
+        )
+
+
+def check_labels(labels: Column, count: int, name: str = "label", column: str = "labels") -> Bools:
     """`labels` as bool [N]: 1 (or True) is a match, 0 (or False) is not.
+
+    Args:
+        labels: [N].
+        count: N.
+        name: what a message calls one of them.
+        column: what a message calls all of them.
 
     Raises:
         InputError: another length than the scores, or another value than 0 and 1.
     """
-    array = _column(labels, "labels")
-    _same_length("labels", len(array), count)
+    array = _column(labels, column)
+    _same_length(column, len(array), count)
     if array.dtype.kind == "b":
         return array
     if array.dtype.kind in "iuf":
@@ -106,7 +126,7 @@ def check_labels(labels: Column, count: int) -> Bools:
     else:
         wrong = np.array([isinstance(value, str | None) or value not in (0, 1) for value in array])
     if (position := first_true(wrong)) is not None:
-        raise InputError(f"the label is {array.tolist()[position]!r}; every label must be 0 or 1", position)
+        raise InputError(f"the {name} is {array.tolist()[position]!r}; every {name} must be 0 or 1", position)
     return array.astype(bool)
 
 
@@ -162,6 +182,23 @@ def check_ids(ids: Column, name: str, count: int, optional: bool = False) -> tup
     place = np.full(len(first_come), -1)
     place[[first_come[value] for value in ordered]] = np.arange(len(ordered))
     return place[codes], ordered
+
+
+def check_constant(inner: Ints, outer: Ints, ids: list[Any], unit: str, what: str, advice: str = "") -> None:
+    """Raise `InputError` unless the entries of one unit, such as a pair, agree in another column.
+
+    Args:
+        inner: int64 [N], code of the unit of each entry; −1 for none.
+        outer: int64 [N], code of what must agree.
+        ids: the unit of each code.
+        unit: what the message calls the unit, such as `pair`.
+        what: what it calls that which differs, such as `videos`.
+        advice: what to do, behind the problem.
+    """
+    _, first, unit_of = np.unique(inner, return_index=True, return_inverse=True)
+    differs = (inner >= 0) & (outer != outer[first[unit_of]])
+    if (position := first_true(differs)) is not None:
+        raise InputError(f"{unit} {ids[inner[position]]!r} has two different {what}{advice}", position)
 
 
 def _as_number(value: Any, position: int) -> float:

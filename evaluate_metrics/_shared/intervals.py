@@ -73,18 +73,46 @@ def percentile_interval(resampled: Floats, level: float) -> tuple[float, float] 
 
 
 def mean_interval(values: Floats, *, resamples: int, level: float, seed: int) -> tuple[float, float] | None:
-    """Bootstrap percentile interval of the mean of independent `values` [N].
+    """Bootstrap percentile interval of the mean of independent `values` [N]; see `ratio_interval`."""
+    return ratio_interval(values, np.ones(len(values)), resamples=resamples, level=level, seed=seed)
 
-    Drawing N of N with replacement and counting how often each *distinct* value came is a multinomial
-    draw, so only the distinct values are drawn: exact, independent of the order of `values`, and fast where
-    they are few. None for a single value, whose spread is unknown, and for `resamples=0`.
+
+def ratio_interval(
+    sums: Floats, counts: Floats | Ints, *, resamples: int, level: float, seed: int
+) -> tuple[float, float] | None:
+    """Bootstrap percentile interval of Σ sums / Σ counts over N independent units, such as videos.
+
+    Drawing N of N with replacement and counting how often each *distinct* unit came is a multinomial
+    draw, so only the distinct units are drawn: exact, independent of the order of the units, and fast where
+    they are few. None for a single unit, whose spread is unknown, and for `resamples=0`.
+
+    Args:
+        sums: float64 [N], the sum of the values of each unit.
+        counts: [N], how many values each unit has, at least 1.
+        resamples, level, seed: as `check_bootstrap` lets pass.
     """
-    if resamples == 0 or len(values) < 2:
+    if resamples == 0 or len(sums) < 2:
         return None
-    distinct, counts = np.unique(values, return_counts=True)
+    order = np.lexsort((counts, sums))
+    sums, counts = sums[order], counts[order]
+    starts = np.flatnonzero(np.r_[True, (sums[1:] != sums[:-1]) | (counts[1:] != counts[:-1])])
+    times = np.diff(starts, append=len(sums))
+    sums, counts = sums[starts], counts[starts]
     generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
+    ratios = np.empty(resamples)
     for start in range(0, resamples, 100):  # 100 at a time bounds the memory
-        draws = generator.multinomial(len(values), counts / len(values), size=min(100, resamples - start))
-        means[start : start + len(draws)] = draws @ distinct / len(values)
-    return percentile_interval(means, level)
+        draws = generator.multinomial(times.sum(), times / times.sum(), size=min(100, resamples - start))
+        ratios[start : start + len(draws)] = draws @ sums / (draws @ counts)
+    return percentile_interval(ratios, level)
+
+
+def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Ints]:
+    """Sum and number of the values [N] of each cluster that has any, the same to the bit for any order.
+
+    Args:
+        values: float64 [N].
+        clusters: int64 [N], codes from 0 on.
+    """
+    order = np.lexsort((values, clusters))
+    starts = np.flatnonzero(np.r_[True, np.diff(clusters[order]) != 0])
+    return np.add.reduceat(values[order], starts), np.diff(starts, append=len(values))

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .._shared.inputs import Bools, Column, InputError, Ints, check_ids, check_rows, first_repeat, first_true
+from .._shared.inputs import Bools, Column, InputError, Ints, check_ids, check_rows, first_true
 from .._shared.intervals import Estimate, check_bootstrap, estimate, histogram, mean_interval, no_estimate
+from .._shared.options import best_options, check_answers, check_options
 
 # NExT-QA's codes: the coarse type of each subtype, in the order results are listed.
 COARSE_TYPES = {
@@ -87,22 +88,16 @@ def multiple_choice_accuracy(
     numbers, truth, present = check_rows(scores, labels, scored, partial)
     codes, ids = check_ids(questions, "questions", len(scores))
     sizes = np.bincount(codes)
-    complete = _check_options(codes, ids, options, sizes, options_per_question, partial)
-    complete &= _check_answers(codes, ids, truth, partial)
+    complete = check_options(
+        codes, ids, options, sizes, options_per_question=options_per_question, partial=partial
+    )
+    complete &= check_answers(codes, ids, truth, partial=partial)
     type_codes, type_names = _question_types(codes, ids, types)
     complete[codes[~present]] = False
     if not complete.any():
         raise InputError("no question has a score for all its options")
 
-    # Of each question the best score, how many options reach it, and whether the right one does.
-    best = np.full(len(ids), -np.inf)
-    np.maximum.at(best, codes, numbers)
-    at_best = numbers == best[codes]
-    tied = np.bincount(codes[at_best], minlength=len(ids))
-    reached = np.bincount(codes[at_best & truth], minlength=len(ids)) > 0
-    expected = reached / tied
-    worst = reached & (tied == 1)
-
+    expected, worst, reached = best_options(numbers, truth, codes, len(ids))
     bootstrap: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
 
     def measure(chosen: Bools) -> Estimate:
@@ -137,58 +132,6 @@ def multiple_choice_accuracy(
             for index in np.flatnonzero(complete).tolist()
         ]
     return result
-
-
-def _check_options(
-    questions: Ints,
-    ids: list[Any],
-    options: Any,
-    sizes: Ints,
-    options_per_question: int | None,
-    partial: bool,
-) -> Bools:
-    """bool [questions]: which have all their options. Repeated options are always an error."""
-    complete = sizes > 1
-    wrong = "has only one option"
-    if options_per_question is not None:
-        complete &= sizes == options_per_question
-        wrong = f"does not have {options_per_question} options"
-        if (question := first_true(sizes > options_per_question)) is not None:
-            raise _refuse(questions, ids, question, f"has {sizes[question]} options, more than allowed")
-    if options is not None:
-        codes, names = check_ids(options, "options", len(questions))
-        if (position := first_repeat(questions * len(names) + codes)) is not None:
-            name = names[codes[position]]
-            raise InputError(f"question {ids[questions[position]]!r} has option {name!r} twice", position)
-        if all(isinstance(name, int) for name in names):
-            if names[0] < 0:
-                raise InputError(
-                    f"option {names[0]} is negative; options count from 0", int(np.argmin(codes))
-                )
-            highest = np.zeros(len(ids), np.int64)
-            np.maximum.at(highest, questions, np.array(names, dtype=np.int64)[codes])
-            gaps = highest != sizes - 1
-            if (gaps & complete).any():
-                wrong = "misses an option: its options do not count 0, 1, 2, …"
-            complete &= ~gaps
-    if not partial and (question := first_true(~complete)) is not None:
-        raise _refuse(questions, ids, question, f"{wrong}; it has {sizes[question]}")
-    return complete
-
-
-def _check_answers(questions: Ints, ids: list[Any], labels: Bools, partial: bool) -> Bools:
-    """bool [questions]: which have their right option. Two right options are always an error."""
-    right = np.bincount(questions[labels], minlength=len(ids))
-    if (question := first_true(right > 1)) is not None:
-        raise _refuse(questions, ids, question, f"has {right[question]} right options (label 1), not one")
-    if not partial and (question := first_true(right == 0)) is not None:
-        raise _refuse(questions, ids, question, "has no right option (label 1)")
-    return right == 1
-
-
-def _refuse(questions: Ints, ids: list[Any], question: int, problem: str) -> InputError:
-    position = int(np.flatnonzero(questions == question)[0])
-    return InputError(f"question {ids[question]!r} {problem}", position)
 
 
 def _question_types(questions: Ints, ids: list[Any], types: Any) -> tuple[Ints, list[Any]]:

@@ -9,7 +9,7 @@ work through that store: each video is scored by one of them, and nothing is cou
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def run_key(scorer: Scorer, task: Task, annotations: Annotations) -> str:
         settings=scorer.settings,
         task=task.name,
         annotations=annotations.revision,
+        **task.key_parts,
     )
 
 
@@ -84,6 +85,7 @@ def score_task(
     *,
     wait: bool = True,
     limit: int | None = None,
+    only: Collection[str] | None = None,
     on_progress: Callable[[JobProgress], None] | None = None,
 ) -> Scored | None:
     """Scores of all texts of a task, as far as its videos are there and readable.
@@ -99,6 +101,7 @@ def score_task(
         wait: until what other processes are scoring is done too, and return the whole; if they die, their
             share is done here. False (every process but the first): return None when nothing is left to claim.
         limit: only the first videos that are there, for a trial; the result is partial.
+        only: ids of the videos to score; None for all.
         on_progress: as of `run_job`, by this process only.
 
     Raises:
@@ -107,7 +110,7 @@ def score_task(
     """
     missing: list[VideoRef] = []
     mirrored = mirrored_rows(scorer, annotations)
-    there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored))
+    there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored, only=only))
     items = {_item_key(item, scorer): item for item in there[:limit]}
     job = EvaluationJob(scorer, task, items, work / run_key(scorer, task, annotations)[:24])
     _make_folder(job.root)
@@ -252,10 +255,7 @@ def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
     else:
         status = item.video.stat()
         video = [item.video.name, status.st_size, status.st_mtime_ns]
-    texts = [
-        [text_id, text.hidden, *([] if text.tokens is None else [text.tokens.ids, text.tokens.hidden])]
-        for text_id, text in zip(item.text_ids, item.texts, strict=True)
-    ]
+    texts = [[text_id, *text.key_parts()] for text_id, text in zip(item.text_ids, item.texts, strict=True)]
     rules: dict[str, Any] = {}
     if scorer is not None and scorer.frames is not None:  # it looks at the video
         reads_times = getattr(scorer, "reads_times", None)

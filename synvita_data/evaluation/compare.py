@@ -1,0 +1,636 @@
+"""Two models on the same texts: their difference, how sure it is, and who wins how many items.
+
+`docs/compare.md` says what is computed; `annotations.units` has the unit of each form, `paired` the statistics.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from .. import __version__
+from ..annotations import Annotations, find_form, read_annotations, tasks_at
+from ..annotations.units import ScoredRows, Units
+from ..errors import SchemaError, ScoreError, SourceError
+from ..schema import SCHEMA_VERSION
+from ..tables.columns import Column, Floats, Ints, coded, number_column, read_parquet
+from ..tasks import TASKS, Task
+from .paired import Difference, McNemar, Won, count_won, difference, holm, mcnemar, resample_both
+from .predictions import read_predictions
+from .results import Result, read_result, safe_name
+
+# How far a metric that is computed again may be from the one in the result file, in percent.
+_SAME = 1e-6
+_COLUMNS = ("task", "video_id", "text_id", "label", "score")
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredResult:
+    """A result file and the score table beside it.
+
+    Attributes:
+        result: the file.
+        path: of the file.
+        table: path of the score table.
+    """
+
+    result: Result
+    path: Path
+    table: Path
+
+    @property
+    def control(self) -> str | None:
+        """What was taken away from the videos before they were scored; None for a result of the task itself."""
+        return self.result.control
+
+    @property
+    def revision(self) -> str:
+        """Of the annotations."""
+        return str(self.result.record["task"]["annotations"])
+
+    @property
+    def kind(self) -> str:
+        """What the scores mean."""
+        return str(self.result.record["model"]["kind"])
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form: the file's name, not where it lies."""
+        model = self.result.record["model"]
+        return {
+            "model": self.result.model,
+            "revision": model.get("revision"),
+            "kind": self.kind,
+            "file": self.path.name,
+            "official": self.result.official,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TaskComparison:
+    """Two models on one task.
+
+    Attributes:
+        task: its name.
+        control: as of `ScoredResult`.
+        annotations: revision.
+        a, b: of `ScoredResult.to_record`.
+        metric: the task's main score.
+        main: its difference.
+        p_holm: its p value, corrected for the tasks that were compared together.
+        unit, units: what the bootstrap draws, and how many of them.
+        item: what is won.
+        won: how often.
+        mcnemar: for items that are right or wrong, otherwise None.
+        metrics: name -> the difference of every metric, the main one first.
+        breakdown: column -> value -> the difference of the main score.
+        compared, texts_a, texts_b, texts: texts that both have, that each has, and that the task has.
+        resamples, seed: of the bootstrap.
+        notes: what a reader must know, a sentence each.
+    """
+
+    task: str
+    control: str | None
+    annotations: str
+    a: Mapping[str, Any]
+    b: Mapping[str, Any]
+    metric: str
+    main: Difference
+    p_holm: float | None
+    unit: str
+    units: int
+    item: str
+    won: Won
+    mcnemar: McNemar | None
+    metrics: Mapping[str, Difference]
+    breakdown: Mapping[str, Mapping[str, Difference]]
+    compared: int
+    texts_a: int
+    texts_b: int
+    texts: int
+    resamples: int
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form; `docs/compare.md` describes it."""
+        return {**asdict(self), "won": {**asdict(self.won), "share": self.won.share}}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models on the tasks that both have. `notes`: what was not compared, a sentence each."""
+
+    a: str
+    b: str
+    tasks: tuple[TaskComparison, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "synvita_data": __version__,
+            "unit": "percent",
+            "a": self.a,
+            "b": self.b,
+            "tasks": [task.to_record() for task in self.tasks],
+            "notes": list(self.notes),
+        }
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    results: Path = Path("results"),
+    tasks: Sequence[Task] = (),
+    annotations: Path | None = None,
+    partial: bool = False,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models, as `synvita compare` does.
+
+    Args:
+        a, b: a result file, the folder of a model, or the name of a model that has a folder in `results`.
+        results: folder of results.
+        tasks: only these, which may be tasks of the user's own; empty: all that both have.
+        annotations: file or folder, as of `synvita evaluate`; needed where the score table does not tell which texts
+            belong together.
+        partial: compare on the texts that both have scored where they scored different ones.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        SourceError: no such result, or no task that both have.
+        SchemaError: a result or table is broken, or does not belong to the other.
+        ScoreError: the two cannot be compared: other annotations, other texts, another control, two scores a text.
+    """
+    files_a, files_b = find_results(a, results), find_results(b, results)
+    wanted = {task.name: task for task in tasks}
+    keys, notes = _common(files_a, files_b, set(wanted), (str(a), str(b)))
+    if len(keys) > 1 and annotations is not None and annotations.is_file():
+        raise SourceError(
+            "one annotation file is of one task",
+            file=annotations,
+            found=f"results of {len(keys)} tasks",
+            fix="Name the task with --task, or give a folder that holds the files of all",
+        )
+    found = []
+    for first, second in keys:
+        pair = read_scored(first), read_scored(second)
+        name = pair[0].result.task
+        task = (wanted or TASKS).get(name)
+        if task is None and wanted:
+            raise SourceError(
+                "the result is of another task", file=first, found=name, expected=", ".join(wanted)
+            )
+        if task is None:
+            raise SchemaError(
+                f"the task {name} is not one of ours", file=first, fix="Give its declaration with --task FILE"
+            )
+        rows = _annotations(task, annotations)
+        found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
+    corrected = holm([each.main.p for each in found])
+    return Comparison(
+        found[0].a["model"],
+        found[0].b["model"],
+        tuple(replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)),
+        tuple(notes),
+    )
+
+
+def find_results(place: str | Path, results: Path) -> dict[str, Path]:
+    """The result files of a model by their names without suffix: `videocon-human`, `videocon-human@reverse`.
+
+    Args:
+        place: as of `compare`.
+        results: folder of results, for a name.
+
+    Raises:
+        SourceError: there is none.
+    """
+    path = Path(place)
+    if path.is_file():
+        if path.suffix != ".json":
+            raise SourceError(
+                "this is not a result file", file=path, expected="<task>.json, which has its table beside it"
+            )
+        return {path.stem: path}
+    if not path.is_dir() and (results / safe_name(str(place))).is_dir():
+        path = results / safe_name(str(place))
+    if not path.is_dir():
+        raise SourceError(
+            "there is no such result",
+            found=str(place),
+            expected=f"a result file, the folder of a model, or the name of a model in {results}",
+        )
+    files = {file.stem: file for file in sorted(path.glob("*.json")) if not file.name.startswith(".")}
+    if not files:
+        models = sorted({file.parent.name for file in path.glob("*/*.json") if file.parent.name[0] != "."})
+        raise SourceError(
+            "the folder holds no result",
+            file=path,
+            expected="the folder of a model, with a <task>.json for each task",
+            fix=f"Give one of the models in it: {', '.join(models[:5])}" if models else None,
+        )
+    return files
+
+
+def _common(
+    a: Mapping[str, Path], b: Mapping[str, Path], tasks: set[str], names: tuple[str, str]
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """The files that are compared with each other, and what is not compared."""
+    if len(a) == len(b) == 1:  # two files: whatever they are called, or an error that says how they differ
+        return [(*a.values(), *b.values())], []
+
+    def asked(stem: str) -> bool:
+        return not tasks or stem.partition("@")[0] in tasks
+
+    both = [stem for stem in a if stem in b and asked(stem)]
+    if not both:
+        raise SourceError(
+            "the two have no task in common" if not tasks else "the two do not both have the task",
+            found=f"{names[0]}: {', '.join(a)}; {names[1]}: {', '.join(b)}",
+            expected=" or ".join(sorted(tasks)) or None,
+        )
+    notes = [
+        f"not compared: {stem}, which only {names[0] if stem in a else names[1]} has"
+        for stem in sorted({*a, *b})
+        if (stem in a) != (stem in b) and asked(stem)
+    ]
+    return [(a[stem], b[stem]) for stem in both], notes
+
+
+def needs_annotations(task: Task) -> bool:
+    """The score tables alone do not give the task's main score."""
+    return task.main_score not in find_form(task).from_tables
+
+
+def _annotations(task: Task, path: Path | None) -> Annotations | None:
+    """The task's annotations; None where a folder holds none of one of our tasks that needs none."""
+    if path is None:
+        return None
+    ours = task.name in TASKS and path.is_dir()
+    if ours and not needs_annotations(task) and task.name not in {each.name for each in tasks_at(path)}:
+        return None
+    return read_annotations(task, path)
+
+
+def read_scored(path: Path) -> ScoredResult:
+    """A result file whose score table is there and belongs to it, as far as its metadata says.
+
+    Raises:
+        SchemaError: one of the two is missing or broken, or the table is of another task, kind or revision.
+    """
+    result = read_result(path)
+    found = ScoredResult(result, path, path.with_suffix(".parquet"))
+    if not found.table.is_file():
+        raise SchemaError(
+            "the result has no score table beside it",
+            file=path,
+            expected=found.table.name,
+            fix="Copy both files, or evaluate again",
+        )
+    table = read_parquet(found.table, ("task",))
+    said = {key: (table.schema.metadata.get(key.encode()) or b"").decode() for key in ("kind", "annotations")}
+    tasks = coded(table, "task", found.table).values
+    expected = {"task": result.task, "kind": found.kind, "annotations": found.revision}
+    for name, value in {"task": ", ".join(tasks), **said}.items():
+        if value != expected[name]:
+            raise SchemaError(
+                f"the score table does not belong to its result: it has another {name}",
+                file=found.table,
+                found=value or "none",
+                expected=f"{expected[name]}, as {path.name} says",
+                fix="Evaluate again: both files are then written",
+            )
+    return found
+
+
+def compare_results(
+    a: ScoredResult,
+    b: ScoredResult,
+    task: Task,
+    annotations: Annotations | None = None,
+    *,
+    partial: bool = False,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> TaskComparison:
+    """Compare two results of one task.
+
+    Args:
+        a, b: of `read_scored`.
+        task: what both are results of.
+        annotations: of the task, or None where the tables tell all.
+        partial, resamples, seed: as of `compare`.
+
+    Raises:
+        SchemaError, ScoreError: as of `compare`.
+    """
+    _check_alike(a, b, task, annotations)
+    form = find_form(task)
+    if form.units is None:
+        raise ScoreError(f"results of the form {task.form} cannot be compared", file=a.path)
+    if annotations is None and needs_annotations(task):
+        raise ScoreError(
+            f"{task.main_score} of {task.name} cannot be compared from the score tables alone: they do not say which texts "
+            "belong together",
+            file=a.path,
+            fix="Give the task's annotations with --annotations",
+        )
+
+    # The scores of both, on the rows of the annotations or on those of the tables.
+    rows, scores, texts = _aligned(a, b, task, annotations)
+    if not rows.scored.all() and not texts.same and not partial:
+        raise ScoreError(
+            "the two results scored different texts",
+            file=b.path,
+            found=f"{texts.a:,} texts and {texts.b:,}, {texts.both:,} of them in both, of {texts.task:,}",
+            fix="Complete both, or compare what both have with --partial",
+        )
+
+    def units_of(side: ScoredResult, own: Floats, of: ScoredRows) -> Units:
+        assert form.units is not None
+        try:
+            return form.units(of, own, side.kind)
+        except ValueError as error:  # the metrics stand alone and know no SynvitaError
+            raise ScoreError(
+                f"{task.metric} cannot be computed: {str(error).rstrip('.')}", file=side.table
+            ) from error
+
+    found = [units_of(side, own, rows) for side, own in zip((a, b), scores, strict=True)]
+    names = tuple(name for name in found[0].names if name in found[1].names)
+    if task.main_score not in names:
+        raise ScoreError(
+            f"{task.main_score} needs scores with a threshold",
+            file=a.path,
+            found=f"{a.kind} and {b.kind}",
+            expected="log_odds or probability",
+        )
+    first, second = found
+    for side, units, count in ((a, first, texts.a), (b, second, texts.b)):
+        _check_belongs(side, units if texts.same else None, count, task)
+    if first.ids != second.ids or first.items != second.items:  # not of equal rows
+        raise SchemaError("the score tables do not have the same units", file=b.table)
+
+    main, metrics, breakdown = _differences(first, second, task.main_score, names, resamples, seed)
+    return TaskComparison(
+        task=task.name,
+        control=a.control,
+        annotations=a.revision,
+        a=a.to_record(),
+        b=b.to_record(),
+        metric=task.main_score,
+        main=main,
+        p_holm=main.p,
+        unit=first.unit,
+        units=len(first.ids),
+        item=first.item,
+        won=count_won(first.values, second.values),
+        mcnemar=None if first.right is None or second.right is None else mcnemar(first.right, second.right),
+        metrics=metrics,
+        breakdown=breakdown,
+        compared=texts.both,
+        texts_a=texts.a,
+        texts_b=texts.b,
+        texts=texts.task,
+        resamples=resamples,
+        seed=seed,
+        notes=tuple(_notes(a, b, texts)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """How many distinct texts of videos each has, both have, and the task has."""
+
+    a: int
+    b: int
+    both: int
+    task: int
+
+    @property
+    def same(self) -> bool:
+        return self.a == self.b == self.both
+
+
+def _check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Annotations | None) -> None:
+    """Refuse what does not belong together before anything is read."""
+    for name, first, second in (
+        ("task", a.result.task, b.result.task),
+        ("control", a.control or "none", b.control or "none"),
+        ("revision of the annotations", a.revision, b.revision),
+        ("task than asked for", a.result.task, task.name),
+        (
+            "way of scoring options",
+            *(side.result.record["task"].get("scored_as") or "none" for side in (a, b)),
+        ),
+    ):
+        if first != second:
+            raise ScoreError(
+                f"the results cannot be compared: they are of another {name}",
+                file=b.path,
+                found=f"{first} ({a.path.parent.name}/{a.path.name}) and {second}",
+                expected="the same in both",
+            )
+    if annotations is not None and annotations.revision != a.revision:
+        raise ScoreError(
+            "the results were made on other annotations than these",
+            file=annotations.report.files[0] if annotations.report.files else None,
+            found=f"revision {annotations.revision}",
+            expected=f"revision {a.revision}, as {a.path} says",
+        )
+    for side in (a, b):
+        joined = side.result.record.get("score_file"), side.result.record.get("flips")
+        for record in joined:
+            if isinstance(record, Mapping) and (
+                record.get("texts_with_several_scores") or record.get("groups_left_out")
+            ):
+                raise ScoreError(
+                    "a result that was joined as the official scripts do has texts with two scores",
+                    file=side.path,
+                    found=f"{record.get('texts_with_several_scores', 0):,} texts with several scores, "
+                    f"{record.get('groups_left_out', 0):,} groups left out",
+                    fix="Evaluate with one score a text (--join strict, no --flips)",
+                )
+
+
+def _aligned(
+    a: ScoredResult, b: ScoredResult, task: Task, annotations: Annotations | None
+) -> tuple[ScoredRows, tuple[Floats, Floats], _Texts]:
+    """Rows, the scores of both on them, and how many texts there are."""
+    if annotations is not None:
+        first, second = (
+            read_predictions(
+                side.table, annotations, task, kind=cast(Any, side.kind), allow_missing=True
+            ).scores
+            for side in (a, b)
+        )
+        has = [~np.isnan(first), ~np.isnan(second)]
+        both = has[0] & has[1]
+        counted = [len(np.unique(annotations.pair[mask])) for mask in (*has, both)]
+        texts = _Texts(*counted, int(annotations.pair.max(initial=-1)) + 1)
+        return (
+            ScoredRows(
+                annotations.video_id,
+                annotations.text_id,
+                annotations.label,
+                both,
+                bool(both.all()),
+                annotations,
+            ),
+            (np.where(both, first, np.nan), np.where(both, second, np.nan)),
+            texts,
+        )
+    tables = [_Table.read(side) for side in (a, b)]
+    keys = [{key[:2] for key in table.score_of} for table in tables]
+    common = sorted(key for key in tables[0].score_of if key[:2] in keys[1])
+    if common != sorted(key for key in tables[1].score_of if key[:2] in keys[0]):
+        raise SchemaError(
+            "the score tables give the same texts other labels", file=b.table, expected=f"those of {a.table}"
+        )
+    texts = _Texts(*map(len, keys), len(keys[0] & keys[1]), int(a.result.record["coverage"]["n"]))
+    if not common:
+        raise ScoreError("the two results have no text in common", file=b.table)
+    return (
+        ScoredRows(
+            np.array([video for video, _, _ in common], object),
+            np.array([text for _, text, _ in common], object),
+            np.array([label for _, _, label in common], np.int8),
+            np.ones(len(common), bool),
+            texts.both == texts.task,
+        ),
+        (
+            np.array([tables[0].score_of[key] for key in common]),
+            np.array([tables[1].score_of[key] for key in common]),
+        ),
+        texts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A score table without annotations: (video, text, label) -> score."""
+
+    score_of: Mapping[tuple[str, str, int], float]
+
+    @classmethod
+    def read(cls, side: ScoredResult) -> "_Table":
+        table = read_parquet(side.table, _COLUMNS)
+        video, text = coded(table, "video_id", side.table), coded(table, "text_id", side.table)
+        labels = number_column(table, "label", side.table)
+        scores = number_column(table, "score", side.table)
+        for column, good in (("label", np.isin(labels, (0, 1))), ("score", np.isfinite(scores))):
+            if not good.all():
+                row = int(np.flatnonzero(~good)[0])
+                raise SchemaError(
+                    f"a {column} cannot be used",
+                    file=side.table,
+                    row=row,
+                    found=table.column(column)[row].as_py(),
+                )
+        pairs = video.codes * len(text.values) + text.codes
+        _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+        if (wrong := np.flatnonzero(scores != scores[first[inverse]])).size:
+            row = int(wrong[0])
+            raise ScoreError(
+                "one text of a video has two different scores",
+                file=side.table,
+                row=row,
+                found=f"{scores[first[inverse[row]]]} and {scores[row]} for {video.cell(row)}",
+                fix="Evaluate with one score a text (--join strict, no --flips)",
+            )
+        keys = zip(_cells(video), _cells(text), labels.astype(int).tolist(), strict=True)
+        return cls(dict(zip(keys, scores.tolist(), strict=True)))
+
+
+def _cells(column: Column) -> list[str]:
+    values: list[str] = np.array(column.values, object)[column.codes].tolist()
+    return values
+
+
+def _check_belongs(side: ScoredResult, units: Units | None, texts: int, task: Task) -> None:
+    """The table must have the texts that its result counts and, where all of them were compared, give its main score."""
+    score, counted = side.result.main_score, side.result.record["coverage"]["k"]
+    found, expected = f"{texts:,} texts", f"{counted:,} texts"
+    belongs = texts == counted
+    if belongs and units is not None and score["name"] == task.main_score and score["value"] is not None:
+        again = 100 * float(_once(units)[units.names.index(task.main_score)])
+        found, expected = (f"{task.main_score} {value:.4f}" for value in (again, score["value"]))
+        belongs = abs(again - score["value"]) <= _SAME
+    if not belongs:
+        raise SchemaError(
+            "the score table does not belong to its result",
+            file=side.table,
+            found=found,
+            expected=f"{expected}, as {side.path.name} says",
+            fix="Evaluate again: both files are then written",
+        )
+
+
+def _once(units: Units) -> Floats:
+    """The metrics when each unit counts once."""
+    return units.weighted(np.ones((1, len(units.ids)), np.int64))[0]
+
+
+def _differences(
+    a: Units, b: Units, main: str, names: Sequence[str], resamples: int, seed: int
+) -> tuple[Difference, dict[str, Difference], dict[str, dict[str, Difference]]]:
+    """The main difference, that of every metric, and the main one in every part of the breakdown."""
+    names = [main, *(name for name in names if name != main)]
+    place = {name: at for at, name in enumerate(a.ids)}
+
+    def picked(units: Units, of: Sequence[str]) -> Callable[[Ints], Floats]:
+        columns = [units.names.index(name) for name in of]
+        return lambda weights: units.weighted(weights)[:, columns]
+
+    labels = [
+        (column, value)
+        for column, values in a.groups.items()
+        for value in values
+        if value in b.groups.get(column, {}) and a.groups[column][value].ids == b.groups[column][value].ids
+    ]
+    parts = [(a.groups[column][value], b.groups[column][value]) for column, value in labels]
+    whole, of_parts = resample_both(
+        picked(a, names),
+        picked(b, names),
+        [
+            (np.array([place[each] for each in first.ids]), picked(first, [main]), picked(second, [main]))
+            for first, second in parts
+        ],
+        units=len(a.ids),
+        resamples=resamples,
+        seed=seed,
+    )
+
+    def of(first: Units, second: Units, name: str, resampled: Floats) -> Difference:
+        values = (float(_once(each)[each.names.index(name)]) for each in (first, second))
+        return difference(*values, resampled, units=len(first.ids))
+
+    metrics = {name: of(a, b, name, whole[:, at]) for at, name in enumerate(names)}
+    breakdown: dict[str, dict[str, Difference]] = {}
+    for (column, value), (first, second), resampled in zip(labels, parts, of_parts, strict=True):
+        breakdown.setdefault(column, {})[value] = of(first, second, main, resampled[:, 0])
+    return metrics[main], metrics, breakdown
+
+
+def _notes(a: ScoredResult, b: ScoredResult, texts: _Texts) -> list[str]:
+    """What a reader must know of this comparison."""
+    notes = []
+    if texts.both < texts.task:
+        notes.append(
+            f"compared on {texts.both:,} of {texts.task:,} texts ({texts.a:,} and {texts.b:,} were scored)"
+        )
+    records = [side.result.record for side in (a, b)]
+    for what, values in {
+        "declaration of the task": [record["task"].get("declaration") for record in records],
+        "kind of score": [record["model"].get("kind") for record in records],
+        "prompt": [record["model"].get("prompt") for record in records],
+        "frames": [(record.get("frames") or {}).get("policy") for record in records],
+    }.items():
+        if values[0] != values[1]:
+            notes.append(f"another {what}: {values[0]}; {values[1]}")
+    return notes
