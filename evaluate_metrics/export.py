@@ -2,8 +2,8 @@
 
     python -m synvita_data.evaluate_metrics.export FOLDER
 
-This makes FOLDER/entailment_auc, FOLDER/retrieval_map and FOLDER/multiple_choice_accuracy. Each holds the metric's
-own files and those of `_shared/`, so that `evaluate.load` and `python app.py` need nothing of this package.
+This makes FOLDER/entailment_auc and so on, a folder for each of `METRICS`. Each holds the metric's own files and those
+of `_shared/`, so that `evaluate.load` and `python app.py` need nothing of this package.
 """
 
 import argparse

@@ -1,11 +1,13 @@
 """Files that are never half-written, and paths from data files that never leave their root."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -48,6 +50,74 @@ def write_atomic(final: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with atomic_path(final) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `final`; on success flush its files to disk and rename it to `final`.
+
+    What a killed process that made `final` has left is removed first. A live one holds a lock on its folder; where the
+    file system has no such locks, leftovers stay.
+
+    Raises:
+        SynvitaError: there is something at `final` already, before or by then, or another process is making it.
+    """
+    _refuse_existing(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
+    temporary.mkdir()
+    lock = None
+    try:
+        lock = _locked(temporary, final)
+        for other in final.parent.glob(f".part-????????-{glob.escape(final.name)}"):
+            if other != temporary and (own := _locked(other, final)) is not None:
+                shutil.rmtree(other, ignore_errors=True)
+                os.close(own)
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        _refuse_existing(final)
+        temporary.rename(final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path, final: Path) -> int | None:
+    """A descriptor of the folder that holds its lock; None where there are no locks on folders (NFS).
+
+    Raises:
+        SynvitaError: another process holds it.
+    """
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            return None
+        raise SynvitaError(
+            "another process is making this folder",
+            file=final,
+            found=f"{folder.name}, in use",
+            fix="Wait for it, or name another folder",
+        ) from error
+    return descriptor
+
+
+def _refuse_existing(final: Path) -> None:
+    if final.exists() or final.is_symlink():
+        raise SynvitaError(
+            "there is something already where the result should go",
+            file=final,
+            expected="a folder that does not exist",
+            fix="Name another folder, or remove this one",
+        )
 
 
 def read_json(path: Path, what: str, *, error: type[SynvitaError] = SynvitaError) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The `evaluate` modules of this package, loaded from the installed copy, without a network.
 
 The pure functions behind them need NumPy only; import those from
-`synvita_data.evaluate_metrics.entailment_auc.auc`, `….retrieval_map.ranking` and
-`….multiple_choice_accuracy.choice`.
+`synvita_data.evaluate_metrics.entailment_auc.auc`, `….retrieval_map.ranking`,
+`….multiple_choice_accuracy.choice`, `….group_score.group` and `….minimal_pair_accuracy.minimal_pair`.
 """
 
 from pathlib import Path
@@ -31,9 +31,11 @@ def metric(name: str, config_name: str | None = None, **options: Any) -> "evalua
     """`evaluate.load` of a metric of this package (imports `evaluate`, some 16 s).
 
     Args:
-        name: `entailment_auc`, `retrieval_map` or `multiple_choice_accuracy`.
+        name: `entailment_auc`, `retrieval_map`, `multiple_choice_accuracy`, `group_score` or
+            `minimal_pair_accuracy`.
         config_name: `videocon` for entailment_auc with its breakdown columns, `types` for
-            multiple_choice_accuracy with question types; None for the plain columns.
+            multiple_choice_accuracy with question types, `categories` for group_score with a category of
+            each group, `pairs` for minimal_pair_accuracy with pairs; None for the plain columns.
         options: passed to `evaluate.load`, such as `num_process`, `process_id`, `experiment_id`.
 
     Raises:

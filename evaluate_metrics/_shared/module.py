@@ -1,4 +1,4 @@
-"""What the three `evaluate` modules share: columns, and how a metric is described."""
+"""What the `evaluate` modules share: columns, and how a metric is described."""
 
 import inspect
 from collections.abc import Mapping

@@ -163,7 +163,7 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
         per_group=True,
         resamples=0,
     )["groups"]
-    groups = [each["group"] for each in found]
+    groups = [each["id"] for each in found]
     return units_of_items(
         unit="group",
         of_item=groups,

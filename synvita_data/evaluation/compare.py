@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -15,56 +15,13 @@ from ..annotations import Annotations, find_form, read_annotations, tasks_at
 from ..annotations.units import ScoredRows, Units
 from ..errors import SchemaError, ScoreError, SourceError
 from ..schema import SCHEMA_VERSION
-from ..tables.columns import Column, Floats, Ints, coded, number_column, read_parquet
-from ..tasks import TASKS, Task
+from ..tables.columns import Floats, Ints
+from ..tasks import TASKS, Task, task_of_file
 from .paired import Difference, McNemar, Won, count_won, difference, holm, mcnemar, resample_both
-from .predictions import read_predictions
-from .results import Result, read_result, safe_name
+from .scored import ScoredResult, Texts, align, check_alike, find_results, not_its_table, read_scored
 
 # How far a metric that is computed again may be from the one in the result file, in percent.
 _SAME = 1e-6
-_COLUMNS = ("task", "video_id", "text_id", "label", "score")
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredResult:
-    """A result file and the score table beside it.
-
-    Attributes:
-        result: the file.
-        path: of the file.
-        table: path of the score table.
-    """
-
-    result: Result
-    path: Path
-    table: Path
-
-    @property
-    def control(self) -> str | None:
-        """What was taken away from the videos before they were scored; None for a result of the task itself."""
-        return self.result.control
-
-    @property
-    def revision(self) -> str:
-        """Of the annotations."""
-        return str(self.result.record["task"]["annotations"])
-
-    @property
-    def kind(self) -> str:
-        """What the scores mean."""
-        return str(self.result.record["model"]["kind"])
-
-    def to_record(self) -> dict[str, Any]:
-        """JSON-ready form: the file's name, not where it lies."""
-        model = self.result.record["model"]
-        return {
-            "model": self.result.model,
-            "revision": model.get("revision"),
-            "kind": self.kind,
-            "file": self.path.name,
-            "official": self.result.official,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +137,7 @@ def compare(
     found = []
     for first, second in keys:
         pair = read_scored(first), read_scored(second)
-        name = pair[0].result.task
-        task = (wanted or TASKS).get(name)
-        if task is None and wanted:
-            raise SourceError(
-                "the result is of another task", file=first, found=name, expected=", ".join(wanted)
-            )
-        if task is None:
-            raise SchemaError(
-                f"the task {name} is not one of ours", file=first, fix="Give its declaration with --task FILE"
-            )
+        task = _task_of(pair[0], wanted, annotations)
         rows = _annotations(task, annotations)
         found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
     corrected = holm([each.main.p for each in found])
@@ -199,43 +147,6 @@ def compare(
         tuple(replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)),
         tuple(notes),
     )
-
-
-def find_results(place: str | Path, results: Path) -> dict[str, Path]:
-    """The result files of a model by their names without suffix: `videocon-human`, `videocon-human@reverse`.
-
-    Args:
-        place: as of `compare`.
-        results: folder of results, for a name.
-
-    Raises:
-        SourceError: there is none.
-    """
-    path = Path(place)
-    if path.is_file():
-        if path.suffix != ".json":
-            raise SourceError(
-                "this is not a result file", file=path, expected="<task>.json, which has its table beside it"
-            )
-        return {path.stem: path}
-    if not path.is_dir() and (results / safe_name(str(place))).is_dir():
-        path = results / safe_name(str(place))
-    if not path.is_dir():
-        raise SourceError(
-            "there is no such result",
-            found=str(place),
-            expected=f"a result file, the folder of a model, or the name of a model in {results}",
-        )
-    files = {file.stem: file for file in sorted(path.glob("*.json")) if not file.name.startswith(".")}
-    if not files:
-        models = sorted({file.parent.name for file in path.glob("*/*.json") if file.parent.name[0] != "."})
-        raise SourceError(
-            "the folder holds no result",
-            file=path,
-            expected="the folder of a model, with a <task>.json for each task",
-            fix=f"Give one of the models in it: {', '.join(models[:5])}" if models else None,
-        )
-    return files
 
 
 def _common(
@@ -263,6 +174,26 @@ def _common(
     return [(a[stem], b[stem]) for stem in both], notes
 
 
+def _task_of(side: ScoredResult, wanted: Mapping[str, Task], annotations: Path | None) -> Task:
+    """The task of a result: one that was asked for, one of ours, or that of a file without a declaration."""
+    name, form = side.result.task, side.result.record["task"].get("form")
+    if wanted:
+        if name not in wanted:
+            raise SourceError(
+                "the result is of another task", file=side.path, found=name, expected=", ".join(wanted)
+            )
+        return wanted[name]
+    if name in TASKS:
+        return TASKS[name]
+    if annotations is not None and annotations.is_file() and isinstance(form, str):
+        return task_of_file(annotations, form)
+    raise SchemaError(
+        f"the task {name} is not one of ours",
+        file=side.path,
+        fix="Give its declaration with --task FILE.yaml, or the file it was read from with --annotations",
+    )
+
+
 def needs_annotations(task: Task) -> bool:
     """The score tables alone do not give the task's main score."""
     return task.main_score not in find_form(task).from_tables
@@ -276,37 +207,6 @@ def _annotations(task: Task, path: Path | None) -> Annotations | None:
     if ours and not needs_annotations(task) and task.name not in {each.name for each in tasks_at(path)}:
         return None
     return read_annotations(task, path)
-
-
-def read_scored(path: Path) -> ScoredResult:
-    """A result file whose score table is there and belongs to it, as far as its metadata says.
-
-    Raises:
-        SchemaError: one of the two is missing or broken, or the table is of another task, kind or revision.
-    """
-    result = read_result(path)
-    found = ScoredResult(result, path, path.with_suffix(".parquet"))
-    if not found.table.is_file():
-        raise SchemaError(
-            "the result has no score table beside it",
-            file=path,
-            expected=found.table.name,
-            fix="Copy both files, or evaluate again",
-        )
-    table = read_parquet(found.table, ("task",))
-    said = {key: (table.schema.metadata.get(key.encode()) or b"").decode() for key in ("kind", "annotations")}
-    tasks = coded(table, "task", found.table).values
-    expected = {"task": result.task, "kind": found.kind, "annotations": found.revision}
-    for name, value in {"task": ", ".join(tasks), **said}.items():
-        if value != expected[name]:
-            raise SchemaError(
-                f"the score table does not belong to its result: it has another {name}",
-                file=found.table,
-                found=value or "none",
-                expected=f"{expected[name]}, as {path.name} says",
-                fix="Evaluate again: both files are then written",
-            )
-    return found
 
 
 def compare_results(
@@ -330,7 +230,7 @@ def compare_results(
     Raises:
         SchemaError, ScoreError: as of `compare`.
     """
-    _check_alike(a, b, task, annotations)
+    check_alike(a, b, task, annotations)
     form = find_form(task)
     if form.units is None:
         raise ScoreError(f"results of the form {task.form} cannot be compared", file=a.path)
@@ -343,8 +243,11 @@ def compare_results(
         )
 
     # The scores of both, on the rows of the annotations or on those of the tables.
-    rows, scores, texts = _aligned(a, b, task, annotations)
-    if not rows.scored.all() and not texts.same and not partial:
+    rows, scores, texts = align(a, b, task, annotations)
+    for side, count in ((a, texts.a), (b, texts.b)):
+        if count != (counted := side.result.record["coverage"]["k"]):
+            raise not_its_table(side, f"{count:,} texts", f"{counted:,} texts")
+    if not texts.same and not partial:
         raise ScoreError(
             "the two results scored different texts",
             file=b.path,
@@ -371,8 +274,9 @@ def compare_results(
             expected="log_odds or probability",
         )
     first, second = found
-    for side, units, count in ((a, first, texts.a), (b, second, texts.b)):
-        _check_belongs(side, units if texts.same else None, count, task)
+    if texts.same:
+        for side, units in ((a, first), (b, second)):
+            _check_main_score(side, units, task)
     if first.ids != second.ids or first.items != second.items:  # not of equal rows
         raise SchemaError("the score tables do not have the same units", file=b.table)
 
@@ -403,172 +307,14 @@ def compare_results(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    """How many distinct texts of videos each has, both have, and the task has."""
-
-    a: int
-    b: int
-    both: int
-    task: int
-
-    @property
-    def same(self) -> bool:
-        return self.a == self.b == self.both
-
-
-def _check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Annotations | None) -> None:
-    """Refuse what does not belong together before anything is read."""
-    for name, first, second in (
-        ("task", a.result.task, b.result.task),
-        ("control", a.control or "none", b.control or "none"),
-        ("revision of the annotations", a.revision, b.revision),
-        ("task than asked for", a.result.task, task.name),
-        (
-            "way of scoring options",
-            *(side.result.record["task"].get("scored_as") or "none" for side in (a, b)),
-        ),
-    ):
-        if first != second:
-            raise ScoreError(
-                f"the results cannot be compared: they are of another {name}",
-                file=b.path,
-                found=f"{first} ({a.path.parent.name}/{a.path.name}) and {second}",
-                expected="the same in both",
-            )
-    if annotations is not None and annotations.revision != a.revision:
-        raise ScoreError(
-            "the results were made on other annotations than these",
-            file=annotations.report.files[0] if annotations.report.files else None,
-            found=f"revision {annotations.revision}",
-            expected=f"revision {a.revision}, as {a.path} says",
-        )
-    for side in (a, b):
-        joined = side.result.record.get("score_file"), side.result.record.get("flips")
-        for record in joined:
-            if isinstance(record, Mapping) and (
-                record.get("texts_with_several_scores") or record.get("groups_left_out")
-            ):
-                raise ScoreError(
-                    "a result that was joined as the official scripts do has texts with two scores",
-                    file=side.path,
-                    found=f"{record.get('texts_with_several_scores', 0):,} texts with several scores, "
-                    f"{record.get('groups_left_out', 0):,} groups left out",
-                    fix="Evaluate with one score a text (--join strict, no --flips)",
-                )
-
-
-def _aligned(
-    a: ScoredResult, b: ScoredResult, task: Task, annotations: Annotations | None
-) -> tuple[ScoredRows, tuple[Floats, Floats], _Texts]:
-    """Rows, the scores of both on them, and how many texts there are."""
-    if annotations is not None:
-        first, second = (
-            read_predictions(
-                side.table, annotations, task, kind=cast(Any, side.kind), allow_missing=True
-            ).scores
-            for side in (a, b)
-        )
-        has = [~np.isnan(first), ~np.isnan(second)]
-        both = has[0] & has[1]
-        counted = [len(np.unique(annotations.pair[mask])) for mask in (*has, both)]
-        texts = _Texts(*counted, int(annotations.pair.max(initial=-1)) + 1)
-        return (
-            ScoredRows(
-                annotations.video_id,
-                annotations.text_id,
-                annotations.label,
-                both,
-                bool(both.all()),
-                annotations,
-            ),
-            (np.where(both, first, np.nan), np.where(both, second, np.nan)),
-            texts,
-        )
-    tables = [_Table.read(side) for side in (a, b)]
-    keys = [{key[:2] for key in table.score_of} for table in tables]
-    common = sorted(key for key in tables[0].score_of if key[:2] in keys[1])
-    if common != sorted(key for key in tables[1].score_of if key[:2] in keys[0]):
-        raise SchemaError(
-            "the score tables give the same texts other labels", file=b.table, expected=f"those of {a.table}"
-        )
-    texts = _Texts(*map(len, keys), len(keys[0] & keys[1]), int(a.result.record["coverage"]["n"]))
-    if not common:
-        raise ScoreError("the two results have no text in common", file=b.table)
-    return (
-        ScoredRows(
-            np.array([video for video, _, _ in common], object),
-            np.array([text for _, text, _ in common], object),
-            np.array([label for _, _, label in common], np.int8),
-            np.ones(len(common), bool),
-            texts.both == texts.task,
-        ),
-        (
-            np.array([tables[0].score_of[key] for key in common]),
-            np.array([tables[1].score_of[key] for key in common]),
-        ),
-        texts,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A score table without annotations: (video, text, label) -> score."""
-
-    score_of: Mapping[tuple[str, str, int], float]
-
-    @classmethod
-    def read(cls, side: ScoredResult) -> "_Table":
-        table = read_parquet(side.table, _COLUMNS)
-        video, text = coded(table, "video_id", side.table), coded(table, "text_id", side.table)
-        labels = number_column(table, "label", side.table)
-        scores = number_column(table, "score", side.table)
-        for column, good in (("label", np.isin(labels, (0, 1))), ("score", np.isfinite(scores))):
-            if not good.all():
-                row = int(np.flatnonzero(~good)[0])
-                raise SchemaError(
-                    f"a {column} cannot be used",
-                    file=side.table,
-                    row=row,
-                    found=table.column(column)[row].as_py(),
-                )
-        pairs = video.codes * len(text.values) + text.codes
-        _, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
-        if (wrong := np.flatnonzero(scores != scores[first[inverse]])).size:
-            row = int(wrong[0])
-            raise ScoreError(
-                "one text of a video has two different scores",
-                file=side.table,
-                row=row,
-                found=f"{scores[first[inverse[row]]]} and {scores[row]} for {video.cell(row)}",
-                fix="Evaluate with one score a text (--join strict, no --flips)",
-            )
-        keys = zip(_cells(video), _cells(text), labels.astype(int).tolist(), strict=True)
-        return cls(dict(zip(keys, scores.tolist(), strict=True)))
-
-
-def _cells(column: Column) -> list[str]:
-    values: list[str] = np.array(column.values, object)[column.codes].tolist()
-    return values
-
-
-def _check_belongs(side: ScoredResult, units: Units | None, texts: int, task: Task) -> None:
-    """The table must have the texts that its result counts and, where all of them were compared, give its main score."""
-    score, counted = side.result.main_score, side.result.record["coverage"]["k"]
-    found, expected = f"{texts:,} texts", f"{counted:,} texts"
-    belongs = texts == counted
-    if belongs and units is not None and score["name"] == task.main_score and score["value"] is not None:
-        again = 100 * float(_once(units)[units.names.index(task.main_score)])
-        found, expected = (f"{task.main_score} {value:.4f}" for value in (again, score["value"]))
-        belongs = abs(again - score["value"]) <= _SAME
-    if not belongs:
-        raise SchemaError(
-            "the score table does not belong to its result",
-            file=side.table,
-            found=found,
-            expected=f"{expected}, as {side.path.name} says",
-            fix="Evaluate again: both files are then written",
-        )
+def _check_main_score(side: ScoredResult, units: Units, task: Task) -> None:
+    """All texts of the table must give the main score of its result."""
+    score = side.result.main_score
+    if score["name"] != task.main_score or score["value"] is None:
+        return
+    again = 100 * float(_once(units)[units.names.index(task.main_score)])
+    if not abs(again - score["value"]) <= _SAME:
+        raise not_its_table(side, *(f"{task.main_score} {value:.4f}" for value in (again, score["value"])))
 
 
 def _once(units: Units) -> Floats:
@@ -617,7 +363,7 @@ def _differences(
     return metrics[main], metrics, breakdown
 
 
-def _notes(a: ScoredResult, b: ScoredResult, texts: _Texts) -> list[str]:
+def _notes(a: ScoredResult, b: ScoredResult, texts: Texts) -> list[str]:
     """What a reader must know of this comparison."""
     notes = []
     if texts.both < texts.task:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..annotations import Annotations, read_annotations
 from ..errors import SynvitaError
-from ..evaluation.compare import compare_results, needs_annotations, read_scored
+from ..evaluation.compare import compare_results, needs_annotations
+from ..evaluation.scored import read_scored
 from ..tasks import Task
 
 if TYPE_CHECKING:

@@ -23,6 +23,8 @@ from synvita_data.errors import SynvitaError
 from synvita_data.evaluate_metrics import METRICS
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
 from synvita_data.evaluate_metrics.export import export
+from synvita_data.evaluate_metrics.group_score.group import group_score
+from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
 from synvita_data.metrics import metric_folder
@@ -90,10 +92,49 @@ def choice_case(config):
     return columns, options, {"multiple_choice_accuracy": result["accuracy"]["value"], **result}
 
 
+def group_case(config):
+    generator = np.random.default_rng(4)
+    columns = {
+        "predictions": generator.random(40).round(1).tolist(),
+        "video": [0, 0, 1, 1] * 10,
+        "caption": [0, 1, 0, 1] * 10,
+        "groups": [f"group {i // 4}" for i in range(40)],
+    }
+    options = {"resamples": 50}
+    breakdown = None
+    pure = list(columns.values())
+    if config == "categories":
+        columns["category"] = ["action" if i < 20 else "" for i in range(40)]
+        breakdown = {"category": [value or None for value in columns["category"]]}
+    result = group_score(*pure, breakdown=breakdown, **options)
+    return columns, options, {"group_score": result["group"]["value"], **result}
+
+
+def minimal_pair_case(config):
+    """Pairs of questions asked yes or no, then pairs of questions of two options, then one in no pair."""
+    generator = np.random.default_rng(5)
+    columns = {
+        "predictions": generator.normal(size=40).round(1).tolist(),
+        "references": [1, 0] * 20,
+        "questions": [f"q{i if i < 20 else 100 + i // 2}" for i in range(40)],
+    }
+    options = {"resamples": 50, "kind": "log_odds"}
+    pure, pairs = list(columns.values()), None
+    if config == "pairs":
+        columns["pairs"] = [f"pair {i // 2 if i < 20 else 100 + i // 4}" for i in range(40)]
+        columns["pairs"][36:] = [""] * 4
+        pairs = [value or None for value in columns["pairs"]]
+    result = minimal_pair_accuracy(*pure, pairs, **options)
+    main = result["accuracy" if pairs is None else "pair_accuracy"]["value"]
+    return columns, options, {"minimal_pair_accuracy": main, **result}
+
+
 CASES = {
     "entailment_auc": entailment_case,
     "retrieval_map": retrieval_case,
     "multiple_choice_accuracy": choice_case,
+    "group_score": group_case,
+    "minimal_pair_accuracy": minimal_pair_case,
 }
 
 
@@ -145,6 +186,8 @@ def test_exported_folders_need_nothing_of_this_package(tmp_path, alone):
         ["path", "evaluate_metrics/entailment_auc", "videocon"],
         ["path", "evaluate_metrics/retrieval_map", None],
         ["path", "evaluate_metrics/multiple_choice_accuracy", "types"],
+        ["path", "evaluate_metrics/group_score", "categories"],
+        ["path", "evaluate_metrics/minimal_pair_accuracy", "pairs"],
     ]
     for result in run_cases(cases, tmp_path, tmp_path, alone):
         assert result["examples"][0] == 0
@@ -174,6 +217,8 @@ def test_from_an_installed_wheel(repo_root, tmp_path):
         ["installed", "entailment_auc", "videocon"],
         ["installed", "retrieval_map", None],
         ["installed", "multiple_choice_accuracy", "types"],
+        ["installed", "group_score", "categories"],
+        ["installed", "minimal_pair_accuracy", "pairs"],
     ]
     (tmp_path / "elsewhere").mkdir()
     run_cases(cases, tmp_path, tmp_path / "elsewhere", {"PYTHONPATH": str(site)})
@@ -181,7 +226,7 @@ def test_from_an_installed_wheel(repo_root, tmp_path):
 
 @pytest.mark.slow
 def test_from_a_space_on_the_loopback_hub(tmp_path, loopback_hub):
-    """Publish the three folders as Spaces, load them by name, and run the examples of their cards."""
+    """Publish the folders as Spaces, load them by name, and run the examples of their cards."""
     owner = loopback_hub.add_user("synvita")
     for name in METRICS:
         export(name, tmp_path / "exported")
@@ -292,6 +337,10 @@ def expected_of_the_page(name, columns, example):
         return 100 * np.mean([(x > y) + (x == y) / 2 for x in yes for y in no])
     if name == "multiple_choice_accuracy":
         return 100 * (1 + 1 / 2 + 0) / 3  # right alone at the top, tied with one other, not at the top
+    if name == "group_score":
+        return 100 * (1 + 1 / 2 + 0) / 3  # right; one right score tied with one wrong score; wrong
+    if name == "minimal_pair_accuracy":
+        return 100 * (1 + 1 / 2 + 0) / 3  # both right; one right and one at the threshold; one wrong
     # First caption: positives among two at the top (expected precision 3/4) and tied at ranks 3 and 4;
     # second: one of three at the top.
     first = ((1 + 1 / 2) / 2 + (2 / 3 + 2 / 4) / 2) / 2
@@ -299,7 +348,9 @@ def expected_of_the_page(name, columns, example):
 
 
 def test_an_unknown_metric_is_named_with_the_known_ones():
-    with pytest.raises(SynvitaError, match="entailment_auc, retrieval_map, multiple_choice_accuracy"):
+    with pytest.raises(
+        SynvitaError, match="entailment_auc, retrieval_map, multiple_choice_accuracy, group_score"
+    ):
         metric_folder("accuracy")
     with pytest.raises(SynvitaError):
         metric_folder("../builders")
@@ -311,7 +362,10 @@ def test_pure_functions_load_neither_evaluate_nor_datasets_nor_torch():
         "from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc as a\n"
         "from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map as r\n"
         "from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy as m\n"
+        "from synvita_data.evaluate_metrics.group_score.group import group_score as g\n"
+        "from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy as p\n"
         "import synvita_data.metrics\n"
+        "g([.9, .1, .2, .8], [0, 0, 1, 1], [0, 1, 0, 1], [1] * 4), p([.9, .1], [1, 0], [1, 2], [1, 1])\n"
         "a([.9, .1], [1, 0], ['v', 'v']), r([.9, .1], [1, 0], ['c', 'c'], ['v', 'w']), m([.9, .1], [1, 0], [1, 1])\n"
         "heavy = {'evaluate', 'datasets', 'torch', 'pandas', 'pyarrow', 'scipy', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -1,4 +1,4 @@
-"""What the three metrics share: columns that are checked, intervals, and folders that are published whole."""
+"""What the metrics share: columns that are checked, intervals, and folders that are published whole."""
 
 import re
 
@@ -27,7 +27,7 @@ def exported(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["inputs.py", "intervals.py", "page.py", "requirements.txt"])
+@pytest.mark.parametrize("name", ["inputs.py", "intervals.py", "options.py", "page.py", "requirements.txt"])
 def test_shared_files_are_the_same_in_every_space(repo_root, exported, name):
     texts = {(exported / metric / name).read_text() for metric in METRICS}
     assert texts == {(repo_root / "evaluate_metrics" / "_shared" / name).read_text()}

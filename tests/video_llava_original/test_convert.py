@@ -294,7 +294,7 @@ def test_a_base_in_the_released_layout_is_named_by_the_loader(tmp_path):
 
 def test_what_a_killed_conversion_left_goes_and_a_live_one_is_left_alone(tmp_path):
     """A live one holds the lock of its folder; a kill lets it go."""
-    from synvita_data.models.released.conversion import new_folder
+    from synvita_data.files import new_folder
 
     out = tmp_path / "out[1]"
     killed, of_another = tmp_path / ".part-0badc0de-out[1]", tmp_path / ".part-0badc0de-out1"

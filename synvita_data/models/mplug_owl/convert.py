@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SynvitaError
-from ...files import read_json
+from ...files import new_folder, read_json
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     check_answers,
-    new_folder,
     provenance,
     read_llama_tokenizer,
     write_json,

@@ -16,12 +16,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ...errors import SynvitaError
-from ...files import read_json
+from ...files import new_folder, read_json
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     merge_float32,
-    new_folder,
     provenance,
     write_adapter,
     write_json,

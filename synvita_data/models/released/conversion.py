@@ -1,10 +1,6 @@
-"""What conversions of released checkpoints share: a folder that appears when it is complete, shards, LoRA merged."""
+"""What conversions of released checkpoints share: shards, LoRA merged."""
 
-import fcntl
-import glob
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,39 +24,6 @@ PROVENANCE = "conversion.json"
 # `Yes` and `No` of LLaMA's own tokenizer, each with its space in front.
 LLAMA_ANSWERS = (3869, 1939)
 LLAMA_VOCABULARY = 32000
-
-
-@contextmanager
-def new_folder(final: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `final`; on success flush its files to disk and rename it to `final`.
-
-    What a killed conversion into `final` has left is removed first. A live one holds a lock on its folder; where the
-    file system has no such locks, leftovers stay.
-
-    Raises:
-        SynvitaError: there is something at `final` already, before or by then, or another process is making it.
-    """
-    _refuse_existing(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
-    temporary.mkdir()
-    lock = None
-    try:
-        lock = _locked(temporary, final)
-        for other in final.parent.glob(f".part-????????-{glob.escape(final.name)}"):
-            if other != temporary and (own := _locked(other, final)) is not None:
-                shutil.rmtree(other, ignore_errors=True)
-                os.close(own)
-        yield temporary
-        for path in temporary.iterdir():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
-        _refuse_existing(final)
-        temporary.rename(final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
 
 
 def write_shards(
@@ -339,35 +302,3 @@ def own_fields(kind: type, given: Mapping[str, Any] | None) -> dict[str, Any]:
     names = {field.name for field in fields(kind)} - {"dtype", "architectures", "transformers_version"}
     names -= {"_name_or_path", "model_type"}
     return {key: value for key, value in (given or {}).items() if key in names and value is not None}
-
-
-def _locked(folder: Path, final: Path) -> int | None:
-    """A descriptor of the folder that holds its lock; None where there are no locks on folders (NFS).
-
-    Raises:
-        SynvitaError: another process holds it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            return None
-        raise SynvitaError(
-            "another process is making this folder",
-            file=final,
-            found=f"{folder.name}, in use",
-            fix="Wait for it, or name another folder",
-        ) from error
-    return descriptor
-
-
-def _refuse_existing(final: Path) -> None:
-    if final.exists() or final.is_symlink():
-        raise SynvitaError(
-            "there is something already where the result should go",
-            file=final,
-            expected="a folder that does not exist",
-            fix="Name another folder, or remove this one",
-        )

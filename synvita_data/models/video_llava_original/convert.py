@@ -14,12 +14,12 @@ from transformers import (
 )
 
 from ...errors import SynvitaError
+from ...files import new_folder
 from ..released import CONFIG, TRAINING_ARGUMENTS
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     check_answers,
-    new_folder,
     provenance,
     read_llama_tokenizer,
     usable,

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from transformers import AutoConfig, VideoLlavaForConditionalGeneration
 
 from ...errors import SynvitaError, choose
-from ...files import read_json
+from ...files import new_folder, read_json
 from ..released import ADAPTER_CONFIG, CONFIG, TRAINING_ARGUMENTS
 from ..released.conversion import (
     PROVENANCE,
     SHARD_BYTES,
     merge_exact,
     merge_float32,
-    new_folder,
     provenance,
     usable,
     write_adapter,
