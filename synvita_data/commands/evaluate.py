@@ -15,7 +15,7 @@ def evaluate(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="chance, or the Hub id or folder of a Video LLM, its adapter, CLIP or SigLIP; none with --predictions.",
+            help="chance, words (a bag of words), or the Hub id or folder of a Video LLM, its adapter, CLIP or SigLIP; none with --predictions.",
         ),
     ] = None,
     task: Annotated[
@@ -127,7 +127,9 @@ def evaluate(
         str | None, typer.Option(help="Device of the model: cuda:0, cpu, … Default: this process's GPU.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="Dtype of the weights. Default: float32.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap, of chance and of --control shuffle.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the bootstrap, of chance, of words and of --control shuffle.")
+    ] = 0,
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap resamples for the intervals.", min=0)
     ] = 1000,
@@ -284,13 +286,13 @@ def evaluate(
         return
 
     # Load the model.
-    if real_root is None and model != "chance" and control != "text":
+    from ..scoring.open import BASELINES, open_scorer
+
+    if real_root is None and model not in BASELINES and control != "text":
         raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
-    from ..scoring.open import open_scorer
-
     asked = {"count": frames, "fps": fps, "max_frames": max_frames, "backend": backend}
-    if model != "chance":
+    if model not in BASELINES:
         declared = task_setting(tasks, "prompt", "question")
         prompt = prompt or (None if declared == "question" else declared)
         if frames is None and fps is None:
