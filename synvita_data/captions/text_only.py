@@ -141,9 +141,10 @@ class TextOnlyModels:
             CaptionError: fewer videos than folds, or a model would see texts of one label only.
         """
         rows = _Rows.of(texts, labels, videos, seed)
-        counter, counts = _count(rows.texts)
+        counted = _Counted.of(rows.texts)
+        counts = counted.of_texts(rows.texts)
         models = tuple(_fit(counts, rows.truth, np.flatnonzero(rows.folds != each)) for each in range(FOLDS))
-        return cls(rows.fold, counter, models, _fit(counts, rows.truth, np.arange(len(rows.truth))))
+        return cls(rows.fold, counted.counter, models, _fit(counts, rows.truth, np.arange(len(rows.truth))))
 
     def log_odds(self, texts: Sequence[str], videos: Sequence[str] | None = None) -> Floats:
         """float64 [N]: how much rather each text is one that describes its video, as the logarithm of the odds.
@@ -186,7 +187,11 @@ def out_of_fold(
         CaptionError: as of `TextOnlyModels.fit`.
     """
     rows = _Rows.of(texts, labels, videos, seed)
-    _, counts = _count(rows.texts)
+    return _out_of_fold(rows, _Counted.of(rows.texts))
+
+
+def _out_of_fold(rows: "_Rows", counted: "_Counted") -> Floats:
+    counts = counted.of_texts(rows.texts)
     found = np.empty(len(rows.truth))
     for each in range(FOLDS):
         model = _fit(counts, rows.truth, np.flatnonzero(rows.folds != each))
@@ -279,14 +284,33 @@ def _check(truth: Ints, folds: Ints, videos: int) -> None:
             )
 
 
-def _count(texts: Sequence[str]) -> "tuple[CountVectorizer, csr_matrix]":
-    """How often each text has each n-gram. Which of them a model knows is for its own texts to say."""
-    from sklearn.feature_extraction.text import CountVectorizer
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """How often each distinct text has each n-gram. Which of these a model knows is for its own texts to say.
 
-    counter = CountVectorizer(
-        tokenizer=words_of, token_pattern=None, lowercase=False, ngram_range=NGRAMS, dtype=np.float64
-    )
-    return counter, counter.fit_transform(texts).tocsr()
+    Attributes:
+        counter: what knows the n-grams.
+        counts: float64 [distinct texts, n-grams].
+        place: text -> its row.
+    """
+
+    counter: "CountVectorizer"
+    counts: "csr_matrix"
+    place: dict[str, int]
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "_Counted":
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        counter = CountVectorizer(
+            tokenizer=words_of, token_pattern=None, lowercase=False, ngram_range=NGRAMS, dtype=np.float64
+        )
+        distinct = sorted(set(texts))
+        counts = counter.fit_transform(distinct).tocsr()
+        return cls(counter, counts, {text: row for row, text in enumerate(distinct)})
+
+    def of_texts(self, texts: Sequence[str]) -> "csr_matrix":
+        return self.counts[[self.place[text] for text in texts]]
 
 
 def _fit(counts: "csr_matrix", truth: Ints, rows: Ints) -> _Model:
@@ -352,11 +376,16 @@ class TextOnly:
 
     Attributes:
         overall: by models of all pairs.
-        misalignments: of each that has pairs, by models of these pairs alone; {} where there is only one.
+        misalignments: of each that has pairs, by models of these pairs alone.
     """
 
     overall: TextOnlyShare
     misalignments: Mapping[str, TextOnlyShare]
+
+    def text(self) -> str:
+        """One line: `70.8 (74.6% of 16,854 pairs right); action 65.4 (…), flip 79.8 (…)`."""
+        kinds = ", ".join(f"{name} {share}" for name, share in self.misalignments.items())
+        return str(self.overall) + (f"; {kinds}" if kinds and self.overall.auc is not None else "")
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form, of `build.json`. Two decimals, which the last bits of a machine do not reach."""
@@ -388,17 +417,26 @@ def text_only_auc(pairs: Iterable[CaptionPair]) -> TextOnly:
     for pair in distinct:
         if pair.misalignment is not None:
             by_kind.setdefault(pair.misalignment, []).append(pair)
-    overall = _share(distinct)
-    if len(by_kind) == 1 and len(next(iter(by_kind.values()))) == len(distinct):
+    if not _enough(distinct):
+        return TextOnly(
+            _share(distinct, None), {name: _share(own, None) for name, own in sorted(by_kind.items())}
+        )
+    counted = _Counted.of(text for pair in distinct for text in (pair.caption, pair.contrast))
+    overall = _share(distinct, counted)
+    if [len(own) for own in by_kind.values()] == [len(distinct)]:  # the same pairs
         return TextOnly(overall, dict.fromkeys(by_kind, overall))
-    return TextOnly(overall, {name: _share(own) for name, own in sorted(by_kind.items())})
+    return TextOnly(overall, {name: _share(own, counted) for name, own in sorted(by_kind.items())})
 
 
-def _share(pairs: Sequence[CaptionPair]) -> TextOnlyShare:
+def _enough(pairs: Sequence[CaptionPair]) -> bool:
+    return len(pairs) >= MIN_PAIRS and len({pair.video for pair in pairs}) >= MIN_VIDEOS
+
+
+def _share(pairs: Sequence[CaptionPair], counted: _Counted | None) -> TextOnlyShare:
     from ..evaluate_metrics.entailment_auc.auc import entailment_auc
 
     videos = {pair.video for pair in pairs}
-    if len(pairs) < MIN_PAIRS or len(videos) < MIN_VIDEOS:
+    if counted is None or not _enough(pairs):
         return TextOnlyShare(len(pairs), len(videos))
     rows = [
         (text, label, pair.video, str(place))
@@ -406,9 +444,8 @@ def _share(pairs: Sequence[CaptionPair]) -> TextOnlyShare:
         for text, label in ((pair.caption, 1), (pair.contrast, 0))
     ]
     texts, labels, of, places = (list(column) for column in zip(*rows, strict=True))
-    found = entailment_auc(
-        out_of_fold(texts, labels, of), labels, of, texts=texts, pairs=places, kind="log_odds", resamples=0
-    )
+    scores = _out_of_fold(_Rows.of(texts, labels, of, seed=0), counted)
+    found = entailment_auc(scores, labels, of, texts=texts, pairs=places, kind="log_odds", resamples=0)
     return TextOnlyShare(
         pairs=len(pairs),
         videos=len(videos),
