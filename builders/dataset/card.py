@@ -7,6 +7,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from synvita_data.captions.text_only import TextOnly
 from synvita_data.dataset.inspection import figure_name
 from synvita_data.hub.card import (
     SYNVITA,
@@ -258,6 +259,7 @@ def _contents(name: str, record: Mapping[str, Any]) -> list[str]:
         f"{_read(record)} were read, {read['duplicates']:,} exact duplicates dropped, "
         f"{record['quarantined']:,} rows quarantined. Weighting: {code(options['weighting'])}{mean}. "
         f"Masks: {code(options['granularity'])} level{_word_rules(record)}.",
+        *_text_only(record),
         *(f"**Scores:** {markdown(note)}." for note in score_notes(record)),
         *(f"**Prompts:** {markdown(note)}." for note in prompt_notes(record)),
         *(f"**Authors' videos:** {markdown(note)}." for note in authors_notes(record)),
@@ -288,6 +290,19 @@ def _coverage(record: Mapping[str, Any]) -> list[tuple[str, int, int]]:
         if scores["without_video"]:
             lines.append(("with VQAScores of a video that is not here", scores["without_video"], rows))
     return lines
+
+
+def _text_only(record: Mapping[str, Any]) -> Iterator[str]:
+    """How far the captions of a config can be told from its contrast captions without the video."""
+    found = TextOnly.from_record(record.get("text_only"))
+    if found is None:
+        return  # built before it was worked out
+    yield f"**Text-only AUC:** {markdown(found.text())}." + (
+        ""
+        if found.overall.auc is None
+        else " So far do words and bigrams alone, cross-validated by video, tell captions from contrast captions; "
+        "50 is not at all."
+    )
 
 
 def _read(record: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from secrets import token_hex
 from typing import Any, get_args
 
 from synvita_data import __version__
+from synvita_data.captions.text_only import CaptionPair, text_only_auc
 from synvita_data.dataset.built import local_config
 from synvita_data.dataset.inspection import (
     difference_figure,
@@ -115,6 +116,7 @@ def config_record(
         "generators": _generators(rows),
         "scorers": _scorers(rows),
         **rows_known(rows, scores),
+        "text_only": text_only_record(rows),
         # How many rows were cut into words by which libraries, where the plain rule did not serve all of them.
         **({"granularities": granularities} if any("+" in name for name in granularities) else {}),
         "unused_scores": len(scores.unused()) if scores else 0,
@@ -163,6 +165,20 @@ def rows_known(rows: Sequence[Row], table: ScoreTable | None) -> dict[str, Any]:
         },
         "prompts": {"measured": len(prompts), "cut": sum("cut_at" in prompt for prompt in prompts)},
     }
+
+
+def text_only_record(rows: Iterable[Row]) -> dict[str, Any]:
+    """How far the captions of rows are told from their contrast captions without the video."""
+    pairs = (
+        CaptionPair(
+            video=f"{row.triplet.source}_{row.triplet.video_id}",
+            caption=row.triplet.caption,
+            contrast=row.triplet.neg_caption,
+            misalignment=row.triplet.misalignment,
+        )
+        for row in rows
+    )
+    return text_only_auc(pairs).to_record()
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

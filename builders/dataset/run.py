@@ -35,7 +35,15 @@ from ..sources.registry import Reading
 from ..training_csv import TrainingReport, open_triplets
 from ..triplets import ReadReport
 from .options import BuildOptions
-from .report import check_place, config_record, finished_record, put_in_place, renew_record, rows_known
+from .report import (
+    check_place,
+    config_record,
+    finished_record,
+    put_in_place,
+    renew_record,
+    rows_known,
+    text_only_record,
+)
 from .rows import Material, make_rows
 from .shards import Shard, plan_shards, shard_key_parts, write_shard
 
@@ -140,6 +148,8 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         if placed is not None:
             return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
     known = rows_known(rows, scores)
+    if "text_only" not in done:  # built before it was worked out
+        known["text_only"] = text_only_record(rows)
     if any(done.get(name) != value for name, value in known.items()):
         done = renew_record(options, known)
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)

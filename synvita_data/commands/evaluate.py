@@ -19,7 +19,7 @@ def evaluate(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="chance, or the Hub id or folder of a Video LLM, its adapter, CLIP or SigLIP; none with --predictions.",
+            help="chance, words (a bag of words), or the Hub id or folder of a Video LLM, its adapter, CLIP or SigLIP; none with --predictions.",
         ),
     ] = None,
     task: Annotated[
@@ -110,7 +110,9 @@ def evaluate(
             "--item", metavar="ID", help="Print the scores of this pair or question only; repeat for several."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap, of chance and of --control shuffle.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the bootstrap, of chance, of words and of --control shuffle.")
+    ] = 0,
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap resamples for the intervals.", min=0)
     ] = 1000,
@@ -199,11 +201,13 @@ def evaluate(
         return
 
     # Load the model.
-    if real_root is None and model != "chance" and control != "text":
+    from ..scoring.open import BASELINES
+
+    if real_root is None and model not in BASELINES and control != "text":
         raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
     declared: dict[str, Any] = {}
-    if model != "chance":
+    if model not in BASELINES:
         asked = task_setting(tasks, "prompt", "question")
         loading = replace(loading, prompt=loading.prompt or (None if asked == "question" else asked))
         declared = task_setting(tasks, "frames", {})

@@ -29,9 +29,9 @@ def inspect(
     ] = None,
     token: Annotated[str | None, typer.Option(help="Hub token; default: the one you logged in with.")] = None,
 ) -> None:
-    """Print rows, videos, score differences and weights per misalignment; draw their distribution."""
+    """Print rows, videos, score differences and weights per misalignment, and the text-only AUC; draw the differences."""
     from ..dataset.built import open_dataset
-    from ..dataset.inspection import difference_figure, figure_name, inspect_dataset, save_figure
+    from ..dataset.inspection import difference_figure, figure_name, inspect_dataset, save_figure, text_only
     from ..display import Terminal
 
     terminal = Terminal()
@@ -42,6 +42,7 @@ def inspect(
     for name in names:
         inspection = inspect_dataset(opened, name, split)
         terminal.show(summary_table(inspection, is_default=name == opened.default))
+        terminal.line(f"Text-only AUC, without the video: {text_only(opened, name, split).text()}")
         for note in _notes(opened, inspection):
             terminal.line(note, style="yellow")
         figure = difference_figure(inspection)

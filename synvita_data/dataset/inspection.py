@@ -1,6 +1,7 @@
 """What is in a built dataset: one line per misalignment, and the paper's Figure 2.
 
-`inspect_dataset` reads columns only, never videos, so that it takes a second whatever the size.
+`inspect_dataset` reads columns only, never videos, so that it takes a second whatever the size. The text-only AUC takes
+seconds more, where `build.json` does not know it.
 """
 
 import re
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..captions.text_only import CaptionPair, TextOnly, text_only_auc
 from ..schema import MISALIGNMENTS
 from .built import BuiltDataset
 
@@ -115,12 +117,16 @@ def _measure(row: dict[str, Any]) -> _Measured:
     spans = (row["shared"] or {}).get("caption") or []
     kept = sum(not char.isspace() for start, end in spans for char in caption[start:end])
     return _Measured(
-        misalignment=UNKNOWN if label is None or label < 0 else MISALIGNMENTS[label],
+        misalignment=_kind(label) or UNKNOWN,
         has_video=bool((row["generation"] or {}).get("sha256")),
         difference=with_contrast - with_caption,
         weight=np.nan if row["weight"] is None else float(row["weight"]),
         kept=kept / visible if visible else np.nan,
     )
+
+
+def _kind(label: int | None) -> str | None:
+    return None if label is None or label < 0 else MISALIGNMENTS[label]
 
 
 def _summarise(name: str, rows: Sequence[_Measured]) -> MisalignmentSummary:
@@ -144,6 +150,33 @@ def _summarise(name: str, rows: Sequence[_Measured]) -> MisalignmentSummary:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
+
+
+# --- what words tell --------------------------------------------------------------------------------
+
+
+def text_only(dataset: BuiltDataset, config: str, splits: Sequence[str] | None = None) -> TextOnly:
+    """The text-only AUC of a config, over `splits` (all for None): from `build.json`, or worked out of the captions.
+
+    Raises:
+        SchemaError: files that are missing or of another schema version.
+    """
+    every = dataset.configs[config]
+    if splits is None or set(splits) == set(every):
+        known = TextOnly.from_record(dataset.record(config).get("text_only"))
+        if known is not None:
+            return known
+    columns = ("source", "video_id", "caption", "neg_caption", "misalignment")
+    return text_only_auc(
+        CaptionPair(
+            video=f"{row['source']}_{row['video_id']}",
+            caption=row["caption"],
+            contrast=row["neg_caption"],
+            misalignment=_kind(row["misalignment"]),
+        )
+        for split in (splits or every)
+        for row in dataset.read(config, split, columns).to_pylist()
+    )
 
 
 # --- scores of other videos --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ..errors import SynvitaError
 from ..evaluation.named import named_rows
 from ..models.runtime import DTYPES
 from ..scoring.clip import MODEL_TYPES, check_control
+from ..scoring.open import BASELINES
 from ..tasks import TASKS, Task, task_of_file
 from ..video.controls import Control
 from .inputs import SECONDS, add_annotations, add_file, add_results, add_videos
@@ -68,7 +69,7 @@ def evaluation_needs(
     """What an evaluation needs, and what of it is there. Nothing is loaded, printed or raised.
 
     Args:
-        model: `chance`, or a Hub id or folder; None with `predictions`.
+        model: `chance`, `words`, or a Hub id or folder; None with `predictions`.
         tasks: names of benchmarks, or paths of declarations.
         annotations: file or folder; None where none are here, which is then among what is missing.
         form: of annotations without a task.
@@ -97,9 +98,11 @@ def evaluation_needs(
     read = add_annotations(needs, named, place, skip_bad=skip_bad)
     if predictions is not None:
         add_file(needs, Path(predictions), "predictions", "scores")
-    elif model == "chance" and asked.get("control") is not None:
-        needs.bad("options", f"chance looks at no video: control {asked['control']}", "Leave the control out")
-    elif model is not None and model != "chance":
+    elif model in BASELINES and asked.get("control") is not None:
+        needs.bad(
+            "options", f"{model} looks at no video: control {asked['control']}", "Leave the control out"
+        )
+    elif model is not None and model not in BASELINES:
         add_model(needs, AskedModel(model, **asked))
         only = _named(needs, read, videos, items)
         for task, rows in read if asked.get("control") != "text" else ():

@@ -19,7 +19,7 @@ from ..scoring import ScoreKind, Scorer
 from ..tasks import Task
 from .predictions import read_predictions
 from .results import Result, check_measurable, make_result, measure, write_result
-from .scoring import mirrored_rows, process_count, process_rank, run_key, score_task
+from .scoring import fit_scorer, mirrored_rows, process_count, process_rank, run_key, score_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def check_evaluation(
     check_writable(out)
     mirrored_rows(scorer, annotations)
     check_measurable(task, annotations, partial=partial)
+    fit_scorer(scorer, annotations)
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:
         check_texts(iter(annotations.texts))

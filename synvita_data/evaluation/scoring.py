@@ -112,6 +112,7 @@ def score_task(
         SynvitaError: the scorer breaks the protocol, or fails. What is scored by then is kept.
         StoreError: `work` cannot be written.
     """
+    fit_scorer(scorer, annotations)
     missing: list[VideoRef] = []
     mirrored = mirrored_rows(scorer, annotations)
     there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored, only=only))
@@ -128,6 +129,17 @@ def score_task(
     found.left_out = len(there) - len(items)
     found.reused = report.found
     return found
+
+
+def fit_scorer(scorer: Scorer, annotations: Annotations) -> None:
+    """Give a scorer that learns from the task itself (`words`) all its annotations; others have no `fit`.
+
+    Raises:
+        ScoreError: it cannot learn from them.
+    """
+    fit = getattr(scorer, "fit", None)
+    if fit is not None:
+        fit(annotations)
 
 
 def mirrored_rows(scorer: Scorer, annotations: Annotations) -> npt.NDArray[np.bool_] | None:

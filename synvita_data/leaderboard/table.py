@@ -67,6 +67,12 @@ class Cell:
     path: Path | None = field(default=None, compare=False)
 
     @property
+    def baseline(self) -> bool:
+        """Of a scorer that looks at no video and learned from the benchmark's own labels: shown, never compared."""
+        settings = self.details.get("model", {}).get("settings")
+        return isinstance(settings, Mapping) and settings.get("video") == "none"
+
+    @property
     def has_interval(self) -> bool:
         return self.low is not None and self.high is not None
 
@@ -247,7 +253,7 @@ def make_leaderboard(
 def standings(cells: Sequence[Cell | None]) -> list[Standing | None]:
     """Who may be called best in a column, aligned with `cells`.
 
-    Compared are official cells with a value. A cell reaches from `low` to `high`; one without an interval
+    Compared are official cells with a value, but for baselines without videos. A cell reaches from `low` to `high`; one without an interval
     (a published number) is a point. The highest value is on top, and every cell whose reach meets that of the
     top one is not told apart from it, unless it was compared with the top one pair by pair (`Cell.paired`) and
     differs: all these share the place. Alone, the top is `best` if it has an interval, `highest` otherwise. Two
@@ -276,7 +282,7 @@ def _top(cells: Sequence[Cell | None]) -> tuple[int | None, list[int]]:
     compared = {
         place: cell
         for place, cell in enumerate(cells)
-        if cell is not None and cell.official and cell.value is not None
+        if cell is not None and cell.official and cell.value is not None and not cell.baseline
     }
     if len(compared) < 2:
         return None, []
@@ -417,6 +423,8 @@ def _our_rows(results: Iterable[Result], known: Mapping[str, Task], notes: list[
     rows = []
     for (model, score_files, revision), tasks in sorted(grouped.items()):
         label = printable(model)
+        if any(cell.baseline for found in tasks.values() for cell in found.values()):
+            label += " (no video)"
         others = [each for name, _, each in grouped if name == model]
         if len(others) > 1:
             which = _short(revision, others) if revision else "no revision"

@@ -107,6 +107,9 @@ class Scorer(Protocol):
         prompt: name of the prompt, None where there is none.
         settings: dtype, device, seed, versions: recorded in results, JSON-ready.
 
+    A scorer may have `fit(annotations)` too, which is called with all annotations of a task, labels and all, before its
+    items are scored (`words`).
+
     A scorer may have `flips` too (of `released.FLIPS`): which rows of the annotation file are mirrored. Its items
     then have `mirrored`. And it may have `control` (a `video.controls.Control`): what is taken away from every video;
     its results are then those of a control.

@@ -15,6 +15,9 @@ from ..video.controls import Control
 from . import ItemScores, ScoreKind, Scorer, ScoringItem
 from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
 
+# Models that look at no video and are asked nothing.
+BASELINES = ("chance", "words")
+
 
 def open_scorer(
     model: str,
@@ -31,12 +34,12 @@ def open_scorer(
     """The scorer of a model.
 
     Args:
-        model: `chance`, or the Hub id or folder of a CLIP, SigLIP or Video LLM of transformers, or of an
+        model: `chance`, `words`, or the Hub id or folder of a CLIP, SigLIP or Video LLM of transformers, or of an
             adapter of PEFT for a Video LLM.
         revision: commit, tag or branch on the Hub.
         device: None for this process's GPU, or the CPU.
         dtype: of the weights; None for `float32`, or what a mode sets.
-        seed: of `chance`, and of the control `shuffle`.
+        seed: of `chance`, of the folds of `words`, and of the control `shuffle`.
         workers: threads that decode ahead of the model.
         frames: fields of `FramePolicy` to replace in the model's own, such as `{"count": 4}`.
         video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `strategy`, `cache`, `mode`,
@@ -48,16 +51,20 @@ def open_scorer(
             impossible kind; a control that means nothing for the model.
     """
     taken = None if control is None else Control(control, seed)
-    if model == "chance":
+    if model in BASELINES:
         if taken is not None:
             raise SynvitaError(
-                "chance looks at no video, so nothing can be taken away from it",
+                f"{model} looks at no video, so nothing can be taken away from it",
                 found=f"control {control}",
                 fix="Leave the control out",
             )
         _refuse(model, video_llm)
-        return ChanceScorer(seed)
-    files = locate(model, revision, aliases={"chance": model})
+        if model == "chance":
+            return ChanceScorer(seed)
+        from .words import WordsScorer
+
+        return WordsScorer(seed)
+    files = locate(model, revision, aliases=dict.fromkeys(BASELINES, model))
     config = files.read(CONFIG) or {}
     refuse_llava_layout(files, config)
     kind = None if (found := config.get("model_type")) is None else str(found)
@@ -83,7 +90,7 @@ def open_scorer(
         "this kind of model cannot be scored with",
         file=model,
         found=f"model_type {kind!r}",
-        expected=f"chance, or a model of type {', '.join([*FAMILIES, *MODEL_TYPES])}",
+        expected=f"chance, words, or a model of type {', '.join([*FAMILIES, *MODEL_TYPES])}",
         fix="Score it elsewhere and evaluate the file with --predictions",
     )
 

@@ -2,12 +2,17 @@
 
 import math
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_results import record, write
 
+from synvita_data.errors import SchemaError
+from synvita_data.evaluation.results import safe_name
+from synvita_data.reproduce.cells import RESULTS, measure_cell, result_name
 from synvita_data.reproduce.compare import (
     NO_VALUE,
     OFF,
@@ -131,3 +136,12 @@ def test_the_order_is_the_papers_whichever_that_is():
     assert keeps_order(90.0, 80.0, 88.39, 86.45)  # of VideoCon (LLM) and mPLUG-Owl the baseline is ahead
     assert not keeps_order(80.0, 90.0, 88.39, 86.45)
     assert not keeps_order(80.0, 80.0, 77.16, 77.48)
+
+
+def test_a_result_under_a_control_is_no_cell(tmp_path):
+    made = record("tiny", "atp-hard", 50.0, why=("control: frame",), control="frame")
+    name = safe_name(result_name("chance", "clean"))
+    path = write(tmp_path, f"{RESULTS}/clean/{name}/atp-hard.json", made)
+    with pytest.raises(SchemaError, match="a result under a control stands in the place") as error:
+        measure_cell(None, tmp_path, SimpleNamespace(task="atp-hard"), "chance", "clean", "key")
+    assert str(path) in str(error.value)
