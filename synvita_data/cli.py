@@ -17,6 +17,7 @@ from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
 from .commands.evaluate import evaluate
+from .commands.export import export
 from .commands.generate import generate
 from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
@@ -92,6 +93,7 @@ for _command in (
     compare,
     annotations,
     convert,
+    export,
     reproduce,
 ):
     app.command()(_command)

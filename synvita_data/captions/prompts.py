@@ -153,6 +153,29 @@ def explanation_prompt(prompt: Prompt) -> Prompt:
     )
 
 
+def bare_prompt(prompt: Prompt) -> Prompt:
+    """The entailment question in the wording of `prompt`, without a video's placeholder and without a chat template:
+    for programs that put their own around it.
+
+    Raises:
+        CaptionError: a wording of one's own that does not ask the entailment question.
+
+    Example:
+        >>> bare_prompt(get_prompt("video-llava-unquoted")).wrap("a cat")
+        'Does this video entail the description: a cat?'
+    """
+    before, after = _around_question(prompt)
+    return replace(
+        prompt,
+        name=f"{prompt.name}-bare",
+        before=prompt.before.removeprefix(before),
+        after=prompt.after.removesuffix(after),
+        video="",
+        joiner=None,
+        origin="the question alone",
+    )
+
+
 def description_prompt(prompt: Prompt) -> Prompt:
     """A request for a caption in the wording of `prompt`; what it takes in place of a caption is the word `video`.
 

@@ -213,7 +213,12 @@ def evaluate(
     if predictions is not None and limit is not None:
         raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
     if predictions is not None:
-        for_models = {"--preprocess": preprocess, "--flips": flips, "--readout": readout, "--merge": merge}
+        for_models: dict[str, Any] = {
+            "--preprocess": preprocess,
+            "--flips": flips,
+            "--readout": readout,
+            "--merge": merge,
+        }
         for_models["--mode"] = None if mode == "clean" else mode
         for_models |= {"--control": control, "--video": video or None, "--item": item or None}
         for_models |= {"--fps": fps, "--max-frames": max_frames}
