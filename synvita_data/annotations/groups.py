@@ -93,13 +93,13 @@ def _of_two_rows(rows: DeclaredRows) -> dict[str, list[_Half]]:
     def read(row: DeclaredRow) -> tuple[str, _Half]:
         if not row.has("group"):
             raise SchemaError("the row names no group", expected="a column of the groups' ids")
-        half = row, rows.video(row, row.cells["video"]), clean_caption(row.cells["caption"])
-        return row.id("group"), half
+        one = row, rows.video(row, row.cells["video"]), clean_caption(row.cells["caption"])
+        return row.id("group"), one
 
     found: defaultdict[str, list[_Half]] = defaultdict(list)
-    for _, (name, half) in rows.each(read):
-        found[name].append(half)
-    whole = {}
+    for _, (name, one) in rows.each(read):
+        found[name].append(one)
+    whole: dict[str, list[_Half]] = {}
     for name, half in found.items():
         try:
             if len(half) != 2:

@@ -85,7 +85,8 @@ class _Part:
     def __init__(self, node: Any, what: str) -> None:
         if not isinstance(node, yaml.MappingNode):
             raise _fault(node, f"{what or 'the declaration'} is not a mapping", "keys with values")
-        self.node, self.what, self.nodes = node, what, {}
+        self.node, self.what = node, what
+        self.nodes: dict[str, tuple[Any, Any]] = {}
         for key, value in node.value:
             if key.tag != "tag:yaml.org,2002:str":
                 raise _fault(key, "a key is not text", "a name")
@@ -121,7 +122,7 @@ class _Part:
         if key not in self.nodes:
             if default is ...:
                 raise _fault(self.node, f"{self.what or 'the declaration'} lacks the key {key!r}", key)
-            return default  # type: ignore[no-any-return]
+            return default
         _, node = self.nodes[key]
         return read(node, self.name(key))
 
@@ -346,11 +347,12 @@ def _task(part: _Part, file: str | None) -> Task:
         if key in part.nodes and not fits:
             raise _fault(part.nodes[key][0], f"{key} does not fit this declaration", beside)
     checked = part.take("checked_against", _checked, ())
-    if checked and part.take("unchecked", _flag, False):
+    unchecked = part.take("unchecked", _flag, None)
+    if checked and unchecked:
         raise _fault(
             part.nodes["unchecked"][0], "checked_against and unchecked contradict each other", "one of them"
         )
-    if not checked and "unchecked" in part.nodes and not part.take("unchecked", _flag):
+    if not checked and unchecked is False:
         raise _fault(
             part.nodes["unchecked"][0], "nothing says what it was checked against", "checked_against"
         )

@@ -42,7 +42,7 @@ def test_every_format_gives_the_same(tmp_path):
     assert found[0].form == "entailment"
 
 
-@pytest.mark.parametrize("order", permutations(range(3)))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_the_order_of_the_file_does_not_matter(tmp_path, order):
     expected = read(tmp_path, COLUMNS, GOOD).revision
     assert read(tmp_path, COLUMNS, [GOOD[at] for at in order]).revision == expected
