@@ -228,7 +228,7 @@ def _article(
     mistake: Mistake, mistakes: Mistakes, kinds: Mapping[str, int], frames: VideoFrames | None
 ) -> str:
     kind = _kind(mistake)
-    of_kind = f' class="k{list(kinds).index(kind)}"' if kind in kinds else ""
+    of_kind = f' class="k{list(kinds).index(kind)}"' if kind is not None and kind in kinds else ""
     videos: dict[str, list[Side]] = {}
     for side in mistake.sides:
         videos.setdefault(side.video.video_id, []).append(side)
