@@ -24,6 +24,7 @@ MODULES = [
     "builders/vqascore/test_vqa_kills.py",
     "builders/dataset/test_build_killed.py",
     "evaluation/test_runner.py",
+    "pair_scores/test_pairs.py",
     "training/test_run_folder.py",
     "training/test_trainer_resume.py",
     "training/test_trainer_processes.py",

@@ -1,7 +1,7 @@
 """What a model got wrong, as each form of task tells it: which groups of rows, how wrong, and the rows that show it.
 
 A group is a pair of captions, a question, or the ranking of a caption. A form says how its groups are judged by a
-function `judge(annotations, scores, kind)`, its `Form.judge`; `evaluation.mistakes` sorts and shows them. A tie counts as
+function `judge(annotations, scores, kind)`, its `Form.judge`; `mistakes.find` sorts and shows them. A tie counts as
 wrong: the model does not tell the two apart.
 """
 

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..evaluation.compare import Comparison
+    from ..comparison.compare import Comparison
 
 
 def compare(
@@ -54,9 +54,9 @@ def compare(
     ] = None,
 ) -> None:
     """Compare two models pair by pair: difference, p value, items won; Holm's correction over tasks."""
+    from ..comparison.compare import compare as compare_models
     from ..display import Terminal, json_text, print_error, write
     from ..errors import SynvitaError
-    from ..evaluation.compare import compare as compare_models
     from ..files import write_atomic
     from ..tasks import get_task
 
@@ -85,7 +85,7 @@ def compare(
         write_atomic(Path(json_file), json_text(found.to_record(), indent=1, allow_nan=False) + "\n")
         written.append(json_file)
     if plot is not None:
-        from ..evaluation.forest import forest_figure, save_forest
+        from ..comparison.forest import forest_figure, save_forest
 
         figure = forest_figure(found)
         if figure is None:
@@ -102,9 +102,9 @@ def comparison_table(found: "Comparison") -> "Table":
     from rich import box
     from rich.table import Table
 
+    from ..comparison.forest import p_text, task_label
+    from ..comparison.paired import Difference
     from ..display import cell
-    from ..evaluation.forest import p_text, task_label
-    from ..evaluation.paired import Difference
 
     several = len(found.tasks) > 1
     table = Table(
@@ -138,7 +138,7 @@ def _number(value: float | None, form: str) -> str:
 
 def remarks(found: "Comparison") -> list[tuple[str, str]]:
     """What stands below the table, as pairs of style and line: units and counts, McNemar's test, notes."""
-    from ..evaluation.forest import p_text, task_label
+    from ..comparison.forest import p_text, task_label
 
     lines = []
     for task in found.tasks:

@@ -153,7 +153,7 @@ def _score(given: Any, needs: "Needs") -> None:
     from ..doctor.evaluation import ASKED, AskedModel, add_model
     from ..doctor.inputs import add_output, add_pairs
     from ..errors import SynvitaError
-    from ..evaluation.pair_output import check_out
+    from ..pair_scores.output import check_out
     from .score import is_vqascore, read_table
 
     try:

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..evaluation.mistakes import Mistake, Mistakes
+    from ..mistakes.find import Mistake, Mistakes
 
 
 def errors(
@@ -56,9 +56,9 @@ def errors(
     """Show what a model got most wrong: both texts, their scores, and how far apart they are."""
     from ..display import Terminal, print_error, write
     from ..errors import SynvitaError
-    from ..evaluation.mistakes import read_mistakes
-    from ..evaluation.mistakes_page import NOTICE, facts, nothing_wrong
     from ..files import write_atomic
+    from ..mistakes.find import read_mistakes
+    from ..mistakes.page import NOTICE, facts, nothing_wrong
     from ..tasks import get_task
 
     if real_root is None and real_mapping is not None:
@@ -94,7 +94,7 @@ def errors(
 def _lines(mistakes: "Mistakes", top: int) -> "Any":
     """The mistakes as JSON, a line each."""
     from ..display import json_text
-    from ..evaluation.mistakes import to_record
+    from ..mistakes.find import to_record
 
     for mistake in mistakes.worst(top):
         yield json_text(to_record(mistake, mistakes), allow_nan=False)
@@ -103,9 +103,9 @@ def _lines(mistakes: "Mistakes", top: int) -> "Any":
 def _write_page(
     mistakes: "Mistakes", top: int, path: Path, real_root: Path | None, real_mapping: Path | None
 ) -> None:
-    from ..evaluation.mistakes_frames import VideoFrames
-    from ..evaluation.mistakes_page import page
     from ..files import atomic_path
+    from ..mistakes.frames import VideoFrames
+    from ..mistakes.page import page
 
     frames = None
     if real_root is not None:
@@ -122,7 +122,7 @@ def render(mistakes: "Mistakes", top: int) -> "RenderableType":
     from rich.table import Table
 
     from ..display import cell
-    from ..evaluation.mistakes_page import measure_text
+    from ..mistakes.page import measure_text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_lines=True)
     table.add_column("#", justify="right")
@@ -142,7 +142,7 @@ def _texts(mistake: "Mistake", first: int, unit: str) -> Any:
     from rich.text import Text
 
     from ..display import cell
-    from ..evaluation.mistakes_page import score_text
+    from ..mistakes.page import score_text
 
     one_video = len({side.video.video_id for side in mistake.sides}) == 1
     one_text = len({side.text for side in mistake.sides}) == 1 and not one_video

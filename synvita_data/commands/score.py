@@ -10,8 +10,8 @@ from .options import FOR_ALL_SCORERS, SCORER_OPTIONS, ScorerOptions, scorer_opti
 from .vqascore import ScoreName
 
 if TYPE_CHECKING:
-    from ..evaluation.pair_tables import PairTable
-    from ..evaluation.pairs import PairScores
+    from ..pair_scores.pairs import PairScores
+    from ..pair_scores.tables import PairTable
     from ..scoring import Scorer
 
 _SHOWN = 5  # rows without a score that are spelt out
@@ -91,9 +91,9 @@ def score(
     Saves after every video and resumes. Under `accelerate launch`, or started again beside itself, processes share the
     videos.
     """
-    from ..evaluation.pair_output import check_out, claim_out, run_facts, write_pairs
-    from ..evaluation.pairs import check_scorer, check_texts, score_pairs
     from ..evaluation.scoring import process_rank
+    from ..pair_scores.output import check_out, claim_out, run_facts, write_pairs
+    from ..pair_scores.pairs import check_scorer, check_texts, score_pairs
     from ..progress import Progress
 
     # Complain about names and rows before a model is loaded.
@@ -137,7 +137,7 @@ def read_table(
     Raises:
         SynvitaError: as of `pair_tables.read_pairs`.
     """
-    from ..evaluation.pair_tables import read_pairs, read_texts
+    from ..pair_scores.tables import read_pairs, read_texts
 
     given = [*(text or ()), *([] if texts is None else read_texts(texts))]
     return read_pairs(
@@ -210,7 +210,7 @@ def _say(line: str) -> None:
 
 def _report(out: Path, table: "PairTable", found: "PairScores") -> None:
     from ..display import Terminal
-    from ..evaluation.pair_output import reason_of
+    from ..pair_scores.output import reason_of
 
     terminal, count = Terminal(), len(table.pairs)
     reused = f", {found.reused:,} of them scored before" if found.reused else ""

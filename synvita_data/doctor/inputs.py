@@ -8,7 +8,7 @@ from typing import Any
 
 from ..annotations import Annotations, VideoRef, read_annotations
 from ..errors import SynvitaError, VideoError
-from ..evaluation.pair_tables import PairTable
+from ..pair_scores.tables import PairTable
 from ..real_videos.find import RealVideos
 from ..tasks import Task, get_task
 from .machine import nearest

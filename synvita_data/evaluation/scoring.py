@@ -116,9 +116,9 @@ def score_task(
     missing: list[VideoRef] = []
     mirrored = mirrored_rows(scorer, annotations)
     there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored, only=only))
-    items = {_item_key(item, scorer): item for item in there[:limit]}
+    items = {item_key(item, scorer): item for item in there[:limit]}
     job = EvaluationJob(scorer, task.name, items, work / run_key(scorer, task, annotations)[:24])
-    _make_folder(job.root)
+    make_folder(job.root)
     # What could not be read may have been the disk's fault, or have been mended in place.
     report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
     if not wait:
@@ -253,7 +253,12 @@ def _from_launcher(names: tuple[str, ...], alone: int) -> int:
     return next((int(os.environ[name]) for name in names if os.environ.get(name)), alone)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder for scores.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -264,7 +269,8 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
+def item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
+    """Digest of everything an item's scores depend on, beside the scorer's own settings."""
     video: Any
     if isinstance(item.video, bytes):
         video = hashlib.sha256(item.video).hexdigest()

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..annotations import Annotations, read_annotations
+from ..comparison.compare import compare_results, needs_annotations
+from ..comparison.scored import read_scored
 from ..errors import SynvitaError
-from ..evaluation.compare import compare_results, needs_annotations
-from ..evaluation.scored import read_scored
 from ..tasks import Task
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class AgainstTop:
 
     Attributes:
         top: label of the row of the top result.
-        difference, low, high, p: as of `evaluation.paired.Difference`.
+        difference, low, high, p: as of `comparison.paired.Difference`.
     """
 
     top: str

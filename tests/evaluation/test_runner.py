@@ -26,7 +26,7 @@ from synvita_data.video import FramePolicy
 TASK = get_task("ssv2-temporal")
 VIDEOS = 8
 PAIRS = ssv2_pairs(videos=VIDEOS)
-DRIVER = Path(__file__).with_name("file_scorer.py")
+DRIVER = Path(__file__).resolve().parent.parent / "file_scorer.py"
 
 
 class Setup:

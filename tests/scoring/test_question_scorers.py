@@ -8,7 +8,7 @@ import torch
 
 from synvita_data.captions import Question, QuotedTokens, Text
 from synvita_data.errors import CaptionError, SynvitaError, TokenizerError
-from synvita_data.evaluation.scoring import _item_key
+from synvita_data.evaluation.scoring import item_key
 from synvita_data.scoring import ScoringItem
 from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.scoring.open import open_scorer
@@ -101,7 +101,7 @@ def test_chance_goes_by_caption(item):
 
 def test_a_question_enters_an_items_key_where_there_is_one():
     def key(text):
-        return _item_key(ScoringItem("i", "v", b"", (text,), ("t",)))
+        return item_key(ScoringItem("i", "v", b"", (text,), ("t",)))
 
     asked = Text("w A", question=Question("w", ("A", "B"), 0))
     changed = [

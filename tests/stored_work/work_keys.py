@@ -187,7 +187,7 @@ class StoredScorer:
 
 def _evaluate() -> dict[str, Any]:
     from synvita_data.captions import Text
-    from synvita_data.evaluation.scoring import _item_key, run_key
+    from synvita_data.evaluation.scoring import item_key, run_key
     from synvita_data.scoring import ScoringItem
     from synvita_data.tasks import get_task
     from synvita_data.video import FramePolicy
@@ -206,7 +206,7 @@ def _evaluate() -> dict[str, Any]:
         "annotations": pairs.revision,
         "text ids": sorted(pairs.text_id),
         "runs": {name: run_key(scorer, task, pairs) for name, scorer in scorers.items()},
-        "item": _item_key(item),
+        "item": item_key(item),
     }
 
 

@@ -98,7 +98,7 @@ def test_flags_tell_runs_and_stored_scores_apart_and_nothing_else():
     """What has no flags is named as before."""
     import hashlib
 
-    from synvita_data.evaluation.scoring import _item_key
+    from synvita_data.evaluation.scoring import item_key
 
     data = made()
     (planned,) = data.triplets
@@ -116,7 +116,7 @@ def test_flags_tell_runs_and_stored_scores_apart_and_nothing_else():
     assert digest == expected(True) != expected(False)
     masked = planned.texts[2]
     keys = {
-        _item_key(ScoringItem("i", "v", b"", (text,), ("t",), None, None))
+        item_key(ScoringItem("i", "v", b"", (text,), ("t",), None, None))
         for text in (masked, Text(masked.caption, masked.hidden))
     }
     assert len(keys) == 2

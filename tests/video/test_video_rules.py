@@ -18,7 +18,7 @@ from synvita_data.builders.sources.checks import check_videos
 from synvita_data.builders.vqascore.job import VqaRow, VqaScoreJob, VqaSettings
 from synvita_data.builders.vqascore.models import VqaModel
 from synvita_data.captions import Text
-from synvita_data.evaluation.scoring import _item_key
+from synvita_data.evaluation.scoring import item_key
 from synvita_data.jobs import Store
 from synvita_data.scoring import ScoringItem
 from synvita_data.video import FramePolicy
@@ -77,8 +77,8 @@ def old_item_key(item: ScoringItem) -> str:
 def test_whole_videos_by_count_keep_their_keys(videos, name: str, policy: FramePolicy) -> None:
     item = as_item(videos[name])
     assert rule_versions(item.video, policy) == {}
-    assert _item_key(item, Scorer(policy)) == old_item_key(item)
-    assert _item_key(replace(item, start=1.0), Scorer(None)) == old_item_key(replace(item, start=1.0))
+    assert item_key(item, Scorer(policy)) == old_item_key(item)
+    assert item_key(replace(item, start=1.0), Scorer(None)) == old_item_key(replace(item, start=1.0))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_versions_stand_where_rules_matter(videos, name, policy, start, end, rea
     item = as_item(videos[name], start, end)
     rules = {"rules": expected} if expected else {}
     assert rule_versions(item.video, policy, start, end, reads_times=reads_times) == rules
-    assert (_item_key(item, Scorer(policy, reads_times)) != old_item_key(item)) == bool(rules)
+    assert (item_key(item, Scorer(policy, reads_times)) != old_item_key(item)) == bool(rules)
 
 
 def test_bytes_and_files_are_alike(videos) -> None:

@@ -68,7 +68,7 @@ def test_what_cannot_be_scored(inputs, tiny, settings, tmp_path):
 
 
 def test_settings_are_part_of_the_key(inputs, tiny, settings, tmp_path):
-    from synvita_data.evaluation.pairs import pairs_key
+    from synvita_data.pair_scores.pairs import pairs_key
 
     model = find_model(str(tiny("llava")))
     scorers = [

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from file_scorer import FileScorer
 
-from synvita_data.evaluation.pair_output import claim_out, run_facts, write_pairs
-from synvita_data.evaluation.pair_tables import read_pairs
-from synvita_data.evaluation.pairs import PairScores, score_pairs
 from synvita_data.evaluation.scoring import process_rank
+from synvita_data.pair_scores.output import claim_out, run_facts, write_pairs
+from synvita_data.pair_scores.pairs import PairScores, score_pairs
+from synvita_data.pair_scores.tables import read_pairs
 
 
 def score_table(folder: Path, scorer: FileScorer, out: str = "scores.csv", **options) -> PairScores | None:

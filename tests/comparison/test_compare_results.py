@@ -21,15 +21,15 @@ from synvita_data.annotations import find_form, read_annotations
 from synvita_data.annotations.pairs import _tied_together
 from synvita_data.annotations.units import ScoredRows
 from synvita_data.cli import app
+from synvita_data.comparison.compare import compare, compare_results
+from synvita_data.comparison.scored import read_scored
 from synvita_data.errors import SchemaError, ScoreError, SourceError
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
 from synvita_data.evaluate_metrics.group_score.group import group_score
 from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
-from synvita_data.evaluation.compare import compare, compare_results
 from synvita_data.evaluation.results import make_result, measure, write_result
-from synvita_data.evaluation.scored import read_scored
 from synvita_data.tasks import get_task, task_of_file
 
 # --- annotations of every form -----------------------------------------------------------------------
@@ -533,7 +533,7 @@ def test_a_form_without_units(tmp_path, monkeypatch):
     task, _, _ = two(tmp_path, retrieval)
     sides = [read_scored(tmp_path / f"r/{name}/ssv2-temporal.json") for name in ("one", "two")]
     form = replace(find_form(task), units=None)
-    monkeypatch.setattr("synvita_data.evaluation.compare.find_form", lambda task: form)
+    monkeypatch.setattr("synvita_data.comparison.compare.find_form", lambda task: form)
     with pytest.raises(ScoreError, match="form retrieval cannot be compared"):
         compare_results(*sides, task)
 

@@ -11,8 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from synvita_data.annotations.units import units_of_items
-from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_by_video
-from synvita_data.evaluation.paired import (
+from synvita_data.comparison.paired import (
     bootstrap_p,
     count_won,
     difference,
@@ -21,6 +20,7 @@ from synvita_data.evaluation.paired import (
     mcnemar,
     resample_both,
 )
+from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_by_video
 
 
 def test_draws_are_those_of_a_plain_bootstrap():

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from ..annotations import VideoRef
 from ..display import html_text
 from ..hub.places import without_places
-from .mistakes import SCORE_NAMES, Mistake, Mistakes, Side
-from .mistakes_frames import Picture, VideoFrames
+from .find import SCORE_NAMES, Mistake, Mistakes, Side
+from .frames import Picture, VideoFrames
 
 NOTICE = (
     "This page holds frames of real videos. They may not be redistributed: keep the page to yourself, "

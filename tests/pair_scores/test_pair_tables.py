@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synvita_data.errors import SchemaError, SynvitaError, UnsafePathError
-from synvita_data.evaluation.pair_output import check_out, run_facts, write_pairs
-from synvita_data.evaluation.pair_tables import read_pairs, read_texts
-from synvita_data.evaluation.pairs import PairScores, score_pairs
+from synvita_data.pair_scores.output import check_out, run_facts, write_pairs
+from synvita_data.pair_scores.pairs import PairScores, score_pairs
+from synvita_data.pair_scores.tables import read_pairs, read_texts
 
 ROWS = [
     {"id": 7, "video": "a.mp4", "text": 'says "hi", then\nleaves', "start": None, "end": None, "more": 1.5},

@@ -18,12 +18,12 @@ from ..annotations.forms import Form
 from ..annotations.mistakes import Judged
 from ..annotations.table import AnnotationReport
 from ..errors import SchemaError, choose, parsing
+from ..evaluation.predictions import read_predictions
+from ..evaluation.results import Result, read_result
 from ..hub.places import without_places
 from ..scoring import ScoreKind
 from ..tables.columns import Floats, as_numpy, coded, read_parquet
 from ..tasks import FORMS, TASKS, Task, task_of_file
-from .predictions import read_predictions
-from .results import Result, read_result
 
 # What the numbers of a score table are called, by kind.
 SCORE_NAMES: Mapping[str, str] = {

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from ..captions import Text
 from ..errors import CaptionError, MissingVideoError, SchemaError, SynvitaError, VideoError
+from ..evaluation.scoring import EvaluationJob, item_key, make_folder, scorer_facts
 from ..jobs import JobProgress, Store, run_here, work_key
 from ..scoring import ScoreKind, Scorer, ScoringItem
 from ..video.source import resolve
-from .scoring import EvaluationJob, _item_key, _make_folder, scorer_facts
 
 OnProgress = Callable[[JobProgress], None]
 
@@ -148,14 +148,14 @@ def score_pairs(
     check_scorer(scorer)
     check_texts(scorer, pairs, file)
     items, places, errors = _group(pairs)
-    keys = {_item_key(item, scorer): name for name, item in items.items()}
+    keys = {item_key(item, scorer): name for name, item in items.items()}
     job = EvaluationJob(
         scorer,
         f"{len(items):,} videos",
         {key: items[name] for key, name in keys.items()},
         work / pairs_key(scorer)[:24],
     )
-    _make_folder(job.root)
+    make_folder(job.root)
     # What could not be read may have been the disk's fault, or have been mended in place.
     report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
     if not wait:

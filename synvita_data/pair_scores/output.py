@@ -11,14 +11,14 @@ from typing import Any
 
 from ..display import json_text, plain
 from ..errors import SchemaError, StoreError, SynvitaError
+from ..evaluation.run import check_writable
+from ..evaluation.scoring import scorer_facts
 from ..files import atomic_path, read_json, write_atomic
 from ..hub.places import without_places
 from ..jobs import work_key
 from ..scoring import Scorer
-from .pair_tables import PairTable
 from .pairs import PairScores
-from .run import check_writable
-from .scoring import scorer_facts
+from .tables import PairTable
 
 OUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _NOTE_VERSION = "1.0"

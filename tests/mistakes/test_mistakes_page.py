@@ -15,11 +15,11 @@ from small_annotations import VIDEOCON_HEADER, ssv2_pairs, write_csv, write_ssv2
 
 from synvita_data.annotations import read_annotations
 from synvita_data.cli import main
-from synvita_data.evaluation.mistakes import read_mistakes
-from synvita_data.evaluation.mistakes_frames import VideoFrames
-from synvita_data.evaluation.mistakes_page import page
 from synvita_data.evaluation.predictions import item_scores_table
 from synvita_data.evaluation.run import evaluate_predictions
+from synvita_data.mistakes.find import read_mistakes
+from synvita_data.mistakes.frames import VideoFrames
+from synvita_data.mistakes.page import page
 from synvita_data.tasks import get_task, task_of_file
 from synvita_data.video import encode_mp4
 

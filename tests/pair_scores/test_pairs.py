@@ -17,7 +17,7 @@ from pair_scorer import score_table
 
 from synvita_data import score
 from synvita_data.errors import CaptionError, SchemaError, StoreError, SynvitaError
-from synvita_data.evaluation.pairs import Pair, score_pairs
+from synvita_data.pair_scores.pairs import Pair, score_pairs
 
 DRIVER = Path(__file__).with_name("pair_scorer.py")
 VIDEOS = 6
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 def start(folder: Path, rank: int = 0, dies_at: object = "") -> subprocess.Popen:
     root = DRIVER.parents[2]
-    environment = {**os.environ, "RANK": str(rank), "PYTHONPATH": f"{root}:{DRIVER.parent}"}
+    environment = {**os.environ, "RANK": str(rank), "PYTHONPATH": f"{root}:{DRIVER.parent.parent}"}
     command = [sys.executable, str(DRIVER), str(folder), str(dies_at)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 

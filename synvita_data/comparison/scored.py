@@ -10,10 +10,10 @@ import numpy as np
 from ..annotations import Annotations
 from ..annotations.units import ScoredRows
 from ..errors import SchemaError, ScoreError, SourceError
+from ..evaluation.predictions import read_predictions
+from ..evaluation.results import Result, read_result, safe_name
 from ..tables.columns import Column, Floats, coded, number_column, read_parquet
 from ..tasks import Task
-from .predictions import read_predictions
-from .results import Result, read_result, safe_name
 
 _COLUMNS = ("task", "video_id", "text_id", "label", "score")
 

@@ -22,10 +22,10 @@ from small_annotations import (
 
 from synvita_data.annotations import find_form, read_annotations
 from synvita_data.errors import SchemaError, ScoreError
-from synvita_data.evaluation.mistakes import read_mistakes, to_record
 from synvita_data.evaluation.predictions import item_scores_table
 from synvita_data.evaluation.results import measure
 from synvita_data.evaluation.run import evaluate_predictions
+from synvita_data.mistakes.find import read_mistakes, to_record
 from synvita_data.tasks import get_task, task_of_file
 
 
