@@ -22,17 +22,18 @@ VIDEOCON = REAL_DATA / "videocon-16k"  # triplets.csv, vqascores.csv
 Pair = tuple[str, str]
 
 
-def argument_parser(text: str, *, rounds: int | None = None) -> argparse.ArgumentParser:
+def argument_parser(text: str, *, rounds: int | None = None, counts: str = "best") -> argparse.ArgumentParser:
     """The options of every benchmark: `--small`, and `--rounds` where sides are timed several times.
 
     Args:
         text: the script's own, for `--help`.
         rounds: how many by default.
+        counts: which of them counts.
     """
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a few seconds, for function only")
     if rounds is not None:
-        parser.add_argument("--rounds", type=int, default=rounds, help="of which the best counts")
+        parser.add_argument("--rounds", type=int, default=rounds, help=f"of which the {counts} counts")
     return parser
 
 
@@ -56,24 +57,28 @@ def against(value: float, goal: float | None, *, at_most: bool) -> str:
 
 
 def in_turns(
-    rounds: int, clock: Callable[[], float] = time.perf_counter, **sides: Callable[[], object]
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    of: Callable[[list[float]], float] = min,
+    **sides: Callable[[], object],
 ) -> dict[str, float]:
-    """Least seconds of each side, run one after the other in every round.
+    """Seconds of each side, run one after the other in every round.
 
-    What else the machine does falls on all sides and only ever adds time, so the best round counts.
+    What else the machine does falls on all sides and only ever adds time, so the best round counts by default.
 
     Args:
         rounds: how often each side runs.
         clock: `time.perf_counter`, or `time.process_time` for processor time of this process.
+        of: which of the rounds counts: `min`, or `statistics.median`.
         sides: by name.
     """
-    best = dict.fromkeys(sides, float("inf"))
+    spent: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, run in sides.items():
             began = clock()
             run()
-            best[name] = min(best[name], clock() - began)
-    return best
+            spent[name].append(clock() - began)
+    return {name: of(seconds) for name, seconds in spent.items()}
 
 
 def added_megabytes(work: Callable[[], object]) -> float:

@@ -42,6 +42,7 @@ _EXPORTS = {
     "read_annotations": "synvita_data.annotations",
     "evaluate_scorer": "synvita_data.evaluation.run",
     "evaluate_predictions": "synvita_data.evaluation.run",
+    "score": "synvita_data.evaluation.pairs",
     "read_results": "synvita_data.leaderboard.table",
     "make_leaderboard": "synvita_data.leaderboard.table",
     "metric": "synvita_data.metrics",

@@ -12,9 +12,11 @@ from typer.core import TyperGroup
 from . import __version__
 from .commands.annotations import annotations
 from .commands.build import build
+from .commands.compare import compare
 from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
+from .commands.errors import errors
 from .commands.evaluate import evaluate
 from .commands.export import export
 from .commands.generate import generate
@@ -22,6 +24,7 @@ from .commands.inspect import inspect
 from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.reproduce import reproduce
+from .commands.score import score
 from .commands.train import train
 from .commands.videos import videos
 from .commands.vqascore import vqascore
@@ -88,7 +91,10 @@ for _command in (
     demo,
     train,
     evaluate,
+    score,
     leaderboard,
+    errors,
+    compare,
     annotations,
     convert,
     export,

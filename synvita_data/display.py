@@ -5,9 +5,10 @@ rename its window, hide lines), characters that turn the direction of text round
 a line of ours, and brackets that rich takes for styles. Here they become visible: `\\x1b[31m` instead of red.
 
 `Terminal.line` prints, `write` puts out whole texts, `get_logger` and `warn` are those of Python with the same care.
-A test holds that nothing else in the package prints. Cards have `hub.card`, which stands on `plain`.
+A test holds that nothing else in the package prints. Cards have `hub.card`, which stands on `plain`; pages `html_text`.
 """
 
+import html
 import json
 import logging
 import re
@@ -54,6 +55,11 @@ def _visible(text: str, keep: str = "") -> str:
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
     return _ODD.sub(escape, text)
+
+
+def html_text(text: object) -> str:
+    """`plain(text)` for a page: also inside the quotes of an attribute it is text and nothing else."""
+    return html.escape(plain(text), quote=True)
 
 
 def json_text(value: Any, **options: Any) -> str:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 HEAVY = ("torch", "transformers", "diffusers", "datasets", "evaluate", "av", "decord", "matplotlib", "pandas")
 TOPS = ("synvita_data", "builders", "training", "evaluate_metrics")
 # Folders of like things, which may be longer than a room of unlike ones.
-CATALOGUES = frozenset({"synvita_data/commands"})  # of like things: one file a command
+CATALOGUES = frozenset({"synvita_data/commands", "synvita_data/annotations"})  # a file a command, a form
 
 
 def product_files(root: Path) -> dict[str, Path]:
@@ -54,7 +55,9 @@ def imports_of(module: str, path: Path, modules: dict[str, Path]) -> set[str]:
     return {name for name in found if name in modules and name != module}
 
 
+@cache
 def graph_of(root: Path) -> dict[str, set[str]]:
+    """Module -> what it imports; nobody may change it."""
     modules = product_files(root)
     return {module: imports_of(module, root / path, modules) for module, path in modules.items()}
 

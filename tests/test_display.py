@@ -136,34 +136,78 @@ def test_warnings_module_is_left_as_it_was():
             warn("x")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["inspect", HOSTILE],
-        ["build", "--triplets", HOSTILE, "--out", "o"],
-        ["build", f"--{HOSTILE}"],
-        [HOSTILE],
-        ["leaderboard", HOSTILE],
-        ["push", HOSTILE, "a/b", "--tag", HOSTILE],
-        ["train", HOSTILE],
-        ["train", "shapes/tiny", HOSTILE],
-        ["evaluate", HOSTILE, "--task", HOSTILE, "--annotations", HOSTILE],
-        ["annotations", "--task", HOSTILE, "--annotations", HOSTILE, "--out", "o"],
-        ["generate", "--triplets", HOSTILE, "--generator", HOSTILE, "--out", "o"],
-        ["vqascore", "--triplets", HOSTILE, "--synthetic", HOSTILE, "--model", HOSTILE, "--out", "o.parquet"],
-        ["convert", HOSTILE, HOSTILE, HOSTILE],
-    ],
-    ids=lambda words: words[0][:9] if words[0] != HOSTILE else "no command",
-)
-def test_errors_of_the_program_are_plain(arguments, tmp_path):
+COMMAND_LINES = [
+    ["inspect", HOSTILE],
+    ["build", "--triplets", HOSTILE, "--out", "o"],
+    ["build", f"--{HOSTILE}"],
+    [HOSTILE],
+    ["leaderboard", HOSTILE],
+    ["errors", HOSTILE],
+    ["push", HOSTILE, "a/b", "--tag", HOSTILE],
+    ["train", HOSTILE],
+    ["train", "shapes/tiny", HOSTILE],
+    ["evaluate", HOSTILE, "--task", HOSTILE, "--annotations", HOSTILE],
+    ["annotations", "--task", HOSTILE, "--annotations", HOSTILE, "--out", "o"],
+    ["generate", "--triplets", HOSTILE, "--generator", HOSTILE, "--out", "o"],
+    ["vqascore", "--triplets", HOSTILE, "--synthetic", HOSTILE, "--model", HOSTILE, "--out", "o.parquet"],
+    ["convert", HOSTILE, HOSTILE, HOSTILE],
+]
+# Every command line as a process of its own, made by a process that has imported the program: statuses and all they print.
+RUN_ALL = """
+import json, os, sys
+from synvita_data import cli
+
+found = []
+for place, arguments in enumerate(json.load(sys.stdin)):
+    child = os.fork()
+    if child == 0:
+        out = os.open(f"printed-{place}", os.O_CREAT | os.O_WRONLY)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.argv = ["synvita", *arguments]
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    found.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """Status of each command line, and what it printed."""
+    folder = tmp_path_factory.mktemp("program")
     done = subprocess.run(
-        [sys.executable, "-m", "synvita_data.cli", *arguments],
-        cwd=tmp_path,
+        [sys.executable, "-c", RUN_ALL],
+        input=json.dumps(COMMAND_LINES),
+        text=True,
+        cwd=folder,
         capture_output=True,
-        env={"PATH": "", "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        env={"PATH": "", "HF_HUB_OFFLINE": "1", "HOME": str(folder), "PYTHONPATH": str(ROOT)},
     )
-    text = (done.stdout + done.stderr).decode()
-    assert done.returncode in (1, 2), text
+    assert done.returncode == 0, done.stderr
+    texts = [(folder / f"printed-{place}").read_bytes().decode() for place in range(len(COMMAND_LINES))]
+    return list(zip(json.loads(done.stdout), texts, strict=True))
+
+
+@pytest.mark.xdist_group("printed")
+@pytest.mark.parametrize(
+    "place",
+    range(len(COMMAND_LINES)),
+    ids=[words[0][:9] if words[0] != HOSTILE else "no command" for words in COMMAND_LINES],
+)
+def test_errors_of_the_program_are_plain(printed, place):
+    status, text = printed[place]
+    assert text
+    assert status in (1, 2), text
     assert not [char for char in invisible(text) if char != "\n"], text
     assert "\nerror: faked" not in text
 

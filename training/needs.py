@@ -105,7 +105,7 @@ def _model(needs: Needs, recipe: Recipe) -> None:
     is_kind(needs, found)
     # A fine-tune that is trained further is asked as the recipe says, not as it was trained.
     given = {name: training.get(name) for name in ("prompt", "placeholder_space", "preprocess")}
-    add_asked(needs, found, given, frames=training.get("frames"), trained=False)
+    add_asked(needs, found, given, sampling={"count": training.get("frames")}, trained=False)
     named = [f"{name} {training[name]}" for name in ("granularity", "weighting") if training.get(name)]
     if named:
         needs.ok("masks", ", ".join(named))

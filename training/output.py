@@ -33,12 +33,20 @@ _CAUSES = ("rows", "without", "set_aside")  # counts that other counts follow fr
 # change because the data is compared by itself.
 MAY_CHANGE = (
     frozenset({"about", "output_dir", "merge", "push_to", "push_private", "push_home_folders", "run_name"})
-    | {"real_root", "real_mapping", "synthetic_root", "check_videos", "feature_cache"}
+    | {"real_root", "real_mapping", "synthetic_root", "check_videos", "feature_cache", "benchmarks"}
     | {"report_to", "logging_steps", "disable_tqdm", "dataloader_num_workers", "save_total_limit"}
 )
 # Of a recipe: places on somebody's machine.
 _PLACES = frozenset(
-    {"real_root", "real_mapping", "synthetic_root", "output_dir", "feature_cache", "logging_dir"}
+    {
+        "real_root",
+        "real_mapping",
+        "synthetic_root",
+        "output_dir",
+        "feature_cache",
+        "logging_dir",
+        "benchmarks",
+    }
 ) | {
     "push_to",
     "push_home_folders",
@@ -178,8 +186,7 @@ def data_identity(
 
 def _identity(text: Text) -> list[Any]:
     """What a text is; token flags only where there are any, so that runs without them resume as they began."""
-    flags = [] if text.tokens is None else [text.tokens.ids, text.tokens.hidden]
-    return [text.caption, text.hidden, *flags]
+    return [text.caption, *text.key_parts()]
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:

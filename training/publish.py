@@ -51,6 +51,7 @@ _HARMLESS = frozenset(
         "real_root",
         "real_mapping",
         "synthetic_root",
+        "benchmarks",
         "output_dir",
         "push_to",
         "push_private",

@@ -69,6 +69,10 @@ class RunOptions:
     synthetic_root: str | None = option(
         None, "Folder of the synthetic videos that the dataset refers to; what is not there is fetched."
     )
+    benchmarks: str | None = option(
+        None,
+        "Annotations of benchmarks that must not be trained on, a file or folder: rows that are theirs are refused.",
+    )
     batch: int | None = option(
         None,
         "Triplets an optimizer step, over all processes; sets gradient_accumulation_steps from it and "

@@ -284,8 +284,13 @@ def _load_model(options: RunOptions, config: SynViTAConfig) -> tuple[AlignmentMo
 
 
 def _load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
-    """Rows to train on, and held-out rows or None."""
+    """Rows to train on, and held-out rows or None.
+
+    Raises:
+        SourceError: rows to train on are of a benchmark that must not be trained on.
+    """
     from synvita_data.dataset.load import config_there, load_triplets
+    from synvita_data.held_out import read_held_out, refuse_pairs, refuse_sources
 
     def load(split: str) -> Any:
         return load_triplets(
@@ -302,6 +307,11 @@ def _load_rows(options: RunOptions, config: SynViTAConfig) -> tuple[Any, Any]:
         chosen = config_there(options.data, options.config, options.data_revision)
         rows = load(options.split)
         held_out = None if options.eval_split is None else load(options.eval_split)
+    if "source" in rows.column_names:
+        refuse_sources(rows["source"], options.data)
+    if options.benchmarks is not None:
+        pairs = zip(rows["caption"], rows["neg_caption"], strict=True)
+        refuse_pairs(pairs, read_held_out(options.benchmarks), options.data)
     return rows, held_out
 
 

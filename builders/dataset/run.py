@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
+from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.models.resolve import locate
@@ -78,9 +79,11 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     """
     progress = on_progress or (lambda stage, done, total: None)
     check_place(options.out, options.config)
+    refuse_file(Path(options.triplets))
     models = _find_models(options)  # before hours of generating
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
+    refuse_sources((triplet.source for triplet in triplets), options.triplets)
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
     def set_aside(stage: str, row_id: str | None, error: SynvitaError) -> None:

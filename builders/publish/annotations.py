@@ -23,7 +23,7 @@ from synvita_data.hub.card import citation, code, config_entry, make_card, markd
 from synvita_data.hub.leaks import refuse_leaks
 from synvita_data.hub.places import without_own_places
 from synvita_data.hub.repo import LocalFile
-from synvita_data.tasks import TASKS, Task, get_task
+from synvita_data.tasks import COLUMNS, TASKS, Task, get_task
 
 # The Hub shows a leaderboard for frameworks it knows; this one is to be registered there first.
 EVALUATION_FRAMEWORK = "synvita-data"
@@ -35,7 +35,7 @@ def build_annotations(
     """Write the dataset folder; equal annotations give equal bytes.
 
     Args:
-        sources: task name -> its published annotation file, or a folder that holds it.
+        sources: task name (or path of its declaration) -> its published annotation file, or a folder that holds it.
         out: folder, made where it is missing. Files of tasks that are not in `sources` are left alone, and
             are not in the card.
         allow_home_folders: pass over what looks like a home folder: this folder is made to be published.
@@ -51,10 +51,13 @@ def build_annotations(
     if not sources:
         raise SchemaError("no task to pack", expected=f"one or more of {', '.join(TASKS)}")
     out = Path(out)
-    tasks = [get_task(name) for name in dict.fromkeys((*TASKS, *sources)) if name in sources]
+    named = {name: get_task(name) for name in dict.fromkeys((*TASKS, *sources)) if name in sources}
+    tasks = list(named.values())
+    if len({task.name for task in tasks}) < len(tasks):
+        raise SchemaError("two tasks have one name", found=", ".join(task.name for task in tasks))
     record: dict[str, Any] = {}
-    for task in tasks:
-        annotations = read_annotations(task, sources[task.name])
+    for given, task in named.items():
+        annotations = read_annotations(task, sources[given])
         with atomic_path(out / task.name / FILE_NAME) as whole:
             write_packed(annotations, whole)
             refuse_leaks([LocalFile(f"{task.name}/{FILE_NAME}", whole)], allow_home=allow_home_folders)
@@ -98,7 +101,9 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         "license_name": "see-the-licences-below",
         "task_categories": ["video-classification", "visual-question-answering"],
         "tags": ["video", "vision-language", "alignment", "benchmark", "evaluation"],
-        "pretty_name": "Annotations of six video-language alignment benchmarks",
+        "pretty_name": "Annotations of six video-language alignment benchmarks"
+        if {task.name for task in tasks} <= set(COLUMNS)
+        else "Annotations of video-language alignment benchmarks",
         "configs": [
             config_entry(task.name, {"test": f"{task.name}/test-*.parquet"}, default=task is tasks[0])
             for task in tasks

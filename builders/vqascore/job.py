@@ -310,12 +310,22 @@ def read_frames(row: VqaRow, settings: VqaSettings, *, whole: bool = False) -> F
             fix="Run again: it is checked again, and scored as it is then",
         )
     frames = decode({"bytes": content, "path": row.video}, settings.frames)
-    if not whole and len(set(frames.indices)) < len(frames.indices):
+    if not whole:
+        check_distinct(frames)
+    return frames
+
+
+def check_distinct(frames: Frames) -> None:
+    """Refuse frames of which one stands twice, as it does where a video has fewer than are asked for.
+
+    Raises:
+        VideoError: as it says.
+    """
+    if len(set(frames.indices)) < len(frames.indices):
         raise VideoError(
             "a video has fewer frames than are to be scored",
-            file=row.video,
+            file=frames.source,
             found=f"frames {list(frames.indices)}",
             expected=f"{len(frames.indices)} different ones",
             fix="Score fewer frames with --frames, or generate it again",
         )
-    return frames

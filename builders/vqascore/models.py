@@ -200,6 +200,23 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
     )
 
 
+def is_vqa_only(name: str, revision: str | None = None) -> bool:
+    """Whether a name is of a model that only VQAScore can ask: one of the paper's, not a chat model, CLIP or Video LLM.
+
+    Args:
+        name: as of `find_model`, or any other.
+        revision: commit, tag or branch on the Hub.
+
+    Raises:
+        HubError: the Hub does not know the model.
+    """
+    if name.partition("@")[0] in ALIASES:
+        return True
+    config = locate(name, revision).read(CONFIG) or {}
+    kind = next(kind for kind in KINDS if KINDS[kind].matches(config))
+    return kind not in ("chat", WHOLE_VIDEO)
+
+
 def open_scorer(
     model: VqaModel,
     *,

@@ -98,20 +98,82 @@ def entailment_auc(
     """
     check_bootstrap(resamples, level)
     check_choice("kind", kind, THRESHOLDS)
-    threshold = THRESHOLDS[kind]
-    if strict and threshold is None:
+    if strict and THRESHOLDS[kind] is None:
         raise InputError(
             f"strict accuracy needs a threshold, which {kind} scores do not have; use paired accuracy"
         )
-    strict = threshold is not None if strict is None else strict
+    strict = THRESHOLDS[kind] is not None if strict is None else strict
+    rows, columns, _ = _read(scores, labels, videos, texts, pairs, groups or {}, kind, scored, partial)
+    repeated, contradictory = _repeats(rows.texts)
+    options: dict[str, Any] = {"strict": strict, "resamples": resamples, "level": level, "seed": seed}
+    return {
+        **_measure(rows, **options),
+        "groups": {
+            name: {
+                str(value): _measure(rows.take(codes == code), **options)
+                for code, value in enumerate(distinct)
+            }
+            for name, (codes, distinct) in columns.items()
+        },
+        "chance": 50.0,
+        "videos": _count_distinct(rows.videos[rows.scored]),
+        "repeated_texts": repeated,
+        "contradictory_texts": contradictory,
+        "bootstrap": {"unit": "video", "resamples": resamples, "level": level, "seed": seed},
+    }
+
+
+def entailment_by_video(
+    scores: Column,
+    labels: Column,
+    videos: Column,
+    *,
+    texts: Column | None = None,
+    pairs: Column | None = None,
+    kind: str = "probability",
+    scored: Column | None = None,
+    partial: bool = False,
+) -> "EntailmentByVideo":
+    """The same metrics as functions of how often each video counts: two models are compared on equal resamples.
+
+    Args:
+        scores, labels, videos, texts, pairs, kind, scored, partial: as of `entailment_auc`.
+
+    Raises:
+        InputError (a ValueError): as of `entailment_auc`.
+
+    Example:
+        >>> found = entailment_by_video([0.9, 0.4, 0.95, 0.9], [1, 0, 1, 0], ["a", "a", "b", "b"])
+        >>> found.videos, found.weighted(np.array([1, 1])), found.weighted(np.array([0, 2]))
+        (['a', 'b'], (0.875, 1.0, 0.5), (1.0, 1.0, 0.0))
+    """
+    check_choice("kind", kind, THRESHOLDS)
+    rows, _, (video_ids, pair_ids) = _read(scores, labels, videos, texts, pairs, {}, kind, scored, partial)
+    used = rows if rows.scored.all() else rows.take(rows.scored)
+    return EntailmentByVideo(used, video_ids, pair_ids)
+
+
+def _read(
+    scores: Column,
+    labels: Column,
+    videos: Column,
+    texts: Column | None,
+    pairs: Column | None,
+    groups: Mapping[str, Column],
+    kind: str,
+    scored: Column | None,
+    partial: bool,
+) -> tuple["_Rows", dict[str, tuple[Ints, list[Any]]], tuple[list[Any], list[Any]]]:
+    """Checked columns; codes and values of each of `groups`; the distinct ids of videos and pairs."""
+    threshold = THRESHOLDS[kind]
 
     # Check the columns, and turn ids into codes.
     count = len(scores)
     numbers, truth, present = check_rows(scores, labels, scored, partial)
     check_probabilities(numbers, kind)
-    video_codes, _ = check_ids(videos, "videos", count)
+    video_codes, video_ids = check_ids(videos, "videos", count)
     pair_codes, pair_ids = (video_codes, None) if pairs is None else check_ids(pairs, "pairs", count)
-    columns = {name: check_ids(column, name, count, optional=True) for name, column in (groups or {}).items()}
+    columns = {name: check_ids(column, name, count, optional=True) for name, column in groups.items()}
     rows = _Rows(
         ranks=np.unique(numbers, return_inverse=True)[1],
         labels=truth,
@@ -136,23 +198,7 @@ def entailment_auc(
         raise InputError(
             f"all {len(used)} labels are {int(used[0])}; an AUC needs both captions (1) and contrast captions (0)"
         )
-    repeated, contradictory = _repeats(rows.texts)
-    options: dict[str, Any] = {"strict": strict, "resamples": resamples, "level": level, "seed": seed}
-    return {
-        **_measure(rows, **options),
-        "groups": {
-            name: {
-                str(value): _measure(rows.take(codes == code), **options)
-                for code, value in enumerate(distinct)
-            }
-            for name, (codes, distinct) in columns.items()
-        },
-        "chance": 50.0,
-        "videos": _count_distinct(rows.videos[rows.scored]),
-        "repeated_texts": repeated,
-        "contradictory_texts": contradictory,
-        "bootstrap": {"unit": "video", "resamples": resamples, "level": level, "seed": seed},
-    }
+    return rows, columns, (video_ids, video_ids if pair_ids is None else pair_ids)
 
 
 @dataclass(frozen=True)
@@ -232,19 +278,17 @@ def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: i
             "paired_accuracy": none,
             "strict_accuracy": none if strict else None,
         }
-    auc = _Auc(scored if scored.texts is None else scored.take(np.unique(scored.texts, return_index=True)[1]))
-    paired = _Paired(scored)
+    by_video = EntailmentByVideo(scored)
+    auc, paired = by_video.auc, by_video.paired
     covered = int(_both_labels(scored, int(rows.pairs.max()) + 1).sum())
 
     resampled = np.full((3, resamples), np.nan)
-    videos = np.flatnonzero(np.bincount(scored.videos))
-    if resamples and len(videos) > 1:
+    count = len(by_video.codes)
+    if resamples and count > 1:
         generator = np.random.default_rng(seed)
-        auc_at, paired_at = auc.located(videos), paired.located(videos)
         for resample in range(resamples):
-            weights = np.bincount(generator.integers(0, len(videos), len(videos)), minlength=len(videos))
-            resampled[0, resample] = auc_at.weighted(weights)
-            resampled[1:, resample] = paired_at.weighted(weights)
+            weights = np.bincount(generator.integers(0, count, count), minlength=count)
+            resampled[:, resample] = by_video.weighted(weights)
 
     def finish(values: Values | None, row: int, k: int, n: int) -> Estimate:
         if values is None:
@@ -258,6 +302,40 @@ def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: i
         if strict
         else None,
     }
+
+
+class EntailmentByVideo:
+    """The three metrics of scored rows, when each video counts as often as its weight says.
+
+    Attributes:
+        videos: ids of the videos that have a row, sorted; the places of the weights.
+        pairs: ids of the pairs that have a comparison, sorted.
+        pair_values: float64 [pairs], the share of each one's comparisons that the caption wins, ties half.
+    """
+
+    def __init__(
+        self, rows: _Rows, video_ids: list[Any] | None = None, pair_ids: list[Any] | None = None
+    ) -> None:
+        self.codes = np.flatnonzero(np.bincount(rows.videos))
+        once = rows if rows.texts is None else rows.take(np.unique(rows.texts, return_index=True)[1])
+        self.auc, self.paired = _Auc(once).located(self.codes), _Paired(rows).located(self.codes)
+        if video_ids is None or pair_ids is None:
+            return
+        self.videos = [video_ids[code] for code in self.codes]
+        won, all_ = (
+            np.bincount(self.paired.pairs, counts, minlength=len(pair_ids))
+            for counts in (self.paired.counts[0], self.paired.counts[2])
+        )
+        compared = np.flatnonzero(all_)
+        self.pairs, self.pair_values = [pair_ids[code] for code in compared], won[compared] / all_[compared]
+
+    def weighted(self, weights: Ints) -> tuple[float, float, float]:
+        """AUC, paired and strict accuracy as fractions; NaN where undefined.
+
+        Args:
+            weights: int64 [videos], how often each video was drawn.
+        """
+        return (self.auc.weighted(weights), *self.paired.weighted(weights))
 
 
 class _Auc:
@@ -314,7 +392,7 @@ class _Paired:
         all_ = in_pair[captions.pairs]
         refused = np.bincount(rows.pairs[rows.no & ~rows.labels], minlength=len(in_pair))
         right = captions.yes * refused[captions.pairs]
-        self.videos = captions.videos
+        self.videos, self.pairs = captions.videos, captions.pairs
         self.counts = np.stack([won + not_lost, 2 * right, 2 * all_, won, not_lost])
 
     def values(self) -> Values:
@@ -333,4 +411,4 @@ class _Paired:
 
     def weighted(self, weights: Ints) -> tuple[float, float]:
         halves, right, doubled = self.per_video @ weights
-        return (halves / doubled, right / doubled) if doubled else (np.nan, np.nan)
+        return (float(halves / doubled), float(right / doubled)) if doubled else (np.nan, np.nan)

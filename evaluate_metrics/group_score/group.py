@@ -63,7 +63,7 @@ def group_score(
         groups: [N] ids of the groups, of four rows each.
         breakdown: named columns [N], for example `{"major": […], "minor": […]}`; None in a column leaves the
             row out of that breakdown. The rows of a group must agree.
-        per_group: add `groups`, a list of each group's three values.
+        per_group: add `groups`, a list of each group's `id` and three values.
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: leave out groups that miss a score or a row, and count them in `n` but not in `k`.
         resamples: of the bootstrap; 0 leaves `low` and `high` None, as does one group.
@@ -129,7 +129,7 @@ def group_score(
     if per_group:
         result["groups"] = [
             {
-                "group": ids[index],
+                "id": ids[index],
                 **{name: 100 * int(values[index, 0]) / 12 for name, values in twelfths.items()},
             }
             for index in np.flatnonzero(complete).tolist()

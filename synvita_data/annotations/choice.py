@@ -1,4 +1,5 @@
-"""NExT-QA's ATP-Hard: questions as five statements, in VideoCon's two file forms.
+"""Questions with options: NExT-QA's ATP-Hard, whose questions are five statements, in VideoCon's two file forms;
+and files whose columns are declared.
 
 The statements name no question id, and one video of ATP-Hard asks the same words twice, as questions of
 different types. So ids come from `nextqa-atphard.csv`, where it lies beside the file, and rows are grouped by
@@ -11,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,12 @@ from ..tables.columns import Floats
 from ..tables.csv import CsvFile, open_csv
 from ..tables.rows import Fields
 from ..tasks import Task
+from .declared import DeclaredRows
 from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, by_margin, margins, show_question
+from .questions import make_questions, read_questions
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
+from .units import ScoredRows, Units, units_of_items
 from .videos import VideoRef, check_distinct, video_at
 
 STATEMENTS = ("s0", "s1", "s2", "s3", "s4")
@@ -242,16 +247,74 @@ def _measure(
 ) -> Metrics:
     from ..evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 
-    types = a.type if any(value is not None for value in a.type) else None
-    return multiple_choice_accuracy(
+    def measured(types: Any) -> Metrics:
+        columns = {"options": a.option, "types": types, "scored": ~np.isnan(scores)}
+        return multiple_choice_accuracy(scores, a.label, a.group, **columns, **options)
+
+    found = measured(a.type if "type" in a.breakdown else None)
+    if a.declared:
+        found["groups"] = {
+            name: measured(column)["types"] for name, column in a.breakdown.items() if name != "type"
+        }
+    return found
+
+
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Videos, with all their questions; a question is an item."""
+    from ..evaluate_metrics.multiple_choice_accuracy.choice import COARSE_TYPES, multiple_choice_accuracy
+
+    a = rows.annotations
+    assert a is not None  # `from_tables` is empty
+    found = multiple_choice_accuracy(
         scores,
         a.label,
         a.group,
         options=a.option,
-        types=types,
-        scored=~np.isnan(scores),
-        **options,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_question=True,
+        resamples=0,
+    )["questions"]
+    questions = [each["question"] for each in found]
+    breakdown = rows.breakdown_of(questions)
+    if "type" in breakdown:
+        breakdown = {"coarse type": [COARSE_TYPES.get(each) for each in breakdown["type"]], **breakdown}
+    return units_of_items(
+        unit="video",
+        of_item=rows.of_groups(rows.video, questions),
+        item="question",
+        items=questions,
+        metrics={"accuracy": [each["value"] / 100 for each in found]},
+        right=[each["worst_ties"] == 100 for each in found],
+        breakdown=breakdown,
     )
 
 
-FORM = Form(read=read_choice, measure=_measure, group="questions", official_leaves_out="several")
+def read_declared_choice(rows: DeclaredRows) -> Annotations:
+    """A question with its options a row; see `questions`.
+
+    Raises:
+        SchemaError: as of `read_questions`.
+    """
+    return make_questions(rows, read_questions(rows, options=True))
+
+
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A question is wrong where another option scores as high as the right one, or higher; the highest is chosen."""
+    grouped = Grouped(a)
+
+    def show(group: int) -> list[Shown]:
+        return show_question(a, scores, grouped.rows(group))
+
+    return by_margin(a, grouped, margins(a, grouped, scores), show, "questions")
+
+
+FORM = Form(
+    read=read_choice,
+    read_declared=read_declared_choice,
+    measure=_measure,
+    units=_units,
+    group="questions",
+    official_leaves_out="several",
+    judge=_judge,
+)

@@ -1,6 +1,7 @@
 """What a form of task is: how its rows are read, how they are joined with a score file, and how they are measured.
 
-Each form is a module of this folder with a `FORM`; `find_form` finds it by its name.
+Each form is a module of this folder with a `FORM`; `find_form` finds it by its name. How two models are compared by a
+form is said there too (`units.py`).
 
 Texts with two scores are joined with the annotations as the official scripts do. Their scripts merge score file and
 annotations on video and caption, so a text with two scores becomes two rows. The released Video-LLaVA files may hold
@@ -22,9 +23,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
+from .declared import DeclaredRows
+from .mistakes import Judged
 from .table import Annotations
+from .units import ScoredRows, Units
 
 Metrics = dict[str, Any]
 JOINS = ("strict", "official")
@@ -67,22 +72,48 @@ class Form:
     """One form of task.
 
     Attributes:
-        read: the rows of a published annotation file.
+        read: the rows of a file as the paper's benchmarks publish them; None where only declared columns are read.
+        read_declared: the rows of files whose columns a declaration names.
         measure: the metrics of annotations, scores (NaN where missing), their kind, options (partial, resamples,
             seed) and what the official join found.
         group: what a group of rows is called: "questions"; empty where the official join leaves none out.
+        units: what two models are compared by (`units.py`); None where they cannot be. Takes the rows, their scores (NaN
+            where missing) and what these mean.
+        from_tables: metrics that `units` gives without annotations, from what the score table tells.
         official_leaves_out: groups that the official join leaves out: those with a text of `several` different
             scores, or already those with a `repeated` row.
+        judge: which groups of rows are wrong, of annotations, scores (NaN where missing) and their kind; None: the form
+            cannot tell.
+        groups_in_scores: a group is a caption, so that a score table alone tells the groups.
     """
 
-    read: Callable[[Task, Path], Annotations]
+    read: Callable[[Task, Path], Annotations] | None
     measure: Callable[[Annotations, Floats, str, Metrics, OfficialJoin | None], Metrics]
+    read_declared: Callable[[DeclaredRows], Annotations]
     group: str = ""
+    units: Callable[[ScoredRows, Floats, str], Units] | None = None
+    from_tables: frozenset[str] = frozenset()
     official_leaves_out: Literal["several", "repeated"] | None = None
+    judge: Callable[[Annotations, Floats, str], Judged] | None = None
+    groups_in_scores: bool = False
 
 
-def find_form(task: Task) -> Form:
-    """The form of a task."""
+_LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+
+
+def read_label(cell: str, name: str) -> int:
+    """0 or 1, also as `false` and `true`.
+
+    Raises:
+        SchemaError: anything else.
+    """
+    if cell.strip().lower() not in _LABELS:
+        raise SchemaError(f"{name} is not 0 or 1", found=repr(cell))
+    return _LABELS[cell.strip().lower()]
+
+
+def find_form(task: Task | Annotations) -> Form:
+    """The form of a task, or of its annotations."""
     form: Form = import_module(f"{__package__}.{task.form}").FORM
     return form
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SchemaError
+from ..captions import Question
+from ..errors import SchemaError, parsing
 from ..files import atomic_path
 from ..schema import MISALIGNMENTS, SCHEMA_VERSION
-from ..tables.columns import as_numpy, coded, from_numpy, read_parquet
+from ..tables.columns import as_numpy, coded, from_numpy, parquet_errors, read_parquet
 from ..tasks import Task
 from .table import TYPES, AnnotationReport, Annotations, VideoRef, make_annotations, make_text_id
 
@@ -21,8 +22,14 @@ _ROW = ("text_id", "caption", "label", "group", "option", "misalignment", "hard"
 _COLUMNS = ("video_id", *_VIDEO, *_ROW)
 
 
+# Further columns, which files have whose texts are questions or whose declaration names breakdowns.
+_ASKED = ("question", "answers", "place")
+_PAIR = "minimal_pair"
+_BREAKDOWN = "breakdown."
+
+
 def packed_schema() -> "pa.Schema":
-    """Columns of the Parquet form."""
+    """Columns of the Parquet form that every file has."""
     import pyarrow as pa
 
     text, integer, real = pa.string(), pa.int32(), pa.float64()
@@ -48,7 +55,10 @@ def write_packed(annotations: Annotations, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = packed_schema().with_metadata(
+    schema = packed_schema()
+    for name, kind in _further(annotations):
+        schema = schema.append(pa.field(name, kind))
+    schema = schema.with_metadata(
         {"schema_version": SCHEMA_VERSION, "task": annotations.task, "revision": annotations.revision}
     )
 
@@ -74,10 +84,34 @@ def write_packed(annotations: Annotations, path: Path) -> None:
         columns[name] = repeated(
             [getattr(v, name) for v in videos], annotations.video, schema.field(name).type
         )
+    for name in schema.names[len(columns) :]:
+        columns[name] = _further_column(annotations, name)
     with atomic_path(path) as temporary:
         pq.write_table(
             pa.table([columns[name] for name in schema.names], schema=schema), temporary, compression="zstd"
         )
+
+
+def _further(annotations: Annotations) -> list[tuple[str, Any]]:
+    """Names and types of the further columns, none for the benchmarks of the paper."""
+    import pyarrow as pa
+
+    asked = zip(_ASKED, (pa.string(), pa.list_(pa.string()), pa.int32()), strict=True)
+    return [
+        *(asked if annotations.questions else ()),
+        *([(_PAIR, pa.string())] if annotations.minimal_pair is not None else ()),
+        *((f"{_BREAKDOWN}{name}", pa.string()) for name in annotations.declared),
+    ]
+
+
+def _further_column(annotations: Annotations, name: str) -> list[Any]:
+    if name == _PAIR:
+        return [] if annotations.minimal_pair is None else annotations.minimal_pair.tolist()
+    if name.startswith(_BREAKDOWN):
+        return annotations.declared[name.removeprefix(_BREAKDOWN)].tolist()
+    field = {"question": "words"}.get(name, name)
+    asked = [None if q is None else getattr(q, field) for q in annotations.questions]
+    return [asked[code] for code in annotations.text.tolist()]
 
 
 def read_packed(task: Task, path: Path) -> Annotations:
@@ -90,7 +124,7 @@ def read_packed(task: Task, path: Path) -> Annotations:
     import pyarrow as pa
 
     schema = packed_schema()
-    table = read_parquet(path, schema.names)
+    table, further = _read(path, schema.names)
     metadata = table.schema.metadata
     if (found := metadata.get(b"task", b"").decode()) != task.name:
         raise SchemaError(
@@ -109,9 +143,15 @@ def read_packed(task: Task, path: Path) -> Annotations:
 
     # Texts and their ids.
     caption, text_id, group = (coded(table, name, path) for name in ("caption", "text_id", "group"))
-    made = np.array([make_text_id(value) for value in caption.values], object)[caption.codes]
+    rows = text_id.first_rows()
+    captions = [caption.cell(row) for row in rows.tolist()]
+    questions = _questions(further, rows, path)
+    made = [make_text_id(*text) for text in zip(captions, questions or [None] * len(captions), strict=True)]
     _check(
-        path, made == np.array(text_id.values, object)[text_id.codes], "a text id is not that of its caption"
+        path,
+        (np.array(made, object) == np.array(text_id.values, object))[text_id.codes]
+        & (np.array(captions, object)[text_id.codes] == np.array(caption.values, object)[caption.codes]),
+        "a text id is not that of its caption",
     )
     # Labels and categories.
     label = as_numpy(table.column("label").combine_chunks())
@@ -135,10 +175,12 @@ def read_packed(task: Task, path: Path) -> Annotations:
     annotations = make_annotations(
         task.name,
         videos=videos,
-        captions=caption.values,
+        form=task.form,
+        captions=captions,
+        questions=questions,
         groups=group.values,
         video=video.codes,
-        text=caption.codes,
+        text=text_id.codes,
         group=group.codes,
         label=label,
         option=as_numpy(table.column("option").combine_chunks()).astype(np.int64),
@@ -146,6 +188,12 @@ def read_packed(task: Task, path: Path) -> Annotations:
         hard=table.column("hard").to_pylist(),
         type=table.column("type").to_pylist(),
         row=as_numpy(table.column("row").combine_chunks()).astype(np.int64),
+        declared={
+            name.removeprefix(_BREAKDOWN): further.column(name).to_pylist()
+            for name in further.column_names
+            if name.startswith(_BREAKDOWN)
+        },
+        minimal_pair=further.column(_PAIR).to_pylist() if _PAIR in further.column_names else None,
         report=AnnotationReport(files=(str(path),), rows=table.num_rows),
     )
     recorded = metadata.get(b"revision", b"").decode()
@@ -158,6 +206,31 @@ def read_packed(task: Task, path: Path) -> Annotations:
             fix="Fetch the file again, or pack the annotations again",
         )
     return annotations
+
+
+def _read(path: Path, names: list[str]) -> tuple[Any, Any]:
+    """The columns that every file has, and those that only some have."""
+    import pyarrow.parquet as pq
+
+    table = read_parquet(path, names)
+    with parquet_errors(path):
+        found = pq.read_schema(path).names
+    further = [n for n in found if n in (*_ASKED, _PAIR) or n.startswith(_BREAKDOWN)]
+    return table, read_parquet(path, further)
+
+
+def _questions(further: Any, rows: Any, path: Path) -> list[Question | None]:
+    """The question of each text, by its first row; none where the file has no such columns."""
+    if not set(_ASKED) <= set(further.column_names):
+        return []
+    cells = further.select(_ASKED).take(from_numpy(rows)).to_pylist()
+    with parsing("a question is not usable", file=path):
+        return [
+            None
+            if cell["question"] is None
+            else Question(cell["question"], tuple(cell["answers"]), cell["place"])
+            for cell in cells
+        ]
 
 
 def _check(path: Path, good: Any, problem: str) -> None:

@@ -7,7 +7,7 @@ contrast captions has three); it is scored once, and every row gets the score.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..captions import Text
+from ..captions import Question, Text
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..schema import MISALIGNMENTS
 from ..scoring import ScoringItem
 from ..tables.columns import Ints
+from ..tasks import get_task
 from .videos import Resolver, VideoRef
 
 if TYPE_CHECKING:
@@ -44,11 +45,14 @@ class AnnotationReport:
         other_rows: rows of other splits, or not hard where only hard ones are asked for.
         duplicates: rows that repeat an earlier one and were dropped.
         contradictions: rows dropped because they repeat an earlier pair with another misalignment or `hard`.
-        left_out: VideoCon rows that cannot be used (an empty caption, no video), with their reasons.
+        left_out: VideoCon rows that cannot be used (an empty caption, no video), with their reasons; of other tasks
+            the rows that `skip_bad` passed over.
         untyped: questions whose type and id are not known.
         asked_twice: ids of questions whose video asks another one in the same words; the official script loses
             them. Not known of a packed file.
         mismatches: expected counts that are not met, one sentence each. Not an error: files get mended.
+        checked: for each file that was read whether it is the one the declaration was checked against, as
+            `check_files` says it; None where the files were not compared.
     """
 
     files: tuple[str, ...] = ()
@@ -60,6 +64,7 @@ class AnnotationReport:
     untyped: int = 0
     asked_twice: tuple[str, ...] = ()
     mismatches: tuple[str, ...] = ()
+    checked: Mapping[str, Any] | None = None
 
     def no_rows(self, task: str, file: Path) -> SchemaError:
         """The error of a file that was read and in which nothing belongs to the task."""
@@ -76,7 +81,9 @@ class AnnotationReport:
         for record in left_out:
             if "file" in record:
                 record["file"] = Path(record["file"]).name
-        counted = {name: value for name, value in vars(self).items() if name != "asked_twice"}
+        counted = {
+            name: value for name, value in vars(self).items() if name not in ("asked_twice", "checked")
+        }
         return {
             **counted,
             "files": [Path(file).name for file in self.files],
@@ -92,11 +99,16 @@ class Annotations:
 
     Attributes:
         task: name of the task.
-        videos, captions, groups: distinct values, sorted (videos by id).
+        form: of the task, by which `find_form` finds what reads and measures it.
+        videos, captions, groups: distinct values, sorted (videos by id). Where texts are questions, several may have
+            one caption.
+        questions: aligned with `captions`: what is asked for each, None for a caption; () where nothing is.
         video, text, group_code: int64 [N], which of them each row has.
         label: int8 [N], 1 for a text that describes the video (the right answer), 0 otherwise.
         option: int64 [N], place among a question's statements; 0 in other tasks.
         misalignment, hard, type: object [N], None where unknown or where the task has none.
+        declared: breakdown columns that the task's declaration names, object [N] each, None where unknown.
+        minimal_pair: object [N], id of the pair that a row's question belongs to; None where the task has none.
         row: int64 [N], row of the file it was read from, for messages.
         file_order: int64 [N], place among the rows of the task as the released code scores them, one video and text
             a row in the order of the file; rows that were left out or dropped keep their places. None where the
@@ -119,14 +131,38 @@ class Annotations:
     row: Ints
     report: AnnotationReport
     file_order: Ints | None = None
+    form: str = "entailment"
+    questions: tuple[Question | None, ...] = ()
+    declared: Mapping[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    minimal_pair: npt.NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
 
     @cached_property
     def text_ids(self) -> tuple[str, ...]:
-        """Ids of `captions`."""
-        return tuple(map(make_text_id, self.captions))
+        """Ids of `captions`, or of the questions they stand for."""
+        return tuple(make_text_id(text.caption, text.question) for text in self.texts)
+
+    @cached_property
+    def texts(self) -> tuple[Text, ...]:
+        """What is scored, aligned with `captions`."""
+        questions = self.questions or (None,) * len(self.captions)
+        return tuple(
+            Text(caption, question=question)
+            for caption, question in zip(self.captions, questions, strict=True)
+        )
+
+    @cached_property
+    def breakdown(self) -> dict[str, npt.NDArray[np.object_]]:
+        """Name -> object [N], None where unknown: what results are broken down by. Columns of which nothing is known
+        are not among them."""
+        own = {"misalignment": self.misalignment, "hard": self.hard, "type": self.type}
+        return {
+            name: column
+            for name, column in {**own, **self.declared}.items()
+            if any(value is not None for value in column)
+        }
 
     @property
     def video_id(self) -> npt.NDArray[np.object_]:
@@ -212,6 +248,12 @@ class Annotations:
         columns: list[npt.NDArray[Any]] = [self.video, self.text, self.group_code, self.label, self.option]
         for column in (*columns, *self._categories()):
             digest.update(column.astype("<i8").tobytes())
+        # What the first six benchmarks have not, so that their revisions stay.
+        if self.questions or self.declared or self.minimal_pair is not None:
+            asked = [q and [q.words, q.answers, q.place] for q in self.questions]
+            pairs = None if self.minimal_pair is None else self.minimal_pair.tolist()
+            declared = {name: column.tolist() for name, column in sorted(self.declared.items())}
+            digest.update(json.dumps([self.form, asked, pairs, declared]).encode())
         return digest.hexdigest()[:16]
 
     def _categories(self) -> Iterator[Ints]:
@@ -251,6 +293,7 @@ class Annotations:
         *,
         on_missing: Callable[[VideoRef], None] | None = None,
         mirrored: npt.NDArray[np.bool_] | None = None,
+        only: Collection[str] | None = None,
     ) -> Iterator[ScoringItem]:
         """One item a video, by video id, with all its distinct texts, by their first row.
 
@@ -259,12 +302,15 @@ class Annotations:
             on_missing: called with each video that is not there, which is then passed over.
             mirrored: bool [N], rows that are scored against the mirror image of their video. A text that stands in
                 rows of either kind stands twice in its item.
+            only: ids of the videos that are wanted; None for all.
 
         Raises:
             SourceError: a video is not there and `on_missing` is None.
         """
         find = resolve if callable(resolve) else _finder(resolve)
         for video, rows in zip(self.videos, self._rows_by_video, strict=True):
+            if only is not None and video.video_id not in only:
+                continue
             found = find(video)
             if found is None:
                 if on_missing is None:
@@ -286,7 +332,7 @@ class Annotations:
                 item_id=self.item_id_of(video),
                 video_id=video.video_id,
                 video=found if isinstance(found, Path | bytes) else found.path,
-                texts=tuple(Text(self.captions[code]) for code in texts),
+                texts=tuple(self.texts[code] for code in texts),
                 text_ids=tuple(self.text_ids[code] for code in texts),
                 start=times[0],
                 end=times[1],
@@ -331,9 +377,18 @@ class Annotations:
         scores[rows] = [value_of.get(each, np.nan) for each in wanted]
 
 
-def make_text_id(caption: str) -> str:
-    """First 16 hex digits of SHA-256 over the caption: the same text has one id in all tasks, for ever."""
-    return hashlib.sha256(caption.encode()).hexdigest()[:16]
+def make_text_id(caption: str, question: Question | None = None) -> str:
+    """First 16 hex digits of SHA-256 over the caption, or over caption and question: the same text has one id in all
+    tasks, for ever."""
+    return hashlib.sha256(_text_key((caption, question)).encode()).hexdigest()[:16]
+
+
+def _text_key(text: tuple[str, Question | None]) -> str:
+    """Equal for equal texts; of a caption itself."""
+    caption, question = text
+    if question is None:
+        return caption
+    return json.dumps([caption, question.words, question.answers, question.place])
 
 
 def make_annotations(
@@ -353,13 +408,20 @@ def make_annotations(
     type: Sequence[str | None] | None = None,
     report: AnnotationReport,
     file_order: Ints | None = None,
+    form: str | None = None,
+    questions: Sequence[Question | None] = (),
+    declared: Mapping[str, Sequence[Any]] | None = None,
+    minimal_pair: Sequence[str] | None = None,
 ) -> Annotations:
     """Bring rows into their fixed order. `videos`, `captions` and `groups` may hold values that repeat or that
-    no row has; `video`, `text` and `group` [N] index them; the other columns are [N]."""
+    no row has; `video`, `text` and `group` [N] index them; `questions` is aligned with `captions`, or empty; the
+    other columns are [N]. `form` may be left out for a task of ours."""
     # Distinct values, sorted, and the codes of the rows in them.
     count = len(video)
     video_refs, video = _recoded(videos, video, lambda ref: ref.video_id)
-    distinct_captions, text = _recoded(captions, text, str)
+    asked = questions or (None,) * len(captions)
+    distinct, text = _recoded(list(zip(captions, asked, strict=True)), text, _text_key)
+    distinct_captions, distinct_questions = [[each[at] for each in distinct] for at in (0, 1)]
     distinct_groups, group = _recoded(groups, group, str)
     label = np.asarray(label, np.int8)
     option = np.zeros(count, np.int64) if option is None else np.asarray(option, np.int64)
@@ -385,6 +447,10 @@ def make_annotations(
         row=np.asarray(row, np.int64)[order],
         report=report,
         file_order=None if file_order is None else np.asarray(file_order, np.int64)[order],
+        form=get_task(task).form if form is None else form,
+        questions=tuple(distinct_questions) if questions else (),
+        declared={name: column(values) for name, values in (declared or {}).items()},
+        minimal_pair=None if minimal_pair is None else column(minimal_pair),
     )
 
 

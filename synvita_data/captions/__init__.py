@@ -1,7 +1,8 @@
 """Captions: clean text and the character spans that attention hides. Prompts never enter here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 from ..errors import CaptionError
 
@@ -45,11 +46,12 @@ class Question:
     Attributes:
         words: the question as the model reads it; where it has options, they are listed in it.
         answers: what may be answered, at least two, each one token behind the prompt: `("A", "B", "C")`,
-            `("Yes", "No")`.
+            `("Yes", "No")`. The space that some tokenizers want before them is not theirs.
         place: which of `answers` the text stands for.
 
     Raises:
-        CaptionError: fewer than two answers, two equal ones, or `place` is none of them.
+        CaptionError: no words, fewer than two answers, two equal ones, one that is empty or has space around it, or
+            `place` is none of them.
     """
 
     words: str
@@ -62,6 +64,12 @@ class Question:
                 "the answers of a question do not fit",
                 found=f"{self.answers}, of which the text is number {self.place}",
                 expected="two or more different answers, one of which the text stands for",
+            )
+        if not self.words.strip() or any(not each or each != each.strip() for each in self.answers):
+            raise CaptionError(
+                "a question or one of its answers is empty, or an answer has space around it",
+                found=f"{self.answers} to {self.words!r}",
+                expected="words, and answers such as 'A' or 'Yes'",
             )
 
 
@@ -77,10 +85,10 @@ class Text:
         tokens: flags of the tokens of the quoted caption, which then say what is hidden in the place of `hidden`.
             Only for the models whose tokenizer they are of.
         question: what is asked in place of the entailment question; None for a caption. `caption` then only names the
-            question with its answer.
+            question with its answer, and nothing of it is hidden.
 
     Raises:
-        CaptionError: a span is empty, unsorted, overlapping or outside the caption.
+        CaptionError: a span is empty, unsorted, overlapping or outside the caption; a question with hidden parts.
     """
 
     caption: str
@@ -91,6 +99,20 @@ class Text:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple((int(a), int(b)) for a, b in self.hidden))
         check_spans(self.caption, self.hidden)
+        if self.question is not None and (self.hidden or self.tokens is not None):
+            raise CaptionError(
+                "nothing of a question can be hidden from attention",
+                found=f"hidden {list(self.hidden)} beside the question {self.question.words!r}",
+                expected="hidden spans or token flags of captions only",
+                fix="Leave hidden and tokens out",
+            )
+
+    def key_parts(self) -> list[Any]:
+        """What keys of stored work say of a text beside its caption, JSON-ready; texts without flags or a question have
+        the keys that they had before there were any."""
+        flags = [] if self.tokens is None else [self.tokens.ids, self.tokens.hidden]
+        asked = [] if self.question is None else [{"question": astuple(self.question)}]
+        return [self.hidden, *flags, *asked]
 
 
 def quoted(caption: str) -> str:

@@ -52,6 +52,15 @@ class Prompt:
             return None
         return text[len(self.before) : len(text) - len(self.after)]
 
+    def without_video(self) -> "Prompt":
+        """The wording without the placeholder of the video and the line break behind it; where the video is a message of
+        its own, which says again who speaks (`Human: <|video|>`), without that message."""
+        said, placeholder, rest = self.before.partition(self.video) if self.video else ("", "", self.before)
+        speaker, rest = said.rpartition("\n")[2], rest.removeprefix("\n") if placeholder else rest
+        if placeholder and speaker:
+            rest = rest.removeprefix(speaker)
+        return replace(self, before=said + rest, video="", joiner=None)
+
 
 _QUESTION = 'Does this video entail the description: "'
 _EXPLAIN = 'What is the misalignment between this video and the description: "'
@@ -184,6 +193,23 @@ def description_prompt(prompt: Prompt) -> Prompt:
         before=f"{before}Describe this ",
         after=f".{after}",
         origin="plain captioning",
+    )
+
+
+def question_prompt(prompt: Prompt) -> Prompt:
+    """Any question in the wording of `prompt`, where its entailment question stands; it takes the question's words in
+    place of a caption.
+
+    Raises:
+        CaptionError: as `explanation_prompt`.
+
+    Example:
+        >>> question_prompt(get_prompt("video-llava")).wrap("Which way does it turn? A. left B. right")
+        'USER: <video>\\nWhich way does it turn? A. left B. right ASSISTANT:'
+    """
+    before, after = _around_question(prompt)
+    return replace(
+        prompt, name=f"{prompt.name}-asked", before=before, after=after, origin="a question of a task"
     )
 
 

@@ -7,7 +7,12 @@ import typer
 
 
 def annotations(
-    task: Annotated[list[str], typer.Option("--task", metavar="NAME", help="Benchmark; repeat for several.")],
+    task: Annotated[
+        list[str],
+        typer.Option(
+            "--task", metavar="NAME", help="Benchmark, or the YAML file of your own; repeat for several."
+        ),
+    ],
     files: Annotated[
         Path,
         typer.Option("--annotations", metavar="PATH", help="Published file, or a folder with all of them."),

@@ -133,14 +133,52 @@ def _evaluate(given: Any, needs: "Needs") -> None:
         given.model,
         given.task or (),
         annotations=given.annotations,
+        form=given.form,
+        skip_bad=given.skip_bad_rows,
         real_root=given.real_root,
         real_mapping=given.real_mapping,
         out=given.out,
         predictions=given.predictions,
         partial=given.partial or given.limit is not None,
+        videos=given.video or (),
+        items=given.item or (),
         needs=needs,
         **{name: getattr(given, name) for name in ASKED},
     )
+
+
+def _score(given: Any, needs: "Needs") -> None:
+    from synvita_data.builders.needs import add_vqa_models
+
+    from ..doctor.evaluation import ASKED, AskedModel, add_model
+    from ..doctor.inputs import add_output, add_pairs
+    from ..errors import SynvitaError
+    from ..evaluation.pair_output import check_out
+    from .score import is_vqascore, read_table
+
+    try:
+        given_table = (given.text, given.texts, given.root, given.video_column, given.text_column)
+        add_pairs(needs, read_table(given.source, *given_table))
+    except SynvitaError as error:
+        needs.failed("pairs", error)
+    try:
+        by_vqascore = is_vqascore(given.model, given.revision, given.vqascore, given.whole_video)
+    except SynvitaError:  # said of the model below
+        by_vqascore = False
+    if by_vqascore:
+        devices = None if given.device is None else [given.device]
+        asked = {"devices": devices, "whole_video": given.whole_video, "dtype": given.dtype}
+        asked["preprocess"] = given.preprocess or "reference"
+        add_vqa_models(needs, SimpleNamespace(**asked), [given.model])
+        needs.decoder(given.backend or "pyav")
+    elif given.model != "chance":
+        add_model(needs, AskedModel(given.model, **{name: getattr(given, name, None) for name in ASKED}))
+    try:
+        check_out(given.out)
+        add_output(needs, given.out.parent, f"scores go into {given.out}")
+    except SynvitaError as error:
+        needs.failed("out", error)
+    needs.disk()
 
 
 def _train(given: Any, needs: "Needs") -> None:
@@ -235,6 +273,7 @@ _COMMANDS: dict[str, Callable[[Any, "Needs"], None]] = {
     "leaderboard": _room("doctor.others", "leaderboard_needs"),
     "push": _room("builders.needs", "push_needs"),
     "reproduce": _reproduce,
+    "score": _score,
     "train": _train,
     "videos check": _videos_check,
     "vqascore": _room("builders.needs", "vqascore_needs"),

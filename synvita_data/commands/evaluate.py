@@ -1,14 +1,19 @@
 """`synvita evaluate`: score a model on benchmarks, or evaluate a file of scores."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import ScorerOptions, scorer_options
+
 if TYPE_CHECKING:
+    from ..evaluation.named import NamedVideo
     from ..evaluation.run import Evaluation
 
 
+@scorer_options()
 def evaluate(
     model: Annotated[
         str | None,
@@ -19,8 +24,25 @@ def evaluate(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", metavar="NAME", help="Name of a benchmark; repeat for several."),
+        typer.Option(
+            "--task",
+            metavar="NAME",
+            help="Name of a benchmark, or the YAML file of your own (docs/tasks.md); repeat for several.",
+        ),
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            help="Form of --annotations without a --task: entailment, retrieval, choice, groups, yes_no or pairs."
+        ),
+    ] = None,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-rows",
+            help="Leave out annotation rows that cannot be used, and count them; the result is never official.",
+        ),
+    ] = False,
     annotations: Annotated[
         Path | None,
         typer.Option(
@@ -66,88 +88,37 @@ def evaluate(
             "official scripts do)."
         ),
     ] = "strict",
-    revision: Annotated[str | None, typer.Option(help="Revision of the model on the Hub.")] = None,
-    frames: Annotated[
-        int | None, typer.Option(help="Number of frames of each video. Default: the model's own.", min=1)
+    control: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Take the video away, to see whether the model watches: text (no video), frame (the middle one alone), "
+            "reverse or shuffle (docs/evaluation.md).",
+        ),
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Decoder: pyav (default), decord or torchcodec.")
+    video: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--video",
+            metavar="ID",
+            help="Print the scores of this video only (id or path); repeat for several.",
+        ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device of the model: cuda:0, cpu, … Default: this process's GPU.")
+    item: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--item", metavar="ID", help="Print the scores of this pair or question only; repeat for several."
+        ),
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="Dtype of the weights. Default: float32.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap, and of chance.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap, of chance and of --control shuffle.")] = 0,
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap resamples for the intervals.", min=0)
     ] = 1000,
     limit: Annotated[
         int | None, typer.Option(help="Score only this many videos, for a trial.", min=1)
     ] = None,
-    workers: Annotated[int, typer.Option(help="Number of threads that decode ahead.", min=1)] = 2,
-    prompt: Annotated[
-        str | None,
-        typer.Option(help="Name of the prompt's wording (docs/tasks.md). Default: the Video LLM's own."),
-    ] = None,
-    placeholder_space: Annotated[
-        str | None,
-        typer.Option(
-            help="What stands around <video> (docs/alignment.md): processor (default) or original (Video-LLaVA)."
-        ),
-    ] = None,
-    mode: Annotated[
-        str,
-        typer.Option(
-            help="How a Video LLM is evaluated: clean, or released (all as SynViTA's released code does it, "
-            "docs/evaluation.md)."
-        ),
-    ] = "clean",
-    preprocess: Annotated[
-        str | None,
-        typer.Option(help="How frames become pixels: processor (default) or languagebind (Video-LLaVA)."),
-    ] = None,
-    flips: Annotated[
-        str | None,
-        typer.Option(
-            help="Which rows see their video mirrored: none (default) or seed0 (the released code's random rows)."
-        ),
-    ] = None,
-    readout: Annotated[
-        str | None,
-        typer.Option(
-            help="How the answer is read: float32 (default: log-odds) or released (a probability in --dtype)."
-        ),
-    ] = None,
-    merge: Annotated[
-        str | None,
-        typer.Option(
-            help="What becomes of an adapter: none (default: beside its base, in float32), unmerged (the same in "
-            "--dtype) or float16 (merged there, before the weights get --dtype)."
-        ),
-    ] = None,
-    adapter: Annotated[
-        str | None, typer.Option(metavar="DIR_OR_REPO", help="PEFT adapter for MODEL.")
-    ] = None,
-    adapter_revision: Annotated[str | None, typer.Option(help="Revision of the adapter on the Hub.")] = None,
-    device_map: Annotated[
-        str | None, typer.Option(help="Spread one Video LLM over devices: auto, balanced, …")
-    ] = None,
-    attention: Annotated[
-        str | None, typer.Option(help="Attention implementation: split (default), sdpa or eager.")
-    ] = None,
-    way: Annotated[
-        str | None,
-        typer.Option(
-            help="Strategy: plain, packed or cached; all give the same scores. Default: the fastest."
-        ),
-    ] = None,
-    feature_cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder where the videos' features are kept for the next run."),
-    ] = None,
-    feature_cache_gib: Annotated[
-        float, typer.Option(help="Largest size of --feature-cache, in GiB.", min=0)
-    ] = 100,
+    *,
+    loading: ScorerOptions,
 ) -> None:
     """Score a model on benchmarks and write one result file a task, or evaluate a file of scores.
 
@@ -155,38 +126,57 @@ def evaluate(
     """
     from ..annotations import read_annotations
     from ..errors import SynvitaError
-    from ..tasks import get_task
+    from ..tasks import get_task, task_of_file, task_setting
 
     # Complain about the options and the annotations before long work.
     if (model is None) == (predictions is None):
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
         raise SynvitaError("--limit is for models", fix="Leave it out: a score file is evaluated whole")
-    if predictions is not None:
-        for_models = {"--preprocess": preprocess, "--flips": flips, "--readout": readout, "--merge": merge}
-        for_models["--mode"] = None if mode == "clean" else mode
-        if asked_for := [option for option, value in for_models.items() if value is not None]:
-            raise SynvitaError(
-                "these options are for models",
-                found=", ".join(asked_for),
-                fix="Leave them out: the scores of a file are made already",
-            )
+    for_models = loading.given(("preprocess", "flips", "readout", "merge", "mode"))
+    of_models = {"--control": control, "--video": video or None, "--item": item or None}
+    for_models |= {option: value for option, value in of_models.items() if value is not None}
+    for_models |= loading.given(("fps", "max_frames"))
+    if predictions is not None and for_models:
+        raise SynvitaError(
+            "these options are for models",
+            found=", ".join(for_models),
+            fix="Leave them out: the scores of a file are made already",
+        )
+    if limit is not None and (video or item):
+        raise SynvitaError("--limit is for whole benchmarks", fix="Leave it out: --video and --item name all")
     if predictions is None and join != "strict":
         raise SynvitaError("--join is for --predictions", fix="Leave it out: a model gives a text one score")
-    if not task:
+    if task and form is not None:
+        raise SynvitaError("--form is for annotations without a --task", fix="Leave one of them out")
+    if not task and form is None:
         from ..tasks import TASKS
 
-        raise SynvitaError("no task is named", expected=f"--task {', '.join(TASKS)}")
+        raise SynvitaError(
+            "no task is named",
+            expected=f"--task {', '.join(TASKS)}, --task FILE.yaml, or --form FORM for annotations of your own",
+        )
     if annotations is None:
         raise SynvitaError(
             "no annotations are given",
             expected="--annotations FILE_OR_FOLDER",
             fix="docs/tasks.md says where each benchmark's file is published",
         )
-    if predictions is not None and len(set(task)) > 1:
+    if predictions is not None and task and len(set(task)) > 1:
         raise SynvitaError("a score file is of one task", found=", ".join(task), expected="one --task")
-    tasks = [get_task(each) for each in dict.fromkeys(task)]
-    read = [(each, read_annotations(each, annotations)) for each in tasks]
+    tasks = [get_task(each) for each in dict.fromkeys(task or ())]
+    if form is not None:
+        tasks = [task_of_file(annotations, form)]
+    read = [(each, read_annotations(each, annotations, skip_bad=skip_bad_rows)) for each in tasks]
+    for each, rows in read:
+        if rows.report.left_out and each.columns is not None:
+            _say(
+                f"{each.name}: {len(rows.report.left_out):,} rows left out, first: {rows.report.left_out[0]}"
+            )
+    if video or item:
+        from ..evaluation.named import named_rows
+
+        rows_of = named_rows(read, video or (), item or ())
     options: dict[str, Any] = {"partial": partial or limit is not None, "resamples": resamples, "seed": seed}
     from ..evaluation.run import check_writable
 
@@ -209,49 +199,34 @@ def evaluate(
         return
 
     # Load the model.
-    if real_root is None and model != "chance":
+    if real_root is None and model != "chance" and control != "text":
         raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
-    from ..scoring.open import open_scorer
-
-    asked = {"count": frames, "backend": backend}
-    for_video_llms: dict[str, Any] = {
-        "prompt": prompt,
-        "placeholder_space": placeholder_space,
-        "mode": None if mode == "clean" else mode,
-        "preprocess": preprocess,
-        "flips": flips,
-        "readout": readout,
-        "merge": merge,
-        "adapter": adapter,
-        "adapter_revision": adapter_revision,
-        "device_map": device_map,
-        "attention": attention,
-        "strategy": way,
-        "cache": feature_cache,
-        "cache_bytes": None if feature_cache is None else int(feature_cache_gib * (1 << 30)),
-    }
-    scorer = open_scorer(
-        model,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        seed=seed,
-        frames={name: value for name, value in asked.items() if value is not None},
-        workers=workers,
-        video_llm={name: value for name, value in for_video_llms.items() if value is not None},
-    )
-    if set_by_mode := getattr(scorer, "set_by_mode", None):
-        _say(f"mode {mode}: " + ", ".join(f"{option} {value}" for option, value in set_by_mode.items()))
-    if (placeholder := getattr(scorer, "behind_placeholder", None)) is not None:
-        from ..captions.prompts import describe
-        from ..display import Terminal
-
-        Terminal().line(describe(**placeholder), style="dim")
+    declared: dict[str, Any] = {}
+    if model != "chance":
+        asked = task_setting(tasks, "prompt", "question")
+        loading = replace(loading, prompt=loading.prompt or (None if asked == "question" else asked))
+        declared = task_setting(tasks, "frames", {})
+    scorer = loading.open(model, seed=seed, control=control, frames=declared)
     from ..evaluation.run import check_evaluation, evaluate_scorer
     from ..evaluation.scoring import process_rank
     from ..progress import Progress
 
+    if video or item:
+        from ..errors import VideoError
+        from ..evaluation.named import score_named
+
+        samples: list[NamedVideo] = []
+        for (each, annotated), named in zip(read, rows_of, strict=True):
+            if len(named):
+                samples += score_named(
+                    scorer, each, annotated, named, real_root, out, real_mapping=real_mapping
+                )
+        for sample in samples:
+            _show_named(sample, scorer.kind)
+        if broken := [sample for sample in samples if sample.error is not None]:
+            raise VideoError(str(broken[0].error), file=broken[0].video.videopath or broken[0].video.video_id)
+        return
     for each, rows in read:  # all of them before long work
         check_evaluation(scorer, each, rows, out, partial=bool(options["partial"]))
     cut_texts = getattr(scorer, "cut_texts", None)
@@ -278,6 +253,37 @@ def evaluate(
             _report(done)
 
 
+def _show_named(sample: "NamedVideo", kind: str) -> None:
+    """A named video's texts, with what the annotations and the model say of each."""
+    from rich import box
+    from rich.table import Table
+
+    from ..display import Terminal, cell
+
+    terminal, video = Terminal(), sample.video
+    place = f" · {video.videopath}" if video.videopath not in (None, video.video_id) else ""
+    frames = f" · frames {', '.join(map(str, sample.frames))}" if sample.frames else ""
+    terminal.line(("bold", f"{sample.task} · {video.video_id}"), place, ("dim", frames))
+    if sample.error is not None:
+        terminal.line(("red", sample.error))
+        return
+    with_type = any(text.of for text in sample.texts)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column(kind.replace("_", "-"), justify="right", no_wrap=True)
+    table.add_column("label", justify="right")
+    table.add_column("item", overflow="fold")
+    if with_type:
+        table.add_column("type", overflow="fold")
+    table.add_column("text", overflow="fold")
+    for text in sample.texts:
+        score = (
+            "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
+        )
+        of = [cell(text.of)] if with_type else []
+        table.add_row(cell(score), cell(text.label), cell(text.item), *of, cell(text.caption))
+    terminal.show(table)
+
+
 def _say(line: str) -> None:
     from ..display import Terminal
 
@@ -297,9 +303,17 @@ def _report(done: "Evaluation") -> None:
         )
     result, path = done.result, done.path
     terminal, score = Terminal(), result.main_score
-    terminal.line(("bold", result.task), f" · {result.model} · {score['name']} {estimate_text(score)}")
+    terminal.line(("bold", result.stem), f" · {result.model} · {score['name']} {estimate_text(score)}")
     if score["best_ties"] is not None and score["best_ties"] - score["worst_ties"] > 0.005:
         terminal.line(f"ties: between {score['worst_ties']:.2f} and {score['best_ties']:.2f} by their order")
     if not result.official:
         terminal.line(("yellow", "not official:"), " " + "; ".join(result.record["why_not_official"]))
+    checked = result.record.get("checked") or {}
+    if checked.get("unchecked"):
+        terminal.line("annotations: unchecked", style="dim")
+    for each in checked.get("checked_against", ()):
+        said = {True: "checked against", False: "not the file checked against", None: "not compared with"}
+        terminal.line(
+            f"annotations: {said[each['same']]} {each['file']} sha256 {each['sha256'][:16]}…", style="dim"
+        )
     terminal.line(str(path), style="dim")

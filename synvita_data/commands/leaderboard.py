@@ -27,6 +27,17 @@ def leaderboard(
     published: Annotated[
         bool, typer.Option("--published/--no-published", help="With the rows of the paper's Table 3.")
     ] = True,
+    paired: Annotated[
+        bool,
+        typer.Option(
+            "--paired/--no-paired",
+            help="Compare results with the highest pair by pair where the score tables are there, or by intervals only.",
+        ),
+    ] = True,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Folder of annotations, for comparing questions pair by pair."),
+    ] = None,
 ) -> None:
     """Show all results in one table, beside the paper's. What cannot be told apart is not ranked."""
     from ..display import Terminal, json_text, print_error, write
@@ -39,7 +50,9 @@ def leaderboard(
         raise SynvitaError("only one of --markdown and --json can be printed", fix="Give the other a file")
     problems: list[SynvitaError] = []
     found = read_results(results, on_broken=problems.append)
-    board = make_leaderboard(found, published=published, problems=problems)
+    board = make_leaderboard(
+        found, published=published, problems=problems, paired=paired, annotations=annotations
+    )
     outputs = []
     if markdown is not None:
         outputs.append((markdown, to_markdown(board)))

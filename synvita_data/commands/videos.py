@@ -45,7 +45,8 @@ def check(
         typer.Option(
             "--task",
             metavar="NAME",
-            help="Benchmark of --annotations; repeat for several. Default: all that PATH holds, by its files' names.",
+            help="Benchmark of --annotations, or the YAML file of your own; repeat for several. Default: all that PATH holds, "
+            "by its files' names.",
         ),
     ] = None,
     triplets: Annotated[

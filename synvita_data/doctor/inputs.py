@@ -2,12 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..annotations import Annotations, VideoRef, read_annotations
 from ..errors import SynvitaError, VideoError
+from ..evaluation.pair_tables import PairTable
 from ..real_videos.find import RealVideos
 from ..tasks import Task, get_task
 from .machine import nearest
@@ -18,34 +19,36 @@ SECONDS = 6.0
 
 
 def add_annotations(
-    needs: Needs, names: Iterable[str], path: Path | None
+    needs: Needs, names: Iterable[str | Task], path: Path | None, *, skip_bad: bool = False
 ) -> list[tuple[Task, Annotations | None]]:
     """Read the annotations of benchmarks, and add what was found.
 
     Args:
-        names: of benchmarks.
+        names: of benchmarks, or paths of their declarations, or tasks themselves.
         path: file or folder; None where none was named.
+        skip_bad: whether rows may be left out.
 
     Returns:
         Each task that is known, with its annotations, or None where they cannot be read.
     """
     found: list[tuple[Task, Annotations | None]] = []
-    for name in dict.fromkeys(names):
+    named = list(names)
+    for name in (each for at, each in enumerate(named) if each not in named[:at]):
         try:
-            task = get_task(name)
+            task = name if isinstance(name, Task) else get_task(name)
         except SynvitaError as error:
             needs.failed("task", error)
             continue
-        found.append((task, None if path is None else _read(needs, task, path)))
+        found.append((task, None if path is None else _read(needs, task, path, skip_bad)))
         if path is None:
             fix = f"--annotations FILE_OR_FOLDER with {' or '.join(task.files)}; {task.homepage}"
             needs.bad("annotations", f"{task.name}: none are named", fix)
     return found
 
 
-def _read(needs: Needs, task: Task, path: Path) -> Annotations | None:
+def _read(needs: Needs, task: Task, path: Path, skip_bad: bool) -> Annotations | None:
     try:
-        read = read_annotations(task, path)
+        read = read_annotations(task, path, skip_bad=skip_bad)
     except SynvitaError as error:
         needs.failed("annotations", error, fix=f"Get it from {task.homepage}")
         return None
@@ -54,6 +57,8 @@ def _read(needs: Needs, task: Task, path: Path) -> Annotations | None:
     if report.left_out:
         first = f"{len(report.left_out):,} rows cannot be used, first: {report.left_out[0]}"
         needs.warn("annotations", first)
+    if (report.checked or {}).get("unchecked") and task.columns is not None:
+        text += "; unchecked"
     if report.mismatches:
         said = "; ".join(report.mismatches)
         needs.warn("annotations", f"{text}; not as published: {said}", "The result is not official")
@@ -71,6 +76,7 @@ def add_videos(
     *,
     partial: bool = False,
     seconds: float = SECONDS,
+    only: Collection[str] | None = None,
 ) -> None:
     """Add how many of a task's videos are under a folder, and whether the first can be read.
 
@@ -81,6 +87,7 @@ def add_videos(
         mapping: which file is which video.
         partial: whether the command goes on without some.
         seconds: after which no more videos are looked for.
+        only: ids of the videos that are needed; None for all.
     """
     try:
         videos = RealVideos(root, mapping, source=task.source)
@@ -89,12 +96,13 @@ def add_videos(
         return
     missing: list[VideoRef] = []
     found, first, looked, end = 0, None, "", time.monotonic() + seconds
-    for item in read.items(videos, on_missing=missing.append):
+    for item in read.items(videos, on_missing=missing.append, only=only):
         found, first = found + 1, first or item.video
         if time.monotonic() > end:
             looked = f" (of the first {found + len(missing):,} looked for in {seconds:.0f} s)"
             break
-    text = f"{task.name}: {found:,} of {len(read.videos):,} videos found under {root}{looked}"
+    needed = [video for video in read.videos if only is None or video.video_id in only]
+    text = f"{task.name}: {found:,} of {len(needed):,} videos found under {root}{looked}"
     if videos.problems:
         needs.failed("videos", videos.problems[0], "warn")
     if not missing:
@@ -114,6 +122,31 @@ def add_videos(
             probe(first)
         except VideoError as error:
             needs.failed("videos", error, "warn")
+
+
+def add_pairs(needs: Needs, table: PairTable) -> None:
+    """Add how many rows of a table of videos and texts have their video, and whether the first can be read.
+
+    Args:
+        needs: takes what is found.
+        table: of `synvita score`.
+    """
+    from ..video import probe
+
+    videos = dict.fromkeys(pair.video for pair in table.pairs)
+    there = [video for video in videos if isinstance(video, Path) and video.exists()]
+    text = f"{len(table.pairs):,} rows, {len(there):,} of {len(videos):,} videos found under {table.root}"
+    if not there:
+        needs.bad("pairs", text, "Name the folder that the paths are relative to with --root")
+        return
+    if len(there) < len(videos):
+        needs.warn("pairs", text, "Rows without their video get an error in place of a score")
+    else:
+        needs.ok("pairs", f"{text}; {table.used}")
+    try:
+        probe(there[0])
+    except VideoError as error:
+        needs.failed("pairs", error, "warn")
 
 
 def count_videos(

@@ -214,7 +214,7 @@ def add_asked(
     given: Mapping[str, Any],
     *,
     mode: str = "clean",
-    frames: int | None = None,
+    sampling: Mapping[str, Any] | None = None,
     trained: bool = True,
 ) -> Mapping[str, str]:
     """Add prompt, frames and preprocessing of a Video LLM, as `scoring.released.choose_options` chooses them for a run.
@@ -223,7 +223,7 @@ def add_asked(
         found: the model.
         given: options of the command by name; None where none was given.
         mode: `clean` or `released`.
-        frames: number of frames that the command names.
+        sampling: `count`, `fps` and `max_frames` of the frame policy that the command names; None where it names none.
         trained: whether a fine-tune is asked as it was trained, where nothing is given.
 
     Returns:
@@ -259,10 +259,17 @@ def add_asked(
 
     needs.ok("prompt", f"{wording.name} ({whence('prompt')}): {_shown(wording)}")
     _add_processor(needs, found, wording)
-    given, own = dict(given) | {"frames": frames}, own | {"frames": noted.get("trained_frames")}
-    count = frames or own["frames"]
-    policy = family.frames.changed(count=count) if count else family.frames
+    changes = {name: value for name, value in (sampling or {}).items() if value is not None}
+    given, own = dict(given) | {"frames": bool(changes)}, own | {"frames": noted.get("trained_frames")}
+    if own["frames"] and not {"count", "fps"} & changes.keys():
+        changes["count"] = own["frames"]
+    try:
+        policy = family.frames.changed(**changes)
+    except SynvitaError as error:
+        needs.failed("frames", error)
+        return options
     number = f"{policy.fps:g} frames a second" if policy.fps else f"{policy.count} frames, {policy.rule}"
+    number += f", {policy.max_frames} at most" if policy.max_frames else ""
     backend = f", decoded by {options['backend']}" if "backend" in options else ""
     needs.ok("frames", f"{number} ({whence('frames')}){backend}")
     pixels = "the model's own processor" if options["preprocess"] == "processor" else options["preprocess"]

@@ -19,7 +19,7 @@ from ..errors import ScoreError, choose, located
 from ..schema import SCHEMA_VERSION
 from ..scoring import ScoreKind
 from ..tables.columns import Floats, Ints, from_numpy
-from ..tasks import Task, get_task
+from ..tasks import Task
 from .score_columns import ScoreColumns, match_videos, read_score_columns
 
 if TYPE_CHECKING:
@@ -77,12 +77,14 @@ class Predictions:
         scored: bool [N], False where missing: the metrics' `scored`.
         counts: for the result file.
         official: with `join="official"`, the further scores of texts that have several; `scores` has the first.
+        control: what was taken away from the videos, where the file says so.
     """
 
     scores: Floats
     kind: ScoreKind
     counts: PredictionCounts
     official: OfficialJoin | None = None
+    control: str | None = None
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
@@ -159,9 +161,7 @@ def read_predictions(
         strict = join == "strict"
         value, repeated = _one_each(scores, rows, place[rows], len(keys), columns, strict)
         official = (
-            None
-            if strict
-            else join_officially(annotations, find_form(get_task(annotations.task)), place[rows], scores)
+            None if strict else join_officially(annotations, find_form(annotations), place[rows], scores)
         )
         kind = _decide_kind(kind or columns.kind, scores, rows)
 
@@ -184,7 +184,7 @@ def read_predictions(
             unended=columns.unended,
             score_last=columns.score_last,
         )
-        return Predictions(value[annotations.pair], kind, counts, official)
+        return Predictions(value[annotations.pair], kind, counts, official, columns.control)
 
 
 def _check_task(task: Task | str | None, annotations: Annotations) -> None:

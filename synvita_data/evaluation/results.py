@@ -1,10 +1,12 @@
-"""From scores to metrics, and result files: `RESULTS/<model>/<task>.json` with the scores of every text in `<task>.parquet` beside it."""
+"""From scores to metrics, and result files: `RESULTS/<model>/<task>.json` with the scores of every text in `<task>.parquet` beside it.
+
+Under a control (`video.controls`) they are `<task>@<control>.json` and `.parquet`, which are no results of the task."""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,14 @@ from ..errors import SchemaError, ScoreError, StoreError
 from ..files import atomic_path, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring import ScoreKind
-from ..tasks import Task
+from ..tasks import FORMS, Task
 from ..versions import versions
+from ..video.controls import CONTROLS
 from .predictions import item_scores_table
 
 
 def measure(
-    task: Task,
+    task: Task | None,
     annotations: Annotations,
     scores: npt.NDArray[np.float64],
     kind: ScoreKind,
@@ -36,6 +39,8 @@ def measure(
     """The metrics of a task, each an estimate in percent with interval, tie bounds and coverage.
 
     Args:
+        task: the benchmark; None where only the annotations are known, which know their form.
+        annotations: of the task.
         scores: float64 [N], aligned with the rows of `annotations`; NaN where a score is missing.
         kind: what the scores mean; strict accuracy is left out for similarities.
         partial: allow missing scores; every estimate says k of n.
@@ -44,7 +49,7 @@ def measure(
             caption that it leaves out is counted in `n` and not in `k`.
 
     Returns:
-        What the pure function behind `task.metric` returns. Retrieval adds `map_official` and
+        What the pure function behind the form's metric returns. Retrieval adds `map_official` and
         `map_sklearn`, the two values of one sort order that are in the literature.
 
     Raises:
@@ -55,12 +60,24 @@ def measure(
         scores = np.where(official.left_out, np.nan, scores)
         options["partial"] = True
     try:
-        return find_form(task).measure(annotations, scores, kind, options, official)
+        found = find_form(annotations).measure(annotations, scores, kind, options, official)
     except ValueError as error:  # the metrics stand alone and know no SynvitaError
         raise ScoreError(
-            f"{task.metric} cannot be computed: {str(error).rstrip('.')}",
+            f"{FORMS[annotations.form].metric} cannot be computed: {str(error).rstrip('.')}",
             fix="On the command line, --partial measures what is there",
         ) from error
+    if task is not None and not isinstance(found.get(task.main_score), dict):
+        raise SchemaError(
+            f"the task's main score is not one of {task.metric}",
+            file=task.file,
+            found=task.main_score,
+            expected=", ".join(name for name, value in found.items() if _is_estimate(value)),
+        )
+    return found
+
+
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, dict) and {"value", "k", "n"} <= value.keys()
 
 
 def check_measurable(task: Task, annotations: Annotations, *, partial: bool = False) -> None:
@@ -78,11 +95,24 @@ class Result:
         model: name on the leaderboard.
         task: name of the task.
         record: everything in the JSON file; `docs/evaluation.md` describes it.
+        path: of the file, where it was read from one.
     """
 
     model: str
     task: str
     record: dict[str, Any]
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def control(self) -> str | None:
+        """What was taken away from the videos, one of `video.controls.CONTROLS`; None for a result of the task itself."""
+        control: str | None = self.record.get("control")
+        return control
+
+    @property
+    def stem(self) -> str:
+        """Name of its files, without the suffix."""
+        return self.task if self.control is None else f"{self.task}@{self.control}"
 
     @property
     def official(self) -> bool:
@@ -107,6 +137,7 @@ def make_result(
     run: Mapping[str, Any],
     notes: Mapping[str, Any],
     doubts: Sequence[str] = (),
+    control: str | None = None,
 ) -> Result:
     """Put a result together and decide whether it may be called official.
 
@@ -116,6 +147,7 @@ def make_result(
         run: wall time and the like; the only part that differs between two runs of the same thing.
         notes: further entries: counts of the score file, videos that could not be scored, the bootstrap.
         doubts: further reasons why the result may not be called official.
+        control: what was taken away from the videos; such a result is never official.
     """
     scored = ~np.isnan(scores)
     pairs = annotations.counts()["pairs"]
@@ -123,6 +155,8 @@ def make_result(
     reasons = [*annotations.report.mismatches, *doubts]
     if k < pairs:
         reasons.insert(0, f"{k:,} of {pairs:,} texts were scored")
+    if control is not None:
+        reasons.insert(0, f"control: {control}")
     record = {
         "schema_version": SCHEMA_VERSION,
         "task": {
@@ -132,7 +166,10 @@ def make_result(
             "hub_revision": task.hub_revision,
             "counts": annotations.counts(),
             "reading": annotations.report.to_record(),
+            **declared_record(task),
         },
+        "checked": annotations.report.checked,
+        **({} if control is None else {"control": control}),
         "model": dict(model),
         "frames": None if frames is None else dict(frames),
         "main_score": {"name": task.main_score, **metrics[task.main_score]},
@@ -146,6 +183,23 @@ def make_result(
         "run": dict(run),
     }
     return Result(str(model["name"]), task.name, record)
+
+
+def declared_record(task: Task) -> dict[str, Any]:
+    """What a result says of a task beyond the paper's: its title and column, which a leaderboard shows, and what was
+    declared of it."""
+    if not task.key_parts:
+        return {}
+    return {
+        "form": task.form,
+        "column": task.column,
+        "metric": task.metric,
+        "main_score": task.main_score,
+        "declaration": task.digest,
+        "scored_as": task.scored_as,
+        "licence": {"annotations": task.licence, "videos": task.video_licence},
+        "train": task.train,
+    }
 
 
 def write_result(
@@ -171,15 +225,17 @@ def write_result(
     import pyarrow.parquet as pq
 
     place = folder / safe_name(result.model)
-    path = place / f"{result.task}.json"
+    path = place / f"{result.stem}.json"
     _check_replaced(path, result)
     table = item_scores_table(annotations, scores, kind, official)
     if frames:
         indices = [list(frames[video]) for video in table["video_id"].to_pylist()]
         table = table.append_column("frame_indices", pa.array(indices, pa.list_(pa.int64())))
+    if result.control is not None:  # so that `--predictions` does not take them for scores of the task
+        table = table.replace_schema_metadata({**table.schema.metadata, b"control": result.control.encode()})
     text = json.dumps(result.record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        with atomic_path(place / f"{result.task}.parquet") as temporary:
+        with atomic_path(place / f"{result.stem}.parquet") as temporary:
             pq.write_table(table, temporary)
         write_atomic(path, text)
     except OSError as error:
@@ -207,6 +263,14 @@ def _check_replaced(path: Path, result: Result) -> None:
             expected=result.model,
             fix="Name another folder with --out, or the model with --name",
         )
+    if earlier.control != result.control:
+        raise SchemaError(
+            "the place of this result is taken by a result under another control",
+            file=path,
+            found=earlier.control or "none",
+            expected=result.control or "none",
+            fix="Name another folder with --out, or give that file its own name back",
+        )
     if earlier.official and not result.official:
         raise SchemaError(
             "a result that is not official would replace an official one",
@@ -227,6 +291,8 @@ def read_result(path: Path) -> Result:
         version, model, task = record["schema_version"], record["model"]["name"], record["task"]["name"]
         if not isinstance(model, str) or not isinstance(task, str):
             raise TypeError("the name of the model or task is not a string")
+        if (control := record.get("control")) is not None and control not in CONTROLS:
+            raise ValueError(f"control {control!r} is none of {', '.join(CONTROLS)}")
         if lacking := {"main_score", "coverage", "official", "partial"} - record.keys():
             raise KeyError(*sorted(lacking))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -240,7 +306,7 @@ def read_result(path: Path) -> Result:
         raise SchemaError(
             "the result has another schema version", file=path, found=version, expected=SCHEMA_VERSION
         )
-    return Result(model, task, record)
+    return Result(model, task, record, path)
 
 
 def safe_name(model: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from ..annotations import Annotations, VideoRef, find_form
 from ..annotations.forms import join_rows
-from ..captions import Text
 from ..errors import SourceError, StoreError, SynvitaError
 from ..files import atomic_path, sha256_file
 from ..hub.places import without_places
@@ -66,7 +65,7 @@ def check_evaluation(
     check_measurable(task, annotations, partial=partial)
     check_texts = getattr(scorer, "check_texts", None)
     if check_texts is not None:
-        check_texts(Text(caption) for caption in annotations.captions)
+        check_texts(iter(annotations.texts))
 
 
 def check_writable(out: str | Path) -> None:
@@ -132,15 +131,7 @@ def evaluate_scorer(
     started, out, partial = time.monotonic(), Path(out), partial or limit is not None
     if not checked:
         check_evaluation(scorer, task, annotations, out, partial=partial)
-    # Chance looks at no video: every text gets a number, whether the videos are here or not.
-    resolve: Any
-    roots: tuple[Path, ...] = ()
-    if real_root is None:
-        resolve = _no_video
-    elif isinstance(real_root, RealVideoRoots):
-        resolve, roots = real_root, real_root.roots
-    else:
-        resolve, roots = RealVideos(Path(real_root), real_mapping, source=task.source), (Path(real_root),)
+    resolve, roots = find_videos(scorer, task, real_root, real_mapping)
     found = score_task(
         scorer,
         task,
@@ -163,10 +154,11 @@ def evaluate_scorer(
             fix="Complete the videos and run again (what is scored is kept)"
             + (", or pass --partial" if found.frames else ""),
         )
+    control = getattr(scorer, "control", None)
     # Where rows of one text may have two scores, they are joined as the released scripts do.
     scores, official, joined = found.scores, None, {}
     if (flips := getattr(scorer, "flips", "none")) != "none":
-        scores, official = join_rows(annotations, find_form(task), found.scores)
+        scores, official = join_rows(annotations, find_form(annotations), found.scores)
         joined = {"flips": {"name": flips, **official.to_record()}}
     # Results are shown to others: where the videos lie stays out of them.
     doubts = tuple(getattr(resolve, "doubts", ()))
@@ -199,7 +191,7 @@ def evaluate_scorer(
         | {
             key: getattr(scorer, name)
             for key, name in (("placeholder", "behind_placeholder"), ("preprocess", "preprocessing"))
-            if hasattr(scorer, name)
+            if getattr(scorer, name, None) is not None
         },
         scores=scores,
         frames=None
@@ -217,6 +209,7 @@ def evaluate_scorer(
         },
         notes={**notes, **joined, "bootstrap": {"seed": seed, "resamples": resamples}},
         doubts=[] if official is None else official.doubts(),
+        control=None if control is None else control.name,
     )
     frames = found.frames if scorer.frames else None
     path = write_result(out, result, annotations, scores, scorer.kind, frames, official)
@@ -298,11 +291,36 @@ def evaluate_predictions(
         run={"wall_seconds": round(time.monotonic() - started, 3), "finished": _now()},
         notes={"score_file": counts, "bootstrap": {"seed": seed, "resamples": resamples}},
         doubts=doubts,
+        control=found.control,
     )
     return Evaluation(
         result,
         write_result(Path(out), result, annotations, found.scores, found.kind, official=found.official),
     )
+
+
+def find_videos(
+    scorer: Scorer,
+    task: Task,
+    real_root: str | Path | RealVideoRoots | None,
+    real_mapping: Path | None = None,
+) -> tuple[Any, tuple[Path, ...]]:
+    """Where the videos of a task are: for `score_task`, and the folders.
+
+    Chance looks at no video, nor does the control `text`: every text gets a number, whether the videos are here or not.
+
+    Args:
+        scorer: the model.
+        task: the benchmark.
+        real_root: as of `evaluate_scorer`.
+        real_mapping: which file is which video.
+    """
+    control = getattr(scorer, "control", None)
+    if real_root is None or (control is not None and not control.watches):
+        return _no_video, ()
+    if isinstance(real_root, RealVideoRoots):
+        return real_root, real_root.roots
+    return RealVideos(Path(real_root), real_mapping, source=task.source), (Path(real_root),)
 
 
 def _no_video(video: VideoRef) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..annotations import Annotations
 from ..captions.prompts import read_caption, which_prompt
-from ..errors import SchemaError, ScoreError, SynvitaError, located
+from ..errors import SchemaError, ScoreError, SynvitaError, choose, located
 from ..real_videos.names import (
     VideoName,
     bare_path,
@@ -21,8 +21,9 @@ from ..real_videos.names import (
     video_stem,
 )
 from ..tables.cells import id_text
-from ..tables.columns import Column, Floats, Ints, as_numpy, coded, read_parquet
+from ..tables.columns import Column, Floats, Ints, coded, number_column, read_parquet
 from ..tables.csv import open_csv
+from ..video.controls import CONTROLS
 
 # Names that a header may have, and nothing else may stand in it.
 _VIDEO_NAMES = ("videopath", "video_path", "video")
@@ -46,6 +47,7 @@ class ScoreColumns:
         describe: the text of a row, for messages.
         check_file: raises if the file is broken in a way that fast reading forgave.
         form, header, prompts, kind, unended, score_last: see `PredictionCounts`; kind is None where the file does not say.
+        control: one of `video.controls.CONTROLS` where the file says that its scores are of a control.
     """
 
     video: Column
@@ -57,6 +59,7 @@ class ScoreColumns:
     header: bool = False
     prompts: tuple[str, ...] = ()
     kind: str | None = None
+    control: str | None = None
     unended: bool = False
     score_last: bool = False
     check_file: Callable[[], None] = field(default=lambda: None)
@@ -107,6 +110,11 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
     # Captions without their prompts, and which of the task's texts each is.
     text = columns["text"]
     code_of = {caption: code for code, caption in enumerate(annotations.captions)}
+    if len(code_of) < len(annotations.captions):
+        raise SchemaError(
+            "several questions of this task have one caption, so that a CSV cannot say which is scored",
+            expected="item scores (Parquet), which name each text by its id (docs/tasks.md)",
+        )
     captions, faults = text.try_convert(read_caption)
     if faults:
         csv.check(has_header=has_header)
@@ -132,8 +140,6 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
 
 
 def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
-    import pyarrow as pa
-
     table = read_parquet(path, _ITEM_COLUMNS)
     if not table.num_rows:
         raise ScoreError("a score file has no rows")
@@ -157,12 +163,9 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
                 expected=repr(annotations.captions[found]),
             )
         text_code[position] = found
-    column = table.column("score")
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise SchemaError("the scores are not numbers", file=path, found=str(column.type))
-    # A null becomes NaN, and is refused as one.
-    numbers = as_numpy(column.cast(pa.float64()).combine_chunks().fill_null(float("nan")))
+    numbers = number_column(table, "score", path)  # a null becomes NaN, and is refused as one
 
+    control = table.schema.metadata.get(b"control")
     return ScoreColumns(
         video=video,
         text=codes.astype(np.int64),
@@ -171,6 +174,7 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
         describe=lambda row: repr(caption.cell(row)),
         form="parquet",
         kind=table.schema.metadata.get(b"kind", b"").decode() or None,
+        control=choose(control.decode(), CONTROLS, "control", error=ScoreError) if control else None,
     )
 
 

@@ -9,7 +9,7 @@ work through that store: each video is scored by one of them, and nothing is cou
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,20 @@ class Scored:
 def run_key(scorer: Scorer, task: Task, annotations: Annotations) -> str:
     """Digest of everything the scores of a run depend on, but for the videos themselves."""
     return work_key(
-        model=scorer.name,
-        revision=scorer.revision,
-        kind=scorer.kind,
-        prompt=scorer.prompt,
-        frames=scorer.frames.to_dict() if scorer.frames else None,
-        settings=scorer.settings,
-        task=task.name,
-        annotations=annotations.revision,
+        **scorer_facts(scorer), task=task.name, annotations=annotations.revision, **task.key_parts
     )
+
+
+def scorer_facts(scorer: Scorer) -> dict[str, Any]:
+    """What scores depend on of a scorer, JSON-ready."""
+    return {
+        "model": scorer.name,
+        "revision": scorer.revision,
+        "kind": scorer.kind,
+        "prompt": scorer.prompt,
+        "frames": scorer.frames.to_dict() if scorer.frames else None,
+        "settings": scorer.settings,
+    }
 
 
 def score_task(
@@ -84,6 +89,7 @@ def score_task(
     *,
     wait: bool = True,
     limit: int | None = None,
+    only: Collection[str] | None = None,
     on_progress: Callable[[JobProgress], None] | None = None,
 ) -> Scored | None:
     """Scores of all texts of a task, as far as its videos are there and readable.
@@ -99,6 +105,7 @@ def score_task(
         wait: until what other processes are scoring is done too, and return the whole; if they die, their
             share is done here. False (every process but the first): return None when nothing is left to claim.
         limit: only the first videos that are there, for a trial; the result is partial.
+        only: ids of the videos to score; None for all.
         on_progress: as of `run_job`, by this process only.
 
     Raises:
@@ -107,9 +114,9 @@ def score_task(
     """
     missing: list[VideoRef] = []
     mirrored = mirrored_rows(scorer, annotations)
-    there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored))
+    there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored, only=only))
     items = {_item_key(item, scorer): item for item in there[:limit]}
-    job = EvaluationJob(scorer, task, items, work / run_key(scorer, task, annotations)[:24])
+    job = EvaluationJob(scorer, task.name, items, work / run_key(scorer, task, annotations)[:24])
     _make_folder(job.root)
     # What could not be read may have been the disk's fault, or have been mended in place.
     report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
@@ -149,23 +156,23 @@ def mirrored_rows(scorer: Scorer, annotations: Annotations) -> npt.NDArray[np.bo
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The videos of a task, one a key, as a job whose worker is a scorer that is open already.
+    """Videos with their texts, one a key, as a job whose worker is a scorer that is open already.
 
     Attributes:
         scorer: the model; it may run ahead: its claims wait in line.
-        task: the benchmark.
+        subject: what is scored, for the title: the name of a benchmark.
         items: what is to be scored, by key.
         root: folder of the store.
     """
 
     scorer: Scorer
-    task: Task
+    subject: str
     items: dict[str, ScoringItem]
     root: Path
 
     @property
     def title(self) -> str:
-        return f"{self.scorer.name} on {self.task.name}"
+        return f"{self.scorer.name} on {self.subject}"
 
     def inputs(self) -> dict[str, Any]:
         return self.items
@@ -252,10 +259,7 @@ def _item_key(item: ScoringItem, scorer: Scorer | None = None) -> str:
     else:
         status = item.video.stat()
         video = [item.video.name, status.st_size, status.st_mtime_ns]
-    texts = [
-        [text_id, text.hidden, *([] if text.tokens is None else [text.tokens.ids, text.tokens.hidden])]
-        for text_id, text in zip(item.text_ids, item.texts, strict=True)
-    ]
+    texts = [[text_id, *text.key_parts()] for text_id, text in zip(item.text_ids, item.texts, strict=True)]
     rules: dict[str, Any] = {}
     if scorer is not None and scorer.frames is not None:  # it looks at the video
         reads_times = getattr(scorer, "reads_times", None)

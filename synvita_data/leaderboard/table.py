@@ -8,13 +8,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, read_result
 from ..schema import SCHEMA_VERSION
-from ..tasks import MODELS, SOURCE, TASKS, Task
+from ..tasks import COLUMNS, MODELS, SOURCE, TASKS, Task, task_of_result
+from .controls import Gap, add_gaps
+
+if TYPE_CHECKING:
+    from .paired import AgainstTop
 
 Kind = Literal["published", "ours"]
 # best: told apart from all others. shared: not told apart from the highest, or the highest itself then.
@@ -38,6 +42,9 @@ class Cell:
         revision: of the model (for a score file, of the file).
         standing: filled in by `make_leaderboard`; None for a cell behind the best or one that is not compared.
         details: model, frames policy, metrics with breakdown and versions, as the result file has them.
+        controls: the model's results under controls (`video.controls`), by name.
+        paired: how it compares with the top of its column, pair by pair; None where that was not needed or not possible.
+        path: of the result file, where it was read from one; not in the JSON form.
     """
 
     value: float | None
@@ -55,6 +62,9 @@ class Cell:
     revision: str | None = None
     standing: Standing | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    controls: dict[str, Gap] = field(default_factory=dict)
+    paired: "AgainstTop | None" = None
+    path: Path | None = field(default=None, compare=False)
 
     @property
     def has_interval(self) -> bool:
@@ -125,13 +135,19 @@ class Leaderboard:
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form; `docs/leaderboard.md` describes it."""
+        rows = [asdict(row) for row in self.rows]
+        for cell in (cell for row in rows for cell in row["cells"].values()):
+            del cell["path"]  # where the files lie on this machine is nobody's business
+            for name in ("controls", "paired"):
+                if not cell[name]:
+                    del cell[name]
         return {
             "schema_version": SCHEMA_VERSION,
             "synvita_data": __version__,
             "unit": "percent",
             "published_source": SOURCE,
             "columns": [asdict(column) for column in self.columns],
-            "rows": [asdict(row) for row in self.rows],
+            "rows": rows,
             "notes": list(self.notes),
             "problems": list(self.problems),
         }
@@ -179,7 +195,12 @@ def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | No
 
 
 def make_leaderboard(
-    results: Iterable[Result], *, published: bool = True, problems: Iterable[SynvitaError] = ()
+    results: Iterable[Result],
+    *,
+    published: bool = True,
+    problems: Iterable[SynvitaError] = (),
+    paired: bool = True,
+    annotations: Path | None = None,
 ) -> Leaderboard:
     """The table; it does not depend on the order of `results`.
 
@@ -189,21 +210,30 @@ def make_leaderboard(
             of one model and revision gets a row of its own, and equal results count once.
         published: with the paper's rows.
         problems: what `read_results` could not use, to be reported with the table.
+        paired: compare results whose intervals meet that of the top with it pair by pair, where the score tables of
+            both lie beside the result files; False compares intervals only.
+        annotations: folder or file of annotations, for tasks whose score tables do not tell which texts belong together.
 
     Raises:
         SchemaError: a result whose fields contradict each other or are not what the schema says.
     """
     notes: list[str] = []
-    ours = _our_rows(results, notes)
+    results = list(results)
+    tasks = _tasks(results)
+    ours = _our_rows(results, tasks, notes)
     rows = [*(_published_rows() if published else ()), *ours]
-    columns = tuple(_column(task, ours, notes) for task in TASKS.values())
+    columns = tuple(_column(task, ours, notes) for task in tasks.values())
     for column in columns:
         cells = [row.cells.get(column.task) for row in rows]
+        if not column.compared:
+            continue
+        if paired:
+            _compare_with_top(tasks[column.task], rows, cells, annotations, notes)
         for cell, standing in zip(cells, standings(cells), strict=True):
-            if cell is not None and column.compared:
+            if cell is not None:
                 cell.standing = standing
     notes += [
-        f"{row.label}, {TASKS[task].column}: not official: "
+        f"{row.label}, {printable(tasks[task].column)}: not official: "
         + printable("; ".join(cell.why_not_official) or "its file does not say why")
         for row in ours
         for task, cell in row.cells.items()
@@ -219,26 +249,57 @@ def standings(cells: Sequence[Cell | None]) -> list[Standing | None]:
 
     Compared are official cells with a value. A cell reaches from `low` to `high`; one without an interval
     (a published number) is a point. The highest value is on top, and every cell whose reach meets that of the
-    top one is not told apart from it: all these share the place. Alone, the top is `best` if it has an
-    interval, `highest` otherwise. Two published numbers are compared as printed. With fewer than two cells
-    there is nothing to compare.
+    top one is not told apart from it, unless it was compared with the top one pair by pair (`Cell.paired`) and
+    differs: all these share the place. Alone, the top is `best` if it has an interval, `highest` otherwise. Two
+    published numbers are compared as printed. With fewer than two cells there is nothing to compare.
     """
     found: list[Standing | None] = [None] * len(cells)
+    top, together = _top(cells)
+    together = [place for place in together if place == top or not _differs(cells[place])]
+    for place in together:
+        found[place] = "shared"
+    if top is not None and together == [top]:
+        found[top] = "best" if _has_interval(cells[top]) else "highest"
+    return found
+
+
+def _differs(cell: Cell | None) -> bool:
+    return cell is not None and cell.paired is not None and cell.paired.differs
+
+
+def _has_interval(cell: Cell | None) -> bool:
+    return cell is not None and cell.has_interval
+
+
+def _top(cells: Sequence[Cell | None]) -> tuple[int | None, list[int]]:
+    """The place of the highest number, and of all whose reach meets its; None and nothing where none is compared."""
     compared = {
         place: cell
         for place, cell in enumerate(cells)
         if cell is not None and cell.official and cell.value is not None
     }
     if len(compared) < 2:
-        return found
+        return None, []
     # Of equal values the one that reaches down the furthest, whatever their order.
     top = max(compared, key=lambda place: (compared[place].value, -compared[place].reach[0]))
-    together = [place for place, cell in compared.items() if cell.reach[1] >= compared[top].reach[0]]
-    for place in together:
-        found[place] = "shared"
-    if together == [top]:
-        found[top] = "best" if compared[top].has_interval else "highest"
-    return found
+    return top, [place for place, cell in compared.items() if cell.reach[1] >= compared[top].reach[0]]
+
+
+def _compare_with_top(
+    task: Task, rows: Sequence[Row], cells: Sequence[Cell | None], annotations: Path | None, notes: list[str]
+) -> None:
+    """Fill in `paired` of the cells that reach the top one of the column."""
+    top, together = _top(cells)
+    scored = {place: cell for place in together if (cell := cells[place]) is not None and _has_table(cell)}
+    if top in scored and len(scored) > 1:
+        from .paired import compare_with_top
+
+        rivals = [cell for place, cell in scored.items() if place != top]
+        compare_with_top(task, rows[top].label, scored[top], rivals, annotations, notes)
+
+
+def _has_table(cell: Cell) -> bool:
+    return cell.path is not None and cell.path.with_suffix(".parquet").is_file()
 
 
 def make_cell(result: Result, *, file: Path | None = None) -> Cell:
@@ -263,6 +324,7 @@ def make_cell(result: Result, *, file: Path | None = None) -> Cell:
             why_not_official=tuple(map(str, record["why_not_official"])),
             annotations=str(record["task"]["annotations"]),
             revision=None if model["revision"] is None else str(model["revision"]),
+            path=result.path,
             details={
                 "model": dict(model),
                 "frames": (record["frames"] or {}).get("policy"),
@@ -319,14 +381,33 @@ def _published_rows() -> list[Row]:
     return rows
 
 
-def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:
+def _tasks(results: Iterable[Result]) -> dict[str, Task]:
+    """The tasks that have a column: those of the paper, then of ours those with a result, then those of users."""
+    found: dict[str, Task] = {}
+    for result in results:
+        task = TASKS.get(result.task) or task_of_result(result.record["task"])
+        if task is not None:
+            found[result.task] = task
+    own = sorted(name for name in found if name not in TASKS)
+    return {
+        **{name: TASKS[name] for name in TASKS if name in COLUMNS or name in found},
+        **{name: found[name] for name in own},
+    }
+
+
+def _our_rows(results: Iterable[Result], known: Mapping[str, Task], notes: list[str]) -> list[Row]:
     """One row a model and revision, and a further one for each further result of a task, by label."""
     grouped: dict[tuple[str, bool, str], dict[str, dict[str, Cell]]] = {}
+    controls: dict[tuple[str, str], dict[str, tuple[str, Cell]]] = {}
     for result in results:
-        if result.task not in TASKS:
+        if result.task not in known:
             notes.append(f"{printable(result.model)}: {printable(result.task)} has no column here")
             continue
         cell = make_cell(result)
+        if result.control is not None:  # no result of the task
+            text = json.dumps({**result.record, "run": None}, sort_keys=True)
+            controls.setdefault((result.model, result.task), {})[text] = (result.control, cell)
+            continue
         # The revision of a score file is a digest of it: another one for each task, and nothing of the model.
         score_files = "score_file" in result.record
         key = (result.model, score_files, "" if score_files else cell.revision or "")
@@ -351,6 +432,10 @@ def _our_rows(results: Iterable[Result], notes: list[str]) -> list[Row]:
             }
             shown = label if place == 0 else f"{label} #{place + 1}"
             rows.append(Row(model, shown, "ours", False, revision or None, score_files, cells))
+    for (model, task), found in sorted(controls.items()):
+        own = [row.cells[task] for row in rows if row.model == model and task in row.cells]
+        label = f"{printable(model)}, {printable(known[task].column)}"
+        add_gaps(own, [found[text] for text in sorted(found)], label, notes)
     return sorted(rows, key=lambda row: (row.label.casefold(), row.label))
 
 
@@ -370,11 +455,13 @@ def _column(task: Task, ours: Sequence[Row], notes: list[str]) -> Column:
             for revision in sorted(by_revision)
         )
         notes.append(
-            f"{task.column}: results on different annotations"
+            f"{printable(task.column)}: results on different annotations"
             + (", so none is compared" if len(official) > 1 else "")
             + f" ({lists})"
         )
-    return Column(task.name, task.column, task.main_score, tuple(sorted(by_revision)), len(official) < 2)
+    return Column(
+        task.name, printable(task.column), task.main_score, tuple(sorted(by_revision)), len(official) < 2
+    )
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,7 @@
 """The leaderboard in words: marks, legend and Markdown. The terminal table takes its words from here too."""
 
 from ..hub.card import markdown, table
+from .controls import gap_parts
 from .table import Cell, Column, Leaderboard, Row
 
 PUBLISHED, REPRODUCED, NOT_OFFICIAL = "†", "*", "‡"
@@ -13,6 +14,10 @@ _LEGEND = {
     "n": "texts, pairs or questions that were scored; k/n: only k of them",
     "{ }": "worst and best order of tied scores",
     NOT_OFFICIAL: "not official (partial, or on other annotations: see notes), not compared",
+    "Δ": "score minus that under a control: without the video (text), with one frame of it (frame), with its frames in "
+    "reverse or shuffled",
+    "p": "two-sided p value of its difference to the highest number of the column, compared pair by pair (paired "
+    "bootstrap); below 0.05 the two are told apart",
     "▲": "best: its interval is above all others",
     "≈": "not told apart from the highest",
     "△": "highest, but without an interval to say by how much",
@@ -30,10 +35,10 @@ def row_marks(row: Row) -> str:
 
 
 def cell_parts(cell: Cell) -> list[str]:
-    """A cell in up to four parts: `80.86 ≈`, `[78.1, 83.4]`, `n 1,140` (or `96/1,140`), `{79.9, 81.2}`.
+    """A cell in parts: `80.86 ≈`, `[78.1, 83.4]`, `n 1,140` (or `96/1,140`), `{79.9, 81.2}`, `p 0.012`, `Δ frame +12.34`.
 
-    The first is the value with its marks; then the interval, the coverage of our results, and the bounds under
-    ties where ties matter.
+    The first is the value with its marks; then the interval, the coverage of our results, the bounds under
+    ties where ties matter, the p value against the top where both were compared pair by pair, and the gap to each control that was measured.
     """
     value = "–" if cell.value is None else f"{cell.value:.{cell.digits}f}"
     marks = (NOT_OFFICIAL if not cell.official else "") + (STANDING[cell.standing] if cell.standing else "")
@@ -44,7 +49,9 @@ def cell_parts(cell: Cell) -> list[str]:
         parts.append(f"n {cell.n:,}" if cell.k == cell.n else f"{cell.k:,}/{cell.n:,}")
     if cell.depends_on_ties:
         parts.append(f"{{{cell.worst_ties:.1f}, {cell.best_ties:.1f}}}")
-    return parts
+    if cell.paired is not None:
+        parts.append(f"p {cell.paired.p:.2g}")
+    return parts + gap_parts(cell.controls)
 
 
 def is_bold(cell: Cell) -> bool:
@@ -61,11 +68,16 @@ def legend(board: Leaderboard) -> list[tuple[str, str]]:
         ("[ ]", any(cell.has_interval for cell in cells)),
         ("n", any(cell.k is not None for cell in cells)),
         ("{ }", any(cell.depends_on_ties for cell in cells)),
+        ("Δ", any(cell.controls for cell in cells)),
+        ("p", any(cell.paired for cell in cells)),
         (NOT_OFFICIAL, any(not cell.official for cell in cells)),
     ):
         if occurs:
             occurring.add(mark)
-    return [(mark, meaning) for mark, meaning in _LEGEND.items() if mark in occurring]
+    meanings = dict(_LEGEND)
+    if "p" in occurring:
+        meanings["▲"] += ", or p tells it apart"
+    return [(mark, meaning) for mark, meaning in meanings.items() if mark in occurring]
 
 
 def to_markdown(board: Leaderboard) -> str:

@@ -1,7 +1,8 @@
-"""`AlignmentModel`: videos and texts in, log-odds of Yes out, for training and evaluation alike."""
+"""`AlignmentModel`: videos and texts in, log-odds of the answers out, for training and evaluation alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from . import strategies
 from .attention import SPLIT, set_attention, set_window_attention
 from .families import get_family
 from .families.family import PreparedVideo
-from .prompting import Description, Explanation, Prompter, PromptTokens
+from .prompting import Description, Explanation, Prompter, PromptTokens, share_questions
 from .strategies import STRATEGIES, EncodedVideo
 
 ATTENTION = ("split", "sdpa", "eager")
@@ -34,7 +35,8 @@ class AlignmentOutput:
     """What a model says of videos and texts; N texts in all, video by video.
 
     Attributes:
-        log_odds: fp32 [N], m = logit(Yes) − logit(No) at the answer position; f = sigmoid(m).
+        log_odds: fp32 [N], m = logit(Yes) − logit(No) at the answer position; f = sigmoid(m). Of a text with a
+            question, that of its answer: z[place] − logsumexp(z[others]), z the logits of the answers.
         counts: texts of each video.
         strategy: which of STRATEGIES made it.
         vocabulary_logits: [N, k, V] in the model's dtype at the answer position (k = 1), and at the one
@@ -68,6 +70,7 @@ class AlignmentModel(nn.Module):
             `split` is `sdpa` for whatever else the model does.
         placeholder_space: `processor` or `original`, see `synvita_data.captions.prompts`.
         preprocess: `processor` or `languagebind`, see `video.preprocessing`.
+        text_only: prompts without their video part; every video is then `families.family.NO_VIDEO`.
 
     Raises:
         SynvitaError: an unknown family, prompt, attention, placeholder_space or preprocess; Yes or No is not one
@@ -87,6 +90,7 @@ class AlignmentModel(nn.Module):
         attention: str = "split",
         placeholder_space: str = "processor",
         preprocess: str = "processor",
+        text_only: bool = False,
     ) -> None:
         super().__init__()
         choose(
@@ -102,6 +106,7 @@ class AlignmentModel(nn.Module):
             placeholder_space, self.family.placeholder_spaces
         )
         self.family.preprocess = check_preprocess(preprocess, self.family.preprocesses)
+        self.family.text_only = text_only
         self.prompt: Prompt = get_prompt(prompt or self.family.default_prompt)
         self.prompter = Prompter(self.family, self.prompt)
         # Of PEFT. In a tuple: they are children of the model already.
@@ -135,12 +140,13 @@ class AlignmentModel(nn.Module):
 
         Args:
             videos: frames, or what `prepare` or `encode` made of them.
-            texts: for each video its texts, at least one, with what attention hides of them.
+            texts: for each video its texts, at least one, with what attention hides of them, or with a question.
+                Texts of a video whose questions differ in `place` only are one sequence, and one branch.
             strategy: one of STRATEGIES; None for the fastest (`choose_strategy`).
-            vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where Yes or
-                No is predicted) or 2 (also where the token after the answer is).
+            vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where the answer
+                is predicted) or 2 (also where the token after the answer is).
             answers: for `vocabulary=2`: Yes (true) or No for each text, appended to its prompt. Log-odds
-                do not see it.
+                do not see it. Only of texts without a question.
             explanations: for each video, what is wrong with a caption of it (or what it shows), or None: the
                 loss of saying so, with the video shared. Log-odds do not see it. Such a video needs no texts.
             plain_batch: pairs at once in the strategy `plain`.
@@ -154,8 +160,13 @@ class AlignmentModel(nn.Module):
         self._follow_autocast()
         explanations = explanations or [None] * len(videos)
         counts = tuple(len(own) for own in texts)
+        # Of each video: which of its texts have a prompt of their own, and the number of each text's prompt.
+        shared = [share_questions(own) for own in texts]
         if strategy is None:
-            branches = [count + (each is not None) for count, each in zip(counts, explanations, strict=True)]
+            branches = [
+                len(places) + (each is not None)
+                for (places, _), each in zip(shared, explanations, strict=True)
+            ]
             strategy = choose_strategy(
                 branches, gradients=torch.is_grad_enabled(), device=self.family.model.device.type
             )
@@ -169,9 +180,10 @@ class AlignmentModel(nn.Module):
         # Of each video the prompts of its texts, then the question for its explanation.
         answered: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
         prompts = [
-            [self.prompter.tokens(*pair, video.prepared) for pair in zip(own, own_answers, strict=True)]
-            for video, own, own_answers in zip(encoded, texts, answered, strict=True)
+            [self.prompter.tokens(own[place], own_answers[place], video.prepared) for place in places]
+            for video, own, own_answers, (places, _) in zip(encoded, texts, answered, shared, strict=True)
         ]
+        of_texts = [prompt for own in prompts for prompt in own]
         for video, own_prompts, each in zip(encoded, prompts, explanations, strict=True):
             if each is not None:
                 own_prompts.append(self.prompter.explanation(each, video.prepared))
@@ -186,12 +198,23 @@ class AlignmentModel(nn.Module):
         # The places are known here: a mask on the device would have the host wait for it.
         explains = [bool(prompt.targets) for own in prompts for prompt in own for _ in prompt.reads]
         reads = 1 if answers is None else 2
-        of_texts = strategies.rows(states, [place for place, each in enumerate(explains) if not each])
-        of_texts = of_texts.view(sum(counts), reads, states.shape[-1])
+        at_answers = strategies.rows(states, [place for place, each in enumerate(explains) if not each])
+        at_answers = at_answers.view(len(of_texts), reads, states.shape[-1])
         of_explanation = strategies.rows(states, [place for place, each in enumerate(explains) if each])
-        logits = self.family.model.get_output_embeddings()(of_texts[:, :vocabulary]) if vocabulary else None
+        # Back from prompts to texts: the number of each text's prompt among all, and which of its answers it is.
+        starts = accumulate((len(places) for places, _ in shared), initial=0)
+        numbers = [start + own for start, (_, each) in zip(starts, shared, strict=False) for own in each]
+        places = [0 if text.question is None else text.question.place for own in texts for text in own]
+        logits = None
+        if vocabulary:
+            logits = self.family.model.get_output_embeddings()(at_answers[:, :vocabulary])
+            logits = logits if len(numbers) == len(logits) else strategies.rows(logits, numbers)
         return AlignmentOutput(
-            self._log_odds(of_texts[:, 0]),
+            self._log_odds(
+                at_answers[:, 0],
+                [prompt.answers for prompt in of_texts],
+                list(zip(numbers, places, strict=True)),
+            ),
             counts,
             strategy,
             self._explanation_loss(of_explanation, prompts),
@@ -209,17 +232,41 @@ class AlignmentModel(nn.Module):
         for layer in self._adapters:
             layer.cast_input_dtype_enabled = enabled
 
-    def _log_odds(self, states: Tensor) -> Tensor:
-        """fp32 [N] from hidden states [N, D]: two rows of the head, never a softmax in the model's dtype or
-        in autocast's, whose few distinct values would tie scores that differ."""
+    def _log_odds(
+        self, states: Tensor, answers: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """Log-odds among the answers, from their rows of the head alone; never by a softmax in the model's dtype or
+        in autocast's, whose few distinct values would tie scores that differ.
+
+        Args:
+            states: [P, D], of the answer position of each prompt.
+            answers: tokens that may follow each prompt.
+            wanted: for each text the number of its prompt, and which of the answers it is.
+
+        Returns:
+            fp32 [texts].
+        """
         head = self.family.model.get_output_embeddings()
-        yes, no = self.prompter.answer_ids
         states = states.to(head.weight.device)
+        # Prompts with the same answers at once; `first` is where a prompt's log-odds begin among all of them.
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for number, own in enumerate(answers):
+            alike.setdefault(own, []).append(number)
+        found: list[Tensor] = []
+        first: dict[int, int] = {}
+        total = 0
         with torch.autocast(states.device.type, enabled=False):
-            answers = states.float() @ torch.stack([head.weight[yes], head.weight[no]]).float().T
-            if getattr(head, "bias", None) is not None:
-                answers = answers + torch.stack([head.bias[yes], head.bias[no]]).float()
-            return answers[:, 0] - answers[:, 1]
+            for own, numbers in alike.items():
+                chosen = states if len(alike) == 1 else strategies.rows(states, numbers)
+                logits = chosen.float() @ torch.stack([head.weight[answer] for answer in own]).float().T
+                if getattr(head, "bias", None) is not None:
+                    logits = logits + torch.stack([head.bias[answer] for answer in own]).float()
+                found.append(log_odds_among(logits).flatten())
+                first |= {number: total + len(own) * place for place, number in enumerate(numbers)}
+                total += len(own) * len(numbers)
+            if not found:  # videos with explanations alone
+                return states.float().sum(dim=-1)
+            return strategies.rows(torch.cat(found), [first[number] + place for number, place in wanted])
 
     def _explanation_loss(self, states: Tensor, prompts: Sequence[Sequence[PromptTokens]]) -> Tensor:
         """fp32 [videos] from the states [T, D] that predict the T targets of all explanations, in order."""
@@ -235,6 +282,8 @@ class AlignmentModel(nn.Module):
 
     def _encoded(self, videos: Sequence[EncodedVideo]) -> list[EncodedVideo]:
         """The videos with their features; the tower runs for those that have none, each once."""
+        if self.family.text_only:
+            return [EncodedVideo(video.prepared, {}) for video in videos]
         bare = {id(video.prepared): video.prepared for video in videos if video.features is None}
         if not bare:
             return list(videos)
@@ -247,6 +296,20 @@ class AlignmentModel(nn.Module):
             video if video.features is not None else EncodedVideo(video.prepared, made[id(video.prepared)])
             for video in videos
         ]
+
+
+def log_odds_among(logits: Tensor) -> Tensor:
+    """Log-odds of each answer against all the others: z[a] − logsumexp(z[others]), of two answers their difference to
+    the bit.
+
+    Args:
+        logits: [..., A] of at least two answers.
+
+    Returns:
+        [..., A], in the order of log-softmax.
+    """
+    itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    return logits - logits[..., None, :].masked_fill(itself, float("-inf")).logsumexp(dim=-1)
 
 
 def choose_strategy(counts: Sequence[int], *, gradients: bool, device: str = "cpu") -> str:

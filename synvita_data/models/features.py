@@ -2,8 +2,9 @@
 
 Worth it when a video is scored again with other texts, prompts or adapters. Keys are the video's bytes, its time
 range, the frame policy (and the versions of its rules where they matter), the tower (model revision, family, dtype),
-the preprocessing, whether the video is mirrored, and the text by which the prompt joins frames. When the cache is full it keeps what it has: a run over more videos
-than fit finds the first ones again, where dropping the oldest would find none.
+the preprocessing, whether the video is mirrored, the control, and the text by which the prompt joins frames. When the
+cache is full it keeps what it has: a run over more videos than fit finds the first ones again, where dropping the
+oldest would find none.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from ..errors import StoreError
 from ..files import sha256_file
 from ..jobs import Store, work_key
+from ..video.controls import Control
 from ..video.rules import rule_versions
 from ..video.sampling import FramePolicy
 from .families.family import PreparedVideo
@@ -34,7 +36,7 @@ _FEATURE = "feature."
 
 
 class VideoPart(Protocol):
-    """A video, or the part of it between two times in seconds: a `videos.Clip`, a `ScoringItem`."""
+    """A video, or the part of it between two times in seconds, and its id: a `videos.Clip`, a `ScoringItem`."""
 
     @property
     def video(self) -> Path | bytes: ...
@@ -44,6 +46,9 @@ class VideoPart(Protocol):
 
     @property
     def end(self) -> float | None: ...
+
+    @property
+    def video_id(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,14 +137,24 @@ class FeatureCache:
         """The cache's name of an item's frames, or of their mirror images; reads the whole file."""
         return self.keys(item, (mirrored,))[mirrored]
 
-    def keys(self, item: VideoPart, mirrored: Iterable[bool]) -> dict[bool, str]:
-        """`key` of the frames (false), of their mirror images (true) or of both; reads the whole file once."""
+    def keys(
+        self, item: VideoPart, mirrored: Iterable[bool], *, control: Control | None = None
+    ) -> dict[bool, str]:
+        """`key` of the frames (false), of their mirror images (true) or of both; reads the whole file once.
+
+        Args:
+            item: the video.
+            mirrored: which sides.
+            control: what is taken away from the video; features under one are never those of another or of none.
+        """
         if isinstance(item.video, bytes):
             content = hashlib.sha256(item.video).hexdigest()
         else:
             content = sha256_file(item.video)
         rules = rule_versions(item.video, self._frames, item.start, item.end, reads_times=self._reads_times)
         own = {"video": content, "start": item.start, "end": item.end, "tower": self._tower, **rules}
+        if control is not None:
+            own["control"] = control.settings_of(item.video_id)
         return {side: work_key(**own, **({"mirrored": True} if side else {})) for side in mirrored}
 
     def __contains__(self, key: str) -> bool:

@@ -98,6 +98,7 @@ def load_alignment_model(
     placeholder_space: str = "processor",
     preprocess: str = "processor",
     merge: str = "none",
+    text_only: bool = False,
 ) -> "tuple[AlignmentModel, str]":
     """The model, in evaluation mode, and its revision.
 
@@ -113,6 +114,7 @@ def load_alignment_model(
         preprocess: `processor` or `languagebind`.
         merge: what becomes of an adapter, one of MERGES. `float16` is how the released Video-LLaVA is evaluated,
             `unmerged` in bfloat16 the released mPLUG-Owl.
+        text_only: prompts without their video part.
 
     Raises:
         SynvitaError: whatever is wrong with family, processor, prompt, adapter or weights.
@@ -142,6 +144,7 @@ def load_alignment_model(
         "attention": attention,
         "placeholder_space": placeholder_space,
         "preprocess": preprocess,
+        "text_only": text_only,
     }
     AlignmentModel(empty, processor, **asked)
     if checkpoint.adapter is not None:

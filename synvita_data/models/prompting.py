@@ -1,6 +1,7 @@
-"""From a caption to the token ids of its whole prompt, the tokens hidden from attention, and what may follow:
-Yes or No, or an explanation of what is wrong."""
+"""From a caption or a question to the token ids of its whole prompt, the tokens hidden from attention, and what may
+follow: Yes or No, the answers to the question, or an explanation of what is wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -8,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..captions import Text
+from ..captions import Question, Text
 from ..captions.masking import MaskedPrompt
-from ..captions.prompts import Prompt, behind, description_prompt, explanation_prompt
+from ..captions.prompts import Prompt, behind, description_prompt, explanation_prompt, question_prompt
 from ..errors import CaptionError, ContextError, TokenizerError
-from .families.family import Family, PreparedVideo
+from .families.family import Family, PreparedVideo, PromptFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,40 @@ class PromptTokens:
         reads: positions whose next token is asked for: the prompt's last, then the answer's.
         targets: of an explanation, the token that follows each of `reads`, the last one ends the turn; empty
             for a text.
+        answers: of a text, the tokens that are compared at the first of `reads`: Yes and No of a caption, those of
+            its answers of a question; empty for an explanation.
     """
 
     ids: NDArray[np.int64]
     hidden: NDArray[np.bool_]
     reads: tuple[int, ...]
     targets: tuple[int, ...] = ()
+    answers: tuple[int, ...] = ()
+
+
+def share_questions(texts: Sequence[Text]) -> tuple[list[int], list[int]]:
+    """Which prompts the texts of one video need: a question has one for all of its answers, a caption its own.
+
+    Args:
+        texts: of one video, with questions or without.
+
+    Returns:
+        For each prompt the place of its first text, in order; and for each text the number of its prompt.
+    """
+    number_of: dict[Any, int] = {}
+    places: list[int] = []
+    numbers: list[int] = []
+    for place, text in enumerate(texts):
+        own = place if text.question is None else (text.question.words, text.question.answers)
+        if own not in number_of:
+            number_of[own] = len(places)
+            places.append(place)
+        numbers.append(number_of[own])
+    return places, numbers
 
 
 class Prompter:
-    """The prompt of a family, ready to take captions.
+    """The prompt of a family, ready to take captions and questions.
 
     Args:
         family: whose tokenizer and template.
@@ -74,25 +99,32 @@ class Prompter:
         self._frame = family.frame_prompt(prompt)
         self._explained = family.frame_prompt(explanation_prompt(prompt))
         self._described = family.frame_prompt(description_prompt(prompt))
+        self._asked = family.frame_prompt(question_prompt(prompt))
         yes, no = (self._answer_id(answer) for answer in family.answers)
         self.answer_ids = (yes, no)
         special = {int(number) for number in family.tokenizer.added_tokens_decoder}
         self._special = np.array(sorted({*special, family.video_token_id}), dtype=np.int64)
         self._short = lru_cache(maxsize=1 << 16)(self._tokenise)
         self._short_answer = lru_cache(maxsize=1 << 14)(self._tokenise_answer)
+        self._options = lru_cache(maxsize=1 << 10)(self._tokenise_options)
 
     def tokens(self, text: Text, answer: bool | None, video: PreparedVideo) -> PromptTokens:
-        """The whole prompt of a text and a video.
+        """The whole prompt of a text and a video: the entailment question about its caption, or its own question.
 
         Args:
+            text: with a question, the prompt is the same for each of its answers.
             answer: None for the prompt alone; else Yes or No is appended, as the released training does to
-                learn the token after it too.
+                learn the token after it too. Only of a caption.
 
         Raises:
-            CaptionError: the caption holds one of the tokenizer's special tokens.
+            CaptionError: caption or question holds one of the tokenizer's special tokens, or Yes or No was to be
+                appended to a question.
             ContextError: more tokens than the model's context.
-            TokenizerError: the token at which the answer is read would be hidden.
+            TokenizerError: the token at which the answer is read would be hidden, or the answers to a question are
+                not one token each.
         """
+        if text.question is not None:
+            return self._question(text.question, answer, video)
         ids, hidden = self._with_video(*self._short(text, video.placeholder), video)
         if hidden[-1]:
             raise TokenizerError(
@@ -107,7 +139,23 @@ class Prompter:
             hidden = np.append(hidden, False)
             reads = (*reads, len(ids) - 1)
         self._check_context(len(ids), video, text.caption)
-        return PromptTokens(ids, hidden, reads)
+        return PromptTokens(ids, hidden, reads, answers=self.answer_ids)
+
+    def _question(self, question: Question, answer: bool | None, video: PreparedVideo) -> PromptTokens:
+        if answer is not None:
+            raise CaptionError(
+                "Yes or No can be appended to the entailment question only",
+                found=f"answers beside the question {question.words!r}",
+                expected="captions",
+                fix="Ask for the token behind an answer (vocabulary=2) of captions alone",
+            )
+        before, answers = self._options(question.answers)
+        ids, hidden = self._short(Text(question.words), video.placeholder, asked=True)
+        if before:
+            ids, hidden = np.append(ids, before), np.append(hidden, [False] * len(before))
+        ids, hidden = self._with_video(ids, hidden, video)
+        self._check_context(len(ids), video, question.words)
+        return PromptTokens(ids, hidden, (len(ids) - 1,), answers=answers)
 
     def explanation(self, answer: Explanation | Description, video: PreparedVideo) -> PromptTokens:
         """The question what is wrong (or shown), its answer, and the token that ends the turn as the last target.
@@ -172,15 +220,18 @@ class Prompter:
                 "a prompt does not fit the model's context",
                 found=f"{length:,} tokens, {video.tokens:,} of the video, for {words!r}",
                 expected=f"at most {self.family.context:,}",
-                fix="Take fewer or smaller frames, or shorten the caption or explanation",
+                fix="Take fewer or smaller frames, or shorten the caption, question or explanation",
             )
 
-    def _tokenise(self, text: Text, placeholder: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _tokenise(
+        self, text: Text, placeholder: str, asked: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Ids and hidden tokens with one token for each run of video tokens; the repeats come later, since
-        a special token always parts its neighbours, whatever its number."""
-        before = self._frame.before.replace(self.family.placeholder, placeholder)
-        masked = self.family.tokenise(before, text, self._frame.after)
-        self._check_words(masked, len(before), len(before) + len(text.caption), "a caption")
+        a special token always parts its neighbours, whatever its number. `asked`: the text is a question's words."""
+        frame, what = (self._asked, "a question") if asked else (self._frame, "a caption")
+        before = frame.before.replace(self.family.placeholder, placeholder)
+        masked = self.family.tokenise(before, text, frame.after)
+        self._check_words(masked, len(before), len(before) + len(text.caption), what)
         return masked.input_ids, masked.hidden
 
     def _tokenise_answer(
@@ -194,8 +245,7 @@ class Prompter:
         if not answer:
             raise CaptionError("an explanation is empty", found=f"about {asked!r}")
         before = frame.before.replace(self.family.placeholder, placeholder)
-        gap = self.family.answers[0][: -len(self.family.answers[0].lstrip())]  # Llama's answers carry a space
-        masked = self.family.tokenise(before, Text(asked), frame.after + gap + answer)
+        masked = self.family.tokenise(before, Text(asked), frame.after + self._gap + answer)
         start = len(before) + len(asked) + len(frame.after)
         self._check_words(masked, len(before), len(before) + len(asked), "a caption")
         self._check_words(masked, start, len(masked.prompt), "an explanation")
@@ -222,19 +272,51 @@ class Prompter:
                 fix=f"Clean {what.removeprefix('an ').removeprefix('a ')}s",
             )
 
+    @property
+    def _gap(self) -> str:
+        """What stands before an answer: Llama's answers carry a space."""
+        yes = self.family.answers[0]
+        return yes[: -len(yes.lstrip())]
+
     def _answer_id(self, answer: str) -> int:
         """The one token that follows the prompt when it is answered so."""
-        before = self._frame.before.partition(self.family.placeholder)[2]
+        found = self._following(self._frame, answer)
+        if len(found) != 1:
+            raise TokenizerError(
+                f"{answer.strip()!r} is not one token after the prompt {self.prompt.name!r}",
+                found=self.family.tokenizer.convert_ids_to_tokens(found) or "another end of the prompt",
+                expected=f"the prompt's tokens and one of {answer!r}",
+                fix="This model's P(Yes) cannot be read at one position: use another model or prompt",
+            )
+        return found[0]
+
+    def _tokenise_options(self, answers: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What stands before every answer to a question, and the one token of each that is compared there.
+
+        Nothing stands before letters. LLaMA's tokenizer parts ` 1` into a space and a digit: after the space, which all
+        answers have, the log-odds among them are those of the whole answers.
+        """
+        written = dict(zip(("Yes", "No"), self.family.answers, strict=True))
+        found = [self._following(self._asked, written.get(each, self._gap + each)) for each in answers]
+        before, last = found[0][:-1], [each[-1] for each in found if each]
+        fit = all(each and each[:-1] == before for each in found) and len(set(last)) == len(answers)
+        nothing = {*self._special.tolist(), self.family.tokenizer.unk_token_id}
+        if not fit or nothing & {*before, *last}:
+            tokens = [self.family.tokenizer.convert_ids_to_tokens(each) for each in found]
+            raise TokenizerError(
+                f"the answers to a question are not one token each after the prompt {self.prompt.name!r}",
+                found=", ".join(f"{each!r} is {own}" for each, own in zip(answers, tokens, strict=True)),
+                expected="plain words, one token for each, all of them different",
+                fix="List the options by letters (A, B, C) in the question, and let letters be its answers",
+            )
+        return tuple(before), tuple(last)
+
+    def _following(self, frame: PromptFrame, answer: str) -> list[int]:
+        """The tokens that follow a prompt when it is answered so; none where the answer changes the prompt's own."""
+        before = frame.before.rpartition(self.family.placeholder)[2]  # all of it where there is no video
 
         def ids(after: str) -> list[int]:
             return self.family.tokenise(before, Text("a"), after).input_ids.tolist()
 
-        plain, answered = ids(self._frame.after), ids(self._frame.after + answer)
-        if answered[:-1] != plain:
-            raise TokenizerError(
-                f"{answer.strip()!r} is not one token after the prompt {self.prompt.name!r}",
-                found=self.family.tokenizer.convert_ids_to_tokens(answered[-3:]),
-                expected=f"the prompt's tokens and one of {answer!r}",
-                fix="This model's P(Yes) cannot be read at one position: use another model or prompt",
-            )
-        return int(answered[-1])
+        plain, answered = ids(frame.after), ids(frame.after + answer)
+        return answered[len(plain) :] if answered[: len(plain)] == plain else []

@@ -290,7 +290,7 @@ def _last_states(family: Family, ids: Tensor, videos: Sequence[EncodedVideo], **
         return cast(Tensor, output.last_hidden_state)
     # A video token outside the vocabulary (mPLUG-Owl's -2) has no row; the features take its place.
     embedded = family.model.get_input_embeddings()(_on(family, ids.clamp(min=0)))
-    if videos:
+    if videos := [video for video in videos if video.prepared.runs]:
         features = [  # a feature cache gives them on the CPU
             {name: _on(family, value) for name, value in video.features.items()}
             for video in videos

@@ -12,19 +12,22 @@ from torch.utils.data import get_worker_info
 from ..captions.prompts import Prompt
 from ..errors import SynvitaError, VideoError
 from ..video import FramePolicy, Frames, decode
+from ..video.controls import Control
 from .alignment import AlignmentModel
-from .families.family import Family, PreparedVideo
+from .families.family import NO_VIDEO, Family, PreparedVideo
 from .features import FeatureCache, KnownVideo, VideoPart
 from .strategies import EncodedVideo
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video's file or bytes, and the seconds between which it is looked at; None for its start or end."""
+    """A video's file or bytes, the seconds between which it is looked at (None for its start or end), and its id, which
+    a `Control` may go by."""
 
     video: Path | bytes
     start: float | None = None
     end: float | None = None
+    video_id: str = ""
 
 
 def as_clip(video: Any, start: float | None = None, end: float | None = None) -> Clip:
@@ -58,6 +61,7 @@ class VideoPreparer:
         prompt: the wording, because some join the frames' placeholders in their own way.
         frames: which frames; None for the family's own.
         cache: of features; a video that is in it is neither decoded nor sent through the tower.
+        control: what is taken away from every video, None for nothing.
 
     Attributes:
         family: the same family around the model's configuration alone.
@@ -70,13 +74,16 @@ class VideoPreparer:
         *,
         frames: FramePolicy | None = None,
         cache: FeatureCache | None = None,
+        control: Control | None = None,
     ) -> None:
         self.family = type(family)(_NoWeights(family.model), family.processor)
         self.family.placeholder_space = family.placeholder_space
         self.family.preprocess = family.preprocess
+        self.family.text_only = family.text_only
         self.prompt = prompt
         self.frames = frames or family.default_frames()
         self.cache = cache
+        self.control = control
 
     @classmethod
     def of(
@@ -134,11 +141,13 @@ class VideoPreparer:
         Raises:
             VideoError: it cannot be read, or the processor refuses its frames.
         """
+        if self.control is not None and not self.control.watches:
+            return {side: KnownVideo(EncodedVideo(NO_VIDEO, {}), {}) for side in mirrored}
         found: dict[bool, KnownVideo] = {}
         keys: dict[bool, str] = {}
         if self.cache is not None:
             with suppress(OSError):  # the decoder says what is wrong with the file
-                keys = self.cache.keys(clip, mirrored)
+                keys = self.cache.keys(clip, mirrored, control=self.control)
             for side, key in keys.items():
                 if (known := self.cache.get(key)) is not None:
                     found[side] = known
@@ -162,6 +171,9 @@ class VideoPreparer:
         threads = None if get_worker_info() is None else 1
         frames = decode(clip.video, self.frames, clip.start, clip.end, threads=threads)
         record = {name: value for name, value in frames.record().items() if name != "source"}
+        if self.control is not None:
+            frames, shown = self.control.apply(frames, clip.video_id)
+            record["indices"] = list(shown)
         return KnownVideo(EncodedVideo(self.prepare(frames)), record, key)
 
     def prepare(self, frames: Frames) -> PreparedVideo:
@@ -174,6 +186,8 @@ class VideoPreparer:
 
     def smallest(self) -> PreparedVideo:
         """A black clip of as many frames as the policy says, or of one where it goes by time."""
+        if self.family.text_only:
+            return NO_VIDEO
         count = self.frames.count or 1
         pixels = np.zeros((count, 224, 224, 3), dtype=np.uint8)
         times = tuple(i / 2 for i in range(count))

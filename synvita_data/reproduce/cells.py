@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..annotations import Annotations
-from ..errors import StoreError, SynvitaError
+from ..errors import SchemaError, StoreError, SynvitaError
 from ..evaluation.predictions import read_predictions
 from ..evaluation.results import read_result, safe_name
 from ..evaluation.run import evaluate_scorer
@@ -251,7 +251,15 @@ def measure_cell(
     """
     task = get_task(annotations.task)
     place = out / RESULTS / mode / safe_name(result_name(row, mode)) / f"{task.name}.json"
-    record = read_result(place).record
+    result = read_result(place)
+    if result.control is not None:
+        raise SchemaError(
+            "a result under a control stands in the place of the task's own",
+            file=place,
+            found=f"control {result.control}",
+            fix="Remove it and run again",
+        )
+    record = result.record
     join = "official" if "flips" in record else "strict"
     found = read_predictions(place.with_suffix(".parquet"), annotations, task, allow_missing=True, join=join)
     # The released script loses questions that a video asks twice in the same words.

@@ -14,7 +14,7 @@ from ..evaluation.results import measure
 from ..scoring import ItemScores, ScoreKind, Scorer, ScoringItem
 from ..scoring.released import draw_mirrored
 from ..tables.columns import Floats
-from ..tasks import get_task
+from ..tasks import FORMS, TASKS
 from .compare import Band, band, jittered, to_log_odds
 from .expected import Flips, Jitter
 
@@ -30,9 +30,11 @@ def main_estimate(
         kind: of the scores.
         official: further scores of texts that have several.
     """
-    task = get_task(annotations.task)
-    metrics = measure(task, annotations, scores, kind, partial=True, resamples=0, official=official)
-    return dict(metrics[task.main_score])
+    # A user's task is not known by its name; the main score of its form stands for its own.
+    known = TASKS.get(annotations.task)
+    name = FORMS[annotations.form].main_score if known is None else known.main_score
+    metrics = measure(known, annotations, scores, kind, partial=True, resamples=0, official=official)
+    return dict(metrics[name])
 
 
 def jitter_band(annotations: Annotations, found: Predictions, jitter: Jitter) -> Band:
@@ -75,7 +77,7 @@ def flip_band(
         flips: how many seeds.
     """
     assert annotations.file_order is not None
-    form = find_form(get_task(annotations.task))
+    form = find_form(annotations)
     rows = int(annotations.file_order.max()) + 1
     values = []
     for seed in range(flips.seeds):

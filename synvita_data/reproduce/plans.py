@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import choose
-from ..tasks import TASKS
+from ..tasks import COLUMNS, TASKS
 
 # --- what things cost (docs/scale.md, docs/benchmarks.md; one H100) ---------------------------------------
 
@@ -165,14 +165,14 @@ def make_plan(
     for family in families:
         choose(family, FAMILIES, "row of this table")
     for task in tasks:
-        choose(task, TASKS, "task")
+        choose(task, COLUMNS, "task")
     rows = tuple(
         _row(label, family, f"{family}/{recipe}", recipe_values(f"{family}/{recipe}"))
         for family in FAMILIES
         if not families or family in families
         for label, recipe in recipes
     )
-    plan = Plan(table, about, rows, tuple(task for task in TASKS if not tasks or task in tasks), ())
+    plan = Plan(table, about, rows, tuple(task for task in COLUMNS if not tasks or task in tasks), ())
     return Plan(plan.table, plan.about, plan.rows, plan.tasks, _missing(plan))
 
 

@@ -68,6 +68,29 @@ class ItemScores:
     error: SynvitaError | None = None
 
 
+def refuse_questions(texts: Iterable[Text], scorer: str, *, problem: str, fix: str) -> None:
+    """Complain about the first text with a question, for scorers that can only be shown captions.
+
+    Args:
+        texts: what is to be scored.
+        scorer: its name.
+        problem: why it cannot answer.
+        fix: what to do about it.
+
+    Raises:
+        SynvitaError: as it says.
+    """
+    asked = next((text.question for text in texts if text.question is not None), None)
+    if asked is not None:
+        raise SynvitaError(
+            problem,
+            file=scorer,
+            found=f"the question {asked.words!r} with the answers {', '.join(asked.answers)}",
+            expected="captions",
+            fix=fix,
+        )
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """Anything that scores videos against texts.
@@ -85,7 +108,8 @@ class Scorer(Protocol):
         settings: dtype, device, seed, versions: recorded in results, JSON-ready.
 
     A scorer may have `flips` too (of `released.FLIPS`): which rows of the annotation file are mirrored. Its items
-    then have `mirrored`.
+    then have `mirrored`. And it may have `control` (a `video.controls.Control`): what is taken away from every video;
+    its results are then those of a control.
     """
 
     name: str

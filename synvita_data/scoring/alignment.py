@@ -10,24 +10,26 @@ import numpy as np
 import torch
 
 from ..captions import Text
-from ..errors import ContextError, VideoError, choose
+from ..errors import ContextError, SynvitaError, VideoError, choose
 from ..models.alignment import AlignmentModel
 from ..models.families import get_family
 from ..models.features import FeatureCache, KnownVideo
 from ..models.loading import load_alignment_model
+from ..models.prompting import share_questions
 from ..models.resolve import find_checkpoint
 from ..models.runtime import one_cpu_thread, read_ahead
 from ..models.strategies import STRATEGIES, EncodedVideo
 from ..models.videos import VideoPreparer
 from ..video import FramePolicy
-from . import ItemScores, ScoreKind, ScoringItem
+from ..video.controls import Control
+from . import ItemScores, ScoreKind, ScoringItem, refuse_questions
 from .released import FLIPS, READOUTS, choose_options, released_probability
 
 _LEAST_BRANCH_TOKENS = 128
 
 
 class AlignmentScorer:
-    """Log-odds of Yes by a Video LLM. Make one with `open`.
+    """Log-odds of Yes by a Video LLM, or of an answer where a text has a question. Make one with `open`.
 
     Each video is decoded and encoded once for all its texts, in threads ahead of the model, and scored by
     itself, on a CPU by one thread: a score does not depend on what else is scored, in which order, or by how
@@ -43,7 +45,9 @@ class AlignmentScorer:
         cache: where features are kept, None for nowhere.
         branch_tokens: tokens of texts in one row; halved as often as a GPU's memory asks for it.
         flips: `none` or `seed0`: which rows of a task are scored against the mirror image of their video.
-        readout: `float32` for log-odds in fp32, `released` for a probability in the model's dtype.
+        readout: `float32` for log-odds in fp32, `released` for a probability in the model's dtype, of captions only.
+        control: what is taken away from every video; None for nothing. `text` needs a model that is `text_only`, and
+            opens no video.
 
     Attributes:
         set_by_mode: options that a mode has set, by name.
@@ -65,22 +69,34 @@ class AlignmentScorer:
         branch_tokens: int = 4096,
         flips: str = "none",
         readout: str = "float32",
+        control: Control | None = None,
     ) -> None:
         if strategy is not None:
             choose(strategy, STRATEGIES, "strategy of scoring")
         if choose(flips, FLIPS, "flips") != "none":
             model.family.check_mirrored()
+        if model.family.text_only != (control is not None and not control.watches):
+            raise SynvitaError(
+                "the control `text` and a model that is `text_only` go together",
+                found=f"control {control and control.name}, text_only={model.family.text_only}",
+            )
+        self.control = control
         self.flips = flips
         self.kind = "log_odds" if choose(readout, READOUTS, "readout") == "float32" else "probability"
         self.set_by_mode: dict[str, Any] = {}
         self.model = model
         self.name = name
         self.revision = revision
-        self.frames = frames or model.family.default_frames()
+        frames = frames or model.family.default_frames()
+        self.frames = None if model.family.text_only else frames
         self.settings: dict[str, Any] = {**(settings or {}), "way": strategy or "by counts"}
+        if control is not None:
+            self.settings |= control.settings
         self._strategy = strategy
         self._workers = workers
-        self._preparer = VideoPreparer.of(model, frames=self.frames, cache=cache)
+        self._preparer = VideoPreparer(
+            model.family, model.prompt, frames=frames, cache=cache, control=control
+        )
         self._branch_tokens = branch_tokens
         self._device = str(model.family.model.device)
         # Items whose work may be in line on the device while the next one is prepared for it.
@@ -96,14 +112,14 @@ class AlignmentScorer:
         return self.model.family.reads_times
 
     @property
-    def behind_placeholder(self) -> dict[str, Any]:
-        """`Prompter.behind_video`, for results."""
-        return self.model.prompter.behind_video
+    def behind_placeholder(self) -> dict[str, Any] | None:
+        """`Prompter.behind_video`, for results; None without a video."""
+        return None if self.model.family.text_only else self.model.prompter.behind_video
 
     @property
-    def preprocessing(self) -> dict[str, Any]:
-        """`Family.preprocessing`, for results."""
-        return self.model.family.preprocessing
+    def preprocessing(self) -> dict[str, Any] | None:
+        """`Family.preprocessing`, for results; None without a video."""
+        return None if self.model.family.text_only else self.model.family.preprocessing
 
     @classmethod
     def open(
@@ -129,6 +145,7 @@ class AlignmentScorer:
         workers: int = 2,
         cache: Path | None = None,
         cache_bytes: int = 100 << 30,
+        control: Control | None = None,
     ) -> "AlignmentScorer":
         """Load a checkpoint to score with; see `loading` for its arguments.
 
@@ -151,6 +168,7 @@ class AlignmentScorer:
             mode: `clean`, or `released` for all of this as SynViTA's released code evaluates the family.
             cache: folder of a feature cache.
             cache_bytes: its bound.
+            control: what is taken away from every video; None for nothing.
 
         Raises:
             SynvitaError: whatever can be known to be wrong without a video, before weights are read.
@@ -194,6 +212,7 @@ class AlignmentScorer:
             placeholder_space=options["placeholder_space"],
             preprocess=options["preprocess"],
             merge=options["merge"],
+            text_only=control is not None and not control.watches,
         )
         # The settings that results record. What is as it is by default is left out: earlier scores keep their keys.
         policy = model.family.default_frames().changed(**frames)
@@ -214,7 +233,7 @@ class AlignmentScorer:
             settings |= {f"preprocess_{key}": value for key, value in pixels.items()}
         settings |= chosen.unusual()
         kept = None
-        if cache is not None:
+        if cache is not None and not model.family.text_only:
             kept = FeatureCache.of(
                 model,
                 version,
@@ -235,6 +254,7 @@ class AlignmentScorer:
             cache=kept,
             flips=options["flips"],
             readout=options["readout"],
+            control=control,
         )
         scorer.set_by_mode = chosen.set_by_mode
         return scorer
@@ -243,12 +263,24 @@ class AlignmentScorer:
         """Complain before long work about texts that cannot be scored with any video.
 
         Raises:
-            CaptionError: a caption with a special token. ContextError: a prompt that is too long even with
-                the smallest video (exact where a family's videos have one size, as Video-LLaVA's).
+            CaptionError: a caption or question with a special token. ContextError: a prompt that is too long even with
+                the smallest video (exact where a family's videos have one size, as Video-LLaVA's). TokenizerError:
+                answers to a question that are not one token each. SynvitaError: a question for the released read-out.
         """
         video = self._preparer.smallest()
-        for text in dict.fromkeys(texts):
-            self.model.prompter.tokens(text, None, video)
+        asked = list(dict.fromkeys(texts))
+        self._check_readout(asked)
+        for place in share_questions(asked)[0]:
+            self.model.prompter.tokens(asked[place], None, video)
+
+    def _check_readout(self, texts: Iterable[Text]) -> None:
+        if self.kind == "probability":
+            refuse_questions(
+                texts,
+                self.name,
+                problem="the released read-out is P(Yes) of the entailment question; the released code asks no other",
+                fix="Read the answers in fp32 (`--readout float32`)",
+            )
 
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
         """Scores of each item, in order.
@@ -257,7 +289,7 @@ class AlignmentScorer:
         for the host between two videos.
 
         Raises:
-            CaptionError: a text that cannot be scored with any video (`check_texts` finds it before). What is
+            SynvitaError: a text that cannot be scored with any video (`check_texts` finds it before). What is
                 wrong with one video only is an answer with `error`.
         """
         waiting: deque[Callable[[], ItemScores]] = deque()
@@ -279,6 +311,7 @@ class AlignmentScorer:
         if isinstance(known, VideoError):
             failed = ItemScores(item.item_id, None, error=known)
             return lambda: failed
+        self._check_readout(item.texts)
         sides = item.sides
         scores: dict[bool, Callable[[], np.ndarray]] = {}
         try:
@@ -296,13 +329,13 @@ class AlignmentScorer:
             failed = ItemScores(item.item_id, None, error=error)
             return lambda: failed
         frames = next(iter(known.values())).frames
-        details = {name: frames[name] for name in ("backend", "timestamps")}
+        details: dict[str, Any] = {name: frames[name] for name in ("backend", "timestamps") if name in frames}
 
         def answer() -> ItemScores:
             values = np.empty(len(item.texts), np.float32)
             for side, places in sides.items():
                 values[list(places)] = scores[side]()
-            return ItemScores(item.item_id, values, tuple(frames["indices"]), details)
+            return ItemScores(item.item_id, values, tuple(frames.get("indices", ())), details)
 
         return answer
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..captions import Text
 from ..captions.masking import read_length
 from ..errors import SynvitaError, VideoError
 from ..models.download import fetch
@@ -18,11 +19,36 @@ from ..models.processors import load_processor
 from ..models.resolve import ModelFiles
 from ..models.runtime import one_cpu_thread, pick_device, read_ahead, torch_dtype
 from ..video import FramePolicy, Frames, decode
-from . import ItemScores, ScoreKind, ScoringItem
+from ..video.controls import Control
+from . import ItemScores, ScoreKind, ScoringItem, refuse_questions
 
 MODEL_TYPES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "altclip")
 DEFAULT_FRAMES = FramePolicy(count=8, rule="segment-midpoints")  # at stored size; the processor resizes
 _TEXTS_KEPT = 50_000
+
+
+def check_control(name: str, control: str) -> None:
+    """Complain about a control that takes nothing, or everything, away from a tower.
+
+    Args:
+        name: of the model.
+        control: of `video.controls.CONTROLS`.
+
+    Raises:
+        SynvitaError: as it says.
+    """
+    why = {
+        "text": "a score is the similarity of a text and frames, and there is none without frames",
+        "reverse": "its score is a mean over frames, which has no order: it would be the same",
+        "shuffle": "its score is a mean over frames, which has no order: it would be the same",
+    }
+    if control in why:
+        raise SynvitaError(
+            f"the control {control} means nothing for this kind of model",
+            file=name,
+            found=why[control],
+            expected="the control frame, or a Video LLM",
+        )
 
 
 class ClipScorer:
@@ -39,9 +65,11 @@ class ClipScorer:
         device: default: `cuda:LOCAL_RANK` where there is one, else `cpu`.
         dtype: name of a torch dtype for the weights; similarities are computed in float32.
         workers: threads that decode ahead.
+        control: `frame` at most: there is nothing to score without a video, and a mean over frames has no order.
 
     Raises:
-        SynvitaError: an unknown model, device or dtype; not a model of this kind; weights that are missing.
+        SynvitaError: an unknown model, device or dtype; not a model of this kind; weights that are missing; a
+            control that means nothing here.
     """
 
     kind: ScoreKind = "similarity"
@@ -56,9 +84,13 @@ class ClipScorer:
         device: str | None = None,
         dtype: str = "float32",
         workers: int = 2,
+        control: Control | None = None,
     ) -> None:
         from transformers import AutoModel
 
+        if control is not None:
+            check_control(name, control.name)
+        self.control = control
         self.name = name
         self.frames = frames or DEFAULT_FRAMES
         self._device = pick_device(device)
@@ -80,6 +112,8 @@ class ClipScorer:
         self._model.eval().to(self._device)
         self.revision = loaded_revision(name, self._model, revision)
         self.settings: dict[str, Any] = {"dtype": dtype, "pooling": "mean cosine over frames"}
+        if control is not None:
+            self.settings |= control.settings
         self._workers = workers
         # Texts recur in many videos.
         self._text = lru_cache(maxsize=_TEXTS_KEPT)(self._embed_text)
@@ -91,7 +125,26 @@ class ClipScorer:
             self._model.config.text_config.max_position_embeddings,
         )
 
+    def check_texts(self, texts: Iterable[Text]) -> None:
+        """Complain before long work about texts that cannot be scored.
+
+        Raises:
+            SynvitaError: a text with a question: frames and texts are embedded and compared, nothing is answered.
+        """
+        refuse_questions(
+            texts,
+            self.name,
+            problem=f"a {self._model.config.model_type} compares a video with captions and cannot be asked a question",
+            fix="Score the options as statements (`scored_as: statement` of the task), or take a Video LLM",
+        )
+
     def score(self, items: Iterable[ScoringItem]) -> Iterator[ItemScores]:
+        """Scores of each item, in order.
+
+        Raises:
+            SynvitaError: as `check_texts`.
+        """
+
         def read(item: ScoringItem) -> Frames:
             return decode(item.video, self.frames, item.start, item.end)
 
@@ -99,6 +152,10 @@ class ClipScorer:
             if isinstance(frames, VideoError):
                 yield ItemScores(item.item_id, None, error=frames)
                 continue
+            self.check_texts(item.texts)
+            shown = frames.indices
+            if self.control is not None:
+                frames, shown = self.control.apply(frames, item.video_id)
             images = self._embed_frames(frames).astype(np.float64)
             embedded = [self._text(text.caption) for text in item.texts]
             # Not one matrix product: its last bits depend on how many texts there are.
@@ -106,7 +163,7 @@ class ClipScorer:
             yield ItemScores(
                 item.item_id,
                 np.array(scores),
-                frame_indices=frames.indices,
+                frame_indices=shown,
                 details={"backend": frames.backend, "texts_cut": sum(cut for _, cut in embedded)},
             )
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..errors import SynvitaError
 from ..hub.reach import say_if_renamed
 from ..models.families import FAMILIES
 from ..models.resolve import ADAPTER_CONFIG, CONFIG, locate, refuse_llava_layout
+from ..video.controls import Control
 from . import ItemScores, ScoreKind, Scorer, ScoringItem
 from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
 
@@ -26,6 +26,7 @@ def open_scorer(
     frames: Mapping[str, Any] | None = None,
     workers: int = 2,
     video_llm: Mapping[str, Any] | None = None,
+    control: str | None = None,
 ) -> Scorer:
     """The scorer of a model.
 
@@ -35,17 +36,25 @@ def open_scorer(
         revision: commit, tag or branch on the Hub.
         device: None for this process's GPU, or the CPU.
         dtype: of the weights; None for `float32`, or what a mode sets.
-        seed: of `chance`.
+        seed: of `chance`, and of the control `shuffle`.
         workers: threads that decode ahead of the model.
         frames: fields of `FramePolicy` to replace in the model's own, such as `{"count": 4}`.
         video_llm: what else `AlignmentScorer.open` takes, such as `prompt`, `adapter`, `strategy`, `cache`, `mode`,
             `preprocess`, `flips`, `readout`, `merge`.
+        control: one of `video.controls.CONTROLS`: what is taken away from every video; None for nothing.
 
     Raises:
         SynvitaError: the model cannot be found, or is of a kind that cannot be scored with; frames of an
-            impossible kind.
+            impossible kind; a control that means nothing for the model.
     """
+    taken = None if control is None else Control(control, seed)
     if model == "chance":
+        if taken is not None:
+            raise SynvitaError(
+                "chance looks at no video, so nothing can be taken away from it",
+                found=f"control {control}",
+                fix="Leave the control out",
+            )
         _refuse(model, video_llm)
         return ChanceScorer(seed)
     files = locate(model, revision, aliases={"chance": model})
@@ -60,6 +69,7 @@ def open_scorer(
         "device": device,
         "dtype": dtype,
         "workers": workers,
+        "control": taken,
     }
     if kind is None or kind in FAMILIES:
         from .alignment import AlignmentScorer
@@ -68,7 +78,7 @@ def open_scorer(
     if kind in MODEL_TYPES:
         _refuse(model, video_llm)
         loading["dtype"] = dtype or "float32"
-        return ClipScorer(files.location, frames=replace(DEFAULT_FRAMES, **(frames or {})), **loading)
+        return ClipScorer(files.location, frames=DEFAULT_FRAMES.changed(**(frames or {})), **loading)
     raise SynvitaError(
         "this kind of model cannot be scored with",
         file=model,

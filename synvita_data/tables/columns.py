@@ -155,6 +155,20 @@ def coded(table: Any, name: str, file: Path) -> Column:
     return Column(as_numpy(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist())
 
 
+def number_column(table: Any, name: str, file: Path) -> Floats:
+    """A column of numbers of an Arrow table as float64; a null becomes NaN.
+
+    Raises:
+        SchemaError: the column has another type.
+    """
+    import pyarrow as pa
+
+    column = table.column(name)
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise SchemaError(f"the cells of {name} are not numbers", file=file, found=str(column.type))
+    return np.asarray(as_numpy(column.cast(pa.float64()).combine_chunks().fill_null(float("nan"))))
+
+
 def as_numpy(array: Any) -> Any:
     """An Arrow array of numbers without nulls, as NumPy. (Arrow's own `to_numpy` imports pandas: a second.)"""
     return np.from_dlpack(array)

@@ -122,6 +122,8 @@ def _trained(
         trainer = trainers.BpeTrainer(
             vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False
         )
+        if corpus is None:  # Llama has a token for each letter after a space
+            corpus = (*sentences(), *(f"{letter} {letter}." for letter in LETTERS))
     else:
         special = ["<|endoftext|>"]
         suffix = "</w>" if kind == "clip" else ""
@@ -158,6 +160,9 @@ def answer_ids(tokenizer: Any) -> dict[str, int]:
 
 
 ANSWERS = ("Yes", "No", "yes", "no")
+LETTERS = (
+    "ABCDEFGH"  # of options; digits are tokens of their own, after a space that is one too, as Llama's are
+)
 PROMPTS = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
     "detailed, and polite answers to the user's questions. USER: ",

@@ -169,7 +169,7 @@ class Timeline:
             duration=self.duration,
             first_shown=self.first_shown,
         )
-        looks = look_times(request.policy, self.timestamps, indices, start)
+        looks = look_times(request.policy, self.timestamps, indices, start, end, self.duration)
         timestamps = tuple(self.timestamps[i] for i in indices)
         return Chosen(request, tuple(indices), timestamps, tuple(looks), self.fps)
 

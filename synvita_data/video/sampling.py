@@ -71,6 +71,8 @@ class FramePolicy:
         fps: instead of a rule, the frame on show at start + k / fps, k = 0, 1, … before the end.
         indices: instead of a rule, these frames of the file (counted from 0 in presentation order,
             whatever `start` is), in this order, repeats allowed.
+        max_frames: with `fps`, the most frames of a video: one that would have more is looked at as many times, at
+            equal distances from its beginning on.
 
     Raises:
         FramePolicyError: unknown rule or backend, sizes or counts below 1, or two ways to choose at once.
@@ -82,6 +84,7 @@ class FramePolicy:
     backend: str = "pyav"
     fps: float | None = None
     indices: tuple[int, ...] | None = None
+    max_frames: int | None = None
 
     def __post_init__(self) -> None:
         choose(self.backend, BACKENDS, "backend", error=FramePolicyError)
@@ -107,6 +110,14 @@ class FramePolicy:
             if isinstance(self.fps, bool) or not math.isfinite(self.fps) or self.fps <= 0:
                 raise FramePolicyError("a frame rate is not positive", found=self.fps, expected="fps > 0")
             self._set("fps", float(self.fps))
+        if self.max_frames is not None:
+            if self.fps is None:
+                raise FramePolicyError(
+                    "max_frames bounds a frame rate, and there is none",
+                    found=f"max_frames={self.max_frames}, rule={self.rule!r}",
+                    expected="fps beside it, or count in its place",
+                )
+            self._set("max_frames", _whole("max_frames", self.max_frames))
         if self.indices is not None:
             self._set("indices", tuple(_whole("indices", index, least=0) for index in self.indices))
             if not self.indices:
@@ -120,6 +131,8 @@ class FramePolicy:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready and complete: equal dicts mean equal frames of equal files (for cache keys)."""
         record = asdict(self)
+        if self.max_frames is None:  # policies without one keep their keys
+            del record["max_frames"]
         for name in ("size", "indices"):
             if isinstance(record[name], tuple):
                 record[name] = list(record[name])
@@ -137,13 +150,16 @@ class FramePolicy:
         return cls(**record)  # lists, as JSON has them, become tuples
 
     def changed(self, **changes: Any) -> "FramePolicy":
-        """This policy with other values of some fields; a count takes the place of a rate, and then is `linspace`.
+        """This policy with other values of some fields; a count takes the place of a rate, and then is `linspace`, and a
+        rate that of a count and its rule.
 
         Raises:
             FramePolicyError: as for a policy of these values.
         """
         if self.fps is not None and changes.get("count") is not None:
-            changes = {"fps": None, "rule": "linspace"} | changes
+            changes = {"fps": None, "max_frames": None, "rule": "linspace"} | changes
+        elif self.fps is None and changes.get("fps") is not None:
+            changes = {"count": None, "rule": "fps"} | changes
         return replace(self, **changes)
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
@@ -197,28 +213,48 @@ def select_frames(
                 )
         return list(policy.indices)
     if policy.fps is not None:
-        begin = timestamps[0] if start is None else max(start, timestamps[0])
-        finish = timestamps[-1] if duration is None else duration
-        finish = finish if end is None else min(end, finish)
-        looks = math.ceil((finish - begin) * policy.fps) + 1  # one too many at most, which begins at the end
-        times = [begin + k / policy.fps for k in range(max(1, looks))]
-        within = [time for k, time in enumerate(times) if k == 0 or time < finish - _SAME_TIME]
-        return [_on_show(timestamps, time) for time in within]
+        looks = _looks_by_rate(policy, policy.fps, timestamps, start, end, duration)
+        return [_on_show(timestamps, time) for time in looks]
     return [first + index for index in RULES[policy.rule](stop - first, policy.count or 0)]
 
 
 def look_times(
-    policy: FramePolicy, timestamps: Sequence[float], chosen: Sequence[int], start: float | None
+    policy: FramePolicy,
+    timestamps: Sequence[float],
+    chosen: Sequence[int],
+    start: float | None,
+    end: float | None = None,
+    duration: float | None = None,
 ) -> list[float]:
     """When each of the frames that `select_frames` chose is looked at, seconds after the first frame.
 
-    `fps` looks every 1 / fps seconds, whatever is on show then; other rules look at a frame when it comes on
-    show, or when the window begins if that is later.
+    `fps` looks every 1 / fps seconds (more rarely where `max_frames` asks for it), whatever is on show then; other
+    rules look at a frame when it comes on show, or when the window begins if that is later.
     """
-    begin = timestamps[0] if start is None else max(start, timestamps[0])
     if policy.fps is not None:
-        return [begin + k / policy.fps for k in range(len(chosen))]
+        return _looks_by_rate(policy, policy.fps, timestamps, start, end, duration)
+    begin = timestamps[0] if start is None else max(start, timestamps[0])
     return [max(timestamps[index], begin) for index in chosen]
+
+
+def _looks_by_rate(
+    policy: FramePolicy,
+    fps: float,
+    timestamps: Sequence[float],
+    start: float | None,
+    end: float | None,
+    duration: float | None,
+) -> list[float]:
+    """Times at start + k / fps before the end, one at least; with `max_frames` at most so many, over the same seconds."""
+    begin = timestamps[0] if start is None else max(start, timestamps[0])
+    finish = timestamps[-1] if duration is None else duration
+    finish = finish if end is None else min(end, finish)
+    looks = math.ceil((finish - begin) * fps) + 1  # one too many at most, which begins at the end
+    times = [begin + k / fps for k in range(max(1, looks))]
+    within = [time for k, time in enumerate(times) if k == 0 or time < finish - _SAME_TIME]
+    if policy.max_frames is None or len(within) <= policy.max_frames:
+        return within
+    return [begin + k * (finish - begin) / policy.max_frames for k in range(policy.max_frames)]
 
 
 def _window(

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_annotations import OWL
 
-from synvita_data.captions.prompts import PROMPTS, get_prompt, read_caption, unwrap, which_prompt, wrap
+from synvita_data.captions.prompts import (
+    PROMPTS,
+    Prompt,
+    get_prompt,
+    question_prompt,
+    read_caption,
+    unwrap,
+    which_prompt,
+    wrap,
+)
 from synvita_data.errors import CaptionError
 
 # What captions hold that tempts a regular expression or `str.format`.
@@ -95,3 +104,20 @@ def test_read_caption_cleans_and_refuses():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(CaptionError, match="mplug-owl"):
         get_prompt("owl")
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_question_stands_where_the_entailment_question_stood(name):
+    prompt, words = PROMPTS[name], 'Which "way"? {A.} left'
+    entailment = 'Does this video entail the description: "X"?'
+    if name == "video-llava-unquoted":
+        entailment = entailment.replace('"', "")
+    asked = question_prompt(prompt)
+    assert prompt.wrap("X").count(entailment) == 1
+    assert asked.wrap(words) == prompt.wrap("X").replace(entailment, words)
+    assert (asked.video, asked.joiner) == (prompt.video, prompt.joiner)
+
+
+def test_a_wording_of_ones_own_does_not_say_where_a_question_goes():
+    with pytest.raises(CaptionError, match="does not say how to ask anything else"):
+        question_prompt(Prompt("mine", "USER: <video> Is this ", "? ASSISTANT:", "<video>", "mine"))

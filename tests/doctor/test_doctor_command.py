@@ -583,3 +583,43 @@ def test_a_group_without_its_command(doctor):
     status, _, report = doctor("videos")
     assert status == 1
     assert "check" in said(report, "command", "bad")
+
+
+# -- score -------------------------------------------------------------------------------------------------
+
+
+def test_score_says_how_many_videos_are_there(doctor, tiny, world, tmp_path):
+    clips = sorted(Path(world.real).rglob("*.mp4"))
+    rows = [clip.relative_to(world.real).as_posix() for clip in clips[:2]]
+    table = tmp_path / "pairs.csv"
+    table.write_text("video,text\n" + "".join(f"{row},a dog\n" for row in rows))
+    line = ["score", table, "--root", world.real, "--model", tiny, "--out", tmp_path / "scores.csv"]
+    before = files_below(tmp_path)
+    status, text, report = doctor(*line)
+    assert status == 0, text
+    assert "2 rows, 2 of 2 videos found" in said(report, "pairs", "ok")
+    assert said(report, "prompt").startswith("ok video-llava")
+    assert files_below(tmp_path) == before
+    with table.open("a") as handle:
+        handle.write("gone.mp4,a dog\n")
+    assert "2 of 3 videos found" in said(doctor(*line)[2], "pairs", "warn")
+    status, _, report = doctor(*line[:2], *line[4:])  # without --root
+    assert status == 1
+    assert "--root" in json.dumps(report)
+    table.write_text("clip,text\na.mp4,x\n")
+    status, _, report = doctor(*line[:-1], tmp_path / "scores.xlsx")
+    assert status == 1
+    assert "no column for video" in said(report, "pairs", "bad")
+    assert "not written in this format" in said(report, "out", "bad")
+
+
+def test_score_by_vqascore(doctor, world, tmp_path):
+    from synvita_data.testing import make_tiny
+
+    llava = make_tiny("llava", tmp_path / "llava")
+    line = ["score", world.real, "--text", "a dog", "--out", tmp_path / "scores.csv"]
+    status, text, report = doctor(*line, "--model", llava)
+    assert status == 0, text
+    assert "llava-1.5, frames by pad" in said(report, "preprocessing", "ok")
+    assert doctor(*line, "--model", "chance")[0] == 0
+    assert doctor(*line, "--model", tmp_path / "nowhere")[0] == 1

@@ -2,30 +2,72 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from doctor_reports import said
-from loopback_hub import run_client, run_synvita
+from loopback_hub import LoopbackHub
+from loopback_hub.client import client_environment
+from loopback_hub.forked import Commands, Done
 
 LOOK = """
-    import json, sys
-    from synvita_data.doctor import HubQuestions, look_at
-    hub = HubQuestions(timeout=float(sys.argv[1]))
-    looks = json.loads(sys.argv[2])
-    print(json.dumps([
-        look_at(name, revision, kind, hub=hub).to_record() | {"paths": sorted(look_at(name, revision, kind, hub=hub).paths)}
-        for name, revision, kind in looks
-    ]))
+import json, sys
+from synvita_data.doctor import HubQuestions, look_at
+hub = HubQuestions(timeout=float(sys.argv[0]))
+looks = json.loads(sys.argv[1])
+print(json.dumps([
+    look_at(name, revision, kind, hub=hub).to_record() | {"paths": sorted(look_at(name, revision, kind, hub=hub).paths)}
+    for name, revision, kind in looks
+]))
 """
+FETCH = "import sys; from huggingface_hub import snapshot_download; "
+FETCH += "snapshot_download(sys.argv[0], repo_type=sys.argv[1], allow_patterns=sys.argv[2:])"
+# What the doctor loads; it loads nothing else.
+IMPORTS = ("datasets", "rich.console", "safetensors", "synvita_data.cli", "synvita_data.doctor")
 
 
-def look(hub, home: Path, *names: object, timeout: float = 30, **how: str) -> list[dict]:
-    """Records of `look_at` in a process of its own; a name, or (name, revision, kind)."""
-    looks = [(each, None, "model") if isinstance(each, str) else each for each in names]
-    done = run_client(LOOK, hub, str(timeout), json.dumps(looks), home=home, **how)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    """A process that forks the commands of all tests of this file."""
+    with LoopbackHub() as none, Commands(none, tmp_path_factory.mktemp("forks"), IMPORTS) as commands:
+        yield commands
+
+
+@pytest.fixture
+def run(forks, loopback_hub, tmp_path):
+    """Run a command, or `-c CODE`, against the Hub of the test, with caches of its own."""
+
+    def start(*arguments: object, token: str | None = None, **environment: str) -> Done:
+        known = client_environment(loopback_hub, tmp_path, token)
+        names = ("HF_ENDPOINT", "HF_HOME", "HF_MODULES_CACHE", "HF_TOKEN")
+        own = {name: known[name] for name in names if name in known}
+        return forks(*arguments, cwd=tmp_path, **own, **environment)
+
+    return start
+
+
+@pytest.fixture
+def look(run):
+    """Records of `look_at`, of names or (name, revision, kind)."""
+
+    def ask(*names: object, timeout: float = 30, **how: str) -> list[dict]:
+        looks = [(each, None, "model") if isinstance(each, str) else each for each in names]
+        done = run("-c", LOOK, timeout, json.dumps(looks), **how)
+        assert done.status == 0, done.err
+        return json.loads(done.out.splitlines()[-1])
+
+    return ask
+
+
+@pytest.fixture
+def doctor(run):
+    """Status and report of `synvita doctor`."""
+
+    def examine(*arguments: object, **how: str) -> tuple[int, dict]:
+        done = run("doctor", "--json", "-", *arguments, **how)
+        assert done.out, done.err
+        return done.status, json.loads(done.out)
+
+    return examine
 
 
 def sizes_of(hub, name: str) -> dict[str, int]:
@@ -33,15 +75,9 @@ def sizes_of(hub, name: str) -> dict[str, int]:
     return {path: file.size for path, file in hub.repos["model", name].resolve("main").tree.items()}
 
 
-def doctor(hub, home: Path, *arguments: object, **how: str) -> tuple[int, dict]:
-    done = run_synvita(hub, "doctor", "--json", "-", *map(str, arguments), home=home, **how)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
-
-
-def test_one_request_says_commit_files_bytes_dtype_and_parameters(loopback_hub, tiny, tmp_path):
+def test_one_request_says_commit_files_bytes_dtype_and_parameters(loopback_hub, tiny, look):
     commit = loopback_hub.serve("org/tiny", tiny, sha="c" * 40)
-    (facts,) = look(loopback_hub, tmp_path, "org/tiny")
+    (facts,) = look("org/tiny")
     assert [request.route for request in loopback_hub.log] == ["info"]  # and the second look asked nothing
     assert commit.sha == facts["commit"] == "c" * 40
     sizes = sizes_of(loopback_hub, "org/tiny")
@@ -54,14 +90,14 @@ def test_one_request_says_commit_files_bytes_dtype_and_parameters(loopback_hub, 
     assert (facts["gated"], facts["private"], facts["problem"]) == (False, False, None)
 
 
-def test_gated_renamed_private_and_missing(loopback_hub, tiny, tmp_path):
+def test_gated_renamed_private_and_missing(loopback_hub, tiny, look):
     reader = loopback_hub.add_user("reader", role="read")
     loopback_hub.serve("org/gated", tiny, gated="manual")
     loopback_hub.serve("org/before", tiny)
     loopback_hub.rename("org/before", "new/name")
     loopback_hub.serve("org/private", tiny, private=True)
     names = ["org/gated", "org/before", "org/private", "org/none", ("new/name", "v9", "model")]
-    gated, renamed, private, missing, revision = look(loopback_hub, tmp_path, *names, token=reader.token)
+    gated, renamed, private, missing, revision = look(*names, token=reader.token)
     assert gated["gated"] is True
     assert gated["access"] is False
     assert "gated" in gated["problem"]
@@ -71,12 +107,12 @@ def test_gated_renamed_private_and_missing(loopback_hub, tiny, tmp_path):
     assert "does not exist" in missing["problem"]
     assert "no such revision" in revision["problem"]
     loopback_hub.accept("org/gated", reader)
-    (gated,) = look(loopback_hub, tmp_path, "org/gated", token=reader.token)
+    (gated,) = look("org/gated", token=reader.token)
     assert gated["access"] is True
     assert gated["problem"] is None
 
 
-def test_a_refusal_is_no_silence_and_silence_is_asked_once(loopback_hub, tiny, tmp_path):
+def test_a_refusal_is_no_silence_and_silence_is_asked_once(loopback_hub, tiny, look):
     """A Hub that never answers, asks to wait, or breaks the line: one request, whatever is looked at."""
     loopback_hub.serve("org/tiny", tiny)
     for how, expected in (
@@ -88,14 +124,14 @@ def test_a_refusal_is_no_silence_and_silence_is_asked_once(loopback_hub, tiny, t
         loopback_hub.log.clear()
         loopback_hub.repair()
         loopback_hub.fail("info", how=how, times=99)
-        first, second = look(loopback_hub, tmp_path, "org/tiny", "org/other", timeout=1.0)
+        first, second = look("org/tiny", "org/other", timeout=0.5 if how == "hold" else 30)
         assert expected in first["unasked"], first
         assert second["unasked"] == first["unasked"]
         assert "hf download org/tiny" in first["problem"]
         assert len([request for request in loopback_hub.log if request.route == "info"]) <= 1
 
 
-def test_half_a_cache(loopback_hub, tiny, tmp_path):
+def test_half_a_cache(loopback_hub, tiny, tmp_path, look, doctor, run):
     """What was fetched is counted; without the Hub, what is missing is named."""
     sharded = tmp_path / "sharded"
     shutil.copytree(tiny, sharded)
@@ -112,35 +148,30 @@ def test_half_a_cache(loopback_hub, tiny, tmp_path):
         json.dumps({"metadata": {}, "weight_map": weight_map})
     )
     loopback_hub.serve("org/sharded", sharded)
-    fetch = """
-        import sys
-        from huggingface_hub import snapshot_download
-        snapshot_download("org/sharded", allow_patterns=sys.argv[1:])
-    """
-    assert run_client(fetch, loopback_hub, "*.json", "*-00001-of-*", home=tmp_path).returncode == 0
-    (facts,) = look(loopback_hub, tmp_path, "org/sharded")
+    assert run("-c", FETCH, "org/sharded", "model", "*.json", "*-00001-of-*").status == 0
+    (facts,) = look("org/sharded")
     sizes = sizes_of(loopback_hub, "org/sharded")
     assert facts["bytes_to_fetch"] == sum(
         sizes[path] for path in facts["paths"] if not path.endswith(".json") and "00001" not in path
     )
-    (offline,) = look(loopback_hub, tmp_path, "org/sharded", HF_HUB_OFFLINE="1")
+    (offline,) = look("org/sharded", HF_HUB_OFFLINE="1")
     assert offline["origin"] == "cache"
     assert offline["commit"] == facts["commit"]
     assert offline["faults"] == ["model-00002-of-00002.safetensors is missing (in the cache)"]
     line = ["evaluate", "org/sharded", "--task", "ssv2-temporal"]
-    status, report = doctor(loopback_hub, tmp_path, *line, HF_HUB_OFFLINE="1")
+    status, report = doctor(*line, HF_HUB_OFFLINE="1")
     assert status == 1
     assert "hf download org/sharded" in said(report, "model", "bad")
     # Whole, it is enough.
-    assert run_client(fetch, loopback_hub, "*", home=tmp_path).returncode == 0
-    (whole,) = look(loopback_hub, tmp_path, "org/sharded")
+    assert run("-c", FETCH, "org/sharded", "model", "*").status == 0
+    (whole,) = look("org/sharded")
     assert whole["bytes_to_fetch"] == 0
-    (offline,) = look(loopback_hub, tmp_path, "org/sharded", HF_HUB_OFFLINE="1")
+    (offline,) = look("org/sharded", HF_HUB_OFFLINE="1")
     assert (offline["faults"], offline["problem"]) == ([], None)
     assert offline["parameters"] == whole["parameters"] == sum(array.size for array in arrays.values())
 
 
-def test_a_recipe_with_model_and_data_on_the_hub(loopback_hub, tiny, dataset, tmp_path):
+def test_a_recipe_with_model_and_data_on_the_hub(loopback_hub, tiny, dataset, tmp_path, doctor):
     loopback_hub.serve("org/tiny", tiny)
     loopback_hub.serve("org/data", dataset, kind="dataset", gated="auto")
     reader = loopback_hub.add_user("reader", role="read")
@@ -153,7 +184,7 @@ def test_a_recipe_with_model_and_data_on_the_hub(loopback_hub, tiny, dataset, tm
         "real_root=null",
         f"output_dir={tmp_path}/out",
     ]
-    status, report = doctor(loopback_hub, tmp_path, *line, token=reader.token)
+    status, report = doctor(*line, token=reader.token)
     assert status == 0, report["checks"]
     model, data = report["repositories"]
     parquet = sum(path.stat().st_size for path in (dataset / "shapes").glob("*.parquet"))
@@ -164,28 +195,30 @@ def test_a_recipe_with_model_and_data_on_the_hub(loopback_hub, tiny, dataset, tm
         request for request in loopback_hub.requests("download") if request.path.endswith("safetensors")
     ]
     assert not [request for request in loopback_hub.requests("download") if request.path.endswith("parquet")]
-    status, report = doctor(loopback_hub, tmp_path, *line, "config=nothing", token=reader.token)
+    status, report = doctor(*line, "config=nothing", token=reader.token)
     assert status == 1
     assert "unknown config" in said(report, "data", "bad")
-    status, report = doctor(loopback_hub, tmp_path, *line)  # without the token
+    status, report = doctor(*line)  # without the token
     assert status == 1
     assert "gated" in said(report, "data", "bad")
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_push_asks_what_lies_under_the_name(loopback_hub, dataset, tmp_path, there):
+def test_push_asks_what_lies_under_the_name(loopback_hub, dataset, there, doctor):
     owner = loopback_hub.add_user("me")
     if there:
         loopback_hub.serve("me/data", dataset, kind="dataset")
     line = ["push", dataset, "me/data", "--tag", "v1.0.0", "--private"]
-    status, report = doctor(loopback_hub, tmp_path, *line, token=owner.token)
+    status, report = doctor(*line, token=owner.token)
     assert status == int(there)
     expected = ("bad", "public already") if there else ("ok", "would be created")
     assert expected[1] in said(report, "repository", expected[0])
     assert loopback_hub.writes() == []
 
 
-def test_the_authors_videos_are_asked_of_the_hub_as_the_build_asks(loopback_hub, world, tmp_path):
+def test_the_authors_videos_are_asked_of_the_hub_as_the_build_asks(
+    loopback_hub, world, tmp_path, doctor, run
+):
     """Loose videos are fetched only where they must be files here; what is cached does not do without the Hub."""
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -195,15 +228,12 @@ def test_the_authors_videos_are_asked_of_the_hub_as_the_build_asks(loopback_hub,
     loopback_hub.serve("org/videos", folder, kind="dataset")
     line = ["build", "--triplets", world.triplets, "--out", tmp_path / "out", "--vqascores", world.vqascores]
     line += ["--synthetic", "hf:org/videos"]
-    status, report = doctor(loopback_hub, tmp_path, *line)
+    status, report = doctor(*line)
     assert status == 0, report["checks"]
     assert "1 loose mp4 files and 1 archives" in said(report, "synthetic", "ok")
     assert report["bytes_to_fetch"] == 10_000
-    assert doctor(loopback_hub, tmp_path, *line, "--embed-synthetic")[1]["bytes_to_fetch"] == 10_100
-    fetch = (
-        "from huggingface_hub import snapshot_download\nsnapshot_download('org/videos', repo_type='dataset')"
-    )
-    assert run_client(fetch, loopback_hub, home=tmp_path).returncode == 0
-    status, report = doctor(loopback_hub, tmp_path, *line, HF_HUB_OFFLINE="1")
+    assert doctor(*line, "--embed-synthetic")[1]["bytes_to_fetch"] == 10_100
+    assert run("-c", FETCH, "org/videos", "dataset", "*").status == 0
+    status, report = doctor(*line, HF_HUB_OFFLINE="1")
     assert status == 1
     assert "--synthetic-root" in said(report, "synthetic", "bad")

@@ -73,6 +73,7 @@ def test_expectation_and_bounds_over_every_order_of_ties(groups):
                 pytest.approx(float(value), abs=1e-12) for value in exact
             ]
             assert (found[name]["k"], found[name]["n"]) == (len(chosen), len(chosen))
+    assert [row["id"] for row in result["groups"]] == sorted({*columns_of(groups)["groups"]})
     for row, case in zip(result["groups"], groups, strict=True):
         assert [row[name] for name in NAMES] == [
             pytest.approx(float(by_brute_force([case], name)[0])) for name in NAMES

@@ -13,7 +13,7 @@ from synvita_data.annotations import read_annotations
 from synvita_data.errors import SchemaError, SourceError
 from synvita_data.evaluation.results import make_result, measure, write_result
 from synvita_data.leaderboard.table import Cell, estimate_text, make_leaderboard, read_results, standings
-from synvita_data.tasks import TASKS
+from synvita_data.tasks import COLUMNS, TASKS
 
 
 def cell(value, low=None, high=None, official=True):
@@ -426,7 +426,7 @@ def test_json_form_is_complete_and_strict():
     found = json.loads(json.dumps(board.to_record(), allow_nan=False))
     assert found["schema_version"] == "1.0"
     assert found["unit"] == "percent"
-    assert [column["task"] for column in found["columns"]] == list(TASKS)
+    assert [column["task"] for column in found["columns"]] == list(COLUMNS)
     assert len(found["rows"]) == 12
     row = found["rows"][-1]
     assert (row["model"], row["kind"], row["revision"]) == ("m", "ours", "1")
@@ -466,3 +466,90 @@ def test_light_imports(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| m | " in done.stdout
+
+
+# Results under controls
+
+
+def under(control, value, **how):
+    """A result of a control as `evaluate` writes it."""
+    made = record("m", "atp-hard", value, value - 1, value + 1, why=(f"control: {control}",), **how)
+    made["control"] = control
+    settings = {"control": control} | ({"control_seed": 4} if control == "shuffle" else {})
+    made["model"]["settings"] = {**made["model"]["settings"], **settings}
+    if control == "text":
+        made["frames"] = None
+    return made
+
+
+def test_controls_are_gaps_beside_the_score_and_nothing_else():
+    own = result("m", "atp-hard", 60.0, 58.0, 62.0)
+    found = [result_of(under(name, value)) for name, value in (("text", 55.0), ("shuffle", 61.5))]
+    without, board = make_leaderboard([own]), make_leaderboard([*found, own])
+    (row,) = ours(board).values()
+    cell = row.cells["atp-hard"]
+    assert (cell.controls["text"].value, cell.controls["text"].gap, cell.controls["text"].seed) == (
+        55,
+        5,
+        None,
+    )
+    assert (cell.controls["shuffle"].gap, cell.controls["shuffle"].seed) == (-1.5, 4)
+    assert (cell.controls["text"].low, cell.controls["text"].high) == (54, 56)
+    # But for them the table is as without: no row, no note, no standing.
+    record_with, record_without = board.to_record(), without.to_record()
+    for each in record_with["rows"]:
+        for own_cell in each["cells"].values():
+            own_cell.pop("controls", None)
+    assert record_with == record_without
+    assert "controls" not in json.dumps(record_without)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"annotations": "b" * 16}, "another annotations"),
+        ({"revision": "2"}, "another revision"),
+        ({"k": 900}, "another number of scored texts"),
+    ],
+)
+def test_no_gap_between_what_cannot_be_subtracted(change, words):
+    board = make_leaderboard([result("m", "atp-hard", 60.0), result_of(under("frame", 50.0, **change))])
+    assert ours(board)["m"].cells["atp-hard"].controls == {}
+    assert f"m, ATP-Hard: no gap to the control frame: {words}" in board.notes
+
+
+def test_another_setting_prompt_or_policy_is_no_gap():
+    def with_prompt(made):
+        made["model"]["prompt"] = "question"
+
+    def with_dtype(made):
+        made["model"]["settings"]["dtype"] = "bfloat16"
+
+    def with_frames(made):
+        made["frames"] = {"policy": {"count": 4}, "first_video": {}}
+
+    for change, words in (
+        (with_prompt, "prompt"),
+        (with_dtype, "setting dtype"),
+        (with_frames, "frame policy"),
+    ):
+        made = under("reverse", 50.0)
+        change(made)
+        board = make_leaderboard([result("m", "atp-hard", 60.0), result_of(made)])
+        assert ours(board)["m"].cells["atp-hard"].controls == {}
+        assert f"m, ATP-Hard: no gap to the control reverse: another {words}" in board.notes
+
+
+def test_a_control_finds_the_revision_that_it_is_of():
+    board = make_leaderboard(
+        [
+            result("m", "atp-hard", 60.0, revision="1"),
+            result("m", "atp-hard", 70.0, revision="2"),
+            result_of(under("frame", 50.0, revision="2")),
+            result_of(under("frame", 51.0, revision="2")),
+        ]
+    )
+    gaps = {row.revision: row.cells["atp-hard"].controls for row in ours(board).values()}
+    assert gaps["1"] == {}
+    assert gaps["2"]["frame"].gap in (20, 19)
+    assert "m, ATP-Hard: several results under the control frame, one of which is shown" in board.notes

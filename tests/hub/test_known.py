@@ -13,7 +13,7 @@ from synvita_data.errors import SynvitaError
 from synvita_data.hub.known import KNOWN, canonical, held, known, pinned
 from synvita_data.hub.known_page import page
 from synvita_data.models.resolve import find_checkpoint, locate
-from synvita_data.tasks import TASKS
+from synvita_data.tasks import COLUMNS, TASKS
 
 # Where a Hub id stands, whoever its owner is.
 PLACES = re.compile(
@@ -211,7 +211,9 @@ def test_recipes_name_the_recorded_commit_and_drop_it_with_another_model():
 def test_tasks_are_pinned():
     for task in TASKS.values():
         assert task.hub_revision == (None if task.hub_path is None else pinned(task.hub_path))
-        assert (task.hub_path is None) == (task.hub_revision is None)
+        # A file that was never read has no commit that it was read at.
+        assert task.hub_revision is not None or task.hub_path is None or not task.checked
+    assert [TASKS[name].hub_path for name in COLUMNS if TASKS[name].hub_revision] == ["videocon/videocon"] * 3
 
 
 def test_the_page_is_written_from_the_entries(repo_root):

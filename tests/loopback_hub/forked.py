@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -54,9 +55,10 @@ class Commands:
     Args:
         hub: whose repositories may change from command to command.
         folder: for caches (`folder/hf-home`) and output.
+        imports: what is loaded once, in the parent.
     """
 
-    def __init__(self, hub: LoopbackHub, folder: Path) -> None:
+    def __init__(self, hub: LoopbackHub, folder: Path, imports: Sequence[str] = IMPORTS) -> None:
         self.folder, self.home = folder, folder / "hf-home"
         environment = client_environment(hub, folder, None) | {
             "USE_TORCH": "1",
@@ -64,7 +66,7 @@ class Commands:
             "COLUMNS": "2000",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from loopback_hub.forked import serve; serve()"],
+            [sys.executable, "-c", "from loopback_hub.forked import serve; serve()", *imports],
             env=environment
             | {
                 "PYTHONPATH": os.pathsep.join(
@@ -126,7 +128,7 @@ class Commands:
 
 def serve() -> None:
     """The parent: one fork a line of standard input."""
-    for name in IMPORTS:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

@@ -46,6 +46,23 @@ def test_the_answer_is_one_token_wherever_it_stands(tokenizers, kind):
     assert len(set(ids.values())) == 4
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen"])
+def test_letters_of_options_are_one_token_and_digits_stand_alone(tokenizers, kind):
+    """As in Llama's and Qwen's own vocabularies: ` A` is one of Llama's tokens, ` 1` a space and a digit."""
+    tokenizer = tokenizers[kind]
+    before, gap = ("ASSISTANT:", " ") if kind == "llama" else ("assistant\n", "")
+    alone = tokenizer(before)["input_ids"]
+    behind = {
+        answer: tokenizer(before + gap + answer)["input_ids"]
+        for answer in ("A", "B", "C", "D", "E", "1", "2", "3")
+    }
+    assert all(ids[: len(alone)] == alone for ids in behind.values())
+    digits = [behind[digit][len(alone) :] for digit in "123"]
+    assert len({ids[-1] for ids in behind.values()}) == len(behind)
+    assert all(len(behind[letter]) == len(alone) + 1 for letter in "ABCDE")
+    assert [tokenizer.convert_ids_to_tokens(ids[:-1]) for ids in digits] == [["▁"] if gap else []] * 3
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_captions_of_the_shapes_world_are_whole_words(tokenizers, kind):
     for pair in draw_pairs(70):

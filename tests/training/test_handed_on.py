@@ -14,6 +14,7 @@ from loopback_hub import run_client
 from small_trainer import arguments, load, make_trainer, small_rows, step_gradients, triplets_of
 from small_triplets import row, tiny_model
 
+from synvita_data.errors import SynvitaError
 from synvita_data.training import SynViTATrainer, TripletData, merge_adapter
 from synvita_data.training.data.features import feature_cache_of, fill_feature_cache
 from synvita_data.training.evaluation import EvaluationPairs
@@ -280,3 +281,25 @@ def test_what_is_published_privately_and_whole(loopback_hub, tmp_path):
     tree = loopback_hub.repos["model", "someone/hidden"].resolve("main").tree
     head = yaml.safe_load(tree["README.md"].content.decode().split("---")[1])
     assert head["library_name"] == "transformers"
+
+
+def test_rows_of_a_benchmark_are_refused(prepared, world, tmp_path):
+    """`benchmarks`: annotations whose pairs must not be trained on, of a task of the user's own."""
+    import csv
+
+    from synvita_data.dataset.load import load_triplets
+
+    row = load_triplets(world.dataset, split="train")[2]
+    held_out = tmp_path / "held-out"
+    held_out.mkdir()
+    declared = "name: mine\nform: entailment\nfiles: [pairs.csv]\ntrain: {}\n"
+    (held_out / "mine.yaml").write_text(declared.format("never"))
+    with (held_out / "pairs.csv").open("w", newline="") as handle:
+        csv.writer(handle).writerows(
+            [["video", "caption", "contrast"], ["other.mp4", row["caption"], row["neg_caption"]]]
+        )
+    with pytest.raises(SynvitaError, match=r"row \d+: a row is of mine, which must not be trained on"):
+        prepared(benchmarks=str(held_out))
+    (held_out / "mine.yaml").write_text(declared.format("allowed"))
+    with pytest.raises(SynvitaError, match="no benchmark that forbids training"):
+        prepared(benchmarks=str(held_out))

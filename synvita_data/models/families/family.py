@@ -52,6 +52,9 @@ class PreparedVideo:
         return sum(self.runs)
 
 
+# What stands for the video of a family that is `text_only`.
+NO_VIDEO = PreparedVideo({}, "", ())
+
 # What the vision tower makes of one video: named tensors without a batch dimension, all a feature cache keeps.
 Features = dict[str, "Tensor"]
 
@@ -97,6 +100,7 @@ class Family(ABC):
     Attributes:
         placeholder_space: how what stands around the video's placeholder is tokenised; one of those.
         preprocess: how frames become pixels; one of `preprocesses`.
+        text_only: prompts are without their video part; every video is then `NO_VIDEO`.
     """
 
     model_type: ClassVar[str]
@@ -114,6 +118,7 @@ class Family(ABC):
     placeholder_space: str = "processor"
     preprocesses: ClassVar[tuple[str, ...]] = ("processor",)
     preprocess: str = "processor"
+    text_only: bool = False
     mirrored_inputs: ClassVar[tuple[str, ...]] = ()
     released: ClassVar[Mapping[str, str]] = {}
 
@@ -294,6 +299,9 @@ class Family(ABC):
 
     def frame_prompt(self, prompt: Prompt) -> PromptFrame:
         """The prompt around the caption; a question without a video goes into the chat template."""
+        if self.text_only:
+            own = prompt.without_video()
+            return PromptFrame(own.before, own.after) if prompt.video else chat_prompt(self.processor, prompt)
         if prompt.video:
             return PromptFrame(prompt.before.replace(prompt.video, self.placeholder), prompt.after)
         return chat_prompt(self.processor, prompt, self.placeholder)
@@ -335,15 +343,17 @@ def written_video(processor: Any, placeholder: str, video: Any) -> tuple[str, tu
     return runs.sub(token, text), tuple(len(run) // len(token) for run in runs.findall(text))
 
 
-def chat_prompt(processor: Any, prompt: Prompt, video: str) -> PromptFrame:
-    """A question inside the processor's chat template, after the video.
+def chat_prompt(processor: Any, prompt: Prompt, video: str | None = None) -> PromptFrame:
+    """A question inside the processor's chat template, after the video, which the template writes as `video`; None for a
+    message without one.
 
     Raises:
         TokenizerError: no chat template, one that shows the caption before the video (nothing could be
             shared between the captions of a video), or one that changes the question.
     """
     question = prompt.wrap(_CAPTION_MARK)
-    message = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}
+    content = [{"type": "text", "text": question}]
+    message = {"role": "user", "content": content if video is None else [{"type": "video"}, *content]}
     from jinja2 import TemplateError
 
     try:
@@ -354,14 +364,14 @@ def chat_prompt(processor: Any, prompt: Prompt, video: str) -> PromptFrame:
             found=first_line(error),
             fix="Name a prompt that has its own wording for this family",
         ) from error
-    if text.count(video) != 1 or text.count(question) != 1:
+    if (video is not None and text.count(video) != 1) or text.count(question) != 1:
         raise TokenizerError(
             "the chat template does not show one video and the question as they are",
             found=repr(text),
-            expected=f"{video} once and {question!r} once",
+            expected=f"{question!r} once" + ("" if video is None else f" and {video} once"),
         )
     before, after = text.split(_CAPTION_MARK)
-    if video not in before:
+    if video is not None and video not in before:
         raise TokenizerError(
             "the chat template puts the text before the video",
             found=repr(text),

@@ -116,10 +116,10 @@ class MplugOwl(Family):
             for mark in self._marks:
                 if mark in words:
                     raise CaptionError(
-                        "a caption or explanation holds a special token or a mark that parts prompts",
+                        "a caption, question or explanation holds a special token or a mark that parts prompts",
                         found=f"{mark!r} in {words!r}",
                         expected="plain words",
-                        fix="Clean the caption",
+                        fix="Clean the caption or question",
                     )
         prompt = before + text.caption + after
         tokens = self.processor.pieces(prompt, end=False)

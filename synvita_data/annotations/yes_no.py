@@ -1,0 +1,96 @@
+"""Questions that are asked yes or no: log-odds of Yes above 0 say yes."""
+
+import numpy as np
+
+from ..tables.columns import Floats
+from .declared import DeclaredRows
+from .forms import Form, Metrics, OfficialJoin
+from .mistakes import Grouped, Judged, Shown, by_margin, question_margins, show_question
+from .questions import make_questions, read_questions
+from .table import Annotations
+from .units import ScoredRows, Units, units_of_items
+
+
+def read_declared_yes_no(rows: DeclaredRows) -> Annotations:
+    """A question a row; see `questions`. Label 1 where the answer is yes.
+
+    Raises:
+        SchemaError: as of `read_questions`.
+    """
+    return make_questions(rows, read_questions(rows, options=False))
+
+
+def _measure(
+    a: Annotations, scores: Floats, kind: str, options: Metrics, official: OfficialJoin | None
+) -> Metrics:
+    from ..evaluate_metrics.entailment_auc.auc import entailment_auc
+    from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
+
+    scored = ~np.isnan(scores)
+    found = minimal_pair_accuracy(
+        scores,
+        a.label,
+        a.group,
+        clusters=a.video_id,
+        breakdown=a.breakdown,
+        kind=kind,
+        scored=scored,
+        **options,
+    )
+    # Yes and no need both be there to be told apart; the AUC takes no threshold.
+    found["auc"] = None
+    if len(np.unique(a.label[scored])) == 2:
+        found["auc"] = entailment_auc(
+            scores, a.label, a.video_id, kind=kind, strict=False, scored=scored, **options
+        )["auc"]
+    return found
+
+
+def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
+    """A question is wrong where its score lies on the other side of the threshold than its answer, or at it."""
+    grouped = Grouped(a)
+    alone = np.ones(len(a.groups), bool)
+
+    def show(group: int) -> list[Shown]:
+        return show_question(a, scores, grouped.rows(group), alone=True)
+
+    margin = question_margins(a, grouped, scores, kind, alone)
+    return by_margin(a, grouped, margin, show, "questions", first=1)
+
+
+def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
+    """Videos, with all their questions; a question is an item."""
+    from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
+
+    a = rows.annotations
+    assert a is not None  # `from_tables` is empty
+    found = minimal_pair_accuracy(
+        scores,
+        a.label,
+        a.group,
+        kind=kind,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_question=True,
+        resamples=0,
+    )["questions"]
+    questions = [each["question"] for each in found]
+    return units_of_items(
+        unit="video",
+        of_item=rows.of_groups(rows.video, questions),
+        item="question",
+        items=questions,
+        metrics={"accuracy": [each["value"] / 100 for each in found]},
+        right=[each["worst_ties"] == 100 for each in found],
+        breakdown=rows.breakdown_of(questions),
+    )
+
+
+FORM = Form(
+    read=None,
+    read_declared=read_declared_yes_no,
+    measure=_measure,
+    units=_units,
+    group="questions",
+    judge=_judge,
+)
