@@ -169,7 +169,8 @@ def _twelfths(table: Floats) -> dict[str, Ints]:
         above = (first > wrong_of_first) & (second > wrong_of_second)
         not_below = (first >= wrong_of_first) & (second >= wrong_of_second)
         ties = (first == wrong_of_first).astype(np.int64) + (second == wrong_of_second)
-        return 12 * np.stack([not_below / 2**ties, above, not_below], axis=1).astype(np.float64)
+        share = 12 * not_below // 2**ties
+        return np.stack([share, 12 * above, 12 * not_below], axis=1).astype(np.int64)
 
     # The group holds where the lower of the right scores is above the higher of the wrong ones. Where they are
     # equal, all `right` and `wrong` scores of that value are in random order.
@@ -180,8 +181,8 @@ def _twelfths(table: Floats) -> dict[str, Ints]:
     share = np.where(lower == higher, 12 // orders, np.where(lower > higher, 12, 0))
     group = np.stack([share, 12 * (lower > higher), 12 * (lower >= higher)], axis=1)
     return {
-        "text": both(first_wrong, second_wrong).astype(np.int64),
-        "video": both(second_wrong, first_wrong).astype(np.int64),
+        "text": both(first_wrong, second_wrong),
+        "video": both(second_wrong, first_wrong),
         "group": group.astype(np.int64),
     }
 

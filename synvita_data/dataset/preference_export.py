@@ -296,7 +296,7 @@ def _write(path: Path, form: Format, samples: Iterator[Sample]) -> tuple[int, in
                 handle.write(",\n" if count else "[\n")
             handle.write(json.dumps(line, ensure_ascii=False) + ("" if listed else "\n"))
             count += 1
-            real += ":synthetic:" not in sample.id
+            real += sample.id.rsplit(":", 2)[1] != "synthetic"
         if listed and count:
             handle.write("\n]\n")
     return count, real
