@@ -1,5 +1,7 @@
 """Load a dataset of triplets, and put the real videos a user has into its rows."""
 
+import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -115,7 +117,7 @@ def load_triplets(
         synthetic_root: folder of the synthetic videos that rows refer to, laid out as the references say; one that is
             not there is fetched from its repository when its row is read.
         token: access token for a private repository.
-        cache_dir: where `datasets` keeps its Arrow files.
+        cache_dir: where `datasets` keeps its Arrow files; those of a folder lie below it by what the folder holds.
 
     Returns:
         A `Dataset`, or a `DatasetDict` when `split` is None, with the columns of `schema.features()`.
@@ -283,6 +285,8 @@ def _load(
     import datasets
 
     cache = None if cache_dir is None else str(cache_dir)
+    if Path(name).is_dir():
+        cache = str(_own_cache(Path(name), Path(cache or datasets.config.HF_DATASETS_CACHE)))
     try:
         with reading(name, revision, token):
             return datasets.load_dataset(
@@ -301,6 +305,20 @@ def _load(
             found=str(error),
             fix="Build the dataset again, or fetch it whole" if damaged else None,
         ) from error
+
+
+def _own_cache(folder: Path, cache: Path) -> Path:
+    """Where the Arrow files of what the folder holds now are kept.
+
+    `datasets` (5.2) knows a local folder by its last name, its card and the patterns of its files: it would give the rows of
+    another folder of that name, or those of before a build was made again.
+    """
+    state = [
+        [path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns]
+        for path in sorted(folder.rglob("*.parquet"))
+    ]
+    told = json.dumps([str(folder.resolve()), state])
+    return cache / f"synvita-{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def _load_saved(

@@ -246,6 +246,23 @@ def test_equal_files_find_the_cache_again_and_others_do_not(built, tmp_path):
     assert mapped["has"][:] == [True, True]
 
 
+def test_a_folder_gives_its_own_rows_whatever_the_cache_holds(tmp_path):
+    """`datasets` knows a local folder by its last name and its card only."""
+
+    def build(place, video):
+        return write_dataset(
+            tmp_path / place / "built", {"c": {"train": [row(VATEX, synthetic=video)], "test": [row(HUMAN)]}}
+        )
+
+    def video(folder):
+        return load(folder, tmp_path, "c", split="train").with_format("arrow")["synthetic_video"][0]["bytes"]
+
+    first, second = build("first", b"v1"), build("second", b"v2")
+    assert [video(first).as_py(), video(second).as_py()] == [b"v1", b"v2"]
+    build("first", b"v3")  # made again, with the same card
+    assert [video(first).as_py(), video(second).as_py()] == [b"v3", b"v2"]
+
+
 def test_videos_are_not_copied_into_memory(tmp_path):
     """48 MB of embedded videos: the columns are exchanged without holding them."""
     rows = []
