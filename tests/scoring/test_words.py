@@ -98,6 +98,7 @@ def test_part_of_a_run_has_the_scores_of_the_whole(annotations, tmp_path):
     assert (other != whole).any()
 
 
+@pytest.mark.slow  # three processes
 def test_two_processes_share_the_work_and_write_what_one_writes(tmp_path):
     human(tmp_path)
     line = [
