@@ -156,7 +156,7 @@ class TextOnlyModels:
         """
         if not len(texts):
             return np.zeros(0)
-        counts = self._counter.transform(texts)
+        counts = self._counter.transform(texts).tocsr().sorted_indices()
         of = np.array([-1 if videos is None else self.fold.get(videos[row], -1) for row in range(len(texts))])
         found = np.empty(len(texts))
         with _one_thread():
@@ -306,7 +306,7 @@ class _Counted:
             tokenizer=words_of, token_pattern=None, lowercase=False, ngram_range=NGRAMS, dtype=np.float64
         )
         distinct = sorted(set(texts))
-        counts = counter.fit_transform(distinct).tocsr()
+        counts = counter.fit_transform(distinct).tocsr().sorted_indices()
         return cls(counter, counts, {text: row for row, text in enumerate(distinct)})
 
     def of_texts(self, texts: Sequence[str]) -> "csr_matrix":

@@ -58,7 +58,8 @@ def check_evaluation(
 
     Raises:
         StoreError: `out` cannot be written. CaptionError: the model cannot take a caption. ScoreError: the metric
-            refuses these annotations whatever the scores. SchemaError: rows cannot be mirrored as the scorer asks.
+            refuses these annotations whatever the scores, or the scorer cannot be fitted on them. SchemaError: rows
+            cannot be mirrored as the scorer asks.
     """
     check_writable(out)
     mirrored_rows(scorer, annotations)

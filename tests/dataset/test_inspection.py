@@ -1,5 +1,6 @@
 """What `inspect` says of a dataset, against numbers worked out here from the same rows."""
 
+import json
 import re
 
 import numpy as np
@@ -16,6 +17,7 @@ from synvita_data.dataset.inspection import (
     figure_name,
     inspect_dataset,
     save_figure,
+    text_only,
 )
 from synvita_data.errors import SchemaError
 from synvita_data.schema import MISALIGNMENTS, arrow_schema
@@ -163,7 +165,19 @@ def test_the_real_rows_give_the_known_means(real_data, tmp_path):
         )
     )
     assert result.record["triplets"] == {"read": 16_856, "duplicates": 2, "quarantined": 0}
-    summaries = {s.name: s for s in inspect_dataset(open_dataset(str(tmp_path / "out"))).summaries}
+    opened = open_dataset(str(tmp_path / "out"))
+    # 70.9, action 65.3, flip 80.0 and 74.8% of pairs by another program (tests/captions/test_text_only.py).
+    words = text_only(opened, "cogvideox")
+    assert result.record["text_only"] == words.to_record()
+    assert words.overall.auc == pytest.approx(70.9, abs=0.3)
+    assert words.overall.pairs_right == pytest.approx(74.8, abs=0.6)
+    assert words.misalignments["action"].auc == pytest.approx(65.3, abs=0.3)
+    assert words.misalignments["flip"].auc == pytest.approx(80.0, abs=0.3)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert re.search(
+        r"\*\*Text-only AUC:\*\* 70\.\d \(7\d\.\d% of 16,854 pairs right\); action 65\.\d ", card
+    )
+    summaries = {s.name: s for s in inspect_dataset(opened).summaries}
     # Published means of the 16,856 rows; two duplicates fewer move the fifth digit.
     for name, difference, weight, zero in (
         ("action", 0.1011, 0.1325, 0.350),
@@ -172,3 +186,32 @@ def test_the_real_rows_give_the_known_means(real_data, tmp_path):
         assert summaries[name].difference == pytest.approx(difference, abs=1e-4)
         assert summaries[name].weight == pytest.approx(weight, abs=1e-4)
         assert summaries[name].zero_weight == pytest.approx(zero, abs=1e-3)
+
+
+def test_few_rows_have_no_text_only_auc(folder, tmp_path):
+    found = text_only(open_dataset(str(folder)), "one")
+    assert found.overall.auc is None
+    assert found.overall.pairs == 4
+    assert {name: share.pairs for name, share in found.misalignments.items()} == {"action": 2, "flip": 1}
+    done = CliRunner().invoke(app, ["inspect", str(folder), "--figures", str(tmp_path / "figures")])
+    assert "too few rows for a text-only AUC" in " ".join(done.output.split())
+
+
+def test_what_build_json_knows_is_not_worked_out_again(folder):
+    record = text_only(open_dataset(str(folder)), "one").to_record()
+    record |= {
+        "auc": 61.25,
+        "pairs_right": 62.5,
+        "misalignments": {"flip": {**record["misalignments"]["flip"], "auc": 70.0, "pairs_right": 71.0}},
+    }
+    (folder / "build.json").write_text(json.dumps({"configs": {"one": {"text_only": record}}}))
+    opened = open_dataset(str(folder))
+    assert (
+        text_only(opened, "one").text() == "61.2 (62.5% of 4 pairs right); flip 70.0 (71.0% of 1 pairs right)"
+    )
+    assert text_only(opened, "one", ["train", "test"]).overall.auc == 61.25
+    # Of some splits it is another number, and so it is by other settings.
+    assert text_only(opened, "one", ["train"]).overall.auc is None
+    record["settings"]["C"] = 1.0
+    (folder / "build.json").write_text(json.dumps({"configs": {"one": {"text_only": record}}}))
+    assert text_only(opened, "one").overall.auc is None
