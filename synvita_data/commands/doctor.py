@@ -265,9 +265,12 @@ def _room(module: str, function: str) -> Callable[[Any, "Needs"], None]:
 _COMMANDS: dict[str, Callable[[Any, "Needs"], None]] = {
     "annotations": _room("doctor.others", "annotation_needs"),
     "build": _room("builders.needs", "build_needs"),
+    "compare": _room("doctor.others", "comparison_needs"),
     "convert": _room("doctor.others", "conversion_needs"),
     "demo": _room("doctor.others", "demo_needs"),
+    "errors": _room("doctor.others", "mistake_needs"),
     "evaluate": _evaluate,
+    "export": _room("doctor.others", "export_needs"),
     "generate": _room("builders.needs", "generation_needs"),
     "inspect": _room("doctor.others", "inspection_needs"),
     "leaderboard": _room("doctor.others", "leaderboard_needs"),

@@ -1,4 +1,4 @@
-"""What the commands need that run no model: inspect, annotations, convert, leaderboard, demo.
+"""What the commands need that run no model: inspect, annotations, convert, leaderboard, compare, errors, export, demo.
 
 Each takes `given`, the command's parameters by name.
 """
@@ -6,10 +6,12 @@ Each takes `given`, the command's parameters by name.
 from pathlib import Path
 from typing import Any
 
+from ..comparison.scored import find_results
 from ..errors import SynvitaError
+from ..evaluation.results import Result, read_result
 from ..leaderboard.table import read_results
 from .data import find_data
-from .inputs import add_annotations, add_folder, add_output
+from .inputs import add_annotations, add_file, add_folder, add_output
 from .models import add_repository
 from .report import Needs, size, some
 from .repository import look_at
@@ -87,7 +89,71 @@ def leaderboard_needs(given: Any, needs: Needs) -> None:
         needs.ok("results", f"{len(found)} results in {given.results}")
         for each in broken[:3]:
             needs.failed("results", each, "warn")
-    for file in (given.markdown, given.json_file):
+    _add_files(needs, given.markdown, given.json_file)
+
+
+def comparison_needs(given: Any, needs: Needs) -> None:
+    """What `synvita compare` needs: results of both, and annotations where some are named."""
+    found: list[dict[str, Path]] = []
+    for place in (given.a, given.b):
+        try:
+            found.append(find_results(place, given.results))
+        except SynvitaError as error:
+            needs.failed("results", error)
+    if len(found) == 2:
+        both = sorted(found[0].keys() & found[1].keys()) or [stem for own in found for stem in own]
+        needs.ok("results", f"of {given.a} and {given.b}: {some(both)}")
+        for name in both:
+            for own in found:
+                if name in own:
+                    _add_result(needs, own[name])
+    if given.annotations is not None and given.task:
+        add_annotations(needs, given.task, given.annotations)
+    _add_files(needs, given.json_file, given.plot)
+
+
+def mistake_needs(given: Any, needs: Needs) -> None:
+    """What `synvita errors` needs: the result, its annotations, and videos for the frames of a page."""
+    result = _add_result(needs, given.result)
+    if given.annotations is not None and result is not None:
+        add_annotations(needs, [given.task or result.task], given.annotations)
+    if given.real_root is not None:
+        add_folder(needs, given.real_root, "videos", "real videos")
+    if given.real_mapping is not None:
+        add_file(needs, given.real_mapping, "videos", "which file is which video")
+    _add_files(needs, given.jsonl, given.html)
+
+
+def export_needs(given: Any, needs: Needs) -> None:
+    """What `synvita export` needs: the dataset, folders of videos, and a folder that does not exist yet."""
+    find_data(needs, given.dataset, config=given.config, revision=given.revision, splits=given.split or ())
+    for folder, what in ((given.real_root, "real videos"), (given.synthetic_root, "synthetic videos")):
+        if folder is not None:
+            add_folder(needs, folder, "videos", what)
+    if given.mapping is not None:
+        add_file(needs, given.mapping, "videos", "which file is which video")
+    if given.out.exists():
+        needs.bad("out", f"{given.out} exists", "Name a folder that does not exist")
+    else:
+        add_output(needs, given.out, f"the samples go into {given.out}")
+
+
+def _add_result(needs: Needs, file: Path) -> Result | None:
+    """Add whether a result can be read and has its score table beside it."""
+    try:
+        result = read_result(file)
+    except SynvitaError as error:
+        needs.failed("results", error)
+        return None
+    table = file.with_suffix(".parquet")
+    if not table.is_file():
+        needs.bad("scores", f"{table} is not there", "Evaluate again: the score table lies beside its result")
+    return result
+
+
+def _add_files(needs: Needs, *files: Path | str | None) -> None:
+    """Add whether files can be written; `-` is standard output."""
+    for file in files:
         if file is not None and str(file) != "-":
             add_output(needs, Path(file).parent, f"{file} is written")
 

@@ -374,6 +374,24 @@ def test_the_report_is_written_whole_from_either_place(world, tmp_path):
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith((".part", "board"))]
 
 
+def test_the_commands_that_read_results(doctor, dataset, benchmark, tmp_path):
+    line = ["evaluate", "chance", "--task", "ssv2-temporal", "--annotations", str(benchmark)]
+    for name in ("one", "two"):
+        done = CliRunner().invoke(app, [*line, "--name", name, "--out", str(tmp_path / "results")])
+        assert done.exit_code == 0, done.output
+    one, two = tmp_path / "results/one", tmp_path / "results/two"
+    result = one / "ssv2-temporal.json"
+    assert doctor("compare", one, two)[0] == 0
+    assert doctor("compare", one, tmp_path / "none")[0] == 1
+    assert doctor("errors", result, "--annotations", benchmark, "--html", tmp_path / "page.html")[0] == 0
+    assert doctor("errors", result, "--real-root", tmp_path / "none")[0] == 1
+    result.with_suffix(".parquet").unlink()
+    assert "is not there" in said(doctor("errors", result)[2], "scores", "bad")
+    assert "is not there" in said(doctor("compare", one, two)[2], "scores", "bad")
+    assert doctor("export", dataset, "--to", "trl", "--out", tmp_path / "exported")[0] == 0
+    assert "exists" in said(doctor("export", dataset, "--to", "trl", "--out", one)[2], "out", "bad")
+
+
 def test_every_command_of_the_program_can_be_looked_at(doctor):
     from synvita_data.commands.doctor import _COMMANDS
 
