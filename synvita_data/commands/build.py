@@ -257,4 +257,4 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     if len(result.quarantine) > QUARANTINE_SHOWN:
         terminal.line(f"… and {len(result.quarantine) - QUARANTINE_SHOWN:,} more in quarantine.jsonl")
     state = "already up to date" if result.was_up_to_date else "built"
-    terminal.line(f'{state} in {seconds:.1f} s · load_dataset("{result.out}", "{result.config}")')
+    terminal.line(f'{state} in {seconds:.1f} s · load_triplets("{result.out}", "{result.config}")')
