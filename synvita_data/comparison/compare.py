@@ -249,10 +249,10 @@ def compare_results(
     names = tuple(name for name in found[0].names if name in found[1].names)
     if task.main_score not in names:
         raise ScoreError(
-            f"{task.main_score} needs scores with a threshold",
+            f"{task.main_score} cannot be computed from the scores of both",
             file=a.path,
             found=f"{a.kind} and {b.kind}",
-            expected="log_odds or probability",
+            expected=f"scores that give it, or one of {', '.join(names)} as the task's main score",
         )
     first, second = found
     if texts.same:
@@ -318,7 +318,9 @@ def _differences(
         (column, value)
         for column, values in a.groups.items()
         for value in values
-        if value in b.groups.get(column, {}) and a.groups[column][value].ids == b.groups[column][value].ids
+        if value in b.groups.get(column, {})
+        and main in a.groups[column][value].names
+        and a.groups[column][value].ids == b.groups[column][value].ids
     ]
     parts = [(a.groups[column][value], b.groups[column][value]) for column, value in labels]
     whole, of_parts = resample_both(

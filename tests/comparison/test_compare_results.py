@@ -236,6 +236,19 @@ def test_results_of_every_form_are_compared(form, tmp_path):
     assert (same.main.difference, same.main.p, same.won.share) == (0, 1, 50)
 
 
+def test_a_main_score_of_the_users_choice(tmp_path):
+    task, path = yes_no(tmp_path)
+    task = replace(task, main_score="auc")
+    _, annotations, _ = two(tmp_path, lambda folder: (task, path))
+    found = compared(tmp_path, tasks=[task], annotations=path)
+    aucs = [
+        measure(task, annotations, scores_of(annotations, seed), "log_odds", resamples=0)["auc"]["value"]
+        for seed in (1, 2)
+    ]
+    assert [found.main.a, found.main.b] == pytest.approx(aucs)
+    assert found.main.low <= found.main.difference <= found.main.high
+
+
 @pytest.mark.parametrize("form", [entailment, retrieval])
 def test_tables_alone_give_the_same_difference(form, tmp_path):
     _, _, path = two(tmp_path, form)
