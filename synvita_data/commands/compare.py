@@ -148,7 +148,7 @@ def remarks(found: "Comparison") -> list[tuple[str, str]]:
     for task in found.tasks:
         label, won = task_label(task), task.won
         wins = (
-            f"no {task.item} has both right and wrong texts"
+            f"no {task.item} can be won"
             if won.share is None
             else f"A wins {_share(task)} of {task.item}s, ties half ({won.won:,} better, {won.tied:,} equal, {won.lost:,} worse)"
         )
