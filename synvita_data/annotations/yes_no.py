@@ -10,7 +10,7 @@ from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, question_margins, show_question
 from .questions import make_questions, read_questions
 from .table import Annotations
-from .units import ScoredRows, Units, units_of_items
+from .units import ScoredRows, Units, units_of_questions
 
 
 def read_declared_yes_no(rows: DeclaredRows) -> Annotations:
@@ -77,16 +77,7 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
         per_question=True,
         resamples=0,
     )["questions"]
-    questions = [each["question"] for each in found]
-    units = units_of_items(
-        unit="video",
-        of_item=rows.of_groups(rows.video, questions),
-        item="question",
-        items=questions,
-        metrics={"accuracy": [each["value"] / 100 for each in found]},
-        right=[each["worst_ties"] == 100 for each in found],
-        breakdown=rows.breakdown_of(questions),
-    )
+    units = units_of_questions(rows, found, rows.breakdown)
     if len(set(rows.label[rows.scored].tolist())) < 2:
         return units
     by_video = entailment_by_video(

@@ -228,6 +228,8 @@ def compare_results(
     for side, count in ((a, texts.a), (b, texts.b)):
         if count != (counted := side.result.record["coverage"]["k"]):
             raise not_its_table(side, f"{count:,} texts", f"{counted:,} texts")
+    if not texts.both:
+        raise ScoreError("the two results have no text in common", file=b.table, found=f"those of {a.table}")
     if not texts.same and not partial:
         raise ScoreError(
             "the two results scored different texts",

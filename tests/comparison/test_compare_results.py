@@ -416,6 +416,19 @@ def test_another_control(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("form", [entailment, pairs])
+def test_results_without_a_text_in_common(form, tmp_path):
+    task, annotations, path = two(tmp_path, form)
+    videos = sorted(set(annotations.video.tolist()))
+    for name, own in (("one", videos[::2]), ("two", videos[1::2])):
+        scores = np.where(np.isin(annotations.video, own), scores_of(annotations, 1), np.nan)
+        (tmp_path / f"r/{name}/{task.name}.json").unlink()
+        write(tmp_path / "r", task, annotations, name, scores)
+    for given in (path, None) if form is entailment else (path,):
+        with pytest.raises(ScoreError, match="no text in common"):
+            compared(tmp_path, annotations=given, partial=True)
+
+
 @pytest.mark.parametrize("form", [entailment, retrieval, choice])
 def test_other_texts_are_compared_where_both_have_them_if_asked(form, tmp_path):
     task, annotations, path = two(tmp_path, form)
