@@ -27,7 +27,12 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and `final` is left as it was. The temporary name
     keeps the final suffix, because some writers choose a format by it.
+
+    Raises:
+        OSError: `final` cannot be written, at once if it is a folder.
     """
+    if final.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
     try:

@@ -28,7 +28,7 @@ from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, margins, show_question
 from .questions import make_questions, read_questions
 from .table import TYPES, AnnotationReport, Annotations, make_annotations, make_text_id
-from .units import ScoredRows, Units, units_of_items
+from .units import ScoredRows, Units, units_of_questions
 from .videos import VideoRef, check_distinct, video_at
 
 STATEMENTS = ("s0", "s1", "s2", "s3", "s4")
@@ -275,19 +275,11 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
         per_question=True,
         resamples=0,
     )["questions"]
-    questions = [each["question"] for each in found]
-    breakdown = rows.breakdown_of(questions)
+    breakdown = rows.breakdown
     if "type" in breakdown:
-        breakdown = {"coarse type": [COARSE_TYPES.get(each) for each in breakdown["type"]], **breakdown}
-    return units_of_items(
-        unit="video",
-        of_item=rows.of_groups(rows.video, questions),
-        item="question",
-        items=questions,
-        metrics={"accuracy": [each["value"] / 100 for each in found]},
-        right=[each["worst_ties"] == 100 for each in found],
-        breakdown=breakdown,
-    )
+        coarse = np.array([COARSE_TYPES.get(each) for each in breakdown["type"]], object)
+        breakdown = {"coarse type": coarse, **breakdown}
+    return units_of_questions(rows, found, breakdown)
 
 
 def read_declared_choice(rows: DeclaredRows) -> Annotations:

@@ -146,3 +146,27 @@ def units_of_items(
         weighted=weighted,
         groups=groups,
     )
+
+
+def units_of_questions(
+    rows: ScoredRows,
+    found: Sequence[Mapping[str, Any]],
+    breakdown: Mapping[str, npt.NDArray[np.object_]],
+) -> Units:
+    """Videos, with all their questions; a question is an item.
+
+    Args:
+        rows: that are compared.
+        found: the questions as the metrics give them: `question`, `value` and `worst_ties` in percent.
+        breakdown: column -> object [N], the category of each row.
+    """
+    questions = [each["question"] for each in found]
+    return units_of_items(
+        unit="video",
+        of_item=rows.of_groups(rows.video, questions),
+        item="question",
+        items=questions,
+        metrics={"accuracy": [each["value"] / 100 for each in found]},
+        right=[each["worst_ties"] == 100 for each in found],
+        breakdown={name: rows.of_groups(column, questions) for name, column in breakdown.items()},
+    )

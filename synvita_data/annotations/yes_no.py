@@ -1,14 +1,16 @@
 """Questions that are asked yes or no: log-odds of Yes above 0 say yes."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from ..tables.columns import Floats
+from ..tables.columns import Floats, Ints
 from .declared import DeclaredRows
 from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, question_margins, show_question
 from .questions import make_questions, read_questions
 from .table import Annotations
-from .units import ScoredRows, Units, units_of_items
+from .units import ScoredRows, Units, units_of_questions
 
 
 def read_declared_yes_no(rows: DeclaredRows) -> Annotations:
@@ -59,7 +61,8 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
 
 
 def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
-    """Videos, with all their questions; a question is an item."""
+    """Videos, with all their questions; a question is an item. The AUC stands beside where there are both answers."""
+    from ..evaluate_metrics.entailment_auc.auc import entailment_by_video
     from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
 
     a = rows.annotations
@@ -74,16 +77,18 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
         per_question=True,
         resamples=0,
     )["questions"]
-    questions = [each["question"] for each in found]
-    return units_of_items(
-        unit="video",
-        of_item=rows.of_groups(rows.video, questions),
-        item="question",
-        items=questions,
-        metrics={"accuracy": [each["value"] / 100 for each in found]},
-        right=[each["worst_ties"] == 100 for each in found],
-        breakdown=rows.breakdown_of(questions),
+    units = units_of_questions(rows, found, rows.breakdown)
+    if len(set(rows.label[rows.scored].tolist())) < 2:
+        return units
+    by_video = entailment_by_video(
+        scores, rows.label, rows.video, kind=kind, scored=rows.scored, partial=not rows.complete
     )
+
+    def weighted(weights: Ints) -> Floats:
+        auc = [[by_video.weighted(one)[0]] for one in weights]
+        return np.hstack([units.weighted(weights), np.array(auc, np.float64)])
+
+    return replace(units, names=(*units.names, "auc"), weighted=weighted)
 
 
 FORM = Form(

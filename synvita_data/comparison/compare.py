@@ -14,11 +14,12 @@ from .. import __version__
 from ..annotations import Annotations, find_form, read_annotations, tasks_at
 from ..annotations.units import ScoredRows, Units
 from ..errors import SchemaError, ScoreError, SourceError
+from ..evaluation.scored import ScoredResult, not_its_table, read_scored, task_of
 from ..schema import SCHEMA_VERSION
 from ..tables.columns import Floats, Ints
-from ..tasks import TASKS, Task, task_of_file
+from ..tasks import TASKS, Task
 from .paired import Difference, McNemar, Won, count_won, difference, holm, mcnemar, resample_both
-from .scored import ScoredResult, Texts, align, check_alike, find_results, not_its_table, read_scored
+from .scored import Texts, align, check_alike, find_results
 
 # How far a metric that is computed again may be from the one in the result file, in percent.
 _SAME = 1e-6
@@ -137,7 +138,7 @@ def compare(
     found = []
     for first, second in keys:
         pair = read_scored(first), read_scored(second)
-        task = _task_of(pair[0], wanted, annotations)
+        task = task_of(pair[0], wanted, annotations)
         rows = _annotations(task, annotations)
         found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
     corrected = holm([each.main.p for each in found])
@@ -172,26 +173,6 @@ def _common(
         if (stem in a) != (stem in b) and asked(stem)
     ]
     return [(a[stem], b[stem]) for stem in both], notes
-
-
-def _task_of(side: ScoredResult, wanted: Mapping[str, Task], annotations: Path | None) -> Task:
-    """The task of a result: one that was asked for, one of ours, or that of a file without a declaration."""
-    name, form = side.result.task, side.result.record["task"].get("form")
-    if wanted:
-        if name not in wanted:
-            raise SourceError(
-                "the result is of another task", file=side.path, found=name, expected=", ".join(wanted)
-            )
-        return wanted[name]
-    if name in TASKS:
-        return TASKS[name]
-    if annotations is not None and annotations.is_file() and isinstance(form, str):
-        return task_of_file(annotations, form)
-    raise SchemaError(
-        f"the task {name} is not one of ours",
-        file=side.path,
-        fix="Give its declaration with --task FILE.yaml, or the file it was read from with --annotations",
-    )
 
 
 def needs_annotations(task: Task) -> bool:
@@ -247,6 +228,8 @@ def compare_results(
     for side, count in ((a, texts.a), (b, texts.b)):
         if count != (counted := side.result.record["coverage"]["k"]):
             raise not_its_table(side, f"{count:,} texts", f"{counted:,} texts")
+    if not texts.both:
+        raise ScoreError("the two results have no text in common", file=b.table, found=f"those of {a.table}")
     if not texts.same and not partial:
         raise ScoreError(
             "the two results scored different texts",
@@ -268,10 +251,10 @@ def compare_results(
     names = tuple(name for name in found[0].names if name in found[1].names)
     if task.main_score not in names:
         raise ScoreError(
-            f"{task.main_score} needs scores with a threshold",
+            f"{task.main_score} cannot be computed from the scores of both",
             file=a.path,
             found=f"{a.kind} and {b.kind}",
-            expected="log_odds or probability",
+            expected=f"scores that give it, or one of {', '.join(names)} as the task's main score",
         )
     first, second = found
     if texts.same:
@@ -337,7 +320,9 @@ def _differences(
         (column, value)
         for column, values in a.groups.items()
         for value in values
-        if value in b.groups.get(column, {}) and a.groups[column][value].ids == b.groups[column][value].ids
+        if value in b.groups.get(column, {})
+        and main in a.groups[column][value].names
+        and a.groups[column][value].ids == b.groups[column][value].ids
     ]
     parts = [(a.groups[column][value], b.groups[column][value]) for column, value in labels]
     whole, of_parts = resample_both(

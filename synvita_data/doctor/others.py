@@ -8,8 +8,9 @@ from typing import Any
 
 from ..comparison.scored import find_results
 from ..errors import SynvitaError
-from ..evaluation.results import Result, read_result
+from ..evaluation.scored import ScoredResult, read_scored, task_of
 from ..leaderboard.table import read_results
+from ..tasks import get_task
 from .data import find_data
 from .inputs import add_annotations, add_file, add_folder, add_output
 from .models import add_repository
@@ -116,7 +117,13 @@ def mistake_needs(given: Any, needs: Needs) -> None:
     """What `synvita errors` needs: the result, its annotations, and videos for the frames of a page."""
     result = _add_result(needs, given.result)
     if given.annotations is not None and result is not None:
-        add_annotations(needs, [given.task or result.task], given.annotations)
+        try:
+            asked = [] if given.task is None else [get_task(given.task)]
+            task = task_of(result, {each.name: each for each in asked}, given.annotations)
+        except SynvitaError as error:
+            needs.failed("task", error)
+        else:
+            add_annotations(needs, [task], given.annotations)
     if given.real_root is not None:
         add_folder(needs, given.real_root, "videos", "real videos")
     if given.real_mapping is not None:
@@ -138,17 +145,13 @@ def export_needs(given: Any, needs: Needs) -> None:
         add_output(needs, given.out, f"the samples go into {given.out}")
 
 
-def _add_result(needs: Needs, file: Path) -> Result | None:
-    """Add whether a result can be read and has its score table beside it."""
+def _add_result(needs: Needs, file: Path) -> ScoredResult | None:
+    """Add whether a result can be read and has its own score table beside it."""
     try:
-        result = read_result(file)
+        return read_scored(file)
     except SynvitaError as error:
         needs.failed("results", error)
         return None
-    table = file.with_suffix(".parquet")
-    if not table.is_file():
-        needs.bad("scores", f"{table} is not there", "Evaluate again: the score table lies beside its result")
-    return result
 
 
 def _add_files(needs: Needs, *files: Path | str | None) -> None:

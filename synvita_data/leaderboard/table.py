@@ -5,6 +5,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -388,17 +389,24 @@ def _published_rows() -> list[Row]:
 
 
 def _tasks(results: Iterable[Result]) -> dict[str, Task]:
-    """The tasks that have a column: those of the paper, then of ours those with a result, then those of users."""
+    """The tasks that have a column: those of the paper, then of ours those with a result, then those of users, each as most
+    of its results have it."""
+    tasks = [TASKS.get(result.task) or task_of_result(result.record["task"]) for result in results]
+    counts = Counter((task.name, task.main_score) for task in tasks if task is not None)
     found: dict[str, Task] = {}
-    for result in results:
-        task = TASKS.get(result.task) or task_of_result(result.record["task"])
-        if task is not None:
-            found[result.task] = task
+    for task in filter(None, tasks):
+        either = found.get(task.name, task), task
+        found[task.name] = min(either, key=lambda one: _weight(one, counts))
     own = sorted(name for name in found if name not in TASKS)
     return {
         **{name: TASKS[name] for name in TASKS if name in COLUMNS or name in found},
         **{name: found[name] for name in own},
     }
+
+
+def _weight(task: Task, counts: Mapping[tuple[str, str], int]) -> tuple[int, str, str, str]:
+    """The lower, the sooner a column is this declaration of the task, whatever the order of results."""
+    return -counts[task.name, task.main_score], task.main_score, task.column, task.digest
 
 
 def _our_rows(results: Iterable[Result], known: Mapping[str, Task], notes: list[str]) -> list[Row]:
@@ -410,6 +418,12 @@ def _our_rows(results: Iterable[Result], known: Mapping[str, Task], notes: list[
             notes.append(f"{printable(result.model)}: {printable(result.task)} has no column here")
             continue
         cell = make_cell(result)
+        if (main := result.main_score["name"]) != (wanted := known[result.task].main_score):
+            notes.append(
+                f"{printable(result.model)}: {printable(result.task)} is not shown: its main score is "
+                f"{printable(str(main))}, and that of most results {printable(wanted)}"
+            )
+            continue
         if result.control is not None:  # no result of the task
             text = json.dumps({**result.record, "run": None}, sort_keys=True)
             controls.setdefault((result.model, result.task), {})[text] = (result.control, cell)

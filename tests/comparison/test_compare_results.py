@@ -1,5 +1,6 @@
 """Two results compared: every form against its own metric, and what must be refused."""
 
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -22,7 +23,6 @@ from synvita_data.annotations.pairs import _tied_together
 from synvita_data.annotations.units import ScoredRows
 from synvita_data.cli import app
 from synvita_data.comparison.compare import compare, compare_results
-from synvita_data.comparison.scored import read_scored
 from synvita_data.errors import SchemaError, ScoreError, SourceError
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
 from synvita_data.evaluate_metrics.group_score.group import group_score
@@ -30,6 +30,7 @@ from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import min
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
 from synvita_data.evaluation.results import make_result, measure, write_result
+from synvita_data.evaluation.scored import read_scored
 from synvita_data.tasks import get_task, task_of_file
 
 # --- annotations of every form -----------------------------------------------------------------------
@@ -235,6 +236,19 @@ def test_results_of_every_form_are_compared(form, tmp_path):
     assert (same.main.difference, same.main.p, same.won.share) == (0, 1, 50)
 
 
+def test_a_main_score_of_the_users_choice(tmp_path):
+    task, path = yes_no(tmp_path)
+    task = replace(task, main_score="auc")
+    _, annotations, _ = two(tmp_path, lambda folder: (task, path))
+    found = compared(tmp_path, tasks=[task], annotations=path)
+    aucs = [
+        measure(task, annotations, scores_of(annotations, seed), "log_odds", resamples=0)["auc"]["value"]
+        for seed in (1, 2)
+    ]
+    assert [found.main.a, found.main.b] == pytest.approx(aucs)
+    assert found.main.low <= found.main.difference <= found.main.high
+
+
 @pytest.mark.parametrize("form", [entailment, retrieval])
 def test_tables_alone_give_the_same_difference(form, tmp_path):
     _, _, path = two(tmp_path, form)
@@ -351,8 +365,23 @@ def test_a_file_of_another_task(tmp_path):
 def test_a_task_of_ones_own(tmp_path):
     task, _, path = two(tmp_path, groups)
     assert compared(tmp_path, annotations=path) == compared(tmp_path, annotations=path, tasks=[task])
-    with pytest.raises(SchemaError, match="not one of ours"):
+    with pytest.raises(ScoreError, match=r"they do not say which texts.*--annotations"):
         compared(tmp_path)
+    with pytest.raises(SchemaError, match="not one of ours"):
+        compared(tmp_path, annotations=tmp_path)
+
+
+def test_one_text_a_video_leaves_no_item_to_win(tmp_path):
+    rows = [[f"v{video}.mp4", f"a thing moves {video}", video % 2] for video in range(12)]
+    form = functools.partial(own, form="entailment", header=["video", "text", "label"], rows=rows)
+    _, _, path = two(tmp_path, form)
+    for annotations in (path, None):  # the result says enough of a task whose tables tell all
+        found = compared(tmp_path, annotations=annotations)
+        assert found.main.difference is not None
+        assert found.won.share is None
+    done = run("one", "two", "--results", tmp_path / "r", "--resamples", "100")
+    assert done.exit_code == 0, done.output
+    assert "no video can be won" in " ".join(done.stdout.split())
 
 
 # --- what is refused ---------------------------------------------------------------------------------
@@ -385,6 +414,19 @@ def test_another_control(tmp_path):
         ("ssv2-temporal", None),
         ("ssv2-temporal", "frame"),
     ]
+
+
+@pytest.mark.parametrize("form", [entailment, pairs])
+def test_results_without_a_text_in_common(form, tmp_path):
+    task, annotations, path = two(tmp_path, form)
+    videos = sorted(set(annotations.video.tolist()))
+    for name, own in (("one", videos[::2]), ("two", videos[1::2])):
+        scores = np.where(np.isin(annotations.video, own), scores_of(annotations, 1), np.nan)
+        (tmp_path / f"r/{name}/{task.name}.json").unlink()
+        write(tmp_path / "r", task, annotations, name, scores)
+    for given in (path, None) if form is entailment else (path,):
+        with pytest.raises(ScoreError, match="no text in common"):
+            compared(tmp_path, annotations=given, partial=True)
 
 
 @pytest.mark.parametrize("form", [entailment, retrieval, choice])

@@ -386,8 +386,18 @@ def test_the_commands_that_read_results(doctor, dataset, benchmark, tmp_path):
     assert doctor("errors", result, "--annotations", benchmark, "--html", tmp_path / "page.html")[0] == 0
     assert doctor("errors", result, "--real-root", tmp_path / "none")[0] == 1
     result.with_suffix(".parquet").unlink()
-    assert "is not there" in said(doctor("errors", result)[2], "scores", "bad")
-    assert "is not there" in said(doctor("compare", one, two)[2], "scores", "bad")
+    assert "no score table beside it" in said(doctor("errors", result)[2], "results", "bad")
+    assert "no score table beside it" in said(doctor("compare", one, two)[2], "results", "bad")
+    # A task that is nothing but an annotation file.
+    mine = tmp_path / "mine.csv"
+    mine.write_text("video,caption,contrast\na.mp4,a dog runs,a cat runs\nb.mp4,it is red,it is blue\n")
+    line = ["evaluate", "chance", "--form", "entailment", "--annotations", str(mine)]
+    assert CliRunner().invoke(app, [*line, "--out", str(tmp_path / "results")]).exit_code == 0
+    own = tmp_path / "results/chance/mine.json"
+    assert doctor("errors", own, "--annotations", mine)[0] == 0
+    assert "another task" in said(
+        doctor("errors", own, "--annotations", mine, "--task", "vitatecs")[2], "task", "bad"
+    )
     assert doctor("export", dataset, "--to", "trl", "--out", tmp_path / "exported")[0] == 0
     assert "exists" in said(doctor("export", dataset, "--to", "trl", "--out", one)[2], "out", "bad")
 

@@ -286,6 +286,24 @@ def test_different_annotations_are_flagged_and_not_compared():
     )
 
 
+def test_results_of_another_main_score_share_no_column():
+    def own(model, value, main_score):
+        made = record(model, "my-task", value, value - 1, value + 1)
+        made["task"] |= {"form": "entailment", "column": "Mine", "main_score": main_score}
+        made["main_score"]["name"] = main_score
+        return result_of(made)
+
+    results = [own("m", 60.0, "auc"), own("n", 70.0, "auc"), own("o", 90.0, "paired_accuracy")]
+    board = make_leaderboard(results, published=False)
+    assert board == make_leaderboard(results[::-1], published=False)
+    assert [row.label for row in board.rows] == ["m", "n"]
+    assert (board.columns[-1].title, board.columns[-1].metric) == ("Mine", "auc")
+    assert [row.cells["my-task"].standing for row in board.rows] == [None, "best"]
+    assert board.notes == (
+        "o: my-task is not shown: its main score is paired_accuracy, and that of most results auc",
+    )
+
+
 def test_a_task_without_a_column_is_named():
     board = make_leaderboard([result("m", "shapes-val", 50.0), result("m", "atp-hard", 40.0)])
     assert set(ours(board)["m"].cells) == {"atp-hard"}

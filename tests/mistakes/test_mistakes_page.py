@@ -282,6 +282,7 @@ def test_nothing_wrong_is_said(synvita, result, tmp_path):
         (("--real-mapping", "m.csv"), "--real-mapping is for --real-root"),
         (("--misalignment", "tempo"), "unknown misalignment of this task"),
         (("--html", "p.html", "--real-root", "nowhere"), "folder of real videos does not exist"),
+        (("--html", "results"), "error: results: Is a directory."),
     ],
 )
 def test_mistakes_of_the_user(synvita, result, options, said, tmp_path, monkeypatch):
