@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..comparison.compare import Comparison
+    from ..comparison.compare import Comparison, TaskComparison
 
 
 def compare(
@@ -122,7 +122,7 @@ def comparison_table(found: "Comparison") -> "Table":
     for task in found.tasks:
         holm = [] if not several else ["–" if task.p_holm is None else p_text(task.p_holm)]
         told = task.p_holm is not None and task.p_holm < 0.05
-        cells = [cell(task_label(task)), *numbers(task.main), *holm, f"{task.won.share:.1f}%"]
+        cells = [cell(task_label(task)), *numbers(task.main), *holm, _share(task)]
         table.add_row(*cells, style="bold" if told else "")
         for column, values in task.breakdown.items():
             for value, line in values.items():
@@ -136,6 +136,10 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+def _share(task: "TaskComparison") -> str:
+    return "–" if task.won.share is None else f"{task.won.share:.1f}%"
+
+
 def remarks(found: "Comparison") -> list[tuple[str, str]]:
     """What stands below the table, as pairs of style and line: units and counts, McNemar's test, notes."""
     from ..comparison.forest import p_text, task_label
@@ -143,12 +147,16 @@ def remarks(found: "Comparison") -> list[tuple[str, str]]:
     lines = []
     for task in found.tasks:
         label, won = task_label(task), task.won
+        wins = (
+            f"no {task.item} has both right and wrong texts"
+            if won.share is None
+            else f"A wins {_share(task)} of {task.item}s, ties half ({won.won:,} better, {won.tied:,} equal, {won.lost:,} worse)"
+        )
         lines.append(
             (
                 "dim",
                 f"{label}: {task.metric} on {task.compared:,} texts, {task.resamples:,} resamples of {task.units:,} "
-                f"{task.unit}s; A wins {won.share:.1f}% of {task.item}s, ties half ({won.won:,} better, {won.tied:,} equal, "
-                f"{won.lost:,} worse)",
+                f"{task.unit}s; {wins}",
             )
         )
         if task.mcnemar is not None:

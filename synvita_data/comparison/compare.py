@@ -14,11 +14,12 @@ from .. import __version__
 from ..annotations import Annotations, find_form, read_annotations, tasks_at
 from ..annotations.units import ScoredRows, Units
 from ..errors import SchemaError, ScoreError, SourceError
+from ..evaluation.scored import ScoredResult, not_its_table, read_scored, task_of
 from ..schema import SCHEMA_VERSION
 from ..tables.columns import Floats, Ints
-from ..tasks import TASKS, Task, task_of_file
+from ..tasks import TASKS, Task
 from .paired import Difference, McNemar, Won, count_won, difference, holm, mcnemar, resample_both
-from .scored import ScoredResult, Texts, align, check_alike, find_results, not_its_table, read_scored
+from .scored import Texts, align, check_alike, find_results
 
 # How far a metric that is computed again may be from the one in the result file, in percent.
 _SAME = 1e-6
@@ -137,7 +138,7 @@ def compare(
     found = []
     for first, second in keys:
         pair = read_scored(first), read_scored(second)
-        task = _task_of(pair[0], wanted, annotations)
+        task = task_of(pair[0], wanted, annotations)
         rows = _annotations(task, annotations)
         found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
     corrected = holm([each.main.p for each in found])
@@ -172,26 +173,6 @@ def _common(
         if (stem in a) != (stem in b) and asked(stem)
     ]
     return [(a[stem], b[stem]) for stem in both], notes
-
-
-def _task_of(side: ScoredResult, wanted: Mapping[str, Task], annotations: Path | None) -> Task:
-    """The task of a result: one that was asked for, one of ours, or that of a file without a declaration."""
-    name, form = side.result.task, side.result.record["task"].get("form")
-    if wanted:
-        if name not in wanted:
-            raise SourceError(
-                "the result is of another task", file=side.path, found=name, expected=", ".join(wanted)
-            )
-        return wanted[name]
-    if name in TASKS:
-        return TASKS[name]
-    if annotations is not None and annotations.is_file() and isinstance(form, str):
-        return task_of_file(annotations, form)
-    raise SchemaError(
-        f"the task {name} is not one of ours",
-        file=side.path,
-        fix="Give its declaration with --task FILE.yaml, or the file it was read from with --annotations",
-    )
 
 
 def needs_annotations(task: Task) -> bool:

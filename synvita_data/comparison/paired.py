@@ -159,9 +159,10 @@ class Won:
     lost: int
 
     @property
-    def share(self) -> float:
-        """In percent."""
-        return 100 * (self.won + self.tied / 2) / (self.won + self.tied + self.lost)
+    def share(self) -> float | None:
+        """In percent; None where there is no item, as with one text a video."""
+        items = self.won + self.tied + self.lost
+        return 100 * (self.won + self.tied / 2) / items if items else None
 
 
 def count_won(a: Floats, b: Floats) -> Won:

@@ -1,4 +1,4 @@
-"""Result files with the score tables beside them, and the texts that two of them share."""
+"""Two results to be compared: found, checked to belong together, and the texts that both have scored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,52 +11,12 @@ from ..annotations import Annotations
 from ..annotations.units import ScoredRows
 from ..errors import SchemaError, ScoreError, SourceError
 from ..evaluation.predictions import read_predictions
-from ..evaluation.results import Result, read_result, safe_name
+from ..evaluation.results import safe_name
+from ..evaluation.scored import ScoredResult, check_annotations
 from ..tables.columns import Column, Floats, coded, number_column, read_parquet
 from ..tasks import Task
 
 _COLUMNS = ("task", "video_id", "text_id", "label", "score")
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredResult:
-    """A result file and the score table beside it.
-
-    Attributes:
-        result: the file.
-        path: of the file.
-        table: path of the score table.
-    """
-
-    result: Result
-    path: Path
-    table: Path
-
-    @property
-    def control(self) -> str | None:
-        """What was taken away from the videos before they were scored; None for a result of the task itself."""
-        return self.result.control
-
-    @property
-    def revision(self) -> str:
-        """Of the annotations."""
-        return str(self.result.record["task"]["annotations"])
-
-    @property
-    def kind(self) -> str:
-        """What the scores mean."""
-        return str(self.result.record["model"]["kind"])
-
-    def to_record(self) -> dict[str, Any]:
-        """JSON-ready form: the file's name, not where it lies."""
-        model = self.result.record["model"]
-        return {
-            "model": self.result.model,
-            "revision": model.get("revision"),
-            "kind": self.kind,
-            "file": self.path.name,
-            "official": self.result.official,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,43 +70,6 @@ def find_results(place: str | Path, results: Path) -> dict[str, Path]:
     return files
 
 
-def read_scored(path: Path) -> ScoredResult:
-    """A result file whose score table is there and belongs to it, as far as its metadata says.
-
-    Raises:
-        SchemaError: one of the two is missing or broken, or the table is of another task, kind or revision.
-    """
-    result = read_result(path)
-    try:
-        record = result.record
-        counted = [record["coverage"][name] for name in ("k", "n")]
-        if not all(isinstance(count, int) for count in counted):
-            raise TypeError(f"coverage {counted}")
-        record["task"]["annotations"], record["model"]["kind"], record["main_score"]["name"]
-        if not isinstance(record["main_score"]["value"], float | int | None):
-            raise TypeError("the main score is not a number")
-    except (KeyError, TypeError) as error:
-        raise SchemaError(
-            "this is not a result file", file=path, found=repr(error), expected="a complete result"
-        ) from error
-    found = ScoredResult(result, path, path.with_suffix(".parquet"))
-    if not found.table.is_file():
-        raise SchemaError(
-            "the result has no score table beside it",
-            file=path,
-            expected=found.table.name,
-            fix="Copy both files, or evaluate again",
-        )
-    table = read_parquet(found.table, ("task",))
-    said = {key: (table.schema.metadata.get(key.encode()) or b"").decode() for key in ("kind", "annotations")}
-    tasks = coded(table, "task", found.table).values
-    expected = {"task": result.task, "kind": found.kind, "annotations": found.revision}
-    for name, value in {"task": ", ".join(tasks), **said}.items():
-        if value != expected[name]:
-            raise not_its_table(found, f"{name} {value or 'none'}", expected[name])
-    return found
-
-
 def check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Annotations | None) -> None:
     """Refuse what does not belong together before anything is read."""
     for name, first, second in (
@@ -166,13 +89,8 @@ def check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Annot
                 found=f"{first} ({a.path.parent.name}/{a.path.name}) and {second}",
                 expected="the same in both",
             )
-    if annotations is not None and annotations.revision != a.revision:
-        raise ScoreError(
-            "the results were made on other annotations than these",
-            file=annotations.report.files[0] if annotations.report.files else None,
-            found=f"revision {annotations.revision}",
-            expected=f"revision {a.revision}, as {a.path} says",
-        )
+    if annotations is not None:
+        check_annotations(a, annotations)
     for side in (a, b):
         joined = side.result.record.get("score_file"), side.result.record.get("flips")
         for record in joined:
@@ -280,13 +198,3 @@ class _Table:
 def _cells(column: Column) -> list[str]:
     values: list[str] = np.array(column.values, object)[column.codes].tolist()
     return values
-
-
-def not_its_table(side: ScoredResult, found: str, expected: str) -> SchemaError:
-    return SchemaError(
-        "the score table does not belong to its result",
-        file=side.table,
-        found=found,
-        expected=f"{expected}, as {side.path.name} says",
-        fix="Evaluate again: both files are then written",
-    )

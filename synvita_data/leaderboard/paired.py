@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..annotations import Annotations, read_annotations
 from ..comparison.compare import compare_results, needs_annotations
-from ..comparison.scored import read_scored
 from ..errors import SynvitaError
+from ..evaluation.scored import read_scored
 from ..tasks import Task
 
 if TYPE_CHECKING:

@@ -19,11 +19,12 @@ from ..annotations.mistakes import Judged
 from ..annotations.table import AnnotationReport
 from ..errors import SchemaError, choose, parsing
 from ..evaluation.predictions import read_predictions
-from ..evaluation.results import Result, read_result
+from ..evaluation.results import Result
+from ..evaluation.scored import ScoredResult, check_annotations, read_scored, task_of
 from ..hub.places import without_places
 from ..scoring import ScoreKind
 from ..tables.columns import Floats, as_numpy, coded, read_parquet
-from ..tasks import FORMS, TASKS, Task, task_of_file
+from ..tasks import Task
 
 # What the numbers of a score table are called, by kind.
 SCORE_NAMES: Mapping[str, str] = {
@@ -193,28 +194,19 @@ def read_mistakes(
         only: a misalignment, type or other value of a breakdown, to leave out everything else.
 
     Raises:
-        SchemaError: not a result file, no score table, other annotations than the result's, annotations that are
-            needed and not given, or an unknown misalignment.
-        ScoreError: the score table does not fit the annotations.
+        SchemaError: not a result file, no score table or that of another result, annotations that are needed and not
+            given, or an unknown misalignment.
+        ScoreError: other annotations than the result's, or the score table does not fit them.
     """
-    path = Path(path)
-    result = read_result(path)
-    task = _task(result, path, annotations) if task is None else task
-    if task.name != result.task:
-        raise SchemaError("the result is of another task", file=path, found=result.task, expected=task.name)
+    scored = read_scored(Path(path))
+    given = None if annotations is None else Path(annotations)
+    task = task_of(scored, {} if task is None else {task.name: task}, given)
     form = find_form(task)
     if form.judge is None:
-        raise SchemaError(f"mistakes on tasks of form {task.form} cannot be listed", file=path)
-    table = path.with_suffix(".parquet")
-    if not table.is_file():
-        raise SchemaError(
-            "the scores of the result are not there",
-            file=table,
-            fix="Keep the .parquet that synvita evaluate wrote beside the .json, or evaluate again",
-        )
-    rows = _annotations(result, task, form, path, table, annotations)
+        raise SchemaError(f"mistakes on tasks of form {task.form} cannot be listed", file=scored.path)
+    rows = _annotations(scored, task, form, given)
     # Of a text with several scores the first counts, as in the result.
-    found = read_predictions(table, rows, task, allow_missing=True, join="official")
+    found = read_predictions(scored.table, rows, task, allow_missing=True, join="official")
     scores = found.scores
     several = 0 if found.official is None else found.official.texts
     if found.official is not None:
@@ -226,8 +218,19 @@ def read_mistakes(
     places = np.flatnonzero(keep)
     # The most wrong first; equal ones in the order of the annotations.
     chosen = places[np.argsort(judged.measure[places], kind="stable")]
-    whole = annotations is not None
-    return Mistakes(result, task, rows, whole, scores, found.kind, judged, chosen, only, several, table)
+    return Mistakes(
+        scored.result,
+        task,
+        rows,
+        given is not None,
+        scores,
+        found.kind,
+        judged,
+        chosen,
+        only,
+        several,
+        scored.table,
+    )
 
 
 def to_record(mistake: Mistake, mistakes: Mistakes) -> dict[str, Any]:
@@ -256,49 +259,20 @@ def to_record(mistake: Mistake, mistakes: Mistakes) -> dict[str, Any]:
     }
 
 
-def _task(result: Result, path: Path, annotations: str | Path | None) -> Task:
-    """The task of a result: one of ours, or of the annotations' file alone, whose form the result says."""
-    if result.task in TASKS:
-        return TASKS[result.task]
-    form = result.record["task"].get("form")
-    if annotations is not None and form in FORMS and Path(annotations).is_file():
-        task = task_of_file(annotations, form)
-        if task.name == result.task:
-            return task
-    raise SchemaError(
-        "the task of the result is not one of ours",
-        file=path,
-        found=result.task,
-        expected="--task FILE.yaml",
-        fix="Give the declaration that the model was evaluated with",
-    )
-
-
-def _annotations(
-    result: Result, task: Task, form: Form, path: Path, table: Path, given: str | Path | None
-) -> Annotations:
+def _annotations(scored: ScoredResult, task: Task, form: Form, given: Path | None) -> Annotations:
     """The annotations of the result, refused where they are others; without any, what the score table tells."""
-    if given is None:
-        if form.groups_in_scores:
-            return _from_scores(task, table)
+    if given is not None:
+        rows = read_annotations(task, given)
+        check_annotations(scored, rows)
+        return rows
+    if not form.groups_in_scores:
         raise SchemaError(
             f"the score table alone does not tell which texts of {task.name} belong together",
-            file=path,
+            file=scored.path,
             expected="--annotations FILE_OR_FOLDER",
             fix="Give the annotations that the model was evaluated on",
         )
-    with parsing("this is not a result file", file=path):
-        revision = str(result.record["task"]["annotations"])
-    rows = read_annotations(task, given)
-    if rows.revision != revision:
-        raise SchemaError(
-            "the result is of other annotations",
-            file=given,
-            found=f"revision {rows.revision}",
-            expected=f"revision {revision}, as {path} says",
-            fix="Give the annotations that the model was evaluated on, or evaluate on these",
-        )
-    return rows
+    return _from_scores(task, scored.table)
 
 
 def _from_scores(task: Task, path: Path) -> Annotations:

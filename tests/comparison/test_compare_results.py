@@ -1,5 +1,6 @@
 """Two results compared: every form against its own metric, and what must be refused."""
 
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -22,7 +23,6 @@ from synvita_data.annotations.pairs import _tied_together
 from synvita_data.annotations.units import ScoredRows
 from synvita_data.cli import app
 from synvita_data.comparison.compare import compare, compare_results
-from synvita_data.comparison.scored import read_scored
 from synvita_data.errors import SchemaError, ScoreError, SourceError
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
 from synvita_data.evaluate_metrics.group_score.group import group_score
@@ -30,6 +30,7 @@ from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import min
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
 from synvita_data.evaluation.results import make_result, measure, write_result
+from synvita_data.evaluation.scored import read_scored
 from synvita_data.tasks import get_task, task_of_file
 
 # --- annotations of every form -----------------------------------------------------------------------
@@ -351,8 +352,23 @@ def test_a_file_of_another_task(tmp_path):
 def test_a_task_of_ones_own(tmp_path):
     task, _, path = two(tmp_path, groups)
     assert compared(tmp_path, annotations=path) == compared(tmp_path, annotations=path, tasks=[task])
-    with pytest.raises(SchemaError, match="not one of ours"):
+    with pytest.raises(ScoreError, match=r"they do not say which texts.*--annotations"):
         compared(tmp_path)
+    with pytest.raises(SchemaError, match="not one of ours"):
+        compared(tmp_path, annotations=tmp_path)
+
+
+def test_one_text_a_video_leaves_no_item_to_win(tmp_path):
+    rows = [[f"v{video}.mp4", f"a thing moves {video}", video % 2] for video in range(12)]
+    form = functools.partial(own, form="entailment", header=["video", "text", "label"], rows=rows)
+    _, _, path = two(tmp_path, form)
+    for annotations in (path, None):  # the result says enough of a task whose tables tell all
+        found = compared(tmp_path, annotations=annotations)
+        assert found.main.difference is not None
+        assert found.won.share is None
+    done = run("one", "two", "--results", tmp_path / "r", "--resamples", "100")
+    assert done.exit_code == 0, done.output
+    assert "no video has both right and wrong texts" in " ".join(done.stdout.split())
 
 
 # --- what is refused ---------------------------------------------------------------------------------

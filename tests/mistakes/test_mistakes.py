@@ -199,7 +199,7 @@ def test_other_annotations_are_refused(tmp_path):
     result = evaluated(tmp_path, "videocon-llm", annotations, SCORES)
     revision = json.loads(result.read_text())["task"]["annotations"]
     other = write_csv(tmp_path / "other.csv", VIDEOCON_ROWS[:3], VIDEOCON_HEADER)
-    with pytest.raises(SchemaError, match=f"of other annotations.*Expected: revision {revision}"):
+    with pytest.raises(ScoreError, match=f"on other annotations.*Expected: revision {revision}"):
         read_mistakes(result, other)
 
 
@@ -214,18 +214,22 @@ def test_a_result_without_scores_and_a_file_that_is_none(tmp_path):
     with pytest.raises(SchemaError, match="not a readable Parquet file"):
         read_mistakes(result, annotations)
     table.unlink()
-    with pytest.raises(SchemaError, match="scores of the result are not there"):
+    with pytest.raises(SchemaError, match="no score table beside it"):
         read_mistakes(result, annotations)
 
 
-def test_the_table_of_another_task_is_refused(tmp_path):
+def test_the_table_of_another_result_is_refused(tmp_path):
     annotations = videocon(tmp_path)
     result = evaluated(tmp_path, "videocon-llm", annotations, SCORES)
     table = result.with_suffix(".parquet")
     read = pq.read_table(table)
     other = pa.array(["atp-hard"] * read.num_rows)
     pq.write_table(read.set_column(read.schema.get_field_index("task"), "task", other), table)
-    with pytest.raises(ScoreError, match="of another task"):
+    with pytest.raises(SchemaError, match=r"does not belong to its result.*task atp-hard"):
+        read_mistakes(result, annotations)
+    # Scores of another kind have other margins.
+    pq.write_table(read.replace_schema_metadata({**read.schema.metadata, b"kind": b"similarity"}), table)
+    with pytest.raises(SchemaError, match=r"does not belong to its result.*kind similarity"):
         read_mistakes(result, annotations)
 
 
