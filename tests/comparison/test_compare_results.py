@@ -425,7 +425,7 @@ def test_a_result_and_its_own_control(tmp_path):
         record["frames"] = {"policy": {"count": 4}, "first_video": {}}
         path.write_text(json.dumps(record))
         if differs:
-            with pytest.raises(ScoreError, match="not of one model asked in one way.*another frame policy"):
+            with pytest.raises(ScoreError, match=r"not of one model asked in one way.*another frame policy"):
                 compare(own, path, resamples=200)
         else:
             compare(own, path, resamples=200)
