@@ -107,7 +107,9 @@ def evaluate(
     item: Annotated[
         list[str] | None,
         typer.Option(
-            "--item", metavar="ID", help="Print the scores of this pair or question only; repeat for several."
+            "--item",
+            metavar="ID",
+            help="Print the scores of this pair, question, group or caption only; repeat for several.",
         ),
     ] = None,
     seed: Annotated[

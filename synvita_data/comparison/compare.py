@@ -31,7 +31,7 @@ class TaskComparison:
 
     Attributes:
         task: its name.
-        control: as of `ScoredResult`.
+        control: as of `ScoredResult`; None where the two are of different ones.
         annotations: revision.
         a, b: of `ScoredResult.to_record`.
         metric: the task's main score.
@@ -143,11 +143,19 @@ def compare(
         found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
     corrected = holm([each.main.p for each in found])
     return Comparison(
-        found[0].a["model"],
-        found[0].b["model"],
+        *_names(found[0]),
         tuple(replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)),
         tuple(notes),
     )
+
+
+def _names(first: TaskComparison) -> list[str]:
+    """What the two are called: models, with their controls where these differ."""
+    gap = first.a["control"] != first.b["control"]
+    return [
+        f"{side['model']} under the control {side['control']}" if gap and side["control"] else side["model"]
+        for side in (first.a, first.b)
+    ]
 
 
 def _common(
@@ -266,7 +274,7 @@ def compare_results(
     main, metrics, breakdown = _differences(first, second, task.main_score, names, resamples, seed)
     return TaskComparison(
         task=task.name,
-        control=a.control,
+        control=a.control if a.control == b.control else None,
         annotations=a.revision,
         a=a.to_record(),
         b=b.to_record(),
@@ -362,6 +370,6 @@ def _notes(a: ScoredResult, b: ScoredResult, texts: Texts) -> list[str]:
         "prompt": [record["model"].get("prompt") for record in records],
         "frames": [(record.get("frames") or {}).get("policy") for record in records],
     }.items():
-        if values[0] != values[1]:
+        if values[0] != values[1] and (what != "frames" or a.control == b.control):
             notes.append(f"another {what}: {values[0]}; {values[1]}")
     return notes

@@ -15,6 +15,7 @@ from ..evaluation.results import safe_name
 from ..evaluation.scored import ScoredResult, check_annotations
 from ..tables.columns import Column, Floats, coded, number_column, read_parquet
 from ..tasks import Task
+from ..video.controls import asked_but_for_control, differing
 
 _COLUMNS = ("task", "video_id", "text_id", "label", "score")
 
@@ -74,7 +75,6 @@ def check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Annot
     """Refuse what does not belong together before anything is read."""
     for name, first, second in (
         ("task", a.result.task, b.result.task),
-        ("control", a.control or "none", b.control or "none"),
         ("revision of the annotations", a.revision, b.revision),
         ("task than asked for", a.result.task, task.name),
         (
@@ -89,6 +89,13 @@ def check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Annot
                 found=f"{first} ({a.path.parent.name}/{a.path.name}) and {second}",
                 expected="the same in both",
             )
+    if a.control != b.control and (why := why_no_gap(a, b)) is not None:
+        raise ScoreError(
+            "the results cannot be compared: they are of another control, and not of one model asked in one way",
+            file=b.path,
+            found=f"{a.control or 'none'} ({a.path.parent.name}/{a.path.name}) and {b.control or 'none'}; {why}",
+            expected="the same in both, or a result of the same model without the control",
+        )
     if annotations is not None:
         check_annotations(a, annotations)
     for side in (a, b):
@@ -104,6 +111,18 @@ def check_alike(a: ScoredResult, b: ScoredResult, task: Task, annotations: Annot
                     f"{record.get('groups_left_out', 0):,} groups left out",
                     fix="Evaluate with one score a text (--join strict, no --flips)",
                 )
+
+
+def why_no_gap(a: ScoredResult, b: ScoredResult) -> str | None:
+    """What else than the control two results differ in, in words; None for nothing."""
+    if a.result.model != b.result.model:
+        return "another model"
+    watches = "text" not in (a.control, b.control)
+    asked = [
+        asked_but_for_control(record["model"], (record.get("frames") or {}).get("policy"), watches=watches)
+        for record in (a.result.record, b.result.record)
+    ]
+    return differing(*asked)
 
 
 def align(

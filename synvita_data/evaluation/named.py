@@ -70,7 +70,8 @@ def named_rows(
     Args:
         read: benchmarks with their annotations.
         videos: ids, names, files or paths of videos: all their rows.
-        items: ids of pairs (entailment), questions (choice) or captions (retrieval; or the caption): all their rows.
+        items: ids of pairs (entailment), questions, minimal pairs of questions, groups or captions (retrieval); or a
+            caption, for the items that it is part of: all their rows.
 
     Raises:
         SchemaError: an id that no benchmark has, with those that are nearest; a name that several videos have.
@@ -87,7 +88,7 @@ def named_rows(
             if not any(places):
                 raise _unknown(what, wanted, [name for own in known for name in own])
             for number, place in enumerate(places):
-                if len(place) > 1:
+                if what == "video" and len(place) > 1:
                     raise SchemaError(
                         f"several videos of {read[number][0].name} have this name",
                         found=wanted,
@@ -168,11 +169,17 @@ def score_named(
 def _handles(annotations: Annotations, what: str) -> dict[str, dict[str, int]]:
     """What a user may call a video, or an item -> ids of those that are called so -> their codes."""
     if what == "item":
+        # A caption, or a pair of questions, is all the items that it is part of; the id of an item comes before both.
         items = {name: {name: code} for code, name in enumerate(annotations.groups)}
-        captions = dict(
-            zip(annotations.captions, annotations.text_ids, strict=True)
-        )  # ids of items in retrieval
-        return items | {caption: items[own] for caption, own in captions.items() if own in items}
+        wholes: dict[str, dict[str, int]] = {}
+        items_of = annotations.group_code.tolist()
+        captions = [annotations.captions[text] for text in annotations.text.tolist()]
+        pairs = [] if annotations.minimal_pair is None else annotations.minimal_pair.tolist()
+        for names in (captions, pairs):
+            for name, code in zip(names, items_of, strict=False):
+                if name is not None:
+                    wholes.setdefault(name, {})[annotations.groups[code]] = code
+        return items | {name: codes for name, codes in wholes.items() if name not in items}
     handles: dict[str, dict[str, int]] = {}
     for code, video in enumerate(annotations.videos):
         path = video.videopath or video.video_url or video.video_id

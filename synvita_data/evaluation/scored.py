@@ -50,6 +50,7 @@ class ScoredResult:
             "kind": self.kind,
             "file": self.path.name,
             "official": self.result.official,
+            "control": self.control,
         }
 
 

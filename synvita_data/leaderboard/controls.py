@@ -9,12 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..video.controls import CONTROLS, Control
+from ..video.controls import CONTROLS, asked_but_for_control, differing
 
 if TYPE_CHECKING:
     from .table import Cell
-
-_OF_CONTROL = frozenset(Control("shuffle").settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,8 @@ def why_no_gap(own: "Cell", control: str, found: "Cell") -> str | None:
         control: of `CONTROLS`.
         found: the result under it.
     """
-    there, here = (_asked(cell, watches=control != "text") for cell in (own, found))
-    differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
-    return f"another {', '.join(differing)}" if differing else None
+    watches = control != "text"
+    return differing(_asked(own, watches=watches), _asked(found, watches=watches))
 
 
 def gap_of(own: "Cell", found: "Cell") -> Gap:
@@ -94,9 +91,7 @@ def gap_parts(controls: Mapping[str, Gap]) -> list[str]:
 
 def _asked(cell: "Cell", *, watches: bool) -> dict[str, Any]:
     """What a score depends on but for the control, by name."""
-    model = cell.details.get("model", {})
-    settings = {name: value for name, value in model.get("settings", {}).items() if name not in _OF_CONTROL}
-    frames = {"frame policy": cell.details.get("frames")} if watches else {}
     texts = {"number of scored texts": cell.k, "number of texts": cell.n, "annotations": cell.annotations}
-    asked = {"kind": model.get("kind"), "prompt": model.get("prompt"), "revision": cell.revision}
-    return texts | asked | frames | {f"setting {name}": value for name, value in settings.items()}
+    return texts | asked_but_for_control(
+        cell.details.get("model", {}), cell.details.get("frames"), watches=watches
+    )

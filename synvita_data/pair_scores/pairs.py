@@ -10,7 +10,7 @@ lies in a store, so that a killed run resumes and several processes share the wo
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..captions import Text
-from ..errors import CaptionError, MissingVideoError, SchemaError, SynvitaError, VideoError
+from ..errors import CaptionError, ContextError, MissingVideoError, SchemaError, SynvitaError, VideoError
 from ..evaluation.scoring import EvaluationJob, item_key, make_folder, scorer_facts
 from ..jobs import JobProgress, Store, run_here, work_key
 from ..scoring import ScoreKind, Scorer, ScoringItem
 from ..video.source import resolve
 
 OnProgress = Callable[[JobProgress], None]
+# A video, or the seconds of it that are looked at: its name, start and end.
+Part = tuple[str, float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def score_pairs(
 ) -> PairScores | None:
     """The scores of pairs, as far as their videos can be read.
 
-    A video that cannot be read is set aside with its reason, and looked at once more in every later run.
+    A video that cannot be read is set aside with its reason, and looked at once more in every later run; so is a text that
+    is too long beside its video.
 
     Args:
         scorer: the model.
@@ -148,32 +151,66 @@ def score_pairs(
     check_scorer(scorer)
     check_texts(scorer, pairs, file)
     items, places, errors = _group(pairs)
-    keys = {item_key(item, scorer): name for name, item in items.items()}
-    job = EvaluationJob(
-        scorer,
-        f"{len(items):,} videos",
-        {key: items[name] for key, name in keys.items()},
-        work / pairs_key(scorer)[:24],
-    )
-    make_folder(job.root)
-    # What could not be read may have been the disk's fault, or have been mended in place.
-    report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
-    if not wait:
+    root = work / pairs_key(scorer)[:24]
+    make_folder(root)
+    asked = _ask(scorer, items, root, wait, on_progress)
+    if asked is None:
         return None
+    answers, reused = asked
+    # A text that is too long beside its video fails the video's other texts too: then each is asked by itself.
+    alone = {
+        (part, place): replace(
+            item, item_id=f"{item.item_id}: {text.caption}", texts=(text,), text_ids=(text.caption,)
+        )
+        for part, item in items.items()
+        if len(item.texts) > 1 and _is_too_long(answers[part])
+        for place, text in enumerate(item.texts)
+    }
+    if alone:
+        again = _ask(scorer, alone, root, wait, on_progress)
+        assert again is not None
+        answers = {part: answer for part, answer in answers.items() if (part, 0) not in alone}
+        answers |= again[0]
     found = PairScores(np.full(len(pairs), np.nan), scorer.kind, scorer.name)
-    found.videos, found.reused = len(items) + len(errors), report.found
-    while (answers := _collect(Store(job.root), keys)) is None:
-        run_here(job, verify=True, on_progress=on_progress)
-    for place, (name, text) in enumerate(places):
-        answer = errors.get(name) or answers[name]
+    found.videos, found.reused = len(items) + len(errors), reused
+    for at, (part, place) in enumerate(places):
+        lone = (part, place) in alone
+        answer = errors.get(part) or answers[(part, place) if lone else part]
         if isinstance(answer, SynvitaError):
-            found.errors[place] = answer
+            found.errors[at] = answer
         else:
-            found.scores[place] = answer["scores"][text]
+            found.scores[at] = answer["scores"][0 if lone else place]
     for answer in answers.values():
         if not isinstance(answer, SynvitaError):
             found.texts_cut += answer["details"].get("texts_cut", 0)
     return found
+
+
+def _ask(
+    scorer: Scorer,
+    items: Mapping[Any, ScoringItem],
+    root: Path,
+    wait: bool,
+    on_progress: OnProgress | None,
+) -> tuple[dict[Any, Any], int] | None:
+    """By the name of the item: the fields of its result, or why there is none; and how many were there before. None
+    when others are to wait for it."""
+    keys = {item_key(item, scorer): name for name, item in items.items()}
+    job = EvaluationJob(
+        scorer, f"{len(items):,} videos", {key: items[name] for key, name in keys.items()}, root
+    )
+    # What could not be read may have been the disk's fault, or have been mended in place.
+    report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
+    if not wait:
+        return None
+    while (answers := _collect(Store(root), keys)) is None:
+        run_here(job, verify=True, on_progress=on_progress)
+    return answers, report.found
+
+
+def _is_too_long(answer: Any) -> bool:
+    """Whether a video has no scores because a text does not fit the model's context beside it."""
+    return isinstance(answer, SynvitaError) and answer.to_record()["reason"] == ContextError.__name__
 
 
 def pairs_key(scorer: Scorer) -> str:
@@ -289,31 +326,31 @@ def refuse_url(video: str, *, file: Path | None = None, row: int | None = None) 
 
 def _group(
     pairs: Sequence[Pair],
-) -> tuple[dict[str, ScoringItem], list[tuple[str, int]], dict[str, VideoError]]:
+) -> tuple[dict[Part, ScoringItem], list[tuple[Part, int]], dict[Part, VideoError]]:
     """One item a video (or part of one) with its different texts; of each pair the item and the place of its text; and
     what is wrong with files that cannot even be looked at."""
-    texts: dict[str, dict[str, int]] = {}  # name of an item -> text -> place among its texts
-    first: dict[str, Pair] = {}
+    texts: dict[Part, dict[str, int]] = {}  # text -> place among its texts
+    first: dict[Part, Pair] = {}
     places = []
     for pair in pairs:
-        part = "" if pair.start is None and pair.end is None else f" {pair.start}-{pair.end}"
-        name = f"{pair.name}{part}"
-        first.setdefault(name, pair)
-        own = texts.setdefault(name, {})
-        places.append((name, own.setdefault(pair.text, len(own))))
-    items: dict[str, ScoringItem] = {}
-    errors: dict[str, VideoError] = {}
-    for name, pair in first.items():
+        part = pair.name, pair.start, pair.end
+        first.setdefault(part, pair)
+        own = texts.setdefault(part, {})
+        places.append((part, own.setdefault(pair.text, len(own))))
+    items: dict[Part, ScoringItem] = {}
+    errors: dict[Part, VideoError] = {}
+    for part, pair in first.items():
         try:
             if pair.video == b"":
                 raise MissingVideoError("a video has no bytes")
             resolve(pair.video)
         except VideoError as error:
-            errors[name] = error
+            errors[part] = error
             continue
-        own_texts = tuple(texts[name])
-        items[name] = ScoringItem(
-            item_id=name,
+        own_texts = tuple(texts[part])
+        whole = pair.start is None and pair.end is None
+        items[part] = ScoringItem(
+            item_id=pair.name if whole else f"{pair.name} {pair.start}-{pair.end}",
             video_id=pair.name,
             video=pair.video,
             texts=tuple(Text(text) for text in own_texts),
@@ -324,11 +361,11 @@ def _group(
     return items, places, errors
 
 
-def _collect(store: Store, keys: Mapping[str, str]) -> dict[str, Any] | None:
+def _collect(store: Store, keys: Mapping[str, Any]) -> dict[Any, Any] | None:
     """By the name of the item: the fields of its result, or why there is none. None when something is gone since it was
     seen, because a run that began meanwhile tries the unreadable again."""
     failures = {failure.key: failure.error for failure in store.quarantined()}
-    found: dict[str, Any] = {}
+    found: dict[Any, Any] = {}
     for key, name in keys.items():
         record = store.record(key)
         if record is not None:

@@ -5,7 +5,7 @@ video: a model's score is read beside its score under a control.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,3 +81,26 @@ class Control:
         """
         order = self.order(frames.indices, video_id)
         return replace(frames, pixels=frames.pixels[order]), tuple(frames.indices[place] for place in order)
+
+
+def asked_but_for_control(model: Mapping[str, Any], policy: Any, *, watches: bool) -> dict[str, Any]:
+    """What scores depend on beside their texts and the control, by name. A difference of two results is what a control
+    takes away only where all of it is equal.
+
+    Args:
+        model: of a result file.
+        policy: how its frames were chosen.
+        watches: False where one of the two results is of a control that looks at no video.
+    """
+    taken = Control("shuffle").settings
+    settings = {
+        f"setting {name}": value for name, value in model.get("settings", {}).items() if name not in taken
+    }
+    asked = {name: model.get(name) for name in ("kind", "prompt", "revision")}
+    return asked | ({"frame policy": policy} if watches else {}) | settings
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """`another prompt, setting dtype`: names whose values differ; None for none."""
+    names = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    return f"another {', '.join(names)}" if names else None

@@ -3,6 +3,8 @@
 import csv
 import doctest
 import json
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -175,6 +177,39 @@ def test_options_of_video_llms_arrive(tiny, videos, synvita, tmp_path):
     assert {row["kind"] for row in read(tmp_path / "c.csv")} == {"probability"}
     assert [row["video"] for row in read(tmp_path / "c.csv")] == ["bad.mp4", "v0.mp4", "v1.mp4"]
     assert "--flips" not in synvita("score", "--help")[1]
+
+
+# The program, killed behind the given number of saved videos.
+KILLED = """
+import os, signal, sys
+from synvita_data.cli import main
+from synvita_data.jobs import Claim
+
+commit, left = Claim.commit, [int(sys.argv.pop(1))]
+
+def killing(self, *given, **named):
+    commit(self, *given, **named)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Claim.commit = killing
+main()
+"""
+
+
+def test_the_program_is_killed_and_run_again(videos, synvita, tmp_path):
+    (videos / "bad.mp4").unlink()
+    line = ("score", videos, "--text", "a dog", "--text", "a cat", "--model", "chance", "--out")
+    killed = subprocess.run([sys.executable, "-c", KILLED, "1", *map(str, line), str(tmp_path / "s.csv")])
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".work", "s.csv.json", "videos"]
+    status, shown, _ = synvita(*line, tmp_path / "s.csv")
+    assert status == 0
+    assert "4 of 4 rows scored" in shown
+    assert "2 videos, 1 of them scored before" in shown
+    assert synvita(*line, tmp_path / "whole.csv", "--work", tmp_path / "other")[0] == 0
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

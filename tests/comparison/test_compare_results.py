@@ -406,7 +406,7 @@ def test_another_control(tmp_path):
     for name in ("one", "two"):
         write(tmp_path / "r", task, annotations, name, scores_of(annotations, 3), control="frame")
     folder = tmp_path / "r"
-    with pytest.raises(ScoreError, match=r"another control.*none.*frame"):
+    with pytest.raises(ScoreError, match=r"another control.*none.*frame.*another model"):
         compare(folder / "one/ssv2-temporal.json", folder / "two/ssv2-temporal@frame.json", resamples=100)
     # Under the same control they are compared, beside the results proper.
     found = compare("one", "two", results=folder, resamples=100)
@@ -427,6 +427,38 @@ def test_results_without_a_text_in_common(form, tmp_path):
     for given in (path, None) if form is entailment else (path,):
         with pytest.raises(ScoreError, match="no text in common"):
             compared(tmp_path, annotations=given, partial=True)
+
+
+def test_a_result_and_its_own_control(tmp_path):
+    """The gap of the leaderboard, with an interval of the paired bootstrap."""
+    task, annotations, _ = two(tmp_path, retrieval)
+    write(tmp_path / "r", task, annotations, "one", scores_of(annotations, 3), control="frame")
+    write(tmp_path / "r", task, annotations, "one", scores_of(annotations, 4), control="text")
+    own, frame, text = (tmp_path / f"r/one/ssv2-temporal{end}.json" for end in ("", "@frame", "@text"))
+    found = compare(own, frame, resamples=200)
+    assert (found.a, found.b) == ("one", "one under the control frame")
+    (gap,) = found.tasks
+    assert (gap.control, gap.a["control"], gap.b["control"], gap.notes) == (None, None, "frame", ())
+    scores = [read_scored(path).result.main_score["value"] for path in (own, frame)]
+    assert gap.main.difference == pytest.approx(scores[0] - scores[1])
+    assert gap.main.low <= gap.main.difference <= gap.main.high
+    # The other way round, and two controls.
+    assert compare(frame, own, resamples=200).tasks[0].main.difference == pytest.approx(-gap.main.difference)
+    assert compare(text, frame, resamples=200).a == "one under the control text"
+    # A model that was asked in another way has no gap; without its video, frames count for nothing.
+    for path, differs in ((frame, True), (text, False)):
+        record = json.loads(path.read_text())
+        record["frames"] = {"policy": {"count": 4}, "first_video": {}}
+        path.write_text(json.dumps(record))
+        if differs:
+            with pytest.raises(ScoreError, match=r"not of one model asked in one way.*another frame policy"):
+                compare(own, path, resamples=200)
+        else:
+            compare(own, path, resamples=200)
+    record["model"]["prompt"] = "question"
+    text.write_text(json.dumps(record))
+    with pytest.raises(ScoreError, match="another prompt"):
+        compare(own, text, resamples=200)
 
 
 @pytest.mark.parametrize("form", [entailment, retrieval, choice])

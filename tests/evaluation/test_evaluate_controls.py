@@ -19,7 +19,7 @@ from synvita_data.evaluation.results import read_result
 from synvita_data.models.families.family import NO_VIDEO
 from synvita_data.models.loading import load_alignment_model
 from synvita_data.models.resolve import find_checkpoint
-from synvita_data.tasks import get_task
+from synvita_data.tasks import get_task, task_of_file
 from synvita_data.testing import make_tiny
 from synvita_data.video import FramePolicy, decode, encode_mp4
 
@@ -292,6 +292,39 @@ def test_names_of_samples(world):
     twice = replace(twice, videos=tuple(replace(v, source=f"s{k}") for k, v in enumerate(twice.videos)))
     with pytest.raises(SchemaError, match="several videos of atp-hard have this name"):
         named_rows([(task, twice)], ["same"], [])
+
+
+FORMS = {  # table, and names of items with how many rows each is
+    "entailment": (
+        "video,caption,neg_caption\nv1.mp4,a dog runs,a dog sleeps\nv2.mp4,a cat runs,a dog sleeps\n",
+        {"a cat runs": 2, "a dog sleeps": 4},
+    ),
+    "retrieval": (
+        "video,caption,label\nv1.mp4,one,1\nv2.mp4,one,0\nv1.mp4,two,0\nv2.mp4,two,1\n",
+        {"one": 2, "two": 2},
+    ),
+    "yes_no": ("id,video,question,answer\nq1,v1.mp4,is it red?,yes\nq2,v1.mp4,is it blue?,no\n", {"q2": 1}),
+    "pairs": (
+        "id,video,question,answer,pair\nq1,v1.mp4,is it red?,yes,p1\nq2,v2.mp4,is it red?,no,p1\n"
+        "p1,v2.mp4,is it blue?,no,p2\nq4,v3.mp4,is it blue?,yes,p2\n",
+        {"q1": 1, "p2": 2, "is it red?": 2, "p1": 1},  # a question that is called as a pair comes before it
+    ),
+    "groups": (
+        "video,caption,group\nv1.mp4,on the left,g\nv2.mp4,on the right,g\n"
+        "v3.mp4,first in,h\nv4.mp4,first out,h\n",
+        {"g": 4, "first in": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_items_of_every_form(tmp_path, form):
+    text, items = FORMS[form]
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    task = task_of_file(path, form)
+    read = [(task, read_annotations(task, path))]
+    assert {name: len(named_rows(read, [], [name])[0]) for name in items} == items
 
 
 def test_doctor_knows_the_options(program, checkpoint, world, tmp_path, monkeypatch):

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pair_scorer import score_table
 
 from synvita_data import score
-from synvita_data.errors import CaptionError, SchemaError, StoreError, SynvitaError
+from synvita_data.errors import CaptionError, ContextError, SchemaError, StoreError, SynvitaError
 from synvita_data.pair_scores.pairs import Pair, score_pairs
+from synvita_data.scoring import ItemScores
 
 DRIVER = Path(__file__).with_name("pair_scorer.py")
 VIDEOS = 6
@@ -163,6 +164,40 @@ def test_a_part_of_a_video_is_another_item(tmp_path):
     pairs = [Pair(video, str(i), *window, name="v") for i, window in enumerate(windows)]
     score_pairs(Parts(), pairs, tmp_path / "work")
     assert asked == [(None, None, 2), (0.0, 1.0, 1), (0.0, None, 1)]
+
+
+def test_a_part_is_not_taken_for_a_video_that_is_called_like_it(tmp_path):
+    for name in ("v.mp4", "v.mp4 0.0-1.0"):
+        (tmp_path / name).write_bytes(name.encode())
+    pairs = [
+        Pair(tmp_path / "v.mp4", "x", 0.0, 1.0, name="v.mp4"),
+        Pair(tmp_path / "v.mp4 0.0-1.0", "x", name="v.mp4 0.0-1.0"),
+    ]
+    found = score_pairs(FileScorer(), pairs, tmp_path / "work")
+    assert found.scores.tolist() == [expected_score(pair.video.read_bytes(), "x") for pair in pairs]
+
+
+def test_a_text_that_is_too_long_leaves_the_others_of_its_video_their_scores(folder):
+    """As `AlignmentScorer` says it: the video has no scores. The work of the others is found again."""
+
+    class Narrow(FileScorer):
+        def answer(self, item):
+            if item.video_id == "v2.mp4" and any("8" in text.caption for text in item.texts):
+                super().answer(item)  # it counts
+                return ItemScores(item.item_id, None, error=ContextError("too long", found="9 tokens"))
+            return super().answer(item)
+
+    found = score_table(folder, Narrow(folder / "log"))
+    assert {place: error.to_record()["reason"] for place, error in found.errors.items()} == {
+        8: "ContextError"
+    }
+    for place, row in enumerate(written(folder)):
+        if place != 8:
+            assert float(row["score"]) == expected_score((folder / row["video"]).read_bytes(), row["text"])
+    assert scored(folder) == {**ONCE, "v2.mp4": 3}  # all its texts, then each of the two
+    again = score_table(folder, Narrow(folder / "log"))
+    assert (again.scores[2], list(again.errors)) == (found.scores[2], [8])
+    assert scored(folder) == {"v2.mp4": 2}
 
 
 # -- from Python ------------------------------------------------------------------------------------------
