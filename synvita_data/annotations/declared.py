@@ -15,7 +15,7 @@ from ..tables.cells import (
     given_id,
     given_text,
     read_choice,
-    read_seconds,
+    read_part,
     strip_cell,
     unique_names,
 )
@@ -84,7 +84,6 @@ class DeclaredRows:
         report: takes what is counted.
         skip_bad: rows that cannot be used are left out and reported, not raised.
         seen: id -> the first row that has it.
-        videos: id -> the video.
     """
 
     task: Task
@@ -92,7 +91,6 @@ class DeclaredRows:
     report: AnnotationReport
     skip_bad: bool = False
     seen: dict[str, DeclaredRow] = field(default_factory=dict)
-    videos: dict[str, VideoRef] = field(default_factory=dict)
 
     def each(self, read: Callable[[DeclaredRow], T]) -> list[tuple[DeclaredRow, T]]:
         """Every row with what `read` makes of it.
@@ -141,27 +139,15 @@ class DeclaredRows:
         if name is None:
             raise SchemaError("the row names no video", expected="a path, a name or a web address")
         video = video_at_url(source, name) if "://" in name else video_at(source, name)
-        times = [_seconds(row.cells.get(which), which) for which in ("start", "end")]
-        if times != [None, None]:
-            video = replace(video, start=times[0], end=times[1])
-        earlier = self.videos.setdefault(video.video_id, video)
-        if (earlier.start, earlier.end) != (video.start, video.end):
-            raise SchemaError(
-                "two rows take different parts of one video",
-                found=f"{video.video_id}: {video.start}–{video.end} and {earlier.start}–{earlier.end} seconds",
-                expected="one part of each video",
-                fix="Cut the parts into files of their own",
-            )
+        start, end = read_part(row.cells.get("start"), row.cells.get("end"))
+        # Times that the name tells too are those of the whole clip.
+        if (start, end) not in ((None, None), (video.start, video.end)):
+            video = replace(video, start=start, end=end, part=True)
         return video
 
     def breakdown(self, rows: Sequence[DeclaredRow]) -> dict[str, list[str | None]]:
         """Name -> value of each row, for `make_annotations`."""
         return {name: [row.breakdown[name] for row in rows] for name in self.task.breakdown_columns}
-
-
-def _seconds(value: Any, what: str) -> float | None:
-    text = given_text(value, what)
-    return None if text is None else read_seconds(text, what)
 
 
 def words(value: Any, what: str) -> str:
@@ -238,9 +224,9 @@ def _take_split(found: DeclaredRows) -> None:
     def read(row: DeclaredRow) -> tuple[str, list[str]]:
         split = read_choice(row.text("split"), "split")
         cells = row.cells["video"]
-        videos = [
-            found.video(row, cell).video_id for cell in (cells if isinstance(cells, tuple) else (cells,))
-        ]
+        each = cells if isinstance(cells, tuple) else (cells,)
+        # Parts of one video are as alike as the whole.
+        videos = [f"{video.source}_{video.name}" for video in (found.video(row, cell) for cell in each)]
         for video in videos:
             other, earlier = first.setdefault(video, (split, row))
             if other != split:
