@@ -173,6 +173,32 @@ def test_pairs(tmp_path):
     assert set(kept.minimal_pair) == {"y"}
 
 
+@pytest.mark.parametrize(("form", "main"), [("choice", "accuracy"), ("pairs", "pair_accuracy")])
+def test_questions_of_one_video_are_drawn_together(tmp_path, form, main):
+    rows = [
+        {
+            "v": f"v{video}",
+            "q": f"q{number}",
+            "o1": "yes",
+            "o2": "no",
+            "o3": "",
+            "a": "A",
+            "p": f"{video} {number // 2}",
+        }
+        for video in range(2)
+        for number in range(8)
+    ]
+    text = CHOICE.replace("choice", form).replace("\nbreakdown: [t]", "")
+    if form == "pairs":
+        text = text.replace("answer: a", "answer: a, pair: p")
+    found = read(tmp_path, text, rows)
+    # The first video has every question right, the second none: 25% of the draws give 0, and 25% give 100.
+    right = (found.label == 1) == (found.video_id == "mine_v0")
+    metrics = measure(declare(tmp_path, text), found, right.astype(float), "log_odds", resamples=200)
+    assert (metrics[main]["value"], metrics[main]["low"], metrics[main]["high"]) == (50, 0, 100)
+    assert metrics["bootstrap"]["unit"] == "cluster"
+
+
 def test_pairs_with_options(tmp_path):
     text = "form: pairs\ncolumns: {video: v, question: q, options: [o1, o2], answer: a, pair: p}"
     rows = [
