@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Formatter
@@ -108,7 +109,16 @@ class DeclaredRows:
 
     def refuse(self, row: DeclaredRow, error: SynvitaError) -> None:
         """Raise an error of a row, or note that the row is left out."""
-        error.at(row.file, row.place)
+        self.refuse_at(row.file, row.place, error)
+
+    def refuse_all(self, rows: Sequence[DeclaredRow], error: SynvitaError) -> None:
+        """Raise an error of rows that belong together, at the last of them; or note that each is left out."""
+        for row in reversed(rows):
+            self.refuse(row, copy(error))
+
+    def refuse_at(self, file: Path, place: int | str, error: SynvitaError) -> None:
+        """Raise an error of what stands at a place of a file, or note that it is left out."""
+        error.at(file, place)
         if not self.skip_bad:
             raise error
         self.report.left_out.append(error)
@@ -189,23 +199,16 @@ def read_declared(task: Task, files: Sequence[Path], *, skip_bad: bool = False) 
         for row, place, cells in _raw_rows(task, file, specs.fields):
             report.rows += 1
             if isinstance(cells, SchemaError):
-                _refuse_raw(found, cells, file, place)
+                found.refuse_at(file, place, cells)
                 continue
             try:
                 found.rows.append(specs.row(file, row, place, report.rows - 1, cells))
             except SynvitaError as error:
-                _refuse_raw(found, error, file, place)
+                found.refuse_at(file, place, error)
     _take_split(found)
     if not found.rows:
         raise report.no_rows(task.name, files[0])
     return found
-
-
-def _refuse_raw(rows: DeclaredRows, error: SynvitaError, file: Path, place: int | str) -> None:
-    error.at(file, place)
-    if not rows.skip_bad:
-        raise error
-    rows.report.left_out.append(error)
 
 
 def _take_split(found: DeclaredRows) -> None:

@@ -1,6 +1,6 @@
 """Minimal pairs: two questions that must both be answered right, with options or asked yes or no."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +23,15 @@ def read_declared_pairs(rows: DeclaredRows) -> Annotations:
             Where rows may be left out, such a pair is.
     """
     questions = read_questions(rows, options=None)
-    sizes = Counter(question.pair for question in questions)
-    kept: list[AskedQuestion] = []
-    refused: set[str | None] = set()
-    for question in reversed(questions):
-        if sizes[question.pair] == 2:
-            kept.append(question)
-        elif question.pair not in refused:
-            refused.add(question.pair)
-            error = SchemaError(
-                f"a pair has {sizes[question.pair]} questions", found=question.pair, expected="two questions"
-            )
-            rows.refuse(question.row, error)
-    return make_questions(rows, kept[::-1])
+    of_pair = defaultdict[str | None, list[AskedQuestion]](list)
+    for question in questions:
+        of_pair[question.pair].append(question)
+    # The pair whose last row comes last is told first.
+    wrong = [each for each in of_pair.values() if len(each) != 2]
+    for each in sorted(wrong, key=lambda same: same[-1].row.order, reverse=True):
+        error = SchemaError(f"a pair has {len(each)} questions", found=each[0].pair, expected="two questions")
+        rows.refuse_all([question.row for question in each], error)
+    return make_questions(rows, [each for each in questions if len(of_pair[each.pair]) == 2])
 
 
 def _measure(

@@ -171,6 +171,10 @@ def test_pairs(tmp_path):
         read(tmp_path, PAIRS, [*rows, {"v": "one", "q": "Red?", "a": "no", "p": "x"}])
     kept = read(tmp_path, PAIRS, [*rows, {"v": "one", "q": "Red?", "a": "no", "p": "x"}], skip_bad=True)
     assert set(kept.minimal_pair) == {"y"}
+    # Every question of the pair of three is counted, whichever row is named first.
+    assert sorted(error.row for error in kept.report.left_out) == [
+        at for at, row in enumerate([*rows, {"p": "x"}]) if row["p"] == "x"
+    ]
 
 
 @pytest.mark.parametrize(("form", "main"), [("choice", "accuracy"), ("pairs", "pair_accuracy")])
@@ -271,7 +275,7 @@ def test_bad_groups(tmp_path, rows, says):
         read(tmp_path, text, rows)
     good = [{"g": "2", "v": v, "c": v * 3} for v in "ab"]
     found = read(tmp_path, text, [*rows, *good], skip_bad=True)
-    assert (found.groups, len(found.report.left_out)) == (("2",), 1)
+    assert (found.groups, len(found.report.left_out)) == (("2",), len(rows))  # every row of the group
 
 
 def test_retrieval(tmp_path):
