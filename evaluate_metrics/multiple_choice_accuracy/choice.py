@@ -4,8 +4,25 @@ from typing import Any
 
 import numpy as np
 
-from .._shared.inputs import Bools, Column, InputError, Ints, check_ids, check_rows, first_true
-from .._shared.intervals import Estimate, check_bootstrap, estimate, histogram, mean_interval, no_estimate
+from .._shared.inputs import (
+    Bools,
+    Column,
+    InputError,
+    Ints,
+    check_constant,
+    check_ids,
+    check_rows,
+    first_true,
+)
+from .._shared.intervals import (
+    Estimate,
+    check_bootstrap,
+    cluster_sums,
+    estimate,
+    histogram,
+    no_estimate,
+    ratio_interval,
+)
 from .._shared.options import best_options, check_answers, check_options
 
 # NExT-QA's codes: the coarse type of each subtype, in the order results are listed.
@@ -28,6 +45,7 @@ def multiple_choice_accuracy(
     *,
     options: Column | None = None,
     types: Column | None = None,
+    clusters: Column | None = None,
     options_per_question: int | None = None,
     per_question: bool = False,
     scored: Column | None = None,
@@ -43,7 +61,7 @@ def multiple_choice_accuracy(
     `best_ties` 1. Rows belong to a question by its *id*: one video can repeat a question text with
     another type, which the official script takes for one question of ten options and drops.
 
-    Intervals are percentile bootstraps over questions. Results do not depend on the order of the rows.
+    Intervals are percentile bootstraps over questions, or over clusters with all their questions. Results do not depend on the order of the rows.
 
     Args:
         scores: float [N], one a row; a row is an option of a question.
@@ -53,11 +71,13 @@ def multiple_choice_accuracy(
             strings need only differ. None: rows are taken for different options.
         types: [N] type of the row's question, None for unknown; one per question. NExT-QA's subtypes
             (CW, CH, TN, TC, TP) are also pooled into their coarse types C and T.
+        clusters: [N] ids of what is drawn in the bootstrap, such as videos, for questions that depend on each other;
+            the rows of a question must agree. None: the questions.
         options_per_question: refuse questions with another number of options; None: the number may vary.
         per_question: add `questions`, a list of each question's value.
         scored: bool [N], False where a score is missing (its value is not looked at); None: all are there.
         partial: leave out questions that miss a score or an option, and count them in `n` but not in `k`.
-        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does one question.
+        resamples: of the bootstrap; 0 leaves `low` and `high` None, as does one question or cluster.
         level: share of the resampled values between `low` and `high`.
         seed: of the bootstrap.
 
@@ -68,7 +88,7 @@ def multiple_choice_accuracy(
 
     Raises:
         InputError (a ValueError): NaN, infinity, labels other than 0 and 1, not exactly one right option, a
-            repeated or missing option, a question of one option or of two types; the message and `.position`
+            repeated or missing option, a question of one option, of two types or of two clusters; the message and `.position`
             name the first entry at fault.
 
     Example:
@@ -93,6 +113,11 @@ def multiple_choice_accuracy(
     )
     complete &= check_answers(codes, ids, truth, partial=partial)
     type_codes, type_names = _question_types(codes, ids, types)
+    units = np.arange(len(ids))
+    if clusters is not None:
+        cluster_codes, _ = check_ids(clusters, "clusters", len(scores))
+        check_constant(codes, cluster_codes, ids, "question", "clusters")
+        units = cluster_codes[np.unique(codes, return_index=True)[1]]
     complete[codes[~present]] = False
     if not complete.any():
         raise InputError("no question has a score for all its options")
@@ -108,16 +133,17 @@ def multiple_choice_accuracy(
         # Sorted, so that rounding of the sum does not depend on the order of the ids either.
         value = float(np.sort(expected[kept]).mean())
         means = value, float(worst[kept].mean()), float(reached[kept].mean())
-        return estimate(means, mean_interval(expected[kept], **bootstrap), k=used, n=total)
+        interval = ratio_interval(*cluster_sums(expected[kept], units[kept]), **bootstrap)
+        return estimate(means, interval, k=used, n=total)
 
     result: dict[str, Any] = {
         "accuracy": measure(np.ones(len(ids), bool)),
         "types": {
             name: measure(np.isin(type_codes, members)) for name, members in _type_groups(type_names).items()
         },
-        "chance": 100 * float((1 / np.sort(sizes[complete])).mean()),
+        "chance": 100 * float(np.sort(1 / sizes[complete]).mean()),
         "options": histogram(sizes[complete]),
-        "bootstrap": {"unit": "question", **bootstrap},
+        "bootstrap": {"unit": "question" if clusters is None else "cluster", **bootstrap},
     }
     if per_question:
         result["questions"] = [

@@ -33,7 +33,7 @@ _CITATION = """\
 class MultipleChoiceAccuracy(evaluate.Metric):
     """Accuracy of choosing the best-scored option of a question, exact under ties: the expectation over random choices
     among tied options, its worst and best value, the chance level, a breakdown by question type, and an interval
-    by bootstrap over questions.
+    by bootstrap over questions or clusters.
 
     Args:
         predictions: list of float, the score of an option.
@@ -41,7 +41,7 @@ class MultipleChoiceAccuracy(evaluate.Metric):
         questions: list of str, ids of the questions.
         options: list of int, the number of the option in its question, from 0.
         types: list of str, type of the question, only with the config "types" (an empty string means unknown).
-        options_per_question, per_question, scored, partial, resamples, level, seed:
+        clusters, options_per_question, per_question, scored, partial, resamples, level, seed:
             as in `choice.multiple_choice_accuracy`.
 
     Returns:

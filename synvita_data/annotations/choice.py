@@ -22,7 +22,7 @@ from ..tables.cells import given_id, given_text, id_text, read_whole_number, str
 from ..tables.columns import Floats
 from ..tables.csv import CsvFile, open_csv
 from ..tables.rows import Fields
-from ..tasks import Task
+from ..tasks import COLUMNS, Task
 from .declared import DeclaredRows
 from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, margins, show_question
@@ -247,8 +247,11 @@ def _measure(
 ) -> Metrics:
     from ..evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 
+    # Questions of one video depend on each other; results of the paper's benchmark draw single questions.
+    clusters = None if a.task in COLUMNS else a.video_id
+
     def measured(types: Any) -> Metrics:
-        columns = {"options": a.option, "types": types, "scored": ~np.isnan(scores)}
+        columns = {"options": a.option, "types": types, "clusters": clusters, "scored": ~np.isnan(scores)}
         return multiple_choice_accuracy(scores, a.label, a.group, **columns, **options)
 
     found = measured(a.type if "type" in a.breakdown else None)

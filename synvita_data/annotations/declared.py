@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Formatter
@@ -15,7 +16,7 @@ from ..tables.cells import (
     given_id,
     given_text,
     read_choice,
-    read_seconds,
+    read_part,
     strip_cell,
     unique_names,
 )
@@ -84,7 +85,6 @@ class DeclaredRows:
         report: takes what is counted.
         skip_bad: rows that cannot be used are left out and reported, not raised.
         seen: id -> the first row that has it.
-        videos: id -> the video.
     """
 
     task: Task
@@ -92,7 +92,6 @@ class DeclaredRows:
     report: AnnotationReport
     skip_bad: bool = False
     seen: dict[str, DeclaredRow] = field(default_factory=dict)
-    videos: dict[str, VideoRef] = field(default_factory=dict)
 
     def each(self, read: Callable[[DeclaredRow], T]) -> list[tuple[DeclaredRow, T]]:
         """Every row with what `read` makes of it.
@@ -110,7 +109,16 @@ class DeclaredRows:
 
     def refuse(self, row: DeclaredRow, error: SynvitaError) -> None:
         """Raise an error of a row, or note that the row is left out."""
-        error.at(row.file, row.place)
+        self.refuse_at(row.file, row.place, error)
+
+    def refuse_all(self, rows: Sequence[DeclaredRow], error: SynvitaError) -> None:
+        """Raise an error of rows that belong together, at the last of them; or note that each is left out."""
+        for row in reversed(rows):
+            self.refuse(row, copy(error))
+
+    def refuse_at(self, file: Path, place: int | str, error: SynvitaError) -> None:
+        """Raise an error of what stands at a place of a file, or note that it is left out."""
+        error.at(file, place)
         if not self.skip_bad:
             raise error
         self.report.left_out.append(error)
@@ -141,27 +149,15 @@ class DeclaredRows:
         if name is None:
             raise SchemaError("the row names no video", expected="a path, a name or a web address")
         video = video_at_url(source, name) if "://" in name else video_at(source, name)
-        times = [_seconds(row.cells.get(which), which) for which in ("start", "end")]
-        if times != [None, None]:
-            video = replace(video, start=times[0], end=times[1])
-        earlier = self.videos.setdefault(video.video_id, video)
-        if (earlier.start, earlier.end) != (video.start, video.end):
-            raise SchemaError(
-                "two rows take different parts of one video",
-                found=f"{video.video_id}: {video.start}–{video.end} and {earlier.start}–{earlier.end} seconds",
-                expected="one part of each video",
-                fix="Cut the parts into files of their own",
-            )
+        start, end = read_part(row.cells.get("start"), row.cells.get("end"))
+        # Times that the name tells too are those of the whole clip.
+        if (start, end) not in ((None, None), (video.start, video.end)):
+            video = replace(video, start=start, end=end, part=True)
         return video
 
     def breakdown(self, rows: Sequence[DeclaredRow]) -> dict[str, list[str | None]]:
         """Name -> value of each row, for `make_annotations`."""
         return {name: [row.breakdown[name] for row in rows] for name in self.task.breakdown_columns}
-
-
-def _seconds(value: Any, what: str) -> float | None:
-    text = given_text(value, what)
-    return None if text is None else read_seconds(text, what)
 
 
 def words(value: Any, what: str) -> str:
@@ -203,23 +199,16 @@ def read_declared(task: Task, files: Sequence[Path], *, skip_bad: bool = False) 
         for row, place, cells in _raw_rows(task, file, specs.fields):
             report.rows += 1
             if isinstance(cells, SchemaError):
-                _refuse_raw(found, cells, file, place)
+                found.refuse_at(file, place, cells)
                 continue
             try:
                 found.rows.append(specs.row(file, row, place, report.rows - 1, cells))
             except SynvitaError as error:
-                _refuse_raw(found, error, file, place)
+                found.refuse_at(file, place, error)
     _take_split(found)
     if not found.rows:
         raise report.no_rows(task.name, files[0])
     return found
-
-
-def _refuse_raw(rows: DeclaredRows, error: SynvitaError, file: Path, place: int | str) -> None:
-    error.at(file, place)
-    if not rows.skip_bad:
-        raise error
-    rows.report.left_out.append(error)
 
 
 def _take_split(found: DeclaredRows) -> None:
@@ -238,9 +227,9 @@ def _take_split(found: DeclaredRows) -> None:
     def read(row: DeclaredRow) -> tuple[str, list[str]]:
         split = read_choice(row.text("split"), "split")
         cells = row.cells["video"]
-        videos = [
-            found.video(row, cell).video_id for cell in (cells if isinstance(cells, tuple) else (cells,))
-        ]
+        each = cells if isinstance(cells, tuple) else (cells,)
+        # Parts of one video are as alike as the whole.
+        videos = [f"{video.source}_{video.name}" for video in (found.video(row, cell) for cell in each)]
         for video in videos:
             other, earlier = first.setdefault(video, (split, row))
             if other != split:

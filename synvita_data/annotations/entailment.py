@@ -139,7 +139,7 @@ def _make_pairs(pairs: _Pairs, task: Task, report: AnnotationReport) -> Annotati
     for at in kept.tolist():
         ref = pairs.videos[pairs.video[at]]
         texts = pairs.captions[pairs.caption[at]], pairs.captions[pairs.contrast[at]]
-        groups[group[at]] = make_pair_id(ref.source, ref.name, *texts)
+        groups[group[at]] = make_pair_id(ref.source, ref.unit, *texts)
 
     def twice(name: str) -> list[Any] | None:
         values = pairs.tags.get(name)

@@ -112,7 +112,7 @@ def _of_two_rows(rows: DeclaredRows) -> dict[str, list[_Half]]:
             if half[0][0].breakdown != half[1][0].breakdown:
                 raise SchemaError("the rows of a group differ in a breakdown", found=name)
         except SchemaError as error:
-            rows.refuse(half[-1][0], error)
+            rows.refuse_all([row for row, _, _ in half], error)
         else:
             whole[name] = half
     return whole

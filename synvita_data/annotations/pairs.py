@@ -1,6 +1,6 @@
 """Minimal pairs: two questions that must both be answered right, with options or asked yes or no."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, question_margins, show_question
 from .questions import YES_NO, AskedQuestion, make_questions, read_questions
 from .table import Annotations
-from .units import ScoredRows, Units, units_of_items
+from .units import ScoredRows, Units, tied_together, units_of_items
 
 
 def read_declared_pairs(rows: DeclaredRows) -> Annotations:
@@ -23,19 +23,15 @@ def read_declared_pairs(rows: DeclaredRows) -> Annotations:
             Where rows may be left out, such a pair is.
     """
     questions = read_questions(rows, options=None)
-    sizes = Counter(question.pair for question in questions)
-    kept: list[AskedQuestion] = []
-    refused: set[str | None] = set()
-    for question in reversed(questions):
-        if sizes[question.pair] == 2:
-            kept.append(question)
-        elif question.pair not in refused:
-            refused.add(question.pair)
-            error = SchemaError(
-                f"a pair has {sizes[question.pair]} questions", found=question.pair, expected="two questions"
-            )
-            rows.refuse(question.row, error)
-    return make_questions(rows, kept[::-1])
+    of_pair = defaultdict[str | None, list[AskedQuestion]](list)
+    for question in questions:
+        of_pair[question.pair].append(question)
+    # The pair whose last row comes last is told first.
+    wrong = [each for each in of_pair.values() if len(each) != 2]
+    for each in sorted(wrong, key=lambda same: same[-1].row.order, reverse=True):
+        error = SchemaError(f"a pair has {len(each)} questions", found=each[0].pair, expected="two questions")
+        rows.refuse_all([question.row for question in each], error)
+    return make_questions(rows, [each for each in questions if len(of_pair[each.pair]) == 2])
 
 
 def _measure(
@@ -49,6 +45,7 @@ def _measure(
         a.group,
         a.minimal_pair,
         options=_options(a),
+        clusters=_clusters(a),
         breakdown=a.breakdown,
         kind=kind,
         scored=~np.isnan(scores),
@@ -86,6 +83,15 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
     )
 
 
+def _clusters(a: Annotations) -> npt.NDArray[np.object_]:
+    """object [N]: the video of each row, or the first of those that pairs tie together."""
+    videos = defaultdict[str, list[str]](list)
+    for pair, video in zip(a.minimal_pair if a.minimal_pair is not None else (), a.video_id, strict=True):
+        videos[pair].append(video)
+    owner = tied_together(list(videos.values()))
+    return np.array([owner[video] for video in a.video_id], object)
+
+
 def _options(a: Annotations) -> npt.NDArray[np.object_]:
     """object [N], the place of an option; None in a row that is asked yes or no."""
     asked_yes_no = np.array(
@@ -120,7 +126,7 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     of_pair: defaultdict[str, list[int]] = defaultdict(list)
     for place, each in enumerate(found):
         of_pair[each["pair"]].append(place)
-    owner = _tied_together([[videos[place] for place in places] for places in of_pair.values()])
+    owner = tied_together([[videos[place] for place in places] for places in of_pair.values()])
     whole = {pair: places for pair, places in of_pair.items() if len(places) == 2}
     first = [places[0] for places in whole.values()]
     value = np.array([each["value"] / 100 for each in found])
@@ -136,24 +142,6 @@ def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
         right=right[both].all(axis=1),
         breakdown=rows.breakdown_of([questions[place] for place in first]),
     )
-
-
-def _tied_together(pairs: list[list[str]]) -> dict[str, str]:
-    """Video -> the first by name of the videos that pairs tie it to, directly or through others."""
-    parent: dict[str, str] = {}
-
-    def root(video: str) -> str:
-        parent.setdefault(video, video)
-        while parent[video] != video:
-            parent[video] = parent[parent[video]]
-            video = parent[video]
-        return video
-
-    for videos in pairs:
-        first, *others = sorted(map(root, videos))
-        for other in others:
-            parent[other] = first
-    return {video: root(video) for video in parent}
 
 
 FORM = Form(

@@ -154,7 +154,7 @@ def _ids(questions: Sequence[AskedQuestion]) -> list[str]:
         if question.row.has("id"):
             ids.append(question.row.id("id"))
             continue
-        name = f"{question.video.name}_x{question.digest()}"
+        name = f"{question.video.unit}_x{question.digest()}"
         # One video may ask the same twice; both count.
         seen[name] = seen.get(name, 0) + 1
         ids.append(name if seen[name] == 1 else f"{name}_{seen[name]}")

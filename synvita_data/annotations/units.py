@@ -170,3 +170,21 @@ def units_of_questions(
         right=[each["worst_ties"] == 100 for each in found],
         breakdown={name: rows.of_groups(column, questions) for name, column in breakdown.items()},
     )
+
+
+def tied_together(pairs: list[list[str]]) -> dict[str, str]:
+    """Video -> the first by name of the videos that pairs tie it to, directly or through others."""
+    parent: dict[str, str] = {}
+
+    def root(video: str) -> str:
+        parent.setdefault(video, video)
+        while parent[video] != video:
+            parent[video] = parent[parent[video]]
+            video = parent[video]
+        return video
+
+    for videos in pairs:
+        first, *others = sorted(map(root, videos))
+        for other in others:
+            parent[other] = first
+    return {video: root(video) for video in parent}

@@ -24,6 +24,8 @@ class VideoRef:
         videopath: how the annotation file names it, None where it gives an id or a web address only.
         video_url, youtube_key: other handles on it.
         start, end: seconds of the source video that are meant, None for all of it.
+        part: the rows say these seconds, so that other seconds of the file are another video; False where the name
+            tells them, or nothing.
     """
 
     source: str
@@ -33,11 +35,22 @@ class VideoRef:
     youtube_key: str | None = None
     start: float | None = None
     end: float | None = None
+    part: bool = False
+
+    @property
+    def unit(self) -> str:
+        """Its name, with the seconds of a part: `<name>_<start>-<end>`, either empty where the video begins or ends."""
+        if not self.part:
+            return self.name
+        start, end = (
+            "" if each is None else repr(each).removesuffix(".0") for each in (self.start, self.end)
+        )
+        return f"{self.name}_{start}-{end}"
 
     @property
     def video_id(self) -> str:
-        """`<source>_<name>`: unique in a task, the same however the file spells the path."""
-        return f"{self.source}_{self.name}"
+        """`<source>_<unit>`: unique in a task, the same however the file spells the path."""
+        return f"{self.source}_{self.unit}"
 
 
 # From a video to a file, the bytes of one, what `RealVideos.find` gives, or None where it is not there.

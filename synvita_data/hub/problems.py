@@ -385,9 +385,11 @@ def _large_blobs(request: HubRequest) -> set[Path]:
 
     if Path(request.name).is_dir() or offline():
         return set()
-    folder = Path(constants.HF_HUB_CACHE).resolve() / repo_folder_name(
-        repo_id=request.name, repo_type=request.kind
-    )
+    try:
+        name = repo_folder_name(repo_id=request.name, repo_type=request.kind)
+    except ValueError:  # not a name of the Hub, which the download itself says
+        return set()
+    folder = Path(constants.HF_HUB_CACHE).resolve() / name
     blobs = folder / "blobs"
     return {path for path in blobs.glob("*") if _DIGEST.fullmatch(path.name)}
 

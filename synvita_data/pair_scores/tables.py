@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import SchemaError, SynvitaError, UnsafePathError, first_line, located
 from ..files import resolve_under
 from ..real_videos.files import walk_videos
-from ..tables.cells import given_text, read_seconds
+from ..tables.cells import given_text, read_part
 from ..tables.columns import parquet_errors
 from ..tables.rows import Cells, Fields, normal_name, read_rows, whole
 from .pairs import Pair, refuse_url
@@ -256,9 +256,7 @@ def _pair(named: Mapping[str, Any], text: str | None, root: Path, real_root: Pat
         raise SchemaError(
             "a text is empty", found=repr(named.get("text")), expected="what the video may show"
         )
-    start, end = (_seconds(named.get(name), name) for name in ("start", "end"))
-    if start is not None and end is not None and end <= start:
-        raise SchemaError("a part of a video ends before it begins", found=f"start {start}, end {end}")
+    start, end = read_part(named.get("start"), named.get("end"))
     try:
         # A folder of Windows is one here too, as in the paths of datasets.
         video = resolve_under(root, path.replace("\\", "/"))
@@ -267,11 +265,6 @@ def _pair(named: Mapping[str, Any], text: str | None, root: Path, real_root: Pat
         raise
     inside = video.relative_to(real_root) if video.is_relative_to(real_root) else Path(path)
     return Pair(video, own, start, end, inside.as_posix(), row)
-
-
-def _seconds(value: Any, what: str) -> float | None:
-    text = given_text(value, what)
-    return None if text is None else read_seconds(text, what)
 
 
 def _first_of(faults: Sequence[SynvitaError]) -> SynvitaError:

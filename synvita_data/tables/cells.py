@@ -245,6 +245,25 @@ def read_seconds(text: str, what: str) -> float:
     )
 
 
+def read_part(start: Any, end: Any) -> tuple[float | None, float | None]:
+    """The seconds of a part of a video, None for where it begins or ends.
+
+    Args:
+        start, end: cells, as of `read_seconds`, or empty.
+
+    Raises:
+        SchemaError: no times, or the end is not behind the start.
+    """
+    texts = given_text(start, "start"), given_text(end, "end")
+    first, last = (
+        None if text is None else read_seconds(text, what)
+        for text, what in zip(texts, ("start", "end"), strict=True)
+    )
+    if first is not None and last is not None and last <= first:
+        raise SchemaError("a part of a video ends before it begins", found=f"start {first}, end {last}")
+    return first, last
+
+
 def read_json_object(text: str) -> dict[str, Any]:
     """A JSON object. Numbers with a fraction stay text, so that an id keeps its own; `NaN` is None.
 

@@ -19,8 +19,7 @@ from small_annotations import (
 from typer.testing import CliRunner
 
 from synvita_data.annotations import find_form, read_annotations
-from synvita_data.annotations.pairs import _tied_together
-from synvita_data.annotations.units import ScoredRows
+from synvita_data.annotations.units import ScoredRows, tied_together
 from synvita_data.cli import app
 from synvita_data.comparison.compare import compare, compare_results
 from synvita_data.errors import SchemaError, ScoreError, SourceError
@@ -295,7 +294,7 @@ def test_scores_of_two_kinds_are_compared(tmp_path):
 
 
 def test_videos_that_pairs_tie_together():
-    found = _tied_together([["b", "a"], ["c", "d"], ["d", "b"], ["e", "e"], ["f"]])
+    found = tied_together([["b", "a"], ["c", "d"], ["d", "b"], ["e", "e"], ["f"]])
     assert found == {"a": "a", "b": "a", "c": "a", "d": "a", "e": "e", "f": "f"}
 
 

@@ -136,6 +136,27 @@ def test_incomplete_questions_are_counted_when_allowed():
         assert (result["accuracy"]["k"], result["accuracy"]["n"]) == (2, 3)
 
 
+def test_clusters_are_drawn_with_all_their_questions():
+    generator = np.random.default_rng(0)
+    right = generator.random(200) < 0.6
+    videos = np.repeat(np.arange(200), 3)  # a video answers all its three questions, or none
+    columns = {
+        "scores": np.stack([right[videos], ~right[videos]], axis=1).reshape(-1).astype(float),
+        "labels": np.tile([1, 0], 600),
+        "questions": np.repeat(np.arange(600), 2),
+    }
+    width = {}
+    for unit, clusters in (("question", None), ("cluster", np.repeat(videos, 2))):
+        result = multiple_choice_accuracy(**columns, clusters=clusters, resamples=3000)
+        width[unit] = result["accuracy"]["high"] - result["accuracy"]["low"]
+        assert result["bootstrap"]["unit"] == unit
+        count = 600 if unit == "question" else 200  # by the central limit theorem
+        assert width[unit] == pytest.approx(100 * 2 * 1.96 * right.std() / np.sqrt(count), rel=0.1)
+    # A cluster each question is no cluster.
+    alone = multiple_choice_accuracy(**columns, clusters=columns["questions"], resamples=500)
+    assert alone["accuracy"] == multiple_choice_accuracy(**columns, resamples=500)["accuracy"]
+
+
 @pytest.mark.parametrize(
     ("change", "message", "position"),
     [
@@ -149,6 +170,7 @@ def test_incomplete_questions_are_counted_when_allowed():
         ({"options_per_question": 3}, "'p' does not have 3 options", 0),
         ({"options_per_question": 2}, "'q' has 3 options", 2),
         ({"types": ["CW", "TN", "TN", "TN", "TN"]}, "two types", 1),
+        ({"clusters": ["v", "w", "w", "w", "w"]}, "question 'p' has two different clusters", 1),
         ({"questions": ["p", "p", None, "q", "q"]}, "missing", 2),
     ],
 )

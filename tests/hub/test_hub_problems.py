@@ -242,6 +242,13 @@ def test_all_new_files_that_are_not_whole_are_taken_out(cache, fails):
     assert not links["bad"].is_symlink()
 
 
+@pytest.mark.parametrize("name", ["/no/such/folder", "a/b/c", "../bad name"])
+def test_a_name_that_the_hub_cannot_have_is_left_to_the_download(monkeypatch, name):
+    monkeypatch.setattr("synvita_data.hub.problems.offline", lambda: False)
+    with pytest.raises(KeyError, match="what the download says"), downloading(HubRequest(name)):
+        raise KeyError("what the download says")
+
+
 def test_weights_are_looked_at_before_they_are_loaded(tmp_path):
     import numpy as np
     from safetensors.numpy import save_file

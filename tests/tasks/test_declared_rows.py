@@ -8,6 +8,7 @@ import pytest
 from declared import cells, declare, read, write_csv, write_json, write_jsonl, write_parquet
 
 from synvita_data.annotations import read_annotations
+from synvita_data.annotations.packed import write_packed
 from synvita_data.errors import SynvitaError
 from synvita_data.tasks import task_of_file
 
@@ -184,8 +185,61 @@ def test_parts_of_videos(tmp_path):
     text = COLUMNS.replace("contrast: bad", "contrast: bad, start: from, end: to")
     rows = [{**row, "from": "1", "to": "00:00:04.5"} for row in GOOD]
     assert [(v.start, v.end) for v in read(tmp_path, text, rows).videos] == [(1.0, 4.5), (1.0, 4.5)]
-    with pytest.raises(SynvitaError, match="row 1: two rows take different parts of one video"):
-        read(tmp_path, text, [rows[0], {**rows[1], "to": "5"}, rows[2]])
+    with pytest.raises(
+        SynvitaError, match=r"row 1: a part of a video ends before it begins.*start 5.0, end 4.5"
+    ):
+        read(tmp_path, text, [rows[0], {**rows[1], "from": "5"}, rows[2]])
+
+
+LONG = [
+    {"clip": "long.mp4", "good": "a dog runs", "bad": "a cat runs", "kind": "", "from": start, "to": end}
+    for start, end in (("0", "2.5"), ("2.5", "4"), ("4", ""), ("", ""), ("0", "2.5"))
+]
+
+
+def test_each_part_of_a_long_video_is_a_video(tmp_path):
+    text = COLUMNS.replace("contrast: bad", "contrast: bad, start: from, end: to")
+    found = read(tmp_path, text, LONG)
+    # One pair a part, also where their captions are the same; what stands twice is one.
+    assert [video.video_id for video in found.videos] == [
+        "mine_long",
+        "mine_long_0-2.5",
+        "mine_long_2.5-4",
+        "mine_long_4-",
+    ]
+    assert (found.counts()["groups"], found.report.duplicates) == (4, 1)
+    items = list(found.items(lambda video: b"video"))
+    assert [(item.start, item.end) for item in items] == [(None, None), (0.0, 2.5), (2.5, 4.0), (4.0, None)]
+    assert {video.name for video in found.videos} == {"long"}  # the one file
+
+    write_packed(found, tmp_path / "packed.parquet")
+    task = declare(tmp_path, text)
+    assert read_annotations(task, tmp_path / "packed.parquet").revision == found.revision
+
+
+def test_times_that_the_name_tells_make_no_part(tmp_path):
+    text = COLUMNS.replace("contrast: bad", "contrast: bad, start: from, end: to") + "\nsource: vatex"
+    clip = "Eh5Wl5DuBGw_000005_000015.mp4"
+    rows = [{**LONG[0], "clip": clip, "from": start, "to": end} for start, end in (("5", "15"), ("", ""))]
+    assert [video.video_id for video in read(tmp_path, text, rows).videos] == [f"vatex_{clip[:-4]}"]
+    assert read(tmp_path, text, [{**rows[0], "to": "12"}]).videos[0].video_id == f"vatex_{clip[:-4]}_5-12"
+
+
+def test_questions_of_parts_have_ids_of_their_own(tmp_path):
+    text = "form: yes_no\ncolumns: {video: clip, question: q, answer: a, start: from, end: to}"
+    rows = [{**row, "q": "Does it run?", "a": "yes"} for row in LONG[:3]]
+    assert [group.rpartition("_x")[0] for group in read(tmp_path, text, rows).groups] == [
+        "long_0-2.5",
+        "long_2.5-4",
+        "long_4-",
+    ]
+
+
+def test_parts_of_one_video_are_not_in_two_splits(tmp_path):
+    text = COLUMNS.replace("contrast: bad", "contrast: bad, start: from, end: to, split: part")
+    rows = [{**row, "part": part} for row, part in zip(LONG, ("train", "test"), strict=False)]
+    with pytest.raises(SynvitaError, match="row 1: a video stands in two splits"):
+        read(tmp_path, text, rows)
 
 
 def test_a_source_in_the_rows(tmp_path):

@@ -171,6 +171,36 @@ def test_pairs(tmp_path):
         read(tmp_path, PAIRS, [*rows, {"v": "one", "q": "Red?", "a": "no", "p": "x"}])
     kept = read(tmp_path, PAIRS, [*rows, {"v": "one", "q": "Red?", "a": "no", "p": "x"}], skip_bad=True)
     assert set(kept.minimal_pair) == {"y"}
+    # Every question of the pair of three is counted, whichever row is named first.
+    assert sorted(error.row for error in kept.report.left_out) == [
+        at for at, row in enumerate([*rows, {"p": "x"}]) if row["p"] == "x"
+    ]
+
+
+@pytest.mark.parametrize(("form", "main"), [("choice", "accuracy"), ("pairs", "pair_accuracy")])
+def test_questions_of_one_video_are_drawn_together(tmp_path, form, main):
+    rows = [
+        {
+            "v": f"v{video}",
+            "q": f"q{number}",
+            "o1": "yes",
+            "o2": "no",
+            "o3": "",
+            "a": "A",
+            "p": f"{video} {number // 2}",
+        }
+        for video in range(2)
+        for number in range(8)
+    ]
+    text = CHOICE.replace("choice", form).replace("\nbreakdown: [t]", "")
+    if form == "pairs":
+        text = text.replace("answer: a", "answer: a, pair: p")
+    found = read(tmp_path, text, rows)
+    # The first video has every question right, the second none: 25% of the draws give 0, and 25% give 100.
+    right = (found.label == 1) == (found.video_id == "mine_v0")
+    metrics = measure(declare(tmp_path, text), found, right.astype(float), "log_odds", resamples=200)
+    assert (metrics[main]["value"], metrics[main]["low"], metrics[main]["high"]) == (50, 0, 100)
+    assert metrics["bootstrap"]["unit"] == "cluster"
 
 
 def test_pairs_with_options(tmp_path):
@@ -245,7 +275,7 @@ def test_bad_groups(tmp_path, rows, says):
         read(tmp_path, text, rows)
     good = [{"g": "2", "v": v, "c": v * 3} for v in "ab"]
     found = read(tmp_path, text, [*rows, *good], skip_bad=True)
-    assert (found.groups, len(found.report.left_out)) == (("2",), 1)
+    assert (found.groups, len(found.report.left_out)) == (("2",), len(rows))  # every row of the group
 
 
 def test_retrieval(tmp_path):
