@@ -143,19 +143,19 @@ def compare(
         found.append(compare_results(*pair, task, rows, partial=partial, resamples=resamples, seed=seed))
     corrected = holm([each.main.p for each in found])
     return Comparison(
-        *_names(found[0]),
+        _name(found[0], "a"),
+        _name(found[0], "b"),
         tuple(replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)),
         tuple(notes),
     )
 
 
-def _names(first: TaskComparison) -> list[str]:
-    """What the two are called: models, with their controls where these differ."""
-    gap = first.a["control"] != first.b["control"]
-    return [
-        f"{side['model']} under the control {side['control']}" if gap and side["control"] else side["model"]
-        for side in (first.a, first.b)
-    ]
+def _name(first: TaskComparison, side: str) -> str:
+    """What one of the two is called: its model, with the control where the two differ in it."""
+    own = first.a if side == "a" else first.b
+    if first.a["control"] == first.b["control"] or own["control"] is None:
+        return str(own["model"])
+    return f"{own['model']} under the control {own['control']}"
 
 
 def _common(
