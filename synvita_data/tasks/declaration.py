@@ -172,6 +172,14 @@ def _text(node: Any, what: str) -> str:
     return value
 
 
+def _licence(node: Any, what: str) -> tuple[str, str]:
+    """Of the annotations and of the videos; a text alone is the annotations' own."""
+    if isinstance(node, yaml.ScalarNode):
+        return _text(node, what), "not stated"
+    part = _Part(node, what).check(("annotations", "videos"))
+    return part.take("annotations", _text, "not stated"), part.take("videos", _text, "not stated")
+
+
 def _words(node: Any, what: str) -> str:
     """Text whose white space counts, and which may be empty."""
     value = _scalar(node)
@@ -329,9 +337,7 @@ def _task(part: _Part, file: str | None) -> Task:
     hub = part.take(
         "hub", lambda node, what: _Part(node, what).check(("path", "files", "revision", "note")), None
     )
-    licence = part.take(
-        "licence", lambda node, what: _Part(node, what).check(("annotations", "videos")), None
-    )
+    licence, video_licence = part.take("licence", _licence, ("not stated", "not stated"))
     columns = part.take("columns", _columns(about), None)
     if columns is None and file is not None:
         columns = {}  # the common names
@@ -377,8 +383,8 @@ def _task(part: _Part, file: str | None) -> Task:
         hub_files=() if hub is None else hub.take("files", _texts, ()),
         hub_revision=None if hub is None else hub.take("revision", _text, hub_path and pinned(hub_path)),
         hub_note="Not on the Hub." if hub is None else hub.take("note", _text, "On the Hub."),
-        licence="not stated" if licence is None else licence.take("annotations", _text, "not stated"),
-        video_licence="not stated" if licence is None else licence.take("videos", _text, "not stated"),
+        licence=licence,
+        video_licence=video_licence,
         citation=part.take("citation", _text, ""),
         prompt=part.take("prompt", _one_of(tuple(PROMPTS)), "question"),
         answer_prompt=part.take("answer_prompt", _words, ""),

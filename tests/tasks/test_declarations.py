@@ -66,7 +66,8 @@ def test_a_declaration_of_two_keys(tmp_path):
         ),
         ("unchecked: false\n", r"nothing says what it was checked against"),
         ("metric: retrieval_map\n", r"unknown metric.*entailment_auc"),
-        ("licence: MIT\n", r"licence is not a mapping"),
+        ("licence: [MIT]\n", r"licence is not a mapping"),
+        ("licence: {of: MIT}\n", r"licence has an unknown key"),
         ("1: 2\n", r"a key is not text"),
         ("title: &a x\ndescription: *a\n", r"line 4: an alias is not read"),
         ("title: [\n", r"this is not YAML"),
@@ -76,6 +77,11 @@ def test_errors_name_the_line(tmp_path, more, says):
     with pytest.raises(SchemaError, match=says) as caught:
         get_task(write(tmp_path, MINIMAL + more))
     assert caught.value.file == str(tmp_path / "mine.yaml")
+
+
+def test_a_licence_may_be_one_text(tmp_path):
+    task = get_task(write(tmp_path, MINIMAL + "licence: MIT\n"))
+    assert (task.licence, task.video_licence) == ("MIT", "not stated")
 
 
 @pytest.mark.parametrize(
