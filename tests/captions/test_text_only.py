@@ -158,7 +158,9 @@ def test_scores_are_those_of_plain_scikit_learn():
         train, test = own != each, own == each
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2)
         features = vectorizer.fit_transform(texts[train])
-        model = LogisticRegression(C=3.0, solver="lbfgs", tol=1e-9, max_iter=1000).fit(features, labels[train])
+        model = LogisticRegression(C=3.0, solver="lbfgs", tol=1e-9, max_iter=1000).fit(
+            features, labels[train]
+        )
         expected = model.decision_function(vectorizer.transform(texts[test]))
         # Another solver, and the rows in another order: both stop within their tolerance.
         np.testing.assert_allclose(found[test], expected, atol=2e-3)
