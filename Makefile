@@ -28,9 +28,12 @@ test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The oldest versions that pyproject.toml promises, in an environment of their own. The tests of what stands on them
-# (torch, transformers, datasets, huggingface_hub), so that .ci/run stays short; all others: make test-oldest OLDEST=tests
+# (torch, transformers, datasets, huggingface_hub), so that .ci/run stays short, without benchmarks and the arithmetic on
+# all real rows; all others: make test-oldest OLDEST=tests
 OLDEST ?= $(addprefix tests/,models builders/generators builders/vqascore mplug_owl scoring testing_models training \
-	dataset/test_dataset.py hub/test_hub.py)
+	dataset/test_dataset.py hub/test_hub.py) \
+	$(addprefix --ignore=tests/,models/test_questions_benchmark.py training/test_training_step_benchmark.py \
+	training/test_training_data_real.py)
 OLD_STAMP := .venv-oldest/.synvita-setup
 $(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
 	test -x .venv-oldest/bin/python || .uv/bin/uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-oldest

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ def folders_with_code(root: Path) -> set[str]:
 def test_every_folder_with_code_is_listed(repo_root):
     project = tomllib.loads((repo_root / "pyproject.toml").read_text())
     assert set(project["tool"]["setuptools"]["packages"]) == folders_with_code(repo_root)
+
+
+def test_no_two_test_files_have_one_name(repo_root):
+    """pytest takes the second for the first, and refuses to run wherever both are asked for."""
+    names = Counter(path.name for path in (repo_root / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,9 @@ IMPORTS = ("datasets", "rich.console", "safetensors", "synvita_data.cli", "synvi
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory):
-    """A process that forks the commands of all tests of this file."""
-    with LoopbackHub() as none, Commands(none, tmp_path_factory.mktemp("forks"), IMPORTS) as commands:
-        yield commands
+    """Runs the commands of all tests of this file, each in a fork of one process."""
+    with LoopbackHub() as none:
+        yield Commands(none, tmp_path_factory.mktemp("forks"), IMPORTS)
 
 
 @pytest.fixture

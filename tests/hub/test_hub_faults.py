@@ -219,9 +219,9 @@ assert [{pair[n] for pair in FAST} for n in (0, 1)] == [COMMANDS.keys(), FAULTS.
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """One Hub and one process that forks commands, for all tests of this file."""
-    with LoopbackHub() as hub, Commands(hub, tmp_path_factory.mktemp("commands")) as commands:
-        yield hub, commands
+    """One Hub and its commands, for all tests of this file."""
+    with LoopbackHub() as hub:
+        yield hub, Commands(hub, tmp_path_factory.mktemp("commands"))
 
 
 @pytest.fixture(scope="module")

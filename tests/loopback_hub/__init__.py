@@ -21,7 +21,7 @@ It serves what a test has in a folder as a model or a dataset, gated, renamed or
         hub.fail("info", how=429, times=99, headers={"Retry-After": "30"})
 
 `store.py` is what a Hub holds, `routes.py` one function a route, `server.py` HTTP, tokens, log and
-faults, `client.py` starts client processes (HF_ENDPOINT is read when huggingface_hub is imported).
+faults, `client.py` starts client processes (HF_ENDPOINT is read when huggingface_hub is imported), `forked.py` forks them.
 """
 
 from .client import run_client, run_synvita, start_client

@@ -1,7 +1,8 @@
 """Client processes for the loopback Hub.
 
-huggingface_hub and datasets read HF_ENDPOINT once, at import, and the test process is offline, so
-clients run in processes of their own. Each costs seconds: let one do a whole scenario.
+huggingface_hub and datasets read HF_ENDPOINT once, at import, and the test process is offline, so clients run in
+processes of their own: those that are run to their end in forks of one that has imported everything (`forked.py`),
+those that a test kills or looks at from the start. Each of these costs seconds.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from .forked import run_forked
 from .server import LoopbackHub
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -54,21 +56,35 @@ def run_client(
     *arguments: str,
     home: Path,
     token: str | None = None,
+    fresh: bool = False,
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python `code` (indented as the test is) with `sys.argv[1:] = arguments` to its end."""
-    return _finish(
-        start_client(["-c", textwrap.dedent(code), *arguments], hub, home=home, token=token, **environment)
-    )
+    """Run Python `code` (indented as the test is) with `sys.argv[1:] = arguments` to its end.
+
+    `fresh`: in a process that has imported nothing before, for code that looks at what it imports.
+    """
+    code = textwrap.dedent(code)
+    if fresh:
+        return _finish(start_client(["-c", code, *arguments], hub, home=home, token=token, **environment))
+    return _fork(["-c", code, "-c", *arguments], hub, home, token, environment)
 
 
 def run_synvita(
     hub: LoopbackHub | str, *arguments: str, home: Path, token: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `synvita ARGUMENTS` to its end."""
-    return _finish(
-        start_client(["-m", "synvita_data.cli", *arguments], hub, home=home, token=token, **environment)
-    )
+    return _fork(list(arguments), hub, home, token, environment)
+
+
+def _fork(
+    command: list[str],
+    hub: LoopbackHub | str,
+    home: Path,
+    token: str | None,
+    environment: dict[str, str],
+) -> subprocess.CompletedProcess[str]:
+    done = run_forked(command, client_environment(hub, home, token) | environment, home)
+    return subprocess.CompletedProcess(command, done.status, done.out, done.err)
 
 
 def _finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

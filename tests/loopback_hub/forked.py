@@ -1,9 +1,11 @@
-"""`synvita` commands as clients of the loopback Hub, each in a fork of one process that has imported everything.
+"""Clients of the loopback Hub, each in a fork of one process that has imported everything.
 
 A client process costs ten seconds of imports; a fork costs nothing. The parent never uses the Hub, threads or a device,
-so that a fork starts as a fresh process would. What huggingface_hub reads from the environment at import is read again
-in each fork (`importlib.reload` of its constants), so that a command may be offline, impatient or without a token.
-huggingface_hub asks again there as often as ever, but does not sleep in between.
+so that a fork starts as a fresh process would. What huggingface_hub and others read from the environment at import is
+read again in each fork (`_read_environment`), so that a client may be of another Hub, offline, impatient or without a
+token. huggingface_hub asks again there as often as ever, but does not sleep in between.
+
+A pytest process has one such parent for each set of imports; it ends when that process closes its pipe, by exiting.
 """
 
 import faulthandler
@@ -15,15 +17,18 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import SimpleNamespace
 from typing import Any
 
-from .client import client_environment
 from .server import LoopbackHub
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 # Seconds after which a command that hangs is ended, with a traceback of where; far more than any of them takes.
 CEILING = 300
@@ -49,43 +54,72 @@ class Done:
         return [line for line in self.err.splitlines() if line.startswith("error:")]
 
 
-class Commands:
-    """Runs commands against one Hub; use it as `with Commands(hub, folder) as commands`.
+@cache
+def _parent(imports: tuple[str, ...]) -> "subprocess.Popen[str]":
+    paths = os.pathsep.join([str(ROOT), f"{ROOT}/tests"])
+    return subprocess.Popen(
+        [sys.executable, "-c", "from loopback_hub.forked import serve; serve()", *imports],
+        env=os.environ | {"PYTHONPATH": paths, "USE_TORCH": "1", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_forked(
+    arguments: Sequence[object],
+    environment: Mapping[str, str],
+    cwd: Path,
+    *,
+    imports: Sequence[str] = IMPORTS,
+    largest: int | None = None,
+    network: bool = True,
+) -> Done:
+    """Run `synvita ARGUMENTS` in a fork to its end; with `-c CODE` first, Python code in its place.
 
     Args:
-        hub: whose repositories may change from command to command.
+        arguments: of the command.
+        environment: the whole of it.
+        cwd: working folder.
+        imports: what is loaded once, in the parent.
+        largest: bytes that a file may have before writing to it fails, as on a full disk.
+        network: whether there is one; without, no name is known.
+    """
+    process = _parent(tuple(imports))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [f"{folder}/stdout", f"{folder}/stderr"]
+        order = {
+            "arguments": list(map(str, arguments)),
+            "cwd": str(cwd),
+            "largest": largest,
+            "network": network,
+            "environment": dict(environment),
+            "streams": streams,
+        }
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        assert answer, "the process that forks has ended"
+        out, err = (Path(path).read_text(encoding="utf-8", errors="replace") for path in streams)
+    return Done(json.loads(answer)["status"], out, err)
+
+
+class Commands:
+    """Runs commands against one Hub, whose repositories may change from command to command.
+
+    Args:
+        hub: the Hub.
         folder: for caches (`folder/hf-home`) and output.
         imports: what is loaded once, in the parent.
     """
 
     def __init__(self, hub: LoopbackHub, folder: Path, imports: Sequence[str] = IMPORTS) -> None:
-        self.folder, self.home = folder, folder / "hf-home"
-        environment = client_environment(hub, folder, None) | {
-            "USE_TORCH": "1",
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "2000",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from loopback_hub.forked import serve; serve()", *imports],
-            env=environment
-            | {
-                "PYTHONPATH": os.pathsep.join(
-                    [environment["PYTHONPATH"], f"{environment['PYTHONPATH']}/tests"]
-                )
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        from .client import client_environment
 
-    def __enter__(self) -> "Commands":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.communicate("")
-        self._process.wait()
+        self.folder, self.home, self._imports = folder, folder / "hf-home", imports
+        self._environment = client_environment(hub, folder, None) | {"USE_TORCH": "1", "COLUMNS": "2000"}
 
     def forget(self) -> None:
         """Empty caches."""
@@ -99,31 +133,15 @@ class Commands:
         network: bool = True,
         **environment: str,
     ) -> Done:
-        """Run `synvita ARGUMENTS` to its end; with `-c CODE` first, Python code in its place.
-
-        Args:
-            arguments: of the command.
-            cwd: working folder.
-            largest: bytes that a file may have before writing to it fails, as on a full disk.
-            network: whether there is one; without, no name is known.
-            environment: of the command, such as HF_HUB_OFFLINE or HF_TOKEN.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        order = {
-            "arguments": list(map(str, arguments)),
-            "cwd": str(cwd or self.folder),
-            "largest": largest,
-            "network": network,
-            "environment": environment,
-            "streams": [str(self.folder / "stdout"), str(self.folder / "stderr")],
-        }
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, "the process that forks has ended"
-        out, err = (Path(path).read_text(encoding="utf-8", errors="replace") for path in order["streams"])
-        return Done(json.loads(answer)["status"], out, err)
+        """`run_forked` with `environment` on top of a client's, such as HF_HUB_OFFLINE or HF_TOKEN."""
+        return run_forked(
+            arguments,
+            self._environment | environment,
+            cwd or self.folder,
+            imports=self._imports,
+            largest=largest,
+            network=network,
+        )
 
 
 def serve() -> None:
@@ -145,6 +163,29 @@ def _no_network(*asked: Any, **more: Any) -> Any:
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
+def _read_environment() -> None:
+    """What libraries read from the environment when they are imported, read again."""
+    import huggingface_hub
+    from huggingface_hub import file_download, hf_api
+    from huggingface_hub.utils import _http
+
+    for name in ("huggingface_hub.constants", "datasets.config", "evaluate.config"):
+        if (module := sys.modules.get(name)) is None:
+            continue
+        before = dict(vars(module))
+        importlib.reload(module)
+        changed = {
+            key: value for key, value in vars(module).items() if before.get(key) != value and key.isupper()
+        }
+        # Copies that the library's other modules made with `from .constants import …`.
+        for other in [each for path, each in sys.modules.items() if path.startswith(name.partition(".")[0])]:
+            vars(other).update({key: value for key, value in changed.items() if key in vars(other)})
+    hf_api.api.endpoint = huggingface_hub.constants.ENDPOINT
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+    for module in (_http, file_download):
+        vars(module)["time"] = SimpleNamespace(sleep=lambda seconds: None)
+
+
 def _run(order: dict[str, Any]) -> int:
     """The fork: becomes the command, and gives its exit status."""
     os.chdir(order["cwd"])
@@ -152,17 +193,10 @@ def _run(order: dict[str, Any]) -> int:
     os.dup2(null, 0)
     for number, path in enumerate(order["streams"], start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    os.environ.clear()
     os.environ.update(order["environment"])
     faulthandler.dump_traceback_later(CEILING, exit=True)
-    import datasets
-    import huggingface_hub
-    from huggingface_hub import file_download
-    from huggingface_hub.utils import _http
-
-    for module in (huggingface_hub.constants, datasets.config):
-        importlib.reload(module)
-    for module in (_http, file_download):
-        vars(module)["time"] = SimpleNamespace(sleep=lambda seconds: None)
+    _read_environment()
     if not order["network"]:
         socket.getaddrinfo = _no_network
     if order["largest"] is not None:

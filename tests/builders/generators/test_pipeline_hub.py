@@ -46,6 +46,7 @@ def test_a_pipeline_of_the_hub(loopback_hub, tmp_path):
         str(tmp_path),
         home=tmp_path,
         token=token,
+        fresh=True,
         USE_TORCH="1",
         OMP_NUM_THREADS="1",
     )
