@@ -31,7 +31,9 @@ def opened(job: Squares) -> list[list[str]]:
 
 def test_fresh_processes_share_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "START_METHOD", "spawn")
-    monkeypatch.setattr(processes, "GRACE", 300.0)  # on a starved machine: a worker that is killed closes nothing
+    monkeypatch.setattr(
+        processes, "GRACE", 300.0
+    )  # on a starved machine: a worker that is killed closes nothing
     job = squares(tmp_path, count=60, meet=2)
     report = run_job(job, workers=2)
     assert (report.done, report.made, report.crashes, report.exit_status) == (60, 60, (), 0)

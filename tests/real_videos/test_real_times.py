@@ -159,7 +159,7 @@ def test_rows_are_loaded_by_the_same_rule(tmp_path):
         one = np.zeros(1, np.int64)
         video = VideoRef("vatex", CLIP, **TIMES)
         task = make_annotations(
-            "t", videos=[video], captions=["x"], groups=["g"], video=one, text=one, group=one, label=[1], row=one,
+            "videocon-llm", videos=[video], captions=["x"], groups=["g"], video=one, text=one, group=one, label=[1], row=one,
             report=AnnotationReport(),
         )  # fmt: skip
         items = list(task.items(RealVideos(root), on_missing=lambda video: None))
