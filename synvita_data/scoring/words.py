@@ -105,7 +105,7 @@ def fold_units(annotations: "Annotations") -> list[str] | None:
     that leaves fewer units than folds: in retrieval every text stands with every video. A text then has the mean of its
     scores with all of them, since words cannot tell videos apart.
     """
-    from scipy.sparse import coo_array
+    from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     # A graph of videos, groups and minimal pairs; units are its components.
@@ -119,7 +119,8 @@ def fold_units(annotations: "Annotations") -> list[str] | None:
         links.append((annotations.video[has_pair], first + np.array(codes, np.int64)))
     videos, others = (np.concatenate(ends) for ends in zip(*links, strict=True))
     size = int(others.max(initial=count)) + 1
-    graph = coo_array((np.ones(len(videos)), (videos, others)), shape=(size, size))
+    # A matrix, whose indices are 32 bits: scipy before 1.12 takes no others here.
+    graph = coo_matrix((np.ones(len(videos)), (videos, others)), shape=(size, size))
     unit = connected_components(graph, directed=False)[1][:count]
     _, first_video, unit = np.unique(unit, return_index=True, return_inverse=True)
     if len(first_video) < FOLDS:
