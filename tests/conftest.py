@@ -1,7 +1,9 @@
 """Tests run offline, in any order, and leave nothing behind: every cache goes to a temporary home."""
 
 import atexit
+import functools
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -30,6 +32,30 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("repo", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repo")
+
+
+@functools.cache
+def _group(path: Path) -> str | None:
+    found = re.search(r'xdist_group\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+    return found and found[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadgroup`: files that mark an `xdist_group` go whole to one worker, which makes their fixtures once.
+
+    xdist 3.8 tells groups by the ends of node ids, which it can no longer set in pytest 9.2: there it deals all tests
+    one by one, and says nothing.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneWorkerAGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(config.rootpath / nodeid.split("::")[0]) or nodeid
+
+    return OneWorkerAGroup(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ print(json.dumps([
 """
 FETCH = "import sys; from huggingface_hub import snapshot_download; "
 FETCH += "snapshot_download(sys.argv[0], repo_type=sys.argv[1], allow_patterns=sys.argv[2:])"
+# One process forks for all, not one for each process of pytest.
+pytestmark = pytest.mark.xdist_group("doctor")
 # What the doctor loads; it loads nothing else.
 IMPORTS = ("datasets", "rich.console", "safetensors", "synvita_data.cli", "synvita_data.doctor")
 

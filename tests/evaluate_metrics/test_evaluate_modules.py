@@ -174,6 +174,7 @@ def test_by_path_at_once_by_batches_and_in_two_processes(repo_root, tmp_path):
         assert failed == 0
 
 
+@pytest.mark.slow  # five programs that import `evaluate`
 def test_exported_folders_need_nothing_of_this_package(tmp_path, alone):
     command = [sys.executable, "-m", "synvita_data.evaluate_metrics.export", "evaluate_metrics"]
     for _ in range(2):  # the second time over the first

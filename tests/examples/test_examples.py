@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from small_annotations import ssv2_pairs, write_ssv2
 
+# The examples are run once, not once a process.
+pytestmark = pytest.mark.xdist_group("examples")
+
 
 @pytest.fixture
 def run(repo_root, tmp_path):

@@ -16,6 +16,9 @@ from faulty_world import World
 from loopback_hub import LoopbackHub
 from loopback_hub.forked import Commands
 
+# The world is made once, not once a process.
+pytestmark = pytest.mark.xdist_group("faults")
+
 EVALUATE = "evaluate org/model --task ssv2-temporal --annotations {root}/eval_ssv2_temporal.csv --real-root {root}/real"
 PIPELINE = "generate --triplets {root}/triplets.csv --generator diffusers:org/pipe --out out " + " ".join(
     f"--set {setting}"

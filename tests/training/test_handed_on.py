@@ -21,6 +21,9 @@ from synvita_data.training.evaluation import EvaluationPairs
 from synvita_data.training.stock.collator import StockCollator
 from synvita_data.video import FramePolicy, encode_mp4
 
+# The world is made once, not once a process.
+pytestmark = pytest.mark.xdist_group("handed on")
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):

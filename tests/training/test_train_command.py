@@ -19,6 +19,9 @@ from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.testing import make_tiny
 from synvita_data.training.output import RunLock
 
+# The world is made once, not once a process.
+pytestmark = pytest.mark.xdist_group("train command")
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):

@@ -258,7 +258,8 @@ def test_two_builds_at_once_on_one_folder(tmp_path, triplets):
     ]
 
 
-@pytest.mark.parametrize("layout", ["tar.gz", pytest.param("loose", marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_build_killed.py kills a build of the same code
+@pytest.mark.parametrize("layout", ["tar.gz", "loose"])
 def test_a_killed_build_finishes_with_the_same_bytes(tmp_path, triplets, layout):
     root = write_layout(tmp_path / "cogvideox", layout, VIDEOS)
     driver = Path(__file__).with_name("kill_driver.py")
