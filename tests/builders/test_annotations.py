@@ -128,7 +128,7 @@ def test_nothing_but_ids_and_captions(built):
         ("caption", lambda v: ["changed", *v[1:]], "row 0: a text id is not that of its caption"),
         ("label", lambda v: [*v[:2], 3, *v[3:]], "row 2: a label is not 0 or 1"),
         ("label", lambda v: [1 - v[0], *v[1:]], "the rows are not those that were packed"),
-        ("video_name", lambda v: ["x", *v[1:]], "row 0: a video id is not its source and name"),
+        ("video_name", lambda v: ["x", *v[1:]], "row 0: a video id is not its source, name and times"),
         ("misalignment", lambda v: ["colour", *v[1:]], "row 0: unknown misalignment"),
         ("group", lambda v: [None, *v[1:]], "another type|group is empty"),
     ],
