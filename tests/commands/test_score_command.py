@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import run_program
 
 from synvita_data import open_scorer, score
 from synvita_data.captions import Text
-from synvita_data.cli import main
 from synvita_data.scoring import ScoringItem
 from synvita_data.testing import make_tiny
 from synvita_data.video import decode, encode_mp4
@@ -54,16 +54,11 @@ def table(tmp_path):
 
 
 @pytest.fixture
-def synvita(monkeypatch, capsys):
+def synvita(capsys):
     """Run the program in this process: exit status, standard output and error as one line each."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["synvita", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
+        status = run_program(*arguments)
         out, err = capsys.readouterr()
         return status, " ".join(out.split()), " ".join(err.split())
 

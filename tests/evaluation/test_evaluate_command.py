@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from in_process import run_program
 from small_annotations import OWL, owl, ssv2_pairs, write_csv, write_ssv2
-
-from synvita_data.cli import main
 
 PAIRS = ssv2_pairs()
 SCORES = [round(0.05 * (number * 7 % 20), 2) for number in range(len(PAIRS))]
@@ -23,16 +22,11 @@ def annotations(tmp_path):
 
 
 @pytest.fixture
-def synvita(monkeypatch, capsys):
+def synvita(capsys):
     """Run the program in this process: exit status, standard output and error as one line each."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["synvita", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
+        status = run_program(*arguments)
         out, err = capsys.readouterr()
         return status, " ".join(out.split()), " ".join(err.split())
 

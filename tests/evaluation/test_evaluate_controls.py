@@ -1,18 +1,17 @@
 """`synvita evaluate` under a control, on named samples and with frames by rate, from the outside."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from in_process import run_program
 from small_annotations import QUESTIONS, write_questions, write_statements
 
 from synvita_data.annotations import read_annotations
 from synvita_data.captions import Text
-from synvita_data.cli import main
 from synvita_data.errors import SchemaError
 from synvita_data.evaluation.named import named_rows
 from synvita_data.evaluation.results import read_result
@@ -44,14 +43,9 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture
-def program(monkeypatch, capsys):
+def program(capsys):
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["synvita", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
+        status = run_program(*arguments)
         said = capsys.readouterr()
         return status, said.out, " ".join(said.err.split())
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import run_program
 from sklearn.metrics import roc_auc_score
 from small_annotations import (
     HUMAN_HEADER,
@@ -207,18 +208,9 @@ def test_two_scores_are_an_error_that_names_the_mode(tmp_path):
         read_predictions(short, annotations, join="official")
 
 
-def test_from_the_command_line(tmp_path, monkeypatch, capsys):
-    import sys
-
-    from synvita_data.cli import main
-
+def test_from_the_command_line(tmp_path, capsys):
     def synvita(*arguments):
-        monkeypatch.setattr(sys, "argv", ["synvita", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
+        status = run_program(*arguments)
         said = capsys.readouterr()
         return status, " ".join((said.out + said.err).split())
 

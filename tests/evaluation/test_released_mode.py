@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from in_process import run_program
 from small_annotations import QUESTIONS, write_questions, write_statements
 
 from synvita_data.captions import Text
@@ -40,16 +41,11 @@ def world(tmp_path):
 
 
 @pytest.fixture
-def synvita(monkeypatch, capsys, tmp_path, world):
+def synvita(capsys, tmp_path, world):
     def run(model, *arguments, out="out"):
         asked = ["evaluate", model, "--task", "atp-hard", "--annotations", world[0], "--real-root", world[1]]
         asked += ["--out", tmp_path / out, "--name", "tiny", "--device", "cpu", *arguments]
-        monkeypatch.setattr(sys, "argv", ["synvita", *map(str, asked)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
+        status = run_program(*asked)
         said = capsys.readouterr()
         file = tmp_path / out / "tiny" / "atp-hard.json"
         record = json.loads(file.read_text()) if file.is_file() else {}

@@ -3,18 +3,17 @@
 import base64
 import io
 import json
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from in_process import run_program
 from PIL import Image
 from small_annotations import VIDEOCON_HEADER, ssv2_pairs, write_csv, write_ssv2
 
 from synvita_data.annotations import read_annotations
-from synvita_data.cli import main
 from synvita_data.evaluation.predictions import item_scores_table
 from synvita_data.evaluation.run import evaluate_predictions
 from synvita_data.mistakes.find import read_mistakes
@@ -217,16 +216,11 @@ def test_a_ranking_shows_its_videos(tmp_path):
 
 
 @pytest.fixture
-def synvita(monkeypatch, capsys):
+def synvita(capsys):
     """Run the program in this process: exit status, standard output and standard error."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["synvita", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
+        status = run_program(*arguments)
         return status, *capsys.readouterr()
 
     return run

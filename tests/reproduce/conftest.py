@@ -1,11 +1,8 @@
 """The small table, made once, and the program."""
 
-import sys
-
 import pytest
+from in_process import run_program
 from small_table import expected_content, write_annotations, write_expected, write_released, write_videos
-
-from synvita_data.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -28,18 +25,6 @@ def expected_file(released, tmp_path_factory):
     """expected.yaml of these folders."""
     content = expected_content({name: str(folder) for name, folder in released.items()})
     return write_expected(tmp_path_factory.mktemp("expected") / "expected.yaml", content)
-
-
-def run_program(*arguments):
-    """Run `synvita ARGUMENTS` in this process; its exit status."""
-    before, sys.argv = sys.argv, ["synvita", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code or 0
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture

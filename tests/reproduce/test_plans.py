@@ -5,7 +5,7 @@ import shlex
 import subprocess
 
 import pytest
-from conftest import run_program
+from in_process import run_program
 from typer.main import get_command
 
 from synvita_data.cli import app

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import run_program
+from in_process import run_program
 from small_annotations import QUESTIONS, TEMPLATES, ssv2_pairs
 from small_table import ROWS, TASKS, expected_content, write_expected
 

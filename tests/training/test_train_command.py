@@ -3,17 +3,16 @@
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from in_process import run_program
 from safetensors.torch import load_file
 
 from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.shapes import make_shapes
-from synvita_data.cli import main
 from synvita_data.models.resolve import find_checkpoint
 from synvita_data.scoring.alignment import AlignmentScorer
 from synvita_data.testing import make_tiny
@@ -78,16 +77,11 @@ def recipe(world, tmp_path):
 
 
 @pytest.fixture
-def synvita(monkeypatch, capsys):
+def synvita(capsys):
     """Runs the program; gives its exit status and what it printed."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["synvita", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
+        status = run_program(*arguments)
         said = capsys.readouterr()
         return status, " ".join((said.out + said.err).split())
 
