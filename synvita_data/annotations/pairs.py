@@ -12,7 +12,8 @@ from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, question_margins, show_question
 from .questions import YES_NO, AskedQuestion, make_questions, read_questions
 from .table import Annotations
-from .units import ScoredRows, Units, tied_together, units_of_items
+from .units import ScoredRows, Units, scored_questions, units_of_items
+from .videos import tied_together
 
 
 def read_declared_pairs(rows: DeclaredRows) -> Annotations:
@@ -45,7 +46,7 @@ def _measure(
         a.group,
         a.minimal_pair,
         options=_options(a),
-        clusters=_clusters(a),
+        clusters=a.tied_videos,
         breakdown=a.breakdown,
         kind=kind,
         scored=~np.isnan(scores),
@@ -83,15 +84,6 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
     )
 
 
-def _clusters(a: Annotations) -> npt.NDArray[np.object_]:
-    """object [N]: the video of each row, or the first of those that pairs tie together."""
-    videos = defaultdict[str, list[str]](list)
-    for pair, video in zip(a.minimal_pair if a.minimal_pair is not None else (), a.video_id, strict=True):
-        videos[pair].append(video)
-    owner = tied_together(list(videos.values()))
-    return np.array([owner[video] for video in a.video_id], object)
-
-
 def _options(a: Annotations) -> npt.NDArray[np.object_]:
     """object [N], the place of an option; None in a row that is asked yes or no."""
     asked_yes_no = np.array(
@@ -105,22 +97,9 @@ def _options(a: Annotations) -> npt.NDArray[np.object_]:
 
 def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     """Videos, with all their pairs, or sets of videos that pairs tie together; a pair is an item."""
-    from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
-
     a = rows.annotations
     assert a is not None  # `from_tables` is empty
-    found = minimal_pair_accuracy(
-        scores,
-        a.label,
-        a.group,
-        a.minimal_pair,
-        options=_options(a),
-        kind=kind,
-        scored=rows.scored,
-        partial=not rows.complete,
-        per_question=True,
-        resamples=0,
-    )["questions"]
+    found = scored_questions(rows, scores, kind, pairs=a.minimal_pair, options=_options(a))
     questions = [each["question"] for each in found]
     videos = rows.of_groups(rows.video, questions)
     of_pair: defaultdict[str, list[int]] = defaultdict(list)

@@ -23,7 +23,7 @@ from ..schema import MISALIGNMENTS
 from ..scoring import ScoringItem
 from ..tables.columns import Ints
 from ..tasks import get_task
-from .videos import Resolver, VideoRef
+from .videos import Resolver, VideoRef, tied_together
 
 if TYPE_CHECKING:
     from ..real_videos.check import NeededVideo
@@ -168,6 +168,21 @@ class Annotations:
     def video_id(self) -> npt.NDArray[np.object_]:
         """object [N]: ids of the videos, the units of the entailment bootstrap."""
         return _objects([video.video_id for video in self.videos])[self.video]
+
+    @cached_property
+    def tied_videos(self) -> npt.NDArray[np.object_]:
+        """object [N]: the first id of the videos that groups and minimal pairs tie a row's video to (both videos of a
+        2×2 group; all that a caption ranks): what a text is said of as a whole."""
+        sets: dict[tuple[str, Any], set[int]] = {}
+        for column, values in (("group", self.group_code), ("pair", self.minimal_pair)):
+            for value, video in zip(
+                () if values is None else values.tolist(), self.video.tolist(), strict=False
+            ):
+                if value is not None:
+                    sets.setdefault((column, value), set()).add(video)
+        ids = [video.video_id for video in self.videos]
+        first = tied_together([ids[video] for video in each] for each in sets.values())
+        return _objects([first[name] for name in ids])[self.video]
 
     @property
     def videopath(self) -> npt.NDArray[np.object_]:

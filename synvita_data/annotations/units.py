@@ -148,6 +148,41 @@ def units_of_items(
     )
 
 
+def scored_questions(
+    rows: ScoredRows,
+    scores: Floats,
+    kind: str,
+    *,
+    pairs: npt.NDArray[np.object_] | None = None,
+    options: npt.NDArray[np.object_] | None = None,
+) -> list[Mapping[str, Any]]:
+    """The questions of rows that are compared, one by one, as `minimal_pair_accuracy` gives them.
+
+    Args:
+        rows: with their annotations.
+        scores: float64 [N].
+        kind: of the scores.
+        pairs, options: object [N], as of `minimal_pair_accuracy`.
+    """
+    from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
+
+    a = rows.annotations
+    assert a is not None
+    found: list[Mapping[str, Any]] = minimal_pair_accuracy(
+        scores,
+        a.label,
+        a.group,
+        pairs,
+        options=options,
+        kind=kind,
+        scored=rows.scored,
+        partial=not rows.complete,
+        per_question=True,
+        resamples=0,
+    )["questions"]
+    return found
+
+
 def units_of_questions(
     rows: ScoredRows,
     found: Sequence[Mapping[str, Any]],
@@ -170,21 +205,3 @@ def units_of_questions(
         right=[each["worst_ties"] == 100 for each in found],
         breakdown={name: rows.of_groups(column, questions) for name, column in breakdown.items()},
     )
-
-
-def tied_together(pairs: list[list[str]]) -> dict[str, str]:
-    """Video -> the first by name of the videos that pairs tie it to, directly or through others."""
-    parent: dict[str, str] = {}
-
-    def root(video: str) -> str:
-        parent.setdefault(video, video)
-        while parent[video] != video:
-            parent[video] = parent[parent[video]]
-            video = parent[video]
-        return video
-
-    for videos in pairs:
-        first, *others = sorted(map(root, videos))
-        for other in others:
-            parent[other] = first
-    return {video: root(video) for video in parent}

@@ -1,7 +1,7 @@
 """A video as annotations refer to it, from the cells that name it."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,3 +106,21 @@ def _same_file(path: str, other: str) -> bool:
     """Whether two paths are one, flattened or not, with the suffix or without."""
     suffixes = {each[len(video_stem(each)) :] for each in (path.rpartition("/")[2], other.rpartition("/")[2])}
     return path == other or (flat_name(path) == flat_name(other) and len(suffixes - {""}) <= 1)
+
+
+def tied_together(sets: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Video -> the first by name of the videos that sets tie it to, directly or through others."""
+    parent: dict[str, str] = {}
+
+    def root(video: str) -> str:
+        parent.setdefault(video, video)
+        while parent[video] != video:
+            parent[video] = parent[parent[video]]
+            video = parent[video]
+        return video
+
+    for videos in sets:
+        first, *others = sorted(map(root, videos))
+        for other in others:
+            parent[other] = first
+    return {video: root(video) for video in parent}

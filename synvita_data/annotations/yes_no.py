@@ -10,7 +10,7 @@ from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, question_margins, show_question
 from .questions import make_questions, read_questions
 from .table import Annotations
-from .units import ScoredRows, Units, units_of_questions
+from .units import ScoredRows, Units, scored_questions, units_of_questions
 
 
 def read_declared_yes_no(rows: DeclaredRows) -> Annotations:
@@ -63,21 +63,8 @@ def _judge(a: Annotations, scores: Floats, kind: str) -> Judged:
 def _units(rows: ScoredRows, scores: Floats, kind: str) -> Units:
     """Videos, with all their questions; a question is an item. The AUC stands beside where there are both answers."""
     from ..evaluate_metrics.entailment_auc.auc import entailment_by_video
-    from ..evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
 
-    a = rows.annotations
-    assert a is not None  # `from_tables` is empty
-    found = minimal_pair_accuracy(
-        scores,
-        a.label,
-        a.group,
-        kind=kind,
-        scored=rows.scored,
-        partial=not rows.complete,
-        per_question=True,
-        resamples=0,
-    )["questions"]
-    units = units_of_questions(rows, found, rows.breakdown)
+    units = units_of_questions(rows, scored_questions(rows, scores, kind), rows.breakdown)
     if len(set(rows.label[rows.scored].tolist())) < 2:
         return units
     by_video = entailment_by_video(

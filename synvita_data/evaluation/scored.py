@@ -17,14 +17,21 @@ class ScoredResult:
     """A result file and the score table beside it.
 
     Attributes:
-        result: the file.
-        path: of the file.
-        table: path of the score table.
+        result: the file, which knows its path.
     """
 
     result: Result
-    path: Path
-    table: Path
+
+    @property
+    def path(self) -> Path:
+        """Of the result file."""
+        assert self.result.path is not None  # it was read
+        return self.result.path
+
+    @property
+    def table(self) -> Path:
+        """Path of the score table."""
+        return self.path.with_suffix(".parquet")
 
     @property
     def control(self) -> str | None:
@@ -73,7 +80,7 @@ def read_scored(path: Path) -> ScoredResult:
         raise SchemaError(
             "this is not a result file", file=path, found=repr(error), expected="a complete result"
         ) from error
-    found = ScoredResult(result, path, path.with_suffix(".parquet"))
+    found = ScoredResult(result)
     if not found.table.is_file():
         raise SchemaError(
             "the result has no score table beside it",

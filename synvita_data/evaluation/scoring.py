@@ -9,7 +9,7 @@ work through that store: each video is scored by one of them, and nothing is cou
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,16 +118,25 @@ def score_task(
     there = list(annotations.items(resolve, on_missing=missing.append, mirrored=mirrored, only=only))
     items = {item_key(item, scorer): item for item in there[:limit]}
     job = EvaluationJob(scorer, task.name, items, work / run_key(scorer, task, annotations)[:24])
-    make_folder(job.root)
-    # What could not be read may have been the disk's fault, or have been mended in place.
-    report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
-    if not wait:
+    answers = complete_answers(job, wait=wait, on_progress=on_progress)
+    if answers is None:
         return None
-    while (found := _collect(Store(job.root), items, annotations, mirrored)) is None:
-        run_here(job, verify=True, on_progress=on_progress)
-    found.missing = sorted(video.video_id for video in missing)
-    found.left_out = len(there) - len(items)
-    found.reused = report.found
+    # In the order of the items: equal whoever scored them, and when.
+    found = Scored(
+        np.full(len(annotations), np.nan),
+        missing=sorted(video.video_id for video in missing),
+        left_out=len(there) - len(items),
+        reused=answers.reused,
+    )
+    for key, item in items.items():
+        if (fields := answers.fields.get(key)) is None:
+            found.unreadable[item.video_id] = answers.errors[key]
+            continue
+        annotations.place(found.scores, item, fields["scores"], mirrored)
+        details = dict(fields["details"])
+        found.texts_cut += details.pop("texts_cut", 0)
+        found.frames[item.video_id] = tuple(fields["indices"])
+        found.details = found.details or details
     return found
 
 
@@ -239,6 +248,63 @@ class EvaluationJob:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is in the store of a job when all of it is done.
+
+    Attributes:
+        fields: key -> what its result says: `scores`, `indices`, `details`.
+        errors: key -> why it has no result, as an error's record.
+        reused: how many were there before.
+    """
+
+    fields: dict[str, Mapping[str, Any]]
+    errors: dict[str, dict[str, Any]]
+    reused: int
+
+
+def complete_answers(
+    job: EvaluationJob, *, wait: bool = True, on_progress: Callable[[JobProgress], None] | None = None
+) -> Answers | None:
+    """Score what is not scored yet, and read all of it back.
+
+    Args:
+        job: what to score.
+        wait: as of `score_task`.
+        on_progress: as of `run_job`.
+
+    Returns:
+        None when others are to wait for the rest.
+
+    Raises:
+        SynvitaError, StoreError: as of `score_task`.
+    """
+    _make_folder(job.root)
+    # What could not be read may have been the disk's fault, or have been mended in place.
+    report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
+    if not wait:
+        return None
+    while (found := _read_back(Store(job.root), job.items, report.found)) is None:
+        run_here(job, verify=True, on_progress=on_progress)
+    return found
+
+
+def _read_back(store: Store, keys: Iterable[str], reused: int) -> Answers | None:
+    """What is done. None when something is gone since it was seen, because a run that began meanwhile tries the
+    unreadable again."""
+    failures = {failure.key: failure.error for failure in store.quarantined()}
+    found = Answers({}, {}, reused)
+    for key in keys:
+        record = store.record(key)
+        if record is not None:
+            found.fields[key] = record.fields
+        elif key in failures:
+            found.errors[key] = failures[key]
+        else:
+            return None
+    return found
+
+
 def process_rank() -> int:
     """Rank of this process as `accelerate launch`, `torchrun` and MPI launchers set it; 0 alone."""
     return _from_launcher(("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"), 0)
@@ -253,12 +319,7 @@ def _from_launcher(names: tuple[str, ...], alone: int) -> int:
     return next((int(os.environ[name]) for name in names if os.environ.get(name)), alone)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for scores.
-
-    Raises:
-        StoreError: it cannot be made.
-    """
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -292,28 +353,3 @@ def _to_fields(answer: ItemScores) -> dict[str, Any]:
     scores = np.asarray(answer.scores, dtype=np.float64).tolist()
     indices = [int(index) for index in answer.frame_indices]
     return {"scores": scores, "indices": indices, "details": answer.details}
-
-
-def _collect(
-    store: Store,
-    keys: Mapping[str, ScoringItem],
-    annotations: Annotations,
-    mirrored: npt.NDArray[np.bool_] | None,
-) -> Scored | None:
-    """Read back what is done, in the order of the items: equal whoever did it, and when. None when something
-    is gone since it was seen, because a run that began meanwhile tries the unreadable again."""
-    found = Scored(np.full(len(annotations), np.nan))
-    failures = {failure.key: failure.error for failure in store.quarantined()}
-    for key, item in keys.items():
-        record = store.record(key)
-        if record is not None:
-            annotations.place(found.scores, item, record.fields["scores"], mirrored)
-            details = dict(record.fields["details"])
-            found.texts_cut += details.pop("texts_cut", 0)
-            found.frames[item.video_id] = tuple(record.fields["indices"])
-            found.details = found.details or details
-        elif key in failures:
-            found.unreadable[item.video_id] = failures[key]
-        else:
-            return None
-    return found

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from ..captions import Text
 from ..errors import CaptionError, ContextError, MissingVideoError, SchemaError, SynvitaError, VideoError
-from ..evaluation.scoring import EvaluationJob, item_key, make_folder, scorer_facts
-from ..jobs import JobProgress, Store, run_here, work_key
+from ..evaluation.scoring import EvaluationJob, complete_answers, item_key, scorer_facts
+from ..jobs import JobProgress, work_key
 from ..scoring import ScoreKind, Scorer, ScoringItem
 from ..video.source import resolve
 
@@ -152,7 +152,6 @@ def score_pairs(
     check_texts(scorer, pairs, file)
     items, places, errors = _group(pairs)
     root = work / pairs_key(scorer)[:24]
-    make_folder(root)
     asked = _ask(scorer, items, root, wait, on_progress)
     if asked is None:
         return None
@@ -199,13 +198,14 @@ def _ask(
     job = EvaluationJob(
         scorer, f"{len(items):,} videos", {key: items[name] for key, name in keys.items()}, root
     )
-    # What could not be read may have been the disk's fault, or have been mended in place.
-    report = run_here(job, wait=wait, retry_failed=wait, verify=wait, on_progress=on_progress)
-    if not wait:
+    found = complete_answers(job, wait=wait, on_progress=on_progress)
+    if found is None:
         return None
-    while (answers := _collect(Store(root), keys)) is None:
-        run_here(job, verify=True, on_progress=on_progress)
-    return answers, report.found
+    answers = {
+        name: found.fields[key] if key in found.fields else SynvitaError.from_record(found.errors[key])
+        for key, name in keys.items()
+    }
+    return answers, found.reused
 
 
 def _is_too_long(answer: Any) -> bool:
@@ -359,19 +359,3 @@ def _group(
             end=pair.end,
         )
     return items, places, errors
-
-
-def _collect(store: Store, keys: Mapping[str, Any]) -> dict[Any, Any] | None:
-    """By the name of the item: the fields of its result, or why there is none. None when something is gone since it was
-    seen, because a run that began meanwhile tries the unreadable again."""
-    failures = {failure.key: failure.error for failure in store.quarantined()}
-    found: dict[Any, Any] = {}
-    for key, name in keys.items():
-        record = store.record(key)
-        if record is not None:
-            found[name] = record.fields
-        elif key in failures:
-            found[name] = SynvitaError.from_record(failures[key])
-        else:
-            return None
-    return found

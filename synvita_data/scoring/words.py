@@ -41,6 +41,7 @@ class WordsScorer:
         }
         self._seed = seed
         self._annotations: Annotations | None = None
+        self._units: list[str] | None = None
         self._scores: dict[tuple[str, str], float] | None = None
 
     def fit(self, annotations: "Annotations") -> None:
@@ -54,9 +55,9 @@ class WordsScorer:
         """
         if annotations is self._annotations:
             return
-        units = fold_units(annotations)
+        self._units = fold_units(annotations)
         try:
-            check_labelled(annotations.label, units or annotations.video_id.tolist(), seed=self._seed)
+            check_labelled(annotations.label, self._units or annotations.video_id.tolist(), seed=self._seed)
         except CaptionError as error:
             raise ScoreError(
                 f"words cannot be scored on {annotations.task}: {error.problem}",
@@ -89,9 +90,8 @@ class WordsScorer:
                 "words was not fitted", fix="Call fit with the annotations of the task that is scored"
             )
         captions, videos = annotations.caption.tolist(), annotations.video_id.tolist()
-        units = fold_units(annotations)
-        found = out_of_fold(captions, annotations.label, units or videos, seed=self._seed)
-        if units is None:  # nothing but which fold a video is in tells the scores of one text apart
+        found = out_of_fold(captions, annotations.label, self._units or videos, seed=self._seed)
+        if self._units is None:  # nothing but which fold a video is in tells the scores of one text apart
             total = np.bincount(annotations.text, found)
             found = (total / np.bincount(annotations.text))[annotations.text]
         return dict(zip(zip(videos, captions, strict=True), found.tolist(), strict=True))
@@ -105,25 +105,5 @@ def fold_units(annotations: "Annotations") -> list[str] | None:
     that leaves fewer units than folds: in retrieval every text stands with every video. A text then has the mean of its
     scores with all of them, since words cannot tell videos apart.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    # A graph of videos, groups and minimal pairs; units are its components.
-    count = len(annotations.videos)
-    links = [(annotations.video, count + annotations.group_code)]
-    if annotations.minimal_pair is not None:
-        first, code = count + len(annotations.groups), dict[str, int]()
-        pairs = annotations.minimal_pair.tolist()
-        has_pair = np.array([pair is not None for pair in pairs], bool)
-        codes = [code.setdefault(str(pair), len(code)) for pair in pairs if pair is not None]
-        links.append((annotations.video[has_pair], first + np.array(codes, np.int64)))
-    videos, others = (np.concatenate(ends) for ends in zip(*links, strict=True))
-    size = int(others.max(initial=count)) + 1
-    # A matrix, whose indices are 32 bits: scipy before 1.12 takes no others here.
-    graph = coo_matrix((np.ones(len(videos)), (videos, others)), shape=(size, size))
-    unit = connected_components(graph, directed=False)[1][:count]
-    _, first_video, unit = np.unique(unit, return_index=True, return_inverse=True)
-    if len(first_video) < FOLDS:
-        return None
-    ids = np.array([video.video_id for video in annotations.videos], object)
-    return ids[first_video[unit]][annotations.video].tolist()
+    units: list[str] = annotations.tied_videos.tolist()
+    return None if len(set(units)) < FOLDS else units

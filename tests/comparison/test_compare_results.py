@@ -19,7 +19,8 @@ from small_annotations import (
 from typer.testing import CliRunner
 
 from synvita_data.annotations import find_form, read_annotations
-from synvita_data.annotations.units import ScoredRows, tied_together
+from synvita_data.annotations.units import ScoredRows
+from synvita_data.annotations.videos import tied_together
 from synvita_data.cli import app
 from synvita_data.comparison.compare import compare, compare_results
 from synvita_data.errors import SchemaError, ScoreError, SourceError
