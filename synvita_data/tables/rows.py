@@ -3,14 +3,18 @@
 All three yield `(row, cells)` with `row` counted from 0 (blank lines do not count, as in pandas) and `cells` mapping
 the fields that the file has to raw values: text, or numbers of JSON and Parquet. A row that is broken in itself comes
 as `(row, error)`. Faults of the whole file (not UTF-8, no such columns, empty) are raised.
+
+A cell may be a video as `datasets` stores one, `{bytes, path}`, a list of one such, or bytes alone: the cell is then its
+path, or where it has none a name made of its bytes.
 """
 
 import copy
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import SchemaError
 from ..schema import check_schema_version
@@ -18,10 +22,14 @@ from .cells import read_json_object
 from .columns import parquet_errors
 from .csv import DELIMITERS, CsvFile, open_csv, refuse_encoding
 
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
 Cells = dict[str, Any]
 Rows = Iterator[tuple[int, Cells | SchemaError]]
 
 PARQUET_BATCH = 4096
+_VIDEO_BATCH = 16  # rows read at once where the bytes of videos must be
 # Arrow's short floats -> from where on they do not hold every whole number.
 _EXACT_IN = {"halffloat": 1 << 11, "float": 1 << 24}
 
@@ -224,7 +232,18 @@ def _json_cells(
     columns = columns_of[names]
     if isinstance(columns, SchemaError):
         return copy.copy(columns).at(path, row)
-    return {field: record[name] for field, name in columns.items()}
+    return {field: _named_video(record[name]) for field, name in columns.items()}
+
+
+def _named_video(value: Any) -> Any:
+    """The name of the video that a cell holds; any other value as it is."""
+    inner = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if isinstance(inner, bytes):
+        return f"sha256-{hashlib.sha256(inner).hexdigest()[:16]}" if inner else None
+    if isinstance(inner, Mapping) and "path" in inner and inner.keys() <= {"bytes", "path"}:
+        path, data = inner["path"], inner.get("bytes")
+        return path if path or not isinstance(data, bytes) else _named_video(data)
+    return value
 
 
 def parquet_rows(path: Path, fields: Fields) -> Rows:
@@ -243,10 +262,13 @@ def parquet_rows(path: Path, fields: Fields) -> Rows:
             raise error.at(path) from None
         labels = _class_labels(metadata)
         row = -1
-        for batch in file.iter_batches(batch_size=PARQUET_BATCH, columns=list(columns.values())):
+        leaves, rows = _leaves(file, list(columns.values()))
+        for batch in file.iter_batches(batch_size=rows, columns=leaves):
             lists = []
             for name in columns.values():
                 values = batch.column(batch.schema.get_field_index(name)).to_pylist()
+                if values and isinstance(values[0], dict | list | bytes | None):
+                    values = [_named_video(value) for value in values]
                 if name in labels:
                     values = [labels[name].get(value, value) for value in values]
                 elif exact := _EXACT_IN.get(str(batch.schema.field(name).type)):
@@ -256,6 +278,31 @@ def parquet_rows(path: Path, fields: Fields) -> Rows:
             for cells in zip(*lists, strict=True):
                 row += 1
                 yield row, dict(zip(columns, cells, strict=True))
+
+
+def _leaves(file: "pq.ParquetFile", columns: list[str]) -> tuple[list[str], int]:
+    """What to read of a Parquet file for `columns`, and how many rows at once: of videos with paths the paths alone, as
+    all their bytes would not fit into memory."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    leaves, rows = [], PARQUET_BATCH
+    for name in columns:
+        kind = file.schema_arrow.field(name).type
+        many = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        inner = kind.value_type if many else kind
+        if pa.types.is_struct(inner) and inner.get_field_index("path") >= 0:
+            leaf = f"{name}.list.element.path" if many else f"{name}.path"
+            videos = file.read(columns=[leaf]).column(0).combine_chunks()
+            paths = pc.struct_field(pc.list_flatten(videos) if many else videos, "path")
+            if paths.null_count == 0:
+                leaves.append(leaf)
+                continue
+            rows = _VIDEO_BATCH
+        elif pa.types.is_binary(inner) or pa.types.is_large_binary(inner):
+            rows = _VIDEO_BATCH
+        leaves.append(name)
+    return leaves, rows
 
 
 def _class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, dict[Any, str]]:

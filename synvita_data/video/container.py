@@ -33,7 +33,7 @@ _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,flv,asf
 # Not looking into the streams beyond their headers.
 _LEAN = {"skip_frame": "all", "probesize": "4096", "fpsprobesize": "0"}
 
-# Box types at the top level of ISO base media (MP4, MOV) files; anything else ends the walk.
+# Box types with which ISO base media (MP4, MOV) files begin; later ones may have any name and are skipped by their size.
 _BOXES = frozenset(
     b"ftyp moov mdat moof free skip wide uuid meta mfra sidx ssix styp pdin prft emsg udta pnot".split()
 )
@@ -219,8 +219,6 @@ def _iso_cut(handle: BinaryIO, size: int) -> Cut | None:
         handle.seek(position)
         head = handle.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if kind not in _BOXES:
-            break
         seen.add(kind)
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:16], "big")

@@ -316,3 +316,16 @@ def test_a_stream_that_appears_late_in_an_flv(folder, tmp_path) -> None:
 def test_copying_packets_keeps_the_check_content(folder, tmp_path) -> None:
     copied = copy_packets(folder / "index.mp4", tmp_path / "copied.mkv")
     assert check_video(copied, decode_all=True).frames == 40
+
+
+@pytest.mark.parametrize("kind", [b"free", b"thum", b"PICT", b"\xa9xyz"])
+def test_a_box_of_another_type_before_the_index_is_skipped_by_its_size(folder, tmp_path, kind):
+    data = (folder / "tail.mp4").read_bytes()
+    at = data.index(b"moov") - 4
+    path = tmp_path / "boxed.mp4"
+    path.write_bytes(data[:at] + (64).to_bytes(4, "big") + kind + bytes(56) + data[at:])
+    assert check_video(path).frames == 40
+    # The same file without its index is still one that was cut off.
+    path.write_bytes(data[:at] + (64).to_bytes(4, "big") + kind + bytes(56))
+    with pytest.raises(TruncatedVideoError, match="moov"):
+        check_video(path)

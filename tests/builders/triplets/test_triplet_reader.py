@@ -646,3 +646,46 @@ def test_two_files_put_together(tmp_path):
     assert [triplet.video_id for triplet in reader] == ["1", "2", "c"]
     assert [error.row for error in reader.report.quarantined] == [1]
     assert "header" in str(reader.report.quarantined[0])
+
+
+VIDEO = {"bytes": b"12345", "path": "clips/v1.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("feature", "cell", "video_id"),
+    [
+        (datasets.Video(decode=False), VIDEO, "clips%2Fv1"),
+        (datasets.List(datasets.Video(decode=False)), [VIDEO], "clips%2Fv1"),
+        # Bytes without a path are named by what they are.
+        (datasets.Video(decode=False), VIDEO | {"path": None}, "sha256-5994471abb01112a"),
+        (datasets.Value("binary"), b"12345", "sha256-5994471abb01112a"),
+    ],
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_videos_as_datasets_stores_them_are_named(tmp_path, feature, cell, video_id, missing):
+    text = datasets.Value("string")
+    features = datasets.Features({"video": feature, "caption": text, "neg_caption": text})
+    rows = {"video": [cell], "caption": ["a man eats"], "neg_caption": ["a man sleeps"]}
+    if missing:
+        rows = {"video": [None, cell], "caption": ["a dog", "a man"], "neg_caption": ["a cat", "a boy"]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "t.parquet")
+    triplets, report = read(tmp_path / "t.parquet")
+    assert [triplet.video_id for triplet in triplets] == [video_id]
+    assert [error.problem for error in report.quarantined] == ["the row names no video"] * missing
+
+
+def test_of_videos_with_paths_the_bytes_stay_on_the_disk(tmp_path):
+    videos = [{"bytes": bytes(1 << 20), "path": f"v{k}.mp4"} for k in range(8)]
+    table = pa.table({"video": videos, "caption": ["a"] * 8, "neg_caption": ["b"] * 8})
+    pq.write_table(table, tmp_path / "t.parquet", compression="none", use_dictionary=False)
+    before = pa.total_allocated_bytes()
+    reader = iter(TripletReader(tmp_path / "t.parquet"))
+    first = next(reader)
+    assert pa.total_allocated_bytes() - before < 1 << 20
+    assert [first.video_id, *(triplet.video_id for triplet in reader)] == [f"v{k}" for k in range(8)]
+
+
+def test_a_video_in_json_lines_is_named_by_its_path(tmp_path):
+    row = {"video": {"bytes": None, "path": "v1.mp4"}, "caption": "a", "neg_caption": "b"}
+    triplets, _ = read(write(tmp_path, json.dumps(row), "t.jsonl"))
+    assert [triplet.videopath for triplet in triplets] == ["v1.mp4"]
