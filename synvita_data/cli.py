@@ -30,6 +30,7 @@ from .commands.videos import videos
 from .commands.vqascore import vqascore
 from .display import plain, print_error, print_traceback, say
 from .errors import SynvitaError
+from .extras import explained
 
 # Of click, or of the copy of it that newer versions of typer bring.
 _USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -124,7 +125,10 @@ def main() -> None:
         sys.exit(2)
     except Exception as error:
         _end_if_of_the_hub(error)
-        raise
+        if (missing := explained(error)) is None:
+            raise
+        print_error(f"error: {missing}")
+        sys.exit(2)
 
 
 def _end_if_of_the_hub(error: Exception) -> None:

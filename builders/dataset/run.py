@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
+from synvita_data.extras import require
 from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
@@ -340,6 +341,7 @@ def _load_tokenizer(name: str) -> "Tokenizer":
     Raises:
         TokenizerError: there is no such file, or one that is not a fast tokenizer.
     """
+    require("score", "tokenizers", what="--tokenizer")
     from tokenizers import Tokenizer
 
     path, problem = Path(name), "cannot load a fast tokenizer"

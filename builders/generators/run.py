@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import SourceError, SynvitaError, VideoError
+from synvita_data.extras import require
 from synvita_data.files import resolve_under, write_atomic
 from synvita_data.jobs import JobProgress, JobReport, Record, RunOptions, Store, Worker, run_job
 from synvita_data.schema import Triplet
 
 from ..sources.manifest import NAME as MANIFEST
 from ..sources.manifest import read_manifest
-from ..sources.registry import FoundVideos
+from ..sources.registry import FoundVideos, parse_spec
 from ..training_csv import open_triplets
 from .base import Generator, Request, make_requests, open_generator, refuse_long_names
 from .folder import JOBS, STORE, bind, check_free, known_prompts, publish, publishing_turn, read_failures
@@ -129,6 +130,7 @@ def generate_videos(
             on_bad(error)
 
     # Who makes it, and where.
+    _check_packages(spec, run)
     cache = out / ".work" / "weights.json" if out.is_dir() or not out.exists() else None
     generator = open_generator(spec, overrides, name=name, cache=cache)
     bind(out, generator.recipe)
@@ -148,6 +150,12 @@ def generate_videos(
 
 
 # --- which requests are made together --------------------------------------------------------------
+
+
+def _check_packages(spec: str, run: RunOptions) -> None:
+    """Refuse a pipeline that could not be opened here, unless workers elsewhere open it."""
+    if run.address is None and parse_spec(spec)[0] != "command":
+        require("generate", "torch", "diffusers", "transformers", what=spec)
 
 
 def plan_jobs(
@@ -246,6 +254,7 @@ class GeneratedSource:
     def __init__(self, spec: str, work: Path | None, making: Mapping[str, Any]) -> None:
         if work is None:
             raise SourceError(f"{spec.partition(':')[0]}: makes videos and needs a folder to keep them in")
+        _check_packages(spec, making.get("run") or RunOptions())
         recipe = open_generator(
             spec, making.get("overrides", ()), name=making.get("name"), cache=work / "weights.json"
         ).recipe

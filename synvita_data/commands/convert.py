@@ -66,6 +66,7 @@ def convert(
     Then `synvita evaluate OUT` and `synvita train` take it (docs/video_llava.md, docs/mplug_owl.md).
     """
     from ..display import say
+    from ..extras import require
 
     # Options that the kind does not have.
     lora = kind in (Kind.video_llava_lora, Kind.mplug_owl_lora)
@@ -79,6 +80,7 @@ def convert(
         raise typer.BadParameter("--merge-rounding is for video-llava-lora --merge")
     if lora and base is None:
         raise typer.BadParameter("name the converted model with --base")
+    require("score", "torch", "transformers", what="synvita convert")
 
     if kind is Kind.mplug_owl:
         from ..models.mplug_owl.convert import convert_mplug_owl

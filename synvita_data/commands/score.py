@@ -162,6 +162,11 @@ def open_model(
     Raises:
         SynvitaError: the model cannot be loaded, or an option is not for it.
     """
+    from ..extras import require
+    from ..scoring.open import BASELINES
+
+    if model not in BASELINES:
+        require("score", "torch", "transformers", what=f"scoring with {model}")
     if not is_vqascore(model, loading.revision, score, whole_video):
         # The released code mirrors rows of its own files; here there are none.
         mirrored = loading if loading.mode == "clean" else replace(loading, flips="none")

@@ -101,9 +101,12 @@ def vqascore(
 
     from ..display import Terminal
     from ..errors import SynvitaError
+    from ..extras import require
     from ..progress import Progress
     from ..video import FramePolicy
 
+    if run.address is None:  # else the workers' machines need them
+        require("score", "torch", "transformers", what="synvita vqascore")
     settings = VqaSettings(
         frames=FramePolicy(count=frames, rule=rule, backend=backend),
         preprocessing=preprocess.value,

@@ -6,13 +6,11 @@ import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ..versions import installed
 
-DISTRIBUTION = "synvita-data"
 # What nvidia-smi may take; it waits for the driver.
 _SECONDS = 5.0
 # Shown with a report: what can move a score or refuse a checkpoint.
@@ -121,35 +119,3 @@ def nearest(folder: Path) -> Path:
     while not here.exists() and here != here.parent:
         here = here.parent
     return here
-
-
-# -- packages ----------------------------------------------------------------------------------------------
-
-
-def missing_packages(extra: str) -> list[str] | None:
-    """What an extra of this package asks for and is not installed, or is too old; None where that is not known.
-
-    Args:
-        extra: `score`, `train`, `generate`, …, of pyproject.toml.
-    """
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        stated = metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:  # a checkout that is not installed
-        return None
-    missing = []
-    for line in stated:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        marker = requirement.marker
-        if marker is None or not marker.evaluate({"extra": extra}) or marker.evaluate({"extra": ""}):
-            continue
-        there = installed([requirement.name]).get(requirement.name)
-        if there is None:
-            missing.append(f"{requirement.name}{requirement.specifier}")
-        elif not requirement.specifier.contains(there, prereleases=True):
-            missing.append(f"{requirement.name}{requirement.specifier} (there is {there})")
-    return missing

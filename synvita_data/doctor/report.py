@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import SynvitaError
+from ..extras import DISTRIBUTION, install_line, missing_packages
 from ..versions import installed
 from .hub import HubQuestions, cache_folder
-from .machine import DISTRIBUTION, Machine, disk_of, free_bytes, look_at_machine, missing_packages
+from .machine import Machine, disk_of, free_bytes, look_at_machine
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -89,7 +90,7 @@ class Needs:
             self.warn("packages", text, "Install it: pip install -e .")
         elif missing:
             text = f"not installed: {', '.join(missing)}{without}"
-            self.checks.append(Check(state, "packages", text, f'pip install "{DISTRIBUTION}[{extra}]"'))
+            self.checks.append(Check(state, "packages", text, install_line(extra)))
         else:
             self.ok("packages", f"all of the extra {extra} is installed")
 
@@ -100,7 +101,7 @@ class Needs:
         if (version := installed([backend]).get(backend)) is not None:
             self.ok("decoder", f"{backend} {version}")
         else:
-            fix = f'pip install "{DISTRIBUTION}[decoders]", or take another --backend'
+            fix = f"{install_line('decoders')}, or take another --backend"
             self.bad("decoder", f"{backend} is not installed", fix)
 
     def disk(self, *written: tuple[str, Path, int]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ..errors import EngineError, SynvitaError
+from ..extras import explained
 from .claim import Claim
 from .failures import disk_error, one_line
 from .job import Job, Worker
@@ -116,7 +117,7 @@ def run_worker(
     except Exception as error:
         if raises:
             raise
-        known = error if isinstance(error, SynvitaError) else None
+        known = error if isinstance(error, SynvitaError) else explained(error)
         tell(
             Event("cannot open", error=known or EngineError(f"a worker cannot be opened: {one_line(error)}"))
         )

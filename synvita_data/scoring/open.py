@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SynvitaError
+from ..extras import require
 from ..hub.reach import say_if_renamed
 from ..models.families import FAMILIES
 from ..models.resolve import ADAPTER_CONFIG, CONFIG, locate, refuse_llava_layout
@@ -64,6 +65,7 @@ def open_scorer(
         from .words import WordsScorer
 
         return WordsScorer(seed)
+    require("score", "torch", "transformers", what=f"scoring with {model}")
     files = locate(model, revision, aliases=dict.fromkeys(BASELINES, model))
     config = files.read(CONFIG) or {}
     refuse_llava_layout(files, config)

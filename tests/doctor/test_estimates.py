@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.doctor import Needs
-from synvita_data.doctor.machine import Gpu, Machine, find_gpus, free_bytes, missing_packages
+from synvita_data.doctor.machine import Gpu, Machine, find_gpus, free_bytes
 from synvita_data.doctor.memory import GIB, memory_check, scoring_memory, training_memory
+from synvita_data.extras import missing_packages
 
 VIDEO_LLAVA = 7_371_000_000  # 14.742 GB in bf16
 H100 = Machine((Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GIB, 79 * GIB),), None, 128 * GIB, {})
@@ -150,7 +151,7 @@ import sys
 sys.path = [p for p in sys.path if not p.endswith("site-packages")] + [{str(root)!r}, {str(tmp_path)!r}]
 import json
 from synvita_data.doctor import Needs
-from synvita_data.doctor.machine import missing_packages
+from synvita_data.extras import missing_packages
 needs = Needs("train")
 needs.packages("train")
 (check,) = needs.checks
