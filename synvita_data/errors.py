@@ -48,13 +48,14 @@ class SynvitaError(Exception):
         place = ", ".join(
             part for part in (self.file, None if self.row is None else f"row {self.row}") if part is not None
         )
-        text = f"{place}: {self.problem}." if place else f"{self.problem}."
+        problem = _sentence(self.problem)
+        text = f"{place}: {problem}" if place else problem
         if self.found is not None:
-            text += f" Found: {self.found}."
+            text += f" Found: {_sentence(self.found)}"
         if self.expected is not None:
-            text += f" Expected: {self.expected}."
+            text += f" Expected: {_sentence(self.expected)}"
         if self.fix:
-            text += f" {self.fix.rstrip('.')}."
+            text += f" {_sentence(self.fix)}"
         return text
 
     def at(self, file: str | Path | None, row: int | str | None = None) -> Self:
@@ -191,6 +192,12 @@ class SourceError(SynvitaError):
 
 class HubError(SynvitaError):
     """The Hugging Face Hub refused, or holds something that must not be overwritten."""
+
+
+def _sentence(text: str) -> str:
+    """`text` with one mark at its end; messages of libraries often bring their own."""
+    text = text.rstrip()
+    return text if text.endswith(("?", "!", "…")) else f"{text.rstrip('.')}."
 
 
 @contextlib.contextmanager

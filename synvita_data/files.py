@@ -91,6 +91,35 @@ def new_folder(final: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+def exchange_folder(new: Path, final: Path) -> None:
+    """Give the finished folder `new` the name `final`; what had that name is at `new` afterwards.
+
+    In one step where the system can (Linux, macOS), so that a reader of `final` finds one of the two at any time; else
+    there is a moment without it.
+    """
+    if not final.exists():
+        new.rename(final)
+    elif not _exchange(new, final):
+        aside = new.with_name(f"{new.name}-{secrets.token_hex(4)}")
+        final.rename(aside)
+        new.rename(final)
+        aside.rename(new)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Whether the system could let two folders change names in one step."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    if (rename := getattr(library, "renameat2", None)) is not None:  # Linux; RENAME_EXCHANGE
+        here = -100  # AT_FDCWD
+        return rename(here, paths[0], here, paths[1], ctypes.c_uint(2)) == 0
+    if (rename := getattr(library, "renamex_np", None)) is not None:  # macOS; RENAME_SWAP
+        return rename(*paths, ctypes.c_uint(2)) == 0
+    return False
+
+
 def _locked(folder: Path, final: Path) -> int | None:
     """A descriptor of the folder that holds its lock; None where there are no locks on folders (NFS).
 
@@ -125,6 +154,30 @@ def _refuse_existing(final: Path) -> None:
         )
 
 
+def parse_json(text: str | bytes, *, foreign: bool = False, **options: Any) -> Any:
+    """`json.loads` for files that a kill, a user or an attacker may have written.
+
+    Args:
+        text: of the file.
+        foreign: refuse half of a surrogate pair (`"\\ud800"`), which no file of text can hold. Our own records may hold
+            some: the names of files that are no UTF-8.
+        options: of `json.loads`.
+
+    Raises:
+        ValueError: not JSON, nested too deeply, or such a half.
+    """
+    try:
+        value = json.loads(text, **options)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if foreign and (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"half of a surrogate pair, {error.object[error.start]!a}") from error
+    return value
+
+
 def read_json(path: Path, what: str, *, error: type[SynvitaError] = SynvitaError) -> dict[str, Any]:
     """The JSON object of a file.
 
@@ -137,7 +190,7 @@ def read_json(path: Path, what: str, *, error: type[SynvitaError] = SynvitaError
         SynvitaError: of the class `error`: the file cannot be read, or is not a JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise error(f"{what} cannot be read", file=path, found=first_line(problem)) from problem
     if not isinstance(content, dict):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import StoreError, SynvitaError, first_line
+from synvita_data.files import exchange_folder
 
 _STATE = "trainer_state.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -155,16 +156,12 @@ def writing_checkpoint(folder: Path, *, clean: Path | None = None) -> Iterator[N
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Rename a finished folder; one of that name is taken away first."""
+    """Rename a finished folder; one of that name changes places with it and is taken away."""
     for path in new.rglob("*"):
         if path.is_file():
             _sync(path)
-    if final.exists():
-        with _beside(final) as old:
-            final.replace(old / "old")
-            new.replace(final)
-    else:
-        new.replace(final)
+    exchange_folder(new, final)
+    shutil.rmtree(new, ignore_errors=True)
 
 
 def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = None) -> Path:

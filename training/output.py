@@ -13,7 +13,7 @@ from typing import Any
 
 from synvita_data.captions import Text
 from synvita_data.errors import SchemaError, SynvitaError
-from synvita_data.files import sha256_file, write_atomic
+from synvita_data.files import parse_json, sha256_file, write_atomic
 from synvita_data.hub.places import without_places
 from synvita_data.jobs import Store
 from synvita_data.schema import SCHEMA_VERSION
@@ -120,7 +120,7 @@ def read_started(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / STARTED
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         whole = isinstance(content, dict) and all(
             isinstance(content.get(k), dict) for k in ("recipe", "data")
         )
@@ -401,7 +401,7 @@ def read_run_record(folder: Path) -> dict[str, Any]:
     """
     path = folder / FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SchemaError(
             "not the output of a finished `synvita train`", file=path, found=str(error), expected=FILE

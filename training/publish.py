@@ -11,6 +11,7 @@ from typing import Any
 
 from synvita_data.display import plain
 from synvita_data.errors import HubError
+from synvita_data.files import parse_json
 from synvita_data.hub.card import SYNVITA, citation, code, code_line, make_card, markdown, table
 from synvita_data.hub.leaks import refuse_leaks
 from synvita_data.hub.places import without_places
@@ -129,7 +130,7 @@ def _public_settings(path: Path) -> bytes | None:
     if path.suffix != ".json" or path.stat().st_size > _LARGEST_SETTINGS:
         return None
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
     if not isinstance(settings, dict):
@@ -151,7 +152,7 @@ def _public_arguments(folder: Path) -> dict[str, Any]:
         return {}
     from transformers import TrainingArguments
 
-    noted = json.loads(path.read_text(encoding="utf-8"))
+    noted = parse_json(path.read_text(encoding="utf-8"))
     here = {field.name for field in fields(TrainingArguments)} | {"feature_cache"}
     return {key: without_places(value) for key, value in noted.items() if key not in here}
 

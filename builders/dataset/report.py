@@ -5,7 +5,6 @@ as it was before or as it is after. Builds of several configs may finish at the 
 makes them take turns.
 """
 
-import json
 import os
 import re
 import shutil
@@ -30,7 +29,7 @@ from synvita_data.dataset.inspection import (
 )
 from synvita_data.display import json_text
 from synvita_data.errors import SchemaError, SynvitaError, parsing
-from synvita_data.files import remove_temporaries, sha256_file, write_atomic
+from synvita_data.files import exchange_folder, parse_json, remove_temporaries, sha256_file, write_atomic
 from synvita_data.hub.places import without_own_places
 from synvita_data.jobs import Artefact, Store
 from synvita_data.real_videos.find import RealVideos
@@ -244,7 +243,7 @@ def read_report(out: Path) -> dict[str, Any]:
         expected="the build.json that `synvita build` writes",
         fix="Name another --out, or remove the file to build all configs again",
     ):
-        configs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["configs"]
+        configs: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))["configs"]
         if not isinstance(configs, dict):
             raise TypeError("configs is not an object")
         return configs
@@ -279,6 +278,12 @@ def check_place(out: Path, config: str) -> None:
         (out / ".work").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
+    if (out / ".work").stat().st_dev != out.stat().st_dev:
+        raise SynvitaError(
+            "the work folder is on another device than the dataset, so that nothing could be moved from one to the other",
+            file=out / ".work",
+            fix="Remove the link; to work on a faster disk, name an --out on it and copy the dataset afterwards",
+        )
     place = out / config
     foreign = [] if not place.exists() else [place] if not place.is_dir() else sorted(place.iterdir())
     foreign = [path for path in foreign if path.is_dir() or not _SHARD_NAME.fullmatch(path.name)]
@@ -323,20 +328,28 @@ def put_in_place(
         check_place(out, config)
         if not all(file.path.is_file() for file in files.values()):
             return None
-        fresh, old = work / f"fresh-{token_hex(4)}", work / f"old-{token_hex(4)}"
-        fresh.mkdir()
+        # Everything that takes time or can fail comes before readers see a change.
+        fresh = work / f"fresh-{token_hex(4)}"
+        (fresh / config).mkdir(parents=True)
         for name, file in files.items():
             try:
-                os.link(file.path, fresh / name)
+                os.link(file.path, fresh / config / name)
             except OSError:
-                shutil.copyfile(file.path, fresh / name)
-        if (out / config).exists():
-            (out / config).rename(old)
-        fresh.rename(out / config)
-        shutil.rmtree(old, ignore_errors=True)
-        _draw(out, config, sorted(record["splits"]))
-        write_atomic(out / QUARANTINE, _merged_quarantine(out, config, quarantine, options.real_root))
-        written = _write_report(out, config, record)
+                shutil.copyfile(file.path, fresh / config / name)
+        figures = _draw(fresh, config, sorted(record["splits"]))
+        left_out = _merged_quarantine(out, config, quarantine, options.real_root)
+        report = _report(out, config, record, fresh)
+        card = render_card(report)
+        exchange_folder(fresh / config, out / config)
+        written = _write_report(out, config, report, card)
+        for suffix in (".png", ".svg"):
+            figure = out / "figures" / f"{figure_name(config)}{suffix}"
+            if not figures:
+                figure.unlink(missing_ok=True)
+                continue
+            figure.parent.mkdir(exist_ok=True)
+            (fresh / figure.name).replace(figure)
+        write_atomic(out / QUARANTINE, left_out)
         _tidy(work, done=next(iter(files.values())).path)
     return written
 
@@ -348,32 +361,43 @@ def renew_record(options: BuildOptions, known: Mapping[str, Any]) -> dict[str, A
     """
     with _turn(options.work):
         record = read_report(options.out)[options.config]
-        return _write_report(options.out, options.config, {**record, **known})
+        report = _report(options.out, options.config, {**record, **known}, options.out)
+        return _write_report(options.out, options.config, report, render_card(report))
 
 
-def _write_report(out: Path, config: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Card and `build.json` with one config added or replaced; returns its entry.
+def _report(out: Path, config: str, record: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """`build.json` with one config added or replaced, whose folder is in `root`."""
+    configs = dict(sorted({**read_report(out), config: dict(record)}.items()))
+    compared = _compared(dict.fromkeys(configs, out) | {config: root}, configs)
+    return {"schema_version": SCHEMA_VERSION, "synvita_data": __version__, "configs": compared}
+
+
+def _write_report(out: Path, config: str, report: Mapping[str, Any], card: str) -> dict[str, Any]:
+    """Put card and `build.json` in place; returns the config's entry.
 
     `build.json` names the files that count, so it goes last: a build killed before that finds its key missing, and puts
     everything in place again from the store.
     """
-    configs = _compared(out, dict(sorted({**read_report(out), config: dict(record)}.items())))
-    report = {"schema_version": SCHEMA_VERSION, "synvita_data": __version__, "configs": configs}
-    write_atomic(out / CARD, render_card(report))
+    write_atomic(out / CARD, card)
     write_atomic(out / REPORT, dump_json(report))
-    written: dict[str, Any] = configs[config]
+    written: dict[str, Any] = report["configs"][config]
     return written
 
 
-def _compared(out: Path, configs: Mapping[str, Any]) -> dict[str, Any]:
+def _compared(places: Mapping[str, Path], configs: Mapping[str, Any]) -> dict[str, Any]:
     """The records with `equal_scores` of each config: other config -> rows that have that one's scores too.
 
     One video has one score, so scores that two generators share are those of another one's videos.
+
+    Args:
+        places: config -> where its folder is.
+        configs: config -> its record.
     """
     known = {}
     for config, record in configs.items():
         try:
-            known[config] = scores_by_pair(local_config(out, config, sorted(record["splits"])), config)
+            built = local_config(places[config], config, sorted(record["splits"]))
+            known[config] = scores_by_pair(built, config)
         except (SchemaError, OSError):
             continue  # another config, of another version or damaged: not this build's business
     compared = dict(configs)
@@ -394,9 +418,17 @@ def _merged_quarantine(
     """`OUT/quarantine.jsonl` with the lines of one config replaced."""
     path = out / QUARANTINE
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = sorted(line for line in lines if json.loads(line)["config"] != config)
+    kept = sorted(line for line in lines if _config_of(line) not in (config, None))
     added = [json_text({"config": config, **without_own_places(record, real_root)}) for record in records]
     return "".join(f"{line}\n" for line in kept + added)
+
+
+def _config_of(line: str) -> str | None:
+    """Whose quarantine line it is; None of one that a kill or a full disk left half-written."""
+    try:
+        return str(parse_json(line)["config"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _tidy(work: Path, done: Path) -> None:
@@ -422,11 +454,9 @@ def _turn(work: Path) -> Iterator[None]:
         yield
 
 
-def _draw(out: Path, config: str, splits: Sequence[str]) -> None:
-    stem = out / "figures" / figure_name(config)
-    figure = difference_figure(inspect_dataset(local_config(out, config, splits), config))
+def _draw(root: Path, config: str, splits: Sequence[str]) -> bool:
+    """Draw the figure of the config whose folder is in `root`, beside it; whether there is anything to draw."""
+    figure = difference_figure(inspect_dataset(local_config(root, config, splits), config))
     if figure is not None:
-        save_figure(figure, stem)
-    else:
-        for suffix in (".png", ".svg"):
-            stem.with_suffix(suffix).unlink(missing_ok=True)
+        save_figure(figure, root / figure_name(config))
+    return figure is not None

@@ -25,7 +25,7 @@ from typing import Any
 
 from synvita_data.display import json_text
 from synvita_data.errors import SourceError, StoreError, SynvitaError
-from synvita_data.files import atomic_path, sha256_file, write_atomic
+from synvita_data.files import atomic_path, parse_json, sha256_file, write_atomic
 from synvita_data.jobs import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
@@ -69,7 +69,7 @@ def bind(out: Path, recipe: Recipe) -> None:
     with publishing_turn(mark.parent):
         if mark.exists():
             try:
-                found = json.loads(mark.read_bytes())
+                found = parse_json(mark.read_bytes())
             except ValueError as error:
                 raise SourceError("the folder's mark cannot be read", file=mark, found=str(error)) from error
             if found == expected:
@@ -290,7 +290,7 @@ def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaErro
     except FileNotFoundError:
         return
     for line in text.splitlines():
-        record = json.loads(line)
+        record = parse_json(line)
         if "videos" in record:
             parts = (name.removesuffix(".mp4").rpartition("_") for name in record["videos"])
             ids = {(pair, int(sample)) for pair, _, sample in parts}

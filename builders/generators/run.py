@@ -8,7 +8,7 @@ from typing import Any
 
 from synvita_data.errors import SourceError, SynvitaError, VideoError
 from synvita_data.extras import require
-from synvita_data.files import resolve_under, write_atomic
+from synvita_data.files import parse_json, resolve_under, write_atomic
 from synvita_data.jobs import JobProgress, JobReport, Record, RunOptions, Store, Worker, run_job
 from synvita_data.schema import Triplet
 
@@ -224,7 +224,7 @@ def _made_together(record: Record) -> tuple[Request, ...]:
 def _read_plan(path: Path) -> Iterator[tuple[Request, ...]]:
     """The jobs that were planned; of a damaged file none: those that are made are in the store."""
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         yield from [
             tuple(Request(pair_id, caption, sample) for pair_id, caption, sample in job) for job in document
         ]

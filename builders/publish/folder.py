@@ -5,7 +5,6 @@ and checksums of `build.json`) with what lies in it, and says which files belong
 uses no network.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import SchemaError, parsing
-from synvita_data.files import resolve_under
+from synvita_data.files import parse_json, resolve_under
 from synvita_data.hub.card import data_files, declared_rows, matches, read_card
 from synvita_data.hub.repo import LocalFile
 from synvita_data.schema import check_schema_version
@@ -139,7 +138,7 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
         expected="build.json as `synvita build` of this version writes it",
         fix="Build the dataset again",
     ):
-        report: dict[str, Any] = json.loads(text)
+        report: dict[str, Any] = parse_json(text)
         version = str(report["schema_version"])
         for config, record in report["configs"].items():
             _check_names(config, record["splits"])

@@ -12,7 +12,6 @@ A version is a tag on a commit. What the tag names is decided here, by these rul
 """
 
 import html
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.errors import HubError, SchemaError, choose
+from synvita_data.files import parse_json
 from synvita_data.hub.card import data_files, default_of, read_card, with_default
 from synvita_data.hub.leaks import refuse_leaks
 from synvita_data.hub.repo import (
@@ -278,7 +278,7 @@ def plan_release(
         report = _merged_report(folder.report, remote.report, kept)
         _check_kept_files(remote.snapshot, remote.report, kept, repo_id)
         report_text = dump_json(report)
-        lines = [line for line in remote.quarantine.splitlines() if json.loads(line).get("config") in kept]
+        lines = [line for line in remote.quarantine.splitlines() if parse_json(line).get("config") in kept]
         quarantine = "".join(f"{line}\n" for line in lines) + (folder.quarantine or "")
 
     # The default: the named config, else the Hub's, else the card's, else that of `synvita build`.

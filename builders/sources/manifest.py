@@ -6,7 +6,6 @@ versions wrote with it lose it where they are read.
 """
 
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from synvita_data.errors import SchemaError, SourceError, located
+from synvita_data.files import parse_json
 from synvita_data.tables.cells import given_text, unique_names
 
 from .registry import SyntheticVideo
@@ -80,7 +80,7 @@ def read_manifest(path: Path, on_bad: Callable[[SourceError], None] | None = Non
 
 def _parse(line: str, row: int) -> ManifestRow:
     try:
-        record = json.loads(line, object_pairs_hook=unique_names)
+        record = parse_json(line, foreign=True, object_pairs_hook=unique_names)
     except (ValueError, RecursionError) as error:
         raise SourceError("a line of the manifest is not JSON", found=str(error)) from error
     if not isinstance(record, dict):

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..captions.prompts import read_caption
 from ..errors import SchemaError, choose, located, parsing
+from ..files import parse_json
 from ..tables.cells import given_id, given_text, id_text, read_whole_number, strip_cell, unique_names
 from ..tables.columns import Floats
 from ..tables.csv import CsvFile, open_csv
@@ -231,7 +232,7 @@ def _identified(
 def _in_folders(questions: list[_Question], path: Path) -> list[_Question]:
     """Give the videos NExT-QA's folders, `<folder>/<id>.mp4`, from its own map."""
     with parsing("this is not NExT-QA's map of video folders", file=path):
-        folders = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_names)
+        folders = parse_json(path.read_text(encoding="utf-8"), foreign=True, object_pairs_hook=unique_names)
         if not isinstance(folders, dict) or not all(isinstance(value, str) for value in folders.values()):
             raise TypeError("not an object of strings")
     return [

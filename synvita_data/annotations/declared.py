@@ -1,6 +1,5 @@
 """The rows of a task whose columns a declaration names: CSV, JSON Lines, nested JSON or Parquet, as fields by name."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..captions.prompts import read_caption
 from ..errors import SchemaError, SynvitaError
+from ..files import parse_json
 from ..real_videos.names import normal_source
 from ..tables.cells import (
     check_data,
@@ -328,7 +328,9 @@ def _raw_rows(task: Task, file: Path, fields: Fields) -> _Raw:
 def _json_rows(task: Task, file: Path, fields: Fields) -> _Raw:
     """Rows of a JSON array of objects, or of objects in objects, whose keys `Task.levels` names."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_names)
+        content = parse_json(
+            file.read_text(encoding="utf-8-sig"), foreign=True, object_pairs_hook=unique_names
+        )
     except (OSError, ValueError, RecursionError) as error:
         raise SchemaError(
             "the annotations cannot be read", file=file, found=str(error), expected="JSON"

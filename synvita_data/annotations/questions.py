@@ -11,6 +11,7 @@ import numpy as np
 
 from ..captions import Question
 from ..errors import CaptionError, SchemaError
+from ..files import parse_json
 from ..tables.cells import strip_cell
 from ..tasks import Task
 from .declared import DeclaredRow, DeclaredRows, words
@@ -175,7 +176,7 @@ def _listed(value: Any) -> tuple[str, ...]:
     """The options of a cell: of several columns, a list, or a list in JSON. Empty columns at the end are none."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value, foreign=True)
         except ValueError as error:
             raise SchemaError(
                 "the options are not a list", found=repr(value), expected='a JSON list such as ["a", "b"]'

@@ -7,7 +7,6 @@ nor its schema version.
 """
 
 import glob
-import json
 import posixpath
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import HubError, SchemaError, choose, first_line, located
+from ..files import parse_json
 from ..hub.card import data_files, default_of, read_card
 from ..hub.problems import HubRequest, hub_errors
 from ..hub.reach import say_if_renamed
@@ -148,7 +148,7 @@ class BuiltDataset:
         try:
             with reading(self.name):
                 text = self._text("build.json")
-            found = None if text is None else json.loads(text)["configs"][config]
+            found = None if text is None else parse_json(text)["configs"][config]
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         return dict(found) if isinstance(found, dict) else {}

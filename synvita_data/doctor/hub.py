@@ -1,12 +1,12 @@
 """Questions to the Hub that end within seconds, and what its cache on this machine holds."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import HubError, first_line
+from ..files import parse_json
 from ..hub.problems import HubRequest, HubUnreachableError, hub_problem
 from ..hub.reach import offline, transport
 
@@ -151,7 +151,7 @@ class HubQuestions:
 def as_object(text: str) -> dict[str, Any] | None:
     """The JSON object of a text; None where it is none."""
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError:
         return None
     return content if isinstance(content, dict) else None

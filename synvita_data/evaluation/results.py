@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..annotations import Annotations, find_form
 from ..annotations.forms import Metrics, OfficialJoin
 from ..errors import SchemaError, ScoreError, StoreError
-from ..files import atomic_path, write_atomic
+from ..files import atomic_path, parse_json, write_atomic
 from ..schema import SCHEMA_VERSION
 from ..scoring import ScoreKind
 from ..tasks import FORMS, Task
@@ -287,7 +287,7 @@ def read_result(path: Path) -> Result:
         SchemaError: not a result file, or one of another schema version.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        record = parse_json(path.read_text(encoding="utf-8"), foreign=True, parse_constant=_refuse_constant)
         version, model, task = record["schema_version"], record["model"]["name"], record["task"]["name"]
         if not isinstance(model, str) or not isinstance(task, str):
             raise TypeError("the name of the model or task is not a string")

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import StoreError, SynvitaError, choose
-from ..files import sha256_file
+from ..files import parse_json, sha256_file
 
 VERSION = 1
 RECORD = "done.json"
@@ -202,7 +202,7 @@ def parse(file: str, content: bytes) -> Record:
         StoreError: not a record, of another layout, or of a key that this file is not named after.
     """
     try:
-        document = json.loads(content)
+        document = parse_json(content)
         version, key, fields = document["store"], document["key"], dict(document["fields"])
         listed = sorted(document["artefacts"].items())
         sizes = [(name, int(entry["size"]), str(entry["sha256"])) for name, entry in listed]
@@ -265,7 +265,7 @@ def read_failure(path: str) -> Failure:
     with open(path, "rb") as handle:
         content = handle.read()
     try:
-        document = json.loads(content)
+        document = parse_json(content)
         return Failure(document["key"], dict(document["error"]))
     except (ValueError, KeyError, TypeError):
         return Failure(

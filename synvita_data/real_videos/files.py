@@ -1,6 +1,5 @@
 """The files of a user's folder of real videos: all of them, or those that a mapping names."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SchemaError, SourceError, SynvitaError, UnsafePathError, located
-from ..files import resolve_under, stays_inside
+from ..files import parse_json, resolve_under, stays_inside
 from ..tables.cells import given_id, given_text, read_choice, unique_names
 from ..tables.csv import refuse_encoding
 from ..tables.rows import Fields, read_rows, whole
@@ -106,7 +105,7 @@ def _read_object(path: Path) -> Any:
     if not path.is_file():
         raise SchemaError("the mapping file does not exist", file=path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_names)
+        return parse_json(path.read_text(encoding="utf-8-sig"), foreign=True, object_pairs_hook=unique_names)
     except UnicodeDecodeError as error:
         refuse_encoding(path, error)
     except (ValueError, RecursionError) as error:  # also JSONDecodeError

@@ -4,7 +4,6 @@ Tables pass through spreadsheets and pandas. A spreadsheet leaves `#NAME?` where
 `=`; pandas makes floats of whole numbers beside a gap, `1524.0`; both round long numbers to `1.5E+11`.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import SchemaError
+from ..files import parse_json
 from ..schema import MISALIGNMENTS
 
 # What the official scripts' `pandas.read_csv` takes for an empty cell, and what databases write.
@@ -270,8 +270,12 @@ def read_json_object(text: str) -> dict[str, Any]:
     Raises:
         ValueError: not JSON, another type, a name given twice, `Infinity`.
     """
-    record = json.loads(
-        text, object_pairs_hook=unique_names, parse_float=_json_float, parse_constant=_json_constant
+    record = parse_json(
+        text,
+        foreign=True,
+        object_pairs_hook=unique_names,
+        parse_float=_json_float,
+        parse_constant=_json_constant,
     )
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__}")
@@ -279,7 +283,7 @@ def read_json_object(text: str) -> dict[str, Any]:
 
 
 def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads(object_pairs_hook=…)`: a name that stands twice is an error, not the last one's value."""
+    """For `parse_json(object_pairs_hook=…)`: a name that stands twice is an error, not the last one's value."""
     record = dict(pairs)
     if len(record) != len(pairs):
         names = [name for name, _ in pairs]

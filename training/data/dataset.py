@@ -1,6 +1,5 @@
 """`TripletData`: a dataset of triplets as a map-style torch `Dataset` of `TrainingTriplet`, and what is unreadable in it."""
 
-import json
 import operator
 import os
 from bisect import bisect_left
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset
 
 from synvita_data.display import get_logger, json_text
 from synvita_data.errors import StoreError, SynvitaError, VideoError
+from synvita_data.files import parse_json
 from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 from synvita_data.models.features import FeatureCache
 from synvita_data.models.videos import VideoPreparer
@@ -415,7 +415,7 @@ def _records(content: bytes | str) -> Iterator[dict[str, Any]]:
     the video is found again, and its line written again."""
     for line in content.splitlines():
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             record["dataset_row"] = int(record["dataset_row"])
             if record["video"] in VIDEOS:
                 yield record

@@ -1,0 +1,97 @@
+"""A config that is built again: what readers see meanwhile, and files of the folder that others damaged."""
+
+import json
+import threading
+
+import pyarrow.parquet as pq
+import pytest
+from test_build import digests
+
+from synvita_data.builders.dataset import BuildOptions, build_dataset, report
+from synvita_data.errors import SynvitaError
+
+
+def head(inputs, tmp_path, count):
+    lines = inputs.triplets.read_text().splitlines()
+    path = tmp_path / f"{count}.csv"
+    path.write_text("\n".join(lines[: count + 1]) + "\n")
+    return path
+
+
+def build(triplets, tmp_path, **options):
+    return build_dataset(BuildOptions(triplets=triplets, out=tmp_path / "out", config="c", **options))
+
+
+def test_readers_see_one_config_or_the_other(inputs, tmp_path):
+    tables = [head(inputs, tmp_path, count) for count in (8, 12)]
+    build(tables[0], tmp_path)
+    seen, failed, stop = set(), [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            try:
+                seen.add(pq.read_metadata(tmp_path / "out" / "c" / "train-00000-of-00001.parquet").num_rows)
+            except Exception as error:
+                failed.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for k in range(6):
+        build(tables[(k + 1) % 2], tmp_path)
+    stop.set()
+    reader.join()
+    assert failed == []
+    assert seen == {6, 9}
+
+
+def test_a_kill_between_folder_and_report_is_mended_by_the_next_build(inputs, tmp_path, monkeypatch):
+    build(head(inputs, tmp_path, 8), tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "_write_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(inputs.triplets, tmp_path)
+    build(inputs.triplets, tmp_path)
+    (tmp_path / "fresh").mkdir()
+    build(inputs.triplets, tmp_path / "fresh")
+    assert digests(tmp_path / "out") == digests(tmp_path / "fresh" / "out")
+
+
+def test_nothing_changes_before_everything_is_ready(inputs, tmp_path, monkeypatch):
+    build(head(inputs, tmp_path, 8), tmp_path)
+    before = digests(tmp_path / "out")
+
+    def no_figure(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "save_figure", no_figure)
+    with pytest.raises(OSError, match="No space"):
+        build(inputs.triplets, tmp_path, vqascores=inputs.scores)
+    assert digests(tmp_path / "out") == before
+
+
+def test_half_a_line_of_the_quarantine_ends_no_build(inputs, tmp_path):
+    build(head(inputs, tmp_path, 8), tmp_path)
+    other = json.dumps({"config": "other", "stage": "videos"})
+    (tmp_path / "out" / "quarantine.jsonl").write_text(f'{other}\n{{"config": "c", "sta')
+    build(inputs.triplets, tmp_path)
+    assert (tmp_path / "out" / "quarantine.jsonl").read_text() == f"{other}\n"
+
+
+def test_a_work_folder_on_another_device_is_refused_at_once(inputs, tmp_path, monkeypatch):
+    from pathlib import Path
+
+    stat = Path.stat
+
+    class Elsewhere:
+        st_dev = -1
+
+    def of_another_device(path, **options):
+        return Elsewhere() if path.name == ".work" else stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", of_another_device)
+    with pytest.raises(SynvitaError, match="another device"):
+        build(inputs.triplets, tmp_path)
