@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
 from .commands.annotations import annotations
@@ -36,8 +36,24 @@ from .extras import explained
 _USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """Parameters whose flags show no type in `--help`: `--dry-run <bool>` reads as if it took a value."""
+    for each in parameters:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return parameters
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
 class _Program(TyperGroup):
     """Shows its user's own arguments as text: `synvita inspect *` names files that others named."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with _plain_usage_errors():
@@ -62,7 +78,6 @@ app = typer.Typer(
     cls=_Program,
     help="Datasets and benchmarks for video-language alignment with synthetic videos.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -101,9 +116,11 @@ for _command in (
     export,
     reproduce,
 ):
-    app.command()(_command)
-app.command(context_settings=CONTEXT_SETTINGS)(doctor)
-app.add_typer(videos)
+    app.command(cls=_Command)(_command)
+app.command(cls=_Command, context_settings=CONTEXT_SETTINGS)(doctor)
+for _of_videos in videos.registered_commands:
+    _of_videos.cls = _Command
+app.add_typer(videos, cls=_Program)
 
 
 def main() -> None:

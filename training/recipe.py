@@ -7,7 +7,7 @@ recipe imports neither torch nor transformers, so that a wrong key is found at o
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -176,12 +176,15 @@ def read_recipe(
             if not equals or not key.strip():
                 expected = "key=value, for example margin=0.1"
                 raise RecipeError("not an override", found=override, expected=expected)
-            given[key.strip()] = _yaml(value, f"{key.strip()} on the command line")
+            given[key.strip()] = _yaml(value, _place(key.strip()))
         values = _changed(values, given)
         run_types = get_type_hints(RunOptions)
         known = {**training_types, **run_types}
-        _check_keys(values, known)
-        typed = {key: _typed(key, value, known[key]) for key, value in values.items()}
+        _check_keys(values, known, given)
+        typed = {}
+        for key, value in values.items():
+            with located(_place(key) if key in given else file):
+                typed[key] = _typed(key, value, known[key])
     run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
     training = {key: value for key, value in typed.items() if key not in run_types}
     if run.eval_split is None:  # nothing to evaluate on, although a recipe that this one extends may have had
@@ -192,7 +195,13 @@ def read_recipe(
     return Recipe(name, run, training, changed)
 
 
-def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def _place(key: str) -> str:
+    """Where a value stands that the user typed, for errors: the recipe's file is not at fault."""
+    return f"{key}=… on the command line"
+
+
+def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any], given: Collection[str]) -> None:
+    """Refuse keys that nobody knows, and a recipe without model or data. `given`: the keys of the command line."""
     for key in values:
         if key == "hub_token":
             raise RecipeError(
@@ -202,7 +211,8 @@ def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
             raise RecipeError(
-                "a recipe has an unknown key",
+                "this is not a key of recipes" if key in given else "a recipe has an unknown key",
+                file=_place(key) if key in given else None,
                 found=key,
                 expected=f"a key of a recipe; `synvita train --keys` lists all {len(known)}",
                 fix=f"Did you mean {near[0]}?" if near else None,
@@ -301,8 +311,10 @@ def _yaml(text: str, where: str) -> Any:
     try:
         # A subclass of the safe loader: plain values only, never objects.
         return yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise RecipeError("not YAML", file=where, found=" ".join(str(error).split())) from error
+    # Its constructors raise other errors, for the date 2026-13-45 or `!!int x`.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        found = " ".join(str(error).split()) or type(error).__name__
+        raise RecipeError("not YAML", file=where, found=found) from error
 
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")

@@ -222,7 +222,7 @@ def read_expected(path: str | Path = EXPECTED) -> Expected:
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise SchemaError(
             "the file of expected results cannot be read", file=path, found=str(error)
         ) from error

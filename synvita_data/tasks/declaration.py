@@ -102,7 +102,7 @@ class _Part:
                 if isinstance(event, yaml.AliasEvent):
                     raise _fault(event, "an alias is not read", "the value itself")
             node = yaml.compose(text, _Loader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise SchemaError(
                 "this is not YAML", found=" ".join(str(error).split()), expected="the declaration of a task"
             ) from error
@@ -158,7 +158,7 @@ def _scalar(node: Any) -> Any:
     loader = yaml.SafeLoader("")
     try:
         value = loader.construct_object(node)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise _fault(node, "a value cannot be read", "text, a number, true or false") from error
     finally:
         loader.dispose()

@@ -102,6 +102,29 @@ def test_what_is_wrong_is_named(tmp_path, text, overrides, said):
         read(tmp_path, text, *overrides)
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "learning_rte=1",
+            r"learning_rte=… on the command line: this is not a key.* Did you mean learning_rate\?$",
+        ),
+        ("learning_rate=abc", r"learning_rate=… on the command line: learning_rate is of another type"),
+        ("seed=2026-13-45", r"seed=… on the command line: not YAML\. Found: month must be in 1\.\.12\.$"),
+        ("seed=!!int x", "seed=… on the command line: not YAML"),
+        ("seed=!!float x", "seed=… on the command line: not YAML"),
+        ("seed=!!timestamp x", "seed=… on the command line: not YAML"),
+        (f"seed={'[' * 5000}", "seed=… on the command line: not YAML"),
+    ],
+)
+def test_what_the_user_typed_is_not_blamed_on_the_recipe(tmp_path, training_types, override, said):
+    path = tmp_path / "mine.yaml"
+    path.write_text(HEAD)
+    with pytest.raises(RecipeError, match=said) as caught:
+        read_recipe(path, [override], training_types=training_types)
+    assert "mine.yaml" not in str(caught.value)
+
+
 def test_a_recipe_of_the_package_is_found_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_recipe("video-llava/synvita") == find_recipe("video-llava/synvita.yaml")

@@ -1,0 +1,22 @@
+"""`--help` of every command: flags show no type, completion is offered, nothing heavy is needed."""
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from synvita_data.cli import app
+
+COMMANDS = [[], *([name] for name in get_command(app).commands), ["videos", "check"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_flags_show_no_type(command):
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "120"})
+    assert shown.exit_code == 0
+    assert "<bool>" not in shown.output
+    assert "BOOLEAN" not in shown.output
+
+
+def test_completion_is_offered():
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"})
+    assert "--install-completion" in shown.output
