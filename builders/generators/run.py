@@ -20,6 +20,9 @@ from .base import Generator, Request, make_requests, open_generator, refuse_long
 from .folder import JOBS, STORE, bind, check_free, known_prompts, publish, publishing_turn, read_failures
 from .prompt_length import DEFAULT, OnTooLong, PromptLengths, select_requests
 
+# A program that is not there, or a model that cannot make one video, fails with every caption.
+ALIKE = 5
+
 
 @dataclass(frozen=True)
 class GenerateJob:
@@ -46,6 +49,11 @@ class GenerateJob:
     def root(self) -> Path:
         """Folder of the store."""
         return self.out / STORE
+
+    @property
+    def alike(self) -> int:
+        """Requests that fail in one way before the run ends."""
+        return ALIKE
 
     def inputs(self) -> dict[str, Any]:
         """Key -> the requests that are made together."""

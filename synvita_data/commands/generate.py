@@ -1,5 +1,6 @@
 """`synvita generate`: make synthetic videos from contrast captions."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,6 +80,18 @@ def generate(
         terminal.line(line)
     if unread:
         terminal.line(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}")
-    terminal.line(f"{out}/manifest.jsonl · synvita build --synthetic folder:{out}")
+    if report.done:
+        terminal.line(f"{out}/manifest.jsonl")
+        following = (
+            "synvita",
+            "build",
+            "--triplets",
+            str(triplets),
+            "--synthetic",
+            f"folder:{out}",
+            "--out",
+            "DATASET",
+        )
+        terminal.line(f"Next: {shlex.join(following)}")
     set_aside = prompt_too_long is PromptTooLong.quarantine and any(count for _, count in prompts)
     raise typer.Exit(report.exit_status or int(set_aside))

@@ -1,5 +1,6 @@
 """`synvita vqascore`: score synthetic videos with VQA models."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -154,5 +155,6 @@ def vqascore(
     for line in report.lines():
         terminal.line(line)
     if report.complete and report.table is not None:
-        terminal.line(f"synvita build --synthetic {synthetic} --vqascores {out}")
+        following = ["synvita", "build", "--triplets", str(triplets), "--synthetic", synthetic]
+        terminal.line(f"Next: {shlex.join([*following, '--vqascores', str(out), '--out', 'DATASET'])}")
     raise typer.Exit(report.exit_status)

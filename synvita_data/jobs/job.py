@@ -87,6 +87,18 @@ class CheckedJob(Protocol):
         """
 
 
+@runtime_checkable
+class SameFaultJob(Protocol):
+    """A job whose keys may all fail for one reason that is no worker's: a program that is not there, say.
+
+    Attributes:
+        alike: a run ends after so many keys that failed in one and the same way, if none was done.
+    """
+
+    @property
+    def alike(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """The keys whose digest leaves `index` when divided by `count`.

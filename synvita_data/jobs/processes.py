@@ -93,6 +93,9 @@ class Processes:
             with contextlib.suppress(OSError):  # just died
                 place.controls.send(keys)
 
+    def finish(self) -> None:
+        """Nothing: leaving stops the workers."""
+
     def __enter__(self) -> "Processes":
         return self
 

@@ -130,6 +130,9 @@ class RayActors:
         self._log: Any = None
         self._actors: dict[int, _Actor] = {}
 
+    def finish(self) -> None:
+        """Nothing: leaving stops the workers."""
+
     def __enter__(self) -> "RayActors":
         ray = self._ray
         with contextlib.ExitStack() as undo:

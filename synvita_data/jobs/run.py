@@ -23,9 +23,9 @@ from typing import Any
 from ..display import get_logger
 from ..errors import EngineError, StoreError, SynvitaError
 from .claim import Claim
-from .job import CheckedJob, Job, RunOptions
-from .records import CLAIMED, DONE, PENDING, QUARANTINED, Record, Scan
-from .report import Crash, JobProgress, JobReport
+from .job import CheckedJob, Job, RunOptions, SameFaultJob
+from .records import CLAIMED, DONE, PENDING, QUARANTINED, Failure, Record, Scan
+from .report import Crash, JobProgress, JobReport, reason
 from .store import Store
 from .worker import Event, ThisProcess, WorkerPool
 
@@ -247,6 +247,7 @@ class _Run:
         self._condemned: dict[str, str] = {}  # key -> why it shall be quarantined
         self._done = self._failed = 0  # of `todo`, as far as is known
         self._made = 0  # results that our workers committed
+        self._alike: Counter[str] = Counter()  # how keys failed in this run, while none was done
         self._crashes: list[Crash] = []
         self._news: list[str] = []
         self._looked = self._said = self._look_takes = 0.0
@@ -405,6 +406,8 @@ class _Run:
             self._made += outcome == "committed"
             self._done += outcome == "committed"
             self._failed += outcome == "quarantined"
+            if outcome == "quarantined" and self._fatal is None:
+                self._fatal = self._same_fault(key)
             place.crashes_in_a_row = 0
         if event.claimed is not None:
             place.claimed.add(event.claimed)
@@ -424,6 +427,27 @@ class _Run:
             self._look()
         self._say(SAY_EVERY)
         self._check()
+
+    def _same_fault(self, key: str) -> SynvitaError | None:
+        """Why the run shall end, where a key failed as all before it did: the others would too."""
+        if not isinstance(self._job, SameFaultJob) or self._found or self._made:
+            return None
+        failure = self._store.failure(key)
+        if failure is None:
+            return None
+        known = {name: failure.error.get(name) for name in ("reason", "problem", "found", "stderr")}
+        how = reason(Failure("", {name: value for name, value in known.items() if value is not None}))
+        self._alike[how] += 1
+        if len(self._alike) > 1 or self._alike[how] < self._job.alike or len(self.todo) <= self._job.alike:
+            return None
+        self._pool.finish()
+        return EngineError(
+            f"the first {self._alike[how]} failed in the same way, and none was done: so would the other "
+            f"{len(self.todo) - self._alike[how]:,}",
+            file=self._store.root,
+            found=how,
+            fix="Mend the cause, then run again with --retry-failed",
+        )
 
     def _crashed(self, number: int, event: Event) -> None:
         place = self._places[number]

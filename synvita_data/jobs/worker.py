@@ -241,6 +241,9 @@ class WorkerPool(Protocol):
     def isolate(self, keys: frozenset[str]) -> None:
         """Tell the workers at work that these keys are to be done last and one at a time."""
 
+    def finish(self) -> None:
+        """Let a worker that works inside `wait` claim nothing more; others are stopped on leaving."""
+
     def __enter__(self) -> "WorkerPool": ...
 
     def __exit__(self, *_: object) -> None:
@@ -292,6 +295,9 @@ class ThisProcess:
 
     def isolate(self, keys: frozenset[str]) -> None:
         self._controls.isolated = keys
+
+    def finish(self) -> None:
+        self._controls.stop()
 
     def __enter__(self) -> "ThisProcess":
         return self

@@ -35,12 +35,13 @@ def run(arguments):
     return CliRunner().invoke(app, arguments)
 
 
-def test_makes_and_finds_again(world):
+def test_makes_and_finds_again(world, tmp_path):
     arguments, out = world
     result = run([*arguments, "--samples", "2", "--set", "timeout=60"])
     assert result.exit_code == 0, result.output
     assert "4 of 4 done (0 found done, 4 made now)" in result.output
-    assert f"synvita build --synthetic folder:{out}" in result.output
+    table = tmp_path / "triplets.csv"
+    assert f"synvita build --triplets {table} --synthetic folder:{out} --out DATASET" in result.output
     assert len(videos(out)) == 4
     assert "4 found done, 0 made now" in run([*arguments, "--samples", "2", "--verify"]).output
 

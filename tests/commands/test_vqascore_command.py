@@ -45,7 +45,7 @@ def test_from_captions_to_a_table(folder):
     done = run(folder, "--frames", 2, "--config", "cogvideox", "--score", "first-token", model=model)
     assert done.exit_code == 0, done.output
     assert "scoring with tiny@home: 2 of 2 done (1 found done, 1 made now)" in done.output
-    assert "synvita build --synthetic folder:" in done.output
+    assert f"Next: synvita build --triplets {folder / 'triplets.csv'} --synthetic folder:" in done.output
     table = read_scores(folder / "scores.parquet")
     assert table.models == ("tiny@home",)
     assert len(table) == 2

@@ -16,6 +16,7 @@ from small_program import rows, told, videos, write_program
 from synvita_data.builders.generators import GenerateJob, generate_videos, make_requests, open_generator
 from synvita_data.builders.generators.command import fill_template, split_template
 from synvita_data.errors import EngineError, SourceError
+from synvita_data.jobs import Store
 from synvita_data.schema import make_pair_id
 
 
@@ -136,6 +137,28 @@ def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
     together = generate_videos(triplets, spec, tmp_path / "jobs", overrides={"prompts_per_job": 2})
     assert (together.total, together.done, together.failed) == (3, 1, 2)
     assert [told(path)[0] for path in (tmp_path / "jobs").glob("*.mp4")] == ["a cat"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_program_that_fails_with_every_row_alike_ends_the_run_after_a_few(tmp_path, workers):
+    spec = f"command:{sys.executable} {tmp_path / 'not_there.py'} {{prompts}} {{out}} {{seed}}"
+    triplets = rows(*(f"a dog {number}" for number in range(40)))
+    with pytest.raises(EngineError, match=r"the first \d+ failed in the same way") as caught:
+        generate_videos(triplets, spec, tmp_path / "out", workers=workers)
+    assert "can't open file" in str(caught.value)
+    job = GenerateJob(open_generator(spec), tuple(make_requests(triplets, 1)), tmp_path / "out")
+    counts = Store(job.root).scan(job.inputs()).counts
+    assert 5 <= counts["quarantined"] < 40
+    # A few rows are tried whatever comes of them.
+    report = generate_videos(triplets[:5], spec, tmp_path / "few")
+    assert (report.failed, report.exit_status) == (5, 1)
+
+
+def test_a_row_that_was_made_shows_that_the_others_may_be(tmp_path):
+    spec = write_program(tmp_path)
+    triplets = rows("a cat", *["a crash"] * 1, *(f"garbage {number}" for number in range(7)))
+    report = generate_videos(triplets, spec, tmp_path / "out")
+    assert (report.done, report.failed) == (1, 8)
 
 
 def test_jobs_stay_what_they_were_when_rows_and_samples_come_and_go(tmp_path):
