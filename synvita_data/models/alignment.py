@@ -127,7 +127,7 @@ class AlignmentModel(nn.Module):
     def forward(
         self,
         videos: Sequence[Video],
-        texts: Sequence[Sequence[Text]],
+        texts: Sequence[Sequence[Text | str]],
         *,
         strategy: str | None = None,
         vocabulary: int = 0,
@@ -140,7 +140,8 @@ class AlignmentModel(nn.Module):
 
         Args:
             videos: frames, or what `prepare` or `encode` made of them.
-            texts: for each video its texts, at least one, with what attention hides of them, or with a question.
+            texts: for each video its texts, at least one, with what attention hides of them, or with a question; a
+                string is a caption of which nothing is hidden.
                 Texts of a video whose questions differ in `place` only are one sequence, and one branch.
             strategy: one of STRATEGIES; None for the fastest (`choose_strategy`).
             vocabulary: at how many positions to give the logits of the whole vocabulary: 0, 1 (where the answer
@@ -156,12 +157,13 @@ class AlignmentModel(nn.Module):
             SynvitaError: arguments that do not fit together, a text or explanation beyond the model's context
                 or with special tokens.
         """
-        _check(videos, texts, strategy, vocabulary, answers, explanations)
+        asked = _texts(texts)
+        _check(videos, asked, strategy, vocabulary, answers, explanations)
         self._follow_autocast()
         explanations = explanations or [None] * len(videos)
-        counts = tuple(len(own) for own in texts)
+        counts = tuple(len(own) for own in asked)
         # Of each video: which of its texts have a prompt of their own, and the number of each text's prompt.
-        shared = [share_questions(own) for own in texts]
+        shared = [share_questions(own) for own in asked]
         if strategy is None:
             branches = [
                 len(places) + (each is not None)
@@ -181,7 +183,7 @@ class AlignmentModel(nn.Module):
         answered: Sequence[Sequence[bool | None]] = answers or [[None] * count for count in counts]
         prompts = [
             [self.prompter.tokens(own[place], own_answers[place], video.prepared) for place in places]
-            for video, own, own_answers, (places, _) in zip(encoded, texts, answered, shared, strict=True)
+            for video, own, own_answers, (places, _) in zip(encoded, asked, answered, shared, strict=True)
         ]
         of_texts = [prompt for own in prompts for prompt in own]
         for video, own_prompts, each in zip(encoded, prompts, explanations, strict=True):
@@ -204,7 +206,7 @@ class AlignmentModel(nn.Module):
         # Back from prompts to texts: the number of each text's prompt among all, and which of its answers it is.
         starts = accumulate((len(places) for places, _ in shared), initial=0)
         numbers = [start + own for start, (_, each) in zip(starts, shared, strict=False) for own in each]
-        places = [0 if text.question is None else text.question.place for own in texts for text in own]
+        places = [0 if text.question is None else text.question.place for own in asked for text in own]
         logits = None
         if vocabulary:
             logits = self.family.model.get_output_embeddings()(at_answers[:, :vocabulary])
@@ -322,6 +324,24 @@ def choose_strategy(counts: Sequence[int], *, gradients: bool, device: str = "cp
     if most == 1:
         return "plain"
     return "packed" if gradients or most < CACHED_FROM.get(device, CACHED_FROM_ON_GPU) else "cached"
+
+
+def _texts(texts: Sequence[Sequence[Text | str]]) -> list[list[Text]]:
+    """Strings as captions.
+
+    Raises:
+        SynvitaError: strings in place of lists of them, or something else.
+    """
+    made = []
+    for own in texts:
+        if isinstance(own, str) or not all(isinstance(text, Text | str) for text in own):
+            raise SynvitaError(
+                "each video has a list of texts",
+                found=repr(own),
+                expected='texts such as [["a dog runs"]], a list a video',
+            )
+        made.append([Text(text) if isinstance(text, str) else text for text in own])
+    return made
 
 
 def _check(

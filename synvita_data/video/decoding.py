@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import CorruptVideoError, located
+from ..errors import CorruptVideoError, FramePolicyError, located
 from .frames import Frames, Request
 from .sampling import FramePolicy
 from .source import Limits, Source, VideoSource, resolve
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def decode(
     source: VideoSource,
-    policy: FramePolicy = FramePolicy(),  # noqa: B008 (frozen)
+    policy: FramePolicy | int = FramePolicy(),  # noqa: B008 (frozen)
     start: float | None = None,
     end: float | None = None,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
@@ -31,7 +31,7 @@ def decode(
 
     Args:
         source: a path, the file's bytes, or a dataset row's `{"bytes", "path"}` (bytes win).
-        policy: which frames, at what size, by which backend.
+        policy: which frames, at what size, by which backend; a number is how many frames.
         start: seconds after the file's first frame; only frames shown within [start, end) are chosen from.
             None: from the beginning.
         end: seconds after the file's first frame. None: to the end.
@@ -45,6 +45,12 @@ def decode(
     Raises:
         VideoError: always one of the classes in `synvita_data.errors`.
     """
+    if isinstance(policy, int) and not isinstance(policy, bool):
+        policy = FramePolicy(count=policy)
+    if not isinstance(policy, FramePolicy):
+        raise FramePolicyError(
+            "this says not which frames", found=repr(policy), expected="a FramePolicy, or a number"
+        )
     request = Request(resolve(source, limits), policy, start, end, threads)
     # A backend is imported when it is asked for: this module loads neither PyAV nor torch.
     read: Callable[[Request], Frames]

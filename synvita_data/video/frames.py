@@ -55,6 +55,10 @@ class Frames:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{time:.2f}" for time in self.timestamps[:4]) + (", …" if len(self) > 4 else "")
+        return f"<Frames: {len(self)} of {self.width}×{self.height} at {shown} s, of {self.source}>"
+
     @property
     def height(self) -> int:
         return self.pixels.shape[1]

@@ -171,11 +171,21 @@ def test_bf16_keeps_as_many_scores_apart_as_fp32(stock):
     assert rounded.unique().numel() < len(texts)  # the softmax in the model's dtype ties some
 
 
+def test_a_string_is_a_caption_of_which_nothing_is_hidden(stock):
+    model = AlignmentModel(*stock)
+    with torch.no_grad():
+        plain = model(VIDEOS[:1], [["A red star", "A blue star"]]).log_odds
+        made = model(VIDEOS[:1], [[Text("A red star"), Text("A blue star")]]).log_odds
+    assert torch.equal(plain, made)
+
+
 def test_arguments_that_do_not_fit(stock):
     model = AlignmentModel(*stock)
     for arguments, words in (
         ({"texts": [[]]}, "each video needs its texts"),
         ({"texts": TEXTS}, "each video needs its texts"),
+        ({"texts": ["a dog runs"]}, "each video has a list of texts"),
+        ({"texts": [[3]]}, "each video has a list of texts"),
         ({"strategy": "fast"}, "unknown strategy"),
         ({"vocabulary": 3}, "positions"),
         ({"vocabulary": 2}, "needs the answer"),

@@ -16,6 +16,7 @@ from numbered_clips import copy_packets, number_in, numbers_in, picture, write_c
 
 from synvita_data.video import (
     FramePolicy,
+    FramePolicyError,
     Frames,
     Limits,
     NoFramesError,
@@ -356,3 +357,15 @@ def test_real_clips(real_data) -> None:
 def test_number_in_reads_what_picture_draws() -> None:
     for number in (0, 1, 2, 513, 1023):
         assert number_in(picture(number)) == number
+
+
+def test_a_number_is_how_many_frames_and_the_repr_is_short(tmp_path):
+    write_clip(tmp_path / "clip.mp4", 12)
+    few = decode(tmp_path / "clip.mp4", 4)
+    assert few.indices == decode(tmp_path / "clip.mp4", FramePolicy(count=4)).indices
+    assert repr(few).startswith("<Frames: 4 of ")
+    assert "clip.mp4" in repr(few)
+    assert len(repr(few)) < 400
+    for wrong in ("4", True, 4.0):
+        with pytest.raises(FramePolicyError, match="a FramePolicy, or a number"):
+            decode(tmp_path / "clip.mp4", wrong)

@@ -132,6 +132,9 @@ class TripletData(Dataset[TrainingTriplet]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __repr__(self) -> str:
+        return f"<TripletData: {len(self):,} triplets of {self.name}>"
+
     def __getitem__(self, index: int) -> TrainingTriplet:
         """A triplet with at least one video.
 

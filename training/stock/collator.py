@@ -83,6 +83,9 @@ class StockCollator:
         """What `TripletData` takes to decode and prepare videos for this model; None for the family's own frames."""
         return VideoPreparer(self.family, self.prompter.prompt, frames=frames)
 
+    def __repr__(self) -> str:
+        return f"<StockCollator for {type(self.family.model).__name__}>"
+
     def __call__(self, triplets: Sequence[TrainingTriplet]) -> dict[str, Any]:
         """The batch: what the model's forward takes, and `labels` for `SynViTALoss`.
 

@@ -60,6 +60,9 @@ class SynViTALoss(TrainerCallback):
             )
         self.objective = Objective(margin, scr_weight, answer_loss=answer_loss)
 
+    def __repr__(self) -> str:
+        return f"<SynViTALoss: {self.objective}>"
+
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
