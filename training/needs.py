@@ -19,7 +19,7 @@ from synvita_data.doctor.report import Needs
 from synvita_data.errors import SynvitaError
 
 from . import output
-from .recipe import Recipe, RecipeError, read_recipe, steps_for_batch
+from .recipe import DEFAULT_PER_DEVICE, Recipe, RecipeError, read_recipe, split_batch
 
 _BASIC = {
     "bool": bool,
@@ -141,12 +141,13 @@ def _data(needs: Needs, recipe: Recipe) -> FoundData | None:
 def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
     """How many triplets a step sees, and what the run costs at most."""
     training, processes = recipe.training, int(os.environ.get("WORLD_SIZE", "1"))
-    per_device = int(training.get("per_device_train_batch_size", 8))
     try:
-        steps = steps_for_batch(recipe, processes) or int(training.get("gradient_accumulation_steps", 1))
+        training = {**training, **split_batch(recipe, processes)}
     except RecipeError as error:
         needs.failed("batch", error)
         return
+    steps = int(training.get("gradient_accumulation_steps", 1))
+    per_device = int(training.get("per_device_train_batch_size", DEFAULT_PER_DEVICE))
     a_step = steps * per_device * processes
     at_once = f"{per_device} at once × {steps} accumulated" + (
         f" × {processes} processes" if processes > 1 else ""

@@ -18,6 +18,7 @@ import yaml
 
 from synvita_data.errors import SynvitaError, located
 
+DEFAULT_PER_DEVICE = 8  # of transformers' TrainingArguments
 RECIPES = Path(__file__).parent / "recipes"
 _NO_EVALUATION = {"eval_strategy": "no", "eval_on_start": False, "load_best_model_at_end": False}
 _DEEPEST = 8  # recipes that extend one another
@@ -226,22 +227,32 @@ def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any], given: Coll
             )
 
 
-def steps_for_batch(recipe: Recipe, processes: int) -> int | None:
-    """`gradient_accumulation_steps` that the recipe's `batch` asks for; None where it says no batch.
+def split_batch(recipe: Recipe, processes: int) -> dict[str, int]:
+    """How the recipe's `batch` is taken: `per_device_train_batch_size` and `gradient_accumulation_steps`.
+
+    Empty where it says no batch. Where it does not say how many triplets a process takes at once, it is the largest
+    number up to transformers' own default with which the batch comes out.
 
     Raises:
-        RecipeError: it says both; or see `accumulation_steps`.
+        RecipeError: it says both batch and accumulation; or see `accumulation_steps`.
     """
     batch, values = recipe.run.batch, recipe.training
     if batch is None:
-        return None
+        return {}
     if "gradient_accumulation_steps" in values:
         raise RecipeError(
             "batch and gradient_accumulation_steps both say how many triplets a step sees",
             found=f"batch={batch}, gradient_accumulation_steps={values['gradient_accumulation_steps']}",
             fix="Leave one of them out",
         )
-    return accumulation_steps(batch, values.get("per_device_train_batch_size", 8), processes)
+    per_device = values.get("per_device_train_batch_size")
+    if per_device is None:
+        fitting = (each for each in range(DEFAULT_PER_DEVICE, 0, -1) if batch % (each * processes) == 0)
+        per_device = next(fitting, 1)
+    return {
+        "per_device_train_batch_size": per_device,
+        "gradient_accumulation_steps": accumulation_steps(batch, per_device, processes),
+    }
 
 
 def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
@@ -254,7 +265,7 @@ def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
     if batch < 1 or per_device < 1 or batch % at_once:
         raise RecipeError(
             "the batch cannot be divided over the processes",
-            found=f"batch={batch} with {processes} processes of per_device_train_batch_size={per_device}",
+            found=f"batch={batch}, per_device_train_batch_size={per_device}, processes={processes}",
             expected=f"a multiple of {at_once}" if at_once > 0 else "at least one triplet for each process",
             fix="Change batch, per_device_train_batch_size or the number of processes",
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import torch
 from accelerate.utils import gather_object
 
 from synvita_data.captions.prompts import describe
@@ -24,7 +25,7 @@ from .data.dataset import TripletData, counts_of_run
 from .data.features import feature_cache_of, fill_feature_cache
 from .evaluation import EvaluationPairs
 from .publish import push_model, render_model_card
-from .recipe import Recipe, RecipeError, RunOptions, read_recipe, steps_for_batch
+from .recipe import Recipe, RecipeError, RunOptions, read_recipe, split_batch
 
 if TYPE_CHECKING:
     from .trainer import SynViTATrainer
@@ -84,16 +85,21 @@ def open_recipe(path: str | Path, overrides: list[str]) -> Recipe:
     return recipe
 
 
-def make_config(recipe: Recipe, processes: int) -> SynViTAConfig:
+def make_config(recipe: Recipe, processes: int, *, dry_run: bool = False) -> SynViTAConfig:
     """The trainer's arguments, for this many processes.
+
+    Args:
+        recipe: of `open_recipe`.
+        processes: that train.
+        dry_run: nothing is trained, so that a machine without a GPU will do.
 
     Raises:
         SynvitaError: values that do not fit together, or that would be ignored silently.
     """
-    values = dict(recipe.training)
-    if (steps := steps_for_batch(recipe, processes)) is not None:
-        values["gradient_accumulation_steps"] = steps
+    values = {**recipe.training, **split_batch(recipe, processes)}
     values.setdefault("report_to", "none")
+    if dry_run and not torch.accelerator.is_available():
+        values.setdefault("use_cpu", True)
     try:
         config = SynViTAConfig(**values)
     # Of TrainingArguments: unknown scheduler, bf16 without hardware, …
@@ -128,7 +134,7 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
     Raises:
         SynvitaError: recipe, output folder, dataset or model are wrong, or another run has the folder.
     """
-    config = make_config(recipe, int(os.environ.get("WORLD_SIZE", "1")))
+    config = make_config(recipe, int(os.environ.get("WORLD_SIZE", "1")), dry_run=dry_run)
     folder = Path(str(config.output_dir))
     output.check_folder(folder, recipe)
     check_after_training(recipe)

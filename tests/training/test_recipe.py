@@ -6,6 +6,7 @@ import sys
 from typing import Literal, get_type_hints
 
 import pytest
+import torch
 import yaml
 
 from synvita_data.schema import MISALIGNMENTS
@@ -17,6 +18,7 @@ from synvita_data.training.recipe import (
     find_recipe,
     own_recipes,
     read_recipe,
+    split_batch,
 )
 from synvita_data.weights import WEIGHTINGS
 
@@ -163,6 +165,35 @@ def test_a_batch_that_does_not_divide_is_refused(batch, per_device, processes):
         accumulation_steps(batch, per_device, processes)
     with pytest.raises(RecipeError, match="at least one triplet"):
         accumulation_steps(4, 0, processes)
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "per_device", "steps"),
+    [(4, 1, 4, 1), (32, 1, 8, 4), (6, 1, 6, 1), (12, 2, 6, 1), (7, 1, 7, 1), (22, 1, 2, 11), (4, 4, 1, 1)],
+)
+def test_a_batch_alone_decides_how_many_are_taken_at_once(
+    tmp_path, training_types, batch, processes, per_device, steps
+):
+    (tmp_path / "r.yaml").write_text(HEAD + f"batch: {batch}\n")
+    recipe = read_recipe(tmp_path / "r.yaml", training_types=training_types)
+    assert split_batch(recipe, processes) == {
+        "per_device_train_batch_size": per_device,
+        "gradient_accumulation_steps": steps,
+    }
+    recipe = read_recipe(
+        tmp_path / "r.yaml", [f"per_device_train_batch_size={batch + 1}"], training_types=training_types
+    )
+    with pytest.raises(RecipeError, match="cannot be divided"):
+        split_batch(recipe, processes)
+
+
+def test_a_dry_run_needs_no_gpu(tmp_path):
+    (tmp_path / "r.yaml").write_text(HEAD + f"output_dir: {tmp_path / 'out'}\nbf16: true\n")
+    from synvita_data.training.run import make_config, open_recipe
+
+    config = make_config(open_recipe(tmp_path / "r.yaml", []), 1, dry_run=True)
+    assert config.bf16
+    assert config.use_cpu or torch.accelerator.is_available()
 
 
 RECIPE_FILES = sorted(own_recipes().values())
