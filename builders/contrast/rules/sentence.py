@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
-from ..english import BE, stem
+from ..english import BE, listed, stem
 from .inflect import article
 from .lexicon import Lexicon
 from .tables import Phrase
@@ -14,7 +14,7 @@ from .tables import Phrase
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
 _ENDS = frozenset((".", ",", ";", "!", "?", ":"))
 # Words that end a clause, as far as the rules read it.
-JOINS = frozenset("and while as then before after but when or until because".split())
+JOINS = frozenset(listed("and while as then before after but when or until because"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,9 @@ class Sentence:
 
     def mentions(self, text: str) -> bool:
         """Whether a word of the text stands in the caption, in any form."""
-        return any(stem(word) in self._stem_set for word in text.lower().split() if word not in self.lexicon.closed)
+        return any(
+            stem(word) in self._stem_set for word in text.lower().split() if word not in self.lexicon.closed
+        )
 
     @cached_property
     def _stem_set(self) -> frozenset[str]:
@@ -158,7 +160,7 @@ class Sentence:
         if word in self.lexicon.closed or word.endswith("ly"):
             return True
         forms = self.lexicon.verb_form.get(word, ())
-        return "ing" in forms or ("base" if plural else "s") in forms and not self.noun_at(place)
+        return "ing" in forms or (("base" if plural else "s") in forms and not self.noun_at(place))
 
 
 def like(old: str, new: str) -> str:
