@@ -26,7 +26,7 @@ def _others(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[
     forms = sentence.lexicon.tables.verb_forms
     for place, synonyms in enumerate(entry.group.words):
         new = forms(synonyms[0])[entry.form]
-        if place != entry.place and not sentence.mentions(new):
+        if place != entry.place and not sentence.mentions(new, start, end):
             yield sentence.replace(start, end, new, weight_of(sentence, start, end, new))
 
 
@@ -64,7 +64,7 @@ def _is_verb(sentence: Sentence, place: int, form: str) -> bool:
 
 def _fits(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     group = entry.group
-    if sentence.repeats(start, start + 1) or sentence.has(group.unless, start, end):
+    if sentence.repeats(start, start + 1) or sentence.spoils(group, start, end):
         return False
     # Behind "to" a phrase of one verb may be the name of a thing: "how to cook".
     if group.needs and not sentence.has(group.needs, start, end):

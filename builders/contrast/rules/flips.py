@@ -140,7 +140,7 @@ def _then(sentence: Sentence) -> Iterator[Edit]:
         "to",
     ):
         return
-    if start < 3 or last - then < 3 or sentence.word(then + 1) in _STARTS or "," in words[then + 1 : last]:
+    if start < 3 or last - then < 2 or sentence.word(then + 1) in _STARTS or "," in words[then + 1 : last]:
         return
     first, joint = sentence.slice(0, start), sentence.slice(start, then + 1)
     second = sentence.text[sentence.spans[then + 1][0] : sentence.spans[last - 1][1]]
@@ -241,11 +241,7 @@ def _exchanged(sentence: Sentence) -> Iterator[Edit]:
     if one is None:
         return
     for place, word in enumerate(words):
-        if (
-            word not in ("while", "as", "and")
-            or place <= one + 1
-            or not sentence.words[place + 1 : place + 2]
-        ):
+        if word not in ("while", "as", "and") or place <= one or not sentence.words[place + 1 : place + 2]:
             continue
         other = _subject_end(sentence, place + 1)
         if other is None or not (_acts(sentence, one) and _acts(sentence, other)):

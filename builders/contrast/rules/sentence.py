@@ -9,7 +9,7 @@ from random import Random
 from ..english import BE, listed, stem
 from .inflect import article
 from .lexicon import Lexicon
-from .tables import Phrase
+from .tables import Group, Phrase
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
 _ENDS = frozenset((".", ",", ";", "!", "?", ":"))
@@ -90,6 +90,12 @@ class Sentence:
                     return True
         return False
 
+    def spoils(self, group: Group, start: int, end: int) -> bool:
+        """Whether one of the group's `unless` stands outside of the words [start, end)."""
+        return any(
+            self.has(group.unless_at[word], start, end) for word in self._places if word in group.unless_at
+        )
+
     @cached_property
     def _places(self) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
@@ -101,11 +107,10 @@ class Sentence:
         """Whether the last of the words stands elsewhere too, in any form."""
         return self.stems.count(self.stems[end - 1]) > 1
 
-    def mentions(self, text: str) -> bool:
-        """Whether a word of the text stands in the caption, in any form."""
-        return any(
-            stem(word) in self._stem_set for word in text.lower().split() if word not in self.lexicon.closed
-        )
+    def mentions(self, text: str, start: int = 0, end: int = 0) -> bool:
+        """Whether a word of the text stands in the caption outside of the words [start, end), in any form."""
+        stems = {stem(word) for word in text.lower().split() if word not in self.lexicon.closed}
+        return any(self.stems.count(own) > self.stems[start:end].count(own) for own in stems & self._stem_set)
 
     @cached_property
     def _stem_set(self) -> frozenset[str]:

@@ -37,6 +37,9 @@ NOUN_FIELDS = ("words", "mass", "bare", "plural", "swap", "not_behind", "unless"
 # Raise it when equal tables give other contrast captions.
 RULE = 1
 
+# Strings only; libyaml's where PyYAML was built with it, which is ten times as fast.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
 Phrase = tuple[str, ...]
 
 
@@ -60,6 +63,14 @@ class Group:
     @cached_property
     def unless(self) -> frozenset[Phrase]:
         return self.phrases("unless")
+
+    @cached_property
+    def unless_at(self) -> dict[str, list[Phrase]]:
+        """`unless` by the first words of its phrases."""
+        found: dict[str, list[Phrase]] = {}
+        for phrase in self.unless:
+            found.setdefault(phrase[0], []).append(phrase)
+        return found
 
     @cached_property
     def needs(self) -> frozenset[Phrase]:
@@ -155,7 +166,7 @@ def _merge(ours: dict[str, Any], own: Mapping[str, Any]) -> None:
 def _read(path: Path, name: str) -> dict[str, Any]:
     """A table; every scalar is a string, so that `on`, `off` and `no` stay words."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SynvitaError(
             "a table of the rules cannot be read", file=path, found=str(error).splitlines()[0]

@@ -31,7 +31,7 @@ def objects(sentence: Sentence) -> Iterator[Edit]:
 
 def _is_noun(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     lexicon, group, plural = sentence.lexicon, entry.group, entry.form == "plural"
-    if sentence.glued(start, end) or sentence.repeats(start, end) or sentence.has(group.unless, start, end):
+    if sentence.glued(start, end) or sentence.repeats(start, end) or sentence.spoils(group, start, end):
         return False
     if not sentence.after_noun(end, plural=plural):
         return False
@@ -69,7 +69,7 @@ def _others(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[
     tables = sentence.lexicon.tables
     for place, synonyms in enumerate(entry.group.words):
         new = tables.noun_forms(entry.group, synonyms[0]).get(entry.form)
-        if place != entry.place and new and not sentence.mentions(new):
+        if place != entry.place and new and not sentence.mentions(new, start, end):
             yield sentence.replace(start, end, new, weight_of(sentence, start, end, new))
 
 
@@ -87,7 +87,7 @@ def _qualifies(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     before, after = sentence.word(start - 1), sentence.word(end)
     if sentence.glued(start, end) or "and" in (before, after) or before in ("not", "so", "as", "how", "too"):
         return False
-    if sentence.repeats(start, end) or sentence.has(group.unless, start, end):
+    if sentence.repeats(start, end) or sentence.spoils(group, start, end):
         return False
     if alone := group.fields.get("alone_after"):
         return before in alone and sentence.ends(end) and after not in ("and", "or", ",")
@@ -123,7 +123,7 @@ def relations(sentence: Sentence) -> Iterator[Edit]:
 
 def _relates(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     lexicon, group = sentence.lexicon, entry.group
-    if sentence.glued(start, end) or sentence.has(group.unless, start, end):
+    if sentence.glued(start, end) or sentence.spoils(group, start, end):
         return False
     # "The camera moves right, then pans right": with one of them changed, the caption would contradict itself.
     if any(sentence.words.count(word) > 1 for word in sentence.words[start:end] if word in _SIDES):
@@ -160,7 +160,7 @@ def _relates(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
 def _other_words(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[Edit]:
     for place, synonyms in enumerate(entry.group.words):
         new = synonyms[0]
-        said = sentence.has((tuple(new.split()),), start, end) or sentence.mentions(new)
+        said = sentence.has((tuple(new.split()),), start, end) or sentence.mentions(new, start, end)
         if place != entry.place and not said:
             yield sentence.replace(start, end, new, weight_of(sentence, start, end, new))
 
@@ -214,4 +214,6 @@ def weight_of(sentence: Sentence, start: int, end: int, new: str) -> float:
     """Rather what true captions say often, in the place of what they say seldom: so words come in as often as they go."""
     frequency = sentence.lexicon.tables.frequency
     old = " ".join(sentence.words[start:end])
-    return min(20.0, max(0.05, (frequency.get(new, 0) + 0.5) / (frequency.get(old, 0) + 0.5)))
+    if new not in frequency:  # a user's word, of which nothing is known
+        return 1.0
+    return min(20.0, max(0.05, (frequency[new] + 0.5) / (frequency.get(old, 0) + 0.5)))
