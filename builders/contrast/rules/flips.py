@@ -148,7 +148,7 @@ def _then(sentence: Sentence) -> Iterator[Edit]:
         return
     tail = sentence.text[sentence.spans[last - 1][1] :]
     gap = "" if joint.startswith(",") else " "
-    nle = f'In the video "{second}" comes last, not first.'
+    nle = f'In the video "{second}" comes last.'
     forms = sentence.lexicon.verb_form.get(words[then + 1], set())
     nominal = words[then + 1] in sentence.lexicon.determiners or sentence.lexicon.is_acting(words[then + 1])
     if nominal and _is_clause(sentence, then + 1, last) and _has_finite(sentence, 0, start):
@@ -253,7 +253,7 @@ def _exchanged(sentence: Sentence) -> Iterator[Edit]:
         rest = sentence.text[sentence.spans[other - 1][1] :]
         text = f"{like(first, second)}{between}{_lowered(first)}{rest}"
         yield Edit(
-            text, SURE, None, None, f'In the video it is "{first}" and "{second}" the other way round.'
+            text, SURE, None, None, f"In the video it is the other way round: {sentence.text.rstrip(' .')}."
         )
         return
 
