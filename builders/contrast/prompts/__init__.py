@@ -97,6 +97,9 @@ def _read(path: Path) -> str:
         )
     if len(text) > LONGEST:
         raise SynvitaError(
-            "a prompt is too long", file=path, found=f"{len(text):,} characters", expected=f"at most {LONGEST:,}"
+            "a prompt is too long",
+            file=path,
+            found=f"{len(text):,} characters",
+            expected=f"at most {LONGEST:,}",
         )
     return text
