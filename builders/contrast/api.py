@@ -254,7 +254,7 @@ class ApiWriter:
             reply = await self._ask(server, self._body(prompt, request.misalignment, seed, temperature))
             return _content(reply, server)
         except ServerError as error:
-            return error
+            return error.with_traceback(None)
 
     def _body(
         self, prompt: str, misalignment: str | None, seed: int | None, temperature: float

@@ -137,14 +137,13 @@ class Key:
             SynvitaError: it cannot be sent.
         """
         for name in KEYS:
-            value = environ.get(name, "").strip()
-            if not value:
-                continue
-            if not re.fullmatch(r"[!-~]+", value):
+            key = cls(environ.get(name, "").strip() or None, name)
+            if key and not key.is_plain:
                 raise SynvitaError(
                     "a key cannot be sent", file=name, found="white space or other characters inside of it"
                 )
-            return cls(value, name)
+            if key:
+                return key
         return cls(None)
 
     def __bool__(self) -> bool:
@@ -155,6 +154,11 @@ class Key:
 
     def __reduce__(self) -> Any:
         raise TypeError("a key is not sent anywhere: each process reads its own environment")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it can stand in a header."""
+        return bool(re.fullmatch(r"[!-~]+", self._value or ""))
 
     def sign(self, request: Any) -> Any:
         """A request of httpx with the key in its header, which httpx does not show."""
@@ -302,14 +306,13 @@ class Server:
                     await asyncio.sleep(pause + jitter.random() * min(pause, 1.0))
                 wait: float | None = None
                 try:
-                    status, headers, text = await asyncio.wait_for(
-                        self._once(method, path, content), self._timeout
-                    )
-                    return self._object(status, headers, text)
+                    return await asyncio.wait_for(self._answered(method, path, content), self._timeout)
                 except TimeoutError:
                     error = self._error(f"the server gave no answer in {self._timeout:g} s")
                 except _BusyError as busy:
                     error, wait = busy.error, busy.wait
+                except (ServerError, GoneError) as final:
+                    error, allowed = final, 0
                 except (
                     self._http.UnsupportedProtocol,
                     self._http.InvalidURL,
@@ -320,12 +323,16 @@ class Server:
                     error = self._unreached(broken)
                 last += 1
                 if last >= allowed or (wait or 0) > LONGEST_WAIT:
-                    raise error  # outside of `except`: what httpx raised knows the request's headers
+                    # Neither in `except` nor with its trace: frames below hold what came back, which may echo the key.
+                    raise error.with_traceback(None)
                 self.retries += 1
                 backoff = min(FIRST_WAIT * 2 ** (last - 1), MOST_WAIT) * (0.5 + jitter.random())
                 if wait is not None:  # said by the server, so meant for all
                     self._not_before = max(self._not_before, time.monotonic() + wait)
                 await asyncio.sleep(max(backoff, wait or 0.0))
+
+    async def _answered(self, method: str, path: str, content: bytes | None) -> Mapping[str, Any]:
+        return self._object(*await self._once(method, path, content))
 
     async def _once(
         self, method: str, path: str, content: bytes | None

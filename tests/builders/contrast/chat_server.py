@@ -127,7 +127,12 @@ class ChatServer:
         return [asked for asked in self.asked if asked.method == "POST"]
 
     def _serve(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
-        asked = Asked(handler.command, handler.path, dict(handler.headers), body)
+        asked = Asked(
+            handler.command,
+            handler.path,
+            {name.lower(): value for name, value in handler.headers.items()},
+            body,
+        )
         with self._lock:
             self.asked.append(asked)
             self._now += 1

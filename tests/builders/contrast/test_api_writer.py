@@ -6,6 +6,7 @@ import json
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from chat_server import CAT, Answer, ChatServer, completion
@@ -313,7 +314,7 @@ def test_a_storm_is_waited_out_by_all_together(writer_of, server, monkeypatch):
 
     real = asyncio.sleep
     monkeypatch.setattr(connection.asyncio, "sleep", sleep)
-    monkeypatch.setattr(connection.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now[0]))
     server.then(Answer({}, 429, {"Retry-After": "30"}), times=1)
     writer = writer_of(concurrency=1)
     assert all(answer.contrasts for answer in writer.write([DOG] * 3))
