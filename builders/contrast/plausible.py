@@ -78,25 +78,27 @@ def choose_plausible(
     asked = [PlausibleRow(*row) for row in rows]
     first = (0,) * len(asked)
     before = text_only_auc(_pairs(asked, candidates, first))
-    best = Choice(first, before, before, 0)
+    stays = Choice(first, before, before, 0)
     several = [place for place, own in enumerate(candidates) if len(set(own)) > 1]
     if before.overall.auc is None or not several:
-        return best
+        return stays
     # All candidates of the rows that have a choice, one after the other.
     texts = [text for place in several for text in candidates[place]]
     videos = [asked[place].video for place in several for _ in candidates[place]]
     ends = np.cumsum([len(candidates[place]) for place in several])
-    sums, chosen = np.zeros(len(texts)), first
+    # Of the misalignments apart only the last is told: rounds are compared by all rows together.
+    together = [row._replace(misalignment=None) for row in asked]
+    sums, chosen, best = np.zeros(len(texts)), first, (_told(before), 0, first)
     for done in range(1, rounds + 1):
         try:
             sums += _log_odds(asked, candidates, chosen, texts, videos, seed)
         except CaptionError:  # too few videos for folds
-            return best
+            break
         chosen = _most_plausible(sums, ends, several, first)
-        after = text_only_auc(_pairs(asked, candidates, chosen))
-        if _told(after) < _told(best.after):
-            best = Choice(chosen, before, after, done)
-    return best
+        told = _told(text_only_auc(_pairs(together, candidates, chosen)))
+        best = min(best, (told, done, chosen))
+    after = text_only_auc(_pairs(asked, candidates, best[2]))
+    return Choice(best[2], before, after, best[1]) if _told(after) < _told(before) else stays
 
 
 def _log_odds(
