@@ -202,7 +202,7 @@ def build(
 
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
-    from synvita_data.builders.dataset.notes import authors_notes, prompt_notes, score_notes
+    from synvita_data.builders.dataset.notes import authors_notes, contrast_notes, prompt_notes, score_notes
 
     record = result.record
     dropped = record["triplets"]
@@ -224,6 +224,8 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     terminal.line(
         f"{held}{scored:,} rows with VQAScores{of_them} · {found:,} real videos found",
     )
+    for note in contrast_notes(record):
+        terminal.line(f"contrast captions: {note}")
     for note in score_notes(record):
         terminal.line(f"scores: {note}", style="yellow")
     for note in prompt_notes(record):
