@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from synvita_data.display import get_logger
@@ -31,8 +31,8 @@ from synvita_data.schema import SPLITS, Triplet
 from synvita_data.tables.cells import given_id, given_text, read_choice, read_seconds
 from synvita_data.tables.rows import Fields, normal_name, read_rows
 
-from .contrast_columns import STRUCT, read_contrast
 from .contrast_columns import ALIASES as CONTRAST_ALIASES
+from .contrast_columns import STRUCT, read_contrast
 
 logger = get_logger(__name__)
 
@@ -56,7 +56,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class _TripletFields(Fields):
+class VideoFields(Fields):
+    """Columns of a file whose rows are about videos."""
+
     def choose(self, found: Sequence[str]) -> dict[str, int]:
         chosen = super().choose(found)
         # A bare `id` beside a path or URL numbers the rows, it does not name the video.
@@ -64,12 +66,12 @@ class _TripletFields(Fields):
         if named_by_row and ("videopath" in chosen or "video_url" in chosen):
             del chosen["video_id"]
         # A column `contrast` may be the contrast caption itself.
-        if STRUCT in chosen and chosen[STRUCT] == chosen["neg_caption"]:
+        if STRUCT in chosen and chosen[STRUCT] == chosen.get("neg_caption"):
             del chosen[STRUCT]
         return chosen
 
 
-FIELDS = _TripletFields(
+FIELDS = VideoFields(
     ALIASES,
     required=("caption", "neg_caption"),
     fix="Name the columns as VideoCon does: caption, neg_caption, videopath, source, split, …",
@@ -388,7 +390,7 @@ class TripletReader:
                 if isinstance(cells, SynvitaError):
                     raise cells
                 triplet = parse_triplet(cells, file=file, row=row, split=self._split, source=self._source)
-                _check_suffix(triplet, suffixes)
+                check_suffix(triplet, suffixes)
                 pair, everything = _digests(triplet)
                 first, before = seen.setdefault(pair, (row, everything))
                 if first != row:
@@ -415,7 +417,18 @@ class TripletReader:
         logger.log(level, "%s: %s", file, report)
 
 
-def _check_suffix(triplet: Triplet, seen: dict[bytes, tuple[str, int]]) -> None:
+class _OfVideo(Protocol):
+    @property
+    def source(self) -> str: ...
+    @property
+    def video_id(self) -> str: ...
+    @property
+    def videopath(self) -> str | None: ...
+    @property
+    def row(self) -> int | None: ...
+
+
+def check_suffix(triplet: _OfVideo, seen: dict[bytes, tuple[str, int]]) -> None:
     """Raise `SchemaError` if an earlier row has the same path with another suffix, where the path makes the id.
 
     Args:
@@ -429,7 +442,9 @@ def _check_suffix(triplet: Triplet, seen: dict[bytes, tuple[str, int]]) -> None:
     if name_in_scheme(triplet.source, stem) or path_id(path) != triplet.video_id:
         return
     suffix = path.rpartition("/")[2][len(stem) :]
-    video = hashlib.blake2b(triplet.video_key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    video = hashlib.blake2b(
+        f"{triplet.source}_{triplet.video_id}".encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
     first, row = seen.setdefault(video, (suffix, triplet.row or 0))
     if first != suffix:
         raise SchemaError(

@@ -220,9 +220,7 @@ def features(*, contrast: bool = False) -> "datasets.Features":
             "source_phrase": text,
             "target_phrase": text,
             "candidates": Value("int32"),
-            "checks": List(
-                {"name": text, "score": real, "model": text, "revision": text, "threshold": real}
-            ),
+            "checks": List({"name": text, "score": real, "model": text, "revision": text, "threshold": real}),
         }
     return columns
 

@@ -162,7 +162,8 @@ def _metadata(configs: Mapping[str, Any], default: str) -> dict[str, Any]:
         "tags": ["video", "video-language-alignment", "synthetic", "contrast-captions", "synvita"],
         "configs": [config_entry(name, parts, default=name == default) for name, parts in files.items()],
         "dataset_info": [
-            _dataset_info(name, parts, contrast=_says_contrast(configs, name)) for name, parts in splits.items()
+            _dataset_info(name, parts, contrast=_says_contrast(configs, name))
+            for name, parts in splits.items()
         ],
     }
 

@@ -55,7 +55,8 @@ def contrast_notes(record: Mapping[str, Any]) -> list[str]:
     notes = []
     for writer in found["writers"]:
         kinds = ", ".join(
-            f"{kind} {count:,} ({count / writer['pairs']:.1%})" for kind, count in writer["misalignment"].items()
+            f"{kind} {count:,} ({count / writer['pairs']:.1%})"
+            for kind, count in writer["misalignment"].items()
         )
         revision = "" if writer["revision"] is None else f", revision {writer['revision'][:16]}"
         prompts = "" if writer["prompts"] is None else f", prompts {writer['prompts'][:16]}"

@@ -192,9 +192,13 @@ def contrast_record(rows: Iterable[Row]) -> dict[str, Any]:
     if not records:
         return {}
     writers = []
-    for named in sorted({(r.writer, r.revision, r.prompts) for r in records}, key=lambda key: tuple(map(str, key))):
+    for named in sorted(
+        {(r.writer, r.revision, r.prompts) for r in records}, key=lambda key: tuple(map(str, key))
+    ):
         own = [t for t in pairs.values() if (r := t.contrast) and (r.writer, r.revision, r.prompts) == named]
-        checks = {(c.name, c.model, c.revision, c.threshold) for t in own if t.contrast for c in t.contrast.checks}
+        checks = {
+            (c.name, c.model, c.revision, c.threshold) for t in own if t.contrast for c in t.contrast.checks
+        }
         writers.append(
             {
                 **dict(zip(("writer", "revision", "prompts"), named, strict=True)),
