@@ -26,9 +26,7 @@ MAX_LOST = 2
 LOCAL = ("action", "attribute", "count", "object", "relation")
 
 
-def check(
-    caption: str, contrast: str, misalignment: str, other_captions: Iterable[str] = ()
-) -> str | None:
+def check(caption: str, contrast: str, misalignment: str, other_captions: Iterable[str] = ()) -> str | None:
     """Why a contrast caption is refused; None if it passes.
 
     Args:
@@ -105,7 +103,9 @@ def _check_flip(words: Sequence[str], changed: Sequence[str]) -> str | None:
     old, new = content(words), content(changed)
     lost, added = old - new, new - old
     if lost.total() + added.total() > MAX_LOST:
-        shown = ", ".join([f"without {word}" for word in sorted(lost)] + [f"with {word}" for word in sorted(added)])
+        shown = ", ".join(
+            [f"without {word}" for word in sorted(lost)] + [f"with {word}" for word in sorted(added)]
+        )
         return f"a flip keeps the words, and this one is {shown}"
     return None
 

@@ -15,12 +15,12 @@ from .english import NUMBERS, is_number, tokens
 MAX_CHARACTERS = 2000
 
 SPATIAL = frozenset(
-    "on in under over above below behind beside beneath underneath between inside outside near into onto off left right "
-    "top bottom front back next across through around toward towards away against up down upstairs downstairs indoors "
-    "outdoors past along among opposite north south east west closer farther further higher lower upper".split()
+    ["on", "in", "under", "over", "above", "below", "behind", "beside", "beneath", "underneath", "between", "inside", "outside", "near", "into", "onto", "off", "left", "right", "top", "bottom", "front", "back", "next", "across", "through", "around", "toward", "towards", "away", "against", "up", "down", "upstairs", "downstairs", "indoors", "outdoors", "past", "along", "among", "opposite", "north", "south", "east", "west", "closer", "farther", "further", "higher", "lower", "upper"]
 )
 # Words that join two events in time, and those that do so in front of another verb.
-_TIMES = frozenset("before after then while as when whilst until till afterwards afterward later finally once".split())
+_TIMES = frozenset(
+    ["before", "after", "then", "while", "as", "when", "whilst", "until", "till", "afterwards", "afterward", "later", "finally", "once"]
+)
 _JOINS = frozenset(("and", ",", "but"))
 _VERBAL = re.compile(r"\w{2,}(?:ing|ed|[^su'i]s)")
 _TWO_EVENTS = re.compile(r"\bfollowed by\b|\bproceeds? to\b|\bstops? to\b")
@@ -58,6 +58,8 @@ def _has_two_events(words: list[str], caption: str) -> bool:
         return True
     # "swings and breaks", "sings and is dancing": a word that may be a verb on both sides.
     return any(
-        word in _JOINS and any(map(_VERBAL.fullmatch, words[:place])) and any(map(_VERBAL.fullmatch, words[place + 1 :]))
+        word in _JOINS
+        and any(map(_VERBAL.fullmatch, words[:place]))
+        and any(map(_VERBAL.fullmatch, words[place + 1 :]))
         for place, word in enumerate(words)
     )
