@@ -1,0 +1,1 @@
+"""Contrast captions by rules and tables of words: deterministic, without a model, for English captions."""
