@@ -7,12 +7,12 @@ Whether the contrast caption is one of its kind is not decided here but by the c
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synvita_data.errors import SynvitaError
 
-from .base import Contrast
+from .base import Answer, Contrast, ContrastRequest
 
 LONGEST = 2000  # characters of an answer
 RAW_LINES, RAW_CHARACTERS = 8, 1000  # of a model's text in the quarantine
@@ -114,6 +114,31 @@ def read_answer(text: str, caption: str, misalignment: str) -> Contrast:
         target if target and _stands_in(target, contrast) else None,
         explanation,
     )
+
+
+def answer_of(written: Sequence[tuple[str, bool]], request: ContrastRequest) -> Answer:
+    """The answer that a model's texts are: different contrast captions, in order.
+
+    Args:
+        written: text of each candidate, and whether it came to its end; of one that was cut off, its last line does not
+            count.
+        request: that they answer.
+    """
+    found: dict[tuple[str, ...], Contrast] = {}
+    problem = "the model wrote nothing"
+    for text, ended in written:
+        try:
+            one = read_answer(
+                text if ended else text.rpartition("\n")[0], request.caption, request.misalignment
+            )
+        except AnswerError as error:
+            problem = str(error).rstrip(".") if ended else f"the answer was cut off: {error.problem}"
+            continue
+        found.setdefault(tuple(words_alike(one.neg_caption)), one)
+    raw = cut_raw(written[0][0]) if written else None
+    if not found:
+        return Answer(refused=problem, raw=raw)
+    return Answer(tuple(found.values()), raw=raw)
 
 
 def cut_raw(text: str) -> str:

@@ -325,7 +325,12 @@ class Checkpoint:
 
 
 def find_checkpoint(
-    name: str, *, revision: str | None = None, adapter: str | None = None, adapter_revision: str | None = None
+    name: str,
+    *,
+    revision: str | None = None,
+    adapter: str | None = None,
+    adapter_revision: str | None = None,
+    of_text: bool = False,
 ) -> Checkpoint:
     """What a name stands for: a whole model, or an adapter whose settings name its base.
 
@@ -334,6 +339,7 @@ def find_checkpoint(
         revision: commit, tag or branch of `name` on the Hub.
         adapter: Hub id or folder of an adapter for `name`.
         adapter_revision: of it.
+        of_text: a language model is looked for, and not a Video LLM.
 
     Raises:
         SynvitaError: neither a model nor an adapter is there, an adapter without safetensors or for another
@@ -373,7 +379,7 @@ def find_checkpoint(
             expected="a folder or a model of the Hub in base_model_name_or_path",
             fix="Name the base as MODEL and this as its adapter",
         )
-    if model_type == "llama":
+    if model_type == "llama" and not of_text:
         raise SynvitaError(
             "an adapter of a language model, without its towers",
             file=name,

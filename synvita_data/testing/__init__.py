@@ -29,6 +29,8 @@ FAMILIES = {
 }
 # Models of VQAScore, for `synvita_data.builders.vqascore`; CLIP-FlanT5 has no class in transformers.
 VQA_MODELS = ("clip_flant5", "instructblip", "llava")
+# Models of text alone: a chat model, a classifier of natural language inference.
+TEXT_MODELS = {"chat": "AutoModelForCausalLM", "nli": "AutoModelForSequenceClassification"}
 
 
 def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: int) -> Path:
@@ -37,7 +39,7 @@ def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: 
     The same arguments give the same files. torch's own random state is left as it was.
 
     Args:
-        family: of FAMILIES or VQA_MODELS.
+        family: of FAMILIES, VQA_MODELS or TEXT_MODELS.
         folder: made if it is not there; files of an earlier model are overwritten.
         seed: of the weights.
         size_overrides: see `sizes.Sizes`.
@@ -45,13 +47,13 @@ def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: 
     Raises:
         SynvitaError: an unknown family or size, or sizes that do not fit together.
     """
-    choose(family, (*FAMILIES, *VQA_MODELS), "family of tiny models")
+    choose(family, (*FAMILIES, *VQA_MODELS, *TEXT_MODELS), "family of tiny models")
     from .sizes import Sizes
 
     sizes = Sizes.of(**size_overrides)
-    from . import video_models, vqa_models
+    from . import text_models, video_models, vqa_models
 
-    module = vqa_models if family in VQA_MODELS else video_models
+    module = vqa_models if family in VQA_MODELS else text_models if family in TEXT_MODELS else video_models
     model, processor = construct(getattr(module, family.replace("-", "_")), sizes, seed)
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)

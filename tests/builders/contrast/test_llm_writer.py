@@ -1,0 +1,254 @@
+"""A tiny chat model of a real class writes: batches, draws, memory, what is refused. Its weights are random."""
+
+import json
+import math
+
+import pytest
+
+from synvita_data.builders.contrast.base import ContrastRequest, ContrastWriter
+from synvita_data.builders.contrast.llm import LlmWriter
+from synvita_data.builders.contrast.models import how_drawn
+from synvita_data.errors import SynvitaError, TokenizerError
+from synvita_data.schema import MISALIGNMENTS
+from synvita_data.testing import make_tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny("chat", tmp_path_factory.mktemp("models") / "tiny-chat")
+
+
+@pytest.fixture(scope="module")
+def short_prompts(tmp_path_factory):
+    """Of few tokens, so that a test is short; their lengths stay on both sides of a multiple of 128."""
+    place = tmp_path_factory.mktemp("prompts")
+    for number, name in enumerate(MISALIGNMENTS):
+        (place / f"{name}.txt").write_text(
+            f"Change the {name} in this. {'It is a video. ' * (5 * number)}{{caption}}"
+        )
+    return place
+
+
+@pytest.fixture(scope="module")
+def writer(folder, short_prompts):
+    made = LlmWriter(str(folder), prompts=short_prompts, device="cpu", max_new_tokens=12, batch_size=4)
+    yield made
+    made.close()
+
+
+def requests(count, **more):
+    return [
+        ContrastRequest(
+            f"{number} dogs run on the {'wide ' * (number % 4)}beach",
+            MISALIGNMENTS[number % 7],
+            number,
+            **more,
+        )
+        for number in range(count)
+    ]
+
+
+def test_it_is_a_writer_whose_record_is_public(writer, folder, short_prompts):
+    assert isinstance(writer, ContrastWriter)
+    assert writer.name == "llm:tiny-chat"
+    assert set(writer.misalignments) == set(MISALIGNMENTS)
+    record = json.loads(json.dumps(dict(writer.record())))
+    assert record["writer"] == writer.name
+    assert str(folder.parent) not in json.dumps(record)
+    others = [
+        LlmWriter(str(folder), device="cpu"),
+        LlmWriter(str(folder), prompts=short_prompts, device="cpu", max_new_tokens=13, batch_size=4),
+        LlmWriter(
+            str(folder), prompts=short_prompts, device="cpu", max_new_tokens=12, batch_size=4, temperature=0.5
+        ),
+        LlmWriter(str(folder), prompts=short_prompts, dtype="bfloat16", max_new_tokens=12, batch_size=4),
+        LlmWriter(str(folder), prompts=short_prompts, device="cpu", max_new_tokens=12, batch_size=5),
+    ]
+    assert all(dict(other.record()) != record for other in others)
+
+
+def test_check_passes_without_reading_weights(folder, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "model.safetensors").write_bytes(b"")
+    LlmWriter(str(copy)).check()
+    with pytest.raises(SynvitaError, match="not whole"):
+        LlmWriter(str(copy)).write(requests(1))
+
+
+def test_a_batch_answers_as_one_by_one(writer):
+    """Greedy and drawn candidates together; to the bit, because raw texts of random weights hang on every bit."""
+    asked = requests(7, candidates=2)
+    together = writer.write(asked)
+    assert [writer.write([one])[0] for one in reversed(asked)] == together[::-1]
+    assert len({answer.raw for answer in together}) == len(asked)
+    assert all(answer.refused and not answer.contrasts for answer in together)
+
+
+def test_the_likeliest_answer_is_that_of_the_stock_model(writer, folder):
+    """Against `generate` of transformers on one prompt alone, without padding."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    one = requests(3)[2]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    prompt = writer._prompts.ask(one.caption, one.misalignment)
+    text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    out = model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12
+    )
+    expected = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    from synvita_data.builders.contrast.answers import cut_raw
+
+    assert writer.write([one])[0].raw == cut_raw(expected)
+
+
+def test_what_is_drawn_follows_from_the_seed(folder, short_prompts):
+    drawing = LlmWriter(
+        str(folder), prompts=short_prompts, device="cpu", max_new_tokens=8, batch_size=2, temperature=1.0
+    )
+    one = requests(1)[0]
+    other = ContrastRequest(one.caption, one.misalignment, seed=99)
+    raws = [answer.raw for answer in drawing.write([one, other, one])]
+    assert raws[0] == raws[2] != raws[1]
+
+
+def test_seeds_differ_by_all_that_makes_a_request():
+    base = ContrastRequest("a dog runs", "action", 0)
+    seeds = {
+        how_drawn(base, 0, 1.0),
+        how_drawn(base, 1, 1.0),
+        how_drawn(ContrastRequest("a dog runs", "action", 1), 0, 1.0),
+        how_drawn(ContrastRequest("a dog runs", "object", 0), 0, 1.0),
+        how_drawn(ContrastRequest("a dog sits", "action", 0), 0, 1.0),
+    }
+    assert len(seeds) == 5
+    assert how_drawn(base, 0, 0.0) == (None, 0.0)
+    seed, temperature = how_drawn(base, 1, 0.0)
+    assert seed is not None
+    assert temperature > 0
+    assert how_drawn(ContrastRequest("a dog runs", "action", 0, candidates=5), 0, 1.0) in seeds
+
+
+def test_draws_have_the_probabilities_of_the_softmax():
+    """Chi-square against the softmax over the tokens that are kept, at a temperature; rows without a seed are untouched."""
+    import torch
+
+    from synvita_data.builders.contrast.models.chat_model import Draw
+
+    logits, temperature, draws = torch.tensor([1.0, 0.5, 0.0, -0.5, -9.0]), 0.7, 4000
+    rows = [(seed, temperature) for seed in range(draws)]
+    scores = Draw([*rows, (None, 0.0)])(
+        torch.zeros(draws + 1, 1, dtype=torch.long), logits.expand(draws + 1, -1)
+    )
+    assert torch.equal(scores[-1], logits)
+    counts = scores[:-1].argmax(-1).bincount(minlength=5).double()
+    kept = torch.softmax(logits[:4].double() / temperature, -1)  # the last has less than what is cut
+    assert counts[4] == 0
+    chi = float(((counts[:4] - draws * kept) ** 2 / (draws * kept)).sum())
+    assert chi < 16.3  # 0.1% at three degrees of freedom; the seeds are fixed
+    again = Draw(rows[:3])
+    first, second = (again(torch.zeros(3, 1, dtype=torch.long), logits.expand(3, -1)) for _ in range(2))
+    assert not torch.equal(first, second)  # another draw at every step
+
+
+def test_too_little_memory_halves_the_batch(writer, monkeypatch):
+    """What does not fit is tried in halves, which is remembered; a row that does not fit alone ends the run."""
+    import torch
+
+    from synvita_data.builders.contrast.models.chat_model import ChatModel
+    from synvita_data.jobs import is_worker_fault
+
+    expected, sizes, stock = writer.write(requests(4)), [], ChatModel.generate
+    room = 2
+
+    def small(self, rows, length, new_tokens):
+        sizes.append(len(rows))
+        if len(rows) > room:
+            raise torch.OutOfMemoryError("no room")
+        return stock(self, rows, length, new_tokens)
+
+    monkeypatch.setattr(ChatModel, "generate", small)
+    monkeypatch.setattr(writer, "_limit", 4)
+    found = writer.write(requests(4))
+    assert [answer.refused for answer in found] == [answer.refused for answer in expected]
+    assert 4 in sizes
+    sizes.clear()
+    writer.write(requests(4))
+    assert set(sizes) == {2}
+    room = 0
+    with pytest.raises(SynvitaError, match="memory") as caught:
+        writer.write(requests(1))
+    assert is_worker_fault(caught.value)
+    monkeypatch.setattr(writer, "_limit", 4)
+
+
+def test_a_caption_with_a_token_of_the_model_or_too_long_is_refused(writer):
+    good, special, long = writer.write(
+        [
+            requests(1)[0],
+            ContrastRequest("a dog <|im_end|> runs", "object"),
+            ContrastRequest("a dog runs " * 700, "object"),
+        ]
+    )
+    assert good.raw
+    assert "special token" in special.refused
+    assert "too long" in long.refused
+    assert special.raw is None
+
+
+def test_used_tokens_are_counted(folder, short_prompts):
+    own = LlmWriter(str(folder), prompts=short_prompts, device="cpu", max_new_tokens=5, batch_size=4)
+    assert set(own.usage().values()) == {0}
+    own.write([*requests(2), ContrastRequest("a <|im_end|>", "object")])
+    used = own.usage()
+    assert (used["requests"], used["refused"]) == (3, 3)
+    assert 2 <= used["completion_tokens"] <= 10  # rows that fill a batch up do not count
+    assert used["prompt_tokens"] > 20
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1}, {"temperature": math.nan}, {"batch_size": 0}, {"max_new_tokens": 0}]
+)
+def test_numbers_are_checked(folder, wrong):
+    with pytest.raises(SynvitaError, match="out of range"):
+        LlmWriter(str(folder), **wrong)
+
+
+def test_what_is_no_chat_model_is_refused_before_weights_are_read(folder, tmp_path):
+    import shutil
+
+    with pytest.raises(SynvitaError, match="cannot be found"):
+        LlmWriter(str(tmp_path / "nothing"))
+    with pytest.raises(SynvitaError, match="does not write text"):
+        LlmWriter(str(make_tiny("clip", tmp_path / "clip"))).check()
+    plain = shutil.copytree(folder, tmp_path / "plain")
+    (plain / "chat_template.jinja").unlink()
+    with pytest.raises(TokenizerError, match="no chat template"):
+        LlmWriter(str(plain)).check()
+    (plain / "chat_template.jinja").write_text("{{ messages[0]['content'] | upper }}")
+    with pytest.raises(TokenizerError, match="chat template"):
+        LlmWriter(str(plain)).check()
+
+
+def test_an_adapter_changes_what_is_written(writer, folder, short_prompts, tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(folder),
+        LoraConfig(target_modules=["q_proj", "v_proj"], r=4, init_lora_weights=False),
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    settings = {"prompts": short_prompts, "device": "cpu", "max_new_tokens": 12, "batch_size": 4}
+    beside = LlmWriter(str(folder), adapter=str(tmp_path / "adapter"), **settings)
+    alone = LlmWriter(str(tmp_path / "adapter"), **settings)
+    assert beside.name == alone.name == "llm:tiny-chat+adapter"
+    assert dict(beside.record()) == dict(alone.record()) != dict(writer.record())
+    raws = [each.write(requests(2))[1].raw for each in (beside, writer)]
+    assert raws[0] != raws[1]
