@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synvita_data.errors import EngineError, SynvitaError, choose
+from synvita_data.errors import EngineError, SynvitaError, choose, first_line
 from synvita_data.jobs import Claim, Record, Worker, is_worker_fault, no_room, quarantine_errors, work_key
 
 from .base import Answer, Contrast, ContrastRequest, ContrastWriter
@@ -182,13 +182,7 @@ class _WriteWorker:
         flat = [request for _, requests in batch for request in requests]
         before = _usage(self._writer)
         try:
-            answers = self._writer.write(flat)
-            if len(answers) != len(flat):
-                raise EngineError(
-                    "a writer gave another number of answers than it was asked for",
-                    found=f"{len(answers)} of {self._writer.name}",
-                    expected=str(len(flat)),
-                )
+            answers = self._answers(flat)
         except Exception as error:
             if isinstance(error, SynvitaError) or is_worker_fault(error) or no_room(error):
                 raise  # the writer cannot go on
@@ -196,9 +190,11 @@ class _WriteWorker:
                 for each in batch:
                     self._write([each])
                 return
-            with quarantine_errors(batch[0][0]):
-                raise
-            return
+            if len(flat) == 1:
+                with quarantine_errors(batch[0][0]):
+                    raise
+                return
+            answers = [self._answer_alone(request) for request in flat]
         # What a batch has cost stands in its first result that there is: it cannot be told of one request.
         usage = _difference(_usage(self._writer), before)
         rest = iter(answers)
@@ -214,6 +210,25 @@ class _WriteWorker:
                     }
                 )
                 usage = {}
+
+    def _answers(self, requests: Sequence[ContrastRequest]) -> list[Answer]:
+        answers = self._writer.write(requests)
+        if len(answers) != len(requests):
+            raise EngineError(
+                "a writer gave another number of answers than it was asked for",
+                found=f"{len(answers)} of {self._writer.name}",
+                expected=str(len(requests)),
+            )
+        return answers
+
+    def _answer_alone(self, request: ContrastRequest) -> Answer:
+        """The answer to a request of a chunk in which the writer met one that it cannot bear."""
+        try:
+            return self._answers([request])[0]
+        except Exception as error:
+            if isinstance(error, SynvitaError) or is_worker_fault(error) or no_room(error):
+                raise
+            return Answer(refused=f"the writer failed: {type(error).__name__}: {first_line(error)}")
 
 
 def _usage(writer: ContrastWriter) -> dict[str, float]:

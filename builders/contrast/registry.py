@@ -154,7 +154,7 @@ def open_writer(
     if scheme == "shapes":
         return ShapesWriter()
     if scheme == "rules":
-        from .rules import RulesWriter
+        from .rules.writer import RulesWriter
 
         return RulesWriter(Path(argument).expanduser()) if argument else RulesWriter()
     if scheme == "llm":
