@@ -1,4 +1,4 @@
-"""Writers of contrast captions by their SPEC, and the writer of the shapes world.
+"""What a run of `synvita contrast` is asked for: writers by their SPEC, the shapes world's among them, and its options.
 
 rules          deterministic, no model; rules:DIR also reads tables of the user's
 llm:MODEL      a chat model of transformers, a Hub id or a folder
@@ -7,13 +7,13 @@ shapes         the grammar of the shapes world
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import CaptionError, SynvitaError
-from synvita_data.jobs import work_key
+from synvita_data.errors import CaptionError, SynvitaError, choose
+from synvita_data.jobs import JobProgress, RunOptions, work_key
 from synvita_data.schema import MISALIGNMENTS
 
 from .base import Answer, Contrast, ContrastRequest, ContrastWriter
@@ -177,6 +177,83 @@ def ready(writer: ContrastWriter) -> ContrastWriter:
     if check is not None:
         check()
     return writer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastOptions:
+    """What is to be written.
+
+    Attributes:
+        captions: a file of videos with captions, a folder or Hub dataset; see `CaptionReader`.
+        out: the triplets, .csv.
+        writer: SPEC, see `registry`.
+        settings: how the writer is opened.
+        misalignments: kinds that are asked for; none for all that the writer knows.
+        per_caption: at most this many rows a caption, of different kinds in an order that the seed gives; None for a row of
+            each kind.
+        candidates: contrast captions of a request to choose from, from 1.
+        seed: of every random choice.
+        nli: model that drops contrast captions which the caption entails.
+        frame_vqa: model of single frames that drops rows which it can tell.
+        filter_dtype: of the weights of these two.
+        real_root: folder of real videos, for `frame_vqa`.
+        require_video: rows whose video is not there are dropped by `frame_vqa`.
+        split, source, config: of the captions, see `CaptionReader`.
+        work: folder of the store; None for `<out without suffix>.work`.
+        run: how the jobs are run.
+        on_progress: see `run_job`.
+
+    Raises:
+        SynvitaError: options that cannot be used; nothing has been read yet.
+    """
+
+    captions: str | Path
+    out: Path
+    writer: str
+    settings: WriterSettings = field(default_factory=WriterSettings)
+    misalignments: Sequence[str] = ()
+    per_caption: int | None = None
+    candidates: int = 1
+    seed: int = 0
+    nli: str | None = None
+    frame_vqa: str | None = None
+    filter_dtype: str | None = None
+    real_root: Path | None = None
+    require_video: bool = False
+    split: str | None = None
+    source: str | None = None
+    config: str | None = None
+    work: Path | None = None
+    run: RunOptions = field(default_factory=RunOptions)
+    on_progress: Callable[[JobProgress], None] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        parse_writer(self.writer, self.settings)
+        for name in self.misalignments:
+            choose(name, MISALIGNMENTS, "misalignment")
+        if self.candidates < 1 or self.seed < 0 or (self.per_caption is not None and self.per_caption < 1):
+            raise SynvitaError(
+                "numbers of captions start at 1, seeds at 0",
+                found=f"candidates {self.candidates}, per_caption {self.per_caption}, seed {self.seed}",
+            )
+        if self.out.suffix.lower() != ".csv":
+            raise SynvitaError("triplets are written as CSV", file=self.out, expected="a name in .csv")
+        if (self.frame_vqa is None) != (self.real_root is None):
+            raise SynvitaError(
+                "a model of frames and the folder of real videos go together",
+                fix="Give both --frame-vqa MODEL and --real-root DIR, or neither",
+            )
+        if self.require_video and self.frame_vqa is None:
+            raise SynvitaError("--require-video is for --frame-vqa", fix="Leave it out, or name a model")
+
+    @property
+    def store(self) -> Path:
+        """Folder of the store."""
+        return self.out.with_suffix(".work") if self.work is None else self.work
+
+    def beside(self, name: str) -> Path:
+        """A file beside the triplets: `triplets.report.json`."""
+        return self.out.with_name(f"{self.out.stem}.{name}")
 
 
 # -- the shapes world -------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
-"""What a run of `synvita contrast` came to: counts by kind, the text-only AUC, tokens; for people and as JSON."""
+"""What a run of `synvita contrast` came to: the file of triplets, and counts by kind, text-only AUC and tokens."""
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +13,12 @@ from synvita_data.captions.text_only import CaptionPair, TextOnly, text_only_auc
 from synvita_data.jobs import JobReport
 from synvita_data.schema import MISALIGNMENTS, Triplet
 
+from ..contrast_columns import COLUMNS, contrast_cells
+
+ROW_COLUMNS = (
+    *("videopath", "video_id", "source", "caption", "neg_caption", "youtube_key", "video_url", "split"),
+    *("start", "end", "misalignment", "nle"),
+)
 REPORT_VERSION = 1
 REASONS_SHOWN = 3
 
@@ -182,3 +190,16 @@ def _kind_lines(name: str, counts: KindCounts) -> list[str]:
 def _amount(name: str, value: float) -> str:
     shown = f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
     return f"{name.replace('_', ' ')} {shown}"
+
+
+def triplets_csv(triplets: Iterable[Triplet]) -> str:
+    """Triplets in VideoCon's columns, and those of their records; equal triplets give equal text."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow((*ROW_COLUMNS, *COLUMNS.values()))
+    for each in triplets:
+        cells = contrast_cells(each.contrast) if each.contrast is not None else {}
+        table.writerow(
+            (*(getattr(each, name) for name in ROW_COLUMNS), *(cells.get(name) for name in COLUMNS.values()))
+        )
+    return text.getvalue()

@@ -6,24 +6,21 @@ Writing and filtering are jobs of one store; a killed run continues where it sto
 the work. It is written whole or not at all.
 """
 
-import csv
-import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synvita_data.display import json_text
-from synvita_data.errors import CaptionError, SynvitaError, choose
+from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.files import sha256_file, write_atomic
-from synvita_data.jobs import JobProgress, JobReport, RunOptions, Store, run_job
+from synvita_data.jobs import JobReport, Store, run_job
 from synvita_data.jobs import results as job_results
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import MISALIGNMENTS, ContrastCheck, ContrastRecord, Triplet
 
-from ..contrast_columns import COLUMNS, contrast_cells
 from ..generators.base import hash_seed
 from ..triplets import check_written, written_text
 from .base import Contrast, ContrastRequest
@@ -31,91 +28,8 @@ from .checks import RULE, normal_words
 from .inputs import CaptionedVideo, CaptionReader
 from .job import FilterJob, FilterRow, WriteJob, Written, open_filter, read_answers
 from .kinds import askable
-from .registry import WriterSettings, open_writer, parse_writer
-from .report import ContrastReport, KindCounts, in_general, text_only_of
-
-ROW_COLUMNS = (
-    *("videopath", "video_id", "source", "caption", "neg_caption", "youtube_key", "video_url", "split"),
-    *("start", "end", "misalignment", "nle"),
-)
-OnNote = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContrastOptions:
-    """What is to be written.
-
-    Attributes:
-        captions: a file of videos with captions, a folder or Hub dataset; see `CaptionReader`.
-        out: the triplets, .csv.
-        writer: SPEC, see `registry`.
-        settings: how the writer is opened.
-        misalignments: kinds that are asked for; none for all that the writer knows.
-        per_caption: at most this many rows a caption, of different kinds in an order that the seed gives; None for a row of
-            each kind.
-        candidates: contrast captions of a request to choose from, from 1.
-        seed: of every random choice.
-        nli: model that drops contrast captions which the caption entails.
-        frame_vqa: model of single frames that drops rows which it can tell.
-        filter_dtype: of the weights of these two.
-        real_root: folder of real videos, for `frame_vqa`.
-        require_video: rows whose video is not there are dropped by `frame_vqa`.
-        split, source, config: of the captions, see `CaptionReader`.
-        work: folder of the store; None for `<out without suffix>.work`.
-        run: how the jobs are run.
-        on_progress: see `run_job`.
-
-    Raises:
-        SynvitaError: options that cannot be used; nothing has been read yet.
-    """
-
-    captions: str | Path
-    out: Path
-    writer: str
-    settings: WriterSettings = field(default_factory=WriterSettings)
-    misalignments: Sequence[str] = ()
-    per_caption: int | None = None
-    candidates: int = 1
-    seed: int = 0
-    nli: str | None = None
-    frame_vqa: str | None = None
-    filter_dtype: str | None = None
-    real_root: Path | None = None
-    require_video: bool = False
-    split: str | None = None
-    source: str | None = None
-    config: str | None = None
-    work: Path | None = None
-    run: RunOptions = field(default_factory=RunOptions)
-    on_progress: Callable[[JobProgress], None] | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        parse_writer(self.writer, self.settings)
-        for name in self.misalignments:
-            choose(name, MISALIGNMENTS, "misalignment")
-        if self.candidates < 1 or (self.per_caption or 1) < 1 or self.seed < 0:
-            raise SynvitaError(
-                "numbers of captions start at 1, seeds at 0",
-                found=f"candidates {self.candidates}, per_caption {self.per_caption}, seed {self.seed}",
-            )
-        if self.out.suffix.lower() != ".csv":
-            raise SynvitaError("triplets are written as CSV", file=self.out, expected="a name in .csv")
-        if (self.frame_vqa is None) != (self.real_root is None):
-            raise SynvitaError(
-                "a model of frames and the folder of real videos go together",
-                fix="Give both --frame-vqa MODEL and --real-root DIR, or neither",
-            )
-        if self.require_video and self.frame_vqa is None:
-            raise SynvitaError("--require-video is for --frame-vqa", fix="Leave it out, or name a model")
-
-    @property
-    def store(self) -> Path:
-        """Folder of the store."""
-        return self.out.with_suffix(".work") if self.work is None else self.work
-
-    def beside(self, name: str) -> Path:
-        """A file beside the triplets: `triplets.report.json`."""
-        return self.out.with_name(f"{self.out.stem}.{name}")
+from .registry import ContrastOptions, open_writer
+from .report import ContrastReport, KindCounts, in_general, text_only_of, triplets_csv
 
 
 def write_contrasts(options: ContrastOptions) -> ContrastReport:
@@ -133,6 +47,10 @@ def write_contrasts(options: ContrastOptions) -> ContrastReport:
     run.read()
     run.write()
     return run.finish()
+
+
+if TYPE_CHECKING:
+    from .plausible import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,34 +391,32 @@ class _Run:
         kinds = {name: place for place, name in enumerate(self.kinds)}
         order = sorted(self.outcomes, key=lambda ask: (ask.place, kinds[ask.kind]))
         usable = [ask for ask in order if self.outcomes[ask].contrasts]
-        chosen = self._choose(usable)
+        choice = self._choose(usable)
+        chosen = [0] * len(usable) if choice is None else choice.chosen
         triplets = [self._triplet(ask, at) for ask, at in zip(usable, chosen, strict=True)]
-        before = None
-        if any(chosen):
-            before = text_only_of(self._triplet(ask, 0) for ask in usable)
         for ask in order:
             self._count(ask)
         done = report(
             complete=True,
             rows=len(triplets),
-            text_only=text_only_of(triplets),
-            text_only_before=before,
+            text_only=text_only_of(triplets) if choice is None else choice.after,
+            text_only_before=None if choice is None else choice.before,
             failed=self.failed,
         )
         self._write_files(triplets, order, done)
         return done
 
-    def _choose(self, usable: Sequence[_Ask]) -> list[int]:
-        """Which candidate each request's row has."""
+    def _choose(self, usable: Sequence[_Ask]) -> "Choice | None":
+        """Which candidate each request's row has; None where there is nothing to choose."""
         candidates = [[each.neg_caption for each in self.outcomes[ask].contrasts] for ask in usable]
         if not any(len(each) > 1 for each in candidates):
-            return [0] * len(usable)
+            return None
         from .plausible import choose_plausible
 
         rows = [
             (self.videos[ask.place].video_key, self.videos[ask.place].caption, ask.kind) for ask in usable
         ]
-        return list(choose_plausible(rows, candidates).chosen)
+        return choose_plausible(rows, candidates)
 
     def _triplet(self, ask: _Ask, at: int) -> Triplet:
         outcome = self.outcomes[ask]
@@ -565,19 +481,6 @@ class _Run:
         write_atomic(o.beside("quarantine.jsonl"), "".join(f"{json_text(line)}\n" for line in lines))
         write_atomic(o.beside("report.json"), json_text(report.to_record(), indent=1, sort_keys=True) + "\n")
         write_atomic(o.out, triplets_csv(triplets))
-
-
-def triplets_csv(triplets: Iterable[Triplet]) -> str:
-    """Triplets in VideoCon's columns, and those of their records; equal triplets give equal text."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow((*ROW_COLUMNS, *COLUMNS.values()))
-    for each in triplets:
-        cells = contrast_cells(each.contrast) if each.contrast is not None else {}
-        table.writerow(
-            (*(getattr(each, name) for name in ROW_COLUMNS), *(cells.get(name) for name in COLUMNS.values()))
-        )
-    return text.getvalue()
 
 
 def _check_of(name: str, verdict: Mapping[str, Any]) -> ContrastCheck:
