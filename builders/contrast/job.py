@@ -162,6 +162,7 @@ class _WriteWorker:
 
     def __init__(self, writer: ContrastWriter, *, by_one: bool) -> None:
         self._writer, self._by_one = writer, by_one
+        self._owed: dict[str, float] = {}  # used, and in no result yet
 
     def run(self, held: Iterator[tuple[Claim, tuple[ContrastRequest, ...]]]) -> None:
         """End every claim: its answers are committed, or it is quarantined."""
@@ -195,21 +196,19 @@ class _WriteWorker:
                     raise
                 return
             answers = [self._answer_alone(request) for request in flat]
-        # What a batch has cost stands in its first result that there is: it cannot be told of one request.
-        usage = _difference(_usage(self._writer), before)
+        # What a batch has used stands in its first result that there is: it cannot be told of one request.
+        self._owed = _sum(self._owed, _difference(_usage(self._writer), before))
         rest = iter(answers)
         for claim, requests in batch:
             written = [Written.of(request, next(rest)) for request in requests]
             with quarantine_errors(claim):
                 if self._by_one and written[0].refused is not None:
                     raise WriterRefusal(written[0].refused, found=written[0].raw)
-                claim.commit(
-                    {
-                        "answers": [each.to_record() for each in written],
-                        **({"usage": usage} if usage else {}),
-                    }
-                )
-                usage = {}
+                fields: dict[str, Any] = {"answers": [each.to_record() for each in written]}
+                if self._owed:
+                    fields["usage"] = self._owed
+                claim.commit(fields)
+                self._owed = {}
 
     def _answers(self, requests: Sequence[ContrastRequest]) -> list[Answer]:
         answers = self._writer.write(requests)
@@ -232,14 +231,18 @@ class _WriteWorker:
 
 
 def _usage(writer: ContrastWriter) -> dict[str, float]:
-    """What a writer has used so far, as far as it counts."""
+    """What a writer has used so far, as far as it counts; without the cost, for prices change."""
     usage = getattr(writer, "usage", None)
     found = {} if usage is None else usage()
     return {
         name: value
         for name, value in found.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "cost"
     }
+
+
+def _sum(some: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+    return {name: some.get(name, 0) + more.get(name, 0) for name in sorted({*some, *more})}
 
 
 def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

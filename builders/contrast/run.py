@@ -28,7 +28,7 @@ from .checks import RULE, normal_words
 from .inputs import CaptionedVideo, CaptionReader
 from .job import FilterJob, FilterRow, WriteJob, Written, open_filter, read_answers
 from .kinds import askable
-from .registry import ContrastOptions, open_writer
+from .registry import ContrastOptions, WriterSettings, open_writer
 from .report import ContrastReport, KindCounts, in_general, text_only_of, triplets_csv
 
 
@@ -81,7 +81,8 @@ class _Run:
 
     def __init__(self, options: ContrastOptions) -> None:
         self.options = options
-        writer = open_writer(options.writer, options.settings)
+        self.settings = _with_dtype(options)
+        writer = open_writer(options.writer, self.settings)
         try:
             self.record = json.loads(json.dumps(dict(writer.record())))
             able = tuple(writer.misalignments)
@@ -197,7 +198,7 @@ class _Run:
         job = WriteJob(
             self.options.store / "contrast",
             self.options.writer,
-            self.options.settings,
+            self.settings,
             self.record,
             tuple(dict.fromkeys(requests.values())),
         )
@@ -383,7 +384,7 @@ class _Run:
             writer=self.record,
             filters=self.filters,
             without_video=len(self._unseen),
-            usage=self.usage,
+            usage=self.usage | self._cost(),
             jobs=self.jobs,
         )
         if not self.complete:
@@ -405,6 +406,14 @@ class _Run:
         )
         self._write_files(triplets, order, done)
         return done
+
+    def _cost(self) -> dict[str, float]:
+        """What the tokens cost by the prices that are given now."""
+        prices = {"prompt_tokens": self.settings.price_in, "completion_tokens": self.settings.price_out}
+        if all(price is None for price in prices.values()):
+            return {}
+        cost = sum(self.usage.get(name, 0) * (price or 0.0) for name, price in prices.items()) / 1e6
+        return {"cost": round(cost, 6)}
 
     def _choose(self, usable: Sequence[_Ask]) -> "Choice | None":
         """Which candidate each request's row has; None where there is nothing to choose."""
@@ -481,6 +490,15 @@ class _Run:
         write_atomic(o.beside("quarantine.jsonl"), "".join(f"{json_text(line)}\n" for line in lines))
         write_atomic(o.beside("report.json"), json_text(report.to_record(), indent=1, sort_keys=True) + "\n")
         write_atomic(o.out, triplets_csv(triplets))
+
+
+def _with_dtype(options: ContrastOptions) -> WriterSettings:
+    """The settings with the dtype that workers will have: it is part of the key, whichever process makes it."""
+    if not options.writer.strip().startswith("llm:") or options.settings.dtype is not None:
+        return options.settings
+    from ..vqascore.job import default_dtype
+
+    return replace(options.settings, dtype=default_dtype(options.run.devices, options.run.address))
 
 
 def _check_of(name: str, verdict: Mapping[str, Any]) -> ContrastCheck:
