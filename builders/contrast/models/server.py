@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from os import environ
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -209,6 +210,12 @@ def _hide_in_logs(key: Key, library: str) -> None:
             logging.getLogger(name).addFilter(_HIDE)  # once, however often it is added
 
 
+@cache
+def _certificates() -> Any:
+    """What https is checked against; read once a process, which takes longer than a request."""
+    return transport().create_ssl_context()
+
+
 class Server:
     """A connection to a server, with its own thread: it works inside of a running event loop too.
 
@@ -248,6 +255,7 @@ class Server:
     async def _opened(self) -> Any:
         self._room = asyncio.Semaphore(self._concurrency)
         return self._http.AsyncClient(
+            verify=_certificates(),
             timeout=None,  # `ask` has one for all of a try; these would be of each of its parts
             follow_redirects=True,
             max_redirects=5,

@@ -196,4 +196,5 @@ def test_no_piece_of_a_key_is_left(text, key):
     assume_text = f"{text}{key}{text[::-1]}{key[2:]}{quote(key, safe='')}"
     hidden = Key(key).hidden(assume_text)
     assert not any(key[start : start + 8] in hidden for start in range(len(key) - 7))
+    assert quote(key, safe="") not in hidden
     assert Key(key).hidden("nothing of it, 123") == "nothing of it, 123"
