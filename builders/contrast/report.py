@@ -57,8 +57,8 @@ class KindCounts:
 
 
 def in_general(reason: str) -> str:
-    """A reason without what it says of one row: the part before a colon."""
-    return reason.partition(":")[0].strip()
+    """A reason without what it says of one row: the part before a colon, or before what was found."""
+    return reason.partition(". Found:")[0].partition(":")[0].strip()
 
 
 def text_only_of(triplets: Iterable[Triplet]) -> TextOnly:

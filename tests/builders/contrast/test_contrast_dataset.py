@@ -209,13 +209,14 @@ def test_ids_are_those_without_a_record(built, tmp_path):
 
 
 def test_an_old_dataset_loads_is_trained_on_and_lies_beside_a_new_one(tmp_path):
-    from synvita_data.training.data import TripletRows
+    from synvita_data.training.data.rows import read_rows
+
+    needed = ("nle", "synthetic_video", "weight", "vqascores", "shared", "misalignment")
 
     out = shutil.copytree(OLD / "dataset", tmp_path / "out")
     old = load_triplets(str(out), "cogvideox", split="train")
     assert "contrast" not in old.features
-    selected = TripletRows.of(old)
-    assert len(selected) == len(old) == 4
+    assert len(read_rows(old, optional=needed)) == len(old) == 4
     # A new config in the same folder: both are read, also together, where the old rows have no record.
     path = write(tmp_path / "t.csv", TRIPLET)
     build_dataset(BuildOptions(triplets=path, out=out, config="new"))
@@ -225,7 +226,7 @@ def test_an_old_dataset_loads_is_trained_on_and_lies_beside_a_new_one(tmp_path):
     every = load_triplets(str(out), "all", split="train")
     assert [row["contrast"] is None for row in every].count(False) == 1
     assert len(every) > len(old)
-    assert len(TripletRows.of(every)) == len(every)
+    assert len(read_rows(every, optional=needed)) == len(every)
 
 
 def test_saved_subsets_keep_the_record(built, tmp_path):
