@@ -1,4 +1,4 @@
-"""The rule of hallucination: a clause of which the caption says nothing is added at its end."""
+"""The rule of hallucination: something of which the caption says nothing is added at its end."""
 
 import re
 from collections.abc import Iterator
@@ -7,27 +7,50 @@ from ..english import tokens
 from .sentence import Edit, Sentence
 
 _END = re.compile(r"[\s.!,;]*\Z")
+# Words behind which a caption may end although they are in the lists of function words.
+_LAST = frozenset("it him them her something someone outside inside outdoors indoors".split())
+_OPEN = frozenset("very only just both all then also".split())
+# Draws, the share of them that are phrases, and how many additions are enough.
+_TRIES, _PHRASES, _MADE = 64, 0.2, 12
+_TIMES = frozenset("then before after".split())
 
 
 def additions(sentence: Sentence) -> Iterator[Edit]:
-    """The caption, and behind it a clause or phrase of the table that shares no content word with it."""
-    table, lexicon = sentence.lexicon.tables.raw["additions"], sentence.lexicon
-    words = sentence.words
+    """The caption, and behind it what somebody does, or what else is to be seen, none of which it mentions."""
+    table, lexicon, words = sentence.lexicon.tables.raw["additions"], sentence.lexicon, list(sentence.words)
     while words and not words[-1][0].isalnum():
-        words = words[:-1]
-    if not words or words[-1] in lexicon.closed - lexicon.adverbs - {"it", "him", "them", "her", "something", "someone"}:
+        words.pop()
+    if not words or words[-1] in (lexicon.closed - lexicon.adverbs - _LAST) | _OPEN:
         return
-    if words[-1] in ("very", "only", "just", "both", "all", "then", "also") or '"' in sentence.text or "?" in sentence.text:
-        return
-    if set(table["unless"]).intersection(words):
+    if set(table["unless"]).intersection(words) or '"' in sentence.text or "?" in sentence.text:
         return
     end = _END.search(sentence.text)
-    assert end is not None
-    body, tail = sentence.text[: end.start()], end.group().replace(",", "")
-    clauses = [] if {"while", "as", "when"}.intersection(words) else table["clauses"]
-    for added in [*clauses, *table["phrases"]]:
-        content = [word for word in tokens(added) if word not in lexicon.closed]
-        if "then" in added and ("then" in words or "before" in words or "after" in words):
+    body, tail = sentence.text[: end.start() if end else None], end.group().replace(",", "") if end else ""
+    joins = [join for join in table["joins"] if not set(join.split()[-1:]).intersection(words)]
+    if _TIMES.intersection(words) and "and then" in joins:
+        joins.remove("and then")
+    made = 0
+    for _ in range(_TRIES):
+        draw = sentence.random
+        if draw.random() < _PHRASES:
+            added = f", {draw.choice(table['phrases'])}"
+        elif joins:
+            kind = draw.choice(sorted(table["actors"]))
+            added = f" {draw.choice(joins)} {draw.choice(table['actors'][kind])} {draw.choice(table['actions'][kind])}"
+        else:
             continue
-        if not sentence.mentions(" ".join(content)):
-            yield Edit(f"{body} {added}{tail}", 1.0, None, added, f'The video does not show "{added}".')
+        if _is_new(sentence, added):
+            yield _added(body, added, tail)
+            made += 1
+            if made == _MADE:
+                return
+
+
+def _is_new(sentence: Sentence, text: str) -> bool:
+    content = [word for word in tokens(text) if word not in sentence.lexicon.closed]
+    return not sentence.mentions(" ".join(content))
+
+
+def _added(body: str, added: str, tail: str) -> Edit:
+    plain = added.lstrip(", ")
+    return Edit(f"{body}{added}{tail}", 1.0, None, plain, f'The video does not show "{plain}".')

@@ -47,7 +47,9 @@ class Phrases:
 
     def at(self, words: Sequence[str], place: int) -> tuple[int, Sequence[Entry]]:
         """End of the longest phrase that begins there and its readings; `(place, ())` where none does."""
-        for size in range(self._longest.get(words[place], 0), 0, -1):
+        if not 0 <= place < len(words):
+            return place, ()
+        for size in range(min(self._longest.get(words[place], 0), len(words) - place), 0, -1):
             if found := self._entries.get(tuple(words[place : place + size])):
                 return place + size, found
         return place, ()
@@ -99,8 +101,8 @@ class Lexicon:
     @cached_property
     def persons(self) -> frozenset[str]:
         """Forms of nouns that act: people and animals."""
-        acting = ("people", "males", "females", "ages", "occupations", "pets", "farm animals", "riding animals")
-        acting += ("wild animals", "small animals", "sea animals")
+        acting = ("persons", "men and boys", "women and girls", "ages", "occupations", "pets", "farm animals", "riding animals")
+        acting += ("wild animals", "reptiles", "insects", "sea animals")
         return frozenset(
             word
             for group in self.tables.nouns

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from random import Random
 
 from ..english import BE, stem
 from .inflect import article
@@ -41,10 +42,11 @@ class Sentence:
         text: the caption.
         words: tokens in lower case.
         spans: of each in the caption.
+        random: of what a rule draws.
     """
 
-    def __init__(self, text: str, lexicon: Lexicon) -> None:
-        self.text, self.lexicon = text, lexicon
+    def __init__(self, text: str, lexicon: Lexicon, random: Random | None = None) -> None:
+        self.text, self.lexicon, self.random = text, lexicon, random or Random(0)
         found = list(_TOKEN.finditer(text))
         self.spans = [match.span() for match in found]
         self.words = [match.group().lower().replace("’", "'") for match in found]

@@ -8,8 +8,8 @@ from .sentence import Edit, Sentence
 
 _COUNTS = tuple(NUMBERS[1:12])  # two … twelve
 # Roughly how often true captions say them.
-_COUNT_WEIGHTS = {"two": 12.0, "three": 6.0, "four": 4.0, "five": 2.0, "six": 1.0, "seven": 0.3, "eight": 0.5, "ten": 0.5}
-_DIGIT_WEIGHTS = {2: 6.0, 3: 6.0, 4: 4.0, 5: 3.0, 6: 2.0, 7: 1.0, 8: 1.0, 9: 1.0, 10: 2.0}
+_COUNT_WEIGHTS = {"two": 12.0, "three": 6.0, "four": 4.0, "five": 2.0, "six": 1.0}
+_DIGIT_WEIGHTS = {2: 6.0, 3: 6.0, 4: 4.0, 5: 3.0, 6: 2.0}
 # Words that tell of a pair, so that no other number fits.
 _PAIRS = frozenset("both other another duet pair twins couple twin double either former latter second third".split())
 

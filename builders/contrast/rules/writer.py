@@ -33,6 +33,10 @@ RULES: Mapping[str, tuple[Callable[[Sentence], Iterator[Edit]], str]] = {
 }
 
 
+# How far words may come in more often than they go out.
+BALANCE = 1.0
+
+
 class RulesWriter:
     """Writes contrast captions for English captions by tables of words. Deterministic; no model, no network.
 
@@ -70,28 +74,37 @@ class RulesWriter:
         rule, why = RULES[choose(request.misalignment, MISALIGNMENTS, "misalignment")]
         if (reason := askable(request.caption, request.misalignment)) is not None:
             return Answer(refused=reason)
-        sentence = Sentence(request.caption, self._lexicon)
+        key = f"{request.seed}\0{request.misalignment}\0{request.caption}"
+        random = Random(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest())
+        sentence = Sentence(request.caption, self._lexicon, random)
         if not sentence.is_english:
             return Answer(refused="the rule does not apply: the caption is not an English sentence")
         found: list[Contrast] = []
-        for edit in _ranked(rule(sentence), request):
+        ranked, given_away = _ranked(list(rule(sentence)), random)
+        for edit in ranked:
             # What a check would refuse is none: the writer keeps to the same contract as every other.
             if check(request.caption, edit.text, request.misalignment) is None:
                 found.append(Contrast(edit.text, edit.source, edit.target, edit.nle))
                 if len(found) == request.candidates:
                     break
+        if not found and given_away:
+            why = "what could come in is said so much less often than what would go that it gives the caption away"
         return Answer(tuple(found)) if found else Answer(refused=f"the rule does not apply: {why}")
 
 
-def _ranked(edits: Iterator[Edit], request: ContrastRequest) -> list[Edit]:
-    """Different edits in random order, those of more weight rather first; by the request and its seed alone."""
+def _ranked(edits: Sequence[Edit], random: Random) -> tuple[list[Edit], bool]:
+    """Different edits in random order, those of more weight rather first; and whether any was dropped.
+
+    An edit whose weight is below 1 brings in what true captions say less often than what goes out. It is kept with that
+    probability, so that over many captions words come in as often as they go out. All by the request and its seed alone.
+    """
     distinct: dict[str, Edit] = {}
     for edit in edits:
         distinct.setdefault(edit.text, edit)
-    if len(distinct) < 2:
-        return list(distinct.values())
-    key = f"{request.seed}\0{request.misalignment}\0{request.caption}"
-    random = Random(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest())
-    # Efraimidis and Spirakis (2006): the order of a weighted draw without replacement.
-    drawn = [(-math.log(1.0 - random.random()) / edit.weight, edit) for edit in distinct.values()]
-    return [edit for _, edit in sorted(drawn, key=lambda pair: pair[0])]
+    drawn = []
+    for edit in distinct.values():
+        keep, order = random.random(), random.random()
+        if keep < BALANCE * edit.weight:
+            # Efraimidis and Spirakis (2006): the order of a weighted draw without replacement.
+            drawn.append((-math.log(1.0 - order) / edit.weight, edit))
+    return [edit for _, edit in sorted(drawn, key=lambda pair: pair[0])], len(drawn) < len(distinct)
