@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ ROW_COLUMNS = (
 )
 REPORT_VERSION = 1
 REASONS_SHOWN = 3
+REASONS_KEPT = 20  # of a kind; a model's refusals may all be different
 
 
 @dataclass
@@ -50,15 +52,26 @@ class KindCounts:
         counters = ("not_askable", "refused", "failed", "filtered")
         return {
             "asked": self.asked,
-            **{name: dict(sorted(getattr(self, name).items())) for name in counters},
+            **{name: _most(getattr(self, name)) for name in counters},
             "same_as_another_kind": self.same,
             "written": self.written,
         }
 
 
+def _most(reasons: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent reasons in alphabetical order, and the others together."""
+    ordered = sorted(reasons.items(), key=lambda each: (-each[1], each[0]))
+    rest = sum(count for _, count in ordered[REASONS_KEPT:])
+    return dict(sorted(ordered[:REASONS_KEPT])) | ({"other reasons": rest} if rest else {})
+
+
+# Where a reason begins to speak of one row: of what was found, or of words in quotes.
+_OF_ROW = re.compile(r"(?:[.:] Found: |: (?=[\"'“‘]|\d)).*", re.DOTALL)
+
+
 def in_general(reason: str) -> str:
-    """A reason without what it says of one row: the part before a colon, or before what was found."""
-    return reason.partition(". Found:")[0].partition(":")[0].strip()
+    """A reason without what it says of one row."""
+    return _OF_ROW.sub("", reason)
 
 
 def text_only_of(triplets: Iterable[Triplet]) -> TextOnly:
@@ -166,25 +179,19 @@ class ContrastReport:
 
 
 def _kind_lines(name: str, counts: KindCounts) -> list[str]:
-    parts = [f"{counts.written:,} written of {counts.asked:,} asked"]
+    """What was written of a kind, then a line for each of the first reasons why the rest was not."""
+    lines = [f"{name}: {counts.written:,} written of {counts.asked:,} asked"]
     for word, found in (
         ("not askable", counts.not_askable),
         ("refused", counts.refused),
         ("failed a check", counts.failed),
-        ("filtered", counts.filtered),
+        ("filtered by", counts.filtered),
     ):
-        if found:
-            first = "; ".join(
-                f"{reason} {count:,}"
-                for reason, count in sorted(found.items(), key=lambda each: (-each[1], each[0]))[
-                    :REASONS_SHOWN
-                ]
-            )
-            more = f"; {len(found) - REASONS_SHOWN} more reasons" if len(found) > REASONS_SHOWN else ""
-            parts.append(f"{sum(found.values()):,} {word} ({first}{more})")
-    if counts.same:
-        parts.append(f"{counts.same:,} as another kind")
-    return [f"{name}: {', '.join(parts)}"]
+        ordered = sorted(found.items(), key=lambda each: (-each[1], each[0]))
+        lines += [f"  {count:,} {word}: {reason}" for reason, count in ordered[:REASONS_SHOWN]]
+        if rest := sum(count for _, count in ordered[REASONS_SHOWN:]):
+            lines.append(f"  {rest:,} {word} for other reasons")
+    return [*lines, *([f"  {counts.same:,} the same as another kind's"] if counts.same else [])]
 
 
 def _amount(name: str, value: float) -> str:
