@@ -17,11 +17,20 @@ _REFERRING = frozenset(
     "he him his she her hers it its they them their theirs himself herself itself themselves one other others another "
     "each both same again back".split()
 )
+# Who is also a man or a woman, and many at once: nothing changes, or nothing sensible, when they exchange what they do.
+_ANYONE = frozenset(
+    "person people someone somebody child children kid kids crowd audience group band team player players character "
+    "adult adults baby infant camera couple family everyone".split()
+)
+# Words that presuppose what went before.
+_PRESUPPOSING = frozenset("first till until continues continue still again resumes finally also".split())
 _STARTS = frozenset("again finally eventually continues ends back continue end starts begins stops".split())
 
 
 def flips(sentence: Sentence) -> Iterator[Edit]:
     """Events in another order; see the functions below for when."""
+    if _PRESUPPOSING.intersection(sentence.words):
+        return
     if '"' in sentence.text or any(sign in sentence.words[:-1] for sign in (".", ";", "!", "?")):
         return
     yield from _other_side(sentence)
@@ -183,7 +192,7 @@ def _has_finite(sentence: Sentence, start: int, end: int) -> bool:
 def _exchanged(sentence: Sentence) -> Iterator[Edit]:
     """`a man sings while a woman dances` → `a woman sings while a man dances`: the two exchange what they do."""
     words = sentence.words
-    if _REFERRING.intersection(words):
+    if _REFERRING.intersection(words) or _ANYONE.intersection(words):
         return
     one = _subject_end(sentence, 0)
     if one is None:

@@ -30,7 +30,7 @@ LAYOUT: dict[str, dict[str, tuple[str, ...]]] = {
     "irregular": {"verbs": (), "nouns": ()},
     "frequency": {},
 }
-NOUN_FIELDS = ("words", "mass", "bare", "plural", "swap", "unless")
+NOUN_FIELDS = ("words", "mass", "bare", "plural", "swap", "not_behind", "unless")
 # Raise it when equal tables give other contrast captions.
 RULE = 1
 

@@ -11,6 +11,7 @@ _COUNTS = tuple(NUMBERS[1:12])  # two … twelve
 _COUNT_WEIGHTS = {"two": 12.0, "three": 6.0, "four": 4.0, "five": 2.0, "six": 1.0}
 _DIGIT_WEIGHTS = {2: 6.0, 3: 6.0, 4: 4.0, 5: 3.0, 6: 2.0}
 # Words that tell of a pair, so that no other number fits.
+_SIDES = frozenset("left right top bottom front inside outside up down".split())
 _PAIRS = frozenset("both other another duet pair twins couple twin double either former latter second third".split())
 
 
@@ -36,6 +37,8 @@ def _is_noun(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     first = start
     while first and start - first < 3 and sentence.word(first - 1) in lexicon.adjectives:
         first -= 1
+    if set(group.fields.get("not_behind", ())).intersection(sentence.words[max(0, first - 1) : start]):
+        return False
     before = sentence.word(first - 1)
     if before in lexicon.determiners or before.endswith("'s"):
         return not (plural and before in ("a", "an", "another", "each", "every", "one", "this"))
@@ -103,6 +106,9 @@ def relations(sentence: Sentence) -> Iterator[Edit]:
 def _relates(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     lexicon, group = sentence.lexicon, entry.group
     if sentence.glued(start, end) or sentence.has(group.unless, start, end):
+        return False
+    # "The camera moves right, then pans right": with one of them changed, the caption would contradict itself.
+    if any(sentence.words.count(word) > 1 for word in sentence.words[start:end] if word in _SIDES):
         return False
     before = sentence.word(start - 1)
     if group.after:
