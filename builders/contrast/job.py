@@ -284,6 +284,8 @@ class FilterRow:
 class _Filter(Protocol):
     def record(self) -> Mapping[str, Any]: ...
 
+    def check(self, rows: Any) -> "list[Verdict]": ...
+
     def close(self) -> None: ...
 
 
@@ -327,6 +329,8 @@ class FilterJob:
     def open_worker(self, device: str | None) -> Worker:
         """A worker with the filter's model."""
         opened = open_filter(self.name, self.model, real_root=self.real_root, dtype=self.dtype, device=device)
+        if self.name == "nli":
+            opened.check([("a dog", "a cat")])  # a model that cannot be loaded is one error, before the rows
         return _FilterWorker(self.name, opened)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -350,7 +354,7 @@ def open_filter(
 
     choose(name, ("nli", "frame-vqa"), "filter")
     if name == "nli":
-        return NliFilter(model, dtype=dtype, device=device, batch_size=FILTER_BATCH)
+        return NliFilter(model, dtype=dtype, device=device)
     if real_root is None:
         raise SynvitaError("--frame-vqa looks at real videos", fix="Say where they lie with --real-root DIR")
     return FrameVqaFilter(model, real_root, dtype=dtype, device=device)
@@ -364,7 +368,7 @@ class _FilterWorker:
         opened: the filter.
     """
 
-    def __init__(self, name: str, opened: Any) -> None:
+    def __init__(self, name: str, opened: _Filter) -> None:
         self._name, self._filter = name, opened
 
     def run(self, held: Iterator[tuple[Claim, FilterRow]]) -> None:
@@ -388,8 +392,8 @@ class _FilterWorker:
         try:
             verdicts: list[Verdict] = self._filter.check(asked)
         except Exception as error:
-            if is_worker_fault(error) or no_room(error):
-                raise
+            if isinstance(error, SynvitaError) or is_worker_fault(error) or no_room(error):
+                raise  # what one row cannot bear is its verdict
             if len(batch) > 1:  # find the one at fault
                 for each in batch:
                     self._check([each])

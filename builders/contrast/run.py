@@ -23,12 +23,13 @@ from synvita_data.schema import MISALIGNMENTS, ContrastCheck, ContrastRecord, Tr
 
 from ..generators.base import hash_seed
 from ..triplets import check_written, written_text
+from ..vqascore.job import default_dtype
 from .base import Contrast, ContrastRequest
 from .checks import RULE, normal_words
 from .inputs import CaptionedVideo, CaptionReader
 from .job import FilterJob, FilterRow, WriteJob, Written, open_filter, read_answers
 from .kinds import askable
-from .registry import ContrastOptions, WriterSettings, open_writer
+from .registry import ContrastOptions, open_writer
 from .report import ContrastReport, KindCounts, in_general, text_only_of, triplets_csv
 
 
@@ -81,7 +82,13 @@ class _Run:
 
     def __init__(self, options: ContrastOptions) -> None:
         self.options = options
-        self.settings = _with_dtype(options)
+        # The dtype that workers will have is part of the keys, whichever process makes these.
+        self.filter_dtype = options.filter_dtype or default_dtype(options.run.devices, options.run.address)
+        self.settings = options.settings
+        if options.writer.strip().startswith("llm:") and self.settings.dtype is None:
+            self.settings = replace(
+                self.settings, dtype=default_dtype(options.run.devices, options.run.address)
+            )
         writer = open_writer(options.writer, self.settings)
         try:
             self.record = json.loads(json.dumps(dict(writer.record())))
@@ -110,7 +117,7 @@ class _Run:
         return [(name, model) for name, model in named if model is not None]
 
     def _filter_record(self, name: str, model: str) -> Mapping[str, Any]:
-        opened = open_filter(name, model, real_root=self.options.real_root, dtype=self.options.filter_dtype)
+        opened = open_filter(name, model, real_root=self.options.real_root, dtype=self.filter_dtype)
         try:
             found: Mapping[str, Any] = json.loads(json.dumps(dict(opened.record())))
             return found
@@ -273,16 +280,17 @@ class _Run:
             outcome.stage, outcome.reason = "check", reasons[0]
         return outcome
 
-    def _keep(self, ask: _Ask, name: str, verdicts: Sequence[Mapping[str, Any] | None]) -> None:
-        """Keep the contrast captions of a request that a filter keeps; None: nobody has looked, and they stay."""
+    def _keep(self, ask: _Ask, name: str, verdicts: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the contrast captions of a request that a filter keeps; a check without a score is none."""
         outcome = self.outcomes[ask]
         kept = []
         for contrast, checks, verdict in zip(outcome.contrasts, outcome.checks, verdicts, strict=True):
-            if verdict is None or verdict["kept"]:
-                kept.append((contrast, checks if verdict is None else (*checks, _check_of(name, verdict))))
+            if verdict["kept"]:
+                passed = () if verdict.get("score") is None else (_check_of(name, verdict),)
+                kept.append((contrast, (*checks, *passed)))
         if outcome.contrasts and not kept:
-            first = verdicts[0] or {}
-            outcome.stage, outcome.reason = name, str(first.get("reason") or f"dropped by {name}")
+            reason = verdicts[0].get("reason") or f"dropped by {name}"
+            outcome.stage, outcome.reason = name, str(reason)
         outcome.contrasts = [contrast for contrast, _ in kept]
         outcome.checks = [checks for _, checks in kept]
 
@@ -303,15 +311,14 @@ class _Run:
             "frame-vqa", str(self.options.frame_vqa), (row for row in row_of.values() if row is not None)
         )
         for ask in live:
-            row, count = row_of[ask.place], len(self.outcomes[ask].contrasts)
-            verdict: Mapping[str, Any] | None = None
-            if row is not None:
-                verdict = verdicts[row]
-            else:
+            row = row_of[ask.place]
+            # Nobody could look: the video is not here, or cannot be read.
+            verdict: Mapping[str, Any] = {"kept": True, "score": None, "reason": "its video is not here"}
+            verdict = verdict if row is None else verdicts[row]
+            if verdict.get("score") is None and not verdict.get("failed"):
                 self._unseen.add(ask.place)
-                if self.options.require_video:
-                    verdict = {"kept": False, "reason": "its video is not here to look at"}
-            self._keep(ask, "frame-vqa", [verdict] * count)
+                verdict = {**verdict, "kept": not self.options.require_video}
+            self._keep(ask, "frame-vqa", [verdict] * len(self.outcomes[ask].contrasts))
 
     def _seen(self, place: int) -> FilterRow | None:
         """A caption with its real video; None where that is not here."""
@@ -344,7 +351,7 @@ class _Run:
             self.filters[name],
             tuple(dict.fromkeys(rows)),
             real_root=o.real_root,
-            dtype=o.filter_dtype,
+            dtype=self.filter_dtype,
         )
         errors = self._run_job(job)
         verdicts: dict[FilterRow, Mapping[str, Any]] = {}
@@ -353,7 +360,7 @@ class _Run:
                 verdicts[row] = result.fields["verdict"]
             else:
                 problem = errors.get(key, {}).get("problem", "no reason kept")
-                verdicts[row] = {"kept": False, "reason": f"the filter failed: {problem}"}
+                verdicts[row] = {"kept": False, "failed": True, "reason": f"the filter failed: {problem}"}
         return verdicts
 
     def _refuse_repeats(self, asks: Sequence[_Ask]) -> None:
@@ -490,15 +497,6 @@ class _Run:
         write_atomic(o.beside("quarantine.jsonl"), "".join(f"{json_text(line)}\n" for line in lines))
         write_atomic(o.beside("report.json"), json_text(report.to_record(), indent=1, sort_keys=True) + "\n")
         write_atomic(o.out, triplets_csv(triplets))
-
-
-def _with_dtype(options: ContrastOptions) -> WriterSettings:
-    """The settings with the dtype that workers will have: it is part of the key, whichever process makes it."""
-    if not options.writer.strip().startswith("llm:") or options.settings.dtype is not None:
-        return options.settings
-    from ..vqascore.job import default_dtype
-
-    return replace(options.settings, dtype=default_dtype(options.run.devices, options.run.address))
 
 
 def _check_of(name: str, verdict: Mapping[str, Any]) -> ContrastCheck:
