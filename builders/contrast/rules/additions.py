@@ -27,7 +27,8 @@ def additions(sentence: Sentence) -> Iterator[Edit]:
     end = _END.search(sentence.text)
     body, tail = sentence.text[: end.start() if end else None], end.group().replace(",", "") if end else ""
     joins = [join for join in table["joins"] if not set(join.split()[-1:]).intersection(words)]
-    if _TIMES.intersection(words) and "and then" in joins:
+    # Behind a caption that is only a noun phrase, "and then" would have nothing to follow.
+    if "and then" in joins and (_TIMES.intersection(words) or not sentence.has_finite_verb):
         joins.remove("and then")
     made = 0
     for _ in range(_TRIES):
@@ -36,7 +37,10 @@ def additions(sentence: Sentence) -> Iterator[Edit]:
             added = f", {draw.choice(table['phrases'])}"
         elif joins:
             kind = draw.choice(sorted(table["actors"]))
-            added = f" {draw.choice(joins)} {draw.choice(table['actors'][kind])} {draw.choice(table['actions'][kind])}"
+            join, action = draw.choice(joins), draw.choice(table["actions"][kind])
+            if join == "and then" and action in table["lasting"]:
+                continue
+            added = f" {join} {draw.choice(table['actors'][kind])} {action}"
         else:
             continue
         if _is_new(sentence, added):

@@ -22,8 +22,10 @@ _ANYONE = frozenset(
     "person people someone somebody child children kid kids crowd audience group band team player players character "
     "adult adults baby infant camera couple family everyone".split()
 )
+# What may stand before "before" and belongs to it.
+_NEARLY = frozenset("just right shortly immediately soon directly moments long seconds briefly only".split())
 # Words that presuppose what went before.
-_PRESUPPOSING = frozenset("first till until continues continue still again resumes finally also".split())
+_PRESUPPOSING = frozenset("first till until continues continue still again resumes finally also end".split())
 _STARTS = frozenset("again finally eventually continues ends back continue end starts begins stops".split())
 
 
@@ -62,7 +64,8 @@ def _other_side(sentence: Sentence) -> Iterator[Edit]:
     yield Edit(edit.text, edit.weight, None, None, nle)
     # A before B, B before A: where both are whole clauses and neither needs the other for its pronouns.
     last = end - (1 if sentence.words[-1] in (".", "!") else 0)
-    if place > 2 and "," not in sentence.words and _stands_alone(sentence, 0, place) and _stands_alone(sentence, place + 1, last):
+    whole = "," not in sentence.words and before not in _NEARLY
+    if place > 2 and whole and _stands_alone(sentence, 0, place) and _stands_alone(sentence, place + 1, last):
         first, second = sentence.slice(0, place), sentence.slice(place + 1, last)
         tail = sentence.text[sentence.spans[last - 1][1] :]
         yield Edit(f"{like(first, second)} {word} {_lowered(first)}{tail}", SURE, None, None, nle)
@@ -179,6 +182,7 @@ def _finite(sentence: Sentence, end: int) -> int | None:
 
 
 def _has_finite(sentence: Sentence, start: int, end: int) -> bool:
+    """Whether a verb with a subject may be among the words, as far as its form tells."""
     forms = sentence.lexicon.verb_form
     return any(
         sentence.words[place] in BE or "s" in forms.get(sentence.words[place], ()) or "base" in forms.get(sentence.words[place], ())

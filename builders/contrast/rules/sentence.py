@@ -132,6 +132,19 @@ class Sentence:
             f'The video shows "{source}", not "{target}".',
         )
 
+    @cached_property
+    def has_finite_verb(self) -> bool:
+        """Whether a finite verb stands right behind a noun that acts: of a caption that is only a noun phrase, none does."""
+        for place, word in enumerate(self.words[1:], 1):
+            before, forms = self.words[place - 1], self.lexicon.verb_form.get(word, ())
+            if word in ("is", "are", "was", "were"):
+                return True
+            if "s" in forms and self.lexicon.is_acting(before, plural=False):
+                return True
+            if "base" in forms and self.lexicon.is_acting(before, plural=True):
+                return True
+        return False
+
     def noun_at(self, place: int) -> bool:
         return bool(self.lexicon.nouns.at(self.words, place)[1])
 

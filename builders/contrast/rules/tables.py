@@ -25,7 +25,7 @@ LAYOUT: dict[str, dict[str, tuple[str, ...]]] = {
     "verbs": {"lists": (), "classes": ("words", "next", "objects", "closed", "determined", "needs", "unless")},
     "attributes": {"groups": ("words", "before", "beside", "alone_after", "unless")},
     "relations": {"verbs": (), "groups": ("words", "after", "before", "needs", "unless")},
-    "additions": {"joins": (), "actors": (), "actions": (), "phrases": (), "unless": ()},
+    "additions": {"joins": (), "actors": (), "actions": (), "lasting": (), "phrases": (), "unless": ()},
     "words": {"adjectives": (), "adverbs": (), "verbs": (), "determiners": (), "paired": ()},
     "irregular": {"verbs": (), "nouns": ()},
     "frequency": {},

@@ -41,12 +41,14 @@ def _is_noun(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
         return False
     before = sentence.word(first - 1)
     if before in lexicon.determiners or before.endswith("'s"):
+        if group.flag("mass") and before in ("a", "an", "another", "each", "one", "two", "three", "his", "her"):
+            return False  # "a basketball" is a ball
         return not (plural and before in ("a", "an", "another", "each", "every", "one", "this"))
     if not (plural or group.flag("mass") or group.flag("bare")):
         return False
     if sentence.noun_at(first - 1) and before not in lexicon.verb_form if first else False:
         return False
-    return before in PREPOSITIONS or bool({"ing", "s", "base"} & lexicon.verb_form.get(before, set()))
+    return before in PREPOSITIONS - {"to"} or bool({"ing", "s", "base"} & lexicon.verb_form.get(before, set()))
 
 
 def _others(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[Edit]:
@@ -134,7 +136,8 @@ def _relates(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
 def _other_words(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[Edit]:
     for place, synonyms in enumerate(entry.group.words):
         new = synonyms[0]
-        if place != entry.place and not sentence.mentions(new):
+        said = sentence.has((tuple(new.split()),), start, end) or sentence.mentions(new)
+        if place != entry.place and not said:
             yield sentence.replace(start, end, new, _weight(sentence, start, end, new))
 
 
