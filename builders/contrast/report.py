@@ -107,6 +107,7 @@ class ContrastReport:
         text_only: of the rows; None where nothing is written.
         text_only_before: with each row's first candidate, where there were several to choose from.
         failed: requests in the store's quarantine: another run with `--retry-failed` asks them again.
+        stale: at `out` lies a file of an earlier run, and this one is not complete.
     """
 
     out: Path
@@ -124,6 +125,7 @@ class ContrastReport:
     text_only: TextOnly | None = None
     text_only_before: TextOnly | None = None
     failed: int = 0
+    stale: bool = False
 
     @property
     def exit_status(self) -> int:
@@ -174,7 +176,8 @@ class ContrastReport:
                 f"{self.rows:,} triplets of {self.captions:,} captions of {self.videos:,} videos in {self.out}"
             )
         else:
-            lines.append(f"not complete: {self.out} is not written yet; run again to continue")
+            there = "is of an earlier run" if self.stale else "is not written yet"
+            lines.append(f"not complete: {self.out} {there}; run again to continue")
         return lines
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from synvita_data.display import json_text
 from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.files import sha256_file, write_atomic
-from synvita_data.jobs import JobReport, Store, run_job
+from synvita_data.jobs import CLAIMED, QUARANTINED, JobReport, Store, run_job
 from synvita_data.jobs import results as job_results
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import MISALIGNMENTS, ContrastCheck, ContrastRecord, Triplet
@@ -228,13 +228,12 @@ class _Run:
         report = run_job(job, self.options.run, on_progress=self.options.on_progress)
         self.jobs.append(report)
         store = Store(job.root)
-        if report.held_back or report.unfinished or store.scan(job.inputs()).pending:
+        scan = store.scan(job.inputs())  # of all shards
+        if report.held_back or report.unfinished or scan.pending or scan.counts.get(CLAIMED):
             raise _Incomplete
-        keys = job.inputs().keys()
+        failed = {key for key, state in scan.states.items() if state == QUARANTINED}
         errors = (
-            {each.key: each.error for each in store.quarantined() if each.key in keys}
-            if report.failed
-            else {}
+            {each.key: each.error for each in store.quarantined() if each.key in failed} if failed else {}
         )
         self.failed += len(errors)
         return errors
@@ -395,7 +394,7 @@ class _Run:
             jobs=self.jobs,
         )
         if not self.complete:
-            return report(complete=False, rows=0)
+            return report(complete=False, rows=0, stale=self.options.out.exists())
         kinds = {name: place for place, name in enumerate(self.kinds)}
         order = sorted(self.outcomes, key=lambda ask: (ask.place, kinds[ask.kind]))
         usable = [ask for ask in order if self.outcomes[ask].contrasts]

@@ -8,7 +8,7 @@ from pathlib import Path
 import datasets
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process import run_program
 
@@ -90,6 +90,7 @@ records = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(records)
 def test_every_record_survives_both_forms(tmp_path_factory, record):
     import dataclasses
