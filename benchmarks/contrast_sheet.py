@@ -18,7 +18,15 @@ from synvita_data.display import say
 from synvita_data.schema import MISALIGNMENTS
 
 # Captions that are drawn from those that get a contrast caption of a kind.
-QUOTAS = {"count": 12, "relation": 12, "flip": 18, "attribute": 14, "action": 20, "object": 18, "hallucination": 6}
+QUOTAS = {
+    "count": 12,
+    "relation": 12,
+    "flip": 18,
+    "attribute": 14,
+    "action": 20,
+    "object": 18,
+    "hallucination": 6,
+}
 
 HEAD = """# Contrast captions to read
 
@@ -48,7 +56,9 @@ Fill in the last three columns of every row and change nothing else. A row is ac
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="where the sheet goes")
     parser.add_argument("--seed", type=int, default=17, help="of the sample")
     given = parser.parse_args()

@@ -7,206 +7,43 @@ ending.
 import re
 from functools import lru_cache
 
+
+def listed(words: str) -> tuple[str, ...]:
+    """The words of a string: lists of words stay readable that way."""
+    return tuple(words.split())
+
+
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
 
-NUMBERS = [
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "dozen",
-]
-NEGATIONS = frozenset(
-    ["no", "not", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "without", "cannot"]
+NUMBERS = listed(
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand dozen"
 )
+NEGATIONS = frozenset(listed("no not never none nobody nothing nowhere neither nor without cannot"))
 ARTICLES = frozenset(("a", "an", "the"))
-BE = frozenset(["is", "are", "was", "were", "be", "been", "being", "am"])
+BE = frozenset(listed("is are was were be been being am"))
 AUXILIARIES = BE | frozenset(
-    [
-        "has",
-        "have",
-        "had",
-        "having",
-        "do",
-        "does",
-        "did",
-        "will",
-        "would",
-        "can",
-        "could",
-        "may",
-        "might",
-        "shall",
-        "should",
-        "must",
-    ]
+    listed("has have had having do does did will would can could may might shall should must")
 )
 PRONOUNS = frozenset(
-    [
-        "i",
-        "me",
-        "my",
-        "mine",
-        "you",
-        "your",
-        "yours",
-        "he",
-        "him",
-        "his",
-        "she",
-        "her",
-        "hers",
-        "it",
-        "its",
-        "we",
-        "us",
-        "our",
-        "ours",
-        "they",
-        "them",
-        "their",
-        "theirs",
-        "himself",
-        "herself",
-        "itself",
-        "themselves",
-        "myself",
-        "yourself",
-        "who",
-        "whom",
-        "whose",
-        "which",
-        "that",
-        "this",
-        "these",
-        "those",
-        "there",
-        "one",
-        "other",
-        "others",
-        "another",
-        "each",
-        "someone",
-        "something",
-        "anyone",
-        "anything",
-        "everyone",
-        "everything",
-        "what",
-    ]
+    listed(
+        "i me my mine you your yours he him his she her hers it its we us our ours they them their theirs himself herself "
+        "itself themselves myself yourself who whom whose which that this these those there one other others another each "
+        "someone something anyone anything everyone everything what"
+    )
 )
 PREPOSITIONS = frozenset(
-    [
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "for",
-        "from",
-        "to",
-        "into",
-        "onto",
-        "out",
-        "off",
-        "up",
-        "down",
-        "over",
-        "under",
-        "above",
-        "below",
-        "behind",
-        "beside",
-        "besides",
-        "beneath",
-        "underneath",
-        "between",
-        "among",
-        "around",
-        "about",
-        "across",
-        "along",
-        "through",
-        "throughout",
-        "toward",
-        "towards",
-        "against",
-        "near",
-        "next",
-        "with",
-        "within",
-        "inside",
-        "outside",
-        "past",
-        "away",
-        "during",
-        "like",
-        "upon",
-        "via",
-        "per",
-    ]
+    listed(
+        "of in on at by for from to into onto out off up down over under above below behind beside besides beneath "
+        "underneath between among around about across along through throughout toward towards against near next with "
+        "within inside outside past away during like upon via per"
+    )
 )
 CONNECTIVES = frozenset(
-    [
-        "and",
-        "or",
-        "but",
-        "so",
-        "then",
-        "before",
-        "after",
-        "while",
-        "as",
-        "when",
-        "whilst",
-        "until",
-        "till",
-        "since",
-        "because",
-        "if",
-        "than",
-        "though",
-        "although",
-        "afterwards",
-        "afterward",
-        "later",
-        "first",
-        "next",
-        "finally",
-        "eventually",
-        "once",
-        "meanwhile",
-        "followed",
-        "following",
-        "proceeds",
-        "proceed",
-        "proceeding",
-    ]
+    listed(
+        "and or but so then before after while as when whilst until till since because if than though although afterwards "
+        "afterward later first next finally eventually once meanwhile followed following proceeds proceed proceeding"
+    )
 )
 FUNCTION_WORDS = (
     ARTICLES | AUXILIARIES | PRONOUNS | PREPOSITIONS | CONNECTIVES | frozenset(("also", "just", "s"))

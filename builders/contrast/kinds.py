@@ -9,84 +9,21 @@ import re
 from synvita_data.errors import choose
 from synvita_data.schema import MISALIGNMENTS
 
-from .english import NUMBERS, is_number, tokens
+from .english import NUMBERS, is_number, listed, tokens
 
 # The longest caption that is asked for anything, in code points; as long as a contrast caption may be.
 MAX_CHARACTERS = 2000
 
 SPATIAL = frozenset(
-    [
-        "on",
-        "in",
-        "under",
-        "over",
-        "above",
-        "below",
-        "behind",
-        "beside",
-        "beneath",
-        "underneath",
-        "between",
-        "inside",
-        "outside",
-        "near",
-        "into",
-        "onto",
-        "off",
-        "left",
-        "right",
-        "top",
-        "bottom",
-        "front",
-        "back",
-        "next",
-        "across",
-        "through",
-        "around",
-        "toward",
-        "towards",
-        "away",
-        "against",
-        "up",
-        "down",
-        "upstairs",
-        "downstairs",
-        "indoors",
-        "outdoors",
-        "past",
-        "along",
-        "among",
-        "opposite",
-        "north",
-        "south",
-        "east",
-        "west",
-        "closer",
-        "farther",
-        "further",
-        "higher",
-        "lower",
-        "upper",
-    ]
+    listed(
+        "on in under over above below behind beside beneath underneath between inside outside near into onto off left right "
+        "top bottom front back next across through around toward towards away against up down upstairs downstairs indoors "
+        "outdoors past along among opposite north south east west closer farther further higher lower upper"
+    )
 )
 # Words that join two events in time, and those that do so in front of another verb.
 _TIMES = frozenset(
-    [
-        "before",
-        "after",
-        "then",
-        "while",
-        "as",
-        "when",
-        "whilst",
-        "until",
-        "till",
-        "afterwards",
-        "afterward",
-        "later",
-        "finally",
-        "once",
-    ]
+    listed("before after then while as when whilst until till afterwards afterward later finally once")
 )
 _JOINS = frozenset(("and", ",", "but"))
 _VERBAL = re.compile(r"\w{2,}(?:ing|ed|[^su'i]s)")

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
-from ..english import BE, PREPOSITIONS
+from ..english import BE, PREPOSITIONS, listed
 from .lexicon import Entry
 from .sentence import Edit, Sentence
-from .words import _weight as weight_of
+from .words import weight_of
 
-_BEFORE_ING = frozenset("and while then before after by start starts begin begins stop stops keep keeps started".split())
-_LISTENING = frozenset("listen listens listening dance dances dancing close next due used talk talks".split())
+_BEFORE_ING = frozenset(
+    listed("and while then before after by start starts begin begins stop stops keep keeps started")
+)
+_LISTENING = frozenset(listed("listen listens listening dance dances dancing close next due used talk talks"))
 
 
 def actions(sentence: Sentence) -> Iterator[Edit]:
@@ -24,7 +26,7 @@ def _others(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[
     forms = sentence.lexicon.tables.verb_forms
     for place, synonyms in enumerate(entry.group.words):
         new = forms(synonyms[0])[entry.form]
-        if place != entry.place and not sentence.mentions(new):
+        if place != entry.place and not sentence.mentions(new, start, end):
             yield sentence.replace(start, end, new, weight_of(sentence, start, end, new))
 
 
@@ -51,16 +53,18 @@ def _is_verb(sentence: Sentence, place: int, form: str) -> bool:
     if form == "base":
         if before == "to":
             return sentence.word(place - 2) not in _LISTENING
-        return lexicon.is_acting(before, plural=True) and before not in ("who", "that", "which") or before == "can"
+        return (
+            lexicon.is_acting(before, plural=True) and before not in ("who", "that", "which")
+        ) or before == "can"
     if form == "past":
         alike = "base" in lexicon.verb_form.get(sentence.word(place), ())
-        return not alike and (lexicon.is_acting(before) or joined and had("past")) and before not in BE
+        return not alike and (lexicon.is_acting(before) or (joined and had("past"))) and before not in BE
     return False
 
 
 def _fits(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     group = entry.group
-    if sentence.repeats(start, start + 1) or sentence.has(group.unless, start, end):
+    if sentence.repeats(start, start + 1) or sentence.spoils(group, start, end):
         return False
     # Behind "to" a phrase of one verb may be the name of a thing: "how to cook".
     if group.needs and not sentence.has(group.needs, start, end):
@@ -95,7 +99,9 @@ def _has_object(sentence: Sentence, place: int, entry: Entry) -> bool:
         word = sentence.word(end)
         if sentence.ends(end) or word in PREPOSITIONS or word in BE or not (word[0].isalnum()):
             break
-        if end > place and (word in lexicon.adverbs and word not in lexicon.adjectives or word in ("to", "that", "who")):
+        if end > place and (
+            (word in lexicon.adverbs and word not in lexicon.adjectives) or word in ("to", "that", "who")
+        ):
             break
         if end > place and "ing" in lexicon.verb_form.get(word, ()):
             break

@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterator
 
-from ..english import tokens
+from ..english import listed, tokens
 from .sentence import Edit, Sentence
 
 _END = re.compile(r"[\s.!,;]*\Z")
 # Words behind which a caption may end although they are in the lists of function words.
-_LAST = frozenset("it him them her something someone outside inside outdoors indoors".split())
-_OPEN = frozenset("very only just both all then also".split())
+_LAST = frozenset(listed("it him them her something someone outside inside outdoors indoors"))
+_OPEN = frozenset(listed("very only just both all then also"))
 # Draws, the share of them that are phrases, and how many additions are enough.
 _TRIES, _PHRASES, _MADE = 64, 0.2, 12
-_TIMES = frozenset("then before after".split())
+_TIMES = frozenset(listed("then before after"))
 
 
 def additions(sentence: Sentence) -> Iterator[Edit]:

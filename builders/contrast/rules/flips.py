@@ -2,31 +2,39 @@
 
 from collections.abc import Iterator
 
-from ..english import BE
+from ..english import BE, listed
 from .sentence import Edit, Sentence, like
 
 _TIMES = {"before": "after", "after": "before"}
 # What "after" and "before" are part of without telling of two events.
-_IDIOMS_BEFORE = frozenset("look looks looking run runs running chase chases chasing named one ever never like go goes going day "
-                           "the a and or even ask asks thing as".split())
-_IDIOMS_AFTER = frozenset("another all that and or the a judges this each one school dinner".split())
+_IDIOMS_BEFORE = frozenset(
+    listed(
+        "look looks looking run runs running chase chases chasing named one ever never like go goes going day "
+        "the a and or even ask asks thing as"
+    )
+)
+_IDIOMS_AFTER = frozenset(listed("another all that and or the a judges this each one school dinner"))
 # How readily an event changes sides by a word, as true captions have "before" twice as often as "after" and "then" more
 # often than both; and an edit that keeps the words, which is always taken.
 _OTHER_SIDE, _TO_AFTER, SURE = {"before": 0.2, "after": 0.9}, 0.1, 20.0
 _REFERRING = frozenset(
-    "he him his she her hers it its they them their theirs himself herself itself themselves one other others another "
-    "each both same again back".split()
+    listed(
+        "he him his she her hers it its they them their theirs himself herself itself themselves one other others another "
+        "each both same again back"
+    )
 )
 # Who is also a man or a woman, and many at once: nothing changes, or nothing sensible, when they exchange what they do.
 _ANYONE = frozenset(
-    "person people someone somebody child children kid kids crowd audience group band team player players character "
-    "adult adults baby infant camera couple family everyone".split()
+    listed(
+        "person people someone somebody child children kid kids crowd audience group band team player players character "
+        "adult adults baby infant camera couple family everyone"
+    )
 )
 # What may stand before "before" and belongs to it.
-_NEARLY = frozenset("just right shortly immediately soon directly moments long seconds briefly only".split())
+_NEARLY = frozenset(listed("just right shortly immediately soon directly moments long seconds briefly only"))
 # Words that presuppose what went before.
-_PRESUPPOSING = frozenset("first till until continues continue still again resumes finally also end".split())
-_STARTS = frozenset("again finally eventually continues ends back continue end starts begins stops".split())
+_PRESUPPOSING = frozenset(listed("first till until continues continue still again resumes finally also end"))
+_STARTS = frozenset(listed("again finally eventually continues ends back continue end starts begins stops"))
 
 
 def flips(sentence: Sentence) -> Iterator[Edit]:
@@ -50,7 +58,11 @@ def _other_side(sentence: Sentence) -> Iterator[Edit]:
         return
     place = places[0]
     word, before = sentence.words[place], sentence.word(place - 1)
-    if before in _IDIOMS_BEFORE or sentence.glued(place, place + 1) or sentence.word(place + 1) in _IDIOMS_AFTER - {"the", "a", "another", "one", "this"}:
+    if (
+        before in _IDIOMS_BEFORE
+        or sentence.glued(place, place + 1)
+        or sentence.word(place + 1) in _IDIOMS_AFTER - {"the", "a", "another", "one", "this"}
+    ):
         return
     end = len(sentence.words)
     if not place:  # "After A, B"
@@ -93,8 +105,10 @@ def _is_clause(sentence: Sentence, start: int, end: int) -> bool:
         behind = sentence.word(place - 1)
         if behind in sentence.lexicon.determiners or behind in ("to", "of"):
             continue
-        if "s" in forms.get(word, ()) or "past" in forms.get(word, ()) or (
-            "base" in forms.get(word, ()) and sentence.lexicon.is_acting(behind, plural=True)
+        if (
+            "s" in forms.get(word, ())
+            or "past" in forms.get(word, ())
+            or ("base" in forms.get(word, ()) and sentence.lexicon.is_acting(behind, plural=True))
         ):
             return True
     return False
@@ -113,9 +127,20 @@ def _then(sentence: Sentence) -> Iterator[Edit]:
     while sentence.word(start - 1) in (",", "and"):
         start -= 1
     last = len(words) - (1 if words and words[-1] in (".", "!") else 0)
-    if "," in words[:start] or words[start - 1] in ("which", "who", "that", "he", "she", "it", "they", "is", "are", "to"):
+    if "," in words[:start] or words[start - 1] in (
+        "which",
+        "who",
+        "that",
+        "he",
+        "she",
+        "it",
+        "they",
+        "is",
+        "are",
+        "to",
+    ):
         return
-    if start < 3 or last - then < 3 or sentence.word(then + 1) in _STARTS or "," in words[then + 1 : last]:
+    if start < 3 or last - then < 2 or sentence.word(then + 1) in _STARTS or "," in words[then + 1 : last]:
         return
     first, joint = sentence.slice(0, start), sentence.slice(start, then + 1)
     second = sentence.text[sentence.spans[then + 1][0] : sentence.spans[last - 1][1]]
@@ -123,12 +148,14 @@ def _then(sentence: Sentence) -> Iterator[Edit]:
         return
     tail = sentence.text[sentence.spans[last - 1][1] :]
     gap = "" if joint.startswith(",") else " "
-    nle = f'In the video "{second}" comes last, not first.'
+    nle = f'In the video "{second}" comes last.'
     forms = sentence.lexicon.verb_form.get(words[then + 1], set())
     nominal = words[then + 1] in sentence.lexicon.determiners or sentence.lexicon.is_acting(words[then + 1])
     if nominal and _is_clause(sentence, then + 1, last) and _has_finite(sentence, 0, start):
         yield Edit(f"{first} after {second}{tail}", _TO_AFTER, None, None, nle)
-        if not _REFERRING.intersection(words) and sentence.lexicon.is_acting(_subject(sentence, 0), plural=None):
+        if not _REFERRING.intersection(words) and sentence.lexicon.is_acting(
+            _subject(sentence, 0), plural=None
+        ):
             swapped = f"{like(first, second)}{gap}{joint} {_lowered(first)}{tail}"
             yield Edit(swapped, SURE, None, None, nle)
     elif forms & {"s", "base", "ing"} and not nominal:
@@ -136,7 +163,12 @@ def _then(sentence: Sentence) -> Iterator[Edit]:
             yield Edit(f"{first} after {verbs}{tail}", _TO_AFTER, None, None, nle)
         # One subject, two finite verbs: the two exchange their places.
         verb = _finite(sentence, start)
-        if verb is not None and "s" in forms and not _REFERRING.intersection(words[verb:]) and "and" not in words[then + 1 :]:
+        if (
+            verb is not None
+            and "s" in forms
+            and not _REFERRING.intersection(words[verb:])
+            and "and" not in words[then + 1 :]
+        ):
             subject, own = sentence.slice(0, verb), sentence.slice(verb, start)
             yield Edit(f"{subject} {second}{gap}{joint} {own}{tail}", SURE, None, None, nle)
 
@@ -146,7 +178,7 @@ def _as_gerunds(sentence: Sentence, start: int, end: int) -> str | None:
     lexicon, forms = sentence.lexicon, sentence.lexicon.verb_form
     word = sentence.words[start]
     kind = next((form for form in ("ing", "s", "base") if form in forms[word]), None)
-    if kind is None or word in BE and sentence.word(start + 1) not in forms:
+    if kind is None or (word in BE and sentence.word(start + 1) not in forms):
         return None
     changed: dict[int, str] = {}
     for place in range(start, end):
@@ -160,7 +192,12 @@ def _as_gerunds(sentence: Sentence, start: int, end: int) -> str | None:
                 changed[place] = lexicon.tables.verb_forms(lexicon.verb_base[word])["ing"]
         elif word in ("is", "are", "was", "does", "has"):
             return None
-        elif kind == "s" and lexicon.is_acting(before, plural=False) and "s" in forms.get(word, ()) and not sentence.noun_at(place):
+        elif (
+            kind == "s"
+            and lexicon.is_acting(before, plural=False)
+            and "s" in forms.get(word, ())
+            and not sentence.noun_at(place)
+        ):
             return None  # a clause of its own
     parts, at = [], sentence.spans[start][0]
     for place in sorted(changed):
@@ -185,7 +222,9 @@ def _has_finite(sentence: Sentence, start: int, end: int) -> bool:
     """Whether a verb with a subject may be among the words, as far as its form tells."""
     forms = sentence.lexicon.verb_form
     return any(
-        sentence.words[place] in BE or "s" in forms.get(sentence.words[place], ()) or "base" in forms.get(sentence.words[place], ())
+        sentence.words[place] in BE
+        or "s" in forms.get(sentence.words[place], ())
+        or "base" in forms.get(sentence.words[place], ())
         for place in range(start + 1, end)
     )
 
@@ -202,7 +241,7 @@ def _exchanged(sentence: Sentence) -> Iterator[Edit]:
     if one is None:
         return
     for place, word in enumerate(words):
-        if word not in ("while", "as", "and") or place <= one + 1 or not sentence.words[place + 1 : place + 2]:
+        if word not in ("while", "as", "and") or place <= one or not sentence.words[place + 1 : place + 2]:
             continue
         other = _subject_end(sentence, place + 1)
         if other is None or not (_acts(sentence, one) and _acts(sentence, other)):
@@ -213,7 +252,9 @@ def _exchanged(sentence: Sentence) -> Iterator[Edit]:
         between = sentence.text[sentence.spans[one - 1][1] : sentence.spans[place + 1][0]]
         rest = sentence.text[sentence.spans[other - 1][1] :]
         text = f"{like(first, second)}{between}{_lowered(first)}{rest}"
-        yield Edit(text, SURE, None, None, f'In the video it is "{first}" and "{second}" the other way round.')
+        yield Edit(
+            text, SURE, None, None, f"In the video it is the other way round: {sentence.text.rstrip(' .')}."
+        )
         return
 
 
@@ -222,11 +263,23 @@ def _subject_end(sentence: Sentence, start: int) -> int | None:
     place = start
     if sentence.word(place) in ("a", "an", "the", "some", "two", "three", "several"):
         place += 1
-    elif sentence.word(place) not in ("people", "men", "women", "children", "kids", "boys", "girls", "man", "woman"):
+    elif sentence.word(place) not in (
+        "people",
+        "men",
+        "women",
+        "children",
+        "kids",
+        "boys",
+        "girls",
+        "man",
+        "woman",
+    ):
         return None
     while sentence.word(place) in sentence.lexicon.adjectives and place - start < 4:
         place += 1
-    if not sentence.lexicon.nouns.entries(sentence.word(place)) or not sentence.lexicon.is_acting(sentence.word(place)):
+    if not sentence.lexicon.nouns.entries(sentence.word(place)) or not sentence.lexicon.is_acting(
+        sentence.word(place)
+    ):
         return None
     return place + 1
 

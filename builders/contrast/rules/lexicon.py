@@ -101,7 +101,16 @@ class Lexicon:
     @cached_property
     def persons(self) -> frozenset[str]:
         """Forms of nouns that act: people and animals."""
-        acting = ("persons", "men and boys", "women and girls", "ages", "occupations", "pets", "farm animals", "riding animals")
+        acting = (
+            "persons",
+            "men and boys",
+            "women and girls",
+            "ages",
+            "occupations",
+            "pets",
+            "farm animals",
+            "riding animals",
+        )
         acting += ("wild animals", "reptiles", "insects", "sea animals")
         return frozenset(
             word

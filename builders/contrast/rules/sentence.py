@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
-from ..english import BE, stem
+from ..english import BE, listed, stem
 from .inflect import article
 from .lexicon import Lexicon
-from .tables import Phrase
+from .tables import Group, Phrase
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
 _ENDS = frozenset((".", ",", ";", "!", "?", ":"))
 # Words that end a clause, as far as the rules read it.
-JOINS = frozenset("and while as then before after but when or until because".split())
+JOINS = frozenset(listed("and while as then before after but when or until because"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,12 @@ class Sentence:
                     return True
         return False
 
+    def spoils(self, group: Group, start: int, end: int) -> bool:
+        """Whether one of the group's `unless` stands outside of the words [start, end)."""
+        return any(
+            self.has(group.unless_at[word], start, end) for word in self._places if word in group.unless_at
+        )
+
     @cached_property
     def _places(self) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
@@ -101,9 +107,10 @@ class Sentence:
         """Whether the last of the words stands elsewhere too, in any form."""
         return self.stems.count(self.stems[end - 1]) > 1
 
-    def mentions(self, text: str) -> bool:
-        """Whether a word of the text stands in the caption, in any form."""
-        return any(stem(word) in self._stem_set for word in text.lower().split() if word not in self.lexicon.closed)
+    def mentions(self, text: str, start: int = 0, end: int = 0) -> bool:
+        """Whether a word of the text stands in the caption outside of the words [start, end), in any form."""
+        stems = {stem(word) for word in text.lower().split() if word not in self.lexicon.closed}
+        return any(self.stems.count(own) > self.stems[start:end].count(own) for own in stems & self._stem_set)
 
     @cached_property
     def _stem_set(self) -> frozenset[str]:
@@ -158,7 +165,7 @@ class Sentence:
         if word in self.lexicon.closed or word.endswith("ly"):
             return True
         forms = self.lexicon.verb_form.get(word, ())
-        return "ing" in forms or ("base" if plural else "s") in forms and not self.noun_at(place)
+        return "ing" in forms or (("base" if plural else "s") in forms and not self.noun_at(place))
 
 
 def like(old: str, new: str) -> str:

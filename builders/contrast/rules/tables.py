@@ -22,8 +22,11 @@ from .inflect import plural, verb_forms
 # Table -> the keys of its file, and for keys that hold groups the fields of one.
 LAYOUT: dict[str, dict[str, tuple[str, ...]]] = {
     "nouns": {},
-    "verbs": {"lists": (), "classes": ("words", "next", "objects", "closed", "determined", "needs", "unless")},
-    "attributes": {"groups": ("words", "before", "beside", "alone_after", "unless")},
+    "verbs": {
+        "lists": (),
+        "classes": ("words", "next", "objects", "closed", "determined", "needs", "unless"),
+    },
+    "attributes": {"groups": ("words", "before", "alone_after", "unless")},
     "relations": {"verbs": (), "groups": ("words", "after", "before", "needs", "unless")},
     "additions": {"joins": (), "actors": (), "actions": (), "lasting": (), "phrases": (), "unless": ()},
     "words": {"adjectives": (), "adverbs": (), "verbs": (), "determiners": (), "paired": ()},
@@ -33,6 +36,9 @@ LAYOUT: dict[str, dict[str, tuple[str, ...]]] = {
 NOUN_FIELDS = ("words", "mass", "bare", "plural", "swap", "not_behind", "unless")
 # Raise it when equal tables give other contrast captions.
 RULE = 1
+
+# Strings only; libyaml's where PyYAML was built with it, which is ten times as fast.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 Phrase = tuple[str, ...]
 
@@ -57,6 +63,14 @@ class Group:
     @cached_property
     def unless(self) -> frozenset[Phrase]:
         return self.phrases("unless")
+
+    @cached_property
+    def unless_at(self) -> dict[str, list[Phrase]]:
+        """`unless` by the first words of its phrases."""
+        found: dict[str, list[Phrase]] = {}
+        for phrase in self.unless:
+            found.setdefault(phrase[0], []).append(phrase)
+        return found
 
     @cached_property
     def needs(self) -> frozenset[Phrase]:
@@ -98,7 +112,9 @@ class Tables:
             for path in own:
                 if path.stem not in LAYOUT:
                     raise SynvitaError(
-                        "unknown table of the rules", file=path, expected=", ".join(f"{name}.yaml" for name in LAYOUT)
+                        "unknown table of the rules",
+                        file=path,
+                        expected=", ".join(f"{name}.yaml" for name in LAYOUT),
                     )
                 _merge(raw[path.stem], _read(path, path.stem))
         self.raw = raw
@@ -150,15 +166,21 @@ def _merge(ours: dict[str, Any], own: Mapping[str, Any]) -> None:
 def _read(path: Path, name: str) -> dict[str, Any]:
     """A table; every scalar is a string, so that `on`, `off` and `no` stay words."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 (strings only)
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SynvitaError("a table of the rules cannot be read", file=path, found=str(error).splitlines()[0]) from None
+        raise SynvitaError(
+            "a table of the rules cannot be read", file=path, found=str(error).splitlines()[0]
+        ) from None
     if not isinstance(found, dict):
-        raise SynvitaError("a table of the rules is not a mapping", file=path, expected="names with their words")
+        raise SynvitaError(
+            "a table of the rules is not a mapping", file=path, expected="names with their words"
+        )
     allowed = LAYOUT[name]
     for key, value in found.items():
         if allowed and key not in allowed:
-            raise SynvitaError("unknown key in a table of the rules", file=path, found=key, expected=", ".join(allowed))
+            raise SynvitaError(
+                "unknown key in a table of the rules", file=path, found=key, expected=", ".join(allowed)
+            )
         if name == "nouns":
             _check_group(path, key, value, NOUN_FIELDS)
         elif allowed and allowed[key]:
@@ -174,10 +196,15 @@ def _read(path: Path, name: str) -> dict[str, Any]:
 def _check_group(path: Path, name: str, given: Any, fields: Iterable[str]) -> None:
     fields = tuple(fields)
     if not isinstance(given, dict) or not isinstance(given.get("words"), list):
-        raise SynvitaError(f"group {name!r} of a table has no list of words", file=path, expected="words: [dog|puppy, cat]")
+        raise SynvitaError(
+            f"group {name!r} of a table has no list of words", file=path, expected="words: [dog|puppy, cat]"
+        )
     if strange := sorted(set(given) - set(fields)):
         raise SynvitaError(
-            f"group {name!r} of a table has an unknown field", file=path, found=strange[0], expected=", ".join(fields)
+            f"group {name!r} of a table has an unknown field",
+            file=path,
+            found=strange[0],
+            expected=", ".join(fields),
         )
     if not all(isinstance(word, str) and word.strip() for word in given["words"]):
         raise SynvitaError(f"group {name!r} of a table has a word that is none", file=path)

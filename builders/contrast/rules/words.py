@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..english import NUMBERS, PREPOSITIONS, stem
+from ..english import NUMBERS, PREPOSITIONS, listed, stem
 from .lexicon import Entry
 from .sentence import Edit, Sentence
 
@@ -11,8 +11,10 @@ _COUNTS = tuple(NUMBERS[1:12])  # two … twelve
 _COUNT_WEIGHTS = {"two": 12.0, "three": 6.0, "four": 4.0, "five": 2.0, "six": 1.0}
 _DIGIT_WEIGHTS = {2: 6.0, 3: 6.0, 4: 4.0, 5: 3.0, 6: 2.0}
 # Words that tell of a pair, so that no other number fits.
-_SIDES = frozenset("left right top bottom front inside outside up down".split())
-_PAIRS = frozenset("both other another duet pair twins couple twin double either former latter second third".split())
+_SIDES = frozenset(listed("left right top bottom front inside outside up down"))
+_PAIRS = frozenset(
+    listed("both other another duet pair twins couple twin double either former latter second third")
+)
 
 
 def objects(sentence: Sentence) -> Iterator[Edit]:
@@ -29,7 +31,7 @@ def objects(sentence: Sentence) -> Iterator[Edit]:
 
 def _is_noun(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     lexicon, group, plural = sentence.lexicon, entry.group, entry.form == "plural"
-    if sentence.glued(start, end) or sentence.repeats(start, end) or sentence.has(group.unless, start, end):
+    if sentence.glued(start, end) or sentence.repeats(start, end) or sentence.spoils(group, start, end):
         return False
     if not sentence.after_noun(end, plural=plural):
         return False
@@ -41,22 +43,34 @@ def _is_noun(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
         return False
     before = sentence.word(first - 1)
     if before in lexicon.determiners or before.endswith("'s"):
-        if group.flag("mass") and before in ("a", "an", "another", "each", "one", "two", "three", "his", "her"):
+        if group.flag("mass") and before in (
+            "a",
+            "an",
+            "another",
+            "each",
+            "one",
+            "two",
+            "three",
+            "his",
+            "her",
+        ):
             return False  # "a basketball" is a ball
         return not (plural and before in ("a", "an", "another", "each", "every", "one", "this"))
     if not (plural or group.flag("mass") or group.flag("bare")):
         return False
     if sentence.noun_at(first - 1) and before not in lexicon.verb_form if first else False:
         return False
-    return before in PREPOSITIONS - {"to"} or bool({"ing", "s", "base"} & lexicon.verb_form.get(before, set()))
+    return before in PREPOSITIONS - {"to"} or bool(
+        {"ing", "s", "base"} & lexicon.verb_form.get(before, set())
+    )
 
 
 def _others(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[Edit]:
     tables = sentence.lexicon.tables
     for place, synonyms in enumerate(entry.group.words):
         new = tables.noun_forms(entry.group, synonyms[0]).get(entry.form)
-        if place != entry.place and new and not sentence.mentions(new):
-            yield sentence.replace(start, end, new, _weight(sentence, start, end, new))
+        if place != entry.place and new and not sentence.mentions(new, start, end):
+            yield sentence.replace(start, end, new, weight_of(sentence, start, end, new))
 
 
 def attributes(sentence: Sentence) -> Iterator[Edit]:
@@ -73,11 +87,13 @@ def _qualifies(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     before, after = sentence.word(start - 1), sentence.word(end)
     if sentence.glued(start, end) or "and" in (before, after) or before in ("not", "so", "as", "how", "too"):
         return False
-    if sentence.repeats(start, end) or sentence.has(group.unless, start, end):
+    if sentence.repeats(start, end) or sentence.spoils(group, start, end):
         return False
     if alone := group.fields.get("alone_after"):
         return before in alone and sentence.ends(end) and after not in ("and", "or", ",")
-    known = before in lexicon.closed or before in lexicon.adjectives or before in lexicon.verb_form or not before
+    known = (
+        before in lexicon.closed or before in lexicon.adjectives or before in lexicon.verb_form or not before
+    )
     if not (known or before.endswith("'s")):
         return False
     if not group.fields.get("before"):
@@ -107,14 +123,22 @@ def relations(sentence: Sentence) -> Iterator[Edit]:
 
 def _relates(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
     lexicon, group = sentence.lexicon, entry.group
-    if sentence.glued(start, end) or sentence.has(group.unless, start, end):
+    if sentence.glued(start, end) or sentence.spoils(group, start, end):
         return False
     # "The camera moves right, then pans right": with one of them changed, the caption would contradict itself.
     if any(sentence.words.count(word) > 1 for word in sentence.words[start:end] if word in _SIDES):
         return False
     before = sentence.word(start - 1)
+    if before in ("too", "so", "very", "as", "more", "how"):
+        return False
     if group.after:
-        verbs = lexicon.motion if "motion" in group.after else lexicon.rest if "rest" in group.after else frozenset()
+        verbs = (
+            lexicon.motion
+            if "motion" in group.after
+            else lexicon.rest
+            if "rest" in group.after
+            else frozenset()
+        )
         own = {stem(word) for word in group.after}
         if before not in group.after and stem(before) not in verbs and stem(before) not in own:
             return False
@@ -136,9 +160,9 @@ def _relates(sentence: Sentence, start: int, end: int, entry: Entry) -> bool:
 def _other_words(sentence: Sentence, start: int, end: int, entry: Entry) -> Iterator[Edit]:
     for place, synonyms in enumerate(entry.group.words):
         new = synonyms[0]
-        said = sentence.has((tuple(new.split()),), start, end) or sentence.mentions(new)
+        said = sentence.has((tuple(new.split()),), start, end) or sentence.mentions(new, start, end)
         if place != entry.place and not said:
-            yield sentence.replace(start, end, new, _weight(sentence, start, end, new))
+            yield sentence.replace(start, end, new, weight_of(sentence, start, end, new))
 
 
 def counts(sentence: Sentence) -> Iterator[Edit]:
@@ -155,9 +179,22 @@ def counts(sentence: Sentence) -> Iterator[Edit]:
 def _counts_things(sentence: Sentence, place: int) -> bool:
     lexicon = sentence.lexicon
     before = sentence.word(place - 1)
-    if sentence.glued(place, place + 1) or before in ("number", "no", "episode", "chapter", "part", "level", "point", "."):
+    if sentence.glued(place, place + 1) or before in (
+        "number",
+        "no",
+        "episode",
+        "chapter",
+        "part",
+        "level",
+        "point",
+        ".",
+    ):
         return False
-    if before in ("a", "an", "one", "than", "of", "those", "these", "or") or before.isdecimal() or before in NUMBERS:
+    if (
+        before in ("a", "an", "one", "than", "of", "those", "these", "or")
+        or before.isdecimal()
+        or before in NUMBERS
+    ):
         return False
     if _PAIRS.intersection(sentence.words) or {"one"} & set(sentence.words):
         return False
@@ -168,11 +205,15 @@ def _counts_things(sentence: Sentence, place: int) -> bool:
     word = sentence.word(noun)
     if word in ("or", "and", "to") or word in lexicon.paired or sentence.glued(noun, noun + 1):
         return False
-    return lexicon.is_plural(word) and (bool(lexicon.nouns.entries(word)) or "s" not in lexicon.verb_form.get(word, ()))
+    return lexicon.is_plural(word) and (
+        bool(lexicon.nouns.entries(word)) or "s" not in lexicon.verb_form.get(word, ())
+    )
 
 
-def _weight(sentence: Sentence, start: int, end: int, new: str) -> float:
+def weight_of(sentence: Sentence, start: int, end: int, new: str) -> float:
     """Rather what true captions say often, in the place of what they say seldom: so words come in as often as they go."""
     frequency = sentence.lexicon.tables.frequency
     old = " ".join(sentence.words[start:end])
-    return min(20.0, max(0.05, (frequency.get(new, 0) + 0.5) / (frequency.get(old, 0) + 0.5)))
+    if new not in frequency:  # a user's word, of which nothing is known
+        return 1.0
+    return min(20.0, max(0.05, (frequency[new] + 0.5) / (frequency.get(old, 0) + 0.5)))

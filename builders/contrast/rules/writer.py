@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,6 +55,8 @@ class RulesWriter:
     def __init__(self, folder: Path | None = None) -> None:
         self.tables = Tables(folder)
         self._lexicon = Lexicon(self.tables)
+        # One caption is often asked for several kinds in turn.
+        self._read = lru_cache(maxsize=256)(lambda caption: Sentence(caption, self._lexicon))
 
     def record(self) -> Mapping[str, Any]:
         """The writer and the digest of its tables, a user's own among them."""
@@ -76,7 +79,8 @@ class RulesWriter:
             return Answer(refused=reason)
         key = f"{request.seed}\0{request.misalignment}\0{request.caption}"
         random = Random(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest())
-        sentence = Sentence(request.caption, self._lexicon, random)
+        sentence = self._read(request.caption)
+        sentence.random = random
         if not sentence.is_english:
             return Answer(refused="the rule does not apply: the caption is not an English sentence")
         found: list[Contrast] = []
