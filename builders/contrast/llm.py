@@ -2,7 +2,7 @@
 
 Requests are answered in batches with left padding. What a request is answered does not depend on what stands beside it:
 every batch has the same number of rows (a part of one is filled up), rows are padded to lengths that follow from their
-own, and what is sampled is drawn from a generator of the request's own.
+own, and what is sampled is drawn from a generator of the request's own. What the prompts of a kind begin with is read once.
 """
 
 from collections import defaultdict
@@ -24,8 +24,10 @@ from .prompts import load_prompts
 
 # Raise it when equal requests would get other answers.
 WRITER_VERSION = 1
-# Prompts are padded to a multiple of this many tokens.
-LENGTHS = 128
+# What is behind the beginning of prompts is padded to a multiple of this many tokens.
+LENGTHS = 64
+# Captions that begin differently: what prompts about them begin with, all begin with.
+_ANY = ("a dog runs", "Two men", "3 cats", '"yes"', "être", "(x", "一个")
 _log = get_logger(__name__)
 
 
@@ -134,7 +136,7 @@ class LlmWriter:
                 refused[number] = str(error)
                 continue
             rows += [
-                Row(number, ids, *how_drawn(request, candidate, self._temperature))
+                Row(number, request.misalignment, ids, *how_drawn(request, candidate, self._temperature))
                 for candidate in range(max(request.candidates, 1))
             ]
         written: dict[int, list[Written]] = defaultdict(list)
@@ -168,7 +170,14 @@ class LlmWriter:
 
     def _loaded(self) -> "ChatModel":
         if self._open is None:
-            self._open = ChatModel(self._checkpoint, self._dtype, self._device, self._device_map)
+            opened = ChatModel(self._checkpoint, self._dtype, self._device, self._device_map)
+            opened.begin(
+                {
+                    kind: [opened.chat.tokens(self._prompts.ask(caption, kind)) for caption in _ANY]
+                    for kind in self.misalignments
+                }
+            )
+            self._open = opened
         return self._open
 
     def _prompt(self, request: ContrastRequest, opened: "ChatModel") -> list[int]:
@@ -191,7 +200,7 @@ class LlmWriter:
 
         by_length: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(rows):
-            by_length[-(-len(row.ids) // LENGTHS) * LENGTHS].append(place)
+            by_length[-(-opened.rest(row) // LENGTHS) * LENGTHS].append(place)
         found: dict[int, Written] = {}
         with one_cpu_thread(str(opened.device)):
             for length, places in sorted(by_length.items()):

@@ -10,7 +10,7 @@ import pytest
 
 from synvita_data.builders.shapes import parse, render
 from synvita_data.errors import SynvitaError
-from synvita_data.testing import FAMILIES, make_tiny
+from synvita_data.testing import FAMILIES, TEXT_MODELS, make_tiny
 
 CLASSES = {
     "video_llava": ("VideoLlavaForConditionalGeneration", "VideoLlavaProcessor", "LlamaTokenizer"),
@@ -187,6 +187,36 @@ def test_sizes_can_be_overridden(tmp_path, clip, family):
     text = model.config.text_config
     assert (text.hidden_size, text.num_hidden_layers, text.num_attention_heads) == (64, 3, 2)
     assert model(**ask(processor, "A red star spins.", clip)).logits.isfinite().all()
+
+
+def test_models_of_text_alone_reload_as_the_real_classes(tmp_path):
+    """A chat model whose template shows what is said, and a classifier whose labels are named in its settings."""
+    import torch
+    import transformers
+
+    made = {}
+    for family, name in TEXT_MODELS.items():
+        folder = make_tiny(family, tmp_path / family)
+        assert digests(make_tiny(family, tmp_path / f"{family}-again")) == digests(folder)
+        made[family] = (
+            getattr(transformers, name).from_pretrained(folder).eval(),
+            transformers.AutoTokenizer.from_pretrained(folder),
+        )
+    chat, tokenizer = made["chat"]
+    said = [{"role": "user", "content": "a dog runs"}]
+    asked = tokenizer.apply_chat_template(
+        said, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    assert tokenizer.decode(asked["input_ids"][0]).count("a dog runs") == 1
+    assert type(chat).__name__ == "Qwen2ForCausalLM"
+    assert chat(**asked).logits.isfinite().all()
+    nli, tokenizer = made["nli"]
+    pairs = [("a dog runs", "a cat runs"), ("a dog runs", "a dog runs")]
+    with torch.no_grad():
+        logits = [nli(**tokenizer(*pair, return_tensors="pt")).logits[0] for pair in pairs]
+    assert logits[0].shape == (3,)
+    assert (logits[0] - logits[1]).abs().max() > 0.01
+    assert nli.config.id2label[2] == "entailment"
 
 
 def test_families_have_functions_of_their_own(folder_of, tmp_path):

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from synvita_data.builders.contrast.answers import cut_raw
 from synvita_data.builders.contrast.base import ContrastRequest, ContrastWriter
 from synvita_data.builders.contrast.llm import LlmWriter
 from synvita_data.builders.contrast.models import how_drawn
@@ -20,7 +21,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def short_prompts(tmp_path_factory):
-    """Of few tokens, so that a test is short; their lengths stay on both sides of a multiple of 128."""
+    """Of few tokens, so that a test is short, and of different lengths."""
     place = tmp_path_factory.mktemp("prompts")
     for number, name in enumerate(MISALIGNMENTS):
         (place / f"{name}.txt").write_text(
@@ -88,22 +89,81 @@ def test_a_batch_answers_as_one_by_one(writer):
 
 def test_the_likeliest_answer_is_that_of_the_stock_model(writer, folder):
     """Against `generate` of transformers on one prompt alone, without padding."""
+    one = requests(3)[2]
+    assert writer.write([one])[0].raw == generated(folder, writer, one)
+
+
+def generated(folder, writer, request):
+    """What `generate` of transformers writes to one prompt alone, without padding and beginnings."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    one = requests(3)[2]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    prompt = writer._prompts.ask(one.caption, one.misalignment)
+    prompt = writer._prompts.ask(request.caption, request.misalignment)
     text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
     ids = torch.tensor([tokenizer(text)["input_ids"]])
     out = model.generate(
         input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12
     )
-    expected = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-    from synvita_data.builders.contrast.answers import cut_raw
+    return cut_raw(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
 
-    assert writer.write([one])[0].raw == cut_raw(expected)
+
+def test_a_beginning_is_read_once_and_only_where_a_prompt_has_it(writer):
+    """Rows of several kinds in one batch, one of them not beginning as its kind does: all as they are alone."""
+    from synvita_data.builders.contrast.models.chat_model import Row
+
+    writer.write(requests(1))
+    opened = writer._open
+    begun = opened._begun
+    assert set(begun.tokens) == set(MISALIGNMENTS)
+    assert len({len(ids) for ids in begun.tokens.values()}) > 3
+    rows = []
+    for number, one in enumerate(requests(4)):
+        ids = opened.chat.tokens(writer._prompts.ask(one.caption, one.misalignment))
+        assert begun.covered(one.misalignment, ids) == len(begun.tokens[one.misalignment])
+        rows.append(Row(number, one.misalignment, ids, None, 0.0))
+    rows[3] = rows[3]._replace(ids=rows[3].ids[5:])
+    assert (opened.rest(rows[3]), opened.rest(rows[0]) < len(rows[0].ids)) == (len(rows[3].ids), True)
+    length = max(map(opened.rest, rows))
+    together = opened.generate(rows, length, 12)
+    opened._begun = None
+    try:
+        alone = [opened.generate([row], len(row.ids), 12)[0] for row in rows]
+    finally:
+        opened._begun = begun
+    assert together == alone
+
+
+def test_a_model_that_forgets_is_asked_without_beginnings(tmp_path, short_prompts):
+    """With a sliding window a layer keeps its last tokens only."""
+    folder = make_tiny("chat", tmp_path / "sliding")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 0}
+    config["layer_types"] = ["sliding_attention"] * len(config["layer_types"])
+    (folder / "config.json").write_text(json.dumps(config))
+    own = LlmWriter(str(folder), prompts=short_prompts, device="cpu", max_new_tokens=12, batch_size=2)
+    one = requests(3)[2]
+    assert own.write([one])[0].raw == generated(folder, own, one)
+    assert own._open._begun is None
+
+
+def test_where_a_beginning_changes_the_answer_it_is_not_used(folder, short_prompts, monkeypatch):
+    from synvita_data.builders.contrast.models.beginnings import Beginnings
+
+    stock = Beginnings.cache
+
+    def wrong(self, kinds):
+        made = stock(self, kinds)
+        for layer in made.layers:
+            layer.values += 1.0
+        return made
+
+    monkeypatch.setattr(Beginnings, "cache", wrong)
+    own = LlmWriter(str(folder), prompts=short_prompts, device="cpu", max_new_tokens=12, batch_size=2)
+    one = requests(3)[2]
+    assert own.write([one])[0].raw == generated(folder, own, one)
+    assert own._open._begun is None
 
 
 def test_what_is_drawn_follows_from_the_seed(folder, short_prompts):
