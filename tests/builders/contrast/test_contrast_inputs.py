@@ -2,6 +2,7 @@
 
 import csv
 import json
+import textwrap
 
 import datasets
 import pyarrow as pa
@@ -218,3 +219,35 @@ def test_a_table_has_no_configs(tmp_path):
 def test_a_folder_without_data_is_one_error(tmp_path):
     with pytest.raises(SynvitaError, match="cannot be opened"):
         read(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_dataset_of_the_hub(loopback_hub, tmp_path):
+    """By its name and by a commit; in a process that may talk to the Hub of this machine."""
+    from loopback_hub import run_client
+
+    owner = loopback_hub.add_user("synvita")
+    part = datasets.Dataset.from_dict({"video_id": ["v1", "v2"], "caption": [["a", "b c"], ["d"]]})
+    part.to_parquet(tmp_path / "part.parquet")
+    code = """
+        import sys
+        from huggingface_hub import HfApi
+        from synvita_data.builders.contrast.inputs import CaptionReader
+        from synvita_data.errors import SynvitaError
+        api = HfApi()
+        api.create_repo("synvita/captions", repo_type="dataset")
+        done = api.upload_file(path_or_fileobj=sys.argv[1], path_in_repo="data/train-00000-of-00001.parquet",
+                               repo_id="synvita/captions", repo_type="dataset")
+        for name in ("synvita/captions", f"synvita/captions@{done.oid}"):
+            print([(row.video_id, row.caption, row.split) for row in CaptionReader(name)])
+        try:
+            list(CaptionReader("synvita/nothing"))
+        except SynvitaError as error:
+            print(type(error).__name__, error.file)
+    """
+    done = run_client(
+        textwrap.dedent(code), loopback_hub, str(tmp_path / "part.parquet"), home=tmp_path, token=owner.token
+    )
+    first, second, refused = done.stdout.strip().splitlines()[-3:]
+    assert first == second == "[('v1', 'a', 'train'), ('v1', 'b c', 'train'), ('v2', 'd', 'train')]"
+    assert refused == "HubError synvita/nothing"
