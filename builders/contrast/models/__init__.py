@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 from synvita_data.errors import SynvitaError
 
-from ..base import ContrastRequest
+if TYPE_CHECKING:
+    from ..base import ContrastRequest
 
 # How further candidates are drawn where the first is the likeliest.
 TEMPERATURE = 0.8
@@ -23,7 +25,7 @@ def check_numbers(**given: float) -> None:
             raise SynvitaError(f"{name} is out of range", found=value, expected=f"a number from {least}")
 
 
-def how_drawn(request: ContrastRequest, candidate: int, temperature: float) -> tuple[int | None, float]:
+def how_drawn(request: "ContrastRequest", candidate: int, temperature: float) -> tuple[int | None, float]:
     """Seed in [0, 2⁶³) and temperature of one candidate of a request, the same wherever it stands.
 
     Args:

@@ -25,6 +25,7 @@ from os import environ
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+from synvita_data.display import get_logger
 from synvita_data.errors import SynvitaError, first_line
 from synvita_data.hub.reach import transport
 
@@ -207,7 +208,7 @@ def _hide_in_logs(key: Key, library: str) -> None:
     _HIDE.keys.append(key)
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in (library, "httpcore", "httpcore2"):
-            logging.getLogger(name).addFilter(_HIDE)  # once, however often it is added
+            get_logger(name).addFilter(_HIDE)  # once, however often it is added
 
 
 @cache

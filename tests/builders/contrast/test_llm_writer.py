@@ -312,3 +312,59 @@ def test_an_adapter_changes_what_is_written(writer, folder, short_prompts, tmp_p
     assert dict(beside.record()) == dict(alone.record()) != dict(writer.record())
     raws = [each.write(requests(2))[1].raw for each in (beside, writer)]
     assert raws[0] != raws[1]
+
+
+@pytest.mark.slow
+def test_a_model_that_has_learnt_it_writes_contrast_captions(tmp_path):
+    """A tiny model is trained on a few answers until it gives them; it then answers all of them in one batch."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from synvita_data.builders.contrast.base import Contrast
+
+    folder = make_tiny("chat", tmp_path / "taught", hidden_size=64, intermediate_size=128)
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    for name in MISALIGNMENTS:
+        (prompts / f"{name}.txt").write_text(f"{name}: {{caption}}")
+    taught = {
+        ("a dog runs", "object"): Contrast("a cat runs", "dog", "cat", "It is a dog."),
+        ("two men sing", "count"): Contrast("three men sing", "two", "three", "There are two men."),
+        ("a boy opens the door", "action"): Contrast(
+            "a boy walks the door", "opens", "walks", "The boy opens it."
+        ),
+        ("a man sings before he dances", "flip"): Contrast(
+            "a man dances before he sings", None, None, "He sings first."
+        ),
+    }
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    rows = []
+    for (caption, kind), one in taught.items():
+        lines = [f"Contrast caption: {one.neg_caption}"]
+        if kind != "flip":
+            lines += [f"Source: {one.source_phrase}", f"Target: {one.target_phrase}"]
+        answer = "\n".join([*lines, f"Explanation: {one.nle}"])
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": f"{kind}: {caption}"}], tokenize=False, add_generation_prompt=True
+        )
+        rows.append((tokenizer(asked)["input_ids"], tokenizer(f"{answer}<|im_end|>")["input_ids"]))
+    longest = max(len(asked) + len(answer) for asked, answer in rows)
+    ids, labels = torch.zeros(len(rows), longest, dtype=torch.long), torch.full((len(rows), longest), -100)
+    for place, (asked, answer) in enumerate(rows):
+        ids[place, : len(asked) + len(answer)] = torch.tensor(asked + answer)
+        labels[place, len(asked) : len(asked) + len(answer)] = torch.tensor(answer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(400):
+        loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if loss.item() < 0.01:
+            break
+    model.save_pretrained(folder)
+    writer = LlmWriter(str(folder), prompts=prompts, device="cpu", max_new_tokens=80, batch_size=4)
+    asked = [ContrastRequest(caption, kind, candidates=2) for caption, kind in taught]
+    answers = writer.write(asked)
+    assert [answer.contrasts[0] for answer in answers] == list(taught.values())
+    assert all(answer.refused is None and answer.raw for answer in answers)
