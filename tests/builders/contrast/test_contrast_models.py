@@ -123,7 +123,9 @@ def test_answers_that_fail_a_check_have_their_reason(captions, server, capsys):
     def again(of):
         content = json.dumps(of.body["messages"])
         number = next((n for n in range(6) if f"beach {n}" in content), 0)
-        text = [f"a dog runs on the beach {number}", f"a dog does not run on the beach {number}", "x"][number % 3]
+        text = [f"a dog runs on the beach {number}", f"a dog does not run on the beach {number}", "x"][
+            number % 3
+        ]
         return Answer(completion(json.dumps({**CAT, "contrast_caption": text})))
 
     server.decide = again
