@@ -27,6 +27,7 @@ from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import Triplet
 from synvita_data.synthetic_videos.archives import archive_kind
 
+from .contrast_needs import add_writing
 from .dataset import BuildOptions, Chain
 from .dataset.options import default_config
 from .generators.base import parse_overrides
@@ -57,7 +58,9 @@ def build_needs(given: Any, needs: Needs) -> None:
     """
     options = _build_options(given)
     triplets: list[Triplet] = []
-    if not str(options.triplets).startswith("shapes:"):
+    if given.captions is not None:
+        add_writing(given, needs)
+    elif not str(options.triplets).startswith("shapes:"):
         triplets = read_triplets(needs, given)
     embedded = 0
     if options.synthetic is None:
@@ -116,6 +119,12 @@ def _build_options(given: Any) -> BuildOptions:
         raise SynvitaError(problem, found=found, fix="Leave one of them out")
     if given.synthetic_root is not None:
         values["synthetic"] = f"root:{given.synthetic_root}"
+    if (given.triplets is None) == (given.captions is None):
+        raise SynvitaError(
+            "a dataset is built of triplets, or of captions alone", expected="--triplets or --captions"
+        )
+    if given.captions is not None:
+        values["triplets"] = given.out / ".work" / "contrast" / "triplets.csv"
     values["config"] = given.config or default_config(values["synthetic"], given.generator)
     models, overrides = tuple(given.vqa_model or ()), tuple(given.settings or ())
     return BuildOptions(**values, chain=Chain(samples=given.samples, overrides=overrides, models=models))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from synvita_data.display import get_logger
@@ -31,6 +31,9 @@ from synvita_data.schema import SPLITS, Triplet
 from synvita_data.tables.cells import given_id, given_text, read_choice, read_seconds
 from synvita_data.tables.rows import Fields, normal_name, read_rows
 
+from .contrast_columns import ALIASES as CONTRAST_ALIASES
+from .contrast_columns import STRUCT, read_contrast
+
 logger = get_logger(__name__)
 
 # Field -> accepted column names, best first, as `normal_name` writes them. VideoCon's own names come
@@ -49,20 +52,26 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "hard": ("hard", "is_hard"),
     "start": ("start", "start_time", "start_sec", "start_seconds"),
     "end": ("end", "end_time", "end_sec", "end_seconds"),
+    **CONTRAST_ALIASES,
 }
 
 
-class _TripletFields(Fields):
+class VideoFields(Fields):
+    """Columns of a file whose rows are about videos."""
+
     def choose(self, found: Sequence[str]) -> dict[str, int]:
         chosen = super().choose(found)
         # A bare `id` beside a path or URL numbers the rows, it does not name the video.
         named_by_row = "video_id" in chosen and normal_name(found[chosen["video_id"]]) == "id"
         if named_by_row and ("videopath" in chosen or "video_url" in chosen):
             del chosen["video_id"]
+        # A column `contrast` may be the contrast caption itself.
+        if STRUCT in chosen and chosen[STRUCT] == chosen.get("neg_caption"):
+            del chosen[STRUCT]
         return chosen
 
 
-FIELDS = _TripletFields(
+FIELDS = VideoFields(
     ALIASES,
     required=("caption", "neg_caption"),
     fix="Name the columns as VideoCon does: caption, neg_caption, videopath, source, split, …",
@@ -101,35 +110,82 @@ def parse_triplet(
         neg_caption = _caption(cells.get("neg_caption"), "neg_caption")
         if caption == neg_caption:
             raise CaptionError("the contrast caption is the caption itself", found=repr(caption))
-        human = "hard" in cells and "video_url" in cells and "videopath" not in cells
-        source = _source(cells, source or (HUMAN_SOURCE if human else None))
-        url, videopath = _text(cells, "video_url"), _text(cells, "videopath")
-        if videopath is not None and "://" in videopath:
-            url, videopath = url or videopath, None
-        url = _url(url)
-        if videopath is not None and not _PLAIN_PATH.fullmatch(videopath):
-            check_relative(videopath)
-        name, videopath = _video_name(cells, source, videopath, url, caption)
-        start, end = _seconds(cells, "start", name.start), _seconds(cells, "end", name.end)
-        if start is not None and end is not None and end <= start:
-            raise SchemaError("a video ends before it starts", found=f"start {start}, end {end}")
         return Triplet(
-            source=source,
-            video_id=name.video_id,
             caption=caption,
             neg_caption=neg_caption,
-            split=_split(cells, split or ("test" if human else None)),
-            videopath=videopath,
-            start=start,
-            end=end,
-            youtube_key=_text(cells, "youtube_key") or name.youtube_key,
-            video_url=url,
+            **_described(cells, caption, split, source),
             nle=_long_text(cells, "nle"),
             misalignment=_choice(cells, "misalignment"),
             hard=_choice(cells, "hard"),
+            contrast=read_contrast(cells),
             file=file,
             row=row,
         )
+
+
+def parse_captioned(
+    cells: Mapping[str, Any], *, file: str, row: int, split: str | None, source: str | None
+) -> dict[str, Any]:
+    """Validate one row of a video with its caption alone: what it says of a `Triplet`, by the names of its fields.
+
+    Args:
+        cells, file, row, split, source: as of `parse_triplet`.
+
+    Raises:
+        SynvitaError: as of `parse_triplet`.
+    """
+    with located(file, row):
+        caption = _caption(cells.get("caption"), "caption")
+        described = _described(cells, caption, split, source)
+    return {"caption": caption, **described, "file": file, "row": row}
+
+
+def check_written(caption: str, neg_caption: str) -> str:
+    """A contrast caption as a reader of the file that it is written to will see it.
+
+    Raises:
+        CaptionError: empty, too long, not writable, taken for no data, or equal to its caption.
+    """
+    text = _caption(neg_caption, "neg_caption")
+    if text == caption:
+        raise CaptionError("the contrast caption is the caption itself", found=repr(caption))
+    return text
+
+
+def written_text(text: str | None, field: str) -> str | None:
+    """An explanation or phrase as a reader of the file will see it; None where a reader would refuse it."""
+    try:
+        return _long_text({field: text}, field)
+    except SchemaError:
+        return None
+
+
+def _described(
+    cells: Mapping[str, Any], caption: str, split: str | None, source: str | None
+) -> dict[str, Any]:
+    """Which video a row is about, and its split."""
+    human = "hard" in cells and "video_url" in cells and "videopath" not in cells
+    source = _source(cells, source or (HUMAN_SOURCE if human else None))
+    url, videopath = _text(cells, "video_url"), _text(cells, "videopath")
+    if videopath is not None and "://" in videopath:
+        url, videopath = url or videopath, None
+    url = _url(url)
+    if videopath is not None and not _PLAIN_PATH.fullmatch(videopath):
+        check_relative(videopath)
+    name, videopath = _video_name(cells, source, videopath, url, caption)
+    start, end = _seconds(cells, "start", name.start), _seconds(cells, "end", name.end)
+    if start is not None and end is not None and end <= start:
+        raise SchemaError("a video ends before it starts", found=f"start {start}, end {end}")
+    return {
+        "source": source,
+        "video_id": name.video_id,
+        "split": _split(cells, split or ("test" if human else None)),
+        "videopath": videopath,
+        "start": start,
+        "end": end,
+        "youtube_key": _text(cells, "youtube_key") or name.youtube_key,
+        "video_url": url,
+    }
 
 
 def _raw(cells: Mapping[str, Any], field: str) -> str | None:
@@ -334,7 +390,7 @@ class TripletReader:
                 if isinstance(cells, SynvitaError):
                     raise cells
                 triplet = parse_triplet(cells, file=file, row=row, split=self._split, source=self._source)
-                _check_suffix(triplet, suffixes)
+                check_suffix(triplet, suffixes)
                 pair, everything = _digests(triplet)
                 first, before = seen.setdefault(pair, (row, everything))
                 if first != row:
@@ -361,7 +417,18 @@ class TripletReader:
         logger.log(level, "%s: %s", file, report)
 
 
-def _check_suffix(triplet: Triplet, seen: dict[bytes, tuple[str, int]]) -> None:
+class _OfVideo(Protocol):
+    @property
+    def source(self) -> str: ...
+    @property
+    def video_id(self) -> str: ...
+    @property
+    def videopath(self) -> str | None: ...
+    @property
+    def row(self) -> int | None: ...
+
+
+def check_suffix(triplet: _OfVideo, seen: dict[bytes, tuple[str, int]]) -> None:
     """Raise `SchemaError` if an earlier row has the same path with another suffix, where the path makes the id.
 
     Args:
@@ -375,7 +442,9 @@ def _check_suffix(triplet: Triplet, seen: dict[bytes, tuple[str, int]]) -> None:
     if name_in_scheme(triplet.source, stem) or path_id(path) != triplet.video_id:
         return
     suffix = path.rpartition("/")[2][len(stem) :]
-    video = hashlib.blake2b(triplet.video_key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    video = hashlib.blake2b(
+        f"{triplet.source}_{triplet.video_id}".encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
     first, row = seen.setdefault(video, (suffix, triplet.row or 0))
     if first != suffix:
         raise SchemaError(
@@ -390,6 +459,7 @@ def _digests(t: Triplet) -> tuple[bytes, bytes]:
     pair = repr((t.source, t.video_id, t.caption, t.neg_caption))
     rest = repr(
         (t.split, t.videopath, t.start, t.end, t.youtube_key, t.video_url, t.nle, t.misalignment, t.hard)
+        + (() if t.contrast is None else (t.contrast,))
     )
     digest = hashlib.blake2b(pair.encode(), digest_size=16)
     first = digest.digest()

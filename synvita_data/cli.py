@@ -13,6 +13,7 @@ from . import __version__
 from .commands.annotations import annotations
 from .commands.build import build
 from .commands.compare import compare
+from .commands.contrast import contrast
 from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import CONTEXT_SETTINGS, doctor
@@ -99,6 +100,7 @@ def _root(
 
 
 for _command in (
+    contrast,
     build,
     generate,
     vqascore,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = "1.0"
+# Of tables with the column `contrast`, which says how their contrast captions were written.
+CONTRAST_VERSION = "1.1"
 
 # VideoCon's seven kinds of contrast caption, in the order of the published ClassLabel.
 MISALIGNMENTS = ("action", "attribute", "count", "flip", "hallucination", "object", "relation")
@@ -26,6 +28,52 @@ SPLITS = ("train", "validation", "test")
 VIDEO_COLUMNS = ("real_video", "synthetic_video")
 # The config that stays default on the Hub where it exists.
 DEFAULT_CONFIG = "cogvideox"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastCheck:
+    """A check that a contrast caption has passed.
+
+    Attributes:
+        name: `mechanical`, `nli` or `frame-vqa`.
+        score: what the check's model gave; None where no model was asked.
+        model: its name.
+        revision: of the model, or of the rules.
+        threshold: that the score was held against.
+    """
+
+    name: str
+    score: float | None = None
+    model: str | None = None
+    revision: str | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastRecord:
+    """How a contrast caption was written.
+
+    Attributes:
+        writer: `rules`, `llm:MODEL`, `api:HOST#MODEL`, `shapes`, or what another program calls itself; None where unknown.
+        revision: of the writer's tables or model.
+        prompts: digest of the prompts; None for a writer without.
+        settings: the writer's other settings, a JSON object as text with sorted keys; None where there are none.
+        seed: that the writer was given.
+        source_phrase: the words of the caption that were changed; None where the kind has none.
+        target_phrase: what stands in their place.
+        candidates: how many usable ones it was chosen from, from 1.
+        checks: those that it has passed.
+    """
+
+    writer: str | None = None
+    revision: str | None = None
+    prompts: str | None = None
+    settings: str | None = None
+    seed: int | None = None
+    source_phrase: str | None = None
+    target_phrase: str | None = None
+    candidates: int | None = None
+    checks: tuple[ContrastCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +94,7 @@ class Triplet:
         nle: natural-language explanation of the misalignment, None where unknown.
         misalignment: one of MISALIGNMENTS, None where unknown.
         hard: VideoCon-Human's flag for Human-Hard, None elsewhere.
+        contrast: how the contrast caption was written, None where unknown.
         syn_video: name of its synthetic video without suffix, as a training CSV gives it; never published.
         alignment: f̄(V^s, t^r) of that CSV, in [0, 1]; None where it does not say; never published as such.
         alignment_diff: f̄(V^s, t^s) − f̄(V^s, t^r) of it, in [-1, 1], 1.0 where its cell is empty; None without such a
@@ -67,6 +116,7 @@ class Triplet:
     nle: str | None = None
     misalignment: str | None = None
     hard: bool | None = None
+    contrast: ContrastRecord | None = None
     syn_video: str | None = None
     alignment: float | None = None
     alignment_diff: float | None = None
@@ -105,12 +155,16 @@ def make_row_id(pair_id: str, generator: str | None, sample: int | None) -> str:
     return f"{pair_id}-{_safe(generator)}-{1 if sample is None else sample:03d}"
 
 
-def features() -> "datasets.Features":
-    """The published columns as `datasets.Features` (imports `datasets`)."""
+def features(*, contrast: bool = False) -> "datasets.Features":
+    """The published columns as `datasets.Features` (imports `datasets`).
+
+    Args:
+        contrast: with the column that says how contrast captions were written.
+    """
     from datasets import ClassLabel, Features, List, Value, Video
 
     text, real = Value("string"), Value("float64")
-    return Features(
+    columns = Features(
         {
             "id": text,
             "pair_id": text,
@@ -156,16 +210,33 @@ def features() -> "datasets.Features":
             },
         }
     )
+    if contrast:
+        columns["contrast"] = {
+            "writer": text,
+            "revision": text,
+            "prompts": text,
+            "settings": text,  # JSON object, keys sorted
+            "seed": Value("int64"),
+            "source_phrase": text,
+            "target_phrase": text,
+            "candidates": Value("int32"),
+            "checks": List({"name": text, "score": real, "model": text, "revision": text, "threshold": real}),
+        }
+    return columns
 
 
-def arrow_schema() -> "pa.Schema":
+def arrow_schema(*, contrast: bool = False) -> "pa.Schema":
     """`features()` as an Arrow schema whose metadata holds the features and `schema_version`.
+
+    Args:
+        contrast: as of `features`; such a table is of version 1.1, all others stay as they were.
 
     `load_dataset` on Parquet files written with it gives back ClassLabel and `Video(decode=False)`
     with nothing of this package installed.
     """
-    schema = features().arrow_schema
-    return schema.with_metadata({**schema.metadata, "schema_version": SCHEMA_VERSION})
+    schema = features(contrast=contrast).arrow_schema
+    version = CONTRAST_VERSION if contrast else SCHEMA_VERSION
+    return schema.with_metadata({**schema.metadata, "schema_version": version})
 
 
 def check_table(schema: "pa.Schema", *, file: str) -> None:

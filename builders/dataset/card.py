@@ -23,7 +23,7 @@ from synvita_data.hub.card import (
 from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
 from synvita_data.tasks import get_task
 
-from .notes import authors_notes, prompt_notes, score_notes
+from .notes import authors_notes, contrast_notes, prompt_notes, score_notes
 
 ALL_CONFIG = "all"
 # Words that every card of ours holds: what a build may replace.
@@ -123,7 +123,7 @@ def render_card(
             "## What is in it",
             *(part for name, record in configs.items() for part in _contents(name, record)),
             *(part for name, record in scored.items() for part in _figure(name, record)),
-            _COLUMNS,
+            _COLUMNS + (_CONTRAST if any("contrast" in record for record in configs.values()) else ""),
             *_origin(configs),
             *_limits(configs.values()),
             citation(SYNVITA, get_task("videocon-llm").citation),
@@ -161,15 +161,24 @@ def _metadata(configs: Mapping[str, Any], default: str) -> dict[str, Any]:
         "size_categories": [_size_category(rows)],
         "tags": ["video", "video-language-alignment", "synthetic", "contrast-captions", "synvita"],
         "configs": [config_entry(name, parts, default=name == default) for name, parts in files.items()],
-        "dataset_info": [_dataset_info(name, parts) for name, parts in splits.items()],
+        "dataset_info": [
+            _dataset_info(name, parts, contrast=_says_contrast(configs, name))
+            for name, parts in splits.items()
+        ],
     }
 
 
-def _dataset_info(name: str, splits: Mapping[str, Any]) -> dict[str, Any]:
+def _says_contrast(configs: Mapping[str, Any], name: str) -> bool:
+    """Whether a config has the column `contrast`; the one of all configs has it where any has, null in the others' rows."""
+    chosen = configs.values() if name == ALL_CONFIG else [configs[name]]
+    return any("contrast" in record for record in chosen)
+
+
+def _dataset_info(name: str, splits: Mapping[str, Any], *, contrast: bool) -> dict[str, Any]:
     size = sum(part["bytes"] for part in splits.values())
     return {
         "config_name": name,
-        "features": features()._to_yaml_list(),
+        "features": features(contrast=contrast)._to_yaml_list(),
         "splits": [
             {"name": split, "num_bytes": part["bytes"], "num_examples": part["rows"]}
             for split, part in splits.items()
@@ -259,6 +268,7 @@ def _contents(name: str, record: Mapping[str, Any]) -> list[str]:
         f"{_read(record)} were read, {read['duplicates']:,} exact duplicates dropped, "
         f"{record['quarantined']:,} rows quarantined. Weighting: {code(options['weighting'])}{mean}. "
         f"Masks: {code(options['granularity'])} level{_word_rules(record)}.",
+        *(f"**Contrast captions:** {markdown(note)}." for note in contrast_notes(record)),
         *_text_only(record),
         *(f"**Scores:** {markdown(note)}." for note in score_notes(record)),
         *(f"**Prompts:** {markdown(note)}." for note in prompt_notes(record)),
@@ -349,6 +359,9 @@ _COLUMNS = """## Columns
 | `vqascores` | per VQA model, the score of each caption on the synthetic video that was scored, in [0, 1] |
 | `weight` | how far the synthetic video is trusted, in [0, 1]; null without scores |
 | `shared` | character spans `[start, end)` that both captions share; the rest is hidden in masked texts |"""
+
+_CONTRAST = """
+| `contrast` | how the contrast caption was written: writer, revision, digest of its prompts, seed, phrases, checks; null where unknown |"""
 
 
 def _origin(configs: Mapping[str, Any]) -> Iterator[str]:

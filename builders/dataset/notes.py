@@ -43,6 +43,37 @@ def score_notes(record: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def contrast_notes(record: Mapping[str, Any]) -> list[str]:
+    """A sentence a writer of contrast captions: what it is, and how many of each kind it wrote; none where unknown.
+
+    Args:
+        record: the config's entry of `build.json`; those of early versions do not say.
+    """
+    found = record.get("contrast")
+    if found is None:
+        return []
+    notes = []
+    for writer in found["writers"]:
+        kinds = ", ".join(
+            f"{kind} {count:,} ({count / writer['pairs']:.1%})"
+            for kind, count in writer["misalignment"].items()
+        )
+        revision = "" if writer["revision"] is None else f", revision {writer['revision'][:16]}"
+        prompts = "" if writer["prompts"] is None else f", prompts {writer['prompts'][:16]}"
+        checks = ", ".join(_check(each) for each in writer["checks"])
+        notes.append(
+            f"{writer['pairs']:,} of {found['pairs']:,} pairs by {writer['writer'] or 'an unnamed writer'}{revision}"
+            f"{prompts}: {kinds}{'; checked: ' + checks if checks else ''}"
+        )
+    unknown = found["pairs"] - sum(writer["pairs"] for writer in found["writers"])
+    return notes + ([f"of {unknown:,} pairs it is not recorded who wrote them"] if unknown else [])
+
+
+def _check(check: Mapping[str, Any]) -> str:
+    model = "" if check["model"] is None else f" by {check['model']}"
+    return f"{check['name']}{model}" + ("" if check["threshold"] is None else f" at {check['threshold']:g}")
+
+
 def prompt_notes(record: Mapping[str, Any]) -> list[str]:
     """A sentence about contrast captions that the generator did not read to their end; none if there are none.
 

@@ -33,7 +33,7 @@ from synvita_data.files import exchange_folder, parse_json, remove_temporaries, 
 from synvita_data.hub.places import without_own_places
 from synvita_data.jobs import Artefact, Store
 from synvita_data.real_videos.find import RealVideos
-from synvita_data.schema import SCHEMA_VERSION
+from synvita_data.schema import CONTRAST_VERSION, SCHEMA_VERSION
 from synvita_data.tables.scores import Binding, ScoreTable
 
 from ..sources import FoundVideos
@@ -116,6 +116,7 @@ def config_record(
         "scorers": _scorers(rows),
         **rows_known(rows, scores),
         "text_only": text_only_record(rows),
+        **contrast_record(rows),
         # How many rows were cut into words by which libraries, where the plain rule did not serve all of them.
         **({"granularities": granularities} if any("+" in name for name in granularities) else {}),
         "unused_scores": len(scores.unused()) if scores else 0,
@@ -178,6 +179,37 @@ def text_only_record(rows: Iterable[Row]) -> dict[str, Any]:
         for row in rows
     )
     return text_only_auc(pairs).to_record()
+
+
+def contrast_record(rows: Iterable[Row]) -> dict[str, Any]:
+    """Where contrast captions come from: `contrast`, with what each writer wrote; empty where no row says it.
+
+    Pairs count once, however many synthetic videos they have.
+    """
+    pairs = {row.pair_id: row.triplet for row in rows}
+    records = [triplet.contrast for triplet in pairs.values() if triplet.contrast is not None]
+    if not records:
+        return {}
+    writers = []
+    for named in sorted(
+        {(r.writer, r.revision, r.prompts) for r in records}, key=lambda key: tuple(map(str, key))
+    ):
+        own = [t for t in pairs.values() if (r := t.contrast) and (r.writer, r.revision, r.prompts) == named]
+        checks = {
+            (c.name, c.model, c.revision, c.threshold) for t in own if t.contrast for c in t.contrast.checks
+        }
+        writers.append(
+            {
+                **dict(zip(("writer", "revision", "prompts"), named, strict=True)),
+                "pairs": len(own),
+                "misalignment": _counted(triplet.misalignment or "unknown" for triplet in own),
+                "checks": [
+                    dict(zip(("name", "model", "revision", "threshold"), check, strict=True))
+                    for check in sorted(checks, key=lambda key: tuple(map(str, key)))
+                ],
+            }
+        )
+    return {"contrast": {"pairs": len(pairs), "writers": writers}}
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
@@ -369,7 +401,8 @@ def _report(out: Path, config: str, record: Mapping[str, Any], root: Path) -> di
     """`build.json` with one config added or replaced, whose folder is in `root`."""
     configs = dict(sorted({**read_report(out), config: dict(record)}.items()))
     compared = _compared(dict.fromkeys(configs, out) | {config: root}, configs)
-    return {"schema_version": SCHEMA_VERSION, "synvita_data": __version__, "configs": compared}
+    version = CONTRAST_VERSION if any("contrast" in each for each in compared.values()) else SCHEMA_VERSION
+    return {"schema_version": version, "synvita_data": __version__, "configs": compared}
 
 
 def _write_report(out: Path, config: str, report: Mapping[str, Any], card: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
 from synvita_data.tables.scores import Binding, ScoreTable, VideoIdentity
 from synvita_data.weights import DEFAULT_WEIGHTING, ModelScore, weight
 
+from ..contrast_columns import contrast_struct
 from ..sources import SyntheticVideo
 from ..training_csv import scores_of
 from .options import BuildOptions
@@ -93,14 +94,14 @@ class Row:
     binding: Binding = "nothing"
 
     def columns(self) -> dict[str, Any]:
-        """All columns but the two videos, in the types of `schema.features()`."""
+        """All columns but the two videos, in the types of `schema.features()`; `contrast` only where it is known."""
         columns = {name: getattr(self.triplet, name) for name in _OF_TRIPLET}
         if columns["misalignment"] is not None:
             columns["misalignment"] = MISALIGNMENTS.index(columns["misalignment"])
         # An embedded clip that was cut already must not be cut again by whoever decodes it.
         if self.real is not None and self.real_sha256 is not None and not self.real.times_apply:
             columns["start"] = columns["end"] = None
-        video = self.synthetic
+        video, contrast = self.synthetic, self.triplet.contrast
         return {
             "id": self.id,
             "pair_id": self.pair_id,
@@ -122,6 +123,7 @@ class Row:
                 "neg_caption": [list(span) for span in self.neg_shared],
                 "granularity": self.granularity,
             },
+            **({} if contrast is None else {"contrast": contrast_struct(contrast)}),
         }
 
 

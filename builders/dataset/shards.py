@@ -27,12 +27,17 @@ _VIDEO_COLUMNS = ("real_video", "synthetic_video")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Consecutive rows of one split that share a Parquet file."""
+    """Consecutive rows of one split that share a Parquet file.
+
+    Attributes:
+        contrast: of the config some row says how its contrast caption was written: all its files have the column.
+    """
 
     split: str
     index: int
     count: int
     rows: tuple[Row, ...]
+    contrast: bool = False
 
     @property
     def name(self) -> str:
@@ -44,10 +49,13 @@ def plan_shards(rows: Sequence[Row], *, embed_real: bool, max_shard_bytes: int) 
     by_split: dict[str, list[Row]] = {}
     for row in rows:
         by_split.setdefault(row.triplet.split, []).append(row)
+    contrast = any(row.triplet.contrast is not None for row in rows)
     shards = []
     for split, members in sorted(by_split.items()):
         groups = list(_cut(members, embed_real, max_shard_bytes, max_rows=None))
-        shards += [Shard(split, index, len(groups), tuple(group)) for index, group in enumerate(groups)]
+        shards += [
+            Shard(split, index, len(groups), tuple(group), contrast) for index, group in enumerate(groups)
+        ]
     return shards
 
 
@@ -61,10 +69,10 @@ def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = arrow_schema()
+    schema = arrow_schema(contrast=shard.contrast)
     # Compressing h264 costs time and saves nothing; its statistics and dictionary neither.
     videos = {f"{name}.bytes" for name in _VIDEO_COLUMNS}
-    text = [leaf for leaf in _leaf_columns() if leaf not in videos]
+    text = [leaf for leaf in _leaf_columns(shard.contrast) if leaf not in videos]
     sink = _Sink(path)
     with (
         sink,
@@ -194,13 +202,13 @@ def _read_checked(path: Path, sha256: str | None, row_id: str) -> bytes:
 
 
 @cache
-def _leaf_columns() -> tuple[str, ...]:
+def _leaf_columns(contrast: bool) -> tuple[str, ...]:
     """Parquet leaf paths of the schema."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(arrow_schema().empty_table(), sink)
+    pq.write_table(arrow_schema(contrast=contrast).empty_table(), sink)
     schema = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
     return tuple(schema.column(index).path for index in range(len(schema)))
 

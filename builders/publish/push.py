@@ -344,16 +344,19 @@ def _bare(card: str) -> str:
 
 
 def _merged_report(local: dict[str, Any], remote: dict[str, Any], kept: Sequence[str]) -> dict[str, Any]:
-    if local["schema_version"] != remote["schema_version"]:
+    here, there = (str(report["schema_version"]) for report in (local, remote))
+    if here.split(".")[0] != there.split(".")[0]:
         raise SchemaError(
             "the Hub's other configs are of another schema version",
             file=REPORT,
-            found=f"{remote['schema_version']} ({', '.join(kept)})",
-            expected=str(local["schema_version"]),
+            found=f"{there} ({', '.join(kept)})",
+            expected=here,
             fix="Build them again too, or remove them with --delete-missing",
         )
     configs = {**{name: remote["configs"][name] for name in kept}, **local["configs"]}
-    return {**local, "configs": dict(sorted(configs.items()))}
+    # Of 1.0 and 1.1 the later: a config without the later one's columns has null in them.
+    version = max(here, there, key=lambda text: [int(part) for part in text.split(".")])
+    return {**local, "schema_version": version, "configs": dict(sorted(configs.items()))}
 
 
 def _check_kept_files(snapshot: Snapshot, report: dict[str, Any], kept: Sequence[str], repo_id: str) -> None:

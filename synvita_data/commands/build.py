@@ -1,30 +1,48 @@
 """`synvita build`: assemble a dataset folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import PromptTooLong, PromptTooLongOption, SamplesOption, SourceOption, SplitOption, run_options
+from .writer_options import writer_options
 
 if TYPE_CHECKING:
+    from synvita_data.builders.contrast.report import ContrastReport
     from synvita_data.builders.dataset import BuildResult
 
     from ..display import Terminal
     from ..jobs import RunOptions
+    from .writer_options import WriterOptions
 
 QUARANTINE_SHOWN = 5
 
 
 @run_options(without=("devices", "shard", "limit", "verify"))
+@writer_options()
 def build(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder; other configs in it are kept.")],
     triplets: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet; shapes: makes its own."
         ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder; other configs in it are kept.")],
+    ] = None,
+    captions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Videos with captions, in place of --triplets: --writer writes the contrast captions first.",
+        ),
+    ] = None,
+    writer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WRITER",
+            help="Who writes them: rules[:DIR], llm:MODEL, api:URL#MODEL or shapes (contrast).",
+        ),
+    ] = None,
     synthetic: Annotated[
         str | None,
         typer.Option(
@@ -120,12 +138,13 @@ def build(
     ] = None,
     threads: Annotated[int, typer.Option(help="Number of threads that check videos.", min=1)] = 2,
     *,
+    writing: "WriterOptions",
     run: "RunOptions",
 ) -> None:
     """Assemble triplets, synthetic videos and scores into a dataset that `load_dataset` reads.
 
-    With a generator as --synthetic and --vqa-model it is the whole chain, from captions to a dataset. Run it
-    again after a kill and it continues; run it with another --config to add one.
+    With --captions and --writer, a generator as --synthetic and --vqa-model it is the whole chain, from captions alone
+    to a dataset. Run it again after a kill and it continues; run it with another --config to add one.
     """
     import time
 
@@ -146,6 +165,11 @@ def build(
             )
         synthetic = f"root:{synthetic_root}"
     started = time.monotonic()
+    check_captions(triplets, captions, writer, writing)
+    if captions is not None:
+        where = {"real_root": real_root, "split": split, "source": source, "run": run}
+        triplets = _write_contrasts(captions, str(writer), out, writing, **where)
+    assert triplets is not None
     if str(triplets).startswith("shapes:"):  # the embedded default: a whole dataset from nothing
         from synvita_data.builders.shapes import write_triplets
 
@@ -200,9 +224,72 @@ def build(
         raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what could not be made
 
 
+def check_captions(
+    triplets: Path | None, captions: str | None, writer: str | None, writing: "WriterOptions"
+) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        triplets, captions, writer: as given.
+        writing: options that only say something with a writer.
+
+    Raises:
+        SynvitaError: both inputs or none, or a writer without captions.
+    """
+    from ..errors import SynvitaError
+
+    if (triplets is None) == (captions is None):
+        raise SynvitaError(
+            "a dataset is built of triplets, or of captions alone",
+            found="neither --triplets nor --captions" if triplets is None else "--triplets and --captions",
+            expected="--triplets FILE, or --captions FILE with --writer WRITER",
+        )
+    if (captions is None) != (writer is None):
+        raise SynvitaError("--captions and --writer go together", fix="Give both, or --triplets FILE")
+    if captions is None and (given := writing.given()):
+        raise SynvitaError(
+            "options of a writer, and nothing to write",
+            found=", ".join(given),
+            fix="Leave them out, or give --captions",
+        )
+
+
+def _write_contrasts(captions: str, writer: str, out: Path, writing: "WriterOptions", **where: Any) -> Path:
+    """The triplets of captions alone, in the build's work folder.
+
+    Raises:
+        SynvitaError: as of `write_contrasts`, of a benchmark's captions, or some are not written yet.
+    """
+    from synvita_data.builders.contrast.run import write_contrasts
+
+    from ..display import Terminal
+    from ..errors import SynvitaError
+    from ..held_out import refuse_file
+    from ..progress import Progress
+
+    if Path(captions).is_file():
+        refuse_file(Path(captions))
+    if writing.values["frame_vqa"] is None:  # real videos are then for the build alone
+        where["real_root"] = None
+    place = out / ".work" / "contrast" / "triplets.csv"
+    with Progress("writing contrast captions") as progress:
+        options = writing.options(
+            writer=writer, captions=captions, out=place, on_progress=progress.follow, **where
+        )
+        report: ContrastReport = write_contrasts(options)
+    terminal = Terminal()
+    for line in report.lines():
+        terminal.line(line)
+    if not report.complete:
+        raise SynvitaError(
+            "not all contrast captions are written yet", file=place, fix="Run again; what is done stays"
+        )
+    return place
+
+
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
-    from synvita_data.builders.dataset.notes import authors_notes, prompt_notes, score_notes
+    from synvita_data.builders.dataset.notes import authors_notes, contrast_notes, prompt_notes, score_notes
 
     record = result.record
     dropped = record["triplets"]
@@ -224,6 +311,8 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     terminal.line(
         f"{held}{scored:,} rows with VQAScores{of_them} · {found:,} real videos found",
     )
+    for note in contrast_notes(record):
+        terminal.line(f"contrast captions: {note}")
     for note in score_notes(record):
         terminal.line(f"scores: {note}", style="yellow")
     for note in prompt_notes(record):

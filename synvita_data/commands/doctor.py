@@ -266,6 +266,7 @@ _COMMANDS: dict[str, Callable[[Any, "Needs"], None]] = {
     "annotations": _room("doctor.others", "annotation_needs"),
     "build": _room("builders.needs", "build_needs"),
     "compare": _room("doctor.others", "comparison_needs"),
+    "contrast": _room("builders.contrast_needs", "contrast_needs"),
     "convert": _room("doctor.others", "conversion_needs"),
     "demo": _room("doctor.others", "demo_needs"),
     "errors": _room("doctor.others", "mistake_needs"),

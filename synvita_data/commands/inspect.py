@@ -55,7 +55,13 @@ def inspect(
 
 def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     """Whose videos the scores are of: counted in the tables, and what `build.json` adds; and of the videos themselves."""
-    from synvita_data.builders.dataset.notes import authors_notes, prompt_notes, referred_note, score_notes
+    from synvita_data.builders.dataset.notes import (
+        authors_notes,
+        contrast_notes,
+        prompt_notes,
+        referred_note,
+        score_notes,
+    )
 
     from ..dataset.inspection import scores_by_pair, shared_scores
 
@@ -76,6 +82,7 @@ def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     }
     equal = {name: count for name, count in shared.items() if count}
     return [
+        *(f"contrast captions: {note}" for note in contrast_notes(record)),
         *(f"scores: {note}" for note in score_notes({"scores": scores, "equal_scores": equal})),
         *(f"prompts: {note}" for note in prompt_notes(record)),
         *(f"authors' videos: {note}" for note in (*referred_note(record), *authors_notes(record))),

@@ -386,7 +386,7 @@ def run_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Command
         values["verify"] = "contents" if values.get("verify") else "sizes"
         return RunOptions(**values)
 
-    return _in_place_of("run", RUN_OPTIONS, make, without)
+    return in_place_of("run", RUN_OPTIONS, make, without)
 
 
 def scorer_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
@@ -395,10 +395,10 @@ def scorer_options(*, without: tuple[str, ...] = ()) -> Callable[[Command], Comm
     Args:
         without: names of `SCORER_OPTIONS` that the command does not offer.
     """
-    return _in_place_of("loading", SCORER_OPTIONS, lambda values: ScorerOptions(**values), without)
+    return in_place_of("loading", SCORER_OPTIONS, lambda values: ScorerOptions(**values), without)
 
 
-def _in_place_of(
+def in_place_of(
     parameter: str,
     options: Mapping[str, tuple[Any, Any]],
     make: Callable[[dict[str, Any]], Any],

@@ -385,7 +385,7 @@ def _typed(part: "datasets.Dataset", saved: Saved) -> "datasets.Dataset":
     if saved.kind != "json":
         return part
     target = part.features.copy()
-    target.update({name: feature for name, feature in features().items() if name in target})
+    target.update({name: feature for name, feature in features(contrast=True).items() if name in target})
     return part.cast(target)
 
 
@@ -421,7 +421,9 @@ def _published_types(part: "datasets.Dataset", name: str) -> "datasets.Dataset":
     import pyarrow as pa
 
     schema, target = part.data.schema, part.features.copy()
-    for column, feature in features().items():
+    for column, feature in features(contrast=True).items():
+        if column not in target:  # a table from before there was such a column
+            continue
         if isinstance(feature, datasets.Video):
             found = schema.field(column).type
             if found != feature.pa_type and not pa.types.is_null(found):

@@ -39,6 +39,7 @@ _SPLITS = {
     "training": "train",
     "val": "validation",
     "valid": "validation",
+    "validate": "validation",  # MSR-VTT
     "validation": "validation",
     "dev": "validation",
     "test": "test",
