@@ -221,7 +221,7 @@ class Fit:
     summary: Mapping[str, Mapping[str, float]]
 
 
-def fit_noise(real: Mapping[str, Omegas], *, count: int = 300, seed: int = 0, rounds: int = 60) -> Fit:
+def fit_noise(real: Mapping[str, Omegas], *, count: int = 600, seed: int = 0, rounds: int = 60) -> Fit:
     """The noise whose ω are spread as the real ones, by differential evolution; the same for the same arguments.
 
     Args:

@@ -26,7 +26,7 @@ from synvita_data.builders.shapes.noise import DEFAULT, FAULTS, NONE, VIDEOCON, 
 from synvita_data.builders.shapes.pixels import render
 from synvita_data.builders.shapes.splits import CONCEPTS, kept_for_tests
 from synvita_data.builders.shapes.truth import is_right
-from synvita_data.builders.shapes.world import generate_for, write_triplets
+from synvita_data.builders.shapes.world import decide_for, generate_for, write_triplets
 from synvita_data.builders.sources import open_source
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SourceError
@@ -52,17 +52,11 @@ def names(text, concept):
     return any(f" {form} " in words(text) for form in forms)
 
 
-@settings(max_examples=15)
-@given(UNSEENS, st.sampled_from([0.3, 0.8, 1.0]), SEEDS)
+@settings(max_examples=8)
+@given(UNSEENS, st.sampled_from([0.5, 0.8, 1.0]), SEEDS)
 def test_no_unseen_concept_is_ever_in_a_true_caption_of_training(unseen, share, seed):
-    spec = ShapesSpec(pairs=140, seed=seed, version=2, split=Split(unseen, share))
-    try:
-        pairs = list(draw_world(spec))
-    except (
-        SourceError
-    ) as error:  # so few pairs that one is in no contrast caption: an error, not a split without it
-        assert "too few pairs" in str(error)
-        return
+    spec = ShapesSpec(pairs=420, seed=seed, version=2, split=Split(unseen, share))
+    pairs = list(draw_world(spec))
     told = Counter()
     for pair in pairs:
         if pair.triplet.split != "test":
@@ -88,16 +82,13 @@ def test_tests_share_nothing_with_training_whatever_the_seeds(seed, test_seed):
 
 def test_the_share_is_that_of_the_contrasts_that_can_name_a_concept():
     for share in (0.25, 0.8):
-        spec = ShapesSpec(pairs=1400, version=2, split=Split(UNSEEN, share), only="train")
-        can = [
-            p
-            for p in draw_world(spec)
-            if p.triplet.misalignment in ("action", "attribute", "object", "hallucination")
-        ]
-        do = sum(any(names(p.triplet.neg_caption, concept) for concept in UNSEEN) for p in can)
-        assert abs(do / len(can) - share) < 0.06  # four standard errors
-        others = [p for p in draw_world(spec) if p.triplet.misalignment in ("count", "flip", "relation")]
-        assert not any(names(p.triplet.neg_caption, concept) for p in others for concept in UNSEEN)
+        pairs = list(draw_world(ShapesSpec(pairs=700, version=2, split=Split(UNSEEN, share), only="train")))
+        able = ("action", "attribute", "object", "hallucination")
+        can = [pair.triplet.neg_caption for pair in pairs if pair.triplet.misalignment in able]
+        do = sum(any(names(text, concept) for concept in UNSEEN) for text in can)
+        assert abs(do / len(can) - share) < 0.1  # four standard errors
+        others = [pair.triplet.neg_caption for pair in pairs if pair.triplet.misalignment not in able]
+        assert not any(names(text, concept) for text in others for concept in UNSEEN)
 
 
 @settings(max_examples=5)
@@ -193,39 +184,36 @@ def test_without_noise_and_shift_the_contrast_captions_are_filmed_as_real_clips(
         assert made.fps == REAL.fps
 
 
+def decided(argument):
+    spec = ShapesSpec.parse(argument)
+    return [(pair, decide_for(pair.triplet, spec)) for pair in draw_world(spec)]
+
+
 def test_reverted_clips_show_the_real_caption():
-    for pair, made in clips("version=2,pairs=14,noise=none,reverted=1"):
-        assert (made.fault, made.shown, made.faults) == (
-            "reverted",
-            pair.triplet.caption,
-            (pair.triplet.misalignment,),
-        )
-    half = [made.fault for _, made in clips("version=2,pairs=210,noise=none,reverted.action=0.5")]
-    kinds = [MISALIGNMENTS[k % 7] for k in range(210)]
-    assert {kind for kind, fault in zip(kinds, half, strict=True) if fault == "reverted"} == {"action"}
-    assert 7 <= half.count("reverted") <= 23  # of 30
+    for pair, made in decided("version=2,pairs=14,noise=none,reverted=1"):
+        assert (made.fault, made.shown) == ("reverted", pair.triplet.caption)
+        assert made.faults == (pair.triplet.misalignment,)
+    half = decided("version=2,pairs=210,noise=none,reverted.action=0.5")
+    back = [pair.triplet.misalignment for pair, made in half if made.reverted]
+    assert set(back) == {"action"}
+    assert 4 <= len(back) <= 26  # of 30
 
 
 def test_with_higher_rates_the_same_clips_are_wrong_and_others_too():
     def wrong(argument):
-        return {
-            pair.triplet.pair_id for pair, made in clips(f"version=2,pairs=140,{argument}") if made.faults
-        }
+        made = decided(f"version=2,pairs=140,{argument}")
+        return {pair.triplet.pair_id for pair, each in made if each.faults}
 
     assert set() == wrong("noise=0") < wrong("noise=0.5") < wrong("noise=1") < wrong("noise=2")
     assert wrong("noise=none,reverted=0.2") < wrong("noise=none,reverted=0.6")
 
 
-def test_faults_come_as_often_as_they_are_told():
-    counted = Counter(
-        made.shown != pair.triplet.neg_caption for pair, made in clips("version=2,pairs=210,random.count=1")
-    )
-    assert counted[True] > 0
-    for pair, made in clips("version=2,pairs=70,noise=none,random.count=1,random.relation=1"):
+def test_a_sure_fault_makes_every_clip_of_its_kind_wrong():
+    for pair, made in decided("version=2,pairs=70,noise=none,random.count=1,random.relation=1"):
         told = pair.triplet.misalignment
         if told in ("count", "relation"):
             assert made.faults == (told,)
-            assert not is_right(pair.scene, pair.contrast, parse(made.shown))
+            assert not is_right(pair.scene, pair.contrast, made.scene)
 
 
 @settings(max_examples=60)
