@@ -15,6 +15,8 @@ HEAVY = ("torch", "transformers", "diffusers", "datasets", "evaluate", "av", "de
 TOPS = ("synvita_data", "builders", "training", "evaluate_metrics")
 # Folders of like things, which may be longer than a room of unlike ones.
 CATALOGUES = frozenset({"synvita_data/commands", "synvita_data/annotations"})  # a file a command, a form
+# Rooms on top, which know builders, training and evaluation alike.
+ON_TOP = ("commands", "study")
 
 
 def product_files(root: Path) -> dict[str, Path]:
@@ -104,18 +106,25 @@ def test_rooms_are_small(repo_root):
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        ("builders", ("training", "evaluate_metrics", "commands")),
-        ("training", ("builders", "commands")),
-        ("synvita_data", ("builders", "training")),
+        ("builders", ("training", "evaluate_metrics", *ON_TOP)),
+        ("training", ("builders", *ON_TOP)),
+        ("synvita_data", ("builders", "training", "study")),
     ],
 )
 def test_imports_point_one_way(repo_root, folder, forbidden):
     modules = product_files(repo_root)
     for module, others in graph_of(repo_root).items():
-        if modules[module].parts[0] != folder or modules[module].parts[:2] == ("synvita_data", "commands"):
+        if modules[module].parts[0] != folder or modules[module].parts[1] in ON_TOP:
             continue
         for other in others:
             assert other.split(".")[1:2] not in [[name] for name in forbidden], f"{modules[module]}: {other}"
+
+
+def test_only_commands_import_the_study(repo_root):
+    modules = product_files(repo_root)
+    for module, others in graph_of(repo_root).items():
+        if modules[module].parts[1] not in ON_TOP:
+            assert not [other for other in others if other.startswith("synvita_data.study")], modules[module]
 
 
 def test_metrics_stand_alone(repo_root):
