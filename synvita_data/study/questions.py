@@ -1,5 +1,6 @@
 """`questions.yaml`: what the study asks, read and checked. Imports nothing heavy."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,8 +17,12 @@ FORMAT = 1
 CLIPS = ("none", "generated", "contrast-real", "grey", "shuffled")
 # Weights of this room, made from the rows of a cell together, beside those of `synvita_data.weights`.
 OWN_WEIGHTS = ("mean-one", "constant", "oracle", "top-half", "bottom-half", "random-half")
-WRONG = ("other", "real")
 DEFAULT = "default"  # the setting of a question that names none
+
+
+# Fields of a recipe that act on synthetic clips alone, and those of training.
+_OF_CLIPS = ("noise", "reverted", "shift", "clips", "weights", "scr_weight", "margin")
+_OF_TRAINING = ("batch", "learning_rate", "warmup_steps", "rank", "dropout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +36,9 @@ class Recipe:
         misalignments: kinds of contrast that are trained.
         unseen: words that training names in contrast captions only.
         share: of the contrast captions that can name one of them, how many do.
-        noise: factor on the generator's rates of faults.
-        wrong: what a wrong clip shows: `other` things, or the `real` caption.
-        wrong_share: with `real`, the share of clips that show it.
-        appearance: how unlike real clips synthetic ones look, 0 to 1.
+        noise: factor on the generator's rates of random faults, or a named noise of the world.
+        reverted: share of the clips that show the real caption instead.
+        shift: how unlike real clips synthetic ones look, 0 to 1.
         clips: one of CLIPS: none; the generator's; clips of the contrast captions that look real; grey ones; the
             generator's clips of other rows.
         weights: a name in `WEIGHTINGS` or OWN_WEIGHTS.
@@ -52,10 +56,9 @@ class Recipe:
     misalignments: tuple[str, ...]
     unseen: tuple[str, ...]
     share: float
-    noise: float
-    wrong: str
-    wrong_share: float
-    appearance: float
+    noise: str
+    reverted: float
+    shift: float
     clips: str
     weights: str
     scr_weight: float
@@ -70,13 +73,18 @@ class Recipe:
     def __post_init__(self) -> None:
         choose(self.clips, CLIPS, "kind of clips", error=SchemaError)
         choose(self.weights, (*WEIGHTINGS, *OWN_WEIGHTS), "weights", error=SchemaError)
-        choose(self.wrong, WRONG, "kind of fault", error=SchemaError)
         for kind in self.misalignments:
             choose(kind, MISALIGNMENTS, "misalignment", error=SchemaError)
-        for name in ("share", "wrong_share", "appearance"):
+        for name in ("share", "reverted", "shift"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SchemaError(f"{name} is out of range", found=getattr(self, name), expected="0 to 1")
-        for name in ("noise", "scr_weight", "steps"):
+        try:
+            factor = float(self.noise)
+        except ValueError:  # a name, which the world knows
+            factor = 1.0
+        if not 0 <= factor < math.inf:
+            raise SchemaError("noise is out of range", found=self.noise, expected="a factor from 0, or a name")
+        for name in ("scr_weight", "steps"):
             if getattr(self, name) < 0:
                 raise SchemaError(f"{name} is out of range", found=getattr(self, name), expected="from 0")
         if self.batch < 1 or self.rows < self.batch:
@@ -120,6 +128,20 @@ class Recipe:
             SchemaError: as of `of`.
         """
         return Recipe.of({each.name: getattr(self, each.name) for each in fields(self)} | dict(change))
+
+    def essence(self) -> dict[str, Any]:
+        """What a cell's numbers depend on: without settings that act on nothing here, so that arms that differ in no
+        other (`none` in a noisy and in a clean world) are one cell."""
+        idle: set[str] = set()
+        if not self.steps:
+            idle |= {*_OF_CLIPS, *_OF_TRAINING, "pairs", "misalignments", "share"}
+        if self.clips == "none":
+            idle |= set(_OF_CLIPS)
+        if self.clips in ("contrast-real", "grey"):
+            idle |= {"noise", "reverted", "shift"}
+        if not self.scr_weight:
+            idle |= {"margin"}
+        return {name: value for name, value in self.record().items() if name not in idle}
 
     def record(self) -> dict[str, Any]:
         """JSON-ready, for keys and result files."""
