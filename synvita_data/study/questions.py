@@ -168,6 +168,16 @@ class CellName:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """That the first arm is better than the second in an outcome, and why one would think so."""
+
+    first: str
+    second: str
+    outcome: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One question.
 
@@ -181,6 +191,7 @@ class Question:
         outcomes: test sets.
         compare: pairs of arms, the first minus the second.
         decide: the outcomes over which Holm's correction runs.
+        expect: what the paper says, so that the page can say what did not reproduce.
     """
 
     name: str
@@ -192,6 +203,7 @@ class Question:
     outcomes: tuple[str, ...]
     compare: tuple[tuple[str, str], ...]
     decide: tuple[str, ...]
+    expect: tuple[Expectation, ...]
 
     def cells(self, seeds: Sequence[int]) -> list[CellName]:
         """All cells, seed by seed, so that an interrupted run has whole seeds; `before` and `none` once a seed."""
@@ -292,6 +304,7 @@ def _question(
         outcomes=tuple(content["outcomes"]),
         compare=tuple((first, second) for first, second in content["compare"]),
         decide=tuple(content["decide"]),
+        expect=tuple(Expectation(*map(str, each)) for each in content["expect"]),
     )
     # Names point at what there is.
     for arm in own:
@@ -300,6 +313,13 @@ def _question(
         choose(outcome, outcomes, "outcome", error=SchemaError)
     for arm in (arm for pair in question.compare for arm in pair):
         choose(arm, own, f"arm of {name}", error=SchemaError)
+    for each in question.expect:
+        if (each.first, each.second) not in question.compare or each.outcome not in question.decide:
+            raise SchemaError(
+                "an expectation is not compared",
+                found=f"{each.first}, {each.second}, {each.outcome} of {name}",
+                expected="a pair of `compare` and an outcome of `decide`",
+            )
     for setting, only in question.only.items():
         choose(setting, question.settings, f"setting of {name}", error=SchemaError)
         for arm in only:
