@@ -1,20 +1,20 @@
 """What cells share of a world: its dataset, built as any dataset is, and its test sets. Each part is made once."""
 
 import json
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..builders.dataset import BuildOptions, build_dataset
 from ..builders.shapes import ShapesFolder, ShapesSpec, draw_world, make_world, render
+from ..builders.shapes.benchmark import write_benchmark
 from ..builders.shapes.pixels import seed_of
-from ..errors import SchemaError, StoreError
+from ..builders.shapes.splits import Split
 from ..files import new_folder, write_atomic
 from ..jobs import work_key
 from ..schema import MISALIGNMENTS
-from ..tasks.catalogue import task_of_file
+from ..tasks.catalogue import get_task
 from ..video import encode_mp4
 from .questions import Recipe
 
@@ -27,6 +27,9 @@ REVISION = 1  # of how parts are made: raise it when the same settings would giv
 _TRAINING = ("version", "pairs", "unseen", "share", "noise", "reverted", "shift")
 _TESTS = ("version", "test_pairs", "unseen", "share")
 GREY = 128
+# Of the miniature benchmark. Its other wording is left out: the model does not know those words.
+TASKS = ("shapes-llm", "shapes-temporal")
+CLIPS_A_CAPTION = 4  # of temporal retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +184,10 @@ def _write_facts(world: ShapesFolder, rows: Any, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TestSets:
-    """The test sets of a world: annotations and clips of every outcome.
+    """The miniature benchmark of a world.
 
     Attributes:
-        folder: a folder an outcome.
+        folder: declarations, annotations and `clips`.
     """
 
     folder: Path
@@ -194,45 +197,23 @@ class TestSets:
         """The part that a cell is evaluated on."""
         return WorldPart("tests", _settings(recipe, _TESTS), seed)
 
-    def tasks(self) -> "dict[str, tuple[Task, Path, Path]]":
-        """Outcome -> its task, annotations and folder of videos."""
-        found = {}
-        for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
-            annotations = folder / f"{folder.name}.csv"
-            found[folder.name] = (task_of_file(annotations, "entailment"), annotations, folder / "real")
-        if not found:
-            raise StoreError("there are no test sets here", file=self.folder, fix="Remove the folder and run again")
-        return found
+    def tasks(self) -> "list[Task]":
+        """The tasks whose scores are the outcomes."""
+        return [get_task(self.folder / f"{name}.yaml") for name in TASKS]
+
+    @property
+    def videos(self) -> Path:
+        """Root of their clips."""
+        return self.folder / "clips"
 
 
 def _make_tests(part: WorldPart, folder: Path) -> None:
-    import random
-
-    from ..builders.shapes.world import csv_text, make_pair
-
     settings = part.settings
-    spec = spec_of(settings, 1, part.seed, only="test")
-    split, count = spec.split, settings["test_pairs"]
-    draws = {
-        "unseen": (split.draw_unseen, split.removers),
-        "train_like": (split.draw_like_train, MISALIGNMENTS),
-        "rest": (split.draw_free, ("count", "relation", "hallucination", "action")),
-        "flip": (split.draw_free, ("flip",)),
-    }
-    style, _ = spec.styles()
-    for outcome, (draw, kinds) in draws.items():
-        rows = []
-        for k in range(count):
-            rng = random.Random(seed_of("test", part.seed, outcome, k))
-            kind = kinds[k % len(kinds)]
-            scene, claimed = draw(kind, rng)
-            pair = make_pair(f"{outcome}-{part.seed}", k, kind, scene, claimed, split="test")
-            encode_mp4(
-                render(scene, pair.real_seed, style, spec.geometry),
-                style.fps,
-                folder / outcome / "real" / str(pair.triplet.videopath),
-            )
-            t = pair.triplet
-            rows.append([t.videopath, t.caption, t.neg_caption, kind])
-        columns = ("videopath", "caption", "neg_caption", "misalignment")
-        write_atomic(folder / outcome / f"{outcome}.csv", csv_text(columns, rows))
+    write_benchmark(
+        folder,
+        split=Split(tuple(settings["unseen"]), settings["share"]),
+        seed=part.seed,
+        pairs=settings["test_pairs"],
+        clips=CLIPS_A_CAPTION,
+        tasks=TASKS,
+    )
