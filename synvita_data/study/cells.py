@@ -181,8 +181,8 @@ def training_triplets(
     # The first cell of a world sends its videos through the frozen tower; all others find the features.
     fill_feature_cache(data, base.model, workers=1)
     triplets = [data[place] for place in range(len(data))]
-    facts: dict[str, Any] = {"triplets": len(triplets), "weight": None}
-    if recipe.clips == "none":
+    facts: dict[str, Any] = {"triplets": len(triplets)}
+    if recipe.clips != "generated":
         return triplets, facts
     # ω and what the world knows of the clips, in the order of the triplets.
     known = {row["id"]: row for row in world.facts()}

@@ -73,6 +73,12 @@ class Recipe:
     def __post_init__(self) -> None:
         choose(self.clips, CLIPS, "kind of clips", error=SchemaError)
         choose(self.weights, (*WEIGHTINGS, *OWN_WEIGHTS), "weights", error=SchemaError)
+        if self.clips not in ("none", "generated") and self.weights != "fixed":
+            raise SchemaError(
+                "only the generator's clips have scores to weigh them by",
+                found=f"clips {self.clips} with weights {self.weights}",
+                expected="weights fixed",
+            )
         for kind in self.misalignments:
             choose(kind, MISALIGNMENTS, "misalignment", error=SchemaError)
         for name in ("share", "reverted", "shift"):
