@@ -7,7 +7,7 @@ import copy
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from transformers import PrinterCallback
 
 from ..annotations.read import read_annotations
 from ..dataset.load import load_triplets
-from ..errors import SchemaError
+from ..errors import SchemaError, ScoreError
 from ..evaluation.run import evaluate_scorer
 from ..models import AlignmentModel
 from ..models.features import FeatureCache
@@ -212,8 +212,20 @@ def _mean(values: Any) -> float | None:
     return round(float(values.mean()), 4) if len(values) else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HeavyTriplet(TrainingTriplet):
+    """A triplet whose weight may be above 1, as normalised weights are; the package's own weights never are."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < float("inf"):
+            raise ScoreError("a weight is not above 0", row=self.row_id, found=self.weight)
+
+
 def _weighed(triplet: TrainingTriplet, weight: float) -> TrainingTriplet:
     """The triplet at another weight; at 0 its synthetic video is not encoded, as in `TripletData`."""
+    if weight > 1:
+        values = {each.name: getattr(triplet, each.name) for each in fields(TrainingTriplet)}
+        return HeavyTriplet(**values | {"weight": weight})
     if weight > 0:
         return replace(triplet, weight=weight)
     return replace(triplet, synthetic=None, weight=0.0, zero_weight=True)

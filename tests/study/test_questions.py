@@ -21,7 +21,16 @@ def recipe(study, arm, question="main", setting="default"):
 def test_the_issues_questions_are_declared(study):
     assert list(study.questions) == ["main", "losses", "noise", "kinds", "omega"]
     arms = set(study.question("main").arms)
-    assert arms >= {"before", "none", "weight-1", "synvita", "synvita-no-scr", "mean-one", "mean-one-scr", "oracle"}
+    assert arms >= {
+        "before",
+        "none",
+        "weight-1",
+        "synvita",
+        "synvita-no-scr",
+        "mean-one",
+        "mean-one-scr",
+        "oracle",
+    }
     assert arms >= {"contrast-real", "grey", "shuffled"}
 
 
@@ -44,9 +53,12 @@ def test_settings_that_act_on_nothing_make_no_other_cell(study):
     clean, noisy = (recipe(study, "none", "noise", setting) for setting in ("clean", "noisy"))
     assert clean != noisy
     assert clean.essence() == noisy.essence()
-    assert recipe(study, "before").essence() == study.cell.changed(
-        {"steps": 0, "clips": "none", "scr_weight": 0, "rank": 3, "pairs": 70}
-    ).essence()
+    assert (
+        recipe(study, "before").essence()
+        == study.cell.changed(
+            {"steps": 0, "clips": "none", "scr_weight": 0, "rank": 3, "pairs": 70}
+        ).essence()
+    )
     assert recipe(study, "weight-1", "noise", "clean").essence() != recipe(study, "weight-1").essence()
 
 
@@ -91,7 +103,10 @@ def rewrite(tmp_path, change):
     [
         (lambda c: c["questions"]["main"]["arms"].append("magic"), "unknown arm"),
         (lambda c: c["questions"]["main"]["compare"].append(["none", "action"]), "unknown arm of main"),
-        (lambda c: c["questions"]["main"]["expect"].append(["none", "synvita", "unseen", "why"]), "not compared"),
+        (
+            lambda c: c["questions"]["main"]["expect"].append(["none", "synvita", "unseen", "why"]),
+            "not compared",
+        ),
         (lambda c: c["questions"]["main"]["outcomes"].append("charm"), "unknown outcome"),
         (lambda c: c["arms"]["none"]["change"].update(colour=1), "unknown field of recipe"),
         (lambda c: c["questions"]["main"].pop("compare"), "lacks fields"),

@@ -9,7 +9,9 @@ from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.study.weights import own_weights
 
 rows = st.lists(
-    st.tuples(st.floats(0, 1), st.booleans(), st.sampled_from(["count", "flip", "object"])), min_size=1, max_size=40
+    st.tuples(st.floats(0, 1), st.booleans(), st.sampled_from(["count", "flip", "object"])),
+    min_size=1,
+    max_size=40,
 )
 
 
