@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from transformers import PrinterCallback
 
 from ..annotations.read import read_annotations

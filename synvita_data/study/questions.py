@@ -231,6 +231,7 @@ class Study:
     Attributes:
         model: that every cell starts from.
         cell: the recipe that arms and settings change.
+        pilots: what was tried before the sizes were chosen.
         outcomes: name -> title.
         arms, questions: by name.
         file: where it was read.
@@ -238,6 +239,7 @@ class Study:
 
     model: str
     cell: Recipe
+    pilots: str
     outcomes: Mapping[str, str]
     arms: Mapping[str, Variant]
     questions: Mapping[str, Question]
@@ -275,6 +277,7 @@ def read_questions(path: Path = QUESTIONS) -> Study:
         study = Study(
             model=str(content["model"]),
             cell=Recipe.of(content["cell"]),
+            pilots=str(content["pilots"]),
             outcomes={str(name): str(title) for name, title in content["outcomes"].items()},
             arms=arms,
             questions={
