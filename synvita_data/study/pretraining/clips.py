@@ -2,18 +2,20 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from synvita_data.builders.shapes.pixels import REAL, Style, lay_out, render
+from synvita_data.builders.shapes import REAL, VERSION_2, Style
+from synvita_data.builders.shapes import film as film_scene
 from synvita_data.builders.shapes.scenes import COLOURS, SHAPES, Scene
 from synvita_data.video.sampling import linspace, segment_midpoints
 
 from .statements import pretraining_scene
 
+WORLD = VERSION_2  # whose clips the shipped models know
 TRACKS = 4  # the most shapes of a clip
 
 
@@ -59,23 +61,19 @@ def film(
         processor: of the model.
         chosen: the frames that are looked at.
     """
-    clip = render(scene, seed, style)[chosen]
-    frames = torch.from_numpy(np.ascontiguousarray(clip.transpose(0, 3, 1, 2)))
+    clip = film_scene(scene, seed, style, WORLD, frames=chosen)
+    frames = torch.from_numpy(np.ascontiguousarray(clip.pixels.transpose(0, 3, 1, 2)))
     # All of the processor's work but what `network.normalised` does, so that a byte a value is kept.
     resized = processor.video_processor(
         videos=[frames], do_rescale=False, do_normalize=False, return_tensors="pt"
     )["pixel_values_videos"][0]
     truth = np.zeros((len(chosen), TRACKS, 8), np.float32)
-    for number, track in enumerate(lay_out(scene, style.frames, random.Random(seed))):
-        own = replace(track, **{name: getattr(track, name)[chosen] for name in _MOVING})
-        truth[:, number, 0] = COLOURS.index(own.colour) + 1
-        truth[:, number, 1] = SHAPES.index(own.shape)
-        truth[:, number, 2:4], truth[:, number, 4] = own.centre, own.radius
-        truth[:, number, 5:7], truth[:, number, 7] = own.eye, own.visible
+    for number, track in enumerate(clip.tracks):
+        truth[:, number, 0] = COLOURS.index(track.colour) + 1
+        truth[:, number, 1] = SHAPES.index(track.shape)
+        truth[:, number, 2:4], truth[:, number, 4] = track.centre[chosen], track.radius[chosen]
+        truth[:, number, 5:7], truth[:, number, 7] = track.eye[chosen], track.visible[chosen]
     return resized.numpy(), truth
-
-
-_MOVING = ("centre", "radius", "angle", "visible", "eye")
 
 
 def draw_clips(
