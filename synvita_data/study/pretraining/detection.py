@@ -16,12 +16,16 @@ from synvita_data.builders.shapes.scenes import COLOURS, SHAPES
 
 from .clips import Clips
 from .network import normalised
-from .settings import Settings
+from .settings import HELD_OUT, Settings
 
 # What a head says of a token: colour (or none), shape, x, y, size and eye, number of shapes in the frame.
 _COLOURS, _SHAPES, _GEOMETRY, _NUMBERS = 1 + len(COLOURS), len(SHAPES), 5, 5
 SAID = _COLOURS + _SHAPES + _GEOMETRY + _NUMBERS
 _USUAL_RADIUS = 0.1
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey, BT.601
+# bool [7, 4]: shapes that never come in a colour. They are left out where the shape of a coloured patch is learned:
+# otherwise the colour alone would speak against them, and a held-out combination could not be told.
+_NEVER = torch.tensor([[(colour, shape) in HELD_OUT for shape in SHAPES] for colour in ("none", *COLOURS)])
 
 
 def head(width: int, seed: int) -> nn.Linear:
@@ -61,21 +65,26 @@ def targets(truth: np.ndarray, grid: int) -> tuple[Tensor, Tensor, Tensor, Tenso
     return colour, shape, geometry, visible.sum(1)
 
 
-def detection_loss(said: Tensor, truth: np.ndarray) -> Tensor:
+def detection_loss(said: Tensor, truth: np.ndarray, grey: Tensor | None = None) -> Tensor:
     """Cross-entropy of colour, shape and number, and L1 of the geometry.
 
     Args:
         said: fp32 [B, 1 + grid², SAID]. The class token says how many shapes there are, and the geometry of a lone one.
         truth: float [B, 4, 8].
+        grey: bool [B], frames that have lost their colours, which are then not asked for; None for none of them.
     """
     grid = round((said.shape[1] - 1) ** 0.5)
     colour, shape, geometry, numbers = targets(truth, grid)
     colours, shapes, geometries, counts = said.split([_COLOURS, _SHAPES, _GEOMETRY, _NUMBERS], dim=-1)
     there = colour > 0
-    loss = cross_entropy(colours[:, 1:].flatten(0, 1), colour.flatten()) * 2
+    asked = colour if grey is None else colour.masked_fill(grey[:, None] & there, -100)
+    loss = cross_entropy(colours[:, 1:].flatten(0, 1), asked.flatten()) * 2
     loss = loss + cross_entropy(counts[:, 0], numbers) * 0.5
     if there.any():
-        loss = loss + cross_entropy(shapes[:, 1:][there], shape[there])
+        never = _NEVER[colour[there]]
+        if grey is not None:
+            never = never & ~grey[:, None].expand_as(there)[there][:, None]
+        loss = loss + cross_entropy(shapes[:, 1:][there].masked_fill(never, -1e4), shape[there])
         loss = loss + (geometries[:, 1:][there] - geometry[there]).abs().mean()
     alone = there.sum(1) == 1
     if alone.any():
@@ -111,8 +120,11 @@ def train_tower(
     truth = clips.truth.reshape(-1, *clips.truth.shape[2:])
     for step in range(settings.tower_steps):
         rows = draw.randint(0, len(pixels), settings.tower_batch)
-        batch = normalised(torch.from_numpy(pixels[rows]), processor.video_processor)
-        loss = detection_loss(read(seen(model, batch)), truth[rows])
+        frames, grey = torch.from_numpy(pixels[rows]), torch.from_numpy(draw.rand(len(rows)) < settings.grey)
+        luma = (frames * torch.tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
+        frames = torch.where(grey[:, None, None, None], luma, frames)
+        said = read(seen(model, normalised(frames, processor.video_processor)))
+        loss = detection_loss(said, truth[rows], grey)
         rate = settings.tower_rate * falling(step, settings.tower_steps, settings.warm_up, last=0.05)
         for group in optimiser.param_groups:
             group["lr"] = rate

@@ -30,6 +30,7 @@ class Settings:
         tower_width, tower_layers: of the vision tower, in the same way.
         clips: how many different clips to draw.
         tower_steps, tower_batch, tower_rate: of the first stage, which sees single frames.
+        grey: share of frames of the first stage without colours, so that shapes are told without them.
         steps, early, batch, rate: of the second stage; after `early` steps the earlier state is kept.
         pairs: true and false statements behind each clip.
         warm_up: steps over which a rate rises.
@@ -53,6 +54,7 @@ class Settings:
     tower_steps: int = 2000
     tower_batch: int = 96
     tower_rate: float = 2e-3
+    grey: float = 0.3
     steps: int = 2000
     early: int = 900
     batch: int = 24

@@ -24,7 +24,7 @@ from synvita_data.builders.shapes.scenes import (
     other,
     other_action,
 )
-from synvita_data.errors import CaptionError
+from synvita_data.errors import CaptionError, choose
 from synvita_data.schema import MISALIGNMENTS
 
 from .settings import HELD_OUT
@@ -34,6 +34,7 @@ from .settings import HELD_OUT
 _SCENES = {"action": 4.0, "flip": 3.5, "count": 2.5, "relation": 3.0, "hallucination": 1.0}
 # How much more often than others a kind is asked about where a scene has it.
 _WANTED = {"count": 3.0, "relation": 3.0, "flip": 3.0, "action": 2.0}
+NOUNS = ("noun-colour", "noun-shape")
 _NUMBERS = {1: "A", 2: "Two", 3: "Three", 4: "Four"}
 _TRIES = 12
 
@@ -185,13 +186,27 @@ def _count(scene: Scene, rng: random.Random) -> Statement:
     return Statement(_phrase(actor), _phrase(_in_number(actor, number)), "noun-count")
 
 
-def _noun(scene: Scene, rng: random.Random) -> Statement | None:
-    """A colour and a shape that are in the clip, and one of the two changed."""
+def noun_statement(scene: Scene, rng: random.Random, kind: str) -> Statement:
+    """A colour and a shape that are in the clip, and one of the two changed.
+
+    Args:
+        scene: of the clip.
+        rng: decides.
+        kind: of NOUNS.
+    """
+    while (found := _noun(scene, rng, choose(kind, NOUNS, "kind of statement about a noun"))) is None:
+        pass
+    return found
+
+
+def _noun(scene: Scene, rng: random.Random, kind: str | None = None) -> Statement | None:
+    """The same, of either kind; None where the clip shows what would be false."""
     actor = rng.choice(scene.actors)
-    if rng.random() < 0.5:
-        claimed, kind = replace(actor, colour=other(COLOURS, actor.colour, rng)), "noun-colour"
+    kind = NOUNS[rng.random() >= 0.5] if kind is None else kind
+    if kind == "noun-colour":
+        claimed = replace(actor, colour=other(COLOURS, actor.colour, rng))
     else:
-        claimed, kind = replace(actor, shape=other(SHAPES, actor.shape, rng)), "noun-shape"
+        claimed = replace(actor, shape=other(SHAPES, actor.shape, rng))
     if claimed.noun in _nouns(scene):
         return None
     return Statement(_phrase(actor), _phrase(claimed), kind, claimed.noun in HELD_OUT)

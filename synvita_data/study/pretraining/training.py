@@ -53,7 +53,9 @@ def pretrain(settings: Settings, say: Callable[[dict[str, Any]], None] = lambda 
     log: list[dict[str, Any]] = []
 
     def note(**numbers: Any) -> None:
-        rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in numbers.items()}
+        rounded = {
+            key: round(value, 4) if isinstance(value, float) else value for key, value in numbers.items()
+        }
         log.append(rounded)
         say(rounded | {"seconds": round(time.process_time() - begin, 1)})
 
@@ -183,9 +185,7 @@ def measure(
     scenes = clips.scenes[:most]
     for start in range(0, len(scenes), 50):
         own = scenes[start : start + 50]
-        drawn = [
-            [draw_statement(scene, rng, whole=0.6, unseen=True) for _ in range(pairs)] for scene in own
-        ]
+        drawn = [[draw_statement(scene, rng, whole=0.6, unseen=True) for _ in range(pairs)] for scene in own]
         ids, last = packed.pack(_texts(drawn))
         pixels = normalised(torch.from_numpy(clips.pixels[start : start + 50]), processor.video_processor)
         odds = packed.log_odds(packed.states(packed.features(pixels), ids), last).view(-1, 2).tolist()
