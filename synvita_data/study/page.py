@@ -35,7 +35,7 @@ _CAUTIONS = """\
   of other rows show how much of a gain that is; only what lies above them is due to what clips show.
 - **Small weights.** Eq. 4 gives a mean weight far below 1, so it makes the whole term weaker, beside choosing among
   clips. `constant` has its scale without its choice, the normalised weights its choice without its scale.
-- **The setting was chosen after pilots**, which are named below; seeds of the pilots are not among those reported.
+- **The setting was chosen after pilots**, which are named below.
 - **The better the base model, the less there is to gain.** Every arm starts from the earlier checkpoint, which leaves
   room; on unseen concepts no arm needs to reach "before".
 - **Few seeds.** Intervals are of a bootstrap over seeds and too narrow with few of them; what is called decided is so
