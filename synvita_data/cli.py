@@ -26,6 +26,7 @@ from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.reproduce import reproduce
 from .commands.score import score
+from .commands.study import study
 from .commands.train import train
 from .commands.videos import videos
 from .commands.vqascore import vqascore
@@ -117,6 +118,7 @@ for _command in (
     convert,
     export,
     reproduce,
+    study,
 ):
     app.command(cls=_Command)(_command)
 app.command(cls=_Command, context_settings=CONTEXT_SETTINGS)(doctor)
