@@ -6,13 +6,15 @@ an added object, and mostly does not care about the order of events; its clips l
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from .grammar import caption as caption_of
 from .grammar import parse
+from .layout import VERSION_1, Geometry
+from .noise import FAULTS
 from .pixels import SYNTHETIC, Style, render, seed_of
 from .scenes import (
     ACTIONS,
@@ -30,38 +32,48 @@ from .scenes import (
 
 GENERATOR = "shapes"
 REVISION = "1"  # of faults and pictures: raise it when the same seed would give another clip
-
-# How often a clip gets this wrong, where its caption says something of the kind.
-FAULTS: Mapping[str, float] = MappingProxyType(
-    {
-        "attribute": 0.06,
-        "object": 0.10,
-        "action": 0.20,
-        "count": 0.30,
-        "relation": 0.30,
-        "hallucination": 0.40,
-        "flip": 0.50,
-    }
-)
+REVISION_2 = "1"  # the same, of version 2
+NEVER: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class Decided:
+    """What a synthetic clip shows, before it is filmed.
+
+    Attributes:
+        scene: that the clip shows.
+        seed: what the clip is drawn from.
+        faults: the kinds of fault it has, sorted.
+        reverted: it shows the real caption, the second kind of fault.
+    """
+
+    scene: Scene
+    seed: int
+    faults: tuple[str, ...]
+    reverted: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The caption that is true of the clip; the caption asked for where `faults` is empty."""
+        return caption_of(self.scene)
+
+    @property
+    def fault(self) -> str:
+        """`none`, `random` (a wrong thing) or `reverted` (the real caption)."""
+        return "reverted" if self.reverted else "random" if self.faults else "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Generated(Decided):
     """One synthetic clip.
 
     Attributes:
         pixels: uint8 [T, H, W, 3].
         fps: frames a second.
-        seed: what the clip was drawn from.
-        faults: the kinds of fault it has, sorted.
-        shown: the caption that is true of the clip; the caption asked for where `faults` is empty.
     """
 
-    pixels: np.ndarray
-    fps: float
-    seed: int
-    faults: tuple[str, ...]
-    shown: str
+    pixels: np.ndarray = field(kw_only=True)
+    fps: float = field(kw_only=True)
 
 
 def generate(
@@ -73,7 +85,7 @@ def generate(
     faults: Mapping[str, float] = FAULTS,
     style: Style = SYNTHETIC,
 ) -> Generated:
-    """A clip of `caption`, the same for the same (seed, pair_id, sample).
+    """A clip of `caption`, of version 1 of the world; the same for the same (seed, pair_id, sample).
 
     Args:
         caption: of the shapes world's grammar.
@@ -86,15 +98,63 @@ def generate(
     Raises:
         CaptionError: `caption` is not of the grammar.
     """
+    decided = decide(caption, clip_seed(seed, pair_id, sample), faults)
+    return film_decided(decided, style, VERSION_1)
+
+
+def film_decided(decided: Decided, style: Style, geometry: Geometry) -> Generated:
+    """The clip of what was decided.
+
+    Args:
+        decided: what it shows.
+        style: how it is filmed.
+        geometry: of the world's version.
+    """
+    pixels = render(decided.scene, decided.seed, style, geometry)
+    own = (decided.scene, decided.seed, decided.faults, decided.reverted)
+    return Generated(*own, pixels=pixels, fps=style.fps)
+
+
+def decide(
+    caption: str,
+    seed: int,
+    faults: Mapping[str, float] = FAULTS,
+    *,
+    real: str | None = None,
+    misalignment: str | None = None,
+    reverted: Mapping[str, float] = NEVER,
+) -> Decided:
+    """What the generator makes of a caption.
+
+    It is drawn without regard to the rates, so that with higher ones the same clips are wrong, and others too.
+
+    Args:
+        caption: that it is asked for.
+        seed: of the clip (`clip_seed`).
+        faults: probability of each kind of random fault.
+        real: the caption of the real video, which a reverted clip shows.
+        misalignment: of the pair; decides how often its clip is reverted.
+        reverted: probability of that, by misalignment.
+
+    Raises:
+        CaptionError: `caption`, or `real` where the clip shows it, is not of the grammar.
+    """
     scene = parse(caption)
-    own = clip_seed(seed, pair_id, sample)
-    shown, kinds = misunderstand(scene, random.Random(own), faults)
-    return Generated(render(shown, own, style), style.fps, own, kinds, caption_of(shown))
+    rate = reverted.get(misalignment, 0.0) if misalignment else 0.0
+    if real is not None and misalignment and random.Random(seed_of("reverted", seed)).random() < rate:
+        return Decided(parse(real), seed, (misalignment,), True)
+    shown, kinds = misunderstand(scene, random.Random(seed), faults)
+    return Decided(shown, seed, kinds)
 
 
-def clip_seed(seed: int, pair_id: str, sample: int) -> int:
+def clip_seed(seed: int, pair_id: str, sample: int, geometry: Geometry = VERSION_1) -> int:
     """The seed of one clip of a run with `seed`: of its faults, its places and its grain."""
-    return seed_of(GENERATOR, REVISION, seed, pair_id, sample)
+    return seed_of(GENERATOR, revision_of(geometry), seed, pair_id, sample)
+
+
+def revision_of(geometry: Geometry) -> str:
+    """Of the generator that films this version of the world."""
+    return REVISION if geometry.version == 1 else f"{geometry.version}.{REVISION_2}"
 
 
 def misunderstand(
