@@ -1,8 +1,4 @@
-"""From a scene to uint8 frames, with NumPy: where every shape is in every frame, and how it is painted.
-
-Shapes follow tracks in units of the canvas edge. The origin is the top left corner, x grows to the right and y
-downwards, angles turn clockwise as seen. Nothing leaves the canvas and no two shapes touch, so what a caption says can
-be read off the pixels. Painted are anti-aliased shapes on a plain or a grainy background.
+"""From a scene to uint8 frames, with NumPy: anti-aliased shapes on a plain or a grainy background.
 
 Randomness comes from `random.Random` and `numpy.random.RandomState`, whose streams are frozen: the same
 seed gives the same pixels for ever.
@@ -10,11 +6,15 @@ seed gives the same pixels for ever.
 
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .scenes import Actor, Scene
+from synvita_data.errors import SourceError
+
+from .layout import VERSION_1, Geometry, Track, lay_out
+from .scenes import Scene
 
 PALETTE = {
     "red": (214, 40, 40),
@@ -26,15 +26,6 @@ PALETTE = {
 }
 EYE_RADIUS = 0.3  # radii of the shape
 EYE_DARKNESS = 0.35
-
-RADII = {"small": 0.065, None: 0.09, "large": 0.12}
-COUNTED_RADIUS = 0.075
-GROWTH = (0.65, 1.35)  # radius factors before and after growing
-REACH = 1.55  # the farthest corner of any shape, in radii (a triangle's)
-MARGIN = 0.012
-LONGEST_WAY = 0.5
-HEADINGS = {"moves left": (-1, 0), "moves right": (1, 0), "moves up": (0, -1), "moves down": (0, 1)}
-EYE_OFFSET = 0.42  # radii
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,157 +58,98 @@ REAL = Style()
 SYNTHETIC = Style(frames=20, fps=10.0, background=66.0, grain=7.0, saturation=0.8, softness=2.2, wobble=0.05)
 
 
+def look(shift: float, size: int = 96) -> Style:
+    """A style between the real clips' (shift 0) and the generator's (shift 1), in all of its values.
+
+    Raises:
+        SourceError: `shift` is not in [0, 1].
+    """
+    if not 0.0 <= shift <= 1.0:
+        raise SourceError("the appearance shift is not a share", found=shift, expected="a number in [0, 1]")
+
+    def between(name: str) -> float:
+        return (1 - shift) * getattr(REAL, name) + shift * getattr(SYNTHETIC, name)
+
+    frames = 2 * round(between("frames") / 2)  # two events take a half each
+    others = ("fps", "background", "grain", "saturation", "softness", "wobble")
+    return Style(size=size, frames=frames, **{name: between(name) for name in others})
+
+
 def seed_of(*parts: object) -> int:
     """A seed in [0, 2**63) from the text of `parts`: SHA-256, so that near keys give unrelated seeds."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def render(scene: Scene, seed: int, style: Style = REAL) -> np.ndarray:
+def render(scene: Scene, seed: int, style: Style = REAL, geometry: Geometry = VERSION_1) -> np.ndarray:
     """The clip of `scene`: uint8 [T, H, W, 3], RGB, with places and background chosen by `seed`."""
-    tracks = lay_out(scene, style.frames, random.Random(seed))
-    noise = np.random.RandomState(np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint32))
-    clip = _background(style, noise)
-    for track in tracks:
-        if style.wobble:
-            tremble = 1 + style.wobble * noise.uniform(-1, 1, style.frames)
-            track = replace(track, radius=track.radius * tremble)
-        colour = _paint(track.colour, style.saturation)
-        for frame in np.flatnonzero(track.visible):
-            _draw(clip[frame], track, int(frame), colour, style.softness)
-    return np.clip(np.rint(clip), 0, 255).astype(np.uint8)
-
-
-# -- where shapes are -----------------------------------------------------------------------------------
+    return film(scene, seed, style, geometry).pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
-    """One shape over time.
+class Film:
+    """A clip and where its shapes are.
 
     Attributes:
-        colour: as of the actor.
-        shape: as of the actor.
-        centre: float [T, 2], x and y.
-        radius: float [T], of the circle of equal area.
-        angle: float [T], radians.
-        visible: bool [T].
-        eye: float [T, 2], where the dark eye is seen from the centre, in radii. A shape looks where it
-            moves and its eye goes round with a spin, so one frame hints at an action, as a runner's pose
-            does; otherwise the eye is in the middle.
+        pixels: uint8 [T, H, W, 3], RGB; T the frames that were painted.
+        tracks: of every shape over the whole clip.
+        frames: which frame of the clip each one of `pixels` is.
     """
 
-    colour: str
-    shape: str
-    centre: np.ndarray
-    radius: np.ndarray
-    angle: np.ndarray
-    visible: np.ndarray
-    eye: np.ndarray
+    pixels: np.ndarray
+    tracks: list[Track]
+    frames: tuple[int, ...]
 
 
-# A rectangle of the canvas that one shape keeps to: left, top, width, height.
-Cell = tuple[float, float, float, float]
+def film(
+    scene: Scene,
+    seed: int,
+    style: Style = REAL,
+    geometry: Geometry = VERSION_1,
+    *,
+    frames: Sequence[int] | None = None,
+) -> Film:
+    """The clip of `scene` and its tracks, the same for the same arguments.
 
-
-def lay_out(scene: Scene, frames: int, rng: random.Random) -> list[Track]:
-    """The tracks of all shapes of `scene` over `frames` frames; `rng` chooses the places."""
-    first, *others = scene.actors
-    if first.count > 1:
-        cells = rng.sample([(x, y, 0.5, 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5)], first.count)
-        place = rng.random(), rng.random()  # all alike: they move as one
-        return [_track(first, cell, _phases(first, frames), frames, place) for cell in cells]
-    if not others:
-        return [
-            _track(first, (0.0, 0.0, 1.0, 1.0), _phases(first, frames), frames, (rng.random(), rng.random()))
-        ]
-    cells = _halves(scene, rng)
-    places = [(rng.random(), rng.random()) for _ in scene.actors]
-    if scene.relation:  # side by side is at one height, above is straight above
-        places[1] = places[0]
-    halves = (range(frames // 2), range(frames // 2, frames))
-    tracks = []
-    for k, actor in enumerate(scene.actors):
-        phases = [(actor.actions[0], halves[k])] if scene.in_turn else _phases(actor, frames)
-        tracks.append(_track(actor, cells[k], phases, frames, places[k]))
-    return tracks
-
-
-def _halves(scene: Scene, rng: random.Random) -> list[Cell]:
-    """One half of the canvas for each of two actors; movers get the half that is long along their way."""
-    left_right: list[Cell] = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)]
-    top_bottom: list[Cell] = [(0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 0.5)]
-    if scene.relation:
-        halves = top_bottom if scene.relation in ("above", "below") else left_right
-        return halves if scene.relation in ("above", "to the left of") else halves[::-1]
-    ways = [HEADINGS[action] for actor in scene.actors for action in actor.actions if action in HEADINGS]
-    if not ways:
-        return rng.sample(rng.choice((left_right, top_bottom)), 2)
-    return rng.sample(top_bottom if ways[0][0] else left_right, 2)
-
-
-def _phases(actor: Actor, frames: int) -> list[tuple[str, range]]:
-    if len(actor.actions) == 2:
-        half = frames // 2
-        return [(actor.actions[0], range(half)), (actor.actions[1], range(half, frames))]
-    return [(action, range(frames)) for action in actor.actions]
-
-
-def _track(
-    actor: Actor, cell: Cell, phases: list[tuple[str, range]], frames: int, place: tuple[float, float]
-) -> Track:
-    """The track of one shape that does each phase's action during its frames; `place` in [0, 1) twice."""
-    nominal = COUNTED_RADIUS if actor.count > 1 else RADII[actor.size]
-    radius = np.full(frames, nominal)
-    offset, eye = np.zeros((frames, 2)), np.zeros((frames, 2))
-    angle, visible = np.zeros(frames), np.ones(frames, dtype=bool)
-    sizes = [action for action, _ in phases if action in ("grows", "shrinks")]
-    if sizes:
-        radius *= GROWTH[0] if sizes[0] == "grows" else GROWTH[1]
-    biggest = nominal * (GROWTH[1] if sizes else 1.0)
-    room = np.array(cell[2:]) - 2 * (REACH * biggest + MARGIN)
-    for action, during in phases:
-        first, length = during.start, len(during)
-        span = slice(first, during.stop)
-        # From 0 to 1 during the phase, and 1 after it.
-        progress = np.concatenate([np.linspace(0.0, 1.0, length), np.ones(frames - first - length)])
-        if action in HEADINGS:
-            heading = np.array(HEADINGS[action], dtype=float)
-            offset[first:] += progress[:, None] * (heading * np.minimum(room, LONGEST_WAY))
-            eye[span] = EYE_OFFSET * heading
-        elif action in ("grows", "shrinks"):
-            ratio = GROWTH[1] / GROWTH[0] if action == "grows" else GROWTH[0] / GROWTH[1]
-            radius[first:] *= ratio**progress
-        elif action == "spins":
-            angle[span] = turn = 2 * np.pi * np.arange(length) / length
-            # Clockwise from the top, y downwards.
-            eye[span] = EYE_OFFSET * np.stack([np.sin(turn), -np.cos(turn)], axis=1)
-        elif action == "blinks":
-            visible[span] = np.arange(length) % 3 != 1
-    # Place the whole way inside the cell: the corner of its bounding box moves in what room is left.
-    low, high = offset.min(axis=0), offset.max(axis=0)
-    slack = room - (high - low)
-    corner = np.array(cell[:2]) + REACH * biggest + MARGIN
-    start = corner - low + slack * np.array(place)
-    return Track(actor.colour, actor.shape, start + offset, radius, angle, visible, eye)
+    Args:
+        scene: what is shown.
+        seed: chooses places and background.
+        style: how it is filmed.
+        geometry: the measures of the world's version.
+        frames: which frames to paint; default: all. They are painted as they are in the whole clip.
+    """
+    tracks = lay_out(scene, style.frames, random.Random(seed), geometry)
+    noise = np.random.RandomState(np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint32))
+    painted = tuple(range(style.frames)) if frames is None else tuple(frames)
+    clip = _background(style, noise, painted)
+    for track in tracks:
+        shown = track
+        if style.wobble:
+            tremble = 1 + style.wobble * noise.uniform(-1, 1, style.frames)
+            shown = replace(track, radius=track.radius * tremble)
+        colour = _paint(track.colour, style.saturation)
+        for image, frame in zip(clip, painted, strict=True):
+            if track.visible[frame]:
+                _draw(image, shown, frame, colour, style.softness)
+    return Film(np.clip(np.rint(clip), 0, 255).astype(np.uint8), tracks, painted)
 
 
 # -- how they are painted -------------------------------------------------------------------------------
 
 
-def _background(style: Style, noise: np.random.RandomState) -> np.ndarray:
+def _background(style: Style, noise: np.random.RandomState, painted: Sequence[int]) -> np.ndarray:
     """float32 [T, H, W, 3]: a grey of faint tint, a slope of light, and texture that drifts and flickers."""
-    size, frames = style.size, style.frames
+    size = style.size
     tint = noise.uniform(-4, 4, 3)
     slope = noise.uniform(-8, 8, 2)
     ramp = (np.arange(size) + 0.5) / size - 0.5
     plain = style.background + tint + (slope[0] * ramp[:, None] + slope[1] * ramp)[:, :, None]
-    clip = np.repeat(plain[None].astype(np.float32), frames, axis=0)
+    clip = np.repeat(plain[None].astype(np.float32), len(painted), axis=0)
     if style.grain:
         texture = _smooth_noise(size, noise) * style.grain
-        flicker = noise.standard_normal(frames) * style.grain / 2
-        for k in range(frames):
-            clip[k] += (np.roll(texture, k, axis=1) + flicker[k])[:, :, None]
+        flicker = noise.standard_normal(style.frames) * style.grain / 2
+        for image, k in zip(clip, painted, strict=True):
+            image += (np.roll(texture, k, axis=1) + flicker[k])[:, :, None]
     return clip
 
 

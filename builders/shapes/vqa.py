@@ -17,7 +17,8 @@ import numpy as np
 from synvita_data.errors import VideoError
 
 from .grammar import parse
-from .pixels import HEADINGS, seed_of
+from .layout import HEADINGS, VERSION_1, Geometry
+from .pixels import seed_of
 from .scenes import Actor, Scene
 
 VQA_REVISION = "1"
@@ -74,9 +75,11 @@ class ShapesVQA:
     bias: float
     noise: float
 
-    def probability(self, seen: Sequence[Seen], scene: Scene, draw: int) -> float:
+    def probability(
+        self, seen: Sequence[Seen], scene: Scene, draw: int, geometry: Geometry = VERSION_1
+    ) -> float:
         """P(yes) for one frame in which `seen` was found; `draw` seeds the noise."""
-        weighed = [(self.attention[kind], value) for kind, value in evidence(seen, scene)]
+        weighed = [(self.attention[kind], value) for kind, value in evidence(seen, scene, geometry)]
         mean = sum(weight * value for weight, value in weighed) / sum(weight for weight, _ in weighed)
         noise = np.random.RandomState(draw & 0xFFFFFFFF).standard_normal() * self.noise
         return 1.0 / (1.0 + math.exp(-(self.gain * mean + self.bias + noise)))
@@ -108,13 +111,18 @@ VQA_MODELS = (
 
 
 def score_frames(
-    frames: np.ndarray, captions: Sequence[str], models: Sequence[ShapesVQA] = VQA_MODELS
+    frames: np.ndarray,
+    captions: Sequence[str],
+    models: Sequence[ShapesVQA] = VQA_MODELS,
+    geometry: Geometry = VERSION_1,
 ) -> np.ndarray:
     """P(yes) of every model, frame and caption: float64 [models, T, captions].
 
     Args:
         frames: uint8 [T, H, W, 3]; for a VQAScore the four segment midpoints of a video.
         captions: of the shapes world's grammar.
+        models: the scorers.
+        geometry: of the world that the frames are of: what is small there, and what large.
 
     Raises:
         CaptionError: a caption is not of the grammar. VideoError: `frames` is not uint8 [T, H, W, 3].
@@ -133,14 +141,16 @@ def score_frames(
         for m, model in enumerate(models):
             for c, scene in enumerate(scenes):
                 draw = seed_of(model.name, VQA_REVISION, picture, captions[c])
-                scores[m, t, c] = model.probability(seen, scene, draw)
+                scores[m, t, c] = model.probability(seen, scene, draw, geometry)
     return scores
 
 
 # -- what a frame says of a scene -------------------------------------------------------------------------
 
 
-def evidence(seen: Sequence[Seen], scene: Scene) -> Iterator[tuple[str, float]]:
+def evidence(
+    seen: Sequence[Seen], scene: Scene, geometry: Geometry = VERSION_1
+) -> Iterator[tuple[str, float]]:
     """(kind, value in [-1, 1]) for every fact of `scene` that one frame can support or contradict."""
     found = [_best(seen, actor) for actor in scene.actors]
     for actor, match in zip(scene.actors, found, strict=True):
@@ -148,7 +158,7 @@ def evidence(seen: Sequence[Seen], scene: Scene) -> Iterator[tuple[str, float]]:
         yield "colour", 1.0 if alike else -1.0
         yield "shape", 1.0 if match is not None and match.shape == actor.shape else -1.0
         if actor.size:
-            yield "size", _size(match, actor.size)
+            yield "size", _size(match, actor.size, geometry)
         if actor.count > 1:
             yield "count", max(1.0 - 1.2 * abs(len(alike or seen) - actor.count), -1.0)
         if actor.actions:
@@ -165,10 +175,11 @@ def _best(seen: Sequence[Seen], actor: Actor) -> Seen | None:
     return max(fitting, key=lambda s: (s.colour == actor.colour, s.shape == actor.shape), default=None)
 
 
-def _size(match: Seen | None, size: str) -> float:
+def _size(match: Seen | None, size: str, geometry: Geometry) -> float:
     if match is None:
         return -1.0
-    step = (match.radius - 0.0925) / 0.0275  # -1 for a small shape, +1 for a large one
+    # -1 for a small shape, +1 for a large one.
+    step = (match.radius - geometry.middle_radius) / geometry.size_step
     return float(np.clip(step if size == "large" else -step, -1.0, 1.0))
 
 
