@@ -13,6 +13,8 @@ import numpy as np
 
 from .grammar import caption as caption_of
 from .grammar import parse
+from .layout import VERSION_1, Geometry
+from .noise import FAULTS
 from .pixels import SYNTHETIC, Style, render, seed_of
 from .scenes import (
     ACTIONS,
@@ -30,19 +32,8 @@ from .scenes import (
 
 GENERATOR = "shapes"
 REVISION = "1"  # of faults and pictures: raise it when the same seed would give another clip
-
-# How often a clip gets this wrong, where its caption says something of the kind.
-FAULTS: Mapping[str, float] = MappingProxyType(
-    {
-        "attribute": 0.06,
-        "object": 0.10,
-        "action": 0.20,
-        "count": 0.30,
-        "relation": 0.30,
-        "hallucination": 0.40,
-        "flip": 0.50,
-    }
-)
+REVISION_2 = "1"  # the same, of version 2
+NEVER: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +46,7 @@ class Generated:
         seed: what the clip was drawn from.
         faults: the kinds of fault it has, sorted.
         shown: the caption that is true of the clip; the caption asked for where `faults` is empty.
+        reverted: it shows the real caption, the second kind of fault.
     """
 
     pixels: np.ndarray
@@ -62,6 +54,12 @@ class Generated:
     seed: int
     faults: tuple[str, ...]
     shown: str
+    reverted: bool = False
+
+    @property
+    def fault(self) -> str:
+        """`none`, `random` (a wrong thing) or `reverted` (the real caption)."""
+        return "reverted" if self.reverted else "random" if self.faults else "none"
 
 
 def generate(
@@ -72,8 +70,15 @@ def generate(
     sample: int = 1,
     faults: Mapping[str, float] = FAULTS,
     style: Style = SYNTHETIC,
+    geometry: Geometry = VERSION_1,
+    real: str | None = None,
+    misalignment: str | None = None,
+    reverted: Mapping[str, float] = NEVER,
 ) -> Generated:
-    """A clip of `caption`, the same for the same (seed, pair_id, sample).
+    """A clip of `caption`, the same for the same (seed, pair_id, sample) and the same world.
+
+    What happens to a clip is drawn without regard to the rates, so that with higher ones the same clips are wrong, and
+    others too.
 
     Args:
         caption: of the shapes world's grammar.
@@ -82,19 +87,33 @@ def generate(
         sample: which of the pair's clips, from 1.
         faults: probability of each kind of fault.
         style: how the clip is filmed.
+        geometry: of the world's version; each has clips of its own.
+        real: the caption of the real video, which a reverted clip shows.
+        misalignment: of the pair; decides how often its clip is reverted.
+        reverted: probability of that, by misalignment.
 
     Raises:
-        CaptionError: `caption` is not of the grammar.
+        CaptionError: `caption`, or `real` where the clip shows it, is not of the grammar.
     """
     scene = parse(caption)
-    own = clip_seed(seed, pair_id, sample)
-    shown, kinds = misunderstand(scene, random.Random(own), faults)
-    return Generated(render(shown, own, style), style.fps, own, kinds, caption_of(shown))
+    own = clip_seed(seed, pair_id, sample, geometry)
+    rate = reverted.get(misalignment, 0.0) if misalignment else 0.0
+    back = real is not None and random.Random(seed_of("reverted", own)).random() < rate
+    if real is not None and misalignment is not None and back:
+        shown, kinds = parse(real), (misalignment,)
+    else:
+        shown, kinds = misunderstand(scene, random.Random(own), faults)
+    return Generated(render(shown, own, style, geometry), style.fps, own, kinds, caption_of(shown), back)
 
 
-def clip_seed(seed: int, pair_id: str, sample: int) -> int:
+def clip_seed(seed: int, pair_id: str, sample: int, geometry: Geometry = VERSION_1) -> int:
     """The seed of one clip of a run with `seed`: of its faults, its places and its grain."""
-    return seed_of(GENERATOR, REVISION, seed, pair_id, sample)
+    return seed_of(GENERATOR, revision_of(geometry), seed, pair_id, sample)
+
+
+def revision_of(geometry: Geometry) -> str:
+    """Of the generator that films this version of the world."""
+    return REVISION if geometry.version == 1 else f"{geometry.version}.{REVISION_2}"
 
 
 def misunderstand(

@@ -8,7 +8,7 @@ temperature and noise. VQAScore is the mean over four segment-midpoint frames, t
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -18,10 +18,12 @@ from synvita_data.errors import VideoError
 
 from .grammar import parse
 from .layout import HEADINGS, VERSION_1, Geometry
+from .noise import Sight
 from .pixels import seed_of
 from .scenes import Actor, Scene
 
 VQA_REVISION = "1"
+AS_EVER = Sight()
 DIRECTIONS = {
     "to the left of": (-1.0, 0.0),
     "to the right of": (1.0, 0.0),
@@ -76,13 +78,33 @@ class ShapesVQA:
     noise: float
 
     def probability(
-        self, seen: Sequence[Seen], scene: Scene, draw: int, geometry: Geometry = VERSION_1
+        self,
+        seen: Sequence[Seen],
+        scene: Scene,
+        draw: int,
+        geometry: Geometry = VERSION_1,
+        *,
+        sharpness: float = 1.0,
+        more: float = 0.0,
     ) -> float:
-        """P(yes) for one frame in which `seen` was found; `draw` seeds the noise."""
-        weighed = [(self.attention[kind], value) for kind, value in evidence(seen, scene, geometry)]
-        mean = sum(weight * value for weight, value in weighed) / sum(weight for weight, _ in weighed)
+        """P(yes) for one frame in which `seen` was found.
+
+        Args:
+            seen: what is in the frame.
+            scene: of the caption.
+            draw: seeds the noise.
+            geometry: of the world.
+            sharpness: factor on what the facts say.
+            more: further log-odds.
+        """
+        mean = self.facts(seen, scene, geometry)
         noise = np.random.RandomState(draw & 0xFFFFFFFF).standard_normal() * self.noise
-        return 1.0 / (1.0 + math.exp(-(self.gain * mean + self.bias + noise)))
+        return 1.0 / (1.0 + math.exp(-(sharpness * self.gain * mean + self.bias + noise + more)))
+
+    def facts(self, seen: Sequence[Seen], scene: Scene, geometry: Geometry = VERSION_1) -> float:
+        """How far a frame bears out a scene, in [-1, 1]: the mean over its facts, as the model attends to them."""
+        weighed = [(self.attention[kind], value) for kind, value in evidence(seen, scene, geometry)]
+        return sum(weight * value for weight, value in weighed) / sum(weight for weight, _ in weighed)
 
 
 VQA_MODELS = (
@@ -115,6 +137,8 @@ def score_frames(
     captions: Sequence[str],
     models: Sequence[ShapesVQA] = VQA_MODELS,
     geometry: Geometry = VERSION_1,
+    sight: Sight = AS_EVER,
+    unnatural: Collection[str] = (),
 ) -> np.ndarray:
     """P(yes) of every model, frame and caption: float64 [models, T, captions].
 
@@ -123,6 +147,8 @@ def score_frames(
         captions: of the shapes world's grammar.
         models: the scorers.
         geometry: of the world that the frames are of: what is small there, and what large.
+        sight: how the scorers see.
+        unnatural: those of `captions` that a language model wrote.
 
     Raises:
         CaptionError: a caption is not of the grammar. VideoError: `frames` is not uint8 [T, H, W, 3].
@@ -135,14 +161,37 @@ def score_frames(
         )
     scenes = [parse(caption) for caption in captions]
     scores = np.empty((len(models), len(frames), len(captions)))
+    sharpness, more = sharpness_of(frames, sight), [0.0] * len(captions)
+    if sight is not AS_EVER:
+        more = [text_noise(frames, each, sight) - sight.unnatural * (each in unnatural) for each in captions]
     for t, frame in enumerate(frames):
         seen = find_shapes(frame)
         picture = hashlib.sha256(frame.tobytes()).hexdigest()
         for m, model in enumerate(models):
             for c, scene in enumerate(scenes):
                 draw = seed_of(model.name, VQA_REVISION, picture, captions[c])
-                scores[m, t, c] = model.probability(seen, scene, draw, geometry)
+                scores[m, t, c] = model.probability(
+                    seen, scene, draw, geometry, sharpness=sharpness, more=more[c]
+                )
     return scores
+
+
+def sharpness_of(frames: np.ndarray, sight: Sight) -> float:
+    """How sharply the scorers see one clip; drawn from its pixels."""
+    if not sight.spread:
+        return sight.sharpness
+    return sight.sharpness * math.exp(sight.spread * _normal("sharpness", frames))
+
+
+def text_noise(frames: np.ndarray, caption: str, sight: Sight) -> float:
+    """Log-odds of one clip with one caption that all frames and models share."""
+    return sight.text * _normal("text", frames, caption) if sight.text else 0.0
+
+
+def _normal(what: str, frames: np.ndarray, caption: str = "") -> float:
+    """A standard normal number of a clip, or of a clip and a caption."""
+    draw = seed_of(what, VQA_REVISION, hashlib.sha256(frames.tobytes()).hexdigest(), caption)
+    return float(np.random.RandomState(draw & 0xFFFFFFFF).standard_normal())
 
 
 # -- what a frame says of a scene -------------------------------------------------------------------------

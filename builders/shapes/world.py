@@ -1,24 +1,23 @@
-"""The shapes world as data: triplets drawn from a seed, the source `shapes:`, and a whole world in a folder."""
+"""The shapes world as data: triplets drawn from a seed, and the source `shapes:`."""
 
 import csv
 import io
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from synvita_data.errors import CaptionError, SourceError
 from synvita_data.files import sha256_file, write_atomic
-from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
+from synvita_data.schema import MISALIGNMENTS, Triplet
 
 from ..sources import FoundVideos, SyntheticVideo
-from .generator import FAULTS, GENERATOR, REVISION, clip_seed, generate
+from .generator import GENERATOR, REVISION, Generated, clip_seed, generate, revision_of
 from .grammar import caption, explanation
-from .pixels import REAL, SYNTHETIC, Style, render, seed_of
+from .pixels import seed_of
 from .scenes import Scene, contrast, draw_scene
-from .vqa import VQA_MODELS, score_frames
+from .spec import ShapesSpec
 
 SOURCE = "shapes"
 # Splits of ten rounds of the seven misalignments, over and over: a small set has all three soon, and a
@@ -26,7 +25,6 @@ SOURCE = "shapes"
 _SPLIT_OF_ROUND = ("train", "train", "validation", "train", "test", *["train"] * 5)
 # VideoCon's own columns, of the file that carries explanations.
 COLUMNS = ("videopath", "source", "caption", "neg_caption", "youtube_key", "split", "misalignment", "nle")
-VQA_FRAMES = (4, "segment-midpoints")  # as `synvita vqascore` takes for f̄
 
 
 # -- triplets ---------------------------------------------------------------------------------------------
@@ -44,6 +42,76 @@ class Pair:
     def real_seed(self) -> int:
         """Seed of the real clip's places and background."""
         return seed_of("real clip", self.triplet.video_id)
+
+
+def draw_world(spec: ShapesSpec, *, file: Path | None = None) -> Iterator[Pair]:
+    """The pairs of a world of either version; a larger `spec.pairs` only adds to them.
+
+    In version 2, training and validation have the unseen concepts in contrast captions only. The test split has, where
+    the misalignment can remove one, true captions that name them, and else captions that training does not have.
+
+    Raises:
+        SourceError: an impossible split, or so few pairs that an unseen concept is in no contrast caption of training.
+    """
+    if spec.version == 1:
+        yield from draw_pairs(spec.pairs, spec.seed, file=file)
+        return
+    pairs = [_draw_pair(spec, k, file) for k in range(spec.pairs)]
+    if spec.split.unseen and any(pair.triplet.split == "train" for pair in pairs):
+        named = {
+            each
+            for pair in pairs
+            if pair.triplet.split == "train"
+            for each in spec.split.named(pair.contrast)
+        }
+        if missing := [concept for concept in spec.split.unseen if concept not in named]:
+            raise SourceError(
+                "too few pairs: an unseen concept is in neither captions nor contrast captions of training",
+                found=f"{', '.join(missing)} in none of {spec.pairs} pairs",
+                fix="Draw more pairs, or raise the share",
+            )
+    yield from pairs
+
+
+def _draw_pair(spec: ShapesSpec, k: int, file: Path | None) -> Pair:
+    """Pair k of a world of version 2; misalignment and split go by k as in version 1."""
+    misalignment = MISALIGNMENTS[k % len(MISALIGNMENTS)]
+    split = spec.only or _SPLIT_OF_ROUND[k // len(MISALIGNMENTS) % len(_SPLIT_OF_ROUND)]
+    rng = random.Random(seed_of("pair", spec.version, spec.seed, split, k))
+    if split != "test":
+        scene, claimed = spec.split.draw_train(misalignment, rng)
+    elif misalignment in spec.split.removers:
+        scene, claimed = spec.split.draw_unseen(misalignment, rng)
+    else:
+        scene, claimed = spec.split.draw_free(misalignment, rng)
+    return make_pair(spec.name, k, misalignment, scene, claimed, split=split, file=file)
+
+
+def make_pair(
+    name: str,
+    k: int,
+    misalignment: str,
+    scene: Scene,
+    claimed: Scene,
+    *,
+    split: str,
+    file: Path | None = None,
+) -> Pair:
+    """Pair `k` of the world called `name`."""
+    video_id = f"{name}-{k:05d}"
+    triplet = Triplet(
+        source=SOURCE,
+        video_id=video_id,
+        videopath=f"{SOURCE}/{video_id}.mp4",
+        caption=caption(scene),
+        neg_caption=caption(claimed),
+        nle=explanation(scene, claimed, misalignment),
+        split=split,
+        misalignment=misalignment,
+        file=None if file is None else str(file),
+        row=k,
+    )
+    return Pair(triplet, scene, claimed)
 
 
 def draw_pairs(count: int, seed: int = 0, *, file: Path | None = None) -> Iterator[Pair]:
@@ -71,28 +139,16 @@ def draw_pairs(count: int, seed: int = 0, *, file: Path | None = None) -> Iterat
         rng = random.Random(seed_of("pair", seed, k))
         scene = draw_scene(misalignment, rng)
         claimed = contrast(scene, misalignment, rng)
-        video_id = f"s{seed}-{k:05d}"
-        triplet = Triplet(
-            source=SOURCE,
-            video_id=video_id,
-            videopath=f"{SOURCE}/{video_id}.mp4",
-            caption=caption(scene),
-            neg_caption=caption(claimed),
-            nle=explanation(scene, claimed, misalignment),
-            split=_SPLIT_OF_ROUND[k // len(MISALIGNMENTS) % len(_SPLIT_OF_ROUND)],
-            misalignment=misalignment,
-            file=None if file is None else str(file),
-            row=k,
-        )
-        yield Pair(triplet, scene, claimed)
+        split = _SPLIT_OF_ROUND[k // len(MISALIGNMENTS) % len(_SPLIT_OF_ROUND)]
+        yield make_pair(f"s{seed}", k, misalignment, scene, claimed, split=split, file=file)
 
 
-def _triplets_csv(pairs: Iterable[Pair]) -> str:
+def triplets_csv(pairs: Iterable[Pair]) -> str:
     """The pairs' annotations as VideoCon writes them (`videocon_llm_feedback.csv`)."""
-    return _csv(COLUMNS, ([getattr(pair.triplet, column) for column in COLUMNS] for pair in pairs))
+    return csv_text(COLUMNS, ([getattr(pair.triplet, column) for column in COLUMNS] for pair in pairs))
 
 
-def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """A CSV file with a header and LF line ends; None is an empty cell."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
@@ -100,38 +156,6 @@ def _csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 # -- the source -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ShapesSpec:
-    """The argument of `shapes:pairs=64,seed=0,samples=1`, each option optional, in any order.
-
-    Attributes:
-        pairs: how many pairs to draw where the triplets are drawn too (`--triplets shapes:…`); for
-            triplets that exist already it says nothing.
-        seed: of the world, and of the generator.
-        samples: synthetic clips a pair.
-    """
-
-    pairs: int = 64
-    seed: int = 0
-    samples: int = 1
-
-    @classmethod
-    def parse(cls, argument: str) -> "ShapesSpec":
-        """Raises `SourceError` for an unknown option or a value that is not a fitting whole number."""
-        values: dict[str, int] = {}
-        for part in filter(None, (piece.strip() for piece in argument.split(","))):
-            name, _, value = (piece.strip() for piece in part.partition("="))
-            least = {"pairs": 1, "seed": 0, "samples": 1}.get(name)
-            if least is None or name in values or not value.isdecimal() or int(value) < least:
-                raise SourceError(
-                    "an option of shapes: cannot be used",
-                    found=part,
-                    expected="shapes:pairs=64,seed=0,samples=1, each at most once, pairs and samples from 1",
-                )
-            values[name] = int(value)
-        return cls(**values)
 
 
 def write_triplets(argument: str, folder: Path) -> Path:
@@ -148,8 +172,8 @@ def write_triplets(argument: str, folder: Path) -> Path:
         SourceError: an option is not known or out of range.
     """
     spec = ShapesSpec.parse(argument)
-    path = folder / f"shapes-s{spec.seed}-{spec.pairs}.csv"
-    write_atomic(path, _triplets_csv(draw_pairs(spec.pairs, spec.seed)))
+    path = folder / f"shapes-{spec.name}-{spec.pairs}.csv"
+    write_atomic(path, triplets_csv(draw_world(spec)))
     return path
 
 
@@ -163,7 +187,10 @@ def open_source(argument: str, *, generator: str | None, work: Path | None) -> "
     if work is None:
         raise SourceError("shapes: renders videos and needs a folder to keep them in")
     folder = work / "shapes" / f"r{REVISION}-s{spec.seed}"
-    return ShapesSource(folder, spec.seed, spec.samples, generator or GENERATOR)
+    if spec.version > 1:  # all that a clip is made from
+        made = json.dumps([spec.noise.record(), spec.shift, spec.clip_seed], sort_keys=True)
+        folder = work / "shapes" / f"r{revision_of(spec.geometry)}-{seed_of(made):016x}"
+    return ShapesSource(folder, spec, generator or GENERATOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +204,12 @@ class ShapesSource:
 
     Attributes:
         folder: of the clips.
-        seed: of the generator.
-        samples: clips a triplet.
+        spec: what they are made with.
         generator: the name that videos give.
     """
 
     folder: Path
-    seed: int
-    samples: int
+    spec: ShapesSpec
     generator: str
 
     def find(self, triplets: Sequence[Triplet]) -> FoundVideos:
@@ -194,7 +219,7 @@ class ShapesSource:
             if triplet.pair_id in found.videos:
                 continue
             try:
-                clips = [self._clip(triplet, sample) for sample in range(1, self.samples + 1)]
+                clips = [self._clip(triplet, sample) for sample in range(1, self.spec.samples + 1)]
             except CaptionError as error:
                 found.quarantined.append(error.at(triplet.file, triplet.row))
                 continue
@@ -206,150 +231,34 @@ class ShapesSource:
 
         path = self.folder / f"{triplet.pair_id}_{sample:03d}.mp4"
         if not path.is_file():
-            clip = generate(triplet.neg_caption, seed=self.seed, pair_id=triplet.pair_id, sample=sample)
+            clip = generate_for(triplet, self.spec, sample)
             encode_mp4(clip.pixels, clip.fps, path)
         return SyntheticVideo(
             path=path,
             sample=sample,
             generator=self.generator,
-            revision=REVISION,
-            seed=clip_seed(self.seed, triplet.pair_id, sample),
-            config=_generation_config(SYNTHETIC),
+            revision=revision_of(self.spec.geometry),
+            seed=clip_seed(self.spec.clip_seed, triplet.pair_id, sample, self.spec.geometry),
+            config=self.spec.generation(self.spec.styles()[1]),
             sha256=sha256_file(path),
         )
 
 
-def _generation_config(style: Style) -> dict[str, Any]:
-    """The generator's settings as they are published: JSON-ready, the same for all clips of a run."""
-    return {"size": style.size, "frames": style.frames, "fps": style.fps, "faults": dict(FAULTS)}
-
-
-# -- a world in a folder ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ShapesFolder:
-    """A shapes world on disk; the paths are what `synvita build` takes.
-
-    Attributes:
-        root: the folder.
-        pairs: how many.
-        samples: synthetic clips a pair.
-    """
-
-    root: Path
-    pairs: int
-    samples: int
-
-    @property
-    def triplets(self) -> Path:
-        """In VideoCon's columns."""
-        return self.root / "triplets.csv"
-
-    @property
-    def real(self) -> Path:
-        """Root of the real clips."""
-        return self.root / "real"
-
-    @property
-    def synthetic(self) -> Path:
-        """Folder of the synthetic clips with `manifest.jsonl`."""
-        return self.root / "synthetic"
-
-    @property
-    def vqascores(self) -> Path:
-        """Score table, long CSV: by `row` with one sample a pair, by `id` with more."""
-        return self.root / "vqascores.csv"
-
-
-def make_shapes(
-    folder: str | Path, pairs: int = 64, seed: int = 0, samples: int = 1, size: int = 96
-) -> ShapesFolder:
-    """Render the shapes world of `seed` into `folder`; equal arguments give equal bytes.
-
-        folder/triplets.csv                        captions, contrast captions, explanations
-        folder/real/shapes/s0-00000.mp4            16 frames, 8 fps, a few kB
-        folder/synthetic/shapes_s0-00000_001.mp4   20 frames, 10 fps
-        folder/synthetic/manifest.jsonl            id, path, sha256, seed, config, and what went wrong
-        folder/vqascores.csv                       three frame-level scorers on the synthetic clips
-
-    Args:
-        folder: made if it is not there; files of an earlier run are overwritten.
-        pairs: how many, from 1; see `draw_pairs` for misalignments and splits.
-        seed: of the world.
-        samples: synthetic clips a pair, from 1.
-        size: edge of the frames in pixels, even.
+def generate_for(triplet: Triplet, spec: ShapesSpec, sample: int = 1, *, size: int = 96) -> Generated:
+    """What the generator of a world makes of a triplet's contrast caption.
 
     Raises:
-        SourceError: an argument is out of range, or `folder` holds clips that this world does not have.
+        CaptionError: the contrast caption, or the caption where the clip shows it, is not of the grammar.
     """
-    from synvita_data.video import FramePolicy, decode, encode_mp4
-
-    if samples < 1 or size < 48 or size % 2:
-        raise SourceError(
-            "the shapes world cannot be rendered like this",
-            found=f"samples={samples}, size={size}",
-            expected="samples from 1, an even size from 48",
-        )
-    made = ShapesFolder(Path(folder), pairs, samples)
-    world = list(draw_pairs(pairs, seed, file=made.triplets))
-    real = {pair.triplet.pair_id: made.real / str(pair.triplet.videopath) for pair in world}
-    synthetic = {
-        (pair.triplet.pair_id, sample): made.synthetic / f"{pair.triplet.video_key}_{sample:03d}.mp4"
-        for pair in world
-        for sample in range(1, samples + 1)
-    }
-    _refuse_others(made, {*real.values(), *synthetic.values()})
-    real_style, synthetic_style = replace(REAL, size=size), replace(SYNTHETIC, size=size)
-    count, rule = VQA_FRAMES
-    manifest: list[str] = []
-    scores: dict[str, list[tuple[object, ...]]] = {model.name: [] for model in VQA_MODELS}
-    for pair in world:
-        triplet = pair.triplet
-        clip = render(pair.scene, pair.real_seed, real_style)
-        encode_mp4(clip, real_style.fps, real[triplet.pair_id])
-        for sample in range(1, samples + 1):
-            path = synthetic[triplet.pair_id, sample]
-            generated = generate(
-                triplet.neg_caption, seed=seed, pair_id=triplet.pair_id, sample=sample, style=synthetic_style
-            )
-            encode_mp4(generated.pixels, generated.fps, path)
-            line = {
-                "id": make_row_id(triplet.pair_id, GENERATOR, sample),
-                "path": path.name,
-                "sha256": sha256_file(path),
-                "seed": generated.seed,
-                "generator": GENERATOR,
-                "revision": REVISION,
-                "config": _generation_config(synthetic_style),
-                # Not published: what the generator got wrong, and what the clip really shows.
-                "faults": list(generated.faults),
-                "shown": generated.shown,
-            }
-            manifest.append(json.dumps(line) + "\n")
-            # One row a scorer, of the clip's own pixels as they were encoded.
-            frames = decode(path, FramePolicy(count=count, rule=rule)).pixels
-            means = score_frames(frames, [triplet.neg_caption, triplet.caption]).mean(axis=1)
-            key = triplet.row if samples == 1 else line["id"]
-            for (name, rows), both in zip(scores.items(), means, strict=True):
-                cells = (f"{score:.9f}" for score in both)
-                rows.append((key, triplet.videopath, name, *cells, line["sha256"], sample))
-    write_atomic(made.triplets, _triplets_csv(world))
-    key_column = "row" if samples == 1 else "id"
-    columns = (key_column, "videopath", "model", "neg_caption_score", "caption_score", "sha256", "sample")
-    # Model by model, as published score tables are.
-    write_atomic(made.vqascores, _csv(columns, (row for rows in scores.values() for row in rows)))
-    write_atomic(made.synthetic / "manifest.jsonl", "".join(manifest))
-    return made
-
-
-def _refuse_others(made: ShapesFolder, own: set[Path]) -> None:
-    """Clips of another world in the same folder would be taken for this one's by whoever reads it."""
-    for folder in (made.real, made.synthetic):
-        other = next((path for path in sorted(folder.rglob("[!.]*.mp4")) if path not in own), None)
-        if other is not None:
-            raise SourceError(
-                "the folder holds clips of another shapes world",
-                file=other,
-                fix="Name an empty folder, or remove the old one",
-            )
+    return generate(
+        triplet.neg_caption,
+        seed=spec.clip_seed,
+        pair_id=triplet.pair_id,
+        sample=sample,
+        faults=spec.noise.random,
+        style=spec.styles(size)[1],
+        geometry=spec.geometry,
+        real=triplet.caption,
+        misalignment=triplet.misalignment,
+        reverted=spec.noise.reverted,
+    )

@@ -39,7 +39,7 @@ _SCHEMES = {
     "tempo": re.compile(r"(?:tempo_videos_)?([0-9]+)"),
     "ssv2": re.compile(r"([0-9]+)"),
     "next-qa": re.compile(r"([0-9]+)"),
-    "shapes": re.compile(r"(s[0-9]+-[0-9]{5,})"),
+    "shapes": re.compile(r"(s[0-9]+-[0-9]{5,}|w[0-9]+-[0-9a-f]{8}-[0-9]{5,})"),
     "activitynet": re.compile(r"([0-9]+|v_[A-Za-z0-9_-]+|[A-Za-z0-9_-]{11})"),
 }
 # Sources whose videos are known by names of their own.

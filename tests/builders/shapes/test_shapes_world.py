@@ -9,9 +9,11 @@ import av
 import numpy as np
 import pytest
 
+from synvita_data.builders.shapes.folder import make_shapes
 from synvita_data.builders.shapes.grammar import parse
 from synvita_data.builders.shapes.pixels import render
-from synvita_data.builders.shapes.world import ShapesSpec, draw_pairs, make_shapes, write_triplets
+from synvita_data.builders.shapes.spec import ShapesSpec
+from synvita_data.builders.shapes.world import draw_pairs, write_triplets
 from synvita_data.builders.sources import open_source
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SourceError
