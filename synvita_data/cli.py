@@ -25,6 +25,7 @@ from .commands.leaderboard import leaderboard
 from .commands.push import push
 from .commands.reproduce import reproduce
 from .commands.score import score
+from .commands.study import study
 from .commands.train import train
 from .commands.videos import videos
 from .commands.vqascore import vqascore
@@ -99,6 +100,7 @@ for _command in (
     convert,
     export,
     reproduce,
+    study,
 ):
     app.command()(_command)
 app.command(context_settings=CONTEXT_SETTINGS)(doctor)

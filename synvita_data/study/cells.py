@@ -1,0 +1,236 @@
+"""One cell: fine-tune the model by its recipe on a world's dataset, and evaluate it on the world's test sets.
+
+Dataset, trainer, adapter, metrics and tasks are those that VideoCon is trained and evaluated with.
+"""
+
+import copy
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..annotations.read import read_annotations
+from ..dataset.load import load_triplets
+from ..errors import SchemaError
+from ..evaluation.run import evaluate_scorer
+from ..models import AlignmentModel
+from ..models.features import FeatureCache
+from ..models.loading import load_alignment_model
+from ..models.resolve import find_checkpoint
+from ..models.videos import VideoPreparer
+from ..schema import MISALIGNMENTS
+from ..scoring.alignment import AlignmentScorer
+from ..training.config import SynViTAConfig
+from ..training.data import TrainingTriplet
+from ..training.data.dataset import TripletData
+from ..training.data.features import fill_feature_cache
+from ..training.trainer import SynViTATrainer
+from .questions import OWN_WEIGHTS, Recipe
+from .weights import own_weights
+from .worlds import CONFIG, TestSets, TrainingWorld
+
+# q, k, v and o of the language model's attention, as in the paper.
+TARGETS = r".*language_model.*\.(q|k|v|o)_proj"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The model that cells start from, read once in a process.
+
+    Attributes:
+        model: in evaluation mode, never changed: every cell trains a copy.
+        revision: of its files.
+        cache: of its tower's features, which no cell changes.
+    """
+
+    model: AlignmentModel
+    revision: str
+    cache: FeatureCache
+
+    @classmethod
+    def load(cls, name: str, features: Path) -> "Base":
+        """The model of a name or folder, on the CPU.
+
+        Raises:
+            SynvitaError: there is no such model, or it cannot be read.
+        """
+        model, revision = load_alignment_model(find_checkpoint(name), device="cpu")
+        return cls(model, revision, FeatureCache.of(model, revision, features))
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What a cell gives.
+
+    Attributes:
+        values: outcome -> the main score of its task, percent.
+        groups: outcome -> misalignment -> AUC of its pairs, where the task is of captions with misalignments.
+        facts: of the training rows: how many, ω by misalignment, share of right clips, the last loss.
+        seconds: of processor time: `train` and `evaluate`.
+    """
+
+    values: dict[str, float]
+    groups: dict[str, dict[str, float]]
+    facts: dict[str, Any]
+    seconds: dict[str, float]
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {name: getattr(self, name) for name in ("values", "groups", "facts", "seconds")}
+
+
+def run_cell(recipe: Recipe, seed: int, world: TrainingWorld | None, tests: TestSets, base: Base) -> CellResult:
+    """Train and evaluate.
+
+    Args:
+        recipe: of the cell.
+        seed: of adapter, batches and dropout; that of the world is in `world` and `tests`.
+        world: to train on; None where nothing is trained.
+        tests: to evaluate on.
+        base: the model to start from.
+
+    Raises:
+        SynvitaError: the world does not fit the recipe, or whatever training or evaluation raises.
+    """
+    began = time.process_time()
+    facts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="synvita-cell-") as folder:
+        if recipe.steps and world is not None:
+            model, facts = train(recipe, seed, world, base, Path(folder) / "training")
+        else:
+            model = base.model
+        trained = time.process_time()
+        values, groups = evaluate(model, tests, base, Path(folder) / "results")
+    seconds = {"train": trained - began, "evaluate": time.process_time() - trained}
+    return CellResult(values, groups, facts, {name: round(own, 2) for name, own in seconds.items()})
+
+
+def train(
+    recipe: Recipe, seed: int, world: TrainingWorld, base: Base, folder: Path
+) -> tuple[AlignmentModel, dict[str, Any]]:
+    """A fine-tuned copy of the model, in evaluation mode, and what it was trained on."""
+    config = SynViTAConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        seed=seed,
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup_steps,
+        adam_beta2=0.98,
+        lora_r=recipe.rank,
+        lora_alpha=recipe.rank,
+        lora_dropout=recipe.dropout,
+        lora_targets=TARGETS,
+        margin=recipe.margin,
+        scr_weight=recipe.scr_weight,
+        weighting="fixed" if recipe.weights in OWN_WEIGHTS else recipe.weights,
+        use_synthetic=recipe.clips != "none",
+        misalignments=list(recipe.misalignments),
+        nle_share=0.0,
+        save_strategy="no",
+        eval_strategy="no",
+        logging_steps=max(1, recipe.steps // 5),
+        disable_tqdm=True,
+        report_to="none",
+    )
+    triplets, facts = training_triplets(recipe, seed, world, base, config)
+    network = copy.deepcopy(base.model.family.model)
+    trainer = SynViTATrainer(network, base.model.family.processor, config, triplets)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    trained: AlignmentModel = trainer.alignment.eval()
+    return trained, facts | {"loss": round(float(losses[-1]), 4)}
+
+
+def training_triplets(
+    recipe: Recipe, seed: int, world: TrainingWorld, base: Base, config: SynViTAConfig
+) -> tuple[list[TrainingTriplet], dict[str, Any]]:
+    """The samples of a cell with their features, and facts of them."""
+    rows = world.rows(recipe.clips, load_triplets)
+    preparer = VideoPreparer.of(base.model, cache=base.cache)
+    data = TripletData(rows, preparer, **config.data_arguments(base.model.family) | {"frames": None})
+    if len(data) < recipe.batch:
+        raise SchemaError(
+            "too few pairs for a cell",
+            file=world.folder,
+            found=f"{len(data)} triplets",
+            expected=f"at least a batch of {recipe.batch}",
+        )
+    # The first cell of a world sends its videos through the frozen tower; all others find the features.
+    fill_feature_cache(data, base.model, workers=1)
+    triplets = [data[place] for place in range(len(data))]
+    facts: dict[str, Any] = {"triplets": len(triplets), "weight": None}
+    if recipe.clips == "none":
+        return triplets, facts
+    # ω and what the world knows of the clips, in the order of the triplets.
+    known = {row["id"]: row for row in world.facts()}
+    own = [known[triplet.row_id] for triplet in triplets]
+    omega = np.array([row["weight"] for row in own], dtype=np.float64)
+    right = np.array([row["right"] for row in own])
+    kinds = [row["misalignment"] for row in own]
+    if recipe.weights in OWN_WEIGHTS:
+        weights = own_weights(recipe.weights, omega, right, kinds, seed)
+        triplets = [_weighed(each, float(weight)) for each, weight in zip(triplets, weights, strict=True)]
+    facts |= {
+        "weight": round(float(np.mean([each.weight for each in triplets])), 4),
+        "omega": round(float(omega.mean()), 4),
+        "omega_right": _mean(omega[right]),
+        "omega_wrong": _mean(omega[~right]),
+        "right": round(float(right.mean()), 4),
+        "difference": {
+            kind: _mean(np.array([row["difference"] for row in own if row["misalignment"] == kind]))
+            for kind in MISALIGNMENTS
+            if kind in kinds
+        },
+    }
+    return triplets, facts
+
+
+def _mean(values: Any) -> float | None:
+    return round(float(values.mean()), 4) if len(values) else None
+
+
+def _weighed(triplet: TrainingTriplet, weight: float) -> TrainingTriplet:
+    """The triplet at another weight; at 0 its synthetic video is not encoded, as in `TripletData`."""
+    if weight > 0:
+        return replace(triplet, weight=weight)
+    return replace(triplet, synthetic=None, weight=0.0, zero_weight=True)
+
+
+def evaluate(
+    model: AlignmentModel, tests: TestSets, base: Base, folder: Path
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """The main score of every test set, and the AUC of each misalignment in it."""
+    scorer = AlignmentScorer(
+        model, "cell", base.revision, workers=1, cache=base.cache, settings={"folder": str(folder)}
+    )
+    values: dict[str, float] = {}
+    groups: dict[str, dict[str, float]] = {}
+    with torch.inference_mode():
+        for outcome, (task, annotations, videos) in tests.tasks().items():
+            done = evaluate_scorer(
+                scorer,
+                task,
+                read_annotations(task, annotations),
+                videos,
+                folder,
+                resamples=0,
+            )
+            assert done is not None  # one process
+            values[outcome] = round(float(done.result.main_score["value"]), 4)
+            if parts := _groups(done.result.record["metrics"]):
+                groups[outcome] = parts
+    return values, groups
+
+
+def _groups(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """AUC by misalignment, where the metric has it."""
+    found = (metrics.get("groups") or {}).get("misalignment") or {}
+    values = {kind: (own["auc"] or {}).get("value") for kind, own in found.items()}
+    return {kind: round(float(value), 4) for kind, value in values.items() if value is not None}

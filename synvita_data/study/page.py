@@ -1,0 +1,293 @@
+"""The page of the study, generated from its result files and from nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..comparison.forest import p_text, save_forest
+from ..files import sha256_file, write_atomic
+from ..hub.card import code, markdown, table
+from ..progress import duration
+from .analysis import Paired, arm_means, compare_all, verdict
+from .plots import arms_figure, differences_figure, interval_text, omega_figure
+from .questions import Question, Study
+from .results import QuestionResult
+
+PILOTS = Path(__file__).with_name("pilots.md")
+_INTRODUCTION = """\
+# A study in miniature: the shapes world
+
+*Written by `synvita study shapes --report` from the files in `docs/study/`; do not edit.*
+
+Clips of moving shapes, a Video-LLaVA of a million parameters that knows them, and the same builders, weights,
+trainer, tasks and metrics as for VideoCon. Three concepts (purple, star, "moves up") are in no true caption of
+training, only in contrast captions; the tests have them in true captions.
+
+**What this is**: a positive control of the pipeline, and a small world in which a question can be asked with many
+seeds. **What it is not**: evidence about real videos, real generators or models of 7B parameters. Nothing here
+proves or refutes the paper's numbers.
+"""
+_CAUTIONS = """\
+## Cautions
+
+- **A balanced text prior.** Contrast captions alone teach that the unseen words mean No. Any clip that is trained
+  with its contrast caption as true takes that back, whatever it shows. The arms with grey clips and with the clips
+  of other rows show how much of a gain that is; only what lies above them is due to what clips show.
+- **Small weights.** Eq. 4 gives a mean weight far below 1, so it makes the whole term weaker, beside choosing among
+  clips. `constant` has its scale without its choice, the normalised weights its choice without its scale.
+- **The setting was chosen after pilots**, which are named below; seeds of the pilots are not among those reported.
+- **The better the base model, the less there is to gain.** Every arm starts from the earlier checkpoint, which leaves
+  room; on unseen concepts no arm needs to reach "before".
+- **Few seeds.** Intervals are of a bootstrap over seeds and too narrow with few of them; what is called decided is so
+  by the paired t test after Holm's correction within a question. What is not decided is not equal.
+"""
+
+
+@dataclass
+class _Page:
+    """The page as it grows: its text, and plots by file name."""
+
+    lines: list[str] = field(default_factory=list)
+    plots: list[Path] = field(default_factory=list)
+
+    def add(self, *parts: str) -> None:
+        """Paragraphs."""
+        for part in parts:
+            self.lines += [part.rstrip("\n"), ""]
+
+
+def write_page(study: Study, results: Sequence[QuestionResult], page: Path, images: Path) -> list[Path]:
+    """Write the page and its plots; equal results give an equal page.
+
+    Args:
+        study: the declaration.
+        results: of its questions, in its order.
+        page: the Markdown file.
+        images: folder of the plots.
+
+    Returns:
+        The files written.
+    """
+    made = _Page()
+    made.add(_INTRODUCTION)
+    made.add("## What was run", _run_table(study, results))
+    made.add(*_changed(study, results))
+    made.add("## What did not reproduce", *_not_reproduced(study, results))
+    for result in results:
+        _add_question(made, study, study.question(result.question), result, page, images)
+    made.add(_CAUTIONS)
+    if PILOTS.is_file():
+        made.add("## Pilots", PILOTS.read_text(encoding="utf-8"))
+    made.add("## Again", *_commands(results))
+    write_atomic(page, "\n".join(made.lines).rstrip() + "\n")
+    return [page, *made.plots]
+
+
+def _run_table(study: Study, results: Sequence[QuestionResult]) -> str:
+    """A line a question, those that were not run included."""
+    by_name = {result.question: result for result in results}
+    rows = []
+    for name, question in study.questions.items():
+        result = by_name.get(name)
+        if result is None:
+            rows.append([code(name), markdown(question.title), f"0 of {question.seeds}", "**not run**", ""])
+            continue
+        missing = result.missing(question)
+        cells, worlds = result.processor_seconds
+        rows.append(
+            [
+                code(name),
+                markdown(question.title),
+                f"{len(result.seeds)} of {question.seeds}",
+                f"{len(result.cells)}" + (f", **{len(missing)} not run**" if missing else ""),
+                f"{duration(cells)} + {duration(worlds)}",
+            ]
+        )
+    head = ["question", "asks", "seeds", "cells", "processor time (cells + worlds)"]
+    return table(head, rows)
+
+
+def _changed(study: Study, results: Sequence[QuestionResult]) -> list[str]:
+    """Which model, which sizes, and whether the declaration is that of the runs."""
+    names = {f"{result.model['name']}, revision {result.model['revision']}" for result in results}
+    text = [f"Every cell starts from {markdown(' and '.join(sorted(names)))}."]
+    now = sha256_file(study.file)
+    if any(result.declaration != now for result in results):
+        text.append("**The file of questions was changed after some of these runs** (see its history).")
+    cell = results[0].cell
+    sizes = {
+        "training triplets": cell["pairs"],
+        "test pairs of each set": cell["test_pairs"],
+        "steps": cell["steps"],
+        "batch": cell["batch"],
+        "learning rate": cell["learning_rate"],
+        "rank of the adapter": cell["rank"],
+        "share of contrast captions with an unseen concept": cell["share"],
+    }
+    text.append(
+        "A cell: " + ", ".join(f"{name} {value}" for name, value in sizes.items()) + ". "
+        "A seed moves training pairs, clips, adapter, batches and test sets together."
+    )
+    return [" ".join(text)]
+
+
+def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str]:
+    """What the paper says that these runs do not show, and what they do, said plainly."""
+    rows, counted = [], {"larger": 0, "smaller": 0, "open": 0}
+    for result in results:
+        question = study.question(result.question)
+        found = compare_all(question, result.values)
+        for expected in question.expect:
+            for own in found:
+                if (own.first, own.second, own.outcome) != (expected.first, expected.second, expected.outcome):
+                    continue
+                said = verdict(own)
+                counted[said] += 1
+                word = {
+                    "larger": "reproduced",
+                    "smaller": "**the opposite**",
+                    "open": "**not reproduced** (open)",
+                }[said]
+                where = "" if len(question.settings) == 1 else f", {question.settings[own.setting].title}"
+                rows.append(
+                    [
+                        markdown(expected.why),
+                        markdown(f"{own.first} − {own.second}, {own.outcome}{where}"),
+                        _signed(own),
+                        _p(own),
+                        word,
+                    ]
+                )
+    if not rows:
+        return ["No expectation was tested."]
+    summary = (
+        f"Of {len(rows)} statements of the paper in this miniature, {counted['larger']} are decided as the paper has "
+        f"them, {counted['smaller']} the other way, and {counted['open']} are not decided."
+    )
+    return [summary, table(["statement", "compared", "difference", "p after Holm", ""], rows)]
+
+
+def _add_question(
+    made: _Page, study: Study, question: Question, result: QuestionResult, page: Path, images: Path
+) -> None:
+    """Tables, plots and what was not run of one question."""
+    made.add(f"## {markdown(question.title)}")
+    means = arm_means(question, result.values)
+    shown = [outcome for outcome in question.outcomes if any(outcome in own for own in means.values())]
+    several = len(question.settings) > 1
+    rows = []
+    for (setting, arm), own in means.items():
+        head = [markdown(study.arms[arm].title)]
+        head += [markdown(question.settings[setting].title)] if several else []
+        rows.append([*head, *(interval_text(own[outcome]) if outcome in own else "" for outcome in shown)])
+    head = ["arm", *(["setting"] if several else []), *(markdown(study.outcomes[each]) for each in shown)]
+    seeds = len(result.seeds)
+    made.add(
+        f"Means over {seeds} seed{'s' if seeds != 1 else ''}, percent, with 95 % bootstrap intervals over seeds.",
+        table(head, rows),
+    )
+    _plot(made, arms_figure(study, question, result.values), f"study-{question.name}-arms", page, images)
+    found = compare_all(question, result.values)
+    if found:
+        made.add("Differences, paired by seed (Holm over the comparisons of this question that decide):")
+        made.add(_difference_table(study, question, found, several))
+        figure = differences_figure(study, question, found)
+        _plot(made, figure, f"study-{question.name}-differences", page, images)
+    made.add(*_facts(made, question, result, page, images))
+    missing = result.missing(question)
+    if missing:
+        lacking = sorted({cell.seed for cell in missing})
+        made.add(
+            f"Not run: {len(missing)} of {len(question.cells(range(question.seeds)))} declared cells "
+            f"(seeds {', '.join(map(str, lacking))})."
+        )
+
+
+def _difference_table(study: Study, question: Question, found: Sequence[Paired], several: bool) -> str:
+    rows = []
+    for own in found:
+        if own.outcome not in question.decide:
+            continue
+        head = [markdown(f"{own.first} − {own.second}")]
+        head += [markdown(question.settings[own.setting].title)] if several else []
+        said = verdict(own)
+        rows.append(
+            [
+                *head,
+                markdown(own.outcome),
+                _signed(own),
+                f"{own.wins} of {own.difference.seeds}",
+                "–" if own.p is None else p_text(own.p),
+                _p(own),
+                said if said == "open" else f"**{said}**",
+            ]
+        )
+    head = ["first − second", *(["setting"] if several else []), "outcome", "difference", "seeds above 0", "p"]
+    return table([*head, "p after Holm", ""], rows)
+
+
+def _signed(own: Paired) -> str:
+    value = own.difference
+    if value.low is None or value.high is None:
+        return f"{value.value:+.1f}"
+    return f"{value.value:+.1f} [{value.low:+.1f}, {value.high:+.1f}]"
+
+
+def _p(own: Paired) -> str:
+    return "–" if own.holm is None else p_text(own.holm)
+
+
+def _facts(made: _Page, question: Question, result: QuestionResult, page: Path, images: Path) -> list[str]:
+    """What was in the generator's clips: right ones, ω of right and wrong ones, and Figure 2 in miniature."""
+    lines = []
+    for setting in question.settings:
+        # The same clips in all arms with generated ones: one cell a seed says it.
+        by_seed = {
+            own["seed"]: own["facts"]
+            for own in result.cells
+            if own["setting"] == setting and own["arm"] in ("weight-1", "synvita") and own["facts"]
+        }
+        if not by_seed:
+            continue
+        facts = list(by_seed.values())
+
+        def mean_of(name: str, facts: Sequence[dict[str, float]] = facts) -> str:
+            known = [own[name] for own in facts if own.get(name) is not None]
+            return f"{sum(known) / len(known):.3f}" if known else "–"
+
+        where = "" if len(question.settings) == 1 else f" ({question.settings[setting].title})"
+        lines.append(
+            f"Clips{where}: {mean_of('right')} right in the contrasted fact; mean ω {mean_of('omega')}, of right clips "
+            f"{mean_of('omega_right')}, of wrong ones {mean_of('omega_wrong')}."
+        )
+        if question.name == "main" and setting == "default":
+            kinds = {
+                kind: [own["difference"][kind] for own in facts if own["difference"].get(kind) is not None]
+                for kind in facts[0]["difference"]
+            }
+            figure = omega_figure({kind: own for kind, own in kinds.items() if own}, len(facts))
+            _plot(made, figure, "study-omega", page, images)
+    return lines
+
+
+def _plot(made: _Page, figure: object, name: str, page: Path, images: Path) -> None:
+    path = images / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_forest(figure, path)  # type: ignore[arg-type]
+    made.plots.append(path)
+    made.add(f"![{name}]({path.resolve().relative_to(page.resolve().parent).as_posix()})")
+
+
+def _commands(results: Sequence[QuestionResult]) -> list[str]:
+    """The commands of these results, and the versions behind them."""
+    runs = "\n".join(
+        f"    synvita study shapes --question {result.question} --seeds {max(result.seeds) + 1} --out docs/study"
+        for result in results
+        if result.seeds
+    )
+    versions = ", ".join(f"{name} {value}" for name, value in results[0].versions.items())
+    return [
+        runs + "\n    synvita study shapes --out docs/study --report docs/study.md",
+        f"One thread a worker, on a CPU. {markdown(versions)}.",
+        "`tests/study/test_recomputed.py` (slow) recomputes a committed cell from scratch.",
+    ]
