@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,8 +65,8 @@ def example(
     row: Mapping[str, Any],
     *,
     misalignment: str,
-    real: Path | None,
-    synthetic: bytes | None,
+    real: Any,
+    synthetic: Any,
     faults: Sequence[str],
     shown: str,
     unseen: Sequence[str],
@@ -77,8 +76,7 @@ def example(
     Args:
         row: with its captions, shared spans, scores and weight.
         misalignment: its name.
-        real: the real clip.
-        synthetic: the bytes of the synthetic one.
+        real, synthetic: the clips, as `video.decode` takes them; None where there is none.
         faults, shown, unseen: as of `Example`.
     """
     from ..captions import hidden_spans
@@ -108,7 +106,7 @@ def example(
         hidden=hidden_spans(row["caption"], shared["caption"]),
         hidden_contrast=hidden_spans(row["neg_caption"], shared["neg_caption"]),
         real=clip(real),
-        synthetic=clip(None if synthetic is None else {"bytes": synthetic, "path": str(row["id"])}),
+        synthetic=clip(synthetic),
         faults=tuple(faults),
         shown=shown,
         weight=None if row["weight"] is None else float(row["weight"]),

@@ -207,7 +207,7 @@ def _concepts(report: Report) -> str:
         "these words are false. Without synthetic videos nothing speaks against it; with them the same captions are "
         "also true, of the clips made from them. The test asks about real clips whose true captions name them.</p>\n"
     ]
-    parts += [f"<p>{html_text(line)}</p>\n" for line in changes(report)]
+    parts += [f"<p>{html_text(line)}</p>\n" for line in changes(report.arms, report.unseen)]
     heads = "".join(f'<th scope="col">{html_text(word)}</th>' for word in words)
     parts.append(
         '<article class="wide" tabindex="0" role="region" aria-label="Pairs in the right order, by concept">'
@@ -226,11 +226,11 @@ def _share(counted: tuple[int, int] | None) -> str:
     return f"{100 * counted[0] / counted[1]:.0f}% <small>{counted[0]:,} of {counted[1]:,}</small>"
 
 
-def changes(report: Report) -> list[str]:
-    """A sentence an arm on the unseen concepts: how far it moved, and whether this run can tell."""
+def changes(arms: Sequence[Arm], outcome: str) -> list[str]:
+    """A sentence an arm on a test set: how far it moved, and whether this run can tell."""
     lines = []
-    for arm in report.arms:
-        score = arm.scores.get(report.unseen)
+    for arm in arms:
+        score = arm.scores.get(outcome)
         if score is None or score.change is None:
             continue
         before = score.value - score.change

@@ -6,11 +6,10 @@ leaves are there.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..display import json_text
@@ -19,7 +18,8 @@ from ..files import read_json, write_atomic
 from ..progress import Progress, duration
 
 FORMAT = 1
-ALMOST = 0.97  # of a step: so far its clock alone can bring it
+ALMOST = 0.97  # of a step: so far the clock alone can bring it
+TICK = 1.0  # seconds between two looks at the time left
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +55,19 @@ class Done:
 
 
 @dataclass
-class Course(AbstractContextManager["Course"]):
+class Course:
     """Runs steps one after the other.
 
     Args:
         file: the record.
         made_of: all that the results depend on, JSON-ready; steps of anything else are not found again.
         steps: all of them, in order.
-        say: takes a title line before each step: its number, title and the time left in all.
-        progress: shows percent and time left.
+        say: takes a title before each step: its number, what is done, and the time left in all.
+        progress: makes what shows percent and time left while a step is done; None shows nothing.
         clock: seconds that never go back.
+
+    Attributes:
+        done: name -> what is known of it, of the steps that were run or found.
 
     Raises:
         SynvitaError: the record is of something else, or not a record.
@@ -73,9 +76,10 @@ class Course(AbstractContextManager["Course"]):
     file: Path
     made_of: Mapping[str, Any]
     steps: Sequence[Step]
-    say: Callable[[str], None] = field(default=lambda line: None)
-    progress: Progress | None = None
+    say: Callable[[str, str], None] = field(default=lambda title, note: None)
+    progress: Callable[[], Progress] | None = None
     clock: Callable[[], float] = time.monotonic
+    done: dict[str, Done] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._known = self._read()
@@ -83,47 +87,39 @@ class Course(AbstractContextManager["Course"]):
         self._fraction = 0.0
         self._began = self.clock()
         self._spent: list[tuple[float, float]] = []  # (measured elsewhere, here) of each step of this run
-        self._stop = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, daemon=True)
-
-    def __enter__(self) -> "Course":
-        if self.progress is not None:
-            self._ticker.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        if self._ticker.is_alive():
-            self._ticker.join()
 
     def run(self, name: str, do: Callable[[Callable[[float], None]], Mapping[str, Any]]) -> Done:
         """Do the next step, or find it done.
 
         Args:
             name: of the step, which must be the next.
-            do: does it and says what is to be remembered; it is given a function that takes how much is done, 0 to 1.
+            do: does it and says what is to be remembered, JSON-ready; it is given a function that takes how much of
+                it is done, 0 to 1.
         """
         step = self.steps[self._place]
         if step.name != name:
             raise ValueError(f"the next step is {step.name}, not {name}")
+        title = f"{self._place + 1} of {len(self.steps)}  {step.title}"
         known = self._known.get(name)
         if known is not None and all(path.exists() for path in step.leaves):
-            self.say(f"{self._heading(step)}: done before, in {duration(known['seconds'])}")
-            self._next(None)
-            return Done(known["facts"], known["seconds"], True)
-        # What was made of this step's results is no longer of them.
-        for later in self.steps[self._place :]:
-            self._known.pop(later.name, None)
-        self.say(f"{self._heading(step)} ({duration(self.seconds_left())} left in all)")
-        self._began, self._fraction = self.clock(), 0.0
-        facts = dict(do(self._at))
-        seconds = self.clock() - self._began
-        self._known[name] = {"seconds": round(seconds, 2), "facts": facts}
-        self._write()
-        self._next((step.seconds, seconds))
-        return Done(facts, seconds, False)
+            self.say(title, f"done before, in {duration(known['seconds'])}")
+            self.done[name] = Done(known["facts"], known["seconds"], True)
+        else:
+            # What was made of an earlier result of this step is no longer done.
+            dropped = [self._known.pop(later.name, None) for later in self.steps[self._place :]]
+            if any(dropped):
+                self._write()
+            self._began, self._fraction = self.clock(), 0.0
+            self.say(title, f"{duration(self.seconds_left())} left in all")
+            with self._shown():
+                facts = dict(do(self._at))
+            seconds = self.clock() - self._began
+            self._known[name] = {"seconds": round(seconds, 2), "facts": facts}
+            self._write()
+            self._spent.append((step.seconds, seconds))
+            self.done[name] = Done(facts, seconds, False)
+        self._place, self._fraction, self._began = self._place + 1, 0.0, self.clock()
+        return self.done[name]
 
     def seconds_left(self) -> float:
         """Estimated from the steps that this run has done, or from the times where the demo was measured."""
@@ -133,15 +129,6 @@ class Course(AbstractContextManager["Course"]):
         return rest * self._pace()
 
     # -- inside ------------------------------------------------------------------------------------------
-
-    def _heading(self, step: Step) -> str:
-        return f"{self._place + 1} of {len(self.steps)}  {step.title}"
-
-    def _next(self, spent: tuple[float, float] | None) -> None:
-        if spent is not None:
-            self._spent.append(spent)
-        self._place, self._fraction, self._began = self._place + 1, 0.0, self.clock()
-        self._show()
 
     def _at(self, fraction: float) -> None:
         self._fraction = max(self._fraction, min(fraction, 1.0))
@@ -154,24 +141,33 @@ class Course(AbstractContextManager["Course"]):
         return here / elsewhere
 
     def _done_of_step(self) -> float:
-        """Of the step that is being done: what it says itself, or what the clock says."""
-        if self._fraction > 0.0:
-            return self._fraction
+        """Of the step that is being done: what it says itself or what the clock says, whichever is more."""
         expected = self.steps[self._place].seconds * self._pace()
-        return min((self.clock() - self._began) / max(expected, 1e-9), ALMOST)
+        by_clock = (self.clock() - self._began) / max(expected, 1e-9)
+        return max(self._fraction, min(by_clock, ALMOST))
 
-    def _show(self) -> None:
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Percent and time left, once a second."""
         if self.progress is None:
+            yield
             return
-        whole = sum(step.seconds for step in self.steps) or 1.0
-        left = self.seconds_left()
-        done = 1.0 - left / self._pace() / whole
-        self.progress.at(round(100 * done), 100, "percent", left=left)
+        stop = threading.Event()
 
-    def _tick(self) -> None:
-        while not self._stop.wait(1.0):
-            if self._place < len(self.steps):
-                self._show()
+        def tick(progress: Progress) -> None:
+            while not stop.wait(TICK):
+                left = self.seconds_left()
+                whole = sum(step.seconds for step in self.steps) * self._pace()
+                progress.at(round(100 * (1 - left / max(whole, 1e-9))), 100, "percent", left=left)
+
+        with self.progress() as progress:
+            ticker = threading.Thread(target=tick, args=(progress,), daemon=True)
+            ticker.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                ticker.join()
 
     def _read(self) -> dict[str, Any]:
         if not self.file.exists():
