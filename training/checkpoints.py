@@ -182,7 +182,7 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
     """
     from synvita_data.models.families import get_family
     from synvita_data.models.loading import load_alignment_model
-    from synvita_data.models.resolve import TRAINING_ARGUMENTS, find_checkpoint
+    from synvita_data.models.resolve import TRAINING_ARGUMENTS, ModelFiles, find_checkpoint
 
     final = Path(out)
     if final.exists():
@@ -192,7 +192,7 @@ def merge_adapter(folder: str | Path, out: str | Path, *, dtype: str | None = No
         raise SynvitaError("not an adapter, so there is nothing to merge", file=folder)
     if dtype is None:
         kind = get_family(checkpoint.model_type).network_class().config_class  # also of families of our own
-        own = kind.from_pretrained(checkpoint.base, revision=checkpoint.revision).dtype
+        own = kind.from_pretrained(ModelFiles(checkpoint.base).source, revision=checkpoint.revision).dtype
         dtype = str(own or "float32").removeprefix("torch.")
     model, _ = load_alignment_model(checkpoint, dtype=dtype, device="cpu")
     merged = model.model.merge_and_unload()

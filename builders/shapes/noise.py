@@ -34,16 +34,19 @@ class Sight:
     Attributes:
         sharpness: factor on the log-odds that the facts of a frame give.
         spread: standard deviation of that factor's logarithm between clips: in some clips much can be told.
+        focus: how far the worst fact of a frame counts instead of the mean of all facts, in [0, 1].
         text: standard deviation of log-odds that belong to a clip and a caption, the same for all frames and models.
         unnatural: log-odds that a contrast caption loses because a language model wrote it.
     """
 
     sharpness: float = 1.0
     spread: float = 0.0
+    focus: float = 0.0
     text: float = 0.0
     unnatural: float = 0.0
 
     def __post_init__(self) -> None:
+        check_share(self.focus, "the focus of the scorers")
         if self.sharpness < 0 or self.spread < 0 or self.text < 0:
             raise SourceError(
                 "scorers cannot see like this",
@@ -69,7 +72,7 @@ class Noise:
 
     random: Mapping[str, float] = field(default_factory=lambda: FAULTS)
     reverted: Mapping[str, float] = field(default_factory=dict)
-    sight: Sight = Sight()
+    sight: Sight = field(default_factory=Sight)
 
     def __post_init__(self) -> None:
         for what, rates in (("random", self.random), ("reverted", self.reverted)):
@@ -99,7 +102,9 @@ class Noise:
         return {
             "random": dict(self.random),
             "reverted": dict(self.reverted),
-            "sight": {name: getattr(sight, name) for name in ("sharpness", "spread", "text", "unnatural")},
+            "sight": {
+                name: getattr(sight, name) for name in ("sharpness", "spread", "focus", "text", "unnatural")
+            },
         }
 
 

@@ -85,6 +85,7 @@ class ShapesVQA:
         geometry: Geometry = VERSION_1,
         *,
         sharpness: float = 1.0,
+        focus: float = 0.0,
         more: float = 0.0,
     ) -> float:
         """P(yes) for one frame in which `seen` was found.
@@ -95,16 +96,23 @@ class ShapesVQA:
             draw: seeds the noise.
             geometry: of the world.
             sharpness: factor on what the facts say.
+            focus: how far the worst of them counts instead of their mean.
             more: further log-odds.
         """
-        mean = self.facts(seen, scene, geometry)
+        mean, worst = self.facts(seen, scene, geometry)
+        if focus:
+            mean = (1.0 - focus) * mean + focus * worst
         noise = np.random.RandomState(draw & 0xFFFFFFFF).standard_normal() * self.noise
         return 1.0 / (1.0 + math.exp(-(sharpness * self.gain * mean + self.bias + noise + more)))
 
-    def facts(self, seen: Sequence[Seen], scene: Scene, geometry: Geometry = VERSION_1) -> float:
-        """How far a frame bears out a scene, in [-1, 1]: the mean over its facts, as the model attends to them."""
+    def facts(
+        self, seen: Sequence[Seen], scene: Scene, geometry: Geometry = VERSION_1
+    ) -> tuple[float, float]:
+        """How far a frame bears out a scene, in [-1, 1]: the mean over its facts, as the model attends to them, and
+        the worst of them, as far as it attends to that."""
         weighed = [(self.attention[kind], value) for kind, value in evidence(seen, scene, geometry)]
-        return sum(weight * value for weight, value in weighed) / sum(weight for weight, _ in weighed)
+        mean = sum(weight * value for weight, value in weighed) / sum(weight for weight, _ in weighed)
+        return mean, min(1.0 - weight * (1.0 - value) for weight, value in weighed)
 
 
 VQA_MODELS = (
@@ -171,7 +179,7 @@ def score_frames(
             for c, scene in enumerate(scenes):
                 draw = seed_of(model.name, VQA_REVISION, picture, captions[c])
                 scores[m, t, c] = model.probability(
-                    seen, scene, draw, geometry, sharpness=sharpness, more=more[c]
+                    seen, scene, draw, geometry, sharpness=sharpness, focus=sight.focus, more=more[c]
                 )
     return scores
 

@@ -85,7 +85,7 @@ def _run(planned: "Demo", course: "Course", terminal: "Terminal", out: Path, mis
     """All steps, each with what is to be seen of it; `out` is the folder as the user wrote it."""
     from ..demo import chain
 
-    world, dataset, commands = out / "world", out / "dataset", _commands(planned, out)
+    dataset, commands = out / "dataset", _commands(planned, out)
 
     def show(name: str) -> None:
         if name in commands:
@@ -125,7 +125,7 @@ def _run(planned: "Demo", course: "Course", terminal: "Terminal", out: Path, mis
     _look(terminal, planned, dataset, rows[0] if rows else chain.load(planned))
 
     # Fine-tunes.
-    arms: "Sequence[Arm]" = ()
+    arms: Sequence[Arm] = ()
     sets: Mapping[str, str] = {}
     if planned.trains:
         arms, sets = _train(planned, course, terminal, show)

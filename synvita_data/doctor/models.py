@@ -172,7 +172,7 @@ def add_repository(needs: Needs, facts: RepositoryFacts, subject: str) -> None:
     if facts.renamed_to is not None:
         text = f"{facts.name} is called {facts.renamed_to} today; the Hub still knows the old name"
         needs.warn(subject, text, f"Name {facts.renamed_to}")
-    if facts.problem is not None or facts.origin == "folder":
+    if facts.problem is not None or facts.origin in ("folder", "shipped"):
         return
     if facts.gated and facts.access:
         needs.ok(subject, f"{facts.name} is gated, and this token has access")
@@ -197,7 +197,9 @@ def described(facts: RepositoryFacts) -> str:
         words.append(f"{size(facts.bytes)} in {len(facts.files)} files")
     elif facts.recorded_bytes:
         words.append(f"{size(facts.recorded_bytes)} (recorded)")
-    if facts.origin != "folder":
+    if facts.origin == "shipped":
+        words.append("shipped with the package")
+    elif facts.origin != "folder":
         words.append(f"{size(facts.bytes_here)} here, {size(facts.bytes_to_fetch)} to fetch")
     if count := facts.parameters:
         number = f"{count / 1e9:.2f} billion" if count >= 1e7 else f"{count:,}"

@@ -15,6 +15,7 @@ from ..files import read_json
 from ..hub.known import KnownRepository, known
 from ..models.download import weight_names
 from ..models.resolve import CONFIG
+from ..shipped import shipped_folder
 from .hub import HubQuestions, as_object, cached_file, cached_snapshot, is_repository_name
 from .wanted import (
     BYTES,
@@ -29,7 +30,7 @@ from .wanted import (
 )
 
 Kind = Literal["model", "dataset"]
-Origin = Literal["hub", "cache", "known", "folder", "nothing"]
+Origin = Literal["hub", "cache", "known", "folder", "shipped", "nothing"]
 
 _SHORT_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
@@ -56,7 +57,8 @@ class RepositoryFacts:
     Attributes:
         name: as it was asked for.
         kind: `model` or `dataset`.
-        origin: who said so: the Hub; this machine's cache; `hub.known`, recorded at its date; the folder itself; nobody.
+        origin: who said so: the Hub; this machine's cache; `hub.known`, recorded at its date; the folder itself; the
+            folder of a model that comes with the package (`shipped`); nobody.
         revision: that was asked for.
         commit: 40 hex digits where it is known, None for a folder.
         files: that a command would read.
@@ -108,7 +110,7 @@ class RepositoryFacts:
     @property
     def bytes_to_fetch(self) -> int:
         """What a command would download; 0 for a folder."""
-        return 0 if self.origin == "folder" else max(self.bytes - self.bytes_here, 0)
+        return 0 if self.origin in ("folder", "shipped") else max(self.bytes - self.bytes_here, 0)
 
     @property
     def paths(self) -> frozenset[str]:
@@ -156,6 +158,8 @@ def look_at(
         folder = Path(name)
     if folder.is_dir():
         return look_at_folder(folder, name, kind, choose)
+    if kind == "model" and (own := shipped_folder(name)) is not None:
+        return replace(look_at_folder(own, name, kind, choose), origin="shipped")
     hub = hub or HubQuestions()
     facts = RepositoryFacts(name, kind, "nothing", revision)
     if not is_repository_name(name):

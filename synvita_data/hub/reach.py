@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..display import get_logger
+from ..shipped import SHIPPED
 
 _log = get_logger(__name__)
 _WRITE_TIMEOUT = 600.0  # seconds: a commit of many files is answered late
@@ -76,7 +77,7 @@ def say_if_renamed(name: str, kind: str = "model", token: str | None = None) -> 
         kind: `model`, `dataset` or `space`.
         token: None for huggingface_hub's own.
     """
-    if Path(name).expanduser().is_dir() or offline():
+    if Path(name).expanduser().is_dir() or name in SHIPPED or offline():
         return name
     now = _name_on_the_hub(name, kind, token)
     if isinstance(now, Exception):

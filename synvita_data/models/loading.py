@@ -135,7 +135,7 @@ def load_alignment_model(
     name, revision = files.location, files.revision
     with explained(name, family.advice):
         processor, video_settings = load_processor(name, revision)
-        config = kind.config_class.from_pretrained(name, revision=revision, local_files_only=True)
+        config = kind.config_class.from_pretrained(files.source, revision=revision, local_files_only=True)
         with torch.device("meta"):
             empty = kind(config)
     # An empty model shows what is wrong with prompt, processor and adapter, before gigabytes are read.
@@ -153,7 +153,7 @@ def load_alignment_model(
     fetch_weights(files)
     with explained(name, family.advice):
         model, loading = kind.from_pretrained(
-            name,
+            files.source,
             revision=revision,
             local_files_only=True,
             dtype=torch.float16 if merged else weights,
@@ -161,6 +161,7 @@ def load_alignment_model(
             output_loading_info=True,
         )
     check_complete(name, loading)
+    model.name_or_path = model.config.name_or_path = name  # not where the package lies on this machine
     version = loaded_revision(name, model, revision)
     if video_settings is not None:  # scores and features with other settings are others
         version = f"{version}~{video_settings}"

@@ -58,7 +58,8 @@ def load_processor(name: str, revision: str | None = None) -> LoadedProcessor:
     files = ModelFiles(name, revision)
     old = _old_class(files)
     if old is None:
-        processor = AutoProcessor.from_pretrained(name, revision=revision, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(files.source, revision=revision, local_files_only=True)
+        _name_by(processor, files.source, files.location)
     else:
         processor = _with_todays_name(files, *old)
     return LoadedProcessor(processor, _take_video_settings(files, processor))
@@ -86,10 +87,15 @@ def _with_todays_name(files: ModelFiles, settings: Mapping[str, Any], today: str
             shutil.copyfile(path, target)
         (copy / PREPROCESSOR).write_text(json.dumps({**settings, "image_processor_type": today}))
         processor = AutoProcessor.from_pretrained(copy)
-    for part in vars(processor).values():
-        if getattr(part, "name_or_path", None) == folder:
-            part.name_or_path = files.location
+    _name_by(processor, folder, files.location)
     return processor
+
+
+def _name_by(processor: Any, folder: str, name: str) -> None:
+    """Have the parts of a processor say `name` where they say the folder that they were read from."""
+    for part in vars(processor).values():
+        if folder != name and getattr(part, "name_or_path", None) == folder:
+            part.name_or_path = name
 
 
 def _take_video_settings(files: ModelFiles, processor: Any) -> str | None:
@@ -105,7 +111,7 @@ def _take_video_settings(files: ModelFiles, processor: Any) -> str | None:
     if not _read(files, inside):
         return None
     own = type(before).from_pretrained(
-        files.location, revision=files.revision, subfolder=VIDEO_FOLDER, local_files_only=True
+        files.source, revision=files.revision, subfolder=VIDEO_FOLDER, local_files_only=True
     )
     was, now = _comparable(before), _comparable(own)
     if was == now:

@@ -1,7 +1,7 @@
 """From the name of a model to what it is and where its files are: the one place that reads such names.
 
-A name is a folder or the Hub id of a repository, maybe with `@REVISION` behind it, or a short name that a command
-knows (`aliases`). What it names is a whole model, by the `model_type` of its `config.json`, or an adapter of PEFT
+A name is a folder or the Hub id of a repository, maybe with `@REVISION` behind it, the name of a model that comes with
+the package (`shipped`), or a short name that a command knows (`aliases`). What it names is a whole model, by the `model_type` of its `config.json`, or an adapter of PEFT
 whose settings name its base. Nothing here needs torch, and only the files that are asked for are downloaded.
 """
 
@@ -18,6 +18,7 @@ from ..files import read_json, sha256_file, snapshot_commit
 from ..hub.known import canonical, held, pinned
 from ..hub.problems import HubRequest, HubUnreachableError, downloading
 from ..hub.reach import note_from_cache, offline, out_of_reach, say_if_renamed, transport
+from ..shipped import SHIPPED, shipped_folder
 from ..video.preprocessing import PREPROCESSES
 from .released import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, TRAINING_ARGUMENTS
 
@@ -34,7 +35,7 @@ class ModelFiles:
     """The files of a model, in a folder or in a repository of the Hub.
 
     Attributes:
-        location: the folder, or the Hub id.
+        location: the folder, the Hub id, or the name of a model that comes with the package.
         revision: commit, tag or branch on the Hub; None for its default, and for a folder.
         also: other names that would have been understood, for errors.
     """
@@ -47,7 +48,12 @@ class ModelFiles:
     def folder(self) -> Path | None:
         """The folder; None for a repository of the Hub."""
         path = Path(self.location)
-        return path if path.is_dir() else None
+        return path if path.is_dir() else shipped_folder(self.location)
+
+    @property
+    def source(self) -> str:
+        """What `from_pretrained` takes: the location, or the folder of a model that comes with the package."""
+        return str(shipped_folder(self.location) or self.location)
 
     def find(self, file: str) -> Path | None:
         """A file by its name, downloaded if it has to be; None where the model has no such file.
@@ -196,7 +202,7 @@ class ModelFiles:
 
     @property
     def _expected(self) -> str:
-        expected = [*self.also, f"a folder with a {CONFIG}", "a model of the Hub", "an adapter of PEFT"]
+        expected = [*self.also, *SHIPPED, f"a folder with a {CONFIG}", "a model of the Hub", "an adapter of PEFT"]
         return f"{', '.join(expected[:-1])} or {expected[-1]}"
 
 
@@ -224,9 +230,11 @@ def locate(name: str, revision: str | None = None, *, aliases: Mapping[str, str]
         location = str(_at_home(location))  # other folders keep their name as it is: keys hold it
     if not Path(location).is_dir():
         location = held(location)
-    if revision is not None and Path(location).is_dir():
+    if revision is not None and (Path(location).is_dir() or location in SHIPPED):
         raise SynvitaError(
-            "a folder has no revisions",
+            "a folder has no revisions"
+            if Path(location).is_dir()
+            else "a model that comes with the package has no revisions",
             file=location,
             found=revision,
             fix="Leave the revision out, or name the model by its Hub id",

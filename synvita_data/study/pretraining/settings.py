@@ -1,0 +1,90 @@
+"""What a pre-training is made of: sizes, steps, rates, and the combinations that it never sees."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from synvita_data.errors import SynvitaError
+
+# A pair of colour and shape for every colour that no clip and no statement of the pre-training names.
+HELD_OUT = frozenset(
+    {
+        ("red", "triangle"),
+        ("green", "star"),
+        ("blue", "circle"),
+        ("yellow", "square"),
+        ("purple", "triangle"),
+        ("cyan", "star"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The defaults are those of the shipped models.
+
+    Attributes:
+        seed: of weights, clips, statements and batches.
+        image_size, patch_size: pixels.
+        frames: of a clip that the model looks at.
+        width, layers, heads: of the language model; its feed-forward layers are twice as wide.
+        tower_width, tower_layers: of the vision tower, in the same way.
+        clips: how many different clips to draw.
+        tower_steps, tower_batch, tower_rate: of the first stage, which sees single frames.
+        grey: share of frames of the first stage without colours, so that shapes are told without them.
+        steps, early, batch, rate: of the second stage; after `early` steps the earlier state is kept.
+        pairs: true and false statements behind each clip.
+        warm_up: steps over which a rate rises.
+        whole: shares of statements about the whole clip, at the first and at the last step.
+        hard: share of contrasts of a direction that name another direction.
+        detection: weight of the detection loss in the second stage.
+        words: weights of the next-token loss, at the first and at the last step.
+        log_every: steps between two lines of the log.
+    """
+
+    seed: int = 0
+    image_size: int = 48
+    patch_size: int = 16
+    frames: int = 8
+    width: int = 96
+    layers: int = 4
+    heads: int = 4
+    tower_width: int = 96
+    tower_layers: int = 2
+    clips: int = 8000
+    tower_steps: int = 2000
+    tower_batch: int = 96
+    tower_rate: float = 2e-3
+    grey: float = 0.3
+    steps: int = 2000
+    early: int = 900
+    batch: int = 24
+    rate: float = 1.5e-3
+    pairs: int = 3
+    warm_up: int = 60
+    whole: tuple[float, float] = (0.2, 0.6)
+    hard: float = 0.5
+    detection: float = 1.0
+    words: tuple[float, float] = (1.0, 0.3)
+    log_every: int = 100
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or not 0 < self.early <= self.steps:
+            raise SynvitaError(
+                "these settings make no pre-training",
+                found=f"seed={self.seed}, early={self.early}, steps={self.steps}",
+                expected="a seed from 0, and an earlier state between the first and the last step",
+            )
+        if self.image_size % self.patch_size:
+            raise SynvitaError(
+                "an image is not a whole number of patches",
+                found=f"image_size={self.image_size}, patch_size={self.patch_size}",
+            )
+
+    @property
+    def grid(self) -> int:
+        """Patches along an edge of a frame."""
+        return self.image_size // self.patch_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
