@@ -34,17 +34,24 @@ def study(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of results; what is done in it is not done again.")
     ] = Path("study"),
-    list_: Annotated[bool, typer.Option("--list", help="List questions, arms and cells; run nothing.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List questions, arms and cells; run nothing.")
+    ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.md", help="Write the page of the results in --out, plots in images beside it."),
+        typer.Option(
+            metavar="FILE.md", help="Write the page of the results in --out, plots in images beside it."
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that cells start from. Default: the study's own.")
+        str | None,
+        typer.Option(metavar="NAME", help="Model that cells start from. Default: the study's own."),
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another size of every cell, for trials; repeatable."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Another size of every cell, for trials; repeatable."
+        ),
     ] = None,
     questions: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own file of questions (docs/study.md).")
@@ -66,9 +73,7 @@ def study(
         _list(terminal, declared)
         return
     if question is None and report is None:
-        raise SynvitaError(
-            "nothing is asked for", expected="--question NAME, --report FILE.md or --list"
-        )
+        raise SynvitaError("nothing is asked for", expected="--question NAME, --report FILE.md or --list")
     if question is not None:
         planned = declared.question(question).seeds
         result = _run(declared, question, seeds or planned, out, model, run)

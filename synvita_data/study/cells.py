@@ -6,13 +6,14 @@ Dataset, trainer, adapter, metrics and tasks are those that VideoCon is trained 
 import copy
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+
+from transformers import PrinterCallback
 
 from ..annotations.read import read_annotations
 from ..dataset.load import load_triplets
@@ -32,7 +33,16 @@ from ..training.data.features import fill_feature_cache
 from ..training.trainer import SynViTATrainer
 from .questions import OWN_WEIGHTS, Recipe
 from .weights import own_weights
-from .worlds import CONFIG, TestSets, TrainingWorld
+from .worlds import TestSets, TrainingWorld
+
+# Outcome -> task, the way to a part of its pairs, and the measure.
+OUTCOMES = {
+    "unseen": ("shapes-llm", "groups", "set", "unseen", "auc"),
+    "train_like": ("shapes-llm", "groups", "set", "train_like", "auc"),
+    "rest": ("shapes-llm", "groups", "set", "rest", "auc"),
+    "flip": ("shapes-llm", "groups", "set", "flip", "auc"),
+    "temporal": ("shapes-temporal", "map"),
+}
 
 # q, k, v and o of the language model's attention, as in the paper.
 TARGETS = r".*language_model.*\.(q|k|v|o)_proj"
@@ -68,8 +78,8 @@ class CellResult:
     """What a cell gives.
 
     Attributes:
-        values: outcome -> the main score of its task, percent.
-        groups: outcome -> misalignment -> AUC of its pairs, where the task is of captions with misalignments.
+        values: outcome -> AUC or mAP, percent.
+        groups: `misalignment` and `concept` -> value -> AUC of those pairs of `shapes-llm`.
         facts: of the training rows: how many, ω by misalignment, share of right clips, the last loss.
         seconds: of processor time: `train` and `evaluate`.
     """
@@ -84,7 +94,9 @@ class CellResult:
         return {name: getattr(self, name) for name in ("values", "groups", "facts", "seconds")}
 
 
-def run_cell(recipe: Recipe, seed: int, world: TrainingWorld | None, tests: TestSets, base: Base) -> CellResult:
+def run_cell(
+    recipe: Recipe, seed: int, world: TrainingWorld | None, tests: TestSets, base: Base
+) -> CellResult:
     """Train and evaluate.
 
     Args:
@@ -142,9 +154,13 @@ def train(
     triplets, facts = training_triplets(recipe, seed, world, base, config)
     network = copy.deepcopy(base.model.family.model)
     trainer = SynViTATrainer(network, base.model.family.processor, config, triplets)
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    trained: AlignmentModel = trainer.alignment.eval()
+    # The adapter's products are added to the weights, which changes scores by rounding alone and halves their cost.
+    merged = trainer.alignment.model.merge_and_unload()
+    arguments = config.model_arguments()
+    trained = AlignmentModel(merged, base.model.family.processor, **arguments).eval()
     return trained, facts | {"loss": round(float(losses[-1]), 4)}
 
 
@@ -206,31 +222,27 @@ def _weighed(triplet: TrainingTriplet, weight: float) -> TrainingTriplet:
 def evaluate(
     model: AlignmentModel, tests: TestSets, base: Base, folder: Path
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """The main score of every test set, and the AUC of each misalignment in it."""
-    scorer = AlignmentScorer(
-        model, "cell", base.revision, workers=1, cache=base.cache, settings={"folder": str(folder)}
-    )
+    """The outcomes of a model: main scores of tasks or of a part of their pairs, and AUC by misalignment and concept."""
+    scorer = AlignmentScorer(model, "cell", base.revision, workers=1, cache=base.cache)
+    measured: dict[str, Mapping[str, Any]] = {}
+    for task in tests.tasks():
+        annotations = read_annotations(task, tests.folder)
+        done = evaluate_scorer(scorer, task, annotations, tests.videos, folder, resamples=0)
+        assert done is not None  # one process
+        measured[task.name] = done.result.record["metrics"]
     values: dict[str, float] = {}
-    groups: dict[str, dict[str, float]] = {}
-    with torch.inference_mode():
-        for outcome, (task, annotations, videos) in tests.tasks().items():
-            done = evaluate_scorer(
-                scorer,
-                task,
-                read_annotations(task, annotations),
-                videos,
-                folder,
-                resamples=0,
-            )
-            assert done is not None  # one process
-            values[outcome] = round(float(done.result.main_score["value"]), 4)
-            if parts := _groups(done.result.record["metrics"]):
-                groups[outcome] = parts
+    for outcome, (name, *place, score) in OUTCOMES.items():
+        part = measured[name]
+        for key in place:
+            part = part.get(key) or {}
+        if (own := part.get(score)) is not None and own["value"] is not None:
+            values[outcome] = round(float(own["value"]), 4)
+    groups = {
+        column: {
+            value: round(float(own["auc"]["value"]), 4)
+            for value, own in measured["shapes-llm"]["groups"][column].items()
+            if value and (own["auc"] or {}).get("value") is not None
+        }
+        for column in ("misalignment", "concept")
+    }
     return values, groups
-
-
-def _groups(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """AUC by misalignment, where the metric has it."""
-    found = (metrics.get("groups") or {}).get("misalignment") or {}
-    values = {kind: (own["auc"] or {}).get("value") for kind, own in found.items()}
-    return {kind: round(float(value), 4) for kind, value in values.items() if value is not None}

@@ -75,9 +75,7 @@ class Work:
 
 def cell_inputs(study: Study, question: Question, seeds: Sequence[int]) -> dict[CellName, CellInput]:
     """Every cell of a question with what it needs, in the order of work: seed by seed."""
-    return {
-        cell: CellInput(study.recipe(question, cell), cell.seed) for cell in question.cells(seeds)
-    }
+    return {cell: CellInput(study.recipe(question, cell), cell.seed) for cell in question.cells(seeds)}
 
 
 def world_parts(cells: Mapping[CellName, CellInput]) -> dict[str, WorldPart]:

@@ -139,7 +139,11 @@ def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str
         found = compare_all(question, result.values)
         for expected in question.expect:
             for own in found:
-                if (own.first, own.second, own.outcome) != (expected.first, expected.second, expected.outcome):
+                if (own.first, own.second, own.outcome) != (
+                    expected.first,
+                    expected.second,
+                    expected.outcome,
+                ):
                     continue
                 said = verdict(own)
                 counted[said] += 1
@@ -222,7 +226,14 @@ def _difference_table(study: Study, question: Question, found: Sequence[Paired],
                 said if said == "open" else f"**{said}**",
             ]
         )
-    head = ["first − second", *(["setting"] if several else []), "outcome", "difference", "seeds above 0", "p"]
+    head = [
+        "first − second",
+        *(["setting"] if several else []),
+        "outcome",
+        "difference",
+        "seeds above 0",
+        "p",
+    ]
     return table([*head, "p after Holm", ""], rows)
 
 

@@ -83,7 +83,9 @@ class Recipe:
         except ValueError:  # a name, which the world knows
             factor = 1.0
         if not 0 <= factor < math.inf:
-            raise SchemaError("noise is out of range", found=self.noise, expected="a factor from 0, or a name")
+            raise SchemaError(
+                "noise is out of range", found=self.noise, expected="a factor from 0, or a name"
+            )
         for name in ("scr_weight", "steps"):
             if getattr(self, name) < 0:
                 raise SchemaError(f"{name} is out of range", found=getattr(self, name), expected="from 0")

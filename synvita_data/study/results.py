@@ -91,7 +91,9 @@ def read_question(path: Path) -> QuestionResult:
     record = read_json(path, "a result of the study", error=SchemaError)
     with parsing("this is not a result of the study", file=path):
         if record["format"] != FORMAT:
-            raise SchemaError("unknown format of a result", file=path, found=record["format"], expected=FORMAT)
+            raise SchemaError(
+                "unknown format of a result", file=path, found=record["format"], expected=FORMAT
+            )
         for own in record["cells"]:
             _ = own["arm"], own["setting"], int(own["seed"]), own["key"], own["seconds"], own["facts"]
             for value in own["values"].values():

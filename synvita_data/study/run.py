@@ -103,7 +103,9 @@ def _check_begun(study: Study, question: Question, seeds: Sequence[int], work: W
             "the study was begun with other sizes",
             file=begun,
             found=", ".join(
-                f"{name} {value!r}" for name, value in earlier["cell"].items() if own["cell"].get(name) != value
+                f"{name} {value!r}"
+                for name, value in earlier["cell"].items()
+                if own["cell"].get(name) != value
             ),
             fix="Name another folder with --out, or give back the sizes it was begun with",
         )
