@@ -39,6 +39,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "random.action": (0.0, 0.6),
     "reverted.action": (0.0, 0.6),
 }
+ZEROS = 0.05  # what the search gives for the share of zeros, beside the distance of the quantiles
 
 
 # -- real scores ------------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class Simulation:
             + noise[:, None] * self.frame_noise
         )
         odds += (sight.text * self.text_noise - np.array([sight.unnatural, 0.0]))[:, None, None, :]
-        neg, cap = (1.0 / (1.0 + np.exp(-odds))).mean(axis=(1, 2)).T
+        neg, cap = (1.0 / (1.0 + np.exp(-np.clip(odds, -60, 60)))).mean(axis=(1, 2)).T
         return weigh(neg, cap)
 
 
@@ -233,7 +234,12 @@ def fit_noise(real: Mapping[str, Omegas], *, count: int = 200, seed: int = 0, ro
         return {kind: float(wasserstein_distance(wanted[kind], own)) for kind, own in spread(noise).items()}
 
     def lost(values: Sequence[float]) -> float:
-        return sum(distances(_noise(values)).values())
+        own = spread(_noise(values))
+        return sum(
+            wasserstein_distance(wanted[kind], each)
+            + ZEROS * abs((wanted[kind] == 0).mean() - (each == 0).mean())
+            for kind, each in own.items()
+        )
 
     found = differential_evolution(
         lost, list(BOUNDS.values()), seed=seed, maxiter=rounds, popsize=8, tol=1e-4, polish=False

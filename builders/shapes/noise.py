@@ -121,4 +121,11 @@ def check_share(value: float, what: str) -> float:
 
 DEFAULT = Noise()
 NONE = Noise(random=NO_FAULTS)
-NOISES: dict[str, Noise] = {"default": DEFAULT, "none": NONE}
+# Fitted to the weights of 16,856 real triplets of the misalignments action and flip (`calibration`); the rates of the
+# other misalignments are the default ones.
+VIDEOCON = Noise(
+    random=MappingProxyType({**FAULTS, "action": 0.076}),
+    reverted=MappingProxyType({"action": 0.118}),
+    sight=Sight(sharpness=1.343, spread=0.519, focus=0.415, text=0.679, unnatural=0.697),
+)
+NOISES: dict[str, Noise] = {"default": DEFAULT, "none": NONE, "videocon": VIDEOCON}
