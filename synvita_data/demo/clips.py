@@ -43,7 +43,7 @@ def choose_rows(rows: Sequence[Mapping[str, Any]], each: int) -> list[int]:
     Those that name an unseen concept come first, then the order of `rows`. No choice looks at a model.
 
     Args:
-        rows: with `misalignment`, `wrong` (whether the clip shows something else) and `unseen` (concepts).
+        rows: with `misalignment`, `wrong` (whether the clip is wrong in the contrasted fact) and `unseen` (concepts).
         each: how many of a misalignment.
 
     Returns:
@@ -67,6 +67,7 @@ def example(
     misalignment: str,
     real: Any,
     synthetic: Any,
+    right: bool,
     faults: Sequence[str],
     shown: str,
     unseen: Sequence[str],
@@ -77,7 +78,7 @@ def example(
         row: with its captions, shared spans, scores and weight.
         misalignment: its name.
         real, synthetic: the clips, as `video.decode` takes them; None where there is none.
-        faults, shown, unseen: as of `Example`.
+        right, faults, shown, unseen: as of `Example`.
     """
     from ..captions import hidden_spans
     from ..video import FramePolicy, decode
@@ -107,6 +108,7 @@ def example(
         hidden_contrast=hidden_spans(row["neg_caption"], shared["neg_caption"]),
         real=clip(real),
         synthetic=clip(synthetic),
+        right=right,
         faults=tuple(faults),
         shown=shown,
         weight=None if row["weight"] is None else float(row["weight"]),

@@ -31,7 +31,8 @@ h2 { font-size: 1.2rem; margin: 2rem 0 .6rem }
 section > p, header > p { max-width: 46rem; margin: 0 0 .8rem }
 nav { max-width: none; padding: 0 }
 .figure { background: #fff; border: 1px solid var(--line); border-radius: .6rem; padding: .5rem; margin: 0 0 1rem }
-.figure img { display: block; width: 100%; max-width: 46rem; height: auto; margin: 0 auto }
+.figure { overflow-x: auto } .figure:focus-visible { outline: 2px solid var(--accent) }
+.figure img { display: block; width: 100%; min-width: 30rem; max-width: 46rem; height: auto; margin: 0 auto }
 table { border-collapse: collapse; width: 100%; margin: 0 }
 caption { text-align: left; font-weight: 600; margin-bottom: .3rem; overflow-wrap: anywhere }
 caption span { color: var(--soft); font-weight: 400 }
@@ -51,7 +52,7 @@ td b { font-size: 1.02rem }
 .pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .8rem }
 .pair h3 { font-size: .9rem; font-weight: 400; color: var(--soft); margin: 0 0 .3rem }
 .side { border-left: .25rem solid var(--line); padding-left: .7rem }
-.side.right { border-color: var(--right) } .side.wrong { border-color: var(--wrong) }
+.side.right { border-color: var(--right) } .side.half { border-color: var(--warn-text) } .side.wrong { border-color: var(--wrong) }
 .side p { margin: .4rem 0 0; overflow-wrap: anywhere }
 .side .says { font-size: .9rem } .wrong .says { color: var(--wrong) } .right .says { color: var(--right) }
 .clip img { display: block; width: 100%; max-width: 12rem; height: auto; border-radius: .35rem }
@@ -59,7 +60,7 @@ td b { font-size: 1.02rem }
 mark { border-radius: .2rem; padding: 0 .15rem; background: var(--warn); color: var(--warn-text) }
 .examples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1rem }
 .examples article { margin: 0 }
-.wide { overflow-x: auto } .wide:focus-visible { outline: 2px solid var(--accent) }
+.wide { overflow-x: auto } .wide th { overflow-wrap: normal } .wide:focus-visible { outline: 2px solid var(--accent) }
 .list { max-width: 46rem; padding-left: 1.2rem } .list li { margin-bottom: .3rem }
 code { font-size: .85rem; overflow-wrap: anywhere }
 @media (prefers-reduced-motion: reduce) { .clip.mmoving, .motion { display: none } .clip.mstill { display: block !important } }
@@ -254,7 +255,7 @@ def _figure(report: Report) -> str:
     return (
         "<section>\n<h2>The paper's Figure 2, of this run</h2>\n<p>How much better a synthetic clip fits the contrast "
         "caption that it was made from than the real caption, as three frame-level scorers see it. The weight ω of a clip "
-        f'is what is above 0 (Eq. 4).</p>\n<figure class="figure">{picture}</figure>\n</section>\n'
+        f'is what is above 0 (Eq. 4).</p>\n<figure class="figure" tabindex="0">{picture}</figure>\n</section>\n'
     )
 
 
@@ -266,7 +267,7 @@ def _about_clips(report: Report) -> str:
         "made from. Marked words are what the masks hide: what is left is true of both. "
     )
     if count:
-        text += f"{wrong:,} of {count:,} synthetic clips show something else than their caption"
+        text += f"{wrong:,} of {count:,} synthetic clips do not show what their caption says in the contrasted words"
         if right_weight is not None and wrong_weight is not None:
             text += f"; their mean weight ω is {wrong_weight:.3f}, that of the others {right_weight:.3f}"
         text += ". Only the world knows which: no arm is told."
@@ -280,11 +281,16 @@ def _example(example: Example, kind: int) -> str:
     if example.difference is not None:
         facts.append(f"f̄ difference {example.difference:+.3f}")
     tags = "".join(f'<span class="tag">unseen: {html_text(word)}</span>' for word in example.unseen)
-    if example.faults:
-        says = f"Wrong ({', '.join(example.faults)}): shows “{example.shown}”"
+    kinds = ", ".join(example.faults)
+    if not example.right:
+        side, says = "wrong", f"Wrong ({kinds}): shows “{example.shown}”"
+    elif example.faults:
+        side, says = (
+            "half",
+            f"Right in the contrast, but wrong in another thing ({kinds}): shows “{example.shown}”",
+        )
     else:
-        says = "Shows what its caption says."
-    side = "wrong" if example.faults else "right"
+        side, says = "right", "Right: shows what its caption says."
     return (
         f'<article class="k{kind}">\n<div class="head"><b>{html_text(example.misalignment)}</b>'
         f"<span>{html_text(' · '.join(facts))}</span>{tags}</div>\n"

@@ -34,7 +34,8 @@ class Example:
         caption, contrast: what is true of the real video, and what the synthetic one was made from.
         hidden, hidden_contrast: parts of each that the other does not have, which a masked caption hides.
         real, synthetic: the clips; None where a file cannot be shown.
-        faults: kinds of fault of the synthetic clip, as the world knows them; nobody else does.
+        right: whether the synthetic clip shows what the contrast caption says in the contrasted fact.
+        faults: kinds of fault that it has. This, too, only the world knows.
         shown: the caption that is true of the synthetic clip.
         weight: ω; None where it is not known.
         difference: f̄(V^s, t^s) − f̄(V^s, t^r); None where there are no scores.
@@ -49,6 +50,7 @@ class Example:
     hidden_contrast: tuple[Span, ...] = ()
     real: Clip | None = None
     synthetic: Clip | None = None
+    right: bool = True
     faults: tuple[str, ...] = ()
     shown: str = ""
     weight: float | None = None
@@ -110,8 +112,8 @@ class Report:
         examples: triplets to look at.
         figure: the paper's Figure 2 of this run, as SVG; None where there are no scores.
         differences: misalignment -> mean of f̄(V^s, t^s) − f̄(V^s, t^r).
-        wrong: of the synthetic clips, how many show something else than their caption, and how many there are.
-        weights: mean ω of right and of wrong clips; None where there is none.
+        wrong: how many synthetic clips are wrong in the contrasted fact, and how many there are.
+        weights: mean ω of right and of wrong ones; None where there is none.
         steps: title, command and seconds of each.
         missing: why there are no arms, where there are none.
     """
