@@ -124,7 +124,7 @@ class Course:
     def seconds_left(self) -> float:
         """Estimated from the steps that this run has done, or from the times where the demo was measured."""
         rest = sum(step.seconds for step in self.steps[self._place + 1 :] if step.name not in self._known)
-        if self._place < len(self.steps):
+        if self._place < len(self.steps) and self.steps[self._place].name not in self._known:
             rest += self.steps[self._place].seconds * (1.0 - self._done_of_step())
         return rest * self._pace()
 
