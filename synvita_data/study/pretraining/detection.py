@@ -16,6 +16,7 @@ from synvita_data.builders.shapes.scenes import COLOURS, SHAPES
 
 from .clips import Clips
 from .network import normalised
+from .optimiser import Optimiser
 from .settings import HELD_OUT, Settings
 
 # What a head says of a token: colour (or none), shape, x, y, size and eye, number of shapes in the frame.
@@ -113,8 +114,8 @@ def train_tower(
         say: takes the numbers of a line of the log, by name.
     """
     tower, read = model.model.video_tower, head(settings.tower_width, settings.seed + 1)
-    weights = [*tower.parameters(), *read.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=settings.tower_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    weights = [*_named(tower, "tower"), *_named(read, "head")]
+    optimiser = Optimiser([(weights, 1.0)], settings.tower_rate, settings.matrix_rate)
     draw = np.random.RandomState(settings.seed)
     pixels = clips.pixels.reshape(-1, *clips.pixels.shape[2:])
     truth = clips.truth.reshape(-1, *clips.truth.shape[2:])
@@ -125,16 +126,14 @@ def train_tower(
         frames = torch.where(grey[:, None, None, None], luma, frames)
         said = read(seen(model, normalised(frames, processor.video_processor)))
         loss = detection_loss(said, truth[rows], grey)
-        rate = settings.tower_rate * falling(step, settings.tower_steps, settings.warm_up, last=0.05)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
+        optimiser.step(loss, falling(step, settings.tower_steps, settings.warm_up, last=0.05))
         done = step + 1
         if done % (4 * settings.log_every) == 0 or done == settings.tower_steps:
             say(stage="tower", step=done, loss=loss.item(), **_accuracy(model, processor, read, held))
+
+
+def _named(module: nn.Module, prefix: str) -> list[tuple[str, nn.Parameter]]:
+    return [(f"{prefix}.{name}", own) for name, own in module.named_parameters()]
 
 
 def falling(step: int, steps: int, warm_up: int, last: float) -> float:

@@ -30,6 +30,7 @@ class Settings:
         tower_width, tower_layers: of the vision tower, in the same way.
         clips: how many different clips to draw.
         tower_steps, tower_batch, tower_rate: of the first stage, which sees single frames.
+        matrix_rate: highest rate of hidden layers' matrices, in both stages (`optimiser`).
         grey: share of frames of the first stage without colours, so that shapes are told without them.
         steps, early, batch, rate: of the second stage; after `early` steps the earlier state is kept.
         pairs: true and false statements behind each clip.
@@ -50,13 +51,14 @@ class Settings:
     heads: int = 4
     tower_width: int = 96
     tower_layers: int = 2
-    clips: int = 8000
-    tower_steps: int = 2000
+    clips: int = 7000
+    tower_steps: int = 1500
     tower_batch: int = 96
-    tower_rate: float = 2e-3
+    tower_rate: float = 3e-3
+    matrix_rate: float = 1.2e-2
     grey: float = 0.3
-    steps: int = 2000
-    early: int = 900
+    steps: int = 1500
+    early: int = 600
     batch: int = 24
     rate: float = 1.5e-3
     pairs: int = 3

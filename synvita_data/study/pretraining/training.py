@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from synvita_data.builders.shapes.pixels import seed_of
@@ -18,6 +18,7 @@ from synvita_data.builders.shapes.pixels import seed_of
 from .clips import Clips, draw_clips
 from .detection import detection_loss, falling, head, train_tower
 from .network import new_model, normalised
+from .optimiser import Optimiser
 from .packed import Packed
 from .settings import Settings
 from .statements import Statement, draw_statement, unseen_scene
@@ -63,7 +64,7 @@ def pretrain(settings: Settings, say: Callable[[dict[str, Any]], None] = lambda 
         model, processor = new_model(settings)
         clips = draw_clips(settings.clips, seed_of("clips", settings.seed), processor, settings.frames)
         held = draw_clips(
-            max(8, min(400, settings.clips // 10)),
+            max(8, min(300, settings.clips // 10)),
             seed_of("held-out clips", settings.seed),
             processor,
             settings.frames,
@@ -96,13 +97,11 @@ def _train_statements(
     """Train the whole model on statements, in place; returns the weights after `settings.early` steps."""
     packed = Packed(model, processor, settings.frames)
     read = head(settings.width, settings.seed + 2)
-    tower = [own for name, own in model.named_parameters() if "video_tower" in name]
-    others = [own for name, own in model.named_parameters() if "_tower" not in name]
-    groups: list[dict[str, Any]] = [
-        {"params": tower, "share": 0.5},  # it has learned already
-        {"params": [*others, *read.parameters()], "share": 1.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=0.01, betas=(0.9, 0.98))
+    tower = [each for each in model.named_parameters() if "video_tower" in each[0]]
+    others = [each for each in model.named_parameters() if "_tower" not in each[0]]
+    # The tower has learned already.
+    groups = [(tower, 0.5), ([*others, *read.named_parameters(prefix="head")], 1.0)]
+    optimiser = Optimiser(groups, settings.rate, settings.matrix_rate)
     answers = torch.tensor([1.0, 0.0]).repeat(settings.pairs)
     early: Weights = {}
     sums: dict[str, float] = {}
@@ -136,13 +135,7 @@ def _train_statements(
         found = detection_loss(said, clips.truth[rows].reshape(-1, *clips.truth.shape[2:]))
         of_words = settings.words[0] + share * (settings.words[1] - settings.words[0])
         loss = of_words * words + min(1.0, 5 * share) * yes_no + settings.detection * found
-        rate = settings.rate * falling(step, settings.steps, settings.warm_up, last=0.03)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group["share"]
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_([*model.parameters(), *read.parameters()], 1.0)
-        optimiser.step()
+        optimiser.step(loss, falling(step, settings.steps, settings.warm_up, last=0.03))
         for name, value in (("words", words), ("yes_no", yes_no), ("detection", found)):
             sums[name] = sums.get(name, 0.0) + value.item()
         done = step + 1
@@ -150,7 +143,7 @@ def _train_statements(
             early = copy.deepcopy(model.state_dict())
         if done % settings.log_every == 0 or done == settings.steps:
             since = done % settings.log_every or settings.log_every
-            most = None if done % (5 * settings.log_every) == 0 or done == settings.steps else 100
+            most = None if done == settings.steps else 80
             aucs = measure(packed, processor, held, seed=settings.seed, most=most)
             note(stage="statements", step=done, **{k: v / since for k, v in sums.items()}, auc=aucs)
             sums = {}
