@@ -7,17 +7,16 @@ import copy
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from transformers import PrinterCallback
 
 from ..annotations.read import read_annotations
 from ..dataset.load import load_triplets
-from ..errors import SchemaError
+from ..errors import SchemaError, ScoreError
 from ..evaluation.run import evaluate_scorer
 from ..models import AlignmentModel
 from ..models.features import FeatureCache
@@ -181,8 +180,8 @@ def training_triplets(
     # The first cell of a world sends its videos through the frozen tower; all others find the features.
     fill_feature_cache(data, base.model, workers=1)
     triplets = [data[place] for place in range(len(data))]
-    facts: dict[str, Any] = {"triplets": len(triplets), "weight": None}
-    if recipe.clips == "none":
+    facts: dict[str, Any] = {"triplets": len(triplets)}
+    if recipe.clips != "generated":
         return triplets, facts
     # ω and what the world knows of the clips, in the order of the triplets.
     known = {row["id"]: row for row in world.facts()}
@@ -212,8 +211,20 @@ def _mean(values: Any) -> float | None:
     return round(float(values.mean()), 4) if len(values) else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HeavyTriplet(TrainingTriplet):
+    """A triplet whose weight may be above 1, as normalised weights are; the package's own weights never are."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < float("inf"):
+            raise ScoreError("a weight is not above 0", row=self.row_id, found=self.weight)
+
+
 def _weighed(triplet: TrainingTriplet, weight: float) -> TrainingTriplet:
     """The triplet at another weight; at 0 its synthetic video is not encoded, as in `TripletData`."""
+    if weight > 1:
+        values = {each.name: getattr(triplet, each.name) for each in fields(TrainingTriplet)}
+        return HeavyTriplet(**values | {"weight": weight})
     if weight > 0:
         return replace(triplet, weight=weight)
     return replace(triplet, synthetic=None, weight=0.0, zero_weight=True)

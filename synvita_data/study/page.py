@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 
 from ..comparison.forest import p_text, save_forest
 from ..files import sha256_file, write_atomic
@@ -13,7 +14,6 @@ from .plots import arms_figure, differences_figure, interval_text, omega_figure
 from .questions import Question, Study
 from .results import QuestionResult
 
-PILOTS = Path(__file__).with_name("pilots.md")
 _INTRODUCTION = """\
 # A study in miniature: the shapes world
 
@@ -35,7 +35,7 @@ _CAUTIONS = """\
   of other rows show how much of a gain that is; only what lies above them is due to what clips show.
 - **Small weights.** Eq. 4 gives a mean weight far below 1, so it makes the whole term weaker, beside choosing among
   clips. `constant` has its scale without its choice, the normalised weights its choice without its scale.
-- **The setting was chosen after pilots**, which are named below; seeds of the pilots are not among those reported.
+- **The setting was chosen after pilots**, which are named below.
 - **The better the base model, the less there is to gain.** Every arm starts from the earlier checkpoint, which leaves
   room; on unseen concepts no arm needs to reach "before".
 - **Few seeds.** Intervals are of a bootstrap over seeds and too narrow with few of them; what is called decided is so
@@ -76,8 +76,7 @@ def write_page(study: Study, results: Sequence[QuestionResult], page: Path, imag
     for result in results:
         _add_question(made, study, study.question(result.question), result, page, images)
     made.add(_CAUTIONS)
-    if PILOTS.is_file():
-        made.add("## Pilots", PILOTS.read_text(encoding="utf-8"))
+    made.add("## Pilots", fill(markdown(study.pilots), 100))
     made.add("## Again", *_commands(results))
     write_atomic(page, "\n".join(made.lines).rstrip() + "\n")
     return [page, *made.plots]

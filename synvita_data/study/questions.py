@@ -73,6 +73,12 @@ class Recipe:
     def __post_init__(self) -> None:
         choose(self.clips, CLIPS, "kind of clips", error=SchemaError)
         choose(self.weights, (*WEIGHTINGS, *OWN_WEIGHTS), "weights", error=SchemaError)
+        if self.clips not in ("none", "generated") and self.weights != "fixed":
+            raise SchemaError(
+                "only the generator's clips have scores to weigh them by",
+                found=f"clips {self.clips} with weights {self.weights}",
+                expected="weights fixed",
+            )
         for kind in self.misalignments:
             choose(kind, MISALIGNMENTS, "misalignment", error=SchemaError)
         for name in ("share", "reverted", "shift"):
@@ -225,6 +231,7 @@ class Study:
     Attributes:
         model: that every cell starts from.
         cell: the recipe that arms and settings change.
+        pilots: what was tried before the sizes were chosen.
         outcomes: name -> title.
         arms, questions: by name.
         file: where it was read.
@@ -232,6 +239,7 @@ class Study:
 
     model: str
     cell: Recipe
+    pilots: str
     outcomes: Mapping[str, str]
     arms: Mapping[str, Variant]
     questions: Mapping[str, Question]
@@ -269,6 +277,7 @@ def read_questions(path: Path = QUESTIONS) -> Study:
         study = Study(
             model=str(content["model"]),
             cell=Recipe.of(content["cell"]),
+            pilots=str(content["pilots"]),
             outcomes={str(name): str(title) for name, title in content["outcomes"].items()},
             arms=arms,
             questions={

@@ -50,7 +50,7 @@ def run_question(
     options = options or RunOptions()
     check_writable(out)
     model = model or study.model
-    work = Work(out, model, _revision(model))
+    work = Work(out, model, model_revision(model))
     seeds = sorted(set(seeds))
     _check_begun(study, question, seeds, work)
     job = CellJob.of(work, cell_inputs(study, question, seeds))
@@ -70,7 +70,7 @@ def run_question(
     return result
 
 
-def _revision(model: str) -> str:
+def model_revision(model: str) -> str:
     """The revision of a model's files, without loading it."""
     from ..models.resolve import ModelFiles
 
