@@ -12,7 +12,7 @@ from .pixels import REAL, SYNTHETIC, Film, Style, film, look, render
 from .spec import ShapesSpec
 from .splits import UNSEEN, Split
 from .truth import is_right, truth_of
-from .world import draw_pairs, draw_world, generate_for, write_triplets
+from .world import decide_for, draw_pairs, draw_world, generate_for, write_triplets
 
 __all__ = [
     "NOISES",
@@ -29,6 +29,7 @@ __all__ = [
     "Split",
     "Style",
     "caption",
+    "decide_for",
     "draw_pairs",
     "draw_world",
     "film",

@@ -6,7 +6,7 @@ an added object, and mostly does not care about the order of events; its clips l
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -37,29 +37,43 @@ NEVER: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
-    """One synthetic clip.
+class Decided:
+    """What a synthetic clip shows, before it is filmed.
 
     Attributes:
-        pixels: uint8 [T, H, W, 3].
-        fps: frames a second.
-        seed: what the clip was drawn from.
+        scene: that the clip shows.
+        seed: what the clip is drawn from.
         faults: the kinds of fault it has, sorted.
-        shown: the caption that is true of the clip; the caption asked for where `faults` is empty.
         reverted: it shows the real caption, the second kind of fault.
     """
 
-    pixels: np.ndarray
-    fps: float
+    scene: Scene
     seed: int
     faults: tuple[str, ...]
-    shown: str
     reverted: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The caption that is true of the clip; the caption asked for where `faults` is empty."""
+        return caption_of(self.scene)
 
     @property
     def fault(self) -> str:
         """`none`, `random` (a wrong thing) or `reverted` (the real caption)."""
         return "reverted" if self.reverted else "random" if self.faults else "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Generated(Decided):
+    """One synthetic clip.
+
+    Attributes:
+        pixels: uint8 [T, H, W, 3].
+        fps: frames a second.
+    """
+
+    pixels: np.ndarray = field(kw_only=True)
+    fps: float = field(kw_only=True)
 
 
 def generate(
@@ -70,15 +84,8 @@ def generate(
     sample: int = 1,
     faults: Mapping[str, float] = FAULTS,
     style: Style = SYNTHETIC,
-    geometry: Geometry = VERSION_1,
-    real: str | None = None,
-    misalignment: str | None = None,
-    reverted: Mapping[str, float] = NEVER,
 ) -> Generated:
-    """A clip of `caption`, the same for the same (seed, pair_id, sample) and the same world.
-
-    What happens to a clip is drawn without regard to the rates, so that with higher ones the same clips are wrong, and
-    others too.
+    """A clip of `caption`, of version 1 of the world; the same for the same (seed, pair_id, sample).
 
     Args:
         caption: of the shapes world's grammar.
@@ -87,7 +94,44 @@ def generate(
         sample: which of the pair's clips, from 1.
         faults: probability of each kind of fault.
         style: how the clip is filmed.
-        geometry: of the world's version; each has clips of its own.
+
+    Raises:
+        CaptionError: `caption` is not of the grammar.
+    """
+    decided = decide(caption, clip_seed(seed, pair_id, sample), faults)
+    return film_decided(decided, style, VERSION_1)
+
+
+def film_decided(decided: Decided, style: Style, geometry: Geometry) -> Generated:
+    """The clip of what was decided.
+
+    Args:
+        decided: what it shows.
+        style: how it is filmed.
+        geometry: of the world's version.
+    """
+    pixels = render(decided.scene, decided.seed, style, geometry)
+    own = (decided.scene, decided.seed, decided.faults, decided.reverted)
+    return Generated(*own, pixels=pixels, fps=style.fps)
+
+
+def decide(
+    caption: str,
+    seed: int,
+    faults: Mapping[str, float] = FAULTS,
+    *,
+    real: str | None = None,
+    misalignment: str | None = None,
+    reverted: Mapping[str, float] = NEVER,
+) -> Decided:
+    """What the generator makes of a caption.
+
+    It is drawn without regard to the rates, so that with higher ones the same clips are wrong, and others too.
+
+    Args:
+        caption: that it is asked for.
+        seed: of the clip (`clip_seed`).
+        faults: probability of each kind of random fault.
         real: the caption of the real video, which a reverted clip shows.
         misalignment: of the pair; decides how often its clip is reverted.
         reverted: probability of that, by misalignment.
@@ -96,14 +140,11 @@ def generate(
         CaptionError: `caption`, or `real` where the clip shows it, is not of the grammar.
     """
     scene = parse(caption)
-    own = clip_seed(seed, pair_id, sample, geometry)
     rate = reverted.get(misalignment, 0.0) if misalignment else 0.0
-    back = real is not None and random.Random(seed_of("reverted", own)).random() < rate
-    if real is not None and misalignment is not None and back:
-        shown, kinds = parse(real), (misalignment,)
-    else:
-        shown, kinds = misunderstand(scene, random.Random(own), faults)
-    return Generated(render(shown, own, style, geometry), style.fps, own, kinds, caption_of(shown), back)
+    if real is not None and misalignment and random.Random(seed_of("reverted", seed)).random() < rate:
+        return Decided(parse(real), seed, (misalignment,), True)
+    shown, kinds = misunderstand(scene, random.Random(seed), faults)
+    return Decided(shown, seed, kinds)
 
 
 def clip_seed(seed: int, pair_id: str, sample: int, geometry: Geometry = VERSION_1) -> int:

@@ -124,8 +124,8 @@ NONE = Noise(random=NO_FAULTS)
 # Fitted to the weights of 16,856 real triplets of the misalignments action and flip (`calibration`); the rates of the
 # other misalignments are the default ones.
 VIDEOCON = Noise(
-    random=MappingProxyType({**FAULTS, "action": 0.076}),
-    reverted=MappingProxyType({"action": 0.118}),
-    sight=Sight(sharpness=1.343, spread=0.519, focus=0.415, text=0.679, unnatural=0.697),
+    random=MappingProxyType({**FAULTS, "action": 0.149}),
+    reverted=MappingProxyType({"action": 0.002}),
+    sight=Sight(sharpness=0.904, spread=0.854, focus=0.469, text=0.59, unnatural=0.485),
 )
 NOISES: dict[str, Noise] = {"default": DEFAULT, "none": NONE, "videocon": VIDEOCON}

@@ -6,8 +6,7 @@ says in the contrasted fact, and 0 for one that does not.
 
 from dataclasses import dataclass
 
-from .generator import Generated
-from .grammar import parse
+from .generator import Decided
 from .scenes import Actor, Scene
 from .world import Pair
 
@@ -37,12 +36,12 @@ class Truth:
     right: bool
 
 
-def truth_of(pair: Pair, generated: Generated, sample: int = 1) -> Truth:
-    """What the clip that was generated for a pair shows."""
-    right = is_right(pair.scene, pair.contrast, parse(generated.shown))
+def truth_of(pair: Pair, decided: Decided, sample: int = 1) -> Truth:
+    """What the clip that was decided, or generated, for a pair shows."""
+    right = is_right(pair.scene, pair.contrast, decided.scene)
     triplet = pair.triplet
     kind = triplet.misalignment or ""
-    return Truth(triplet.pair_id, sample, kind, generated.shown, generated.fault, generated.faults, right)
+    return Truth(triplet.pair_id, sample, kind, decided.shown, decided.fault, decided.faults, right)
 
 
 def is_right(real: Scene, claimed: Scene, shown: Scene) -> bool:

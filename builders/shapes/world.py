@@ -13,7 +13,16 @@ from synvita_data.files import sha256_file, write_atomic
 from synvita_data.schema import MISALIGNMENTS, Triplet
 
 from ..sources import FoundVideos, SyntheticVideo
-from .generator import GENERATOR, REVISION, Generated, clip_seed, generate, revision_of
+from .generator import (
+    GENERATOR,
+    REVISION,
+    Decided,
+    Generated,
+    clip_seed,
+    decide,
+    film_decided,
+    revision_of,
+)
 from .grammar import caption, explanation
 from .pixels import seed_of
 from .scenes import Scene, contrast, draw_scene
@@ -244,21 +253,26 @@ class ShapesSource:
         )
 
 
-def generate_for(triplet: Triplet, spec: ShapesSpec, sample: int = 1, *, size: int = 96) -> Generated:
-    """What the generator of a world makes of a triplet's contrast caption.
+def decide_for(triplet: Triplet, spec: ShapesSpec, sample: int = 1) -> Decided:
+    """What the generator of a world makes of a triplet's contrast caption, before it is filmed.
 
     Raises:
         CaptionError: the contrast caption, or the caption where the clip shows it, is not of the grammar.
     """
-    return generate(
+    return decide(
         triplet.neg_caption,
-        seed=spec.clip_seed,
-        pair_id=triplet.pair_id,
-        sample=sample,
-        faults=spec.noise.random,
-        style=spec.styles(size)[1],
-        geometry=spec.geometry,
+        clip_seed(spec.clip_seed, triplet.pair_id, sample, spec.geometry),
+        spec.noise.random,
         real=triplet.caption,
         misalignment=triplet.misalignment,
         reverted=spec.noise.reverted,
     )
+
+
+def generate_for(triplet: Triplet, spec: ShapesSpec, sample: int = 1, *, size: int = 96) -> Generated:
+    """The clip that the generator of a world makes of a triplet's contrast caption.
+
+    Raises:
+        CaptionError: as `decide_for`.
+    """
+    return film_decided(decide_for(triplet, spec, sample), spec.styles(size)[1], spec.geometry)

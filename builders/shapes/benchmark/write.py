@@ -1,18 +1,21 @@
 """The tests of version 2 of the world in a folder: clips, annotation files, and the declarations of six tasks."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from synvita_data.files import sha256_file, write_atomic
+from synvita_data.errors import SourceError, choose
+from synvita_data.files import write_atomic
 
 from ..layout import VERSION_2
 from ..pixels import look, render
 from ..splits import UNSEEN, Split
 from ..world import SOURCE, csv_text
-from .draw import Clip, Ranking, draw_choices, draw_events, draw_temporal, draw_tests
+from .draw import Choice, Clip, Ranking, TestPair, draw_choices, draw_events, draw_temporal, draw_tests
 
 TASKS = (
     "shapes-llm",
@@ -60,90 +63,128 @@ def write_benchmark(
         Task -> its declaration.
 
     Raises:
-        SourceError: too few pairs, clips or questions, or an impossible split.
+        SourceError: too few pairs, clips or questions, an impossible split, or an unknown task; nothing is written.
     """
     root = Path(folder)
     split = Split(UNSEEN) if split is None else split
-    films: dict[str, Clip] = {}
-    written: dict[str, Path] = {}
-
-    def declare(name: str, file: str, content: dict[str, Any]) -> None:
-        written[name] = root / f"{name}.yaml"
-        own = {"name": name, **content, "files": [file], "source": SOURCE, "train": "never"}
-        own["licence"] = {"annotations": "Apache-2.0", "videos": "Apache-2.0, rendered by this package"}
-        own["checked_against"] = {"file": file, "sha256": sha256_file(root / file)}
-        write_atomic(written[name], yaml.safe_dump(own, sort_keys=False))
-
-    # Captions and contrast captions, in two wordings of the same clips.
+    for name in tasks:
+        choose(name, TASKS, "task of the shapes world", error=SourceError)
+    # All is drawn before anything is written.
+    parts = []
     if {"shapes-llm", "shapes-human", "shapes-human-hard"} & set(tasks):
-        drawn = draw_tests(split, seed, pairs)
-        films |= {
-            each.pair.triplet.video_id: Clip(each.pair.triplet.video_id, each.pair.scene) for each in drawn
-        }
-        tail = [
-            (each.pair.triplet.misalignment, each.set, each.concept, "true" if each.hard else "false")
-            for each in drawn
-        ]
-        llm = [(each.pair.triplet.caption, each.pair.triplet.neg_caption) for each in drawn]
-        paths = [each.pair.triplet.videopath for each in drawn]
-        for name, texts in (("shapes-llm", llm), ("shapes-human", [each.human for each in drawn])):
-            rows = ((path, *both, *rest) for path, both, rest in zip(paths, texts, tail, strict=True))
-            _write(root / f"{name}.csv", _PAIR_COLUMNS, rows)
-        for name, title, file in _ENTAILMENT:
-            hard = name == "shapes-human-hard"
-            count = sum(each.hard for each in drawn) if hard else len(drawn)
-            content = {"title": title, "form": "entailment", "columns": dict(_PAIR_FIELDS)}
-            content |= {"breakdown": ["set", "concept"], "expected": {"groups": count, "videos": count}}
-            if hard:
-                content["only_hard"] = True
-            if name in tasks:
-                declare(name, file, content)
-
-    # Retrieval: every caption ranks all clips.
+        parts.append(_pairs(draw_tests(split, seed, pairs)))
     for name, title, draw in _RANKINGS:
         if name in tasks:
-            ranking: Ranking = draw(split, seed, clips)
-            films |= {clip.video_id: clip for clip in ranking.clips}
-            grid = (
-                (_path(clip), text, int(ranking.match(text, clip)))
-                for text in ranking.captions
-                for clip in ranking.clips
-            )
-            _write(root / f"{name}.csv", _RANK_COLUMNS, grid)
-            content = {"title": title, "form": "retrieval"}
-            content["columns"] = {"video": "videopath", "caption": "caption", "label": "match"}
-            content["expected"] = {"groups": len(ranking.captions), "videos": len(ranking.clips)}
-            declare(name, f"{name}.csv", content)
-
-    # Multiple choice: the beginning of a caption and its possible ends.
+            parts.append(_ranked(name, title, draw(split, seed, clips)))
     if "shapes-choice" in tasks:
-        choices = draw_choices(split, seed, questions)
-        films |= {choice.clip.video_id: choice.clip for choice in choices}
-        rows_of = (
-            (
-                _path(choice.clip),
-                choice.question,
-                *choice.options,
-                *[""] * (5 - len(choice.options)),
-                "ABCDE"[choice.answer],
-                choice.kind,
-                choice.concept,
-            )
-            for choice in choices
-        )
-        _write(root / "shapes-choice.csv", _CHOICE_COLUMNS, rows_of)
-        content = {"title": "Shapes: choice", "form": "choice", "scored_as": "statement"}
-        content["columns"] = {
+        parts.append(_choices(draw_choices(split, seed, questions)))
+
+    _render(root / CLIPS, [clip for part in parts for clip in part.clips], size)
+    for part in parts:
+        for file, text in part.files.items():
+            write_atomic(root / file, text)
+        for name, content in part.tasks.items():
+            if name in tasks:
+                write_atomic(
+                    root / f"{name}.yaml", yaml.safe_dump(_declared(name, content, part), sort_keys=False)
+                )
+    return {name: root / f"{name}.yaml" for name in TASKS if name in tasks}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Annotation files, the tasks that read them, and the clips they are about.
+
+    Attributes:
+        files: name -> content.
+        tasks: name -> what its declaration says.
+        clips: all of them.
+    """
+
+    files: dict[str, str]
+    tasks: dict[str, dict[str, Any]]
+    clips: list[Clip]
+
+
+def _declared(name: str, content: dict[str, Any], part: _Part) -> dict[str, Any]:
+    """The whole declaration of a task."""
+    (file,) = content["files"]
+    return {
+        "name": name,
+        **content,
+        "source": SOURCE,
+        "train": "never",
+        "licence": {"annotations": "Apache-2.0", "videos": "Apache-2.0, rendered by this package"},
+        "checked_against": {"file": file, "sha256": hashlib.sha256(part.files[file].encode()).hexdigest()},
+    }
+
+
+def _pairs(drawn: Sequence[TestPair]) -> _Part:
+    """Captions and contrast captions, in two wordings of the same clips."""
+    files, tasks = {}, {}
+    for name in ("shapes-llm", "shapes-human"):
+        rows = []
+        for each in drawn:
+            triplet = each.pair.triplet
+            texts = each.human if name == "shapes-human" else (triplet.caption, triplet.neg_caption)
+            hard = "true" if each.hard else "false"
+            rows.append((triplet.videopath, *texts, triplet.misalignment, each.set, each.concept, hard))
+        files[f"{name}.csv"] = csv_text(_PAIR_COLUMNS, rows)
+    for name, title, file in _ENTAILMENT:
+        only_hard = {"only_hard": True} if name == "shapes-human-hard" else {}
+        count = sum(each.hard for each in drawn) if only_hard else len(drawn)
+        tasks[name] = {
+            "title": title,
+            "form": "entailment",
+            "files": [file],
+            "columns": dict(_PAIR_FIELDS),
+            "breakdown": ["set", "concept"],
+            **only_hard,
+            "expected": {"groups": count, "videos": count},
+        }
+    return _Part(files, tasks, [Clip(each.pair.triplet.video_id, each.pair.scene) for each in drawn])
+
+
+def _ranked(name: str, title: str, ranking: Ranking) -> _Part:
+    """Retrieval: every caption ranks all clips."""
+    rows = [
+        (_path(clip), text, int(ranking.match(text, clip)))
+        for text in ranking.captions
+        for clip in ranking.clips
+    ]
+    content = {
+        "title": title,
+        "form": "retrieval",
+        "files": [f"{name}.csv"],
+        "columns": {"video": "videopath", "caption": "caption", "label": "match"},
+        "expected": {"groups": len(ranking.captions), "videos": len(ranking.clips)},
+    }
+    return _Part({f"{name}.csv": csv_text(_RANK_COLUMNS, rows)}, {name: content}, list(ranking.clips))
+
+
+def _choices(drawn: Sequence[Choice]) -> _Part:
+    """Multiple choice: the beginning of a caption and its possible ends."""
+    rows = []
+    for each in drawn:
+        options = [*each.options, *[""] * (5 - len(each.options))]
+        answer = "ABCDE"[each.answer]
+        rows.append((_path(each.clip), each.question, *options, answer, each.kind, each.concept))
+    content = {
+        "title": "Shapes: choice",
+        "form": "choice",
+        "files": ["shapes-choice.csv"],
+        "columns": {
             "video": "videopath",
             "question": "question",
             "options": list("abcde"),
             "answer": "answer",
-        }
-        content |= {"breakdown": ["kind", "concept"], "expected": {"groups": len(choices)}}
-        declare("shapes-choice", "shapes-choice.csv", content)
-
-    _render(root / CLIPS, films.values(), size)
-    return {name: written[name] for name in TASKS if name in written}
+        },
+        "breakdown": ["kind", "concept"],
+        "scored_as": "statement",
+        "expected": {"groups": len(drawn)},
+    }
+    files = {"shapes-choice.csv": csv_text(_CHOICE_COLUMNS, rows)}
+    return _Part(files, {"shapes-choice": content}, [each.clip for each in drawn])
 
 
 _ENTAILMENT = (
@@ -166,10 +207,6 @@ _RANKINGS = (
 
 def _path(clip: Clip) -> str:
     return f"{SOURCE}/{clip.video_id}.mp4"
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    write_atomic(path, csv_text(columns, rows))
 
 
 def _render(folder: Path, clips: Iterable[Clip], size: int) -> None:
