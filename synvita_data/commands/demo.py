@@ -75,13 +75,13 @@ def demo(
         say=heading,
         progress=lambda: Progress("demo"),
     )
-    _run(planned, course, terminal, out, missing)
+    run_steps(planned, course, terminal, out, missing)
     terminal.line()
     terminal.line(("bold", "Report"), f"  {out / chain.REPORT}, one file for any browser")
     terminal.line(f"Made in {duration(sum(done.seconds for done in course.done.values()))}.", style="dim")
 
 
-def _run(planned: "Demo", course: "Course", terminal: "Terminal", out: Path, missing: str | None) -> None:
+def run_steps(planned: "Demo", course: "Course", terminal: "Terminal", out: Path, missing: str | None) -> None:
     """All steps, each with what is to be seen of it; `out` is the folder as the user wrote it."""
     from ..demo import chain
 
