@@ -112,7 +112,7 @@ class CellJob:
         return self.cells
 
     def open_worker(self, device: str | None) -> "_CellWorker":
-        _one_thread()
+        _prepare_process()
         return _CellWorker(self.work, self.work.base())
 
     def record(self, store: Store, cell: CellInput) -> Record | None:
@@ -161,11 +161,15 @@ class _CellWorker:
         self.base.cache.close()
 
 
-def _one_thread() -> None:
-    """One thread a worker: cells repeat to the bit, and workers do not wait for each other's."""
+def _prepare_process() -> None:
+    """One thread a worker: cells repeat to the bit, and workers do not wait for each other's. No bars of libraries."""
+    import datasets
     import torch
+    import transformers
 
     torch.set_num_threads(1)
+    datasets.disable_progress_bars()
+    transformers.logging.disable_progress_bar()
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str
                 rows.append(
                     [
                         markdown(expected.why),
-                        markdown(f"{own.first} − {own.second}, {own.outcome}{where}"),
+                        markdown(f"{own.first} − {own.second}, {_short(study, own.outcome)}{where}"),
                         _signed(own),
                         _p(own),
                         word,
@@ -217,7 +217,7 @@ def _difference_table(study: Study, question: Question, found: Sequence[Paired],
         rows.append(
             [
                 *head,
-                markdown(own.outcome),
+                markdown(_short(study, own.outcome)),
                 _signed(own),
                 f"{own.wins} of {own.difference.seeds}",
                 "–" if own.p is None else p_text(own.p),
@@ -234,6 +234,11 @@ def _difference_table(study: Study, question: Question, found: Sequence[Paired],
         "p",
     ]
     return table([*head, "p after Holm", ""], rows)
+
+
+def _short(study: Study, outcome: str) -> str:
+    """An outcome's title without what stands in brackets."""
+    return study.outcomes[outcome].split(" (")[0]
 
 
 def _signed(own: Paired) -> str:

@@ -117,6 +117,7 @@ def _name_rows(axes: Any, places: Sequence[float], labels: Sequence[str]) -> Non
 
 
 def _tidy(axes: Any) -> None:
+    axes.locator_params(axis="x", nbins=4)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8, colors=_FAINT)
     for side in ("top", "right", "left"):

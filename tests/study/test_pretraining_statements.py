@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from synvita_data.builders.shapes import caption, parse
 from synvita_data.builders.shapes.scenes import COLOURS, OPPOSITE, SHAPES, Actor, Scene
-from synvita_data.errors import CaptionError
+from synvita_data.errors import CaptionError, SynvitaError
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.study.pretraining.settings import HELD_OUT, Settings
 from synvita_data.study.pretraining.statements import (
@@ -19,7 +19,6 @@ from synvita_data.study.pretraining.statements import (
     pretraining_scene,
     unseen_scene,
 )
-from synvita_data.errors import SynvitaError
 
 NUMBERS = {"A": 1, "Two": 2, "Three": 3, "Four": 4}
 seeds = st.integers(0, 2**40)

@@ -115,7 +115,7 @@ def train_tower(
     """
     tower, read = model.model.video_tower, head(settings.tower_width, settings.seed + 1)
     weights = [*_named(tower, "tower"), *_named(read, "head")]
-    optimiser = Optimiser([(weights, 1.0)], settings.tower_rate, settings.matrix_rate)
+    optimiser = Optimiser([(weights, 1.0)], settings.tower_rate, settings.tower_matrix_rate)
     draw = np.random.RandomState(settings.seed)
     pixels = clips.pixels.reshape(-1, *clips.pixels.shape[2:])
     truth = clips.truth.reshape(-1, *clips.truth.shape[2:])

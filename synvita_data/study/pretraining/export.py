@@ -48,6 +48,8 @@ def save(made: Pretrained, settings: Settings, out: Path) -> dict[str, Path]:
             write_atomic(folder / name / RECORD, json.dumps(_record(settings, step), indent=2) + "\n")
             write_atomic(folder / name / LOG, "".join(json.dumps(line) + "\n" for line in log))
             made.model.float()
+            for path in (folder / name).iterdir():  # safetensors writes for its owner alone
+                path.chmod(0o644)
     return {name: out / name for name in states}
 
 

@@ -26,7 +26,7 @@ def new_model(settings: Settings) -> tuple[Any, Any]:
         heads=settings.heads,
         kv_heads=settings.heads,
         vision_hidden_size=settings.tower_width,
-        vision_intermediate_size=2 * settings.tower_width,
+        vision_intermediate_size=4 * settings.tower_width,
         vision_layers=settings.tower_layers,
         vision_heads=4,
         image_size=settings.image_size,

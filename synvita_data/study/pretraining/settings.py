@@ -27,10 +27,11 @@ class Settings:
         image_size, patch_size: pixels.
         frames: of a clip that the model looks at.
         width, layers, heads: of the language model; its feed-forward layers are twice as wide.
-        tower_width, tower_layers: of the vision tower, in the same way.
+        tower_width, tower_layers: of the vision tower; its feed-forward layers are four times as wide.
         clips: how many different clips to draw.
         tower_steps, tower_batch, tower_rate: of the first stage, which sees single frames.
-        matrix_rate: highest rate of hidden layers' matrices, in both stages (`optimiser`).
+        tower_matrix_rate, matrix_rate: of hidden layers' matrices, in the first and in the second stage (`optimiser`).
+        tower_share: of the tower's rates in the second stage in those of the others; it has learned already.
         grey: share of frames of the first stage without colours, so that shapes are told without them.
         steps, early, batch, rate: of the second stage; after `early` steps the earlier state is kept.
         pairs: true and false statements behind each clip.
@@ -52,22 +53,24 @@ class Settings:
     tower_width: int = 96
     tower_layers: int = 2
     clips: int = 7000
-    tower_steps: int = 1500
+    tower_steps: int = 4500
     tower_batch: int = 96
     tower_rate: float = 3e-3
-    matrix_rate: float = 1.2e-2
-    grey: float = 0.3
-    steps: int = 1500
-    early: int = 600
+    tower_matrix_rate: float = 1.2e-2
+    grey: float = 0.2
+    steps: int = 1800
+    early: int = 900
     batch: int = 24
     rate: float = 1.5e-3
+    matrix_rate: float = 8e-3
+    tower_share: float = 0.2
     pairs: int = 3
     warm_up: int = 60
     whole: tuple[float, float] = (0.2, 0.6)
     hard: float = 0.5
     detection: float = 1.0
     words: tuple[float, float] = (1.0, 0.3)
-    log_every: int = 100
+    log_every: int = 150
 
     def __post_init__(self) -> None:
         if self.seed < 0 or not 0 < self.early <= self.steps:

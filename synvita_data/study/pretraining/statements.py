@@ -31,9 +31,9 @@ from .settings import HELD_OUT
 
 # Scenes of the pre-training by the misalignment whose templates draw them, with their shares. `action` and `flip` give
 # one shape, two together, two events and two in turn; what is rare in VideoCon's kinds is drawn often enough to learn.
-_SCENES = {"action": 4.0, "flip": 3.5, "count": 2.5, "relation": 3.0, "hallucination": 1.0}
+_SCENES = {"action": 3.0, "flip": 3.0, "count": 1.5, "relation": 2.5, "hallucination": 4.0}
 # How much more often than others a kind is asked about where a scene has it.
-_WANTED = {"count": 3.0, "relation": 3.0, "flip": 3.0, "action": 2.0}
+_WANTED = {"count": 2.0, "relation": 3.0, "flip": 3.0, "action": 2.0}
 NOUNS = ("noun-colour", "noun-shape")
 _NUMBERS = {1: "A", 2: "Two", 3: "Three", 4: "Four"}
 _TRIES = 12

@@ -99,8 +99,7 @@ def _train_statements(
     read = head(settings.width, settings.seed + 2)
     tower = [each for each in model.named_parameters() if "video_tower" in each[0]]
     others = [each for each in model.named_parameters() if "_tower" not in each[0]]
-    # The tower has learned already.
-    groups = [(tower, 0.5), ([*others, *read.named_parameters(prefix="head")], 1.0)]
+    groups = [(tower, settings.tower_share), ([*others, *read.named_parameters(prefix="head")], 1.0)]
     optimiser = Optimiser(groups, settings.rate, settings.matrix_rate)
     answers = torch.tensor([1.0, 0.0]).repeat(settings.pairs)
     early: Weights = {}
