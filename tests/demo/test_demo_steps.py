@@ -129,6 +129,21 @@ def test_the_time_left_follows_the_pace_of_this_machine(tmp_path_factory, pace):
     assert work.course.seconds_left() == 0.0
 
 
+def test_a_step_that_takes_longer_than_expected_has_time_left(tmp_path):
+    """Thrice its 30 s on the clock: a tenth of it is said to be left, and the other steps take as much longer."""
+    work = Work(tmp_path)
+
+    def slow(at):
+        work.clock.now += 90.0
+        pace = (20 + 90) / (20 + 30)
+        assert work.course.seconds_left() == pytest.approx((70 + 3) * pace)
+        at(0.95)
+        assert work.course.seconds_left() == pytest.approx((70 + 1.5) * pace)
+        return {}
+
+    work.course.run("film", slow)
+
+
 def test_found_steps_take_no_time(tmp_path):
     first = Work(tmp_path)
     first.do("film")
