@@ -81,7 +81,9 @@ def demo(
     terminal.line(f"Made in {duration(sum(done.seconds for done in course.done.values()))}.", style="dim")
 
 
-def run_steps(planned: "Demo", course: "Course", terminal: "Terminal", out: Path, missing: str | None) -> None:
+def run_steps(
+    planned: "Demo", course: "Course", terminal: "Terminal", out: Path, missing: str | None
+) -> None:
     """All steps, each with what is to be seen of it; `out` is the folder as the user wrote it."""
     from ..demo import chain
 
@@ -97,6 +99,7 @@ def run_steps(planned: "Demo", course: "Course", terminal: "Terminal", out: Path
         return {}
 
     course.run("world", film)
+    show("world")
     # Scores, weights, dataset.
     if not planned.lacking:
         scored = course.run("score", lambda at: {"scores": chain.score(planned, at)})
@@ -132,8 +135,10 @@ def run_steps(planned: "Demo", course: "Course", terminal: "Terminal", out: Path
 
     # The page.
     def write(at: Callable[[float], None]) -> Mapping[str, Any]:
+        # The page may be sent to others: it names no place on this machine.
+        by_hand = _commands(planned, Path("demo"))
         steps = [
-            (step.title, commands.get(step.name, ""), course.done[step.name].seconds)
+            (step.title, by_hand.get(step.name, ""), course.done[step.name].seconds)
             for step in planned.steps
             if step.name in course.done
         ]
@@ -145,23 +150,27 @@ def run_steps(planned: "Demo", course: "Course", terminal: "Terminal", out: Path
 
 
 def _commands(planned: "Demo", out: Path) -> dict[str, str]:
-    """Step -> the command that does it by hand."""
+    """Step -> what does it by hand, with the demo in `out`."""
+    from shlex import quote
+
     from ..demo import chain
 
-    world, scores = out / "world", out / chain.SCORES
-    synthetic = f"--triplets {world / 'triplets.csv'} --synthetic folder:{world / 'synthetic'}"
+    world, tests, results = out / "world", out / "benchmark", out / chain.RESULTS
+    scores = world / "vqascores.csv" if planned.lacking else out / chain.SCORES
+    clips = quote(f"folder:{world / 'synthetic'}")
+    inputs = f"--triplets {quote(str(world / 'triplets.csv'))} --synthetic {clips}"
     models = " ".join(f"--model {name}@{planned.recipe.version}" for name in chain.SCORERS)
-    table = world / "vqascores.csv" if planned.lacking else scores
     title = chain.arm_titles(planned)["synvita"]
-    results = out / chain.RESULTS
     return {
-        "score": f"synvita vqascore {synthetic} {models} --out {scores}",
-        "build": f"synvita build {synthetic} --vqascores {table} --real-root {world / 'real'} "
-        f"--config {chain.CONFIG} --out {out / 'dataset'}",
+        "world": f'make_world("{world}", ShapesSpec.parse("{chain.spec_text(planned)}"))',
+        "score": f"synvita vqascore {inputs} {models} --out {quote(str(scores))}",
+        "build": f"synvita build {inputs} --vqascores {quote(str(scores))} --real-root {quote(str(world / 'real'))} "
+        f"--config {chain.CONFIG} --out {quote(str(out / 'dataset'))}",
         "load": f'load_triplets("{out / "dataset"}", real_root="{world / "real"}")',
-        "arms": f"synvita evaluate {out / 'fine-tuned' / 'synvita'} --task {out / 'benchmark' / chain.TASK}.yaml "
-        f"--annotations {out / 'benchmark'} --real-root {out / 'benchmark' / 'clips'} --out RESULTS --name '{title}'",
-        "compare": f"synvita leaderboard {results} --no-published",
+        "arms": f"synvita evaluate {quote(str(out / 'fine-tuned' / 'synvita'))} "
+        f"--task {quote(str(tests / f'{chain.TASK}.yaml'))} --annotations {quote(str(tests))} "
+        f"--real-root {quote(str(tests / 'clips'))} --name {quote(title)}",
+        "compare": f"synvita leaderboard {quote(str(results))} --no-published",
     }
 
 

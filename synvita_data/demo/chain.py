@@ -215,12 +215,12 @@ def world_spec(demo: Demo) -> "ShapesSpec":
 
 
 def spec_text(demo: Demo) -> str:
-    """The world as an argument of `shapes:`, for a command line."""
+    """The world as `ShapesSpec.parse` reads it."""
     recipe = demo.recipe
     unseen = "+".join(recipe.unseen)
     return (
-        f"shapes:version={recipe.version},pairs={demo.size.pairs},seed={demo.seed},only=train,unseen={unseen},"
-        f"share={recipe.share:g}"
+        f"version={recipe.version},pairs={demo.size.pairs},seed={demo.seed},only=train,unseen={unseen},"
+        f"share={recipe.share:g},noise={recipe.noise},reverted={recipe.reverted:g},shift={recipe.shift:g}"
     )
 
 

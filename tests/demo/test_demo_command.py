@@ -80,6 +80,25 @@ def test_a_demo_of_other_settings_and_a_folder_of_others_are_refused(untrained, 
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_the_page_names_no_place_on_this_machine(untrained):
+    folder, _ = untrained
+    text = (folder / chain.REPORT).read_text(encoding="utf-8")
+    assert str(folder) not in text
+    assert folder.parts[1] not in re.sub(r"base64,[^\"]+", "", text)
+
+
+def test_the_world_made_by_hand_is_the_demos(untrained):
+    """What the page says of the first step makes the same triplets."""
+    from synvita_data.builders.shapes import ShapesSpec, draw_world
+
+    folder, _ = untrained
+    planned = chain.Demo(folder, 0, SMALL)
+    spec = ShapesSpec.parse(chain.spec_text(planned))
+    lines = (folder / "world" / "triplets.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [pair.triplet.videopath for pair in draw_world(spec)]
+    assert spec == chain.world_spec(planned)
+
+
 def test_arms_have_the_settings_of_the_study():
     """The demo's arms are the study's: only sizes differ."""
     from synvita_data.study.questions import CellName, read_questions
