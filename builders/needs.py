@@ -39,7 +39,7 @@ from .generators.videocrafter2 import open as videocrafter2
 from .sources.registry import GENERATORS, SCHEMES, open_source, parse_spec
 from .training_csv import is_training_csv, open_triplets
 from .vqascore import default_dtype
-from .vqascore.models import ALIASES, KINDS, PREPROCESSING
+from .vqascore.models import ALIASES, KINDS, PREPROCESSING, is_shapes_scorer
 
 # Megabytes of a generated video, by the authors' own: docs/scale.md.
 _VIDEO_BYTES = 1_000_000
@@ -260,6 +260,9 @@ def add_vqa_models(needs: Needs, given: Any, models: Sequence[str]) -> None:
     preprocess = getattr(given, "preprocess", "reference")
     needs.packages("score")
     for name in models:
+        if is_shapes_scorer(name):
+            needs.ok("model", f"{name}: a scorer of the shapes world, which has no files")
+            continue
         found = find_model(needs, name, aliases=ALIASES)
         if found is None:
             continue

@@ -73,7 +73,14 @@ class Progress:
             self._bar.stop()
 
     def at(
-        self, done: int, total: int, title: str | None = None, *, quarantined: int = 0, reused: int = 0
+        self,
+        done: int,
+        total: int,
+        title: str | None = None,
+        *,
+        quarantined: int = 0,
+        reused: int = 0,
+        left: float | None = None,
     ) -> None:
         """Show that `done` of `total` units need no more work; another `title` begins another count.
 
@@ -83,6 +90,7 @@ class Progress:
             title: of this count; the earlier one by default.
             quarantined: how many of `done` failed; shown where it is not 0.
             reused: how many of `done` an earlier run had done; shown where it is not 0.
+            left: seconds that the rest takes, of whoever knows better than the rate; the rate is not shown then.
         """
         if not self._enabled:
             return
@@ -94,11 +102,15 @@ class Progress:
             if not self._samples:
                 self._began = now
             rate = self._rate(now, done)
+            if left is not None:
+                rate = 0.0
+            elif rate:
+                left = (total - done) / rate
             parts = [
                 f"{quarantined:,} quarantined" if quarantined else "",
                 f"{reused:,} reused" if reused else "",
                 readable_rate(rate) if rate else "",
-                f"{duration((total - done) / rate)} left" if rate else "",
+                f"{duration(left)} left" if left is not None else "",
             ]
             status = ", ".join(part for part in parts if part)
             if self._bar is not None:

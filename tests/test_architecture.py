@@ -16,7 +16,7 @@ TOPS = ("synvita_data", "builders", "training", "evaluate_metrics")
 # Folders of like things, which may be longer than a room of unlike ones.
 CATALOGUES = frozenset({"synvita_data/commands", "synvita_data/annotations"})  # a file a command, a form
 # Rooms on top, which know builders, training and evaluation alike.
-ON_TOP = ("commands", "study")
+ON_TOP = ("commands", "demo", "study")
 
 
 def product_files(root: Path) -> dict[str, Path]:
@@ -98,7 +98,7 @@ def test_folders_import_in_no_circle(repo_root):
 def test_rooms_are_small(repo_root):
     paths = product_files(repo_root).values()
     # 220 when the house had been moved (226fe87); each new feature has a room of its own.
-    assert len(paths) <= 375
+    assert len(paths) <= 400
     sizes = Counter(str(path.parent) for path in paths if path.name != "__init__.py")
     assert {name: size for name, size in sizes.items() if size > 14 and name not in CATALOGUES} == {}
 
@@ -108,7 +108,7 @@ def test_rooms_are_small(repo_root):
     [
         ("builders", ("training", "evaluate_metrics", *ON_TOP)),
         ("training", ("builders", *ON_TOP)),
-        ("synvita_data", ("builders", "training", "study")),
+        ("synvita_data", ("builders", "training", "study", "demo")),
     ],
 )
 def test_imports_point_one_way(repo_root, folder, forbidden):
@@ -124,7 +124,7 @@ def test_only_commands_import_the_study(repo_root):
     modules = product_files(repo_root)
     for module, others in graph_of(repo_root).items():
         if modules[module].parts[1] not in ON_TOP:
-            assert not [other for other in others if other.startswith("synvita_data.study")], modules[module]
+            assert not [o for o in others if o.startswith(("synvita_data.study", "synvita_data.demo"))]
 
 
 def test_metrics_stand_alone(repo_root):

@@ -43,6 +43,15 @@ def test_a_log_gets_a_line_now_and_then(clock):
     ]
 
 
+def test_whoever_knows_better_says_how_long_the_rest_takes(clock):
+    out = io.StringIO()
+    with Progress("demo", stream=out, clock=clock) as progress:
+        for second in range(16):
+            progress.at(second, 100, "percent", left=200.0 - second)
+            clock.now += 1
+    assert out.getvalue() == "percent: 15 of 100, 3 min left\n"
+
+
 def test_a_short_job_is_silent(clock):
     out = io.StringIO()
     with Progress("probe", stream=out, clock=clock) as progress:

@@ -28,6 +28,7 @@ ALIASES = {
 }
 PREPROCESSING = ("reference", "hf")
 WHOLE_VIDEO = "whole-video"
+SHAPES = "shapes"  # the shapes world's own scorers
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ KINDS = {
     "llava-1.5": Kind("llava", _is_llava, "vicuna", {"reference": "pad", "hf": "crop"}),
     "chat": Kind("chat", lambda config: True, "chat"),
     WHOLE_VIDEO: Kind("whole_video", lambda config: False),  # where it is asked for
+    SHAPES: Kind("shapes", lambda config: False, "shapes"),  # by name: it has no files
 }
 
 
@@ -149,13 +151,16 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
     """What a name stands for; reads its `config.json` only (and a folder's files, for a digest).
 
     Args:
-        name: an alias, a Hub id or a folder; behind the first two may stand `@REVISION`.
+        name: an alias, a Hub id or a folder, behind the first two of which may stand `@REVISION`; or a scorer of the
+            shapes world, `shapes-vqa-a` to `-c`, behind which may stand `@VERSION` of the world.
         revision: commit, tag or branch on the Hub.
         whole_video: show the frames as one video; for families of `synvita_data.models`.
 
     Raises:
         SynvitaError: the model cannot be found, or cannot see a video at once.
     """
+    if is_shapes_scorer(name):
+        return _shapes_scorer(name, revision, whole_video=whole_video)
     files = locate(name, revision, aliases=ALIASES)
     try:
         config = files.read(CONFIG)
@@ -200,6 +205,36 @@ def find_model(name: str, revision: str | None = None, *, whole_video: bool = Fa
     )
 
 
+def is_shapes_scorer(name: str) -> bool:
+    """Whether a name is of one of the shapes world's own scorers, which have no files."""
+    from ..shapes.vqa import VQA_MODELS
+
+    return name.partition("@")[0] in {model.name for model in VQA_MODELS}
+
+
+def _shapes_scorer(name: str, revision: str | None, *, whole_video: bool) -> VqaModel:
+    """A scorer of the shapes world; what is a revision elsewhere is the version of the world here.
+
+    Raises:
+        SynvitaError: there is no such version, or the scorer is to see whole videos.
+    """
+    from ..shapes.layout import GEOMETRIES, VERSION_1
+    from ..shapes.vqa import VQA_REVISION
+
+    label, _, behind = name.partition("@")
+    version = choose(
+        revision or behind or str(VERSION_1.version), map(str, GEOMETRIES), "version of the world"
+    )
+    if whole_video:
+        raise SynvitaError(
+            "this scorer cannot see a whole video",
+            file=name,
+            fix="Score frame by frame: leave --whole-video out",
+        )
+    # Keys of results know a model by its revision, not by its name.
+    return VqaModel(label, label, f"{label}-{VQA_REVISION}-world-{version}", SHAPES, f"shapes-{version}")
+
+
 def is_vqa_only(name: str, revision: str | None = None) -> bool:
     """Whether a name is of a model that only VQAScore can ask: one of the paper's, not a chat model, CLIP or Video LLM.
 
@@ -210,7 +245,7 @@ def is_vqa_only(name: str, revision: str | None = None) -> bool:
     Raises:
         HubError: the Hub does not know the model.
     """
-    if name.partition("@")[0] in ALIASES:
+    if name.partition("@")[0] in ALIASES or is_shapes_scorer(name):
         return True
     config = locate(name, revision).read(CONFIG) or {}
     kind = next(kind for kind in KINDS if KINDS[kind].matches(config))

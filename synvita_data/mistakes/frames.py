@@ -1,6 +1,5 @@
 """A few frames of each video of a mistake, as small JPEGs: those that the model looked at, where the result says which."""
 
-import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,14 +27,14 @@ class Picture:
         index: place in the file, from 0.
         seconds: when it is shown, after the file's first frame.
         width, height: pixels.
-        jpeg: the file, in base64.
+        jpeg: the file.
     """
 
     index: int
     seconds: float
     width: int
     height: int
-    jpeg: str
+    jpeg: bytes
 
 
 class VideoFrames:
@@ -104,10 +103,10 @@ def _few(indices: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(distinct[place * (len(distinct) - 1) // (COUNT - 1)] for place in range(COUNT))
 
 
-def _jpeg(pixels: object) -> str:
-    """A frame, uint8 [H, W, 3], as a JPEG in base64."""
+def _jpeg(pixels: object) -> bytes:
+    """A frame, uint8 [H, W, 3], as a JPEG."""
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=80)  # type: ignore[arg-type]
-    return base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()

@@ -6,6 +6,7 @@ holds frames of real videos, which may not be redistributed: it says so, and nam
 
 from collections.abc import Iterator, Mapping
 
+from .. import pages
 from ..annotations import VideoRef
 from ..display import html_text
 from ..hub.places import without_places
@@ -18,34 +19,12 @@ NOTICE = (
 )
 
 _STYLE = """
-:root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --text: #1b1f24; --soft: #5b6470; --line: #d9dee5;
-  --right: #14733b; --right-bg: #e4f4ea; --wrong: #b3261e; --wrong-bg: #fdecea; --accent: #2457c5; --warn: #fff4d6; --warn-text: #6b4e00 }
-@media (prefers-color-scheme: dark) { :root { --page: #14171b; --card: #1d2126; --text: #e7eaee; --soft: #a3acb8; --line: #343a42;
-  --right: #7fd8a0; --right-bg: #173524; --wrong: #ff9f96; --wrong-bg: #45211e; --accent: #8fb2ff; --warn: #3b3110; --warn-text: #f4dd95 } }
-* { box-sizing: border-box }
-body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
-header, main, nav, footer { max-width: 62rem; margin: 0 auto; padding: 0 1rem }
-header { padding-top: 1.5rem }
-h1 { font-size: 1.45rem; line-height: 1.25; margin: 0 0 .75rem; overflow-wrap: anywhere }
-.notice { background: var(--warn); color: var(--warn-text); border-radius: .5rem; padding: .6rem .8rem; margin: 0 0 1rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0 0 1rem }
-dt { color: var(--soft) }
-dd { margin: 0; overflow-wrap: anywhere }
-nav { display: flex; flex-wrap: wrap; gap: .4rem; margin-bottom: 1rem }
-nav label { border: 1px solid var(--line); background: var(--card); border-radius: 1rem; padding: .15rem .75rem; cursor: pointer }
-.pick { position: absolute; opacity: 0; pointer-events: none }
-article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1rem; margin: 0 0 1rem }
-.head { display: flex; flex-wrap: wrap; gap: .2rem .8rem; align-items: baseline; margin-bottom: .6rem; color: var(--soft); font-size: .9rem }
-.head b { color: var(--text); font-size: 1rem }
-.head span { overflow-wrap: anywhere }
-.tag { border: 1px solid var(--line); border-radius: .4rem; padding: 0 .45rem; color: var(--text) }
 .caption { margin: 0 0 .6rem; font-size: 1.05rem; overflow-wrap: anywhere }
 .frames { display: grid; grid-template-columns: repeat(4, minmax(0, 14rem)); gap: .4rem; margin: 0 0 .7rem }
 .frames figure { margin: 0 }
 .frames img { display: block; width: 100%; height: auto; max-height: 20rem; object-fit: contain; border-radius: .35rem }
 .frames figcaption { font-size: .75rem; color: var(--soft) }
 .name { color: var(--soft); font-size: .9rem; margin: .8rem 0 .3rem; overflow-wrap: anywhere }
-.none { color: var(--soft); font-style: italic; margin: 0 0 .7rem }
 .sides { display: grid; gap: .45rem; margin: 0; padding: 0; list-style: none }
 .sides.videos { grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)) }
 .side { border-left: .25rem solid var(--wrong); background: var(--wrong-bg); border-radius: .25rem .4rem .4rem .25rem; padding: .4rem .7rem }
@@ -59,9 +38,7 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
 .side .text { overflow-wrap: anywhere }
 .side .frames { margin: .4rem 0 .2rem; grid-template-columns: repeat(4, 1fr) }
 .side .none { margin: .3rem 0 0 }
-footer { color: var(--soft); font-size: .85rem; padding-bottom: 2rem }
-@media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .35rem } body { font-size: 15px }
-  article > .frames { grid-template-columns: repeat(2, 1fr) } }
+@media (max-width: 30rem) { article > .frames { grid-template-columns: repeat(2, 1fr) } }
 """
 
 
@@ -75,25 +52,18 @@ def page(mistakes: Mistakes, top: int, frames: VideoFrames | None = None) -> Ite
     """
     title = f"What {mistakes.model} got most wrong on {mistakes.task.title}"
     kinds = _kinds(mistakes, top)
-    yield (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="robots" content="noindex, noarchive">\n'
-        f"<title>{html_text(title)}</title>\n<style>{_STYLE}{_filter_style(len(kinds))}</style>\n</head>\n<body>\n"
-        f"<header>\n<h1>{html_text(title)}</h1>\n"
-    )
+    nav, style = _filter(kinds)
+    yield f"{pages.head(title, _STYLE + style)}<header>\n<h1>{html_text(title)}</h1>\n"
     if frames is not None:
         yield f'<p class="notice">{html_text(NOTICE)}</p>\n'
     yield _facts(mistakes, top, frames) + "</header>\n"
-    yield _filter(kinds)
+    yield nav
     yield "<main>\n"
     for mistake in mistakes.worst(top):
         yield _article(mistake, mistakes, kinds, frames)
     if not len(mistakes):
         yield f"<p>{html_text(nothing_wrong(mistakes))}</p>\n"
-    yield "</main>\n<footer><p>Made by synvita errors.</p></footer>\n</body>\n</html>\n"
+    yield "</main>\n" + pages.foot("Made by synvita errors.")
 
 
 def nothing_wrong(mistakes: Mistakes) -> str:
@@ -172,8 +142,7 @@ def _facts(mistakes: Mistakes, top: int, frames: VideoFrames | None) -> str:
             "those that the model looked at" if frames.known else "evenly spaced, as the result names none"
         )
         found["Frames"] = f"a few of each video, {known}"
-    rows = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>\n" for name, text in found.items())
-    return f"<dl>\n{rows}</dl>\n"
+    return pages.definitions(found)
 
 
 # --- the filter -------------------------------------------------------------------------------------
@@ -193,32 +162,13 @@ def _kinds(mistakes: Mistakes, top: int) -> dict[str, int]:
     return dict(sorted(counts.items())) if len(counts) > 1 else {}
 
 
-def _filter_style(count: int) -> str:
-    hide = (f"#k{place}:checked ~ main article:not(.k{place}) {{ display: none }}" for place in range(count))
-    chosen = ", ".join(f'#k{place}:checked ~ nav label[for="k{place}"]' for place in ("all", *range(count)))
-    focus = ", ".join(
-        f'#k{place}:focus-visible ~ nav label[for="k{place}"]' for place in ("all", *range(count))
-    )
-    return (
-        "\n".join(hide)
-        + f"\n{chosen} {{ background: var(--accent); color: var(--page); border-color: var(--accent) }}"
-        + f"\n{focus} {{ outline: 2px solid var(--text) }}\n"
-        if count
-        else ""
-    )
-
-
-def _filter(kinds: Mapping[str, int]) -> str:
+def _filter(kinds: Mapping[str, int]) -> tuple[str, str]:
+    """The buttons, and their style sheet."""
     if not kinds:
-        return ""
-    choices = [("all", f"all {sum(kinds.values()):,}")]
-    choices += [(str(place), f"{kind} {count:,}") for place, (kind, count) in enumerate(kinds.items())]
-    buttons = "".join(
-        f'<input class="pick" type="radio" name="kind" id="k{place}"{" checked" if place == "all" else ""}>\n'
-        for place, _ in choices
-    )
-    labels = "".join(f'<label for="k{place}">{html_text(words)}</label>\n' for place, words in choices)
-    return f'{buttons}<nav aria-label="Filter">\n{labels}</nav>\n'
+        return "", ""
+    choices = {"all": f"all {sum(kinds.values()):,}"}
+    choices |= {f"{place}": f"{kind} {count:,}" for place, (kind, count) in enumerate(kinds.items())}
+    return pages.picks("k", "Filter", choices, "main article")
 
 
 # --- one mistake ------------------------------------------------------------------------------------
@@ -287,6 +237,6 @@ def _frames(video: VideoRef, frames: VideoFrames | None) -> str:
 
 def _picture(picture: Picture) -> str:
     return (
-        f'<figure><img alt="frame {picture.index}" width="{picture.width}" height="{picture.height}" '
-        f'src="data:image/jpeg;base64,{picture.jpeg}"><figcaption>{picture.seconds:.2f} s</figcaption></figure>'
+        f"<figure>{pages.image(picture.jpeg, 'jpeg', f'frame {picture.index}', picture.width, picture.height)}"
+        f"<figcaption>{picture.seconds:.2f} s</figcaption></figure>"
     )

@@ -165,10 +165,17 @@ def _make_training(part: WorldPart, folder: Path) -> None:
     encode_mp4(grey, synthetic_style.fps, folder / "grey.mp4")
     # What the world knows, beside what the dataset says, row by row.
     rows = load_triplets(folder / "dataset", CONFIG, split="train", cache_dir=folder / "arrow")
-    _write_facts(world, rows, folder / "facts.jsonl")
+    write_facts(world, rows, folder / "facts.jsonl")
 
 
-def _write_facts(world: ShapesFolder, rows: Any, path: Path) -> None:
+def write_facts(world: ShapesFolder, rows: Any, path: Path) -> None:
+    """What the world knows of a dataset's rows, for `TrainingWorld.facts`.
+
+    Args:
+        world: that the dataset was built from.
+        rows: of the dataset.
+        path: of the file to write, JSON Lines.
+    """
     truths = [json.loads(line) for line in world.truth.read_text(encoding="utf-8").splitlines()]
     right = {own["pair_id"]: own["right"] for own in truths}
     columns = rows.select_columns(["id", "pair_id", "misalignment", "weight", "vqascores"])

@@ -3,12 +3,12 @@
 import base64
 import io
 import json
-from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from closed_page import Page, check_closed
 from in_process import run_program
 from PIL import Image
 from small_annotations import VIDEOCON_HEADER, ssv2_pairs, write_csv, write_ssv2
@@ -29,55 +29,6 @@ ROWS = (
     ("tempo/videos/3.mp4", "tempo", "he swims", "he runs", "", "test", "action"),
 )
 SCORES = ((0.1, 0.9), (0.2, 0.8), (0.3, 0.7))  # all wrong, in this order
-VOID = {"meta", "img", "input", "br", "link"}
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page: elements, their attributes, and the text of each article."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.articles, self.text, self._open = [], [], "", []
-        self.feed(text)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag == "article":
-            self.articles.append("")
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" in self._open:
-            return
-        self.text += data
-        if "article" in self._open:
-            self.articles[-1] += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-def check_closed(text):
-    """The page runs nothing and asks nobody for anything."""
-    made = Page(text)
-    assert not {tag for tag, _ in made.elements} & {"script", "link", "iframe", "object", "a", "form", "base"}
-    for _, attributes in made.elements:
-        assert not [name for name in attributes if name.startswith("on")]
-        assert attributes.get("src", "data:image/jpeg;base64,").startswith("data:image/jpeg;base64,")
-        assert "href" not in attributes
-    style = text.partition("<style>")[2].partition("</style>")[0]
-    assert "url(" not in style
-    assert "@import" not in style
-    assert "http" not in text.replace("http-equiv", "")
-    (policy,) = (each["content"] for each in made.all("meta") if "http-equiv" in each)
-    assert policy.startswith("default-src 'none'")
-    return made
 
 
 @pytest.fixture
