@@ -30,7 +30,7 @@ _OPTIONAL = {
     "max_tokens": ("max_tokens", "max_completion_tokens"),
 }
 _REFUSES = (400, 404, 415, 422, 501)
-# Where every one of so many requests of a batch fails, the next ones would too.
+# Where the server fails every one of so many requests of a batch, it would the next ones too.
 MANY = 16
 _JSON = "\nWrite the answers not as lines but as one JSON object with the keys {keys}."
 
@@ -117,7 +117,7 @@ class ApiWriter:
         listed = server.run(self._models(server))
         body = self._body("Say yes.", None, None, 0.0) | {"max_tokens": 16}
         try:
-            server.run(self._ask(server, body))
+            server.run(self._ask(server, body, tries=3))
         except (GoneError, ServerError) as error:
             if listed and self._model not in listed and error.status in _REFUSES:
                 problem = GoneError(
@@ -148,7 +148,7 @@ class ApiWriter:
         ]
         outcomes = server.run(self._all(server, requests, wanted))
         failed = [outcome for outcome in outcomes if isinstance(outcome, ServerError)]
-        if len(failed) == len(outcomes) >= MANY and all(error.status not in _REFUSES for error in failed):
+        if len(failed) == len(outcomes) >= MANY and all(error.passes for error in failed):
             raise GoneError(
                 "the server answers none of many requests",
                 file=self._address.host,
@@ -275,7 +275,7 @@ class ApiWriter:
             body["seed"] = seed % (1 << 31)
         return body
 
-    async def _ask(self, server: Server, body: dict[str, Any]) -> Mapping[str, Any]:
+    async def _ask(self, server: Server, body: dict[str, Any], tries: int | None = None) -> Mapping[str, Any]:
         """The server's answer; what it refuses is left out, now and from then on.
 
         Raises:
@@ -292,7 +292,7 @@ class ApiWriter:
 
         while True:
             try:
-                answer = await server.ask("POST", "/chat/completions", made)
+                answer = await server.ask("POST", "/chat/completions", made, tries)
             except (ServerError, GoneError) as error:
                 more = _refused_option(error, body, refused)
                 if more is None:
