@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from os import getpid
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,8 @@ class ApiWriter:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def _connected(self) -> Server:
-        if self._server is None:
+        # Of a forked process the thread of the connection is not here.
+        if self._server is None or self._server.process != getpid():
             self._server = Server(
                 self._address, concurrency=self._concurrency, timeout=self._timeout, tries=self._tries
             )

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from os import environ
+from os import environ, getpid
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -233,6 +233,7 @@ class Server:
         tries: of one request.
 
     Attributes:
+        process: that opened it; others cannot use it.
         retries: tries so far that were not the first.
 
     Raises:
@@ -240,7 +241,7 @@ class Server:
     """
 
     def __init__(self, address: Address, *, concurrency: int, timeout: float, tries: int) -> None:
-        self.address, self.key = address, Key.of_environment()
+        self.address, self.key, self.process = address, Key.of_environment(), getpid()
         if self.key and not address.private:
             raise SynvitaError(
                 "a key would be sent where others can read it",

@@ -526,3 +526,14 @@ def test_workers_of_other_processes_connect_themselves(writer_of):
         assert copy.write([DOG])[0].contrasts == (GOOD,)
     finally:
         copy.close()
+
+
+def test_a_forked_process_connects_itself(writer_of, monkeypatch):
+    """A fork has a copy of the connection, without the thread that serves it. (No fork here: of threads it may hang.)"""
+    writer = writer_of()
+    writer.write([DOG])
+    first = writer._server
+    monkeypatch.setattr(first, "process", first.process + 1)
+    assert writer.write([DOG])[0].contrasts == (GOOD,)
+    assert writer._server is not first
+    first.close()
