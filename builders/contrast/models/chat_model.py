@@ -57,7 +57,7 @@ class ChatTemplate:
         from synvita_data.models.loading import explained
 
         with explained(files.location):
-            self.tokenizer = AutoTokenizer.from_pretrained(
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 files.location, revision=files.revision, local_files_only=True
             )
             if (
