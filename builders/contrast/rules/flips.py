@@ -19,7 +19,7 @@ _IDIOMS_AFTER = frozenset(listed("another all that and or the a judges this each
 _OTHER_SIDE, _TO_AFTER, SURE = {"before": 0.2, "after": 0.9}, 0.1, 20.0
 _REFERRING = frozenset(
     listed(
-        "he him his she her hers it its they them their theirs himself herself itself themselves one other others another "
+        "second third other he him his she her hers it its they them their theirs himself herself itself themselves one other others another "
         "each both same again back"
     )
 )
@@ -34,6 +34,11 @@ _ANYONE = frozenset(
 _NEARLY = frozenset(listed("just right shortly immediately soon directly moments long seconds briefly only"))
 # Words that presuppose what went before.
 _PRESUPPOSING = frozenset(listed("first till until continues continue still again resumes finally also end"))
+_STANDING = frozenset(
+    listed(
+        "stand stands standing stood sit sits sitting sat kneel kneels kneeling bow bows bowing pose poses posing"
+    )
+)
 _STARTS = frozenset(listed("again finally eventually continues ends back continue end starts begins stops"))
 
 
@@ -63,6 +68,10 @@ def _other_side(sentence: Sentence) -> Iterator[Edit]:
         or sentence.glued(place, place + 1)
         or sentence.word(place + 1) in _IDIOMS_AFTER - {"the", "a", "another", "one", "this"}
     ):
+        return
+    if (
+        before in _STANDING or before == "right"
+    ):  # "stand before a counter": where, not when; "looks right before"
         return
     end = len(sentence.words)
     if not place:  # "After A, B"
