@@ -126,6 +126,8 @@ def test_it_knows_the_world(measured, name):
     assert all(found[kind] >= least for kind, least in LEAST[name].items()), found
 
 
-def test_the_earlier_state_has_room_to_learn(measured):
-    early, final = (measured[name].auc["all"]["value"] for name in reversed(SHIPPED))
+@pytest.mark.parametrize("kind", ["noun-colour", "noun-shape"])
+def test_the_earlier_state_has_room_to_learn(measured, kind):
+    """Of nouns, where each clip has a pair; of whole captions the gap is small beside their intervals."""
+    early, final = (measured[name].auc[kind]["value"] for name in reversed(SHIPPED))
     assert early < final
