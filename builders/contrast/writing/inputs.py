@@ -22,8 +22,8 @@ from synvita_data.tables.cells import read_choice
 from synvita_data.tables.csv import refuse_encoding
 from synvita_data.tables.rows import Cells, normal_name, read_rows
 
-from ..triplets import ALIASES as TRIPLET_ALIASES
-from ..triplets import VideoFields, check_suffix, parse_captioned
+from ...triplets import ALIASES as TRIPLET_ALIASES
+from ...triplets import VideoFields, check_suffix, parse_captioned
 
 logger = get_logger(__name__)
 
