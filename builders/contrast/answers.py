@@ -183,8 +183,8 @@ def _of_json(text: str) -> dict[str, str] | None:
         except (ValueError, RecursionError):
             place = text.find("{", place + 1)
             continue
-        if isinstance(value, _Object):
-            answers = value.answers()
+        for each in _objects(value):
+            answers = each.answers()
             if answers and found is not None:
                 raise AnswerError("there are several answers", found=_shown(text), expected="one")
             found = answers or found
@@ -207,6 +207,16 @@ class _Object(list[tuple[str, Any]]):
                 raise AnswerError(f"the {_NAMES[name]} is not a text", found=type(value).__name__)
             found[name] = _tidy(value or "")
         return found if CONTRAST in found else {}
+
+
+def _objects(value: Any, depth: int = 4) -> Iterator[_Object]:
+    """The JSON objects in a value, itself and those inside of it: some models wrap their answer."""
+    if isinstance(value, _Object):
+        yield value
+        value = [inner for _, inner in value]
+    if isinstance(value, list) and depth:
+        for inner in value:
+            yield from _objects(inner, depth - 1)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> _Object:

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from os import getpid
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _OPTIONAL = {
     "max_tokens": ("max_tokens", "max_completion_tokens"),
 }
 _REFUSES = (400, 404, 415, 422, 501)
-# Where every one of so many requests of a batch fails, the next ones would too.
+# Where the server fails every one of so many requests of a batch, it would the next ones too.
 MANY = 16
 _JSON = "\nWrite the answers not as lines but as one JSON object with the keys {keys}."
 
@@ -117,7 +118,7 @@ class ApiWriter:
         listed = server.run(self._models(server))
         body = self._body("Say yes.", None, None, 0.0) | {"max_tokens": 16}
         try:
-            server.run(self._ask(server, body))
+            server.run(self._ask(server, body, tries=3))
         except (GoneError, ServerError) as error:
             if listed and self._model not in listed and error.status in _REFUSES:
                 problem = GoneError(
@@ -148,7 +149,7 @@ class ApiWriter:
         ]
         outcomes = server.run(self._all(server, requests, wanted))
         failed = [outcome for outcome in outcomes if isinstance(outcome, ServerError)]
-        if len(failed) == len(outcomes) >= MANY and all(error.status not in _REFUSES for error in failed):
+        if len(failed) == len(outcomes) >= MANY and all(error.passes for error in failed):
             raise GoneError(
                 "the server answers none of many requests",
                 file=self._address.host,
@@ -196,7 +197,8 @@ class ApiWriter:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def _connected(self) -> Server:
-        if self._server is None:
+        # Of a forked process the thread of the connection is not here.
+        if self._server is None or self._server.process != getpid():
             self._server = Server(
                 self._address, concurrency=self._concurrency, timeout=self._timeout, tries=self._tries
             )
@@ -275,7 +277,7 @@ class ApiWriter:
             body["seed"] = seed % (1 << 31)
         return body
 
-    async def _ask(self, server: Server, body: dict[str, Any]) -> Mapping[str, Any]:
+    async def _ask(self, server: Server, body: dict[str, Any], tries: int | None = None) -> Mapping[str, Any]:
         """The server's answer; what it refuses is left out, now and from then on.
 
         Raises:
@@ -292,7 +294,7 @@ class ApiWriter:
 
         while True:
             try:
-                answer = await server.ask("POST", "/chat/completions", made)
+                answer = await server.ask("POST", "/chat/completions", made, tries)
             except (ServerError, GoneError) as error:
                 more = _refused_option(error, body, refused)
                 if more is None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from os import environ
+from os import environ, getpid
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -33,6 +33,8 @@ KEYS = ("SYNVITA_API_KEY", "OPENAI_API_KEY")  # the first that is set
 LARGEST = 1 << 20  # bytes of an answer
 LONGEST_WAIT = 300.0  # seconds that a server may ask to wait
 FIRST_WAIT, MOST_WAIT = 0.5, 60.0  # seconds before the second try, and before any
+# So many tries without any answer, in a row and of all requests, are a server that is gone.
+LOST_TRIES = 16
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1")
 # So many characters of a key in a row are taken out too; what is shorter altogether (`EMPTY`, `none`) is no secret.
@@ -42,9 +44,13 @@ Result = TypeVar("Result")
 
 
 class ServerError(SynvitaError):
-    """A request got no usable answer. `status`: of HTTP, where there was one."""
+    """A request got no usable answer.
+
+    `status`: of HTTP, where there was one. `passes`: the server is at fault, and may do better later.
+    """
 
     status: int | None = None
+    passes = False
 
 
 class GoneError(SynvitaError):
@@ -227,6 +233,7 @@ class Server:
         tries: of one request.
 
     Attributes:
+        process: that opened it; others cannot use it.
         retries: tries so far that were not the first.
 
     Raises:
@@ -234,7 +241,7 @@ class Server:
     """
 
     def __init__(self, address: Address, *, concurrency: int, timeout: float, tries: int) -> None:
-        self.address, self.key = address, Key.of_environment()
+        self.address, self.key, self.process = address, Key.of_environment(), getpid()
         if self.key and not address.private:
             raise SynvitaError(
                 "a key would be sent where others can read it",
@@ -249,6 +256,7 @@ class Server:
         self._thread = threading.Thread(target=self._loop.run_forever, name="contrast-api", daemon=True)
         self._thread.start()
         self._not_before = 0.0  # when a busy server may be asked again
+        self._without_answer = 0  # tries since the last answer of any kind
         self.retries = 0
         self._client = self.run(self._opened())
         _hide_in_logs(self.key, self._http.__name__)
@@ -317,7 +325,7 @@ class Server:
                 try:
                     return await asyncio.wait_for(self._answered(method, path, content), self._timeout)
                 except TimeoutError:
-                    error = self._error(f"the server gave no answer in {self._timeout:g} s")
+                    error = self._lost(f"the server gave no answer in {self._timeout:g} s")
                 except _BusyError as busy:
                     error, wait = busy.error, busy.wait
                 except (ServerError, GoneError) as final:
@@ -331,7 +339,7 @@ class Server:
                 except self._http.HTTPError as broken:
                     error = self._unreached(broken)
                 last += 1
-                if last >= allowed or (wait or 0) > LONGEST_WAIT:
+                if last >= allowed or self._is_lost or (wait or 0) > LONGEST_WAIT:
                     # Neither in `except` nor with its trace: frames below hold what came back, which may echo the key.
                     raise error.with_traceback(None)
                 self.retries += 1
@@ -374,6 +382,7 @@ class Server:
                     raise self._error(
                         "the server's answer is too large", expected=f"at most {LARGEST:,} bytes"
                     )
+            self._without_answer = 0
             return answer.status_code, answer.headers, b"".join(parts).decode("utf-8", "replace")
 
     def _object(self, status: int, headers: Mapping[str, str], text: str) -> Mapping[str, Any]:
@@ -425,6 +434,7 @@ class Server:
             "the server is busy or broken" if status in _BUSY else "the server refused the request",
             found=found,
             status=status,
+            passes=status in _BUSY,
         )
         return _BusyError(error, _seconds(headers.get("Retry-After"))) if status in _BUSY else error
 
@@ -436,13 +446,27 @@ class Server:
                 found=first_line(broken),
                 fix="Look whether it runs, and at the address",
             )
-        return self._error(
+        return self._lost(
             "the connection to the server broke", found=f"{type(broken).__name__}: {first_line(broken)}"
         )
 
-    def _error(self, problem: str, *, status: int | None = None, **said: Any) -> ServerError:
+    @property
+    def _is_lost(self) -> bool:
+        return self._without_answer >= LOST_TRIES + self._concurrency
+
+    def _lost(self, problem: str, **said: Any) -> SynvitaError:
+        """The error of a try without any answer; many in a row, of all requests, are the end."""
+        self._without_answer += 1
+        if not self._is_lost:
+            return self._error(problem, passes=True, **said)
+        said["found"] = f"{problem}, {self._without_answer} tries in a row"
+        return self._gone("the server has stopped answering", fix="Run again when it is well", **said)
+
+    def _error(
+        self, problem: str, *, status: int | None = None, passes: bool = False, **said: Any
+    ) -> ServerError:
         error = ServerError(problem, file=self.address.host, **self._without_key(said))
-        error.status = status
+        error.status, error.passes = status, passes
         return error
 
     def _gone(self, problem: str, *, status: int | None = None, **said: Any) -> GoneError:

@@ -74,6 +74,8 @@ def refusal(text, caption=CAPTION, misalignment="object"):
                 "explanation": CAT.nle,
             }
         ),
+        '{"result": [{"contrast_caption": "a cat runs on the beach", "source": "a dog", "target": "a cat",'
+        ' "explanation": "It is a dog, not a cat."}]}',
         'Here:\n```json\n{"Contrast Caption": "a cat runs on the beach", "Source Phrase": "a dog", "Target": "a cat",\n'
         ' "Explanation": "It is a dog, not a cat.", "confidence": 0.9}\n```',
     ],

@@ -361,17 +361,36 @@ def test_where_all_of_many_fail_the_run_ends(writer_of, server):
     assert all(answer.refused for answer in writer.write([DOG] * (api.MANY - 1)))
     with pytest.raises(SynvitaError, match="none of many"):
         writer.write([DOG] * api.MANY)
-    server.decide = lambda asked: Answer(
-        {"error": {"message": "too long"}}, 400
-    )  # of the requests, not of the server
-    assert all(answer.refused for answer in writer.write([DOG] * api.MANY))
+    # Of the requests or the model, and not of the server.
+    for answer in (
+        Answer({"error": {"message": "too long"}}, 400),
+        Answer(completion(refusal="no")),
+        Answer(b"<html>"),
+    ):
+        server.decide = lambda asked, answer=answer: answer
+        assert all(answer.refused for answer in writer.write([DOG] * api.MANY))
+
+
+def test_a_server_that_has_stopped_answering_ends_the_run_early(writer_of, server, monkeypatch):
+    """Not each of many requests has all its tries; an answer in between counts anew."""
+    monkeypatch.setattr(connection, "LOST_TRIES", 3)
+    server.decide = lambda asked: Answer(how="break")
+    with pytest.raises(SynvitaError, match="stopped answering"):
+        writer_of(concurrency=2, tries=4).write([DOG] * 30)
+    assert len(server.chats) < 12
+    writer = writer_of(concurrency=1, tries=4)
+    for _ in range(4):
+        server.then(Answer(how="break"), times=3)
+        server.then(Answer())
+    server.decide = lambda asked: None
+    assert all(answer.contrasts for answer in writer.write([DOG] * 4))
 
 
 def test_a_server_that_goes_away_ends_the_run_at_once(writer_of):
     with ChatServer() as own:
         writer = writer_of(own.url)
         assert writer.write([DOG])[0].contrasts
-    with pytest.raises(SynvitaError, match=r"reached|broke|none of many"):
+    with pytest.raises(SynvitaError, match=r"reached|stopped|none of many"):
         writer.write([DOG] * 40)
 
 
@@ -507,3 +526,14 @@ def test_workers_of_other_processes_connect_themselves(writer_of):
         assert copy.write([DOG])[0].contrasts == (GOOD,)
     finally:
         copy.close()
+
+
+def test_a_forked_process_connects_itself(writer_of, monkeypatch):
+    """A fork has a copy of the connection, without the thread that serves it. (No fork here: of threads it may hang.)"""
+    writer = writer_of()
+    writer.write([DOG])
+    first = writer._server
+    monkeypatch.setattr(first, "process", first.process + 1)
+    assert writer.write([DOG])[0].contrasts == (GOOD,)
+    assert writer._server is not first
+    first.close()
