@@ -232,7 +232,7 @@ class _Run:
         if report.held_back or report.unfinished or scan.pending or scan.counts.get(CLAIMED):
             raise _Incomplete
         failed = {key for key, state in scan.states.items() if state == QUARANTINED}
-        errors = (
+        errors: dict[str, Mapping[str, Any]] = (
             {each.key: each.error for each in store.quarantined() if each.key in failed} if failed else {}
         )
         self.failed += len(errors)
