@@ -129,8 +129,10 @@ def test_pairs_that_the_model_cannot_read_are_not_kept(nli):
 def test_what_is_no_classifier_is_refused_at_once(tmp_path, nli):
     with pytest.raises(SynvitaError, match="cannot be found"):
         NliFilter(str(tmp_path / "nothing"))
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").write_text('{"model_type": "clip"}')
     with pytest.raises(SynvitaError, match="no label"):
-        NliFilter(str(make_tiny("clip", tmp_path / "clip")))
+        NliFilter(str(tmp_path / "clip"))
     for wrong in ({"threshold": 0}, {"threshold": 1.5}, {"batch_size": 0}):
         with pytest.raises(SynvitaError, match="out of range"):
             NliFilter(str(nli), **wrong)
