@@ -31,7 +31,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     STRUCT: ("contrast",),
 }
 _TEXTS = ("source_phrase", "target_phrase", "writer", "revision", "prompts", "settings")
-_CHECK_TEXTS, _CHECK_NUMBERS = ("name", "model", "revision"), ("score", "threshold")
 CHECKS = ("mechanical", "nli", "frame-vqa")
 
 
@@ -100,10 +99,15 @@ def _check(value: Any) -> ContrastCheck:
     try:
         if not isinstance(value, Mapping):
             raise SchemaError("a check is not an object", found=repr(value))
-        texts = {name: _text(value.get(name), name) for name in _CHECK_TEXTS}
-        choose(texts["name"], CHECKS, "check", error=SchemaError)
-        numbers = {name: _number(value.get(name), name) for name in _CHECK_NUMBERS}
-        return ContrastCheck(**texts, **numbers)
+        name = _text(value.get("name"), "name") or ""
+        choose(name, CHECKS, "check", error=SchemaError)
+        return ContrastCheck(
+            name=name,
+            score=_number(value.get("score"), "score"),
+            model=_text(value.get("model"), "model"),
+            revision=_text(value.get("revision"), "revision"),
+            threshold=_number(value.get("threshold"), "threshold"),
+        )
     except SynvitaError as error:
         raise error.recast(SchemaError, fix="Write it as `synvita contrast` does") from error
 

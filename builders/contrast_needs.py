@@ -11,9 +11,9 @@ from synvita_data.doctor.report import Needs
 from synvita_data.errors import SynvitaError
 from synvita_data.schema import MISALIGNMENTS
 
-from .contrast.inputs import SUFFIXES, CaptionReader
 from .contrast.kinds import askable
-from .contrast.registry import WriterSettings, open_writer, parse_writer, ready
+from .contrast.writing.inputs import SUFFIXES, CaptionReader
+from .contrast.writing.registry import WriterSettings, open_writer, parse_writer, ready
 from .vqascore import default_dtype
 
 

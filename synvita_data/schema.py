@@ -22,7 +22,15 @@ SCHEMA_VERSION = "1.0"
 CONTRAST_VERSION = "1.1"
 
 # VideoCon's seven kinds of contrast caption, in the order of the published ClassLabel.
-MISALIGNMENTS = ("action", "attribute", "count", "flip", "hallucination", "object", "relation")
+MISALIGNMENTS: tuple[str, ...] = (
+    "action",
+    "attribute",
+    "count",
+    "flip",
+    "hallucination",
+    "object",
+    "relation",
+)
 SPLITS = ("train", "validation", "test")
 # A table that was saved without them is one of triplets all the same: JSON holds no videos.
 VIDEO_COLUMNS = ("real_video", "synthetic_video")

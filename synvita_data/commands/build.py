@@ -9,7 +9,7 @@ from .options import PromptTooLong, PromptTooLongOption, SamplesOption, SourceOp
 from .writer_options import writer_options
 
 if TYPE_CHECKING:
-    from synvita_data.builders.contrast.report import ContrastReport
+    from synvita_data.builders.contrast.writing.report import ContrastReport
     from synvita_data.builders.dataset import BuildResult
 
     from ..display import Terminal
@@ -260,7 +260,7 @@ def _write_contrasts(captions: str, writer: str, out: Path, writing: "WriterOpti
     Raises:
         SynvitaError: as of `write_contrasts`, of a benchmark's captions, or some are not written yet.
     """
-    from synvita_data.builders.contrast.run import write_contrasts
+    from synvita_data.builders.contrast.writing.run import write_contrasts
 
     from ..display import Terminal
     from ..errors import SynvitaError

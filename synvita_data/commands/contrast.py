@@ -49,7 +49,7 @@ def contrast(
 
     Run it again after a kill and it continues; run it in several places on one folder and they share the work.
     """
-    from synvita_data.builders.contrast.run import write_contrasts
+    from synvita_data.builders.contrast.writing.run import write_contrasts
 
     from ..display import Terminal
     from ..progress import Progress

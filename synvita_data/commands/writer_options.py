@@ -12,7 +12,7 @@ import typer
 from .options import Command, in_place_of
 
 if TYPE_CHECKING:
-    from synvita_data.builders.contrast.registry import ContrastOptions
+    from synvita_data.builders.contrast.writing.registry import ContrastOptions
 
 # Name in `WriterOptions` -> type and help, default. Their order is that of --help.
 WRITER_OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -154,7 +154,7 @@ class WriterOptions:
         Raises:
             SynvitaError: as of `ContrastOptions`.
         """
-        from synvita_data.builders.contrast.registry import ContrastOptions, WriterSettings
+        from synvita_data.builders.contrast.writing.registry import ContrastOptions, WriterSettings
 
         scheme, given = writer.strip().partition(":")[0], dict(self.values)
         dtype = given["llm_dtype"]

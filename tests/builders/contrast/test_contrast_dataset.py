@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from in_process import run_program
 
 from synvita_data import load_triplets
-from synvita_data.builders.contrast.report import triplets_csv
+from synvita_data.builders.contrast.writing.report import triplets_csv
 from synvita_data.builders.contrast_columns import CHECKS, contrast_struct, read_contrast
 from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.publish.folder import read_built_folder

@@ -8,8 +8,8 @@ from in_process import run_program
 from safetensors.torch import load_file, save_file
 
 from synvita_data import load_triplets
-from synvita_data.builders.contrast.registry import ContrastOptions
-from synvita_data.builders.contrast.run import write_contrasts
+from synvita_data.builders.contrast.writing.registry import ContrastOptions
+from synvita_data.builders.contrast.writing.run import write_contrasts
 from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.shapes import draw_pairs, render
 from synvita_data.builders.shapes.pixels import REAL

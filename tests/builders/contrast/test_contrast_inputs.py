@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_dataset import write_small_dataset
 
-from synvita_data.builders.contrast.inputs import CaptionReader
+from synvita_data.builders.contrast.writing.inputs import CaptionReader
 from synvita_data.errors import SynvitaError
 
 MSR_VTT = {
@@ -232,7 +232,7 @@ def test_a_dataset_of_the_hub(loopback_hub, tmp_path):
     code = """
         import sys
         from huggingface_hub import HfApi
-        from synvita_data.builders.contrast.inputs import CaptionReader
+        from synvita_data.builders.contrast.writing.inputs import CaptionReader
         from synvita_data.errors import SynvitaError
         api = HfApi()
         api.create_repo("synvita/captions", repo_type="dataset")

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from in_process import run_program
 from jobs.kill_harness import survive_kills
 
-from synvita_data.builders.contrast import job as jobs
 from synvita_data.builders.contrast.base import ContrastRequest
 from synvita_data.builders.contrast.checks import check
-from synvita_data.builders.contrast.registry import ContrastOptions, WriterSettings, open_writer
-from synvita_data.builders.contrast.run import write_contrasts
+from synvita_data.builders.contrast.writing import job as jobs
+from synvita_data.builders.contrast.writing.registry import ContrastOptions, WriterSettings, open_writer
+from synvita_data.builders.contrast.writing.run import write_contrasts
 from synvita_data.builders.shapes import draw_pairs
 from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SynvitaError
 from synvita_data.jobs import RunOptions, Store
 from synvita_data.schema import MISALIGNMENTS
 
-for _module in ("kinds", "report", "inputs"):  # before the forks
+for _module in ("kinds", "writing.report", "writing.inputs"):  # before the forks
     import_module(f"synvita_data.builders.contrast.{_module}")
 
 
@@ -83,7 +83,7 @@ def test_what_is_read_again_is_what_was_written(captions, tmp_path):
     """Every field of every triplet survives the file."""
     report = write(captions, tmp_path / "t.csv", candidates=3)
     first = list(TripletReader(tmp_path / "t.csv"))
-    from synvita_data.builders.contrast.report import triplets_csv
+    from synvita_data.builders.contrast.writing.report import triplets_csv
 
     (tmp_path / "again.csv").write_text(triplets_csv(first))
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
@@ -234,7 +234,7 @@ def test_what_cannot_be_used_is_one_error_before_the_run(captions, tmp_path, cap
 
 
 def test_an_address_is_shown_without_its_password():
-    from synvita_data.builders.contrast.registry import shown_spec
+    from synvita_data.builders.contrast.writing.registry import shown_spec
 
     assert shown_spec("api:https://me:hunter2@host:8000/v1?key=abc#m") == "api:https://host:8000/v1#m"
 

@@ -16,8 +16,8 @@ from synvita_data.errors import CaptionError, SynvitaError, choose
 from synvita_data.jobs import JobProgress, RunOptions, work_key
 from synvita_data.schema import MISALIGNMENTS
 
-from .base import Answer, Contrast, ContrastRequest, ContrastWriter
-from .checks import changed_regions
+from ..base import Answer, Contrast, ContrastRequest, ContrastWriter
+from ..checks import changed_regions
 
 WRITERS = ("rules[:DIR]", "llm:MODEL", "api:URL#MODEL", "shapes")
 # Of these a request costs so little that many share a key of the store.
@@ -154,14 +154,14 @@ def open_writer(
     if scheme == "shapes":
         return ShapesWriter()
     if scheme == "rules":
-        from .rules.writer import RulesWriter
+        from ..rules.writer import RulesWriter
 
         return RulesWriter(Path(argument).expanduser()) if argument else RulesWriter()
     if scheme == "llm":
-        from .llm import LlmWriter
+        from ..llm import LlmWriter
 
         return LlmWriter(argument, device=device, **arguments)
-    from .api import ApiWriter
+    from ..api import ApiWriter
 
     url, _, model = argument.rpartition("#")
     return ApiWriter(url, model, **arguments)
@@ -271,7 +271,7 @@ class ShapesWriter:
     def record(self) -> Mapping[str, Any]:
         """Writer and revision: a digest of the world's words."""
         if not self._record:
-            from ..shapes import scenes
+            from ...shapes import scenes
 
             words = {
                 name: getattr(scenes, name)
@@ -289,8 +289,8 @@ class ShapesWriter:
 
 
 def _shapes_answer(request: ContrastRequest) -> Answer:
-    from ..shapes.grammar import caption, explanation, parse
-    from ..shapes.scenes import contrast
+    from ...shapes.grammar import caption, explanation, parse
+    from ...shapes.scenes import contrast
 
     try:
         shown = parse(request.caption)

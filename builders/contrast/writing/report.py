@@ -14,7 +14,7 @@ from synvita_data.captions.text_only import CaptionPair, TextOnly, text_only_auc
 from synvita_data.jobs import JobReport
 from synvita_data.schema import MISALIGNMENTS, Triplet
 
-from ..contrast_columns import COLUMNS, contrast_cells
+from ...contrast_columns import COLUMNS, contrast_cells
 
 ROW_COLUMNS = (
     *("videopath", "video_id", "source", "caption", "neg_caption", "youtube_key", "video_url", "split"),

@@ -21,14 +21,14 @@ from synvita_data.jobs import results as job_results
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import MISALIGNMENTS, ContrastCheck, ContrastRecord, Triplet
 
-from ..generators.base import hash_seed
-from ..triplets import check_written, written_text
-from ..vqascore.job import default_dtype
-from .base import Contrast, ContrastRequest
-from .checks import RULE, normal_words
+from ...generators.base import hash_seed
+from ...triplets import check_written, written_text
+from ...vqascore.job import default_dtype
+from ..base import Contrast, ContrastRequest
+from ..checks import RULE, normal_words
+from ..kinds import askable
 from .inputs import CaptionedVideo, CaptionReader
 from .job import FilterJob, FilterRow, WriteJob, Written, open_filter, read_answers
-from .kinds import askable
 from .registry import ContrastOptions, open_writer
 from .report import ContrastReport, KindCounts, in_general, text_only_of, triplets_csv
 
@@ -51,7 +51,7 @@ def write_contrasts(options: ContrastOptions) -> ContrastReport:
 
 
 if TYPE_CHECKING:
-    from .plausible import Choice
+    from ..plausible import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class _Run:
         if report.held_back or report.unfinished or scan.pending or scan.counts.get(CLAIMED):
             raise _Incomplete
         failed = {key for key, state in scan.states.items() if state == QUARANTINED}
-        errors = (
+        errors: dict[str, Mapping[str, Any]] = (
             {each.key: each.error for each in store.quarantined() if each.key in failed} if failed else {}
         )
         self.failed += len(errors)
@@ -426,7 +426,7 @@ class _Run:
         candidates = [[each.neg_caption for each in self.outcomes[ask].contrasts] for ask in usable]
         if not any(len(each) > 1 for each in candidates):
             return None
-        from .plausible import choose_plausible
+        from ..plausible import choose_plausible
 
         rows = [
             (self.videos[ask.place].video_key, self.videos[ask.place].caption, ask.kind) for ask in usable

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from synvita_data.errors import EngineError, SynvitaError, choose, first_line
 from synvita_data.jobs import Claim, Record, Worker, is_worker_fault, no_room, quarantine_errors, work_key
 
-from .base import Answer, Contrast, ContrastRequest, ContrastWriter
-from .checks import RULE, check
+from ..base import Answer, Contrast, ContrastRequest, ContrastWriter
+from ..checks import RULE, check
 from .registry import CHEAP, WriterSettings, open_writer, parse_writer, ready
 
 if TYPE_CHECKING:
-    from .filters import Verdict
+    from ..filters import Verdict
 
 # Raise it when equal requests would give other records.
 JOB_VERSION = 1
@@ -350,7 +350,7 @@ def open_filter(
     Raises:
         SynvitaError: an unknown filter, no folder of videos, a model that is not of its kind.
     """
-    from .filters import FrameVqaFilter, NliFilter
+    from ..filters import FrameVqaFilter, NliFilter
 
     choose(name, ("nli", "frame-vqa"), "filter")
     if name == "nli":

@@ -22,8 +22,8 @@ from synvita_data.tables.cells import read_choice
 from synvita_data.tables.csv import refuse_encoding
 from synvita_data.tables.rows import Cells, normal_name, read_rows
 
-from ..triplets import ALIASES as TRIPLET_ALIASES
-from ..triplets import VideoFields, check_suffix, parse_captioned
+from ...triplets import ALIASES as TRIPLET_ALIASES
+from ...triplets import VideoFields, check_suffix, parse_captioned
 
 logger = get_logger(__name__)
 
@@ -316,14 +316,14 @@ def _msr_vtt_rows(document: Mapping[str, Any], path: Path) -> Iterator[_Row]:
         if not isinstance(sentence, dict):
             yield row, _not_an_object(sentence)
             continue
-        name = sentence.get("video_id")
-        video = known.get(name) if isinstance(name, str) else None
+        video_id = sentence.get("video_id")
+        video = known.get(video_id) if isinstance(video_id, str) else None
         if video is None:
             yield (
                 row,
                 SchemaError(
                     "a sentence is of no video of the file",
-                    found=f"video_id {name!r}",
+                    found=f"video_id {video_id!r}",
                     expected="the video_id of an entry of `videos`",
                 ),
             )
@@ -333,7 +333,7 @@ def _msr_vtt_rows(document: Mapping[str, Any], path: Path) -> Iterator[_Row]:
             row,
             {
                 "caption": sentence.get("caption"),
-                "video_id": name,
+                "video_id": video_id,
                 "start": video.get("start time"),
                 "end": video.get("end time"),
                 "video_url": url,
