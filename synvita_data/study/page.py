@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import fill
 
 from ..comparison.forest import p_text, save_forest
+from ..errors import SynvitaError
 from ..files import sha256_file, write_atomic
 from ..hub.card import code, markdown, table
 from ..progress import duration
@@ -13,6 +14,7 @@ from .analysis import Paired, arm_means, compare_all, verdict
 from .plots import arms_figure, differences_figure, interval_text, omega_figure
 from .questions import Question, Study
 from .results import QuestionResult
+from .run import model_revision
 
 _INTRODUCTION = """\
 # A study in miniature: the shapes world
@@ -110,6 +112,10 @@ def _changed(study: Study, results: Sequence[QuestionResult]) -> list[str]:
     """Which model, which sizes, and whether the declaration is that of the runs."""
     names = {f"{result.model['name']}, revision {result.model['revision']}" for result in results}
     text = [f"Every cell starts from {markdown(' and '.join(sorted(names)))}."]
+    if any(result.model["revision"] != _shipped(study) for result in results):
+        text.append(
+            f"**That is not {markdown(study.model)} as it is shipped now**: these runs cannot be repeated with it."
+        )
     now = sha256_file(study.file)
     if any(result.declaration != now for result in results):
         text.append("**The file of questions was changed after some of these runs** (see its history).")
@@ -128,6 +134,14 @@ def _changed(study: Study, results: Sequence[QuestionResult]) -> list[str]:
         "A seed moves training pairs, clips, adapter, batches and test sets together."
     )
     return [" ".join(text)]
+
+
+def _shipped(study: Study) -> str | None:
+    """The revision of the study's own model; None where it is not here."""
+    try:
+        return model_revision(study.model)
+    except SynvitaError:
+        return None
 
 
 def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str]:
