@@ -381,7 +381,8 @@ def compare(demo: Demo, declared: Mapping[str, Path], at: At) -> tuple[list[Arm]
                 scores[name][task_name] = _score(own.result.main_score, found and found.main)
                 sets[task_name] = task.title
     arms = [Arm(name, title, scores[name], concepts[name]) for name, title in titles.items()]
-    return arms, sets
+    order = [*demo.study.outcomes, *sets]
+    return arms, dict(sorted(sets.items(), key=lambda item: order.index(item[0])))
 
 
 def arm_titles(demo: Demo) -> dict[str, str]:
@@ -418,10 +419,13 @@ def _counted(metric: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def leaderboard(demo: Demo) -> "Leaderboard":
-    """The leaderboard of the demo's results."""
+    """The leaderboard of the demo's results, of their benchmarks alone."""
     from ..leaderboard.table import make_leaderboard, read_results
 
-    return make_leaderboard(read_results(demo.out / RESULTS), published=False)
+    board = make_leaderboard(read_results(demo.out / RESULTS), published=False)
+    # Benchmarks of the paper have a column elsewhere; here nothing stands in it.
+    filled = {task for row in board.rows for task in row.cells}
+    return replace(board, columns=tuple(column for column in board.columns if column.task in filled))
 
 
 # --- the report -------------------------------------------------------------------------------------
