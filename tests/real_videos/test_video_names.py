@@ -197,6 +197,7 @@ def test_paths_that_cleaning_could_take_for_one(source, one, other):
         ("activitynet", "v_uqiMw7tQ1Cc"),
         ("activitynet", "-uqiMw7tQ1C"),
         ("shapes", "s0-00017"),
+        ("shapes", "w2-587549f5-00017"),
     ],
 )
 def test_names_of_their_sources_need_no_folder(source, name, folder):

@@ -1,5 +1,6 @@
 """Statements of the pre-training are true and false as they say, and name no held-out combination."""
 
+import itertools
 import random
 
 import pytest
@@ -51,7 +52,7 @@ def claims(text):
 
 
 @given(seeds, st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_one_is_true_and_the_other_false(seed, whole, hard):
     rng = random.Random(seed)
     scene = pretraining_scene(rng)
@@ -66,13 +67,13 @@ def test_one_is_true_and_the_other_false(seed, whole, hard):
 
 
 @given(seeds, st.floats(0, 1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_held_out_combinations_are_never_named(seed, whole):
     rng = random.Random(seed)
     made = draw_statement(pretraining_scene(rng), rng, whole=whole, hard=0.5)
     for text in (made.true, made.false):
         words = text.lower().removesuffix(".").replace(",", "").split()
-        named = {(a, b.removesuffix("s")) for a, b in zip(words, words[1:], strict=False)}
+        named = {(a, b.removesuffix("s")) for a, b in itertools.pairwise(words)}
         assert not named & HELD_OUT, text
 
 
@@ -92,7 +93,7 @@ def test_unseen_scenes_have_a_held_out_combination(seed):
 
 def test_every_kind_is_drawn():
     rng = random.Random(0)
-    kinds = {draw_statement(pretraining_scene(rng), rng, whole=0.5).kind for _ in range(1500)}
+    kinds = {draw_statement(pretraining_scene(rng), rng, whole=0.5).kind for _ in range(800)}
     parts = {f"part-{kind}" for kind in ("action", "attribute", "object", "relation")}
     assert kinds == {*MISALIGNMENTS, *parts, *NOUNS, "noun-count"}
 

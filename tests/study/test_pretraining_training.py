@@ -35,6 +35,7 @@ TINY = Settings(
     tower_batch=8,
     steps=4,
     early=2,
+    more=2,
     batch=3,
     pairs=2,
     log_every=2,
@@ -163,17 +164,17 @@ def test_colours_do_not_speak_against_held_out_shapes():
 
 
 def test_no_clip_of_the_pretraining_has_a_held_out_combination(tiny):
-    clips = draw_clips(60, 1, tiny[1], TINY.frames)
+    clips = draw_clips(24, 1, tiny[1], TINY.frames)
     assert not any(held_out(scene) for scene in clips.scenes)
     assert clips.pixels.dtype == np.uint8
-    assert clips.pixels.shape == (60, 8, 3, 48, 48)
+    assert clips.pixels.shape == (24, 8, 3, 48, 48)
 
 
 def test_the_log_tells_both_stages(made):
     found, lines = made
     stages = [line["stage"] for line in lines]
-    assert stages == ["clips", "tower", "statements", "statements"]
-    assert lines[-1]["step"] == TINY.steps
+    assert stages == ["clips", "tower", "statements", "statements", "statements"]
+    assert lines[-1]["step"] == TINY.steps + TINY.more
     assert all("seconds" in line for line in lines)
     assert not any("seconds" in line for line in found.log)  # what is kept repeats
     weight = "lm_head.weight"
@@ -213,7 +214,20 @@ def test_the_same_seed_gives_the_same_bytes(made, tmp_path):
 @pytest.mark.slow
 def test_the_command_makes_and_measures_both_states(tmp_path, capsys):
     out = tmp_path / "made"
-    sizes = ["--clips", "24", "--tower-steps", "4", "--steps", "4", "--early", "2", "--each", "2"]
+    sizes = [
+        "--clips",
+        "24",
+        "--tower-steps",
+        "4",
+        "--steps",
+        "4",
+        "--early",
+        "2",
+        "--more",
+        "0",
+        "--each",
+        "2",
+    ]
     assert command.main(["--out", str(out), *sizes]) == 0
     printed = capsys.readouterr().out
     assert "| noun-shape" in printed or "| shape of a noun" in printed

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tower-steps", type=int, help="Steps of the first stage; for trials.")
     parser.add_argument("--steps", type=int, help="Steps of the second stage; for trials.")
     parser.add_argument("--early", type=int, help="Step of the earlier state.")
+    parser.add_argument("--more", type=int, help="Steps of the second stage's second cycle; for trials.")
     parser.add_argument(
         "--evaluate", nargs="*", metavar="MODEL", help="Measure these (none: the shipped ones)."
     )
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(given: argparse.Namespace) -> None:
-    named = ("seed", "clips", "tower_steps", "steps", "early")
+    named = ("seed", "clips", "tower_steps", "steps", "early", "more")
     settings = Settings(**{name: getattr(given, name) for name in named if getattr(given, name) is not None})
     if given.out.exists():
         raise SynvitaError("the folder is there already", file=given.out, fix="Name another, or remove it")

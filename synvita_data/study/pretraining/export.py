@@ -34,7 +34,10 @@ def save(made: Pretrained, settings: Settings, out: Path) -> dict[str, Path]:
     Raises:
         SynvitaError: `out` is there already.
     """
-    states = {EARLY: (settings.early, made.early), FINAL: (settings.steps, made.model.state_dict())}
+    states = {
+        EARLY: (settings.early, made.early),
+        FINAL: (settings.steps + settings.more, made.model.state_dict()),
+    }
     states = {
         name: (step, {key: own.clone() for key, own in state.items()})
         for name, (step, state) in states.items()

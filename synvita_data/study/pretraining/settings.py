@@ -34,6 +34,8 @@ class Settings:
         tower_share: of the tower's rates in the second stage in those of the others; it has learned already.
         grey: share of frames of the first stage without colours, so that shapes are told without them.
         steps, early, batch, rate: of the second stage; after `early` steps the earlier state is kept.
+        more, more_share: steps of a second cycle of the second stage, which begins anew with this share of its rates; 0
+            for none, as the shipped models have.
         pairs: true and false statements behind each clip.
         warm_up: steps over which a rate rises.
         whole: shares of statements about the whole clip, at the first and at the last step.
@@ -64,6 +66,8 @@ class Settings:
     rate: float = 1.5e-3
     matrix_rate: float = 8e-3
     tower_share: float = 0.2
+    more: int = 0
+    more_share: float = 0.6
     pairs: int = 3
     warm_up: int = 60
     whole: tuple[float, float] = (0.2, 0.6)

@@ -95,18 +95,38 @@ def _train_statements(
     model: Any, processor: Any, clips: Clips, held: Clips, settings: Settings, note: Callable[..., None]
 ) -> Weights:
     """Train the whole model on statements, in place; returns the weights after `settings.early` steps."""
+    early = _cycle(model, processor, clips, held, settings, note, first=0)
+    if settings.more:
+        _cycle(model, processor, clips, held, settings, note, first=settings.steps)
+    return early
+
+
+def _cycle(
+    model: Any,
+    processor: Any,
+    clips: Clips,
+    held: Clips,
+    settings: Settings,
+    note: Callable[..., None],
+    *,
+    first: int,
+) -> Weights:
+    """The steps from `first` to the end of their cycle: rates rise and fall once."""
+    again = first > 0
+    steps, highest = (settings.more, settings.more_share) if again else (settings.steps, 1.0)
     packed = Packed(model, processor, settings.frames)
-    read = head(settings.width, settings.seed + 2)
+    read = head(settings.width, settings.seed + (3 if again else 2))
     tower = [each for each in model.named_parameters() if "video_tower" in each[0]]
     others = [each for each in model.named_parameters() if "_tower" not in each[0]]
     groups = [(tower, settings.tower_share), ([*others, *read.named_parameters(prefix="head")], 1.0)]
-    optimiser = Optimiser(groups, settings.rate, settings.matrix_rate)
+    optimiser = Optimiser(groups, highest * settings.rate, highest * settings.matrix_rate)
     answers = torch.tensor([1.0, 0.0]).repeat(settings.pairs)
     early: Weights = {}
     sums: dict[str, float] = {}
     model.train()
-    for step in range(settings.steps):
-        share = step / settings.steps
+    for step in range(first, first + steps):
+        # How far the first cycle is: what is asked and what counts shifts with it.
+        share = min(1.0, step / settings.steps)
         # Clips and statements of a step depend on the seed and the step alone.
         rng = random.Random(seed_of("statements", settings.seed, step))
         rows = [rng.randrange(len(clips.scenes)) for _ in range(settings.batch)]
@@ -134,15 +154,15 @@ def _train_statements(
         found = detection_loss(said, clips.truth[rows].reshape(-1, *clips.truth.shape[2:]))
         of_words = settings.words[0] + share * (settings.words[1] - settings.words[0])
         loss = of_words * words + min(1.0, 5 * share) * yes_no + settings.detection * found
-        optimiser.step(loss, falling(step, settings.steps, settings.warm_up, last=0.03))
+        optimiser.step(loss, falling(step - first, steps, settings.warm_up, last=0.03))
         for name, value in (("words", words), ("yes_no", yes_no), ("detection", found)):
             sums[name] = sums.get(name, 0.0) + value.item()
         done = step + 1
         if done == settings.early:
             early = copy.deepcopy(model.state_dict())
-        if done % settings.log_every == 0 or done == settings.steps:
-            since = done % settings.log_every or settings.log_every
-            most = None if done == settings.steps else 80
+        if (done - first) % settings.log_every == 0 or done == first + steps:
+            since = (done - first) % settings.log_every or settings.log_every
+            most = None if done == first + steps else 80
             aucs = measure(packed, processor, held, seed=settings.seed, most=most)
             note(stage="statements", step=done, **{k: v / since for k, v in sums.items()}, auc=aucs)
             sums = {}
