@@ -214,7 +214,20 @@ def test_the_same_seed_gives_the_same_bytes(made, tmp_path):
 @pytest.mark.slow
 def test_the_command_makes_and_measures_both_states(tmp_path, capsys):
     out = tmp_path / "made"
-    sizes = ["--clips", "24", "--tower-steps", "4", "--steps", "4", "--early", "2", "--more", "0", "--each", "2"]
+    sizes = [
+        "--clips",
+        "24",
+        "--tower-steps",
+        "4",
+        "--steps",
+        "4",
+        "--early",
+        "2",
+        "--more",
+        "0",
+        "--each",
+        "2",
+    ]
     assert command.main(["--out", str(out), *sizes]) == 0
     printed = capsys.readouterr().out
     assert "| noun-shape" in printed or "| shape of a noun" in printed

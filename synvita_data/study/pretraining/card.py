@@ -79,8 +79,8 @@ def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
         "## Recipe\n\n"
         f"- The vision tower first learns to find shapes on single frames ({settings['tower_steps']:,} steps of "
         f"{settings['tower_batch']} frames): colour, shape, place on the canvas, size, eye, number.\n"
-        f"- Then the whole model is trained for {settings['steps']:,} steps, and in a second cycle of its rates for "
-        f"{settings['more']:,} more (this state: after {steps:,} in all), of "
+        f"- Then the whole model is trained for {settings['steps'] + settings['more']:,} steps (this state: after "
+        f"{steps:,}) of "
         f"{settings['batch']} clips with {2 * settings['pairs']} packed statements each, true and false ones that differ "
         "in one thing: Yes/No with the package's own entailment prompt, the next word of true statements, and the "
         "detection loss on what the language model reads.\n"
@@ -99,6 +99,9 @@ def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
         f"- It is made for version {record['world']} of the world and {settings['frames']} frames. Clips of another "
         "version are refused by the study and the demo.\n"
         "- P(Yes) is an answer to statements of which half are true; see the calibration error.\n"
+        "- What it knows of combinations that it has seen is more than the numbers above: of captions it has half learned "
+        "actions, and where a shape is seen from another (`relation`) it has not learned. A value below its goal is a "
+        "goal that was missed.\n"
         "- It cannot describe, explain or answer anything else, and no claim about video-language models in general "
         "follows from it.",
     ]

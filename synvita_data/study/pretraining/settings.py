@@ -35,7 +35,7 @@ class Settings:
         grey: share of frames of the first stage without colours, so that shapes are told without them.
         steps, early, batch, rate: of the second stage; after `early` steps the earlier state is kept.
         more, more_share: steps of a second cycle of the second stage, which begins anew with this share of its rates; 0
-            for none.
+            for none, as the shipped models have.
         pairs: true and false statements behind each clip.
         warm_up: steps over which a rate rises.
         whole: shares of statements about the whole clip, at the first and at the last step.
@@ -66,7 +66,7 @@ class Settings:
     rate: float = 1.5e-3
     matrix_rate: float = 8e-3
     tower_share: float = 0.2
-    more: int = 1000
+    more: int = 0
     more_share: float = 0.6
     pairs: int = 3
     warm_up: int = 60
