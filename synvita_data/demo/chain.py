@@ -366,7 +366,7 @@ def compare(demo: Demo, declared: Mapping[str, Path], at: At) -> tuple[list[Arm]
             if task_name == TASK:
                 parts = own.result.record["metrics"]["groups"]
                 for outcome, metrics in parts[SETS].items():
-                    change = found and found.breakdown.get(SETS, {}).get(outcome)
+                    change = None if found is None else found.breakdown.get(SETS, {}).get(outcome)
                     scores[name][outcome] = _score(
                         metrics[found.metric if found else task.main_score], change
                     )
@@ -378,7 +378,7 @@ def compare(demo: Demo, declared: Mapping[str, Path], at: At) -> tuple[list[Arm]
                     if word in by_concept
                 }
             else:
-                scores[name][task_name] = _score(own.result.main_score, found and found.main)
+                scores[name][task_name] = _score(own.result.main_score, None if found is None else found.main)
                 sets[task_name] = task.title
     arms = [Arm(name, title, scores[name], concepts[name]) for name, title in titles.items()]
     order = [*demo.study.outcomes, *sets]
@@ -496,7 +496,7 @@ def _examples(demo: Demo, rows: Any, truths: Mapping[str, Mapping[str, Any]]) ->
     from .clips import choose_rows, example
 
     split = Split(demo.recipe.unseen, demo.recipe.share)
-    known = [
+    known: list[dict[str, Any]] = [
         {
             "misalignment": MISALIGNMENTS[row["misalignment"]],
             "wrong": not truths[row["pair_id"]]["right"],
