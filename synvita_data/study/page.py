@@ -151,43 +151,38 @@ def _shipped(study: Study) -> str | None:
 
 def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str]:
     """What the paper says that these runs do not show, and what they do, said plainly."""
-    rows, counted = [], {"larger": 0, "smaller": 0, "open": 0}
+    rows: list[list[str]] = []
+    counted = dict.fromkeys(("larger", "smaller", "open", "away"), 0)
     for result in results:
         question = study.question(result.question)
-        found = compare_all(question, result.values)
-        for expected in question.expect:
-            for own in found:
+        for own in compare_all(question, result.values):
+            for expected in question.expect:
                 if (own.first, own.second, own.outcome) != (
                     expected.first,
                     expected.second,
                     expected.outcome,
                 ):
                     continue
-                said = verdict(own)
+                said, away = verdict(own), own.difference.value <= 0
                 counted[said] += 1
-                word = {
-                    "larger": "reproduced",
-                    "smaller": "**the opposite**",
-                    "open": "**not reproduced** (open)",
-                }[said]
-                where = "" if len(question.settings) == 1 else f", {question.settings[own.setting].title}"
-                rows.append(
-                    [
-                        code(result.name),
-                        markdown(expected.why),
-                        markdown(f"{own.first} − {own.second}, {_short(study, own.outcome)}{where}"),
-                        _signed(own),
-                        _p(own),
-                        word,
-                    ]
+                counted["away"] += said == "open" and away
+                word = {"larger": "reproduced", "smaller": "**the opposite**"}.get(
+                    said, f"**not decided**, points {'the other' if away else 'that'} way"
                 )
+                where = "" if len(question.settings) == 1 else f", {question.settings[own.setting].title}"
+                compared = f"{own.first} − {own.second}, {_short(study, own.outcome)}{where}"
+                seeds = f"{own.wins} of {own.difference.seeds}"
+                row = [code(result.name), markdown(expected.why), markdown(compared), _signed(own)]
+                rows.append([*row, seeds, _p(own), word])
     if not rows:
         return ["No expectation was tested."]
     summary = (
-        f"Of {len(rows)} statements of the paper in this miniature, {counted['larger']} are decided as the paper has "
-        f"them, {counted['smaller']} the other way, and {counted['open']} are not decided."
+        f"Of {len(rows)} comparisons in which the paper says that the first is the better, {counted['larger']} are "
+        f"decided that way in this miniature, {counted['smaller']} the other way, and {counted['open']} are not decided, "
+        f"{counted['away']} of which point the other way."
     )
-    return [summary, table(["result", "statement", "compared", "difference", "p after Holm", ""], rows)]
+    head = ["result", "statement", "compared", "difference", "seeds above 0", "p after Holm", ""]
+    return [fill(summary, 100), table(head, rows)]
 
 
 def _add_question(
