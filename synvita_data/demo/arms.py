@@ -168,7 +168,9 @@ class _ArmWorker:
         if arm.recipe.steps:
             folder = self.job.out / WORK / "training" / arm.name
             model, facts = train(arm.recipe, arm.seed, TrainingWorld(self.job.out), self.base, folder)
-            model.family.model.save_pretrained(self.job.out / ADAPTERS / arm.name)
+            adapter = self.job.out / ADAPTERS / arm.name
+            model.family.model.save_pretrained(adapter)
+            model.family.processor.save_pretrained(adapter)
         trained = time.perf_counter()
         self._evaluate(arm, model)
         seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}
