@@ -223,7 +223,7 @@ def _shapes_scorer(name: str, revision: str | None, *, whole_video: bool) -> Vqa
 
     label, _, behind = name.partition("@")
     version = choose(
-        revision or behind or str(VERSION_1.version), map(str, GEOMETRIES), "version of the world"
+        revision or behind or str(VERSION_1.version), [*map(str, GEOMETRIES)], "version of the world"
     )
     if whole_video:
         raise SynvitaError(

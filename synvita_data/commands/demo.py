@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..demo.chain import Demo
-    from ..demo.report import Arm, Score
+    from ..demo.report import Arm
     from ..demo.steps import Course
     from ..display import Terminal
 
@@ -259,41 +259,33 @@ def _train(
 
 
 def _changes(arms: "Sequence[Arm]", sets: Mapping[str, str]) -> "list[RenderableType]":
-    """A table a test set: each arm beside the model before."""
+    """A table: under each test set the arms, each beside the model before."""
     from rich import box
     from rich.table import Table
 
-    from ..demo.page import interval_text
+    from ..demo.page import interval_text, is_told_apart
     from ..display import cell
 
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"
     )
-    for heading in ("test set", "arm"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("test set and arm", overflow="fold")
     for heading in ("before", "score", "95%", "change", "95%"):
         table.add_column(heading, justify="right", no_wrap=True)
-
-    def row(heading: str, arm: "Arm", score: "Score") -> None:
-        if score.change is None:
-            return
-        apart = None not in (score.change_low, score.change_high) and not (
-            score.change_low <= 0 <= score.change_high  # type: ignore[operator]
-        )
-        style = "" if not apart else "green" if score.change > 0 else "red"
-        table.add_row(
-            cell(heading, "bold"),
-            cell(arm.title),
-            f"{score.value - score.change:.1f}",
-            f"{score.value:.1f}",
-            cell(interval_text(score.low, score.high), "dim"),
-            cell(f"{score.change:+.1f}", style),
-            cell(interval_text(score.change_low, score.change_high, signed=True), "dim"),
-        )
-
     for name, title in sets.items():
-        shown = [arm for arm in arms if name in arm.scores and arm.scores[name].change is not None]
-        for place, arm in enumerate(shown):
-            row(title if place == 0 else "", arm, arm.scores[name])
+        table.add_row(cell(title, "bold"))
+        for arm in arms:
+            score = arm.scores.get(name)
+            if score is None or score.change is None:
+                continue
+            style = "" if not is_told_apart(score) else "green" if score.change > 0 else "red"
+            table.add_row(
+                cell(f"  {arm.title}"),
+                f"{score.value - score.change:.1f}",
+                f"{score.value:.1f}",
+                cell(interval_text(score.low, score.high), "dim"),
+                cell(f"{score.change:+.1f}", style),
+                cell(interval_text(score.change_low, score.change_high, signed=True), "dim"),
+            )
         table.add_section()
     return [table]

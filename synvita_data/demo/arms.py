@@ -163,11 +163,14 @@ class _ArmWorker:
         """Fine-tune and evaluate one arm; its results are on disk before it is committed."""
         from ..study.cells import train
 
-        began, facts, model = time.perf_counter(), {}, self.base.model
+        began, model = time.perf_counter(), self.base.model
+        facts: dict[str, Any] = {}
         if arm.recipe.steps:
             folder = self.job.out / WORK / "training" / arm.name
             model, facts = train(arm.recipe, arm.seed, TrainingWorld(self.job.out), self.base, folder)
-            model.family.model.save_pretrained(self.job.out / ADAPTERS / arm.name)
+            adapter = self.job.out / ADAPTERS / arm.name
+            model.family.model.save_pretrained(adapter)
+            model.family.processor.save_pretrained(adapter)
         trained = time.perf_counter()
         self._evaluate(arm, model)
         seconds = {"train": trained - began, "evaluate": time.perf_counter() - trained}

@@ -366,7 +366,7 @@ def compare(demo: Demo, declared: Mapping[str, Path], at: At) -> tuple[list[Arm]
             if task_name == TASK:
                 parts = own.result.record["metrics"]["groups"]
                 for outcome, metrics in parts[SETS].items():
-                    change = found and found.breakdown.get(SETS, {}).get(outcome)
+                    change = None if found is None else found.breakdown.get(SETS, {}).get(outcome)
                     scores[name][outcome] = _score(
                         metrics[found.metric if found else task.main_score], change
                     )
@@ -378,10 +378,11 @@ def compare(demo: Demo, declared: Mapping[str, Path], at: At) -> tuple[list[Arm]
                     if word in by_concept
                 }
             else:
-                scores[name][task_name] = _score(own.result.main_score, found and found.main)
+                scores[name][task_name] = _score(own.result.main_score, None if found is None else found.main)
                 sets[task_name] = task.title
     arms = [Arm(name, title, scores[name], concepts[name]) for name, title in titles.items()]
-    return arms, sets
+    order = [*demo.study.outcomes, *sets]
+    return arms, dict(sorted(sets.items(), key=lambda item: order.index(item[0])))
 
 
 def arm_titles(demo: Demo) -> dict[str, str]:
@@ -418,10 +419,13 @@ def _counted(metric: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def leaderboard(demo: Demo) -> "Leaderboard":
-    """The leaderboard of the demo's results."""
+    """The leaderboard of the demo's results, of their benchmarks alone."""
     from ..leaderboard.table import make_leaderboard, read_results
 
-    return make_leaderboard(read_results(demo.out / RESULTS), published=False)
+    board = make_leaderboard(read_results(demo.out / RESULTS), published=False)
+    # Benchmarks of the paper have a column elsewhere; here nothing stands in it.
+    filled = {task for row in board.rows for task in row.cells}
+    return replace(board, columns=tuple(column for column in board.columns if column.task in filled))
 
 
 # --- the report -------------------------------------------------------------------------------------
@@ -492,7 +496,7 @@ def _examples(demo: Demo, rows: Any, truths: Mapping[str, Mapping[str, Any]]) ->
     from .clips import choose_rows, example
 
     split = Split(demo.recipe.unseen, demo.recipe.share)
-    known = [
+    known: list[dict[str, Any]] = [
         {
             "misalignment": MISALIGNMENTS[row["misalignment"]],
             "wrong": not truths[row["pair_id"]]["right"],

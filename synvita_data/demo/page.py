@@ -10,6 +10,10 @@ from ..display import html_text
 from .report import Arm, Clip, Example, Report, Score, Span
 
 TITLE = "SynViTA in miniature: one run on the shapes world"
+NOTICE = (
+    "A positive control of the pipeline on a world of coloured shapes: it proves nothing about real videos, and one run "
+    "says little about which arm is better."
+)
 # What the run is evidence for, and what not.
 SHOWS = (
     "That the whole pipeline works, from captions through synthetic videos, VQAScores, weights and masks to a fine-tuned "
@@ -89,7 +93,7 @@ def page(report: Report) -> Iterator[str]:
         "contrast captions with faults of its own. A small Video-LLaVA that knows this world is fine-tuned on them in "
         "three ways. Everything below comes from this one run.</p>\n"
     )
-    yield f'<p class="notice">{html_text(_short())}</p>\n'
+    yield f'<p class="notice">{html_text(NOTICE)}</p>\n'
     yield pages.definitions(report.facts) + "</header>\n<main>\n"
     yield _scores(report)
     yield _concepts(report)
@@ -105,13 +109,6 @@ def page(report: Report) -> Iterator[str]:
     yield "<p>It does not show:</p>\n" + _list(SHOWS_NOT) + "</section>\n"
     yield _steps(report)
     yield "</main>\n" + pages.foot("Made by synvita demo.")
-
-
-def _short() -> str:
-    return (
-        "A positive control of the pipeline on a world of coloured shapes: it proves nothing about real videos, and one "
-        "run says little about which arm is better."
-    )
 
 
 def _list(texts: Sequence[str]) -> str:
@@ -183,12 +180,17 @@ def interval_text(low: float | None, high: float | None, *, signed: bool = False
     return f"[{low:{form}}, {high:{form}}]"
 
 
+def is_told_apart(score: Score) -> bool:
+    """Whether the interval of the change leaves 0 out."""
+    if score.change_low is None or score.change_high is None:
+        return False
+    return score.change_low > 0 or score.change_high < 0
+
+
 def _change(score: Score) -> str:
     if score.change is None:
         return "<small>before</small>"
-    told_apart = score.change_low is not None and score.change_high is not None
-    told_apart = told_apart and (score.change_low > 0 or score.change_high < 0)  # type: ignore[operator]
-    kind = "" if not told_apart else ' class="up"' if score.change > 0 else ' class="down"'
+    kind = "" if not is_told_apart(score) else ' class="up"' if score.change > 0 else ' class="down"'
     span = html_text(interval_text(score.change_low, score.change_high, signed=True))
     return f"<span{kind}>{score.change:+.1f}</span> <small>{span}</small>"
 
@@ -238,7 +240,7 @@ def changes(arms: Sequence[Arm], outcome: str) -> list[str]:
         line = f"{arm.title}: {before:.1f} before, {score.value:.1f} after ({score.change:+.1f}"
         if score.change_low is not None and score.change_high is not None:
             line += f" {interval_text(score.change_low, score.change_high, signed=True)}"
-            if score.change_low <= 0 <= score.change_high:
+            if not is_told_apart(score):
                 line += ": no change that these clips can tell"
         lines.append(line + ").")
     return lines

@@ -15,6 +15,7 @@ from ..comparison.paired import LEVEL, draw, holm
 from ..evaluate_metrics._shared.intervals import percentile_interval
 from .questions import Question
 
+LEAST_SEEDS = 3  # of a test: with two, differences that happen to be alike give any p
 RESAMPLES = 10_000
 BOOTSTRAP_SEED = 0
 
@@ -43,7 +44,7 @@ class Paired:
         setting, first, second, outcome: which.
         difference: the mean over seeds, percentage points, with its interval.
         wins: seeds in which the first is the larger.
-        p: of the paired t test, two-sided; None with one seed, or where all differences are equal.
+        p: of the paired t test, two-sided; None with fewer than LEAST_SEEDS seeds, or where all differences are equal.
         holm: p after Holm's correction; None for outcomes that are only described.
     """
 
@@ -73,11 +74,11 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def t_test(differences: Sequence[float]) -> float | None:
-    """Two-sided p of Student's t test that differences have mean 0; None where it is not defined."""
+    """Two-sided p of Student's t test that differences have mean 0; None with fewer than LEAST_SEEDS of them, or all equal."""
     from scipy.stats import ttest_1samp  # comes with scikit-learn
 
     found = np.asarray(differences, dtype=np.float64)
-    if len(found) < 2 or np.ptp(found) == 0:
+    if len(found) < LEAST_SEEDS or np.ptp(found) == 0:
         return None
     return float(ttest_1samp(found, 0.0).pvalue)
 

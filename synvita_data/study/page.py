@@ -79,42 +79,47 @@ def write_page(study: Study, results: Sequence[QuestionResult], page: Path, imag
         _add_question(made, study, study.question(result.question), result, page, images)
     made.add(_CAUTIONS)
     made.add("## Pilots", fill(markdown(study.pilots), 100))
-    made.add("## Again", *_commands(results))
+    made.add("## Again", *_commands(study, results))
     write_atomic(page, "\n".join(made.lines).rstrip() + "\n")
     return [page, *made.plots]
 
 
 def _run_table(study: Study, results: Sequence[QuestionResult]) -> str:
     """A line a question, those that were not run included."""
-    by_name = {result.question: result for result in results}
     rows = []
     for name, question in study.questions.items():
-        result = by_name.get(name)
-        if result is None:
-            rows.append([code(name), markdown(question.title), f"0 of {question.seeds}", "**not run**", ""])
-            continue
-        missing = result.missing(question)
-        cells, worlds = result.processor_seconds
-        rows.append(
-            [
-                code(name),
-                markdown(question.title),
-                f"{len(result.seeds)} of {question.seeds}",
-                f"{len(result.cells)}" + (f", **{len(missing)} not run**" if missing else ""),
-                f"{duration(cells)} + {duration(worlds)}",
-            ]
-        )
-    head = ["question", "asks", "seeds", "cells", "processor time (cells + worlds)"]
+        own = [result for result in results if result.question == name]
+        if not own:
+            rows.append(
+                [code(name), markdown(question.title), "", f"0 of {question.seeds}", "**not run**", ""]
+            )
+        for result in own:
+            missing = result.missing(question)
+            cells, worlds = result.processor_seconds
+            rows.append(
+                [
+                    code(result.name),
+                    markdown(question.title),
+                    markdown(result.model["name"]),
+                    f"{len(result.seeds)} of {question.seeds}",
+                    f"{len(result.cells)}" + (f", **{len(missing)} not run**" if missing else ""),
+                    f"{duration(cells)} + {duration(worlds)}",
+                ]
+            )
+    head = ["question", "asks", "model", "seeds", "cells", "processor time (cells + worlds)"]
     return table(head, rows)
 
 
 def _changed(study: Study, results: Sequence[QuestionResult]) -> list[str]:
     """Which model, which sizes, and whether the declaration is that of the runs."""
-    names = {f"{result.model['name']}, revision {result.model['revision']}" for result in results}
-    text = [f"Every cell starts from {markdown(' and '.join(sorted(names)))}."]
-    if any(result.model["revision"] != _shipped(study) for result in results):
+    models = {(result.model["name"], result.model["revision"]) for result in results}
+    text = [
+        f"Cells start from {' or '.join(f'{markdown(name)} (revision {own})' for name, own in sorted(models))}."
+    ]
+    for name in sorted(name for name, revision in models if revision != _shipped(study)):
         text.append(
-            f"**That is not {markdown(study.model)} as it is shipped now**: these runs cannot be repeated with it."
+            f"**{markdown(name)} is not {markdown(study.model)} as it is shipped now**: what started from it cannot be "
+            "repeated with this package alone."
         )
     now = sha256_file(study.file)
     if any(result.declaration != now for result in results):
@@ -146,49 +151,46 @@ def _shipped(study: Study) -> str | None:
 
 def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str]:
     """What the paper says that these runs do not show, and what they do, said plainly."""
-    rows, counted = [], {"larger": 0, "smaller": 0, "open": 0}
+    rows: list[list[str]] = []
+    counted = dict.fromkeys(("larger", "smaller", "open", "away"), 0)
     for result in results:
         question = study.question(result.question)
-        found = compare_all(question, result.values)
-        for expected in question.expect:
-            for own in found:
+        for own in compare_all(question, result.values):
+            for expected in question.expect:
                 if (own.first, own.second, own.outcome) != (
                     expected.first,
                     expected.second,
                     expected.outcome,
                 ):
                     continue
-                said = verdict(own)
+                said, away = verdict(own), own.difference.value <= 0
                 counted[said] += 1
-                word = {
-                    "larger": "reproduced",
-                    "smaller": "**the opposite**",
-                    "open": "**not reproduced** (open)",
-                }[said]
-                where = "" if len(question.settings) == 1 else f", {question.settings[own.setting].title}"
-                rows.append(
-                    [
-                        markdown(expected.why),
-                        markdown(f"{own.first} − {own.second}, {_short(study, own.outcome)}{where}"),
-                        _signed(own),
-                        _p(own),
-                        word,
-                    ]
+                counted["away"] += said == "open" and away
+                word = {"larger": "reproduced", "smaller": "**the opposite**"}.get(
+                    said, f"**not decided**, points {'the other' if away else 'that'} way"
                 )
+                where = "" if len(question.settings) == 1 else f", {question.settings[own.setting].title}"
+                compared = f"{own.first} − {own.second}, {_short(study, own.outcome)}{where}"
+                seeds = f"{own.wins} of {own.difference.seeds}"
+                row = [code(result.name), markdown(expected.why), markdown(compared), _signed(own)]
+                rows.append([*row, seeds, _p(own), word])
     if not rows:
         return ["No expectation was tested."]
     summary = (
-        f"Of {len(rows)} statements of the paper in this miniature, {counted['larger']} are decided as the paper has "
-        f"them, {counted['smaller']} the other way, and {counted['open']} are not decided."
+        f"Of {len(rows)} comparisons in which the paper says that the first is the better, {counted['larger']} are "
+        f"decided that way in this miniature, {counted['smaller']} the other way, and {counted['open']} are not decided, "
+        f"{counted['away']} of which point the other way."
     )
-    return [summary, table(["statement", "compared", "difference", "p after Holm", ""], rows)]
+    head = ["result", "statement", "compared", "difference", "seeds above 0", "p after Holm", ""]
+    return [fill(summary, 100), table(head, rows)]
 
 
 def _add_question(
     made: _Page, study: Study, question: Question, result: QuestionResult, page: Path, images: Path
 ) -> None:
     """Tables, plots and what was not run of one question."""
-    made.add(f"## {markdown(question.title)}")
+    made.add(f"## {markdown(question.title)}" + _of_model(study, result))
+    stem = f"study-{result.name.replace('@', '-')}"
     means = arm_means(question, result.values)
     shown = [outcome for outcome in question.outcomes if any(outcome in own for own in means.values())]
     several = len(question.settings) > 1
@@ -203,13 +205,13 @@ def _add_question(
         f"Means over {seeds} seed{'s' if seeds != 1 else ''}, percent, with 95 % bootstrap intervals over seeds.",
         table(head, rows),
     )
-    _plot(made, arms_figure(study, question, result.values), f"study-{question.name}-arms", page, images)
+    _plot(made, arms_figure(study, question, result.values), f"{stem}-arms", page, images)
     found = compare_all(question, result.values)
     if found:
         made.add("Differences, paired by seed (Holm over the comparisons of this question that decide):")
         made.add(_difference_table(study, question, found, several))
         figure = differences_figure(study, question, found)
-        _plot(made, figure, f"study-{question.name}-differences", page, images)
+        _plot(made, figure, f"{stem}-differences", page, images)
     made.add(*_facts(made, question, result, page, images))
     missing = result.missing(question)
     if missing:
@@ -218,6 +220,13 @@ def _add_question(
             f"Not run: {len(missing)} of {len(question.cells(range(question.seeds)))} declared cells "
             f"(seeds {', '.join(map(str, lacking))})."
         )
+
+
+def _of_model(study: Study, result: QuestionResult) -> str:
+    """Which other model than the study's own a result is of, for a heading."""
+    if result.model["name"] == study.model:
+        return ""
+    return f" (started from {markdown(result.model['name'])})"
 
 
 def _difference_table(study: Study, question: Question, found: Sequence[Paired], several: bool) -> str:
@@ -269,6 +278,7 @@ def _p(own: Paired) -> str:
 def _facts(made: _Page, question: Question, result: QuestionResult, page: Path, images: Path) -> list[str]:
     """What was in the generator's clips: right ones, ω of right and wrong ones, and Figure 2 in miniature."""
     lines = []
+    stem = f"study-{result.name.replace('@', '-')}"
     for setting in question.settings:
         # The same clips in all arms with generated ones: one cell a seed says it.
         by_seed = {
@@ -295,7 +305,7 @@ def _facts(made: _Page, question: Question, result: QuestionResult, page: Path, 
                 for kind in facts[0]["difference"]
             }
             figure = omega_figure({kind: own for kind, own in kinds.items() if own}, len(facts))
-            _plot(made, figure, "study-omega", page, images)
+            _plot(made, figure, f"{stem}-omega", page, images)
     return lines
 
 
@@ -307,16 +317,16 @@ def _plot(made: _Page, figure: object, name: str, page: Path, images: Path) -> N
     made.add(f"![{name}]({path.resolve().relative_to(page.resolve().parent).as_posix()})")
 
 
-def _commands(results: Sequence[QuestionResult]) -> list[str]:
+def _commands(study: Study, results: Sequence[QuestionResult]) -> list[str]:
     """The commands of these results, and the versions behind them."""
     runs = "\n".join(
         f"    synvita study shapes --question {result.question} --seeds {max(result.seeds) + 1} --out docs/study"
         for result in results
-        if result.seeds
+        if result.seeds and result.model["name"] == study.model
     )
     versions = ", ".join(f"{name} {value}" for name, value in results[0].versions.items())
     return [
-        runs + "\n    synvita study shapes --out docs/study --report docs/study.md",
+        runs + ("\n" if runs else "") + "    synvita study shapes --out docs/study --report docs/study.md",
         f"One thread a worker, on a CPU. {markdown(versions)}.",
         "`tests/study/test_recomputed.py` (slow) recomputes a committed cell from scratch.",
     ]

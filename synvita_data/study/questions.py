@@ -124,7 +124,9 @@ class Recipe:
             SchemaError: a name is unknown or missing, or a value is of another kind.
         """
         _check_names(values, cls)
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
         for name, value in plain.items():
             _check_kind(name, value)
         return cls(**plain)
@@ -356,7 +358,7 @@ def _check_names(
 
 def _check_kind(name: str, value: Any) -> None:
     """Complain about a value of a recipe that is of another kind than its annotation says."""
-    annotation = {each.name: each.type for each in fields(Recipe)}[name]
+    annotation: Any = {each.name: each.type for each in fields(Recipe)}[name]
     right = {
         int: isinstance(value, int) and not isinstance(value, bool),
         float: isinstance(value, int | float) and not isinstance(value, bool),

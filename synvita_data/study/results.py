@@ -1,4 +1,7 @@
-"""The result file of a question, `OUT/<question>.json`: small, committed, and all that the page is made from."""
+"""The result file of a question, `OUT/<question>.json`: small, committed, and all that the page is made from.
+
+The same question asked of another model lies beside it as `<question>@<label>.json`.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -43,6 +46,11 @@ class QuestionResult:
     def values(self) -> dict[tuple[str, str, int], Mapping[str, float]]:
         """(arm, setting, seed) -> outcome -> value."""
         return {(own["arm"], own["setting"], own["seed"]): own["values"] for own in self.cells}
+
+    @property
+    def name(self) -> str:
+        """The question, with the label of the file behind `@` where it has one."""
+        return self.question if self.file is None else self.file.stem
 
     def missing(self, question: Question) -> list[CellName]:
         """Declared cells of the planned seeds that were not run."""
@@ -112,12 +120,18 @@ def read_question(path: Path) -> QuestionResult:
 
 
 def read_all(out: Path, questions: Sequence[str]) -> list[QuestionResult]:
-    """The results in a folder, in the order of questions.
+    """The results in a folder, in the order of questions; those with a label behind the one without.
 
     Raises:
         SynvitaError: there is none. SchemaError: a file that is not one.
     """
-    found = [read_question(path) for name in questions if (path := result_path(out, name)).is_file()]
+    files = [
+        path
+        for name in questions
+        for path in (result_path(out, name), *sorted(out.glob(f"{name}@*.json")))
+        if path.is_file()
+    ]
+    found = [read_question(path) for path in files]
     if not found:
         raise SynvitaError(
             "there are no results of the study here",

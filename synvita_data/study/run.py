@@ -151,7 +151,11 @@ def _collect(study: Study, question: Question, work: Work) -> QuestionResult:
     result = QuestionResult(
         question=question.name,
         declaration=sha256_file(study.file),
-        model={"name": work.model, "revision": work.revision},
+        # A folder's place on this machine is nobody's business.
+        model={
+            "name": Path(work.model).name if Path(work.model).is_dir() else work.model,
+            "revision": work.revision,
+        },
         seeds=tuple(sorted({own["seed"] for own in cells})),
         cell=study.cell.record(),
         cells=tuple(cells),

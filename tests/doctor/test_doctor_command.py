@@ -298,6 +298,9 @@ def test_vqascore_says_how_frames_are_prepared(doctor, world, tmp_path):
     assert status == 1
     assert "zhiqiulin/clip-flant5-xl" in said(report, "model", "bad")
     assert ".parquet" in said(report, "out", "bad")
+    status, text, report = doctor(*line, "--model", "shapes-vqa-a@2", "--out", tmp_path / "scores.parquet")
+    assert status == 0, text
+    assert "no files" in said(report, "model", "ok")
 
 
 def test_push_needs_a_token_a_name_and_a_version(doctor, dataset):

@@ -18,6 +18,7 @@ def test_the_t_test_is_students():
 
 def test_what_has_no_spread_has_no_p():
     assert t_test([2.0]) is None
+    assert t_test([2.0, 2.1]) is None
     assert t_test([2.0, 2.0, 2.0]) is None
 
 

@@ -54,7 +54,7 @@ def test_a_version_of_the_world_is_another_revision():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("shapes-vqa-a@9", {}, "unknown version of the world"),
+        ("shapes-vqa-a@9", {}, r"unknown version of the world.*one of 1, 2"),
         ("shapes-vqa-a", {"whole_video": True}, "cannot see a whole video"),
     ],
 )
