@@ -6,7 +6,7 @@ correction runs over all comparisons of a question in the outcomes that the ques
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,18 +103,31 @@ def paired(values: Values, setting: str, first: str, second: str, outcome: str) 
 
 def compare_all(question: Question, values: Values) -> list[Paired]:
     """All declared comparisons in all settings and outcomes, corrected by Holm over those that decide."""
-    from dataclasses import replace
-
     found = [
         result
-        for setting in question.settings
-        for first, second in question.compare
+        for setting, first, second in declared(question)
         for outcome in question.outcomes
         if (result := paired(values, setting, first, second, outcome)) is not None
     ]
     deciding = [place for place, each in enumerate(found) if each.outcome in question.decide]
-    corrected = dict(zip(deciding, holm([found[place].p for place in deciding]), strict=True))
-    return [replace(each, holm=corrected.get(place)) for place, each in enumerate(found)]
+    # A comparison that was declared counts among the tests whether or not it could be made.
+    known: list[float | None] = [1.0 if (p := found[place].p) is None else p for place in deciding]
+    lacking = len(question.decide) * len(declared(question)) - len(deciding)
+    corrected = dict(zip(deciding, holm([*known, *[1.0] * lacking]), strict=False))
+    return [
+        replace(each, holm=None if each.p is None else corrected.get(place))
+        for place, each in enumerate(found)
+    ]
+
+
+def declared(question: Question) -> list[tuple[str, str, str]]:
+    """(setting, first, second) of all comparisons whose arms are both run in the setting."""
+    return [
+        (setting, first, second)
+        for setting in question.settings
+        for first, second in question.compare
+        if {first, second} <= set(question.only.get(setting, question.arms))
+    ]
 
 
 def arm_means(question: Question, values: Values) -> dict[tuple[str, str], dict[str, Mean]]:

@@ -75,6 +75,7 @@ def write_page(study: Study, results: Sequence[QuestionResult], page: Path, imag
     made.add("## What was run", _run_table(study, results))
     made.add(*_changed(study, results))
     made.add("## What did not reproduce", *_not_reproduced(study, results))
+    made.add("## Normalised weights", fill(_normalised(study, results), 100))
     for result in results:
         _add_question(made, study, study.question(result.question), result, page, images)
     made.add(_CAUTIONS)
@@ -183,6 +184,24 @@ def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str
     )
     head = ["result", "statement", "compared", "difference", "seeds above 0", "p after Holm", ""]
     return [fill(summary, 100), table(head, rows)]
+
+
+def _normalised(study: Study, results: Sequence[QuestionResult]) -> str:
+    """Whether weights divided by their mean have earned a name: better than weight 1 somewhere, worse nowhere."""
+    said = [
+        verdict(own)
+        for result in results
+        for own in compare_all(study.question(result.question), result.values)
+        if (own.first, own.second) == ("mean-one", "weight-1")
+        and own.outcome in ("unseen", "train_like", "rest")
+    ]
+    counted = (
+        f"Weights divided by their mean against weight 1, both without SCR: of {len(said)} comparisons "
+        f"{said.count('larger')} are decided for them, {said.count('smaller')} against them, {said.count('open')} open."
+    )
+    if "larger" in said and "smaller" not in said:
+        return f"{counted} That speaks for an option of the trainer, which is to be tried on another world first."
+    return f"{counted} That is no evidence for an option of the trainer: they stay an arm of the study."
 
 
 def _add_question(

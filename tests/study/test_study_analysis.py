@@ -86,3 +86,12 @@ def test_means_are_of_the_cells_there_are(question):
     means = arm_means(question, values)
     assert means["default", "none"]["unseen"].seeds == 5
     assert means["default", "before"]["unseen"].seeds == 6
+
+
+def test_what_was_not_run_counts_among_the_tests(question):
+    """A study that stops early gets no smaller correction."""
+    values = made(question, {"weight-1": 9.0})
+    part = {key: own for key, own in values.items() if key[0] in ("none", "weight-1")}
+    deciding = [each for each in compare_all(question, part) if each.outcome in question.decide]
+    own = min(deciding, key=lambda each: each.p)
+    assert own.holm == pytest.approx(min(1.0, own.p * len(question.compare) * len(question.decide)))
