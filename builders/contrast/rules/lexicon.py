@@ -110,8 +110,11 @@ class Lexicon:
             "pets",
             "farm animals",
             "riding animals",
+            "wild animals",
+            "reptiles",
+            "insects",
+            "sea animals",
         )
-        acting += ("wild animals", "reptiles", "insects", "sea animals")
         return frozenset(
             word
             for group in self.tables.nouns
