@@ -29,9 +29,9 @@ test-all: $(STAMP)
 
 # The oldest versions that pyproject.toml promises, in an environment of their own. The tests of what stands on them
 # (torch, transformers, datasets, huggingface_hub), so that .ci/run stays short, without benchmarks and the arithmetic on
-# all real rows; all others: make test-oldest OLDEST=tests
-OLDEST ?= $(addprefix tests/,models builders/generators builders/vqascore mplug_owl scoring testing_models training \
-	dataset/test_dataset.py hub/test_hub.py) \
+# all real rows, and of networks and pipelines a module each; all others: make test-oldest OLDEST=tests
+OLDEST ?= $(addprefix tests/,models scoring testing_models training builders/generators/test_pipeline_generator.py \
+	builders/vqascore/test_vqa_scorers.py mplug_owl/test_owl_model.py mplug_owl/test_owl_stages.py dataset/test_dataset.py hub/test_hub.py) \
 	$(addprefix --ignore=tests/,models/test_questions_benchmark.py training/test_training_step_benchmark.py \
 	training/test_training_data_real.py)
 OLD_STAMP := .venv-oldest/.synvita-setup
