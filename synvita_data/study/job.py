@@ -135,7 +135,7 @@ class _CellWorker:
                 result = run_cell(
                     cell.recipe,
                     cell.seed,
-                    training and TrainingWorld(training),
+                    None if training is None else TrainingWorld(training),
                     TestSets(folders["tests"]),
                     self.base,
                 )
