@@ -183,7 +183,20 @@ def _not_reproduced(study: Study, results: Sequence[QuestionResult]) -> list[str
         f"{counted['away']} of which point the other way."
     )
     head = ["result", "statement", "compared", "difference", "seeds above 0", "p after Holm", ""]
-    return [fill(summary, 100), table(head, rows)]
+    return [fill(summary, 100), *_to_win_back(study, results), table(head, rows)]
+
+
+def _to_win_back(study: Study, results: Sequence[QuestionResult]) -> list[str]:
+    """How much contrast captions alone take from unseen concepts: without such a bias nothing can be won back."""
+    lines = []
+    for result in results:
+        for own in compare_all(study.question(result.question), result.values):
+            if (own.first, own.second, own.outcome) == ("none", "before", "unseen"):
+                text = f"{code(result.name)}: on unseen concepts, contrast captions alone move the model by {_signed(own)} "
+                lines.append(
+                    fill(text + "points, which is the bias that synthetic videos can take back.", 100)
+                )
+    return lines
 
 
 def _normalised(study: Study, results: Sequence[QuestionResult]) -> str:
@@ -217,11 +230,17 @@ def _add_question(
     for (setting, arm), own in means.items():
         head = [markdown(study.arms[arm].title)]
         head += [markdown(question.settings[setting].title)] if several else []
+        head += [str(max((each.seeds for each in own.values()), default=0))]
         rows.append([*head, *(interval_text(own[outcome]) if outcome in own else "" for outcome in shown)])
-    head = ["arm", *(["setting"] if several else []), *(markdown(study.outcomes[each]) for each in shown)]
+    head = [
+        "arm",
+        *(["setting"] if several else []),
+        "seeds",
+        *(markdown(study.outcomes[each]) for each in shown),
+    ]
     seeds = len(result.seeds)
     made.add(
-        f"Means over {seeds} seed{'s' if seeds != 1 else ''}, percent, with 95 % bootstrap intervals over seeds.",
+        f"Means over at most {seeds} seed{'s' if seeds != 1 else ''}, percent, with 95 % bootstrap intervals over seeds.",
         table(head, rows),
     )
     _plot(made, arms_figure(study, question, result.values), f"{stem}-arms", page, images)
