@@ -34,7 +34,7 @@ REAL = {
 
 @pytest.fixture(scope="module")
 def worlds():
-    return {kind: simulate(kind, 40, seed=5, draws=2) for kind in ("action", "flip")}
+    return {kind: simulate(kind, 20, seed=5, draws=4) for kind in ("action", "flip")}
 
 
 def test_sight_changes_nothing_unless_it_says_so():
@@ -113,18 +113,20 @@ def test_quantiles_of_equal_shares_are_numpys(values, at):
 
 def made_weights(worlds):
     """Weights by misalignment, of another noise than the default."""
-    sight = Sight(sharpness=1.5, spread=0.6, focus=0.4, text=0.5, unnatural=0.4)
+    sight = Sight(sharpness=1.5, spread=0.4, focus=0.4, text=0.9, unnatural=0.6)
     made = Noise(reverted={"action": 0.1}, sight=sight)
     at = (np.arange(400) + 0.5) / 400
     return {kind: expected(world, made, kind).quantile(at) for kind, world in worlds.items()}
 
 
-def test_a_fit_comes_near_weights_that_were_made_with_other_noise(worlds):
+def test_a_fit_comes_near_weights_that_were_made_with_other_noise():
+    """Weights of the pairs that are filmed for the fit, under a noise that it does not know."""
+    worlds = {kind: simulate(kind, 10, seed=1) for kind in ("action", "flip")}
     target = made_weights(worlds)
-    fit = fit_noise(target, count=15, seed=1, rounds=6)
-    for kind in target:
-        assert fit.distance[kind] < 0.6 * fit.before[kind]
-        own = expected(simulate(kind, 15, seed=1), fit.noise, kind)
+    fit = fit_noise(target, count=10, seed=1, rounds=12)
+    assert sum(fit.distance.values()) < 0.4 * sum(fit.before.values())
+    for kind, world in worlds.items():
+        own = expected(world, fit.noise, kind)
         found = wasserstein_distance(target[kind], own.values, v_weights=own.shares)
         assert found == pytest.approx(fit.distance[kind], abs=1e-3)
         assert fit.summary[kind] == own.summary()
@@ -138,23 +140,22 @@ def test_a_fit_comes_near_weights_that_were_made_with_other_noise(worlds):
 @pytest.mark.slow
 def test_equal_arguments_give_equal_fits(worlds):
     target = made_weights(worlds)
-    once, again = (fit_noise(target, count=10, seed=2, rounds=4) for _ in range(2))
+    once, again = (fit_noise(target, count=5, seed=2, rounds=3) for _ in range(2))
     assert once == again
 
 
 def test_the_named_noise_is_near_the_real_weights(worlds):
     """Of few pairs that it was not fitted to: much nearer than the default."""
+    errors = dict.fromkeys(NOISES, 0.0)
     for kind, real in REAL.items():
-        shown = {name: expected(worlds[kind], noise, kind) for name, noise in NOISES.items()}
-        errors = {
-            name: np.mean(
-                [abs(own.quantile(at) - value) for at, value in real.items() if isinstance(at, float)]
-            )
-            for name, own in shown.items()
-        }
-        assert errors["videocon"] < 0.5 * errors["default"]
-        assert abs(shown["videocon"].summary()["zeros"] - real["zeros"]) < 0.15
-        assert abs(shown["videocon"].summary()["mean"] - real["mean"]) < 0.05
+        quantiles = {at: value for at, value in real.items() if isinstance(at, float)}
+        for name, noise in NOISES.items():
+            own = expected(worlds[kind], noise, kind)
+            errors[name] += np.mean([abs(own.quantile(at) - value) for at, value in quantiles.items()])
+        shown = expected(worlds[kind], VIDEOCON, kind).summary()
+        assert abs(shown["zeros"] - real["zeros"]) < 0.15
+        assert abs(shown["mean"] - real["mean"]) < 0.03
+    assert errors["videocon"] < 0.5 * errors["default"]
 
 
 def test_weights_are_read_from_triplets_and_scores(tmp_path):
