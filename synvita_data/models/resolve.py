@@ -202,13 +202,7 @@ class ModelFiles:
 
     @property
     def _expected(self) -> str:
-        expected = [
-            *self.also,
-            *SHIPPED,
-            f"a folder with a {CONFIG}",
-            "a model of the Hub",
-            "an adapter of PEFT",
-        ]
+        expected = [*self.also, f"a folder with a {CONFIG}", "a model of the Hub", "an adapter of PEFT"]
         return f"{', '.join(expected[:-1])} or {expected[-1]}"
 
 

@@ -102,8 +102,8 @@ def test_it_loads_by_its_name_and_keeps_it():
 
 # AUC in percent on 56 clips with held-out combinations, a little below what was measured (docs/shapes.md).
 LEAST = {
-    "shapes-video-llava": {"noun-colour": 94, "noun-shape": 80, "all": 80},
-    "shapes-video-llava-early": {"noun-colour": 85, "noun-shape": 60, "all": 60},
+    "shapes-video-llava": {"noun-colour": 92, "noun-shape": 82, "all": 74},
+    "shapes-video-llava-early": {"noun-colour": 87, "noun-shape": 74, "all": 69},
 }
 
 
@@ -126,6 +126,8 @@ def test_it_knows_the_world(measured, name):
     assert all(found[kind] >= least for kind, least in LEAST[name].items()), found
 
 
-def test_the_earlier_state_has_room_to_learn(measured):
-    early, final = (measured[name].auc["all"]["value"] for name in reversed(SHIPPED))
+@pytest.mark.parametrize("kind", ["noun-colour", "noun-shape"])
+def test_the_earlier_state_has_room_to_learn(measured, kind):
+    """Of nouns, where each clip has a pair; of whole captions the gap is small beside their intervals."""
+    early, final = (measured[name].auc[kind]["value"] for name in reversed(SHIPPED))
     assert early < final

@@ -193,6 +193,6 @@ def plot_reliability(path: Path, models: Mapping[str, Numbers]) -> None:
         xlabel="mean P(Yes)", ylabel="share of true statements", xlim=(0, 1), ylim=(0, 1), aspect="equal"
     )
     counts.set(xlabel="P(Yes)", ylabel="statements", xlim=(0, 1))
-    lines.legend(loc="upper left", fontsize=8)
+    lines.legend(loc="lower right", fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
