@@ -329,6 +329,8 @@ def _msr_vtt_rows(document: Mapping[str, Any], path: Path) -> Iterator[_Row]:
             )
             continue
         url = video.get("url")
+        # An entry without a split is one of a table without that column.
+        split = {"split": video["split"]} if "split" in video else {}
         yield (
             row,
             {
@@ -338,8 +340,8 @@ def _msr_vtt_rows(document: Mapping[str, Any], path: Path) -> Iterator[_Row]:
                 "end": video.get("end time"),
                 "video_url": url,
                 "youtube_key": _youtube_key(url),
-                "split": video.get("split"),
                 "_source": MSR_VTT,
+                **split,
             },
         )
 

@@ -97,6 +97,14 @@ def test_msr_vtt(tmp_path, indent):
     assert all(str(tmp_path) in error.file for error in faults.values())
 
 
+def test_msr_vtt_without_splits_is_training_data(tmp_path):
+    video = {"video_id": "video0", "start time": 1.0, "end time": 5.5, "url": "https://youtu.be/9lZi22qLlEo"}
+    document = {"videos": [video], "sentences": [{"video_id": "video0", "caption": "a car is shown"}]}
+    rows, report = read(write_json(tmp_path / "videos.json", document))
+    assert [(row.split, row.start, row.youtube_key) for row in rows] == [("train", 1.0, "9lZi22qLlEo")]
+    assert report.quarantined == []
+
+
 def test_vatex(tmp_path):
     rows, report = read(write_json(tmp_path / "vatex_training_v1.0.json", VATEX))
     assert [row.caption for row in rows] == ["A woman walks a dog.", "Two dogs run.", "A man lifts weights."]
