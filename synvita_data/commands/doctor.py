@@ -278,6 +278,7 @@ _COMMANDS: dict[str, Callable[[Any, "Needs"], None]] = {
     "push": _room("builders.needs", "push_needs"),
     "reproduce": _reproduce,
     "score": _score,
+    "study": _room("doctor.others", "study_needs"),
     "train": _train,
     "videos check": _videos_check,
     "vqascore": _room("builders.needs", "vqascore_needs"),

@@ -19,6 +19,7 @@ from .repository import look_at
 from .wanted import WEIGHTS, missing_shards, read_weight_files
 
 _DEMO_BYTES = 100_000_000  # clips, dataset, a tiny model and its checkpoints: an upper bound
+_STUDY_BYTES = 2_000_000_000  # worlds and features of ten seeds
 
 
 def inspection_needs(given: Any, needs: Needs) -> None:
@@ -159,6 +160,14 @@ def _add_files(needs: Needs, *files: Path | str | None) -> None:
     for file in files:
         if file is not None and str(file) != "-":
             add_output(needs, Path(file).parent, f"{file} is written")
+
+
+def study_needs(given: Any, needs: Needs) -> None:
+    """What `synvita study` needs."""
+    if not given.list_ and given.report is None:
+        needs.packages("train")
+    add_output(needs, given.out, f"worlds, cells and results go into {given.out}")
+    needs.disk(("at most", given.out, _STUDY_BYTES))
 
 
 def demo_needs(given: Any, needs: Needs) -> None:

@@ -150,7 +150,7 @@ def test_a_kept_config_must_be_whole(folders):
 
 def test_a_kept_config_of_another_schema_version(folders):
     remote = on_hub(plan(folders["lavie",]))
-    remote.report["schema_version"] = "1.7"
+    remote.report["schema_version"] = "2.0"
     with pytest.raises(SchemaError, match="another schema version"):
         plan(folders["alpha",], remote)
 

@@ -352,7 +352,7 @@ def test_a_wrong_command_line_is_said_and_not_raised(doctor):
     for line, expected in (
         (["paint"], "no command paint"),
         (["doctor", "demo"], "no command doctor"),
-        (["build"], "--triplets"),
+        (["build"], "--out"),
         (["evaluate", "chance", "--no-such-option"], "--no-such-option"),
         (["demo", "--pairs", "many"], "--pairs"),
     ):

@@ -6,8 +6,8 @@ FIGURES = (
     r"a triplet's step, faster than eight plain forwards \(token ratio [\d.]+\): [\d.e+]+ x \(goal >= [\d.]+\)",
     r"a triplet's step, faster than the released way \(full logits\): [\d.e+]+ x",
     r"the same where both have the vision tower's features already: [\d.e+]+ x \(goal >= [\d.]+\)",
-    r"peak memory against plain: [\d.e+-]+ % \(goal <= 40\)",
-    r"peak memory against the released way: [\d.e+-]+ %",
+    r"peak memory against plain: [\d.,e+-]+ % \(goal <= 40\)",
+    r"peak memory against the released way: [\d.,e+-]+ %",
 )
 
 

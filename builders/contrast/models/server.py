@@ -10,6 +10,7 @@ together. `ServerError` is of one request; `GoneError` says that no other would 
 import asyncio
 import json
 import logging
+import os
 import random
 import re
 import threading
@@ -21,7 +22,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from os import environ, getpid
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -145,7 +145,7 @@ class Key:
             SynvitaError: it cannot be sent.
         """
         for name in KEYS:
-            key = cls(environ.get(name, "").strip() or None, name)
+            key = cls(os.environ.get(name, "").strip() or None, name)
             if key and not key.is_plain:
                 raise SynvitaError(
                     "a key cannot be sent", file=name, found="white space or other characters inside of it"
@@ -241,7 +241,7 @@ class Server:
     """
 
     def __init__(self, address: Address, *, concurrency: int, timeout: float, tries: int) -> None:
-        self.address, self.key, self.process = address, Key.of_environment(), getpid()
+        self.address, self.key, self.process = address, Key.of_environment(), os.getpid()
         if self.key and not address.private:
             raise SynvitaError(
                 "a key would be sent where others can read it",

@@ -124,7 +124,7 @@ def _back(words, place, old, new, request):
         ("A large crowd is clapping", "attribute", "A small crowd is clapping"),
         ("Two men are singing.", "count", "Three men are singing."),
         ("a woman holds 3 cups", "count", "a woman holds 2 cups"),
-        ("a girl sings in front of a crowd", "relation", "a girl sings behind a crowd"),
+        ("a girl sings in front of a house", "relation", "a girl sings behind a house"),
         ("the camera pans to the right", "relation", "the camera pans to the left"),
         ("a boy runs toward the house", "relation", "a boy runs away from the house"),
         ("the man jumps before falling down", "flip", "the man jumps after falling down"),
@@ -218,10 +218,7 @@ def test_own_tables_extend_and_replace_ours(tmp_path):
     (tmp_path / "irregular.yaml").write_text("nouns: {ferret: ferretti}\n")
     own = RulesWriter(tmp_path)
     assert texts(own, "a man holds a scalpel", "object") >= {"a man holds a forceps"}
-    assert texts(own, "a boy holds two dogs.", "object") == {
-        "a boy holds two ferretti.",
-        "a man holds two dogs.",
-    }
+    assert texts(own, "a boy holds two dogs.", "object") == {"a boy holds two ferretti."}
     assert own.record()["revision"] != RulesWriter().record()["revision"]
     assert own.record() == RulesWriter(tmp_path).record()
 

@@ -332,7 +332,7 @@ def test_json_lines_quarantine_what_is_broken(tmp_path):
         (2, SchemaError),
         (3, SchemaError),
         (4, CaptionError),
-        (5, CaptionError),
+        (5, SchemaError),
         (6, UnsafePathError),
     ]
 
