@@ -152,6 +152,7 @@ def test_the_command_prints_a_table_for_each_config(folder, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_real_rows_give_the_known_means(real_data, tmp_path):
     from synvita_data.builders.dataset import BuildOptions, build_dataset
 

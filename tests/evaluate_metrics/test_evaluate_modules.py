@@ -165,6 +165,7 @@ def run_cases(cases, tmp_path, cwd, environment):
     return results
 
 
+@pytest.mark.slow
 def test_by_path_at_once_by_batches_and_in_two_processes(repo_root, tmp_path):
     cases = [["path", f"evaluate_metrics/{name}", None] for name in METRICS]
     results = run_cases(cases, tmp_path, repo_root, {"PYTHONPATH": str(repo_root)})

@@ -396,6 +396,7 @@ def test_nothing_cached_offline(hub, run):
     assert hub.log == []
 
 
+@pytest.mark.slow
 def test_a_line_that_breaks_now_and_then_is_waited_for(hub, run):
     """huggingface_hub asks for the rest of a file, and waits where it is asked to."""
     hub.fail("download", how="cut", path="*model-00001*.safetensors", nth=2)  # the first is HEAD

@@ -16,6 +16,7 @@ def test_five_kills_of_a_run_in_one_process(tmp_path):
     survive_kills(partial(squares, count=30, seconds=0.01), tmp_path, kills=5)
 
 
+@pytest.mark.slow
 def test_five_kills_of_a_run_with_two_workers_or_of_one_of_them(tmp_path):
     make_job = partial(squares, count=60, seconds=0.02, together=3)
     survive_kills(make_job, tmp_path, kills=5, workers=2, victim="either", seed=1)

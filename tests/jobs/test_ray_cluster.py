@@ -50,6 +50,7 @@ def environment(repo_root: Path, home: Path, sessions: Path = Path("/tmp")) -> d
     return kept | {"PYTHONPATH": f"{repo_root}/tests:{repo_root}", "HOME": str(home), "TMPDIR": str(sessions)}
 
 
+@pytest.mark.slow
 @needs_ray
 def test_two_actors_one_of_which_is_killed(tmp_path, repo_root, sessions):
     """A cluster of its own: started, used, ended, and nothing of it left."""

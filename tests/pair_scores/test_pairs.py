@@ -203,6 +203,7 @@ def test_a_text_that_is_too_long_leaves_the_others_of_its_video_their_scores(fol
 # -- from Python ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     rows=st.lists(

@@ -81,6 +81,7 @@ def average_precision(pairs):
     return np.mean([n / place for n, place in enumerate(places, start=1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", PUBLIC)
 def test_a_clean_row_is_what_plain_forwards_and_brute_force_give(whole, inputs, row):
     scorer = open_plainly(whole, row)
@@ -110,6 +111,7 @@ def test_a_clean_row_is_what_plain_forwards_and_brute_force_give(whole, inputs, 
     assert (cell["k"], cell["n"]) == (18, 18)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", PUBLIC)
 def test_atp_hard_counts_the_questions_that_the_official_script_counts(whole, row):
     """By its own rule: rows of one video and one wording, five of them, the first best is the answer."""
@@ -134,6 +136,7 @@ def test_atp_hard_counts_the_questions_that_the_official_script_counts(whole, ro
     assert abs(cell["all_value"] - 100 * np.mean(everything)) <= (high - low) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["video-llava", "synvita-video-llava"])
 def test_the_flip_band_is_that_of_scores_of_both_sides(whole, inputs, row):
     """Eight seeds of Python's own generator, one draw a row in the order of the file."""
@@ -163,6 +166,7 @@ def test_the_flip_band_is_that_of_scores_of_both_sides(whole, inputs, row):
     assert cells(whole)[row, "ssv2-temporal", "clean"]["flips"] is None
 
 
+@pytest.mark.slow
 def test_verdicts_follow_from_the_numbers(whole):
     record = json.loads((whole / "table.json").read_text())
     seen = set()
@@ -179,6 +183,7 @@ def test_verdicts_follow_from_the_numbers(whole):
     assert {"within band", "off"} <= seen  # random weights meet neither the paper nor nothing
 
 
+@pytest.mark.slow
 def test_the_order_of_a_pair(whole):
     found = cells(whole)
     for task in TASKS:
@@ -195,6 +200,7 @@ def test_the_order_of_a_pair(whole):
     assert found["mplug-owl", "atp-hard", "clean"]["order"] == ""
 
 
+@pytest.mark.slow
 def test_a_row_without_a_public_checkpoint_is_skipped(whole):
     for task in TASKS:
         assert cells(whole)["videocon-video-llava", task, "clean"] == {
@@ -203,6 +209,7 @@ def test_a_row_without_a_public_checkpoint_is_skipped(whole):
         }
 
 
+@pytest.mark.slow
 def test_the_report_can_be_sent(whole, inputs):
     for name in ("report.md", "table.md", "table.json"):
         text = (whole / name).read_text()
@@ -239,11 +246,13 @@ def test_a_report_by_the_packages_own_tolerances_says_so(reproduce, tmp_path):
     assert "--expected" not in report
 
 
+@pytest.mark.slow
 def test_results_stand_on_a_leaderboard(whole, capsys):
     assert run_program("leaderboard", whole / "results" / "clean") == 0
     assert "synvita-video-llava-clean" in re.sub(r"\s", "", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_second_run_loads_no_model_and_writes_the_same(whole, reproduce, monkeypatch):
     import synvita_data.scoring.open as opening
 
@@ -256,6 +265,7 @@ def test_a_second_run_loads_no_model_and_writes_the_same(whole, reproduce, monke
     assert (whole / "table.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_noise_is_measured_without_a_model(whole, released, reproduce, tmp_path, monkeypatch):
     import synvita_data.scoring.open as opening
 

@@ -13,6 +13,9 @@ from synvita_data.study.results import read_question
 from synvita_data.study.run import run_question
 from synvita_data.testing import make_tiny
 
+# One worker makes the small study.
+pytestmark = pytest.mark.xdist_group("small study")
+
 SMALL = {"pairs": 21, "test_pairs": 7, "steps": 2, "batch": 2, "share": 1.0, "rank": 2}
 
 

@@ -315,6 +315,7 @@ def test_what_a_killed_conversion_left_goes_and_a_live_one_is_left_alone(tmp_pat
     assert [path.name for path in out.iterdir()] == ["done"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_one_line(tmp_path):
     """A limit on sizes of files stands for it, in a process of its own."""
     import subprocess

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from test_build import digests
 
 
+@pytest.mark.slow
 def test_a_killed_build_finishes_with_the_same_bytes(inputs, tmp_path):
     driver = Path(__file__).with_name("kill_driver.py")
     done = subprocess.run(

@@ -316,6 +316,7 @@ def test_an_empty_caption_never_reaches_the_program(tmp_path):
     assert (record["reason"], record["row"]) == ("CaptionError", 1)
 
 
+@pytest.mark.slow
 def test_five_kills(tmp_path):
     generator = open_generator(write_program(tmp_path))
     requests = tuple(make_requests(rows(*(f"a dog {number}" for number in range(12))), 1))

@@ -354,6 +354,7 @@ def make_kill_job(folder):
     return make
 
 
+@pytest.mark.slow
 def test_five_kills(saved, tmp_path):
     survive_kills(make_kill_job(saved("cogvideox")), tmp_path, kills=5)
 

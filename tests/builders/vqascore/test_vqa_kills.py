@@ -40,6 +40,7 @@ def make_job(inputs, tiny, tmp_path):
     return lambda root: VqaScoreJob(root, model, VqaSettings(), rows)
 
 
+@pytest.mark.slow
 def test_five_kills(make_job, tmp_path):
     survive_kills(make_job, tmp_path / "kills", kills=5)
 

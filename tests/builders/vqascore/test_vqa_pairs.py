@@ -44,6 +44,7 @@ def test_equal_to_the_table_of_vqascore(inputs, tiny, settings, tmp_path, family
         assert alone == pytest.approx(values[1:], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_many_texts_of_one_video(inputs, tiny, settings):
     scorer = VqaPairScorer(find_model(str(tiny("llava"))), settings)
     texts = [f"a dog runs {number} times over the field" for number in range(11)]
