@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs.number_jobs import wait_until
 
 from synvita_data.demo import steps as module
 from synvita_data.demo.steps import Course, Step
@@ -171,8 +172,8 @@ def test_percent_and_time_left_are_shown_while_a_step_is_done(tmp_path, monkeypa
 
     def body(at):
         at(0.5)
-        while out.getvalue().count("\n") < 2:
-            pass
+        # Lines may have come before it was told.
+        wait_until(lambda: "percent: 15 of 100" in out.getvalue())
         return {}
 
     course.run("film", body)
