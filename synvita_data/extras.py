@@ -12,6 +12,8 @@ from .errors import SynvitaError, causes
 from .versions import installed
 
 DISTRIBUTION = "synvita-data"
+# What fine-tuning needs at least.
+TRAINING = ("torch", "transformers", "accelerate", "peft")
 # Module of a package -> the smallest extra that brings it.
 _EXTRAS = {
     "accelerate": "score",
@@ -39,19 +41,23 @@ def install_line(extra: str) -> str:
     return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
+def lacking(*modules: str) -> tuple[str, ...]:
+    """Those of some modules that are not installed; they are looked for, not imported."""
+    return tuple(module for module in modules if find_spec(module) is None)
+
+
 def require(extra: str, *modules: str, what: str = "this") -> None:
     """Refuse to begin without the packages that `what` needs.
 
     Args:
         extra: that brings them: `score`, `train`, `generate`, ….
-        modules: their import names; they are looked for, not imported.
+        modules: their import names.
         what: that needs them, for the message.
 
     Raises:
         MissingPackageError: one is not installed.
     """
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
+    if missing := lacking(*modules):
         raise MissingPackageError(
             f"{what} needs packages that are not installed",
             found=f"no {', '.join(missing)}",

@@ -25,7 +25,7 @@ def demo(
     ] = False,
     pairs: Annotated[
         int | None,
-        typer.Option(help="Number of training triplets. Default: 280, or 105 with --fast.", min=70),
+        typer.Option(help="Number of training triplets. Default: 280, or 70 with --fast.", min=70),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another world and other fine-tunes.", min=0)] = 0,
     fine_tune: Annotated[
@@ -121,6 +121,7 @@ def run_steps(
 
     def load(at: Callable[[float], None]) -> Mapping[str, Any]:
         rows.append(chain.load(planned))
+        chain.write_facts(planned, rows[0])
         return {}
 
     course.run("load", load)

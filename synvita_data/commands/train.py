@@ -31,7 +31,7 @@ def train(
     `accelerate launch` or `torchrun` to use several GPUs (docs/training.md).
     """
     from ..display import Terminal
-    from ..extras import require
+    from ..extras import TRAINING, require
 
     terminal = Terminal()
     if list_recipes:
@@ -45,7 +45,7 @@ def train(
     from synvita_data.training.recipe import find_recipe
 
     path = find_recipe(recipe)  # a wrong name is an error at once, before torch is imported
-    require("train", "torch", "transformers", "accelerate", "peft", what="synvita train")
+    require("train", *TRAINING, what="synvita train")
     from synvita_data.training.run import finish, is_left_to_do, is_main_process, open_recipe, prepare
     from synvita_data.training.run import train as run_training
 

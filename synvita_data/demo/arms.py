@@ -105,10 +105,9 @@ def make_job(
     Raises:
         SynvitaError: there is no such model.
     """
-    from ..models.resolve import ModelFiles, find_checkpoint
+    from ..study.run import model_revision
 
-    checkpoint = find_checkpoint(model)
-    revision = ModelFiles(checkpoint.base, checkpoint.revision).exact_revision()
+    revision = model_revision(model)
     question = study.question(QUESTION)
     arms = {}
     for name in ARMS:

@@ -8,14 +8,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import SynvitaError
+from ..extras import TRAINING, lacking
 from ..schema import MISALIGNMENTS
+from ..study import worlds
 from ..study.questions import CellName, Recipe, Study, read_questions
+from ..study.worlds import CONFIG, FACTS, TrainingWorld
 from .report import Arm, Example, Report, Score
 from .steps import Step
 
@@ -27,14 +29,7 @@ if TYPE_CHECKING:
     from ..comparison.paired import Difference
     from ..leaderboard.table import Leaderboard
 
-CONFIG = "shapes"
-REPORT, RECORD, SCORES, RESULTS, FACTS = (
-    "report.html",
-    "demo.json",
-    "vqascores.parquet",
-    "results",
-    "facts.jsonl",
-)
+REPORT, RECORD, SCORES, RESULTS = "report.html", "demo.json", "vqascores.parquet", "results"
 BEFORE = "before"
 SHOWN = (BEFORE, "none", "weight-1", "synvita")  # the study's arms in the order in which they are shown
 SCORERS = ("shapes-vqa-a", "shapes-vqa-b", "shapes-vqa-c")
@@ -43,7 +38,6 @@ TASK = "shapes-llm"  # whose sets are the demo's test sets
 SETS = "set"  # column of its breakdown by set
 EXAMPLES = 2  # of each misalignment
 RESAMPLES = 2_000
-TRAINING = ("torch", "transformers", "peft", "accelerate")
 At = Callable[[float], None]
 
 
@@ -120,7 +114,7 @@ class Demo:
     @property
     def lacking(self) -> tuple[str, ...]:
         """Packages that fine-tuning needs and that are not installed."""
-        return tuple(name for name in TRAINING if find_spec(name) is None)
+        return lacking(*TRAINING)
 
     @property
     def trains(self) -> bool:
@@ -209,19 +203,12 @@ def make_world(demo: Demo) -> "ShapesFolder":
 
 def world_spec(demo: Demo) -> "ShapesSpec":
     """The world of the demo."""
-    from ..study.worlds import spec_of
-
-    return spec_of(demo.recipe.record(), demo.size.pairs, demo.seed)
+    return worlds.spec_of(demo.recipe.record(), demo.size.pairs, demo.seed)
 
 
 def spec_text(demo: Demo) -> str:
     """The world as `ShapesSpec.parse` reads it."""
-    recipe = demo.recipe
-    unseen = "+".join(recipe.unseen)
-    return (
-        f"version={recipe.version},pairs={demo.size.pairs},seed={demo.seed},only=train,unseen={unseen},"
-        f"share={recipe.share:g},noise={recipe.noise},reverted={recipe.reverted:g},shift={recipe.shift:g}"
-    )
+    return worlds.spec_text(demo.recipe.record(), demo.size.pairs, demo.seed)
 
 
 def world_of(demo: Demo) -> "ShapesFolder":
@@ -264,39 +251,28 @@ def score(demo: Demo, at: At) -> int:
 
 def build(demo: Demo) -> "BuildResult":
     """The dataset, with weights and masks."""
-    from synvita_data.builders.dataset import BuildOptions, build_dataset
-
     world = world_of(demo)
-    scores = demo.out / SCORES
-    return build_dataset(
-        BuildOptions(
-            triplets=world.triplets,
-            vqascores=world.vqascores if demo.lacking else scores,
-            synthetic=f"folder:{world.synthetic}",
-            real_root=world.real,
-            config=CONFIG,
-            out=demo.out / "dataset",
-        )
+    return worlds.build_world(
+        world, world.vqascores if demo.lacking else demo.out / SCORES, demo.out / "dataset"
     )
+
+
+def training_world(demo: Demo) -> TrainingWorld:
+    """The demo's folder as a world of the study."""
+    return TrainingWorld(demo.out.resolve())  # a relative name could be a repository of the Hub as well
 
 
 def load(demo: Demo) -> Any:
-    """The rows of the dataset as they are trained on; what the world knows of them is written beside."""
+    """The rows of the dataset as they are trained on."""
     import datasets
 
-    from ..dataset.load import load_triplets
-    from ..study.worlds import write_facts
-
     datasets.disable_progress_bars()
-    rows = load_triplets(
-        (demo.out / "dataset").resolve(),  # a relative name could be a repository of the Hub as well
-        CONFIG,
-        split="train",
-        real_root=world_of(demo).real,
-        cache_dir=demo.out / "arrow",
-    )
-    write_facts(world_of(demo), rows, demo.out / FACTS)
-    return rows
+    return training_world(demo).dataset()
+
+
+def write_facts(demo: Demo, rows: Any) -> None:
+    """Write what the world knows of the rows, as the study's cells and the report read it."""
+    worlds.write_facts(world_of(demo), rows, demo.out)
 
 
 def make_tests(demo: Demo) -> dict[str, Path]:
@@ -453,7 +429,7 @@ def make_report(
     inspection = inspect_dataset(local_config(demo.out / "dataset", CONFIG, ["train"]), CONFIG)
     figure = demo.out / "dataset" / "figures" / f"{figure_name(CONFIG)}.svg"
     truths = _truths(demo)
-    facts = [json.loads(line) for line in (demo.out / FACTS).read_text(encoding="utf-8").splitlines()]
+    facts = training_world(demo).facts()
     weights: dict[bool, list[float]] = {True: [], False: []}
     for known in facts:
         weights[known["right"]].append(known["weight"])

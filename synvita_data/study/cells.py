@@ -15,7 +15,6 @@ import numpy as np
 from transformers import PrinterCallback
 
 from ..annotations.read import read_annotations
-from ..dataset.load import load_triplets
 from ..errors import SchemaError, ScoreError
 from ..evaluation.run import evaluate_scorer
 from ..models import AlignmentModel
@@ -167,7 +166,7 @@ def training_triplets(
     recipe: Recipe, seed: int, world: TrainingWorld, base: Base, config: SynViTAConfig
 ) -> tuple[list[TrainingTriplet], dict[str, Any]]:
     """The samples of a cell with their features, and facts of them."""
-    rows = world.rows(recipe.clips, load_triplets)
+    rows = world.rows(recipe.clips)
     preparer = VideoPreparer.of(base.model, cache=base.cache)
     data = TripletData(rows, preparer, **config.data_arguments(base.model.family) | {"frames": None})
     if len(data) < recipe.batch:

@@ -1,7 +1,7 @@
 """What cells share of a world: its dataset, built as any dataset is, and its test sets. Each part is made once."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,13 @@ from ..video import encode_mp4
 from .questions import Recipe
 
 if TYPE_CHECKING:
+    import datasets
+
+    from ..builders.dataset import BuildResult
     from ..tasks import Task
 
 CONFIG = "shapes"  # of the dataset
+FACTS = "facts.jsonl"  # what the world knows of its rows
 REVISION = 1  # of how parts are made: raise it when the same settings would give others
 # What the parts of a world depend on.
 _TRAINING = ("version", "pairs", "unseen", "share", "noise", "reverted", "shift")
@@ -74,12 +78,18 @@ def make(part: WorldPart, root: Path) -> None:
 
 def spec_of(settings: Mapping[str, Any], pairs: int, seed: int, only: str = "train") -> ShapesSpec:
     """The world of a recipe's fields."""
+    return ShapesSpec.parse(spec_text(settings, pairs, seed, only))
+
+
+def spec_text(settings: Mapping[str, Any], pairs: int, seed: int, only: str = "train") -> str:
+    """The world of a recipe's fields, as `ShapesSpec.parse` reads it."""
     options: dict[str, Any] = {"version": settings["version"], "pairs": pairs, "seed": seed, "only": only}
     options |= {"unseen": "+".join(settings["unseen"]), "share": settings["share"]}
     for name in ("noise", "reverted", "shift"):
         if name in settings:
             options[name] = settings[name]
-    return ShapesSpec.parse(",".join(f"{name}={value}" for name, value in options.items()))
+    shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in options.items()}
+    return ",".join(f"{name}={value}" for name, value in shown.items())
 
 
 def _settings(recipe: Recipe, names: tuple[str, ...]) -> dict[str, Any]:
@@ -105,20 +115,25 @@ class TrainingWorld:
             settings |= {"noise": "1", "reverted": 0.0, "shift": 1.0}
         return WorldPart("training", settings, seed)
 
-    def rows(self, clips: str, load: Callable[..., Any]) -> Any:
-        """The rows of the dataset, with other clips in the place of the generator's where they are asked for.
+    def dataset(self) -> "datasets.Dataset":
+        """Its rows as they are trained on, with the real clips."""
+        from ..dataset.load import load_triplets
 
-        Args:
-            clips: one of `questions.CLIPS`.
-            load: `load_triplets`.
-        """
-        dataset = load(
+        return load_triplets(
             self.folder / "dataset",
             CONFIG,
             split="train",
             real_root=self.folder / "world" / "real",
             cache_dir=self.folder / "arrow",
         )
+
+    def rows(self, clips: str) -> Any:
+        """The rows of the dataset, with other clips in the place of the generator's where they are asked for.
+
+        Args:
+            clips: one of `questions.CLIPS`.
+        """
+        dataset = self.dataset()
         if clips in ("none", "generated"):
             return dataset
         rows = [dict(row) for row in dataset]
@@ -135,25 +150,34 @@ class TrainingWorld:
 
     def facts(self) -> list[dict[str, Any]]:
         """A record a row: `id`, `misalignment`, `weight` (ω of Eq. 4), `difference` of VQAScores, `right`."""
-        lines = (self.folder / "facts.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (self.folder / FACTS).read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
 
-def _make_training(part: WorldPart, folder: Path) -> None:
-    from ..dataset.load import load_triplets
+def build_world(world: ShapesFolder, vqascores: Path, out: Path) -> "BuildResult":
+    """The dataset of a world.
 
-    spec = spec_of(part.settings, part.settings["pairs"], part.seed)
-    world = make_world(folder / "world", spec)
-    build_dataset(
+    Args:
+        world: with its clips.
+        vqascores: the world's own score table, or another one of its clips.
+        out: folder of the dataset.
+    """
+    return build_dataset(
         BuildOptions(
             triplets=world.triplets,
-            vqascores=world.vqascores,
+            vqascores=vqascores,
             synthetic=f"folder:{world.synthetic}",
             real_root=world.real,
             config=CONFIG,
-            out=folder / "dataset",
+            out=out,
         )
     )
+
+
+def _make_training(part: WorldPart, folder: Path) -> None:
+    spec = spec_of(part.settings, part.settings["pairs"], part.seed)
+    world = make_world(folder / "world", spec)
+    build_world(world, world.vqascores, folder / "dataset")
     # Clips that are not the generator's: the contrast captions filmed as real clips are, and one that shows nothing.
     real_style, synthetic_style = spec.styles()
     for place, pair in enumerate(draw_world(spec)):
@@ -163,18 +187,16 @@ def _make_training(part: WorldPart, folder: Path) -> None:
     grey = render(pair.contrast, 0, synthetic_style, spec.geometry)
     grey[:] = GREY
     encode_mp4(grey, synthetic_style.fps, folder / "grey.mp4")
-    # What the world knows, beside what the dataset says, row by row.
-    rows = load_triplets(folder / "dataset", CONFIG, split="train", cache_dir=folder / "arrow")
-    write_facts(world, rows, folder / "facts.jsonl")
+    write_facts(world, TrainingWorld(folder).dataset(), folder)
 
 
-def write_facts(world: ShapesFolder, rows: Any, path: Path) -> None:
-    """What the world knows of a dataset's rows, for `TrainingWorld.facts`.
+def write_facts(world: ShapesFolder, rows: Any, folder: Path) -> None:
+    """What the world knows of a dataset's rows, beside what the dataset says: for `TrainingWorld.facts`.
 
     Args:
         world: that the dataset was built from.
         rows: of the dataset.
-        path: of the file to write, JSON Lines.
+        folder: of the `TrainingWorld`.
     """
     truths = [json.loads(line) for line in world.truth.read_text(encoding="utf-8").splitlines()]
     right = {own["pair_id"]: own["right"] for own in truths}
@@ -186,7 +208,7 @@ def write_facts(world: ShapesFolder, rows: Any, path: Path) -> None:
         kind = MISALIGNMENTS[row["misalignment"]]
         known = {"id": row["id"], "misalignment": kind, "weight": row["weight"]}
         lines.append(json.dumps(known | {"difference": difference, "right": right[row["pair_id"]]}) + "\n")
-    write_atomic(path, "".join(lines))
+    write_atomic(folder / FACTS, "".join(lines))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chain, "find_spec", lambda name: None)
+        patch.setattr(chain, "lacking", lambda *modules: modules)
         planned = chain.Demo(folder, 0, SMALL)
         course = Course(folder / chain.RECORD, planned.made_of, planned.steps)
         command.run_steps(planned, course, Terminal(stream=out), folder, "Fine-tuning needs torch.")

@@ -32,6 +32,11 @@ class WriterRefusal(SynvitaError):
     """A writer has no contrast caption for a request."""
 
 
+def _ends_the_run(error: Exception) -> bool:
+    """Whether writer or filter cannot go on; what one request cannot bear is no such error."""
+    return isinstance(error, SynvitaError) or is_worker_fault(error) or no_room(error) is not None
+
+
 # -- writing ----------------------------------------------------------------------------------------------
 
 
@@ -185,7 +190,7 @@ class _WriteWorker:
         try:
             answers = self._answers(flat)
         except Exception as error:
-            if isinstance(error, SynvitaError) or is_worker_fault(error) or no_room(error):
+            if _ends_the_run(error):
                 raise  # the writer cannot go on
             if len(batch) > 1:  # find the one at fault
                 for each in batch:
@@ -225,7 +230,7 @@ class _WriteWorker:
         try:
             return self._answers([request])[0]
         except Exception as error:
-            if isinstance(error, SynvitaError) or is_worker_fault(error) or no_room(error):
+            if _ends_the_run(error):
                 raise
             return Answer(refused=f"the writer failed: {type(error).__name__}: {first_line(error)}")
 
@@ -392,7 +397,7 @@ class _FilterWorker:
         try:
             verdicts: list[Verdict] = self._filter.check(asked)
         except Exception as error:
-            if isinstance(error, SynvitaError) or is_worker_fault(error) or no_room(error):
+            if _ends_the_run(error):
                 raise  # what one row cannot bear is its verdict
             if len(batch) > 1:  # find the one at fault
                 for each in batch:

@@ -227,14 +227,14 @@ class _Run:
         """
         report = run_job(job, self.options.run, on_progress=self.options.on_progress)
         self.jobs.append(report)
-        store = Store(job.root)
-        scan = store.scan(job.inputs())  # of all shards
-        if report.held_back or report.unfinished or scan.pending or scan.counts.get(CLAIMED):
-            raise _Incomplete
-        failed = {key for key, state in scan.states.items() if state == QUARANTINED}
-        errors: dict[str, Mapping[str, Any]] = (
-            {each.key: each.error for each in store.quarantined() if each.key in failed} if failed else {}
-        )
+        with Store(job.root) as store:
+            scan = store.scan(job.inputs())  # of all shards
+            if report.held_back or report.unfinished or scan.pending or scan.counts.get(CLAIMED):
+                raise _Incomplete
+            failed = {key for key, state in scan.states.items() if state == QUARANTINED}
+            errors: dict[str, Mapping[str, Any]] = (
+                {each.key: each.error for each in store.quarantined() if each.key in failed} if failed else {}
+            )
         self.failed += len(errors)
         return errors
 
