@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from synvita_data.errors import SchemaError, SynvitaError, choose
+from synvita_data.files import parse_json
 from synvita_data.schema import ContrastCheck, ContrastRecord
 from synvita_data.tables.cells import given_text, is_number, read_number, read_whole_number
 
@@ -127,8 +128,8 @@ def _known(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _json(text: str, kind: type, column: str) -> Any:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise SchemaError(f"{column} is not JSON", found=repr(text)) from error
     if not isinstance(value, kind):
         expected = "a JSON object" if kind is dict else "a JSON list"

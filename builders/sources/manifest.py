@@ -81,7 +81,7 @@ def read_manifest(path: Path, on_bad: Callable[[SourceError], None] | None = Non
 def _parse(line: str, row: int) -> ManifestRow:
     try:
         record = parse_json(line, foreign=True, object_pairs_hook=unique_names)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SourceError("a line of the manifest is not JSON", found=str(error)) from error
     if not isinstance(record, dict):
         raise SourceError("a line of the manifest is not a JSON object", found=line.strip())

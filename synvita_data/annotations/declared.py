@@ -331,7 +331,7 @@ def _json_rows(task: Task, file: Path, fields: Fields) -> _Raw:
         content = parse_json(
             file.read_text(encoding="utf-8-sig"), foreign=True, object_pairs_hook=unique_names
         )
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise SchemaError(
             "the annotations cannot be read", file=file, found=str(error), expected="JSON"
         ) from error

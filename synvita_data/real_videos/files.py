@@ -108,7 +108,7 @@ def _read_object(path: Path) -> Any:
         return parse_json(path.read_text(encoding="utf-8-sig"), foreign=True, object_pairs_hook=unique_names)
     except UnicodeDecodeError as error:
         refuse_encoding(path, error)
-    except (ValueError, RecursionError) as error:  # also JSONDecodeError
+    except ValueError as error:
         raise SchemaError("the mapping file cannot be read", file=path, found=str(error)) from error
 
 

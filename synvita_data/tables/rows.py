@@ -217,7 +217,7 @@ def _json_cells(
     """The fields of one line. `columns_of`: what was chosen of the names of earlier lines."""
     try:
         record = read_json_object(line)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return SchemaError(
             "a line is not a JSON object", file=path, row=row, found=str(error), expected="{…}"
         )

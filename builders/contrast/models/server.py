@@ -27,6 +27,7 @@ from urllib.parse import quote, urlsplit
 
 from synvita_data.display import get_logger
 from synvita_data.errors import SynvitaError, first_line
+from synvita_data.files import parse_json
 from synvita_data.hub.reach import transport
 
 KEYS = ("SYNVITA_API_KEY", "OPENAI_API_KEY")  # the first that is set
@@ -392,8 +393,8 @@ class Server:
             _BusyError: another try may help. ServerError, GoneError: none will.
         """
         try:
-            body = json.loads(text)
-        except (ValueError, RecursionError):
+            body = parse_json(text)
+        except ValueError:
             body = None
         said = body.get("error") if isinstance(body, dict) else None
         if said and status < 400:  # an error in an answer that says that all is well

@@ -5,7 +5,6 @@ datasets of Hugging Face (a folder here or a name on the Hub). `CaptionReader` s
 left out. A caption that a video has twice counts once.
 """
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from synvita_data.dataset.built import reading
 from synvita_data.display import get_logger
 from synvita_data.errors import CaptionError, HubError, SchemaError, SynvitaError, choose, first_line
+from synvita_data.files import parse_json
 from synvita_data.real_videos.names import normal_source
 from synvita_data.schema import SPLITS, Triplet
 from synvita_data.tables.cells import read_choice
@@ -243,8 +243,8 @@ def _json_rows(path: Path) -> Iterator[_Row]:
     except UnicodeDecodeError as error:
         refuse_encoding(path, error)
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         first = text.lstrip().partition("\n")[0].rstrip()
         if first.startswith("{") and first.endswith("}"):
             return read_rows(path, FIELDS, "captions")
