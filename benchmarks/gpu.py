@@ -143,7 +143,14 @@ def main() -> int:
         whole = {"machine": about, "small": options.small, "sections": results}
         (out / "gpu.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     print(table(results), flush=True)
-    return 0 if all(result["ended"] == "done" for result in results) else 1
+    # A part that failed has written so in place of a number; a figure short of its goal is no failure.
+    failed = [
+        each
+        for result in results
+        for each in result["figures"]
+        if each["ok"] is False and isinstance(each["value"], str)
+    ]
+    return 0 if not failed and all(result["ended"] == "done" for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -57,6 +57,29 @@ def test_a_section_that_fails_does_not_end_the_rest(gpu, tmp_path, monkeypatch, 
     assert whole["machine"]["torch"] == torch.__version__
 
 
+def test_scoring_under_a_cap_runs_small(gpu, tmp_path):
+    from gpu_parts import memory
+    from gpu_parts.figures import Figures
+
+    figures = Figures("memory", tmp_path, small=True)
+    memory.scoring(figures)
+    found = [json.loads(line) for line in (tmp_path / "memory.jsonl").read_text().splitlines()]
+    assert [each["ok"] for each in found] == [True, True]
+
+
+def test_a_part_that_fails_is_told_by_the_exit_status(gpu, tmp_path, monkeypatch, capsys):
+    figure = {"name": "a part", "value": "failed: x", "unit": "", "goal": 0.0, "at_most": False, "ok": False}
+    program = tmp_path / "section.py"
+    program.write_text(
+        "import sys, pathlib\n"
+        "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+        f"(out / 'memory.jsonl').write_text({json.dumps(figure)!r} + '\\n')\n"
+    )
+    monkeypatch.setattr(gpu, "__file__", str(program))
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--small", "--sections", "memory", "--out", str(tmp_path)])
+    assert gpu.main() == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("section", ["numbers", "scoring", "memory", "training", "vqascore", "generation"])
 def test_every_section_runs_small(gpu, tmp_path, section):

@@ -128,7 +128,7 @@ class FromMemory(AlignmentScorer):
         super().__init__(model, "random", "none", **options)
         record = {"backend": "none", "timestamps": (), "indices": ()}
         # In place of the preparer's own, which would decode.
-        self._preparer.known = lambda item: KnownVideo(  # type: ignore[method-assign]
+        self._preparer.decoded = lambda item, key=None: KnownVideo(  # type: ignore[method-assign]
             EncodedVideo(prepared[int(item.item_id) % len(prepared)]), record
         )
 
