@@ -14,11 +14,10 @@ from synvita_data.schema import MISALIGNMENTS
 from synvita_data.study.pretraining.settings import HELD_OUT, Settings
 from synvita_data.study.pretraining.statements import (
     NOUNS,
+    draw_any,
     draw_statement,
     held_out,
     noun_statement,
-    pretraining_scene,
-    unseen_scene,
 )
 
 NUMBERS = {"A": 1, "Two": 2, "Three": 3, "Four": 4}
@@ -55,7 +54,7 @@ def claims(text):
 @settings(max_examples=120, deadline=None)
 def test_one_is_true_and_the_other_false(seed, whole, hard):
     rng = random.Random(seed)
-    scene = pretraining_scene(rng)
+    scene = draw_any(rng)
     made = draw_statement(scene, rng, whole=whole, hard=hard)
     assert made.true != made.false
     if made.kind in MISALIGNMENTS:
@@ -70,7 +69,7 @@ def test_one_is_true_and_the_other_false(seed, whole, hard):
 @settings(max_examples=120, deadline=None)
 def test_held_out_combinations_are_never_named(seed, whole):
     rng = random.Random(seed)
-    made = draw_statement(pretraining_scene(rng), rng, whole=whole, hard=0.5)
+    made = draw_statement(draw_any(rng), rng, whole=whole, hard=0.5)
     for text in (made.true, made.false):
         words = text.lower().removesuffix(".").replace(",", "").split()
         named = {(a, b.removesuffix("s")) for a, b in itertools.pairwise(words)}
@@ -80,7 +79,7 @@ def test_held_out_combinations_are_never_named(seed, whole):
 @given(seeds)
 @settings(max_examples=50, deadline=None)
 def test_unseen_scenes_have_a_held_out_combination(seed):
-    scene = unseen_scene(random.Random(seed))
+    scene = draw_any(random.Random(seed), unseen=True)
     assert held_out(scene)
     with pytest.raises(CaptionError, match="held out"):
         draw_statement(scene, random.Random(0), whole=0.5)
@@ -93,7 +92,7 @@ def test_unseen_scenes_have_a_held_out_combination(seed):
 
 def test_every_kind_is_drawn():
     rng = random.Random(0)
-    kinds = {draw_statement(pretraining_scene(rng), rng, whole=0.5).kind for _ in range(800)}
+    kinds = {draw_statement(draw_any(rng), rng, whole=0.5).kind for _ in range(800)}
     parts = {f"part-{kind}" for kind in ("action", "attribute", "object", "relation")}
     assert kinds == {*MISALIGNMENTS, *parts, *NOUNS, "noun-count"}
 

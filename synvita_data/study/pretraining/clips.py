@@ -13,7 +13,7 @@ from synvita_data.builders.shapes import film as film_scene
 from synvita_data.builders.shapes.scenes import COLOURS, SHAPES, Scene
 from synvita_data.video.sampling import linspace, segment_midpoints
 
-from .statements import pretraining_scene
+from .statements import draw_any
 
 WORLD = VERSION_2  # whose clips the shipped models know
 TRACKS = 4  # the most shapes of a clip
@@ -81,7 +81,7 @@ def draw_clips(
     seed: int,
     processor: Any,
     frames: int,
-    scene_of: Callable[[random.Random], Scene] = pretraining_scene,
+    scene_of: Callable[[random.Random], Scene] = draw_any,
 ) -> Clips:
     """`count` random clips, the same for the same seed.
 

@@ -1,6 +1,7 @@
 """What a pre-training is made of: sizes, steps, rates, and the combinations that it never sees."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from synvita_data.errors import SynvitaError
@@ -16,6 +17,43 @@ HELD_OUT = frozenset(
         ("cyan", "star"),
     }
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How often what is drawn and asked. With statements about movements and places as rare as others, neither is learned.
+
+    Attributes:
+        scenes: misalignment -> how often its templates draw a scene. `action` and `flip` give one shape, two together, two
+            events and two in turn; what is rare in VideoCon's kinds is drawn often enough to learn.
+        noun, relation, count, lone, act: of statements about a part, beside one another where a scene has it: a colour and
+            a shape; where a shape is seen from another; how many of several shapes there are, and of one; one shape and one
+            thing that it does.
+        action, attribute, object: of what is false of the last.
+        shape: of statements about a noun, those whose shape is false; in the others it is the colour.
+    """
+
+    scenes: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "action": 3.0,
+            "flip": 3.0,
+            "count": 1.2,
+            "relation": 3.5,
+            "hallucination": 3.0,
+        }
+    )
+    noun: float = 4.0
+    relation: float = 6.0
+    count: float = 1.5
+    lone: float = 0.3
+    act: float = 5.0
+    action: float = 4.0
+    attribute: float = 1.0
+    object: float = 2.0
+    shape: float = 0.6
+
+
+USUAL = Shares()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +78,7 @@ class Settings:
         warm_up: steps over which a rate rises.
         whole: shares of statements about the whole clip, at the first and at the last step.
         hard: share of contrasts of a direction that name another direction.
+        shares: of scenes and of kinds of statements.
         detection: weight of the detection loss in the second stage.
         words: weights of the next-token loss, at the first and at the last step.
         log_every: steps between two lines of the log.
@@ -72,6 +111,7 @@ class Settings:
     warm_up: int = 60
     whole: tuple[float, float] = (0.2, 0.6)
     hard: float = 0.5
+    shares: Shares = USUAL
     detection: float = 1.0
     words: tuple[float, float] = (1.0, 0.3)
     log_every: int = 150

@@ -27,11 +27,8 @@ from synvita_data.builders.shapes.scenes import (
 from synvita_data.errors import CaptionError, choose
 from synvita_data.schema import MISALIGNMENTS
 
-from .settings import HELD_OUT
+from .settings import HELD_OUT, USUAL, Shares
 
-# Scenes of the pre-training by the misalignment whose templates draw them, with their shares. `action` and `flip` give
-# one shape, two together, two events and two in turn; what is rare in VideoCon's kinds is drawn often enough to learn.
-_SCENES = {"action": 3.0, "flip": 3.0, "count": 1.5, "relation": 2.5, "hallucination": 4.0}
 # How much more often than others a kind is asked about where a scene has it.
 _WANTED = {"count": 2.0, "relation": 3.0, "flip": 3.0, "action": 2.0}
 NOUNS = ("noun-colour", "noun-shape")
@@ -60,25 +57,28 @@ def held_out(scene: Scene) -> bool:
     return any(actor.noun in HELD_OUT for actor in scene.actors)
 
 
-def pretraining_scene(rng: random.Random) -> Scene:
-    """A random scene without a held-out combination."""
-    return _draw(rng, unseen=False)
+def draw_any(rng: random.Random, shares: Shares = USUAL, *, unseen: bool = False) -> Scene:
+    """A random scene of the pre-training.
 
-
-def unseen_scene(rng: random.Random) -> Scene:
-    """A random scene of the same kinds with a held-out combination."""
-    return _draw(rng, unseen=True)
-
-
-def _draw(rng: random.Random, unseen: bool) -> Scene:
+    Args:
+        rng: decides.
+        shares: of kinds of scenes.
+        unseen: one with a held-out combination, to measure with; else one without.
+    """
     while True:
-        scene = draw_scene(rng.choices(list(_SCENES), list(_SCENES.values()))[0], rng)
+        scene = draw_scene(rng.choices(list(shares.scenes), list(shares.scenes.values()))[0], rng)
         if held_out(scene) == unseen:
             return scene
 
 
 def draw_statement(
-    scene: Scene, rng: random.Random, *, whole: float, hard: float = 0.0, unseen: bool = False
+    scene: Scene,
+    rng: random.Random,
+    *,
+    whole: float,
+    hard: float = 0.0,
+    shares: Shares = USUAL,
+    unseen: bool = False,
 ) -> Statement:
     """One pair of statements of a clip that shows `scene`.
 
@@ -87,6 +87,7 @@ def draw_statement(
         rng: decides.
         whole: share of statements about the whole clip.
         hard: share of contrasts of one shape's direction that name another direction.
+        shares: of kinds of statements about a part.
         unseen: held-out combinations may be named: to measure with, never to train on.
 
     Raises:
@@ -95,24 +96,28 @@ def draw_statement(
     if not unseen and held_out(scene):
         raise CaptionError("a combination that is held out of the pre-training", found=caption(scene))
     for _ in range(_TRIES):
-        found = _any_statement(scene, rng, whole, hard)
+        found = _any_statement(scene, rng, whole, hard, shares)
         if found is not None and (unseen or not found.unseen):
             return found
     raise CaptionError("no statement can be made of this scene", found=caption(scene))
 
 
-def _any_statement(scene: Scene, rng: random.Random, whole: float, hard: float) -> Statement | None:
+def _any_statement(
+    scene: Scene, rng: random.Random, whole: float, hard: float, shares: Shares
+) -> Statement | None:
     if rng.random() < whole and (found := _whole(scene, rng, hard)) is not None:
         return found
-    parts: list[tuple[float, Callable[[], Statement | None]]] = [(2.0, lambda: _noun(scene, rng))]
+    parts: list[tuple[float, Callable[[], Statement | None]]] = [
+        (shares.noun, lambda: _noun(scene, rng, lambda: NOUNS[rng.random() >= 1 - shares.shape]))
+    ]
     if scene.relation:
-        parts.append((4.0, lambda: _relation(scene, rng)))
+        parts.append((shares.relation, lambda: _relation(scene, rng)))
     if scene.actors[0].count > 1:
-        parts.append((3.0, lambda: _count(scene, rng)))
+        parts.append((shares.count, lambda: _count(scene, rng)))
     else:
-        parts.append((0.4, lambda: _count(scene, rng)))
+        parts.append((shares.lone, lambda: _count(scene, rng)))
         if any(actor.actions for actor in scene.actors):
-            parts.append((3.0, lambda: _part(scene, rng, hard)))
+            parts.append((shares.act, lambda: _part(scene, rng, hard, shares)))
     return rng.choices([each for _, each in parts], [share for share, _ in parts])[0]()
 
 
@@ -145,11 +150,12 @@ def _harder(scene: Scene, claimed: Scene, rng: random.Random, hard: float) -> Sc
     return claimed
 
 
-def _part(scene: Scene, rng: random.Random, hard: float) -> Statement | None:
+def _part(scene: Scene, rng: random.Random, hard: float, shares: Shares) -> Statement | None:
     """One shape and one of the things that it does."""
     actor = rng.choice([actor for actor in scene.actors if actor.actions])
     shown = Scene((replace(actor, actions=(rng.choice(actor.actions),)),))
-    kind = rng.choice(("action", "action", "attribute", "object"))
+    kinds = {"action": shares.action, "attribute": shares.attribute, "object": shares.object}
+    kind = rng.choices(list(kinds), list(kinds.values()))[0]
     if kind == "action":
         done = shown.actors[0].actions[0]
         among = MOVES if done in MOVES and rng.random() < hard else None
@@ -194,15 +200,16 @@ def noun_statement(scene: Scene, rng: random.Random, kind: str) -> Statement:
         rng: decides.
         kind: of NOUNS.
     """
-    while (found := _noun(scene, rng, choose(kind, NOUNS, "kind of statement about a noun"))) is None:
+    kind = choose(kind, NOUNS, "kind of statement about a noun")
+    while (found := _noun(scene, rng, lambda: kind)) is None:
         pass
     return found
 
 
-def _noun(scene: Scene, rng: random.Random, kind: str | None = None) -> Statement | None:
-    """The same, of either kind; None where the clip shows what would be false."""
+def _noun(scene: Scene, rng: random.Random, draw_kind: Callable[[], str]) -> Statement | None:
+    """The same, of the kind that is drawn; None where the clip shows what would be false."""
     actor = rng.choice(scene.actors)
-    kind = NOUNS[rng.random() >= 0.5] if kind is None else kind
+    kind = draw_kind()
     if kind == "noun-colour":
         claimed = replace(actor, colour=other(COLOURS, actor.colour, rng))
     else:

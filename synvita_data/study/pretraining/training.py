@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from .network import new_model, normalised
 from .optimiser import Optimiser
 from .packed import Packed
 from .settings import Settings
-from .statements import Statement, draw_statement, unseen_scene
+from .statements import Statement, draw_any, draw_statement
 
 Weights = dict[str, Tensor]
 
@@ -62,13 +63,19 @@ def pretrain(settings: Settings, say: Callable[[dict[str, Any]], None] = lambda 
 
     with _one_thread():
         model, processor = new_model(settings)
-        clips = draw_clips(settings.clips, seed_of("clips", settings.seed), processor, settings.frames)
+        clips = draw_clips(
+            settings.clips,
+            seed_of("clips", settings.seed),
+            processor,
+            settings.frames,
+            partial(draw_any, shares=settings.shares),
+        )
         held = draw_clips(
             max(8, min(300, settings.clips // 10)),
             seed_of("held-out clips", settings.seed),
             processor,
             settings.frames,
-            unseen_scene,
+            partial(draw_any, shares=settings.shares, unseen=True),
         )
         note(stage="clips", clips=len(clips.scenes), parameters=sum(p.numel() for p in model.parameters()))
         train_tower(model, processor, clips, held, settings, note)
@@ -133,7 +140,9 @@ def _cycle(
         whole = settings.whole[0] + share * (settings.whole[1] - settings.whole[0])
         drawn = [
             [
-                draw_statement(clips.scenes[row], rng, whole=whole, hard=settings.hard)
+                draw_statement(
+                    clips.scenes[row], rng, whole=whole, hard=settings.hard, shares=settings.shares
+                )
                 for _ in range(settings.pairs)
             ]
             for row in rows
