@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..annotations import read_annotations
+from ..builders.shapes.layout import geometry_of
 from ..errors import SynvitaError
 from ..jobs import Claim, JobProgress, RunOptions, Store, quarantine_errors, run_job, work_key
+from ..study.pretraining.record import check_world
 from ..study.questions import CellName, Recipe, Study
 from ..study.worlds import TrainingWorld
 from ..tasks.catalogue import get_task
@@ -103,10 +105,11 @@ def make_job(
         tasks, results: as of `ArmJob`.
 
     Raises:
-        SynvitaError: there is no such model.
+        SynvitaError: there is no such model, or it knows another version of the world.
     """
     from ..study.run import model_revision
 
+    check_world(model, geometry_of(study.cell.version))
     revision = model_revision(model)
     question = study.question(QUESTION)
     arms = {}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..builders.shapes.layout import geometry_of
 from ..errors import SchemaError, StoreError, SynvitaError
 from ..evaluation.run import check_writable
 from ..files import read_json, sha256_file, write_atomic
@@ -12,6 +13,7 @@ from ..jobs import JobProgress, RunOptions, Store, run_job
 from ..models.resolve import find_checkpoint
 from ..versions import versions
 from .job import CELLS, WORK, WORLDS, CellInput, CellJob, Work, cell_inputs, world_parts
+from .pretraining.record import check_world
 from .questions import CellName, Question, Study
 from .results import QuestionResult, read_question, result_path, write_question
 
@@ -43,13 +45,14 @@ def run_question(
         What is done, of all seeds that were ever run here.
 
     Raises:
-        SynvitaError: the folder was begun with other seeds and is not finished, or with another model; a cell failed
-            (what is done is kept and written).
+        SynvitaError: the folder was begun with other seeds and is not finished, or with another model; the model knows
+            another version of the world; a cell failed (what is done is kept and written).
     """
     question = study.question(name)
     options = options or RunOptions()
     check_writable(out)
     model = model or study.model
+    check_world(model, geometry_of(study.cell.version))
     work = Work(out, model, model_revision(model))
     seeds = sorted(set(seeds))
     _check_begun(study, question, seeds, work)

@@ -17,9 +17,10 @@ from synvita_data.study.pretraining import __main__ as command
 from synvita_data.study.pretraining import detection, training
 from synvita_data.study.pretraining.clips import WORLD, draw_clips
 from synvita_data.study.pretraining.clips import film as film_for
-from synvita_data.study.pretraining.export import check_world, save
+from synvita_data.study.pretraining.export import save
 from synvita_data.study.pretraining.network import new_model, normalised
 from synvita_data.study.pretraining.packed import Packed
+from synvita_data.study.pretraining.record import check_world
 from synvita_data.study.pretraining.settings import HELD_OUT, Settings
 from synvita_data.study.pretraining.statements import held_out
 from synvita_data.video import FramePolicy, decode, encode_mp4

@@ -7,7 +7,9 @@ import pytest
 import yaml
 from in_process import run_program
 
-from synvita_data.errors import SchemaError
+from synvita_data.demo.arms import make_job
+from synvita_data.errors import SchemaError, SynvitaError
+from synvita_data.study.pretraining.record import RECORD
 from synvita_data.study.questions import QUESTIONS, read_questions
 from synvita_data.study.results import read_question
 from synvita_data.study.run import run_question
@@ -143,6 +145,18 @@ def test_what_cannot_be_run_is_named(arguments, problem, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     assert run_program("study", "shapes", *arguments) == 2
     assert problem in capsys.readouterr().err
+
+
+def test_a_model_of_another_world_is_refused(tiny, tmp_path):
+    """Before anything is made, also by the demo."""
+    other = shutil.copytree(tiny, tmp_path / "other")
+    (other / RECORD).write_text(json.dumps({"world": 1}))
+    study = read_questions().smaller(**SMALL)
+    with pytest.raises(SynvitaError, match="another version of the shapes world"):
+        run_question(study, "main", [0], tmp_path / "out", model=str(other))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SynvitaError, match="another version of the shapes world"):
+        make_job(study, tmp_path / "demo", model=str(other), seed=0, tasks={}, results="results")
 
 
 @pytest.mark.slow

@@ -74,8 +74,8 @@ def _make(given: argparse.Namespace) -> None:
 def _measure(models: Sequence[str | Path], given: argparse.Namespace) -> None:
     """Print the table of the numbers; folders that were made here get their card."""
     from .card import numbers_table, write_card
-    from .export import RECORD
     from .numbers import RULES, evaluate_model, plot_reliability
+    from .record import RECORD
 
     found = {}
     for model in models:

@@ -8,8 +8,9 @@ from typing import Any
 from synvita_data.files import read_json, write_atomic
 from synvita_data.hub.card import code, make_card, markdown, table
 
-from .export import EARLY, FINAL, LOG, RECORD
+from .export import EARLY, FINAL, LOG
 from .numbers import Numbers, reliability
+from .record import RECORD
 
 # The goals of the final state, AUC in percent.
 GOALS = {
@@ -97,7 +98,7 @@ def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
         "- Four shapes, six colours, eight actions, four relations, counts up to four, the world's own grammar. Other "
         "words are unknown to it: of captions in another wording it knows only what they share with these.\n"
         f"- It is made for version {record['world']} of the world and {settings['frames']} frames. `check_world` of "
-        "`synvita_data.study.pretraining.export` refuses another version by name.\n"
+        "`synvita_data.study.pretraining.record` refuses another version by name.\n"
         "- P(Yes) is an answer to statements of which half are true; see the calibration error.\n"
         "- What it knows of combinations that it has seen is more than the numbers above: of captions it has half learned "
         "actions, and where a shape is seen from another (`relation`) it has not learned. A value below its goal is a "
