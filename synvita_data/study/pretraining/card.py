@@ -51,6 +51,21 @@ def _estimate(each: Mapping[str, Any]) -> str:
     return f"{each['value']:.1f} ({each['low']:.1f} to {each['high']:.1f})"
 
 
+def _missed(numbers: Mapping[str, Numbers]) -> str:
+    """Which goals of the final state are missed, under either rule of sampling frames."""
+    missed = {
+        kind: worst
+        for kind, goal in GOALS.items()
+        if (worst := min(own.auc[kind]["value"] for own in numbers.values())) < goal
+    }
+    if not missed:
+        return "It reaches every goal of the final state."
+    found = ", ".join(
+        f"{_TITLES.get(kind, kind)} {worst:.1f} (≥ {GOALS[kind]})" for kind, worst in missed.items()
+    )
+    return f"It misses goals of the final state: {found}."
+
+
 def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
     """Write `README.md` beside a state.
 
@@ -65,7 +80,7 @@ def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
     last = next(line for line in reversed(log) if line["stage"] == "statements")
     sections = [
         f"# {markdown(name)}",
-        "A Video-LLaVA of real transformers classes with a million parameters that knows the shapes world of "
+        f"A Video-LLaVA of real transformers classes with {log[0]['parameters'] / 1e6:.1f} million parameters that knows the shapes world of "
         f"`synvita-data` (version {record['world']}): {which} of two states of one pre-training. It comes with the "
         "package, and its name is understood wherever a model is named: "
         f"`synvita evaluate {name} --task …`. It is a **positive control**: with it the whole chain can be tried in "
@@ -100,9 +115,8 @@ def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
         f"- It is made for version {record['world']} of the world and {settings['frames']} frames. `check_world` of "
         "`synvita_data.study.pretraining.record` refuses another version by name.\n"
         "- P(Yes) is an answer to statements of which half are true; see the calibration error.\n"
-        "- What it knows of combinations that it has seen is more than the numbers above: of captions it has half learned "
-        "actions, and where a shape is seen from another (`relation`) it has not learned. A value below its goal is a "
-        "goal that was missed.\n"
+        "- What it knows of combinations that it has seen is more than the numbers above.\n"
+        f"- {_missed(numbers)}\n"
         "- It cannot describe, explain or answer anything else, and no claim about video-language models in general "
         "follows from it.",
     ]
