@@ -102,6 +102,7 @@ def comes(address: str, mark: Path, environment: dict[str, str]) -> subprocess.P
     )
 
 
+@pytest.mark.slow
 @on_ray.needs_ray
 def test_a_stranger_is_not_let_in(tmp_path, repo_root, sessions):
     """Where the user has switched tokens off for other clusters of theirs, too."""

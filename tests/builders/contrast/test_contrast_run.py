@@ -139,6 +139,7 @@ def test_a_part_is_no_file(captions, tmp_path, monkeypatch):
     assert not write(captions, tmp_path / "b.csv", run=RunOptions(limit=1)).complete
 
 
+@pytest.mark.slow
 def test_killed_runs_continue(captions, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "CHUNK", 4)
     videos = [pair.triplet for pair in draw_pairs(14)]
