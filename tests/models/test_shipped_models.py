@@ -102,8 +102,8 @@ def test_it_loads_by_its_name_and_keeps_it():
 
 # AUC in percent on 56 clips with held-out combinations, a little below what was measured (docs/shapes.md).
 LEAST = {
-    "shapes-video-llava": {"noun-colour": 92, "noun-shape": 82, "all": 74},
-    "shapes-video-llava-early": {"noun-colour": 87, "noun-shape": 74, "all": 69},
+    "shapes-video-llava": {"noun-colour": 94, "noun-shape": 91, "all": 90},
+    "shapes-video-llava-early": {"noun-colour": 94, "noun-shape": 90, "all": 83},
 }
 
 
@@ -126,8 +126,7 @@ def test_it_knows_the_world(measured, name):
     assert all(found[kind] >= least for kind, least in LEAST[name].items()), found
 
 
-@pytest.mark.parametrize("kind", ["noun-colour", "noun-shape"])
-def test_the_earlier_state_has_room_to_learn(measured, kind):
-    """Of nouns, where each clip has a pair; of whole captions the gap is small beside their intervals."""
-    early, final = (measured[name].auc[kind]["value"] for name in reversed(SHIPPED))
-    assert early < final
+def test_the_earlier_state_has_room_to_learn(measured):
+    """Of whole captions: nouns it knows about as well."""
+    early, final = (measured[name].auc["all"]["value"] for name in reversed(SHIPPED))
+    assert early < final - 2
