@@ -44,7 +44,7 @@ def leaderboard(
     from ..errors import SynvitaError
     from ..files import write_atomic
     from ..leaderboard.table import make_leaderboard, read_results
-    from ..leaderboard.text import to_markdown
+    from ..leaderboard.exports import to_markdown
 
     if markdown == json_file == "-":
         raise SynvitaError("only one of --markdown and --json can be printed", fix="Give the other a file")
