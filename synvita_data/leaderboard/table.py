@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..errors import SchemaError, SourceError, SynvitaError
-from ..evaluation.results import Result, read_result
+from ..evaluation.results import Result, is_result_file, read_result
 from ..schema import SCHEMA_VERSION
 from ..tasks import COLUMNS, MODELS, SOURCE, TASKS, Task, task_of_result
 from .controls import Gap, add_gaps
@@ -161,10 +161,11 @@ class Leaderboard:
 
 
 def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | None = None) -> list[Result]:
-    """Read every `RESULTS/<model>/<task>.json`, by path; names that begin with a dot are passed over.
+    """Read every `RESULTS/<model>/<task>.json` and `RESULTS/<model>/<revision>/<task>.json`, by path; names that begin
+    with a dot are passed over.
 
     Args:
-        folder: RESULTS, as `synvita evaluate --out` writes it.
+        folder: RESULTS, as `synvita evaluate --out` writes it, or `results/` of a results repository.
         on_broken: called with the error of each file that cannot be used, which is then left out.
 
     Raises:
@@ -177,8 +178,9 @@ def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | No
         )
     results: list[Result] = []
     broken: list[SynvitaError] = []
-    paths = (path for path in folder.glob("*/*.json") if not path.name.startswith("."))
-    for path in sorted(path for path in paths if not path.parent.name.startswith(".")):
+    paths = [*folder.glob("*/*.json"), *folder.glob("*/*/*.json")]
+    folders = {path: path.relative_to(folder).parts[:-1] for path in paths if is_result_file(path)}
+    for path in sorted(path for path, above in folders.items() if not any(n.startswith(".") for n in above)):
         try:
             result = read_result(path)
             make_cell(result, file=path)
