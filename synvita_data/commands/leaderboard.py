@@ -43,8 +43,8 @@ def leaderboard(
     from ..display import Terminal, json_text, print_error, write
     from ..errors import SynvitaError
     from ..files import write_atomic
-    from ..leaderboard.table import make_leaderboard, read_results
     from ..leaderboard.exports import to_markdown
+    from ..leaderboard.table import make_leaderboard, read_results
 
     if markdown == json_file == "-":
         raise SynvitaError("only one of --markdown and --json can be printed", fix="Give the other a file")

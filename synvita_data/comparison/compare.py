@@ -247,6 +247,7 @@ def compare_results(
         notes=tuple(_notes(a, b, texts)),
     )
 
+
 def paired_units(
     a: ScoredResult,
     b: ScoredResult,

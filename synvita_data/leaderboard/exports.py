@@ -14,10 +14,33 @@ from typing import Any
 from ..display import plain
 from ..hub.card import markdown, table_cell
 from .table import Cell, Column, Leaderboard, Row
-from .text import NOT_OFFICIAL, PUBLISHED, REPRODUCED, STANDING, cell_facts, is_bold, legend, metric_name, row_marks
+from .text import (
+    CHECKED,
+    NOT_OFFICIAL,
+    PUBLISHED,
+    REPRODUCED,
+    STANDING,
+    cell_facts,
+    is_bold,
+    legend,
+    metric_name,
+    row_marks,
+)
 
 CSV_COLUMNS = (
-    *("model", "label", "kind", "reproduced", "revision", "provenance", "task", "metric", "value", "low", "high"),
+    *(
+        "model",
+        "label",
+        "kind",
+        "reproduced",
+        "revision",
+        "provenance",
+        "task",
+        "metric",
+        "value",
+        "low",
+        "high",
+    ),
     *("worst_ties", "best_ties", "k", "n", "official", "partial", "standing", "annotations", "p_against_top"),
 )
 _LATEX = {
@@ -36,6 +59,8 @@ _LATEX = {
     STANDING["best"]: r"$\blacktriangle$",
     STANDING["shared"]: r"$\approx$",
     STANDING["highest"]: r"$\triangle$",
+    CHECKED["verified"]: r"$\checkmark$",
+    CHECKED["re-run"]: r"$\circlearrowright$",
 }
 _LATEX_CHARS = re.compile("|".join(map(re.escape, _LATEX)))
 
@@ -98,7 +123,9 @@ def markdown_sheet(board: Leaderboard) -> Sheet:
 
     headings = [markdown(f"{column.title}, {metric_name(column)}") for column in board.columns]
     rows = [
-        line([markdown(row.label + row_marks(row)), *(_markdown(row.cells.get(c.task)) for c in board.columns)])
+        line(
+            [markdown(row.label + row_marks(row)), *(_markdown(row.cells.get(c.task)) for c in board.columns)]
+        )
         for row in board.rows
     ]
     marks = "; ".join(f"{markdown(mark)} {markdown(meaning)}" for mark, meaning in legend(board))
@@ -137,14 +164,23 @@ def latex_sheet(board: Leaderboard) -> Sheet:
 
     headings = [latex(f"{column.title}, {metric_name(column)}") for column in board.columns]
     head = (
-        Line("% needs \\usepackage{booktabs,amssymb,textcomp}\n\\begin{tabular}{", "", "}\n\\toprule\n", ("l", *["r"] * len(headings))),
+        Line(
+            "% needs \\usepackage{booktabs,amssymb,textcomp}\n\\begin{tabular}{",
+            "",
+            "}\n\\toprule\n",
+            ("l", *["r"] * len(headings)),
+        ),
         line(["model", *headings], "\\midrule\n"),
     )
     rows = [
         line([latex(row.label) + _latex_marks(row), *(_latex(row.cells.get(c.task)) for c in board.columns)])
         for row in board.rows
     ]
-    said = ["All numbers in percent.", *(f"{mark}  {meaning}" for mark, meaning in legend(board)), *board.notes]
+    said = [
+        "All numbers in percent.",
+        *(f"{mark}  {meaning}" for mark, meaning in legend(board)),
+        *board.notes,
+    ]
     said += [f"left out: {problem}" for problem in board.problems]
     tail = ["\\bottomrule", "\\end{tabular}", *(f"% {plain(each)}" for each in said)]
     return Sheet(head, tuple(rows), "\n".join(tail) + "\n")
@@ -204,7 +240,10 @@ def _csv(row: Row, column: Column, cell: Cell | None) -> str:
 def _csv_line(cells: Sequence[object]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(
-        [str(cell).lower() if isinstance(cell, bool) else _text(cell) if isinstance(cell, str) else cell for cell in cells]
+        [
+            str(cell).lower() if isinstance(cell, bool) else _text(cell) if isinstance(cell, str) else cell
+            for cell in cells
+        ]
     )
     return out.getvalue()
 

@@ -15,6 +15,8 @@ from .. import __version__
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, is_result_file, read_result
 from ..schema import SCHEMA_VERSION
+from ..submissions.provenance import PUBLISHED, SELF_REPORTED, Provenance, provenance_of, training_of
+from ..submissions.report import Trained
 from ..tasks import COLUMNS, MODELS, SOURCE, TASKS, Task, task_of_result
 from .controls import Gap, add_gaps
 
@@ -45,6 +47,8 @@ class Cell:
         details: model, frames policy, metrics with breakdown and versions, as the result file has them.
         controls: the model's results under controls (`video.controls`), by name.
         paired: how it compares with the top of its column, pair by pair; None where that was not needed or not possible.
+        provenance: where the number comes from.
+        trained: what the fine-tune's own record beside the result says of its training; None where there is none.
         path: of the result file, where it was read from one; not in the JSON form.
     """
 
@@ -65,6 +69,8 @@ class Cell:
     details: Mapping[str, Any] = field(default_factory=dict)
     controls: dict[str, Gap] = field(default_factory=dict)
     paired: "AgainstTop | None" = None
+    provenance: Provenance = SELF_REPORTED
+    trained: Trained | None = None
     path: Path | None = field(default=None, compare=False)
 
     @property
@@ -145,9 +151,10 @@ class Leaderboard:
         rows = [asdict(row) for row in self.rows]
         for cell in (cell for row in rows for cell in row["cells"].values()):
             del cell["path"]  # where the files lie on this machine is nobody's business
-            for name in ("controls", "paired"):
+            for name in ("controls", "paired", "trained"):
                 if not cell[name]:
                     del cell[name]
+            cell["provenance"] = {name: part for name, part in cell["provenance"].items() if part is not None}
         return {
             "schema_version": SCHEMA_VERSION,
             "synvita_data": __version__,
@@ -385,7 +392,9 @@ def _published_rows() -> list[Row]:
     rows = []
     for model in MODELS:
         own = [number for number in numbers if number.model == model]
-        cells = {n.task: Cell(value=n.value, digits=n.digits, official=True) for n in own}
+        cells = {
+            n.task: Cell(value=n.value, digits=n.digits, official=True, provenance=PUBLISHED) for n in own
+        }
         rows.append(Row(model, model, "published", any(n.reproduced for n in own), None, False, cells))
     return rows
 
@@ -434,7 +443,15 @@ def _our_rows(results: Iterable[Result], known: Mapping[str, Task], notes: list[
         score_files = "score_file" in result.record
         key = (result.model, score_files, "" if score_files else cell.revision or "")
         same_task = grouped.setdefault(key, {}).setdefault(result.task, {})
-        same_task[json.dumps({**result.record, "run": None}, sort_keys=True)] = cell
+        text = json.dumps({**result.record, "run": None}, sort_keys=True)
+        cell.provenance, cell.trained = provenance_of(result), training_of(result)
+        if cell.provenance.doubt is not None:
+            notes.append(
+                f"{printable(result.model)}, {known[result.task].column}: not verified: {cell.provenance.doubt}"
+            )
+        # Of equal results one counts, and of these one that was verified.
+        if text not in same_task or same_task[text].provenance.kind == "self-reported":
+            same_task[text] = cell
     notes.sort()
     rows = []
     for (model, score_files, revision), tasks in sorted(grouped.items()):

@@ -5,6 +5,8 @@ from .table import Cell, Column, Leaderboard, Row
 
 PUBLISHED, REPRODUCED, NOT_OFFICIAL = "†", "*", "‡"
 STANDING = {"best": "▲", "shared": "≈", "highest": "△"}
+# Of provenance; what its author says, and what is published, has none.
+CHECKED = {"verified": "✓", "re-run": "↻"}
 _METRICS = {"auc": "AUC", "map": "mAP", "accuracy": "accuracy"}
 _LEGEND = {
     PUBLISHED: "published (Table 3 of the paper), without interval",
@@ -20,6 +22,8 @@ _LEGEND = {
     "▲": "best: its interval is above all others",
     "≈": "not told apart from the highest",
     "△": "highest, but without an interval to say by how much",
+    "✓": "verified: recomputed from its score table and the task's annotations (synvita verify)",
+    "↻": "verified, and the model was run again by the maintainers",
 }
 
 
@@ -39,6 +43,7 @@ def cell_facts(cell: Cell) -> dict[str, str]:
     to the controls that were measured."""
     value = "–" if cell.value is None else f"{cell.value:.{cell.digits}f}"
     marks = (NOT_OFFICIAL if not cell.official else "") + (STANDING[cell.standing] if cell.standing else "")
+    marks += CHECKED.get(cell.provenance.kind, "")
     facts = {"value": f"{value} {marks}".rstrip()}
     if cell.low is not None and cell.high is not None:
         facts["interval"] = f"[{cell.low:.1f}, {cell.high:.1f}]"
@@ -68,6 +73,7 @@ def legend(board: Leaderboard) -> list[tuple[str, str]]:
     cells = [cell for row in board.rows for cell in row.cells.values()]
     occurring = {mark for row in board.rows for mark in row_marks(row)}
     occurring |= {STANDING[cell.standing] for cell in cells if cell.standing}
+    occurring |= {CHECKED.get(cell.provenance.kind, "") for cell in cells}
     for mark, occurs in (
         ("[ ]", any(cell.has_interval for cell in cells)),
         ("n", any(cell.k is not None for cell in cells)),

@@ -477,6 +477,7 @@ def test_json_form_is_complete_and_strict():
         "annotations": "a" * 16,
         "revision": "1",
         "standing": "best",
+        "provenance": {"kind": "self-reported"},
     }
     assert details["metrics"] == {"groups": {"flip": 84.0}}
     assert details["frames"] == {"count": 8}

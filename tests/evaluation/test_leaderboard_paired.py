@@ -12,8 +12,8 @@ from synvita_data.annotations import read_annotations
 from synvita_data.cli import app
 from synvita_data.evaluation.results import make_result, measure, write_result
 from synvita_data.leaderboard import paired
-from synvita_data.leaderboard.table import Cell, make_leaderboard, read_results, standings
 from synvita_data.leaderboard.exports import to_markdown
+from synvita_data.leaderboard.table import Cell, make_leaderboard, read_results, standings
 from synvita_data.tasks import get_task
 
 
