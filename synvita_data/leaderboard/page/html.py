@@ -17,7 +17,6 @@ from typing import Any
 from ... import __version__
 from ...display import html_text, json_text
 from ...evaluation.results import Result
-from ...files import write_atomic
 from ..exports import csv_sheet, latex_sheet, markdown_sheet
 from ..table import Cell, Leaderboard, Row
 from ..text import cell_facts, is_bold, legend, metric_name, row_marks
@@ -63,11 +62,6 @@ def make_page(
     compared = compare_rows(board, results, annotations=annotations) if pairs else []
     data = page_data(board, compared, title=title, made=made or datetime.now(UTC))
     return Page(render(data, title), len(board.rows), sum(len(each.pairs) for each in compared))
-
-
-def write_page(path: Path, page: Page) -> None:
-    """Write the file, whole or not at all."""
-    write_atomic(path, page.text)
 
 
 def page_data(
