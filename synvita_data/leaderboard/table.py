@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -100,6 +100,26 @@ class Cell:
             and self.best_ties - self.worst_ties > 0.005
         )
 
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form, without `path`: where the files lie on this machine is nobody's business."""
+        record = {**_fields(self), "why_not_official": list(self.why_not_official)}
+        del record["path"]
+        record["controls"] = {name: asdict(gap) for name, gap in self.controls.items()}
+        for name in ("paired", "trained"):
+            if record[name] is not None:
+                record[name] = asdict(record[name])
+        for name in ("controls", "paired", "trained"):
+            if not record[name]:
+                del record[name]
+        provenance = asdict(self.provenance)
+        record["provenance"] = {name: part for name, part in provenance.items() if part is not None}
+        return record
+
+
+def _fields(of: "Cell | Row") -> dict[str, Any]:
+    """The fields by name; unlike `asdict`, what a result file says is not copied."""
+    return {each.name: getattr(of, each.name) for each in fields(of)}
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -148,13 +168,10 @@ class Leaderboard:
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form; `docs/leaderboard.md` describes it."""
-        rows = [asdict(row) for row in self.rows]
-        for cell in (cell for row in rows for cell in row["cells"].values()):
-            del cell["path"]  # where the files lie on this machine is nobody's business
-            for name in ("controls", "paired", "trained"):
-                if not cell[name]:
-                    del cell[name]
-            cell["provenance"] = {name: part for name, part in cell["provenance"].items() if part is not None}
+        rows = [
+            {**_fields(row), "cells": {task: cell.to_record() for task, cell in row.cells.items()}}
+            for row in self.rows
+        ]
         return {
             "schema_version": SCHEMA_VERSION,
             "synvita_data": __version__,
