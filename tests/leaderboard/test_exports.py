@@ -91,13 +91,14 @@ def test_latex_leaves_no_command_of_others(text):
 def test_pieces_make_the_whole_and_any_part(sheet, whole):
     found, text = sheet(BOARD), whole(BOARD)
     assert found.text(range(len(BOARD.rows)), range(len(BOARD.columns))) == text
-    # A part is what a leaderboard of these rows would say of them.
-    one = found.text([1], [5])
-    for line in one.splitlines():
-        if "m_1" in line or "m\\_1" in line:
-            assert "84.0" in line
-    assert one.count("84.0") == 1
-    assert "70.0" not in one
+    # A part holds the numbers of its rows and columns alone.
+    place = [row.label for row in BOARD.rows].index("m_1 & co")
+    part = found.text([place], [5])
+    assert part.count("84.0") == 1
+    assert "70.0" not in part
+    assert "84.0" not in found.text([place], [4])
+    both = found.text([place, place - 1], [5])
+    assert both.index("84.0") < both.index("70.0")
 
 
 def test_verified_numbers_have_a_mark_of_their_own():
