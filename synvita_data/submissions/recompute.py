@@ -153,7 +153,9 @@ def _counted(submitted: Submitted, annotations: Annotations, found: Predictions)
         flips = record["flips"]
         yield from differences(flips, {"name": flips.get("name"), **joined}, "flips")
     if (counts := record.get("score_file")) is not None:
-        further = 0 if found.official is None else len(found.official.rows)
+        used = _sum(counts, "repeated") + found.counts.scored
+        if found.official is not None:  # rows may repeat a further score, which the table does not tell
+            used = max(used + _further(found, annotations), _sum(counts, "used"))
         again = {
             **{
                 name: counts.get(name)
@@ -161,7 +163,7 @@ def _counted(submitted: Submitted, annotations: Annotations, found: Predictions)
             },
             "rows": _sum(counts, "used", "unknown"),
             "unknown": counts.get("unknown"),
-            "used": _sum(counts, "repeated") + found.counts.scored + (0 if further == 0 else _further(found)),
+            "used": used,
             "repeated": counts.get("repeated"),
             "scored": found.counts.scored,
             "texts": found.counts.texts,
@@ -177,15 +179,11 @@ def _counted(submitted: Submitted, annotations: Annotations, found: Predictions)
         yield from differences(record.get("videos_left_out"), left_out, "videos_left_out")
 
 
-def _further(found: Predictions) -> int:
-    """Rows of a file with a further score of a text: each such score once a text, however many rows repeat the text."""
+def _further(found: Predictions, annotations: Annotations) -> int:
+    """How many scores texts have beside their first ones."""
     assert found.official is not None
-    return len(
-        {
-            (int(row), float(score))
-            for row, score in zip(found.official.rows, found.official.scores, strict=True)
-        }
-    )
+    pairs = annotations.pair[found.official.rows].tolist()
+    return len(set(zip(pairs, found.official.scores.tolist(), strict=True)))
 
 
 def _sum(counts: dict[str, Any], *names: str) -> int:
