@@ -26,7 +26,7 @@ from .table import frames_differences, read_table, table_differences
 RECOMPUTED = ("schema_version", "task", "main_score", "metrics", "coverage", "partial", "official")
 OF_THE_RUN = ("model", "frames", "versions", "run")
 _NOTES = ("videos_missing", "videos_unreadable", "videos_left_out", "texts_cut", "problems", "doubts")
-_KNOWN = {*RECOMPUTED, *OF_THE_RUN, *_NOTES} | {
+KNOWN = {*RECOMPUTED, *OF_THE_RUN, *_NOTES} | {
     *("checked", "control", "why_not_official", "flips", "score_file", "bootstrap"),
 }
 COMPARED = (
@@ -86,7 +86,7 @@ def recompute(submitted: Submitted, task: Task, annotations: Annotations) -> Ite
     yield from _reasons(record, again)
     yield from _counted(submitted, annotations, found)
     yield from frames_differences(side.table, record)
-    for name in record.keys() - _KNOWN:
+    for name in record.keys() - KNOWN:
         yield from differences({name: record[name]}, {}, "")
 
 
