@@ -153,7 +153,9 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
     code_of = {name: code for code, name in enumerate(annotations.text_ids)}
     if _CAPTION not in table.column_names:
         known = np.array([code_of.get(name, -1) for name in text_id.values], np.int64)
-        return _item_columns(table, path, video, text_id.codes, known, lambda row: f"text {text_id.cell(row)}")
+        return _item_columns(
+            table, path, video, text_id.codes, known, lambda row: f"text {text_id.cell(row)}"
+        )
     caption = coded(table, _CAPTION, path)
     pairs, codes = np.unique(np.stack([text_id.codes, caption.codes]), axis=1, return_inverse=True)
     codes = codes.reshape(-1)

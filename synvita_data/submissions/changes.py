@@ -12,7 +12,7 @@ from .trained import LARGEST_RECORD, RECORD
 
 MOST_FILES = 600
 MOST_BYTES = 2 << 30
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _PLACE = re.compile(rf"results/({_NAME})/({_NAME})/({_NAME}(?:@[a-z]+)?)(\.json|\.parquet)", re.ASCII)
 _SHOWN = 10
 
@@ -59,7 +59,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def refused_changes(
-    changes: Changes, sizes: Mapping[str, int], taken: frozenset[str] = frozenset()
+    changes: Changes,
+    sizes: Mapping[str, int],
+    taken: frozenset[str] = frozenset(),
+    *,
+    most: int = MOST_FILES,
 ) -> list[str]:
     """Why a pull request may not be merged, whatever its numbers say, a sentence each.
 
@@ -67,6 +71,7 @@ def refused_changes(
         changes: that it makes.
         sizes: of the added files, in bytes.
         taken: paths that came into being since it was made.
+        most: how many files it may add.
     """
     problems = [f"changes {path}, which is there already" for path in changes.changed]
     problems += [f"deletes {path}" for path in changes.deleted]
@@ -84,9 +89,9 @@ def refused_changes(
         if path.endswith(".parquet") and path.removesuffix(".parquet") + ".json" not in results:
             problems.append(f"adds {path} without its result")
     total = sum(sizes.get(path, 0) for path in changes.added)
-    if len(changes.added) > MOST_FILES or total > MOST_BYTES:
+    if len(changes.added) > most or total > MOST_BYTES:
         problems.append(
-            f"adds {len(changes.added):,} files of {total:,} bytes: at most {MOST_FILES:,} and {MOST_BYTES:,}"
+            f"adds {len(changes.added):,} files of {total:,} bytes: at most {most:,} and {MOST_BYTES:,}"
         )
     if not results and not problems:
         problems.append("adds no result")

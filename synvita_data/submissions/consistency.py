@@ -13,10 +13,9 @@ from ..annotations.units import ScoredRows
 from ..errors import SchemaError, ScoreError
 from ..tables.columns import Floats, coded, number_column, read_parquet
 from ..tasks import Task
-from .differing import differences
+from .differing import differences, frames_differences
 from .opening import Submitted
 from .report import Difference
-from .table import frames_differences
 
 COMPARED = ("main_score", "coverage", "partial", "official", "task.counts", "score table", "frame_indices")
 _COLUMNS = ("task", "video_id", "text_id", "label", "score")

@@ -17,10 +17,9 @@ from ..evaluation.predictions import Predictions, item_scores_table, read_predic
 from ..evaluation.results import make_result, measure
 from ..evaluation.scored import check_annotations
 from ..tasks import Task
-from .differing import differences
+from .differing import differences, frames_differences, read_table, table_differences
 from .opening import Submitted
 from .report import Difference
-from .table import frames_differences, read_table, table_differences
 
 # Of a result file: what is made again, what only a run knows, and what stands there where there is something to say.
 RECOMPUTED = ("schema_version", "task", "main_score", "metrics", "coverage", "partial", "official")

@@ -15,7 +15,7 @@ from ..hub.repo import Snapshot
 from .changes import added_results, changes_between, digests, misplaced, refused_changes
 from .opening import open_submitted
 from .report import WORDS, Report, ResultReport, make_report
-from .verify import Truth, place_of, result_files, verify_folder
+from .verify import MOST_RESULTS, Truth, place_of, result_files, verify_folder
 
 _MARK = "<!-- synvita verify {} -->"
 _MOST_ROWS = 100
@@ -75,8 +75,9 @@ def verify_repository(repo: PullRequests, truth: Truth) -> tuple[Report, str]:
     wanted = [
         path for path in here.files if path.startswith("results/") and not path.endswith(".verified.json")
     ]
-    changes = changes_between({}, {path: "" for path in wanted})
-    problems = refused_changes(changes, {path: here.files[path].size for path in wanted})
+    changes = changes_between({}, dict.fromkeys(wanted, ""))
+    sizes = {path: here.files[path].size for path in wanted}
+    problems = refused_changes(changes, sizes, most=3 * MOST_RESULTS)
     if problems:
         return make_report((), problems), here.commit
     with _fetched(repo, here.commit, wanted) as folder:

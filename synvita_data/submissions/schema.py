@@ -21,7 +21,7 @@ _ESTIMATE = {
     "type": "object",
     "properties": {
         "name": {"type": "string"},
-        **{name: _NUMBER for name in ("value", "low", "high", "worst_ties", "best_ties")},
+        **dict.fromkeys(("value", "low", "high", "worst_ties", "best_ties"), _NUMBER),
         "k": _COUNT,
         "n": _COUNT,
     },
