@@ -20,7 +20,6 @@ from synvita_data.evaluation.run import evaluate_predictions
 from synvita_data.tasks import get_task
 
 
-
 def write_annotations(folder: Path) -> Path:
     """A folder with small annotations of a ranking, of pairs with kinds, and of questions."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +42,9 @@ def write_annotations(folder: Path) -> Path:
     return folder
 
 
-def evaluate(annotations: Path, task: str, out: Path, *, name: str = "owner/model", seed: int = 0, **how) -> Path:
+def evaluate(
+    annotations: Path, task: str, out: Path, *, name: str = "owner/model", seed: int = 0, **how
+) -> Path:
     """The result of random scores; returns the path of its JSON file."""
     rows = read_annotations(get_task(task), annotations)
     # One score a text, not a row.

@@ -10,6 +10,7 @@ from ..annotations import Annotations, read_annotations
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, is_result_file, safe_name
 from ..evaluation.scored import task_of
+from ..hub.places import without_places
 from ..tasks import FORMS, TASKS, Task
 from .consistency import COMPARED as CONSISTENT
 from .consistency import contradictions
@@ -87,13 +88,13 @@ def verify_file(path: Path, truth: Truth, *, shown: str | None = None) -> Result
             found, compared = recompute(submitted, task, annotations), COMPARED
         wrong = list(islice(found, 10_000))
     except SynvitaError as error:
-        return replace(report, problem=str(_local(error, path)))
+        return replace(report, problem=_said(error, path))
     except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         # A field of another type than `evaluate` writes, deep inside.
         problem = SchemaError(
             "this is not a whole result file", file=path, found=f"{type(error).__name__}: {error}"
         )
-        return replace(report, problem=str(_local(problem, path)))
+        return replace(report, problem=_said(problem, path))
     verdict = "differs" if wrong else "consistent" if annotations is None else "verified"
     return replace(
         report,
@@ -273,13 +274,8 @@ def _doubled(reports: Sequence[ResultReport]) -> list[str]:
     return problems
 
 
-def _local(error: SynvitaError, path: Path) -> SynvitaError:
-    """The error with a file beside the result by its name alone: a report names no place on this machine."""
+def _said(error: SynvitaError, path: Path) -> str:
+    """An error as a report has it: files beside the result by their names, and no place on this machine."""
     if error.file is not None and Path(error.file).parent == path.parent:
         error.file = Path(error.file).name
-    for name in ("found", "expected"):
-        text = getattr(error, name)
-        if text is not None:
-            setattr(error, name, text.replace(f"{path.parent}/", ""))
-    error.args = (str(error),)
-    return error
+    return str(without_places(str(error).replace(f"{path.parent}/", "")))

@@ -124,7 +124,7 @@ def test_any_changed_number_is_found(results, annotations, tmp_path_factory, dat
 @settings(max_examples=25)
 @given(st.data())
 def test_any_changed_score_is_found(results, annotations, tmp_path_factory, data):
-    task = data.draw(st.sampled_from(TASKS))
+    task = data.draw(st.sampled_from(TASKS[:2]))  # of a question only the highest counts
     path = tmp_path_factory.mktemp("scores") / f"{task}.json"
     for suffix in (".json", ".parquet"):
         shutil.copyfile(results[task].with_suffix(suffix), path.with_suffix(suffix))
@@ -158,7 +158,7 @@ def test_a_tampered_result_is_named_field_by_field(copy, annotations):
         (
             "foreign text",
             lambda table: with_column(table, "text_id", ["f" * 16, *table["text_id"].to_pylist()[1:]]),
-            "text",
+            "not one of the task's",
         ),
         (
             "foreign video",
@@ -252,7 +252,9 @@ def test_a_more_modest_result_is_no_fault(copy, annotations):
     assert verified(path, annotations).verdict == "verified"
 
 
-@pytest.mark.parametrize("text", ['{"schema_version": NaN}', "{", "[" * 100_000, '{"a": 1}', "[]", '"\\ud800"'])
+@pytest.mark.parametrize(
+    "text", ['{"schema_version": NaN}', "{", "[" * 100_000, '{"a": 1}', "[]", '"\\ud800"']
+)
 def test_what_is_no_result_is_refused(copy, annotations, text):
     path = copy()
     path.write_text(text)
@@ -389,7 +391,9 @@ def test_the_released_scores_are_verified(real_data, tmp_path):
 
     folder, task = real_data / "ssv2-temporal", get_task("ssv2-temporal")
     rows = read_annotations(task, folder)
-    done = evaluate_predictions(folder / "eval_ssv2_temporal_scores.csv", task, rows, tmp_path, name="released")
+    done = evaluate_predictions(
+        folder / "eval_ssv2_temporal_scores.csv", task, rows, tmp_path, name="released"
+    )
     report = verified(done.path, folder)
     assert (report.verdict, report.official, round(report.score, 2)) == ("verified", True, 15.57)
     assert report.published.inside
