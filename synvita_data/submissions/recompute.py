@@ -17,16 +17,15 @@ from ..evaluation.predictions import Predictions, item_scores_table, read_predic
 from ..evaluation.results import make_result, measure
 from ..evaluation.scored import check_annotations
 from ..tasks import Task
-from .differing import differences
+from .differing import differences, frames_differences, read_table, table_differences
 from .opening import Submitted
 from .report import Difference
-from .table import frames_differences, read_table, table_differences
 
 # Of a result file: what is made again, what only a run knows, and what stands there where there is something to say.
 RECOMPUTED = ("schema_version", "task", "main_score", "metrics", "coverage", "partial", "official")
 OF_THE_RUN = ("model", "frames", "versions", "run")
 _NOTES = ("videos_missing", "videos_unreadable", "videos_left_out", "texts_cut", "problems", "doubts")
-_KNOWN = {*RECOMPUTED, *OF_THE_RUN, *_NOTES} | {
+KNOWN = {*RECOMPUTED, *OF_THE_RUN, *_NOTES} | {
     *("checked", "control", "why_not_official", "flips", "score_file", "bootstrap"),
 }
 COMPARED = (
@@ -86,7 +85,7 @@ def recompute(submitted: Submitted, task: Task, annotations: Annotations) -> Ite
     yield from _reasons(record, again)
     yield from _counted(submitted, annotations, found)
     yield from frames_differences(side.table, record)
-    for name in record.keys() - _KNOWN:
+    for name in record.keys() - KNOWN:
         yield from differences({name: record[name]}, {}, "")
 
 
@@ -153,7 +152,9 @@ def _counted(submitted: Submitted, annotations: Annotations, found: Predictions)
         flips = record["flips"]
         yield from differences(flips, {"name": flips.get("name"), **joined}, "flips")
     if (counts := record.get("score_file")) is not None:
-        further = 0 if found.official is None else len(found.official.rows)
+        used = _sum(counts, "repeated") + found.counts.scored
+        if found.official is not None:  # rows may repeat a further score, which the table does not tell
+            used = max(used + _further(found, annotations), _sum(counts, "used"))
         again = {
             **{
                 name: counts.get(name)
@@ -161,7 +162,7 @@ def _counted(submitted: Submitted, annotations: Annotations, found: Predictions)
             },
             "rows": _sum(counts, "used", "unknown"),
             "unknown": counts.get("unknown"),
-            "used": _sum(counts, "repeated") + found.counts.scored + (0 if further == 0 else _further(found)),
+            "used": used,
             "repeated": counts.get("repeated"),
             "scored": found.counts.scored,
             "texts": found.counts.texts,
@@ -177,15 +178,11 @@ def _counted(submitted: Submitted, annotations: Annotations, found: Predictions)
         yield from differences(record.get("videos_left_out"), left_out, "videos_left_out")
 
 
-def _further(found: Predictions) -> int:
-    """Rows of a file with a further score of a text: each such score once a text, however many rows repeat the text."""
+def _further(found: Predictions, annotations: Annotations) -> int:
+    """How many scores texts have beside their first ones."""
     assert found.official is not None
-    return len(
-        {
-            (int(row), float(score))
-            for row, score in zip(found.official.rows, found.official.scores, strict=True)
-        }
-    )
+    pairs = annotations.pair[found.official.rows].tolist()
+    return len(set(zip(pairs, found.official.scores.tolist(), strict=True)))
 
 
 def _sum(counts: dict[str, Any], *names: str) -> int:

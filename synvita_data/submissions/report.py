@@ -213,16 +213,24 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    written = []
+    texts = report_files(report)
     for each in report.results:
         place = report_path(folder / each.file)
-        if each.verdict != "verified":
+        if place.relative_to(folder).as_posix() in texts:
+            write_atomic(place, texts[place.relative_to(folder).as_posix()])
+        else:
             place.unlink(missing_ok=True)
-            continue
-        own = Report(report.report_version, report.synvita_data, report.checked, each.verdict, (each,))
-        write_atomic(place, own.to_json())
-        written.append(place)
-    return written
+    return [folder / name for name in texts]
+
+
+def report_files(report: Report) -> dict[str, str]:
+    """The report of each verified result, alone, by the path of its file."""
+    found = {}
+    for each in report.results:
+        if each.verdict == "verified":
+            own = Report(report.report_version, report.synvita_data, report.checked, each.verdict, (each,))
+            found[report_path(Path(each.file)).as_posix()] = own.to_json()
+    return found
 
 
 def _said(value: Any) -> str:
