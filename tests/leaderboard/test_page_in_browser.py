@@ -224,7 +224,7 @@ def test_one_model_with_its_breakdown(page):
     estimate = made["main_score"]
     made["metrics"] = {
         "auc": estimate,
-        "breakdown": {
+        "groups": {
             "misalignment": {"flip": {**estimate, "value": 71.25}, "action": {**estimate, "value": 90.5}}
         },
     }

@@ -28,7 +28,7 @@ const estimateLine = (name, each) => [name, number(each.value), range(each.low, 
 const HEADS = ['', 'value', '95% interval', 'scored']
 
 // Breakdowns: column -> value -> estimate, or -> several estimates by name.
-const breakdownsOf = metrics => Object.entries(metrics.breakdown ?? {}).filter(([, values]) => values && typeof values === 'object')
+const breakdownsOf = metrics => Object.entries(metrics.groups ?? {}).filter(([, values]) => values && typeof values === 'object' && !Array.isArray(values))
 
 const partOf = (value, main) => isEstimate(value) ? value : value && isEstimate(value[main]) ? value[main] : null
 
