@@ -14,7 +14,8 @@ const jsonText = (found, shown) => JSON.stringify({
 }, null, 1) + '\n'
 
 const download = kind => {
-  const [found, shown] = [shownRows(), shownColumns()]
+  const found = shownRows()
+  const shown = shownColumns(found)
   const text = kind === 'json' ? jsonText(found, shown) : sheetText(data.sheets[kind], found, shown.map(task => tasks.indexOf(task)))
   const address = URL.createObjectURL(new Blob([text], { type: `${TYPES[kind]};charset=utf-8` }))
   const link = make('a', undefined, { href: address, download: `leaderboard.${kind}` })

@@ -24,7 +24,7 @@ const forest = (lines, { title, marks = [], unit = '%', signed = false, from, to
   const narrow = width < 560
   const line = narrow ? 40 : 26
   const left = narrow ? 8 : Math.min(260, width * 0.36)
-  const right = narrow ? 12 : 150
+  const right = narrow ? 12 : 180
   const height = lines.length * line + 40
   const ends = [...lines.flatMap(each => [each.low, each.high, each.value]), ...marks].filter(each => each !== null && each !== undefined)
   let [low, high] = [Math.min(...ends), Math.max(...ends)]

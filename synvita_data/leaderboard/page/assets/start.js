@@ -50,7 +50,9 @@ const draw = () => {
   for (const box of document.querySelectorAll('[data-of]')) box.checked = !state[box.dataset.of].includes(box.value)
   if (lists) {
     const found = shownRows()
-    byId('count').textContent = `${found.length.toLocaleString('en')} of ${rows.length.toLocaleString('en')} models`
+    const [models, benchmarks] = [rows.length, shownColumns(found).length]
+    byId('count').textContent = `${found.length.toLocaleString('en')} of ${models.toLocaleString('en')} models` +
+      (state.view === 'table' && benchmarks < columns.length ? `, ${benchmarks} of ${columns.length} benchmarks` : '')
     if (state.view === 'table') drawTable(found)
     else drawForest(found)
   }

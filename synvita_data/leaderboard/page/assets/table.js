@@ -3,7 +3,8 @@
 const SOURCES = { published: 'published', 'self-reported': 'self-reported', verified: 'verified', 're-run': 're-run by the maintainers' }
 const CHECKED = { verified: '✓ verified', 're-run': '↻ re-run' }
 
-const shownColumns = () => tasks.filter(task => !state.hidden.includes(task))
+// Benchmarks that are shown: chosen, and with a number in one of the rows that are.
+const shownColumns = found => tasks.filter(task => !state.hidden.includes(task) && found.some(place => has(record.rows[place].cells, task)))
 const searched = places.map(place => [record.rows[place].label, record.rows[place].model, record.rows[place].revision ?? ''].join('\n').toLowerCase())
 
 // Places of rows in the order in which they are shown.
@@ -99,6 +100,7 @@ const drawTable = found => {
   const board = byId('board')
   for (const fact of Object.keys(FACTS)) board.classList.toggle(`no-${fact}`, state.off.includes(fact))
   // Hidden columns by attribute, cell by cell: rows are made once.
-  for (const cell of board.querySelectorAll('[data-task]')) cell.hidden = state.hidden.includes(cell.dataset.task)
+  const shown = new Set(shownColumns(found))
+  for (const cell of board.querySelectorAll('[data-task]')) cell.hidden = !shown.has(cell.dataset.task)
   byId('nothing').hidden = found.length > 0
 }

@@ -43,11 +43,11 @@ const drawModel = () => {
   ])]
   for (const task of tasks.filter(each => has(row.cells, each))) {
     const cell = row.cells[task]
-    const card = add(make('article'), make('h3', `${columnOf.get(task).title}: ${rows[place].cells[task].value} ${metricOf.get(task)}`))
+    const card = add(make('article'), make('h3', `${columnOf.get(task).title}, ${metricOf.get(task)}: ${rows[place].cells[task].value}`))
     const { details, provenance } = cell
     const settings = Object.entries(details.model?.settings ?? {}).map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`).join('; ')
     add(card, listOf([
-      ['Source', [SOURCES[provenance.kind] ?? provenance.kind, provenance.checked && `on ${provenance.checked}`, provenance.version && `with synvita-data ${provenance.version}`,
+      ['Source', [SOURCES[provenance.kind] ?? provenance.kind, provenance.checked && `on ${provenance.checked.replace('T', ' ').replace('+00:00', ' UTC')}`, provenance.version && `with synvita-data ${provenance.version}`,
         provenance.difference !== undefined && `run again: ${signed(provenance.difference)} points`, provenance.doubt].filter(Boolean).join(', ')],
       ['Not official', cell.official ? '' : cell.why_not_official.join('; ')], ['Annotations', cell.annotations], ['Prompt', details.model?.prompt], ['Settings', settings],
       ['Frames', details.frames ? JSON.stringify(details.frames) : ''],
