@@ -118,6 +118,7 @@ def test_what_is_not_as_its_scores_say_is_not_sent(hub, run, results):
     assert repository(hub).pulls == {}
 
 
+@pytest.mark.slow
 def test_two_results_of_one_model_are_refused(run, results):
     shutil.copytree(results / "owner--model", results / "copy")
     done = run(results, REPO)
@@ -136,6 +137,7 @@ def test_tokens_and_places_are_not_sent(hub, run, results):
     assert repository(hub).pulls == {}
 
 
+@pytest.mark.slow
 def test_another_result_in_that_place_stays(hub, run, results, annotations, tmp_path):
     assert run(results, REPO).status == 0
     merged(hub)
@@ -149,13 +151,13 @@ def test_another_result_in_that_place_stays(hub, run, results, annotations, tmp_
     ("route", "how", "said"),
     [
         ("commit", 503, "answered 503"),
-        ("commit", 429, "asks to wait"),
-        ("commit", "drop", "cannot open the pull request"),
-        ("lfs-batch", 503, "answered 503"),
-        ("upload", 503, "cannot upload"),
-        ("preupload", 429, "asks to wait"),
-        ("tree", 503, "answered 503"),
-        ("info", 429, "asks to wait"),
+        pytest.param("commit", 429, "asks to wait", marks=pytest.mark.slow),
+        pytest.param("commit", "drop", "cannot open the pull request", marks=pytest.mark.slow),
+        pytest.param("lfs-batch", 503, "answered 503", marks=pytest.mark.slow),
+        pytest.param("upload", 503, "cannot upload", marks=pytest.mark.slow),
+        pytest.param("preupload", 429, "asks to wait", marks=pytest.mark.slow),
+        pytest.param("tree", 503, "answered 503", marks=pytest.mark.slow),
+        pytest.param("info", 429, "asks to wait", marks=pytest.mark.slow),
     ],
 )
 def test_a_hub_that_fails_halfway_leaves_nothing_and_the_same_again_continues(
@@ -179,6 +181,7 @@ def test_a_lost_answer_opens_no_second_pull_request(hub, run, results):
     assert list(repository(hub).pulls) == [1]
 
 
+@pytest.mark.slow
 def test_no_hub_no_token_and_a_token_that_may_only_read(hub, run, results):
     hub.add_user("owner", role="read")
     for how, said in (
@@ -280,6 +283,7 @@ def pulled(hub, changes, author="mallory"):
     return repo.open_pull(tree, "Results", "", author, head.sha)
 
 
+@pytest.mark.slow
 def test_pull_requests_that_do_more_than_add_results_are_refused(hub, run, results, annotations):
     assert run(results, REPO).status == 0
     merged(hub)
@@ -318,6 +322,7 @@ def test_pull_requests_that_do_more_than_add_results_are_refused(hub, run, resul
         assert said in " ".join(done.out.split())
 
 
+@pytest.mark.slow
 def test_annotations_of_a_repository(hub, run, results, annotations):
     hub.serve("board/annotations", annotations, kind="dataset")
     done = run(results, REPO, "--dry-run", annotations="board/annotations")
