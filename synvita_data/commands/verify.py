@@ -194,7 +194,7 @@ def _verify_repository(
         found.append(each.report)
     if not found:
         terminal.line("no pull request to look at", style="dim")
-        return make_report((), ()) if not comment else _nothing()
+        return _nothing()
     results = [result for report in found for result in report.results]
     return make_report(results, [problem for report in found for problem in report.problems])
 

@@ -186,8 +186,8 @@ class Report:
 def make_report(results: Sequence[ResultReport], problems: Sequence[str] = ()) -> Report:
     """The report of several results, with the worst verdict of all."""
     order: tuple[Verdict, ...] = ("verified", "consistent", "differs", "refused")
-    verdicts = [each.verdict for each in results] + ["refused"] * bool(problems)
-    worst = max(verdicts, key=order.index, default="refused")
+    verdicts: list[Verdict] = [each.verdict for each in results]
+    worst: Verdict = "refused" if problems else max(verdicts, key=order.index, default="refused")
     return Report(
         REPORT_VERSION,
         __version__,
@@ -228,7 +228,7 @@ def report_files(report: Report) -> dict[str, str]:
     found = {}
     for each in report.results:
         if each.verdict == "verified":
-            own = Report(report.report_version, report.synvita_data, report.checked, each.verdict, (each,))
+            own = Report(report.report_version, report.synvita_data, report.checked, "verified", (each,))
             found[report_path(Path(each.file)).as_posix()] = own.to_json()
     return found
 

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from .. import __version__
-from ..annotations import Annotations, read_annotations
+from ..annotations import Annotations, read_annotations, tasks_at
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, is_result_file, safe_name
 from ..evaluation.scored import task_of
@@ -16,13 +16,17 @@ from .consistency import COMPARED as CONSISTENT
 from .consistency import contradictions
 from .opening import Submitted, open_submitted
 from .recompute import COMPARED, NOT_COMPARED, recompute
-from .report import NearestPublished, Report, Rerun, ResultReport, Trained, make_report
+from .report import NearestPublished, Report, Rerun, ResultReport, Trained, Verdict, make_report
 from .trained import RECORD, read_trained, refuse_never
 
 MOST_DIFFERENCES = 50
 MOST_RESULTS = 5_000
 # Folders above a result file: `<model>/<task>.json`, `<model>/<revision>/<task>.json`, below `results/` or not.
 _DEEPEST = 4
+
+
+class AnnotationsError(SynvitaError):
+    """The annotations that results are to be recomputed with cannot be read: no fault of any result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +46,8 @@ class Truth:
         """Task and annotations of a result, and why there are none.
 
         Raises:
-            SchemaError: the annotations cannot be read.
+            AnnotationsError: the annotations cannot be read.
+            SchemaError: nothing says what the task is.
         """
         name = submitted.side.result.task
         if name in self.tasks:
@@ -57,23 +62,29 @@ class Truth:
             return task, None, "no annotations were given"
         if self.place.is_dir() and not (task.files or name in TASKS):
             return task, None, f"the annotations do not say where those of {name} are"
+        others = [] if self.place.is_dir() else [each.name for each in tasks_at(self.place)]
+        if others and name not in others:
+            return task, None, f"the annotations are those of {', '.join(others)}"
         if name not in self._read:
             try:
                 self._read[name] = read_annotations(task, self.place)
             except SchemaError as error:
                 if error.problem.startswith("the folder holds no annotations"):
                     return task, None, error.problem
-                raise
+                raise error.recast(AnnotationsError) from error
         return task, self._read[name], None
 
 
 def verify_file(path: Path, truth: Truth, *, shown: str | None = None) -> ResultReport:
-    """Verify one result; raises nothing of what its files may hold.
+    """Verify one result, whatever its files hold.
 
     Args:
         path: of the result file; its score table and the record of the model's training lie beside it.
         truth: annotations.
         shown: the file's name in the report; None for its own.
+
+    Raises:
+        AnnotationsError: the annotations cannot be read.
     """
     report = ResultReport(shown or path.name, "refused")
     try:
@@ -82,25 +93,36 @@ def verify_file(path: Path, truth: Truth, *, shown: str | None = None) -> Result
         task, annotations, why = truth.of(submitted)
         trained = _trained(path, task)
         report = replace(report, trained=trained, notes=tuple(_notes(submitted, task, trained)))
-        if annotations is None or task is None:
-            found, compared = contradictions(submitted, task), CONSISTENT
-        else:
-            found, compared = recompute(submitted, task, annotations), COMPARED
+        found = (
+            contradictions(submitted, task)
+            if annotations is None or task is None
+            else recompute(submitted, task, annotations)
+        )
         wrong = list(islice(found, 10_000))
+    except AnnotationsError:
+        raise
     except SynvitaError as error:
         return replace(report, problem=_said(error, path))
-    except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        # A field of another type than `evaluate` writes, deep inside.
+    except (
+        ArithmeticError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        OSError,
+    ) as error:
+        # A field of another type than `evaluate` writes, deep inside, or what Arrow cannot read.
         problem = SchemaError(
             "this is not a whole result file", file=path, found=f"{type(error).__name__}: {error}"
         )
         return replace(report, problem=_said(problem, path))
-    verdict = "differs" if wrong else "consistent" if annotations is None else "verified"
+    verdict: Verdict = "differs" if wrong else "consistent" if annotations is None else "verified"
     return replace(
         report,
         verdict=verdict,
         annotations=None if annotations is None else annotations.revision,
-        compared=compared,
+        compared=CONSISTENT if annotations is None else COMPARED,
         not_compared=NOT_COMPARED,
         differences=tuple(wrong[:MOST_DIFFERENCES]),
         more_differences=max(len(wrong) - MOST_DIFFERENCES, 0),
@@ -222,8 +244,9 @@ def _nearest(result: Result, value: float | None) -> NearestPublished | None:
         return None
     row = min(published, key=lambda each: abs(each.value - value))
     low, high = result.main_score.get("low"), result.main_score.get("high")
-    known = isinstance(low, int | float) and isinstance(high, int | float)
-    inside = bool(low <= row.value <= high) if known else None
+    inside = None
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        inside = bool(low <= row.value <= high)
     return NearestPublished(row.model, row.value, round(value - row.value, 9), inside)
 
 

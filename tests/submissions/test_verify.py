@@ -16,7 +16,7 @@ from synvita_data.evaluation.results import read_result
 from synvita_data.evaluation.run import evaluate_scorer
 from synvita_data.scoring.open import open_scorer
 from synvita_data.submissions import opening
-from synvita_data.submissions.verify import Truth, place_of, verify_file, verify_folder
+from synvita_data.submissions.verify import AnnotationsError, Truth, place_of, verify_file, verify_folder
 from synvita_data.tasks import get_task
 
 TASKS = ("ssv2-temporal", "videocon-llm", "atp-hard")
@@ -367,6 +367,18 @@ def test_a_folder_in_either_layout_and_two_results_of_one_model(annotations, tmp
     assert "two results of owner/model" in report.problems[0]
     with pytest.raises(SourceError, match="no result"):
         verify_folder(annotations, Truth(annotations))
+
+
+def test_annotations_of_another_task_and_broken_ones(results, annotations, tmp_path):
+    file = annotations / "eval_ssv2_temporal.csv"
+    assert verify_file(results["ssv2-temporal"], Truth(file)).verdict == "verified"
+    other = verify_file(results["videocon-llm"], Truth(file))
+    assert (other.verdict, other.notes[-1]) == ("consistent", "the annotations are those of ssv2-temporal")
+    empty = verify_file(results["videocon-llm"], Truth(tmp_path))
+    assert empty.verdict == "consistent"
+    (tmp_path / file.name).write_text("videopath,caption,match\nx")
+    with pytest.raises(AnnotationsError, match="eval_ssv2_temporal"):
+        verify_file(results["ssv2-temporal"], Truth(tmp_path))
 
 
 def test_names_of_others_arrive_as_text(annotations, tmp_path):
