@@ -38,7 +38,7 @@ const forest = (lines, { title, marks = [], unit = '%', signed = false, from, to
     svg.append(draw1('line', { x1: x(tick), x2: x(tick), y1: 4, y2: height - 24, class: marks.includes(tick) ? 'mark' : 'grid' }))
     svg.append(draw1('text', { x: x(tick), y: height - 8, class: 'tick' }, signed && tick > 0 ? `+${tick}` : String(tick)))
   }
-  svg.append(draw1('text', { x: width - 2, y: height - 8, class: 'unit' }, unit))
+  if (!narrow) svg.append(draw1('text', { x: width - 2, y: height - 8, class: 'unit' }, unit))
   lines.forEach((each, at) => {
     const y = at * line + (narrow ? 28 : 18)
     const group = draw1('g', { class: each.bold ? 'line top' : 'line' })
