@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.synvita-setup
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo test test-all test-oldest stress lint types format bench lock lock-oldest clean
+.PHONY: setup demo leaderboard test test-all test-oldest stress lint types format bench lock lock-oldest clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,11 @@ $(STAMP): .uv/bin/uv requirements.lock pyproject.toml
 
 demo: $(STAMP)
 	HF_HUB_OFFLINE=1 $(BIN)/synvita demo --out demo
+
+# The page with what can be shown honestly here; the released scores of SSv2-Temporal where SSV2_TEMPORAL holds them.
+SSV2_TEMPORAL ?= ../shared/data/ssv2-temporal
+leaderboard: $(STAMP)
+	HF_HUB_OFFLINE=1 $(BIN)/python examples/leaderboard_page.py leaderboard $(SSV2_TEMPORAL)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
@@ -84,4 +89,4 @@ lock-oldest: .uv/bin/uv
 		--custom-compile-command "make lock-oldest" --output-file requirements-oldest.txt
 
 clean:
-	rm -rf .venv .venv-oldest .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo
+	rm -rf .venv .venv-oldest .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo leaderboard

@@ -18,7 +18,7 @@ from synvita_data import (
     read_annotations,
     read_results,
 )
-from synvita_data.leaderboard.text import to_markdown
+from synvita_data.leaderboard.exports import to_markdown
 
 
 def main(model: str, name: str, annotations: str, real_root: str, results: str) -> None:

@@ -27,7 +27,9 @@ from .commands.push import push
 from .commands.reproduce import reproduce
 from .commands.score import score
 from .commands.study import study
+from .commands.submit import submit
 from .commands.train import train
+from .commands.verify import verify
 from .commands.videos import videos
 from .commands.vqascore import vqascore
 from .display import plain, print_error, print_traceback, say
@@ -112,6 +114,8 @@ for _command in (
     evaluate,
     score,
     leaderboard,
+    verify,
+    submit,
     errors,
     compare,
     annotations,

@@ -24,6 +24,34 @@ def leaderboard(
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - prints only that.")
     ] = None,
+    csv_file: Annotated[
+        str | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="Write every number as a line of CSV; - prints only that."
+        ),
+    ] = None,
+    latex: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a LaTeX table; - prints only that.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page to look, sort, search and compare, all in one file."),
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on this machine until stopped (needs gradio).")
+    ] = False,
+    host: Annotated[
+        str, typer.Option(help="Address to serve at; others see the page on 0.0.0.0.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve at.")] = 7860,
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a Hub Space that serves the results repository named as RESULTS (owner/name), and do nothing else.",
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the page and of the Space.")] = "SynViTA leaderboard",
     published: Annotated[
         bool, typer.Option("--published/--no-published", help="With the rows of the paper's Table 3.")
     ] = True,
@@ -43,22 +71,44 @@ def leaderboard(
     from ..display import Terminal, json_text, print_error, write
     from ..errors import SynvitaError
     from ..files import write_atomic
+    from ..leaderboard.exports import to_csv, to_latex, to_markdown
     from ..leaderboard.table import make_leaderboard, read_results
-    from ..leaderboard.text import to_markdown
 
-    if markdown == json_file == "-":
-        raise SynvitaError("only one of --markdown and --json can be printed", fix="Give the other a file")
+    if space is not None:
+        from ..leaderboard.page.space import write_space
+
+        for path in write_space(space, results.as_posix(), title=title):
+            print_error(f"written: {path}", "")
+        return
+    if serve:
+        from ..leaderboard.page.serve import ServedBoard
+        from ..leaderboard.page.serve import serve as serve_board
+
+        board_of = ServedBoard(results, published, annotations, title)
+        serve_board(board_of, host=host, port=port, say=lambda line: print_error(line, ""))
+        return
+    printed = [place for place in (markdown, json_file, csv_file, latex) if place == "-"]
+    if len(printed) > 1:
+        raise SynvitaError(
+            "only one of --markdown, --json, --csv and --latex can be printed", fix="Give the others a file"
+        )
     problems: list[SynvitaError] = []
     found = read_results(results, on_broken=problems.append)
     board = make_leaderboard(
         found, published=published, problems=problems, paired=paired, annotations=annotations
     )
     outputs = []
-    if markdown is not None:
-        outputs.append((markdown, to_markdown(board)))
+    for place, form in ((markdown, to_markdown), (csv_file, to_csv), (latex, to_latex)):
+        if place is not None:
+            outputs.append((place, form(board)))
     if json_file is not None:
         record = json_text(board.to_record(), indent=1, allow_nan=False)
         outputs.append((json_file, record + "\n"))
+    if html is not None:
+        from ..leaderboard.page.html import make_page
+
+        page = make_page(board, found, pairs=paired, annotations=annotations, title=title)
+        outputs.append((str(html), page.text))
     for problem in board.problems:
         print_error(f"left out: {problem}", "yellow")
     for place, text in outputs:
@@ -66,7 +116,7 @@ def leaderboard(
             write(text)
         else:
             write_atomic(Path(place), text)
-    if "-" not in (markdown, json_file):
+    if not printed:
         terminal = Terminal()
         for part in render(board, terminal.width):
             terminal.show(part)

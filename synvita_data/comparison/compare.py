@@ -219,6 +219,51 @@ def compare_results(
     Raises:
         SchemaError, ScoreError: as of `compare`.
     """
+    first, second, texts = paired_units(a, b, task, annotations, partial=partial)
+    names = tuple(name for name in first.names if name in second.names)
+    main, metrics, breakdown = _differences(first, second, task.main_score, names, resamples, seed)
+    return TaskComparison(
+        task=task.name,
+        control=a.control if a.control == b.control else None,
+        annotations=a.revision,
+        a=a.to_record(),
+        b=b.to_record(),
+        metric=task.main_score,
+        main=main,
+        p_holm=main.p,
+        unit=first.unit,
+        units=len(first.ids),
+        item=first.item,
+        won=count_won(first.values, second.values),
+        mcnemar=None if first.right is None or second.right is None else mcnemar(first.right, second.right),
+        metrics=metrics,
+        breakdown=breakdown,
+        compared=texts.both,
+        texts_a=texts.a,
+        texts_b=texts.b,
+        texts=texts.task,
+        resamples=resamples,
+        seed=seed,
+        notes=tuple(_notes(a, b, texts)),
+    )
+
+
+def paired_units(
+    a: ScoredResult,
+    b: ScoredResult,
+    task: Task,
+    annotations: Annotations | None = None,
+    *,
+    partial: bool = False,
+) -> tuple[Units, Units, Texts]:
+    """The units of two results that may be compared, on the same rows, and how many texts they have.
+
+    Args:
+        a, b, task, annotations, partial: as of `compare_results`.
+
+    Raises:
+        SchemaError, ScoreError: as of `compare`.
+    """
     check_alike(a, b, task, annotations)
     form = find_form(task)
     if form.units is None:
@@ -271,31 +316,7 @@ def compare_results(
     if first.ids != second.ids or first.items != second.items:  # not of equal rows
         raise SchemaError("the score tables do not have the same units", file=b.table)
 
-    main, metrics, breakdown = _differences(first, second, task.main_score, names, resamples, seed)
-    return TaskComparison(
-        task=task.name,
-        control=a.control if a.control == b.control else None,
-        annotations=a.revision,
-        a=a.to_record(),
-        b=b.to_record(),
-        metric=task.main_score,
-        main=main,
-        p_holm=main.p,
-        unit=first.unit,
-        units=len(first.ids),
-        item=first.item,
-        won=count_won(first.values, second.values),
-        mcnemar=None if first.right is None or second.right is None else mcnemar(first.right, second.right),
-        metrics=metrics,
-        breakdown=breakdown,
-        compared=texts.both,
-        texts_a=texts.a,
-        texts_b=texts.b,
-        texts=texts.task,
-        resamples=resamples,
-        seed=seed,
-        notes=tuple(_notes(a, b, texts)),
-    )
+    return first, second, texts
 
 
 def _check_main_score(side: ScoredResult, units: Units, task: Task) -> None:

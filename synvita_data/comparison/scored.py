@@ -11,7 +11,7 @@ from ..annotations import Annotations
 from ..annotations.units import ScoredRows
 from ..errors import SchemaError, ScoreError, SourceError
 from ..evaluation.predictions import read_predictions
-from ..evaluation.results import safe_name
+from ..evaluation.results import is_result_file, safe_name
 from ..evaluation.scored import ScoredResult, check_annotations
 from ..tables.columns import Column, Floats, coded, number_column, read_parquet
 from ..tasks import Task
@@ -59,7 +59,7 @@ def find_results(place: str | Path, results: Path) -> dict[str, Path]:
             found=str(place),
             expected=f"a result file, the folder of a model, or the name of a model in {results}",
         )
-    files = {file.stem: file for file in sorted(path.glob("*.json")) if not file.name.startswith(".")}
+    files = {file.stem: file for file in sorted(path.glob("*.json")) if is_result_file(file)}
     if not files:
         models = sorted({file.parent.name for file in path.glob("*/*.json") if file.parent.name[0] != "."})
         raise SourceError(

@@ -82,6 +82,10 @@ def _checkpoint(needs: Needs, source: Path) -> int:
 
 def leaderboard_needs(given: Any, needs: Needs) -> None:
     """What `synvita leaderboard` needs."""
+    if given.space is not None:
+        return add_output(needs, given.space, f"a Space is written into {given.space}")
+    if given.serve:
+        needs.packages("leaderboard")
     broken: list[SynvitaError] = []
     try:
         found = read_results(given.results, on_broken=broken.append)
@@ -91,7 +95,7 @@ def leaderboard_needs(given: Any, needs: Needs) -> None:
         needs.ok("results", f"{len(found)} results in {given.results}")
         for each in broken[:3]:
             needs.failed("results", each, "warn")
-    _add_files(needs, given.markdown, given.json_file)
+    _add_files(needs, given.markdown, given.json_file, given.csv_file, given.latex, given.html)
 
 
 def comparison_needs(given: Any, needs: Needs) -> None:

@@ -280,6 +280,13 @@ def _check_replaced(path: Path, result: Result) -> None:
         )
 
 
+def is_result_file(path: Path) -> bool:
+    """Whether a JSON file's name is that of a result: not of a hidden file, of the report of one, or of what a fine-tune was
+    trained on (`synvita_data.submissions`)."""
+    name = path.name
+    return not name.startswith(".") and not name.endswith(".verified.json") and name != "training_run.json"
+
+
 def read_result(path: Path) -> Result:
     """Read a result file.
 

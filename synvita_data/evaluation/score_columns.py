@@ -31,7 +31,8 @@ _TEXT_NAMES = ("caption", "text", "prompt")
 _SCORE_NAMES = ("entailment", "score")
 _IGNORED_NAMES = ("pos", "neg")  # P(Yes) and P(No) of the first token; VideoCon says to ignore them
 # Of our Parquet: item scores.
-_ITEM_COLUMNS = ("task", "video_id", "text_id", "caption", "score")
+_ITEM_COLUMNS = ("task", "video_id", "text_id", "score")
+_CAPTION = "caption"  # which submitted tables leave out
 _HEADER_NAMES = frozenset((*_VIDEO_NAMES, *_TEXT_NAMES, *_SCORE_NAMES, *_IGNORED_NAMES))
 
 
@@ -140,16 +141,22 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
 
 
 def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
-    table = read_parquet(path, _ITEM_COLUMNS)
+    table = read_parquet(path, _ITEM_COLUMNS, (_CAPTION,))
     if not table.num_rows:
         raise ScoreError("a score file has no rows")
-    task, video, text_id, caption = (coded(table, name, path) for name in _ITEM_COLUMNS[:4])
+    task, video, text_id = (coded(table, name, path) for name in _ITEM_COLUMNS[:3])
     for code, name in enumerate(task.values):
         if name != annotations.task:
             row = int(task.first_rows()[code])
             raise ScoreError("a score is of another task", row=row, found=name, expected=annotations.task)
-    # A text is known by its id, and its caption must be the one that the id stands for.
+    # A text is known by its id, and its caption, where the table has captions, must be the one that the id stands for.
     code_of = {name: code for code, name in enumerate(annotations.text_ids)}
+    if _CAPTION not in table.column_names:
+        known = np.array([code_of.get(name, -1) for name in text_id.values], np.int64)
+        return _item_columns(
+            table, path, video, text_id.codes, known, lambda row: f"text {text_id.cell(row)}"
+        )
+    caption = coded(table, _CAPTION, path)
     pairs, codes = np.unique(np.stack([text_id.codes, caption.codes]), axis=1, return_inverse=True)
     codes = codes.reshape(-1)
     text_code = np.empty(pairs.shape[1], np.int64)
@@ -163,15 +170,21 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
                 expected=repr(annotations.captions[found]),
             )
         text_code[position] = found
-    numbers = number_column(table, "score", path)  # a null becomes NaN, and is refused as one
+    return _item_columns(table, path, video, codes, text_code, lambda row: repr(caption.cell(row)))
 
+
+def _item_columns(
+    table: Any, path: Path, video: Column, text: Ints, text_code: Ints, describe: Callable[[int], str]
+) -> ScoreColumns:
+    """The columns of item scores, whose texts are known."""
+    numbers = number_column(table, "score", path)  # a null becomes NaN, and is refused as one
     control = table.schema.metadata.get(b"control")
     return ScoreColumns(
         video=video,
-        text=codes.astype(np.int64),
+        text=text.astype(np.int64),
         text_code=text_code,
         scores=lambda rows: numbers[rows],
-        describe=lambda row: repr(caption.cell(row)),
+        describe=describe,
         form="parquet",
         kind=table.schema.metadata.get(b"kind", b"").decode() or None,
         control=choose(control.decode(), CONTROLS, "control", error=ScoreError) if control else None,

@@ -62,12 +62,15 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table of cells that are Markdown already: made with `markdown` or `code` where text of others is in them."""
 
     def line(cells: Iterable[str]) -> str:
-        # A bar ends a cell even inside code; one that is escaped already stays so.
-        safe = (re.sub(r"(?<!\\)\|", r"\\|", cell).replace("\n", " ") for cell in cells)
-        return f"| {' | '.join(safe)} |"
+        return f"| {' | '.join(map(table_cell, cells))} |"
 
     head = list(header)
     return "\n".join(line(cells) for cells in (head, ["---"] * len(head), *rows))
+
+
+def table_cell(cell: str) -> str:
+    """A cell of `table`: a bar ends a cell even inside code; one that is escaped already stays so."""
+    return re.sub(r"(?<!\\)\|", r"\\|", cell).replace("\n", " ")
 
 
 def citation(*entries: str) -> str:

@@ -7,14 +7,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..errors import SchemaError, SourceError, SynvitaError
-from ..evaluation.results import Result, read_result
+from ..evaluation.results import Result, is_result_file, read_result
 from ..schema import SCHEMA_VERSION
+from ..submissions.provenance import PUBLISHED, SELF_REPORTED, Provenance, provenance_of, training_of
+from ..submissions.report import Trained
 from ..tasks import COLUMNS, MODELS, SOURCE, TASKS, Task, task_of_result
 from .controls import Gap, add_gaps
 
@@ -45,6 +47,8 @@ class Cell:
         details: model, frames policy, metrics with breakdown and versions, as the result file has them.
         controls: the model's results under controls (`video.controls`), by name.
         paired: how it compares with the top of its column, pair by pair; None where that was not needed or not possible.
+        provenance: where the number comes from.
+        trained: what the fine-tune's own record beside the result says of its training; None where there is none.
         path: of the result file, where it was read from one; not in the JSON form.
     """
 
@@ -65,6 +69,8 @@ class Cell:
     details: Mapping[str, Any] = field(default_factory=dict)
     controls: dict[str, Gap] = field(default_factory=dict)
     paired: "AgainstTop | None" = None
+    provenance: Provenance = SELF_REPORTED
+    trained: Trained | None = None
     path: Path | None = field(default=None, compare=False)
 
     @property
@@ -93,6 +99,26 @@ class Cell:
             and self.best_ties is not None
             and self.best_ties - self.worst_ties > 0.005
         )
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form, without `path`: where the files lie on this machine is nobody's business."""
+        record = {**_fields(self), "why_not_official": list(self.why_not_official)}
+        del record["path"]
+        record["controls"] = {name: asdict(gap) for name, gap in self.controls.items()}
+        for name in ("paired", "trained"):
+            if record[name] is not None:
+                record[name] = asdict(record[name])
+        for name in ("controls", "paired", "trained"):
+            if not record[name]:
+                del record[name]
+        provenance = asdict(self.provenance)
+        record["provenance"] = {name: part for name, part in provenance.items() if part is not None}
+        return record
+
+
+def _fields(of: "Cell | Row") -> dict[str, Any]:
+    """The fields by name; unlike `asdict`, what a result file says is not copied."""
+    return {each.name: getattr(of, each.name) for each in fields(of)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +168,10 @@ class Leaderboard:
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form; `docs/leaderboard.md` describes it."""
-        rows = [asdict(row) for row in self.rows]
-        for cell in (cell for row in rows for cell in row["cells"].values()):
-            del cell["path"]  # where the files lie on this machine is nobody's business
-            for name in ("controls", "paired"):
-                if not cell[name]:
-                    del cell[name]
+        rows = [
+            {**_fields(row), "cells": {task: cell.to_record() for task, cell in row.cells.items()}}
+            for row in self.rows
+        ]
         return {
             "schema_version": SCHEMA_VERSION,
             "synvita_data": __version__,
@@ -161,10 +185,11 @@ class Leaderboard:
 
 
 def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | None = None) -> list[Result]:
-    """Read every `RESULTS/<model>/<task>.json`, by path; names that begin with a dot are passed over.
+    """Read every `RESULTS/<model>/<task>.json` and `RESULTS/<model>/<revision>/<task>.json`, by path; names that begin
+    with a dot are passed over.
 
     Args:
-        folder: RESULTS, as `synvita evaluate --out` writes it.
+        folder: RESULTS, as `synvita evaluate --out` writes it, or `results/` of a results repository.
         on_broken: called with the error of each file that cannot be used, which is then left out.
 
     Raises:
@@ -177,8 +202,9 @@ def read_results(folder: Path, *, on_broken: Callable[[SynvitaError], None] | No
         )
     results: list[Result] = []
     broken: list[SynvitaError] = []
-    paths = (path for path in folder.glob("*/*.json") if not path.name.startswith("."))
-    for path in sorted(path for path in paths if not path.parent.name.startswith(".")):
+    paths = [*folder.glob("*/*.json"), *folder.glob("*/*/*.json")]
+    folders = {path: path.relative_to(folder).parts[:-1] for path in paths if is_result_file(path)}
+    for path in sorted(path for path, above in folders.items() if not any(n.startswith(".") for n in above)):
         try:
             result = read_result(path)
             make_cell(result, file=path)
@@ -383,7 +409,9 @@ def _published_rows() -> list[Row]:
     rows = []
     for model in MODELS:
         own = [number for number in numbers if number.model == model]
-        cells = {n.task: Cell(value=n.value, digits=n.digits, official=True) for n in own}
+        cells = {
+            n.task: Cell(value=n.value, digits=n.digits, official=True, provenance=PUBLISHED) for n in own
+        }
         rows.append(Row(model, model, "published", any(n.reproduced for n in own), None, False, cells))
     return rows
 
@@ -432,7 +460,15 @@ def _our_rows(results: Iterable[Result], known: Mapping[str, Task], notes: list[
         score_files = "score_file" in result.record
         key = (result.model, score_files, "" if score_files else cell.revision or "")
         same_task = grouped.setdefault(key, {}).setdefault(result.task, {})
-        same_task[json.dumps({**result.record, "run": None}, sort_keys=True)] = cell
+        text = json.dumps({**result.record, "run": None}, sort_keys=True)
+        cell.provenance, cell.trained = provenance_of(result), training_of(result)
+        if cell.provenance.doubt is not None:
+            notes.append(
+                f"{printable(result.model)}, {known[result.task].column}: not verified: {cell.provenance.doubt}"
+            )
+        # Of equal results one counts, and of these one that was verified.
+        if text not in same_task or same_task[text].provenance.kind == "self-reported":
+            same_task[text] = cell
     notes.sort()
     rows = []
     for (model, score_files, revision), tasks in sorted(grouped.items()):

@@ -1,11 +1,12 @@
-"""The leaderboard in words: marks, legend and Markdown. The terminal table takes its words from here too."""
+"""The leaderboard in words: marks, cells and legend, for the terminal, for files (`exports`) and for the page."""
 
-from ..hub.card import markdown, table
 from .controls import gap_parts
 from .table import Cell, Column, Leaderboard, Row
 
 PUBLISHED, REPRODUCED, NOT_OFFICIAL = "†", "*", "‡"
 STANDING = {"best": "▲", "shared": "≈", "highest": "△"}
+# Of provenance; what its author says, and what is published, has none.
+CHECKED = {"verified": "✓", "re-run": "↻"}
 _METRICS = {"auc": "AUC", "map": "mAP", "accuracy": "accuracy"}
 _LEGEND = {
     PUBLISHED: "published (Table 3 of the paper), without interval",
@@ -21,6 +22,8 @@ _LEGEND = {
     "▲": "best: its interval is above all others",
     "≈": "not told apart from the highest",
     "△": "highest, but without an interval to say by how much",
+    "✓": "verified: recomputed from its score table and the task's annotations (synvita verify)",
+    "↻": "verified, and the model was run again by the maintainers",
 }
 
 
@@ -34,24 +37,30 @@ def row_marks(row: Row) -> str:
     return (REPRODUCED if row.reproduced else "") + (PUBLISHED if row.kind == "published" else "")
 
 
-def cell_parts(cell: Cell) -> list[str]:
-    """A cell in parts: `80.86 ≈`, `[78.1, 83.4]`, `n 1,140` (or `96/1,140`), `{79.9, 81.2}`, `p 0.012`, `Δ frame +12.34`.
-
-    The first is the value with its marks; then the interval, the coverage of our results, the bounds under
-    ties where ties matter, the p value against the top where both were compared pair by pair, and the gap to each control that was measured.
-    """
+def cell_facts(cell: Cell) -> dict[str, str]:
+    """What a cell shows, by name and in its order: `value` with its marks, `interval`, `coverage` of our results (`n`, or
+    k/n), `ties` (bounds where ties matter), `p` (against the top, where both were compared pair by pair), and `gaps`
+    to the controls that were measured."""
     value = "–" if cell.value is None else f"{cell.value:.{cell.digits}f}"
     marks = (NOT_OFFICIAL if not cell.official else "") + (STANDING[cell.standing] if cell.standing else "")
-    parts = [f"{value} {marks}".rstrip()]
+    marks += CHECKED.get(cell.provenance.kind, "")
+    facts = {"value": f"{value} {marks}".rstrip()}
     if cell.low is not None and cell.high is not None:
-        parts.append(f"[{cell.low:.1f}, {cell.high:.1f}]")
+        facts["interval"] = f"[{cell.low:.1f}, {cell.high:.1f}]"
     if cell.k is not None:
-        parts.append(f"n {cell.n:,}" if cell.k == cell.n else f"{cell.k:,}/{cell.n:,}")
+        facts["coverage"] = f"n {cell.n:,}" if cell.k == cell.n else f"{cell.k:,}/{cell.n:,}"
     if cell.depends_on_ties:
-        parts.append(f"{{{cell.worst_ties:.1f}, {cell.best_ties:.1f}}}")
+        facts["ties"] = f"{{{cell.worst_ties:.1f}, {cell.best_ties:.1f}}}"
     if cell.paired is not None:
-        parts.append(f"p {cell.paired.p:.2g}")
-    return parts + gap_parts(cell.controls)
+        facts["p"] = f"p {cell.paired.p:.2g}"
+    if gaps := gap_parts(cell.controls):
+        facts["gaps"] = "\n".join(gaps)
+    return facts
+
+
+def cell_parts(cell: Cell) -> list[str]:
+    """A cell in parts: `80.86 ≈`, `[78.1, 83.4]`, `n 1,140` (or `96/1,140`), `{79.9, 81.2}`, `p 0.012`, `Δ frame +12.34`."""
+    return [part for fact in cell_facts(cell).values() for part in fact.split("\n")]
 
 
 def is_bold(cell: Cell) -> bool:
@@ -64,6 +73,7 @@ def legend(board: Leaderboard) -> list[tuple[str, str]]:
     cells = [cell for row in board.rows for cell in row.cells.values()]
     occurring = {mark for row in board.rows for mark in row_marks(row)}
     occurring |= {STANDING[cell.standing] for cell in cells if cell.standing}
+    occurring |= {CHECKED.get(cell.provenance.kind, "") for cell in cells}
     for mark, occurs in (
         ("[ ]", any(cell.has_interval for cell in cells)),
         ("n", any(cell.k is not None for cell in cells)),
@@ -78,29 +88,3 @@ def legend(board: Leaderboard) -> list[tuple[str, str]]:
     if "p" in occurring:
         meanings["▲"] += ", or p tells it apart"
     return [(mark, meaning) for mark, meaning in meanings.items() if mark in occurring]
-
-
-def to_markdown(board: Leaderboard) -> str:
-    """A table for GitHub and for Hub cards, with legend and notes; names from result files are escaped."""
-    headings = [markdown(f"{column.title}, {metric_name(column)}") for column in board.columns]
-    rows = [
-        [markdown(row.label + row_marks(row)), *(_cell(row.cells.get(c.task)) for c in board.columns)]
-        for row in board.rows
-    ]
-    lines = [table(["model", *headings], rows)]
-    marks = "; ".join(f"{markdown(mark)} {markdown(meaning)}" for mark, meaning in legend(board))
-    lines += ["", f"All numbers in percent. {marks}."]
-    if board.notes or board.problems:
-        lines += ["", *(f"- {markdown(note)}" for note in board.notes)]
-        lines += [f"- left out: {markdown(problem)}" for problem in board.problems]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
-    value, *rest = cell_parts(cell)
-    if is_bold(cell):
-        number, _, marks = value.partition(" ")
-        value = f"**{number}** {marks}"
-    return " ".join([value, *map(markdown, rest)])

@@ -119,8 +119,13 @@ def parquet_errors(file: str | Path) -> Iterator[None]:
         ) from error
 
 
-def read_parquet(path: Path, columns: Sequence[str]) -> Any:
+def read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Any:
     """These columns of a Parquet file of ours as a `pyarrow.Table`, with the file's metadata.
+
+    Args:
+        path: of the file.
+        columns: that it must have.
+        optional: further ones, if it has them.
 
     Raises:
         SchemaError: no such file, not readable, another schema version, or a column is missing.
@@ -139,7 +144,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Any:
             found=", ".join(table.column_names),
             expected=f"columns {', '.join(columns)}",
         )
-    return table.select(list(columns))
+    return table.select([*columns, *(name for name in optional if name in table.column_names)])
 
 
 def coded(table: Any, name: str, file: Path) -> Column:

@@ -356,6 +356,16 @@ def test_reads_what_the_runner_writes(tmp_path):
     assert cell.details["metrics"]["map"]["value"] == 100.0
 
 
+def test_folders_of_revisions_are_read_beside_those_of_models(tmp_path):
+    write(tmp_path, "a/atp-hard.json", record("a", "atp-hard", 41.0))
+    write(tmp_path, "a/1/atp-hard.json", record("a", "atp-hard", 41.0))
+    write(tmp_path, "b/r2/atp-hard.json", record("b", "atp-hard", 40.0, revision="r2"))
+    write(tmp_path, "b/.r3/atp-hard.json", "{")
+    found = read_results(tmp_path)
+    assert [(each.model, each.path.parent.name) for each in found] == [("a", "1"), ("a", "a"), ("b", "r2")]
+    assert ours(make_leaderboard(found)).keys() == {"a", "b"}  # equal results count once
+
+
 def test_broken_files_are_reported_and_the_rest_is_read(tmp_path):
     write(tmp_path, "b/atp-hard.json", record("b", "atp-hard", 40.0))
     write(tmp_path, "a/atp-hard.json", record("a", "atp-hard", 41.0))
@@ -365,7 +375,9 @@ def test_broken_files_are_reported_and_the_rest_is_read(tmp_path):
     write(tmp_path, ".work/x/y.json", "{")
     write(tmp_path, ".work/z.json", "{")
     write(tmp_path, "a/.part-1-x.json", "{")
-    write(tmp_path, "a/deep/atp-hard.json", "{")
+    write(tmp_path, "a/deep/er/atp-hard.json", "{")
+    write(tmp_path, "a/atp-hard.verified.json", "{")
+    write(tmp_path, "a/training_run.json", "{")
     (tmp_path / "a" / "atp-hard.parquet").write_bytes(b"PAR1")
     problems = []
     found = read_results(tmp_path, on_broken=problems.append)
@@ -465,6 +477,7 @@ def test_json_form_is_complete_and_strict():
         "annotations": "a" * 16,
         "revision": "1",
         "standing": "best",
+        "provenance": {"kind": "self-reported"},
     }
     assert details["metrics"] == {"groups": {"flip": 84.0}}
     assert details["frames"] == {"count": 8}

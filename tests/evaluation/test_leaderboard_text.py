@@ -2,8 +2,9 @@ import re
 
 from small_results import record, result, result_of
 
+from synvita_data.leaderboard.exports import to_markdown
 from synvita_data.leaderboard.table import Cell, make_leaderboard
-from synvita_data.leaderboard.text import cell_parts, legend, to_markdown
+from synvita_data.leaderboard.text import cell_parts, legend
 
 
 def lines_of(results, **how):

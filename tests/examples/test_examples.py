@@ -1,5 +1,6 @@
 """The scripts of examples/ run as a user runs them, on small data and tiny models."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def built(repo_root, tmp_path_factory) -> tuple[Path, str]:
 
 def test_every_example_is_run_here(repo_root):
     names = {path.name for path in (repo_root / "examples").glob("*.py")}
-    assert names == {"build_and_load.py", "weighted_loss.py", "score_and_rank.py"}
+    assert names == {"build_and_load.py", "weighted_loss.py", "score_and_rank.py", "leaderboard_page.py"}
 
 
 def test_build_and_load(built):
@@ -72,3 +73,18 @@ def test_score_and_rank(run, tmp_path):
     assert printed.startswith("map: ")
     assert "| chance" in printed
     assert (tmp_path / "results" / "chance" / "ssv2-temporal.json").is_file()
+
+
+@pytest.mark.slow
+def test_leaderboard_page(run, tmp_path):
+    printed = run("leaderboard_page.py", tmp_path / "board", tmp_path / "no scores here")
+    assert "left out: the released SSv2-Temporal scores" in printed
+    page = (tmp_path / "board" / "leaderboard.html").read_text(encoding="utf-8")
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    rows = {row["label"]: row["cells"] for row in data["record"]["rows"] if row["kind"] == "ours"}
+    assert set(rows) == {"shapes-video-llava", "shapes-video-llava-early", "chance", "words (no video)"}
+    for cells in rows.values():
+        assert set(cells) == {"shapes-llm", "shapes-temporal", "shapes-choice"}
+        assert {cell["provenance"]["kind"] for cell in cells.values()} == {"verified"}
+    assert set(rows["shapes-video-llava"]["shapes-llm"]["controls"]) == {"frame", "shuffle"}
+    assert rows["shapes-video-llava"]["shapes-llm"]["value"] > rows["chance"]["shapes-llm"]["high"]

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from .store import PREFIXES, ApiError, Commit, File, Repo, User, folders, parameters, upload_mode
+from .store import PREFIXES, ApiError, Commit, File, Pull, Repo, User, folders, parameters, upload_mode
 
 if TYPE_CHECKING:
     from .server import LoopbackHub
@@ -234,7 +234,7 @@ def commits(hub: "LoopbackHub", request: Request, kind: str, repo: str, revision
 
 
 def preupload(hub: "LoopbackHub", request: Request, kind: str, repo: str, revision: str) -> Reply:
-    tree = hub.repo(request, kind, repo, write=True).resolve(revision).tree
+    tree = _contributed(hub, request, kind, repo).resolve(revision).tree
     answer = []
     for file in request.json()["files"]:
         mode = upload_mode(file["path"], file["size"], base64.b64decode(file.get("sample") or ""))
@@ -250,7 +250,7 @@ def lfs_batch(hub: "LoopbackHub", request: Request, prefix: str, repo: str) -> R
 
     As on the real Hub an address is signed: the upload itself carries no token.
     """
-    found = hub.repo(request, PREFIXES[prefix], repo, write=True)
+    found = _contributed(hub, request, PREFIXES[prefix], repo, always=True)
     objects = []
     for wanted in request.json()["objects"]:
         answer = {"oid": wanted["oid"], "size": wanted["size"]}
@@ -272,22 +272,51 @@ def lfs_upload(hub: "LoopbackHub", request: Request, ticket: str, oid: str) -> R
     return Reply(headers={"ETag": f'"{oid}"'})
 
 
+def _contributed(hub: "LoopbackHub", request: Request, kind: str, repo: str, *, always: bool = False) -> Repo:
+    """A repository to send something to: one's own, or for a pull request anyone's that one may read.
+
+    Large files are sent before the Hub knows for what (`always`).
+    """
+    pull = always or request.query.get("create_pr", "") in ("1", "true")
+    user = hub.require_user(request)
+    if pull and user.role != "write":
+        raise ApiError(403, "Forbidden: the token may only read", "Forbidden")
+    return hub.repo(request, kind, repo, write=not pull)
+
+
 def commit(hub: "LoopbackHub", request: Request, kind: str, repo: str, revision: str) -> Reply:
-    found = hub.repo(request, kind, repo, write=True)
+    """Files added to and removed from a branch, or from `main` in a pull request of its own (`create_pr=1`)."""
+    found = _contributed(hub, request, kind, repo)
     if revision not in found.branches:
         raise ApiError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
     header, *operations = (json.loads(line) for line in request.body.splitlines() if line.strip())
-    head = found.branches[revision]
-    if header["value"].get("parentCommit") not in (None, head):
+    head, value = found.branches[revision], header["value"]
+    pull = request.query.get("create_pr", "") in ("1", "true")
+    parent = value.get("parentCommit") or head
+    if parent != head and not (pull and parent in found.commits):
         raise ApiError(
             412, "A commit has happened since. Please refresh and try again.", "PreconditionFailed"
         )
-    tree = dict(found.commits[head].tree)
+    tree = dict(found.commits[parent].tree)
     for operation in operations:
         _apply(found, tree, operation["key"], operation["value"])
-    made = found.commit(tree, header["value"]["summary"], revision)
-    url = f"{request.base}{found.url_path}/commit/{made.sha}"
-    return Reply({"success": True, "commitOid": made.sha, "commitUrl": url, "hookOutput": ""})
+    if pull:
+        author = hub.require_user(request).name
+        made = found.open_pull(tree, value["summary"], value.get("description", ""), author, parent)
+        page = f"{request.base}{found.url_path}/discussions/{made.number}"
+        url = f"{request.base}{found.url_path}/commit/{made.head}"
+        return Reply(
+            {
+                "success": True,
+                "commitOid": made.head,
+                "commitUrl": url,
+                "pullRequestUrl": page,
+                "hookOutput": "",
+            }
+        )
+    done = found.commit(tree, value["summary"], revision)
+    url = f"{request.base}{found.url_path}/commit/{done.sha}"
+    return Reply({"success": True, "commitOid": done.sha, "commitUrl": url, "hookOutput": ""})
 
 
 def _apply(repo: Repo, tree: dict[str, File], key: str, value: dict[str, Any]) -> None:
@@ -306,6 +335,62 @@ def _apply(repo: Repo, tree: dict[str, File], key: str, value: dict[str, Any]) -
             del tree[inside]
     else:
         raise ApiError(400, f"Unknown operation: {key}")
+
+
+# Pull requests -----------------------------------------------------------------------------------
+
+
+def discussions(hub: "LoopbackHub", request: Request, kind: str, repo: str) -> Reply:
+    """Pull requests, the newest first, in pages of `hub.page_size`; there are no other discussions here."""
+    found = hub.repo(request, kind, repo)
+    wanted, author = request.query.get("status"), request.query.get("author")
+    pulls = [
+        pull
+        for _, pull in sorted(found.pulls.items(), reverse=True)
+        if wanted in (None, pull.status) and author in (None, pull.author)
+    ]
+    start = int(request.query.get("p", 0)) * hub.page_size
+    page = [_discussion(found, pull) for pull in pulls[start : start + hub.page_size]]
+    return Reply({"count": len(pulls), "start": start, "discussions": page})
+
+
+def discussion(hub: "LoopbackHub", request: Request, kind: str, repo: str, number: str) -> Reply:
+    found = hub.repo(request, kind, repo)
+    pull = _pull(found, number)
+    more = {
+        "changes": {"base": "refs/heads/main"},
+        "filesWithConflicts": [],
+        "events": pull.events,
+        "diff": "",
+    }
+    return Reply(_discussion(found, pull) | more)
+
+
+def comment(hub: "LoopbackHub", request: Request, kind: str, repo: str, number: str) -> Reply:
+    """Anyone with a token that may write may comment."""
+    user, found = hub.require_user(request), hub.repo(request, kind, repo)
+    if user.role != "write":
+        raise ApiError(403, "Forbidden: the token may only read", "Forbidden")
+    return Reply({"newMessage": _pull(found, number).add_comment(user.name, request.json()["comment"])})
+
+
+def _pull(repo: Repo, number: str) -> Pull:
+    pull = repo.pulls.get(int(number))
+    if pull is None:
+        raise ApiError(404, "Discussion not found", "EntryNotFound")
+    return pull
+
+
+def _discussion(repo: Repo, pull: Pull) -> dict[str, Any]:
+    return {
+        "num": pull.number,
+        "title": pull.title,
+        "author": {"name": pull.author},
+        "createdAt": pull.created,
+        "status": pull.status,
+        "isPullRequest": True,
+        "repo": {"name": repo.id, "type": repo.kind},
+    }
 
 
 # Reading -----------------------------------------------------------------------------------------
@@ -426,6 +511,9 @@ ROUTES = (
     _route("lfs-batch", "POST", rf"{_FILES}\.git/info/lfs/objects/batch", lfs_batch),
     _route("upload", "PUT", r"/lfs/(?P<ticket>[0-9a-f]{16})/(?P<oid>[0-9a-f]{64})", lfs_upload),
     _route("commit", "POST", rf"{_API}/commit/(?P<revision>[^/]+)", commit),
+    _route("discussions", "GET", rf"{_API}/discussions", discussions),
+    _route("discussion", "GET", rf"{_API}/discussions/(?P<number>[0-9]+)", discussion),
+    _route("comment", "POST", rf"{_API}/discussions/(?P<number>[0-9]+)/comment", comment),
     _route("tree", "GET", rf"{_API}/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?", tree),
     _route("paths-info", "POST", rf"{_API}/paths-info/(?P<revision>[^/]+)", paths_info),
     _route("download", "GET", rf"{_FILES}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", download),

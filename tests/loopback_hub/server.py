@@ -17,7 +17,18 @@ from .store import PREFIXES, ApiError, Commit, Repo, User, files_of
 
 # Routes that change what the Hub holds; the other POST routes only ask.
 WRITES = frozenset(
-    ("create", "delete", "settings", "tag", "delete-tag", "branch", "delete-branch", "upload", "commit")
+    (
+        "create",
+        "delete",
+        "settings",
+        "tag",
+        "delete-tag",
+        "branch",
+        "delete-branch",
+        "upload",
+        "commit",
+        "comment",
+    )
 )
 
 

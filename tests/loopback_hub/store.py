@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 # The kinds of repository, by the prefix of their file URLs.
 PREFIXES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
@@ -92,6 +93,31 @@ class Commit:
 
 
 @dataclass
+class Pull:
+    """A pull request: the head of its own branch, and what was said and done in it, as the Hub's events."""
+
+    number: int
+    title: str
+    description: str
+    author: str
+    head: str
+    created: str
+    status: str = "open"
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_comment(self, author: str, text: str) -> dict[str, Any]:
+        event = {
+            "id": f"{next(_serial):024x}",
+            "type": "comment",
+            "createdAt": _now(),
+            "author": {"name": author},
+            "data": {"edited": False, "hidden": False, "latest": {"raw": text}},
+        }
+        self.events.append(event)
+        return event
+
+
+@dataclass
 class Repo:
     """One repository: its history, its references and the LFS objects it was sent.
 
@@ -108,6 +134,7 @@ class Repo:
     objects: dict[str, bytes] = field(default_factory=dict)
     gated: str | bool = False
     accepted: set[str] = field(default_factory=set)
+    pulls: dict[int, Pull] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commit({".gitattributes": File(GIT_ATTRIBUTES.encode(), lfs=False)}, "initial commit", "main")
@@ -121,15 +148,32 @@ class Repo:
         """Add a commit with `tree` to the end of `branch` (started here if it is new), `sha` as its id if given."""
         parent = self.branches.get(branch)
         sha = sha or hashlib.sha1(f"{next(_serial)} {self.id} {parent} {title}".encode()).hexdigest()
-        date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        self.commits[sha] = Commit(sha, parent, title, date, dict(tree))
+        self.commits[sha] = Commit(sha, parent, title, _now(), dict(tree))
         self.branches[branch] = sha
         return self.commits[sha]
+
+    def open_pull(self, tree: Tree, title: str, description: str, author: str, parent: str) -> Pull:
+        """A pull request with one commit on `parent`."""
+        number = len(self.pulls) + 1
+        sha = hashlib.sha1(f"{next(_serial)} {self.id} {parent} {title}".encode()).hexdigest()
+        self.commits[sha] = Commit(sha, parent, title, _now(), dict(tree))
+        self.pulls[number] = Pull(number, title, description, author, sha, _now())
+        return self.pulls[number]
+
+    def merge(self, number: int) -> Commit:
+        """Take a pull request's additions into `main`."""
+        pull = self.pulls[number]
+        own, base = self.commits[pull.head], self.commits[self.commits[pull.head].parent or ""]
+        added = {path: file for path, file in own.tree.items() if base.tree.get(path) != file}
+        pull.status = "merged"
+        return self.commit({**self.resolve("main").tree, **added}, pull.title, "main")
 
     def resolve(self, revision: str) -> Commit:
         """The commit that a branch, tag, `refs/…` name, full or shortened commit id stands for."""
         name = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
         sha = self.branches.get(name) or self.tags.get(name)
+        if name.startswith("refs/pr/") and (pull := self.pulls.get(int(name[8:]))) is not None:
+            sha = pull.head
         if sha is None and len(name) >= 7:
             sha = next((known for known in self.commits if known.startswith(name)), None)
         if sha is None:
@@ -144,6 +188,10 @@ class Repo:
             found.append(self.commits[sha])
             sha = found[-1].parent
         return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def files_of(folder: Path) -> Tree:
