@@ -13,7 +13,7 @@ from synvita_data.jobs import JobProgress, RunOptions
 from synvita_data.weights import WEIGHTINGS
 
 from ..sources.manifest import public_spec
-from ..sources.registry import ORDERS, RELEASED
+from ..sources.registry import ORDERS, RELEASED, parse_spec
 from .card import ALL_CONFIG
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ class BuildOptions:
     chain: Chain = field(default_factory=Chain)
 
     def __post_init__(self) -> None:
+        if self.synthetic is not None:
+            parse_spec(self.synthetic)  # before a name that may follow from it
         usable = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", self.config)
         if not usable or self.config.lower() in RESERVED:
             raise SynvitaError(

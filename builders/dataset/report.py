@@ -276,8 +276,9 @@ def read_report(out: Path) -> dict[str, Any]:
         fix="Name another --out, or remove the file to build all configs again",
     ):
         configs: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))["configs"]
-        if not isinstance(configs, dict):
-            raise TypeError("configs is not an object")
+        for record in configs.values():
+            for split in record["splits"].values():
+                _ = [(os.fspath(s["file"]), s["bytes"] + s["rows"], s["sha256"]) for s in split["shards"]]
         return configs
 
 

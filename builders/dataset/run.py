@@ -21,6 +21,7 @@ from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
 from synvita_data.extras import require
+from synvita_data.files import json_lines
 from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
@@ -276,8 +277,8 @@ def _score(
             fix="Run again; what is done stays",
         )
     failed: dict[str, list[Mapping[str, Any]]] = {}
-    for line in (options.work / "vqascore-quarantine.jsonl").read_text(encoding="utf-8").splitlines():
-        if (record := json.loads(line)).get("stage") == "vqascore":
+    for record in json_lines((options.work / "vqascore-quarantine.jsonl").read_text(encoding="utf-8")):
+        if record.get("stage") == "vqascore":
             failed.setdefault(str(record["id"]), []).append(record)
     unscored = {}
     for row_id, records in failed.items():
