@@ -227,7 +227,9 @@ _CONTRAST_COLUMN: dict[str, Any] = {
     "source_phrase": _TEXT,
     "target_phrase": _TEXT,
     "candidates": _INT32,
-    "checks": _list_of({"name": _TEXT, "score": _REAL, "model": _TEXT, "revision": _TEXT, "threshold": _REAL}),
+    "checks": _list_of(
+        {"name": _TEXT, "score": _REAL, "model": _TEXT, "revision": _TEXT, "threshold": _REAL}
+    ),
 }
 
 

@@ -35,15 +35,16 @@ from ..sources.checks import agreed, check_videos
 from ..sources.registry import Reading
 from ..training_csv import TrainingReport, open_triplets
 from ..triplets import ReadReport
+from .beside import WORTH_A_PROCESS, Beside, text_only_record
 from .options import BuildOptions
 from .report import (
     check_place,
     config_record,
     finished_record,
     put_in_place,
+    read_report,
     renew_record,
     rows_known,
-    text_only_record,
 )
 from .rows import Material, make_rows
 from .shards import Shard, plan_shards, shard_key_parts, write_shard
@@ -86,13 +87,20 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         SynvitaError: a file as a whole is not usable, or no row is left; single bad rows are
             quarantined instead.
     """
-    progress = on_progress or (lambda stage, done, total: None)
+    with Beside(options.config) as beside:
+        return _build(options, beside, on_progress or (lambda stage, done, total: None))
+
+
+def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> BuildResult:
     check_place(options.out, options.config)
     refuse_file(Path(options.triplets))
     models = _find_models(options)  # before hours of generating
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
+    large = len(triplets) >= WORTH_A_PROCESS
+    if large and options.config not in read_report(options.out):  # else there may be nothing to do
+        beside.start()
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
     def set_aside(stage: str, row_id: str | None, error: SynvitaError) -> None:
@@ -131,6 +139,9 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     key = _plan_key(options, shards, quarantine)
     store = Store(options.work / "shards" / f"{options.config}-{key[:16]}")
     while (done := finished_record(options.out, options.config, key)) is None:
+        if large:
+            beside.start()
+        beside.give(shards)
         files = _write_shards(options, shards, store, progress)
         if files is None:
             continue  # another build of the same inputs has just finished and tidied up
@@ -144,8 +155,9 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             found=found,
             scores=scores,
             real_videos=real_videos,
+            beside=beside,
         )
-        placed = put_in_place(options, record, quarantine, files)
+        placed = put_in_place(options, record, quarantine, files, beside)
         if placed is not None:
             return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
     known = rows_known(rows, scores)

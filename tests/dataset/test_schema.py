@@ -14,7 +14,9 @@ from synvita_data.schema import arrow_schema, card_features, features
 def test_arrow_card_and_features_are_those_of_datasets(contrast):
     own, theirs = features(contrast=contrast), arrow_schema(contrast=contrast)
     assert theirs.names == own.arrow_schema.names and theirs.types == own.arrow_schema.types
-    assert json.loads(theirs.metadata[b"huggingface"]) == json.loads(own.arrow_schema.metadata[b"huggingface"])
+    assert json.loads(theirs.metadata[b"huggingface"]) == json.loads(
+        own.arrow_schema.metadata[b"huggingface"]
+    )
     assert datasets.Features.from_arrow_schema(theirs) == own
     assert card_features(contrast=contrast) == own._to_yaml_list()
     assert isinstance(own["synthetic_video"], datasets.Video) and not own["synthetic_video"].decode
