@@ -180,7 +180,7 @@ class ScoreTable:
     def _resolve(self, key: Key, entries: Sequence[ScoreRow]) -> tuple[ModelScore, ...]:
         by_model: dict[str, list[ScoreRow]] = {}
         for entry in entries:
-            if (key, entry.video) in self._errors:
+            if self._errors and (key, entry.video) in self._errors:
                 raise self._errors[key, entry.video]
             by_model.setdefault(entry.model, []).append(entry)
         line = entries[0].line
@@ -189,6 +189,10 @@ class ScoreTable:
 
     def _mean_over_frames(self, model: str, entries: Sequence[ScoreRow]) -> ModelScore:
         first = entries[0]
+        if len(entries) == 1 and first.frame is None and not self._frames[model]:  # nearly all tables
+            return ModelScore(
+                model, first.neg_caption_score, first.caption_score, first.revision, first.method
+            )
         frames = 0 if len(entries) == 1 and first.frame is None else len(entries)
         problem = None
         if len({(entry.revision, entry.method) for entry in entries}) > 1:
