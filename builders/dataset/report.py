@@ -278,8 +278,13 @@ def finished_record(out: Path, config: str, key: str) -> dict[str, Any] | None:
     return record
 
 
-def check_place(out: Path, config: str) -> None:
+def check_place(out: Path, config: str, *, make: bool = True) -> None:
     """Refuse an `out` whose files are not a dataset's: what a build puts in place replaces whole folders.
+
+    Args:
+        out: dataset folder.
+        config: of it.
+        make: the work folder too, which shows that `out` can be written; False leaves no trace.
 
     Raises:
         SynvitaError: `out` is not a folder or cannot be written; `out/config` holds anything but shards; the
@@ -287,11 +292,14 @@ def check_place(out: Path, config: str) -> None:
     """
     if out.exists() and not out.is_dir():
         raise SynvitaError("--out is not a folder", file=out, fix="Name another --out")
-    try:
-        (out / ".work").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
-    if (out / ".work").stat().st_dev != out.stat().st_dev:
+    if make:
+        try:
+            (out / ".work").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
+    elif not os.access(next(each for each in (out, *out.absolute().parents) if each.is_dir()), os.W_OK):
+        raise SynvitaError("--out cannot be written", file=out, found="no permission")
+    if (out / ".work").exists() and (out / ".work").stat().st_dev != out.stat().st_dev:
         raise SynvitaError(
             "the work folder is on another device than the dataset, so that nothing could be moved from one to the other",
             file=out / ".work",

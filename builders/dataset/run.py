@@ -94,7 +94,7 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
 def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> BuildResult:
     check_place(options.out, options.config)
     refuse_file(Path(options.triplets))
-    models = _find_models(options)  # before hours of generating
+    models = find_models(options)  # before hours of generating
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = list(reader)
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
@@ -107,7 +107,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
         quarantine.append({"stage": stage, **({"id": row_id} if row_id else {}), **error.to_record()})
 
     # Videos: found or made, then checked.
-    found = _find_videos(options, triplets, reader.report)
+    found = find_videos(options, triplets, reader.report)
     for error in found.quarantined:
         set_aside("videos", None, error)
     real_videos = RealVideos(options.real_root, options.real_mapping) if options.real_root else None
@@ -120,12 +120,12 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
         table, unscored = _score(options, models, triplets, found)
     scores = read_scores(table, triplets) if table else None
     joined = make_rows(
-        materials, scores, options, spans=_spans(options), quarantine=partial(set_aside, "scores")
+        materials, scores, options, spans=spans_of(options), quarantine=partial(set_aside, "scores")
     )
     rows = [row for row in list(joined) if row.id not in unscored]
     quarantine += unscored.values()
     if scores is not None and materials:
-        _check_scores(options, scores, reader.report.rows, len(materials), quarantine)
+        check_scores(options, scores, reader.report.rows, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",
@@ -168,7 +168,8 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
-def _find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport) -> FoundVideos:
+def find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport) -> FoundVideos:
+    """The synthetic videos of triplets, made first where a generator has to make them."""
     if options.synthetic is None:
         return FoundVideos()
     of_csv = read.generator if isinstance(read, TrainingReport) else None
@@ -233,7 +234,7 @@ def _check(
     return materials
 
 
-def _find_models(options: BuildOptions) -> "list[VqaModel]":
+def find_models(options: BuildOptions) -> "list[VqaModel]":
     """The chain's VQA models.
 
     Raises:
@@ -305,7 +306,7 @@ def _score(
     return report.table, unscored
 
 
-def _check_scores(
+def check_scores(
     options: BuildOptions, scores: ScoreTable, rows: int, asked: int, quarantine: list[dict[str, Any]]
 ) -> None:
     """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside."""
@@ -335,7 +336,8 @@ def _check_scores(
     )
 
 
-def _spans(options: BuildOptions) -> Callable[[str, str], tuple[list[Span], list[Span]]]:
+def spans_of(options: BuildOptions) -> Callable[[str, str], tuple[list[Span], list[Span]]]:
+    """What gives the shared spans of a caption and its contrast caption."""
     return partial(
         shared_spans,
         granularity=options.granularity,

@@ -6,7 +6,7 @@ seconds more, where `build.json` does not know it.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,6 +58,10 @@ class MisalignmentSummary:
     zero_weight: float
     kept: float
     differences: np.ndarray = field(repr=False)
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form but for NaN, without name and single values."""
+        return {each.name: getattr(self, each.name) for each in fields(self)[1:-1]}
 
 
 @dataclass(frozen=True)
