@@ -20,7 +20,7 @@ from synvita_data.hub.card import (
     markdown,
     table,
 )
-from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
+from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, card_features
 from synvita_data.tasks import get_task
 
 from .notes import authors_notes, contrast_notes, prompt_notes, score_notes
@@ -178,7 +178,7 @@ def _dataset_info(name: str, splits: Mapping[str, Any], *, contrast: bool) -> di
     size = sum(part["bytes"] for part in splits.values())
     return {
         "config_name": name,
-        "features": features(contrast=contrast)._to_yaml_list(),
+        "features": card_features(contrast=contrast),
         "splits": [
             {"name": split, "num_bytes": part["bytes"], "num_examples": part["rows"]}
             for split, part in splits.items()

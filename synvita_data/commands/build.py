@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import PromptTooLong, PromptTooLongOption, SamplesOption, SourceOption, SplitOption, run_options
+from .options import (
+    JsonOption,
+    PromptTooLong,
+    PromptTooLongOption,
+    SamplesOption,
+    SourceOption,
+    SplitOption,
+    check_json,
+    put_json,
+    run_options,
+)
 from .writer_options import writer_options
 
 if TYPE_CHECKING:
@@ -137,6 +147,14 @@ def build(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Number of threads that check videos.", min=1)] = 2,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be read, joined, missing and written; write nothing, make and fetch no video.",
+        ),
+    ] = False,
+    json_file: JsonOption = None,
     *,
     writing: "WriterOptions",
     run: "RunOptions",
@@ -149,6 +167,7 @@ def build(
     import time
 
     from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
+    from synvita_data.builders.dataset.dry_run import dry_run as plan_build
     from synvita_data.builders.dataset.options import default_config
     from synvita_data.builders.sources.registry import GENERATORS, parse_spec
 
@@ -165,7 +184,16 @@ def build(
             )
         synthetic = f"root:{synthetic_root}"
     started = time.monotonic()
+    check_json(json_file)
     check_captions(triplets, captions, writer, writing)
+    if dry_run and (captions is not None or str(triplets).startswith("shapes:")):
+        raise SynvitaError(
+            "--dry-run reads triplets that are there, and these are written first",
+            found=f"--captions {captions}" if captions is not None else f"--triplets {triplets}",
+            fix="Write them with `synvita contrast`, and give its file as --triplets"
+            if captions is not None
+            else "Leave --dry-run out",
+        )
     if captions is not None:
         where = {"real_root": real_root, "split": split, "source": source, "run": run}
         triplets = _write_contrasts(captions, str(writer), out, writing, **where)
@@ -207,17 +235,38 @@ def build(
                 on_prompts=lambda *told: prompts.append(told),
             ),
         )
+        plan = plan_build(options) if dry_run else None
         counted: dict[str, int] = {}
 
         def advance(stage: str, more: int, total: int) -> None:
             counted[stage] = counted.get(stage, 0) + more
             progress.at(counted[stage], total, stage)
 
-        result = build_dataset(options, advance)
-    terminal = Terminal()
-    for line, _ in prompts:
-        terminal.line(line)
-    print_result(terminal, result, time.monotonic() - started)
+        result = None if plan is not None else build_dataset(options, advance)
+    if plan is not None:
+        if json_file != "-":
+            for line in plan.lines():
+                Terminal().line(line)
+        put_json(json_file, plan.record)
+        return
+    assert result is not None
+    seconds = time.monotonic() - started
+    if json_file != "-":
+        terminal = Terminal()
+        for line, _ in prompts:
+            terminal.line(line)
+        print_result(terminal, result, seconds)
+    put_json(
+        json_file,
+        {
+            "out": str(result.out),
+            "config": result.config,
+            "was_up_to_date": result.was_up_to_date,
+            "seconds": round(seconds, 1),
+            "record": result.record,
+            "quarantine": result.quarantine,
+        },
+    )
     made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS
     failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
     if failed and (made_here or vqa_model):
