@@ -7,6 +7,7 @@ not opened; those that would be made, rendered, or listed on the Hub are counted
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,7 @@ class DryRun:
             yield f"real videos: {real['found']:,} found by name"
         yield f"joins {rows:,} rows, {record['quarantined']:,} quarantined"
         for entry in record["quarantine_first"]:
-            where = ", ".join(str(entry[key]) for key in ("file", "row") if entry.get(key) is not None)
-            yield f"quarantined: {entry['reason']}: {entry['problem']} ({where})"
+            yield f"quarantined: {SynvitaError.from_record(entry)}"
         lacking = {name.replace("_", " "): count for name, count in missing.items() if count}
         yield "missing: " + (
             ", ".join(f"{count:,} rows have no {name}" for name, count in lacking.items()) or "nothing"
@@ -93,7 +93,7 @@ def dry_run(options: BuildOptions) -> DryRun:
     refuse_file(Path(options.triplets))
     models = find_models(options)
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
-    triplets = list(reader)
+    triplets = list(islice(reader, options.limit))
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
@@ -120,7 +120,7 @@ def dry_run(options: BuildOptions) -> DryRun:
     scores = read_scores(options.vqascores, triplets) if options.vqascores else None
     rows = list(make_rows(materials, scores, options, spans=spans_of(options), quarantine=set_aside))
     if scores is not None and materials:
-        check_scores(options, scores, reader.report.rows, len(materials), quarantine)
+        check_scores(options, scores, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",

@@ -106,6 +106,7 @@ class BuildOptions:
         split, source: for annotation files that do not say.
         max_shard_bytes: a shard is closed before it grows beyond this.
         threads: that check videos.
+        limit: take only the first so many triplets, for a trial; None for all.
 
     Raises:
         SynvitaError: a setting is not usable; nothing has been read yet.
@@ -131,6 +132,7 @@ class BuildOptions:
     source: str | None = None
     max_shard_bytes: int = MAX_SHARD_BYTES
     threads: int = 2
+    limit: int | None = None
     chain: Chain = field(default_factory=Chain)
 
     def __post_init__(self) -> None:
@@ -171,7 +173,8 @@ class BuildOptions:
                 found=f"models {', '.join(self.chain.models)}, {videos}",
                 fix="Leave out --vqascores or --vqa-model, and name the videos with --synthetic",
             )
-        _check_positive(max_shard_bytes=self.max_shard_bytes, threads=self.threads)
+        limit = 1 if self.limit is None else self.limit
+        _check_positive(max_shard_bytes=self.max_shard_bytes, threads=self.threads, limit=limit)
 
     @property
     def work(self) -> Path:
@@ -203,10 +206,56 @@ class BuildOptions:
             "synthetic": public_spec(self.synthetic),
             **({"embed_synthetic": self.embed_synthetic, "order": self.order} if self.of_authors else {}),
             "embed_real": self.embed_real,
+            **({} if self.limit is None else {"limit": self.limit}),
             "weighting": self.weighting,
             "granularity": self.granularity_name,
             "tokenizer": None if self.tokenizer is None else Path(self.tokenizer).name,
         }
+
+
+def check_inputs(
+    triplets: Path | None, captions: str | None, writer: str | None, of_writer: Sequence[str] = ()
+) -> None:
+    """Refuse inputs of `synvita build` that do not go together.
+
+    Args:
+        triplets, captions, writer: as given.
+        of_writer: options that were given and only say something with a writer.
+
+    Raises:
+        SynvitaError: both inputs or none, or a writer without captions.
+    """
+    if (triplets is None) == (captions is None):
+        raise SynvitaError(
+            "a dataset is built of triplets, or of captions alone",
+            found="neither --triplets nor --captions" if triplets is None else "--triplets and --captions",
+            expected="--triplets FILE, or --captions FILE with --writer WRITER",
+        )
+    if (captions is None) != (writer is None):
+        raise SynvitaError("--captions and --writer go together", fix="Give both, or --triplets FILE")
+    if captions is None and of_writer:
+        raise SynvitaError(
+            "options of a writer, and nothing to write",
+            found=", ".join(of_writer),
+            fix="Leave them out, or give --captions",
+        )
+
+
+def chosen_synthetic(synthetic: str | None, synthetic_root: Path | None) -> str | None:
+    """The SPEC of synthetic videos that --synthetic or --synthetic-root says.
+
+    Raises:
+        SynvitaError: both say one.
+    """
+    if synthetic_root is None:
+        return synthetic
+    if synthetic is not None:
+        raise SynvitaError(
+            "synthetic videos come from one place",
+            found=f"--synthetic {synthetic} and --synthetic-root {synthetic_root}",
+            fix="Leave one of them out",
+        )
+    return f"root:{synthetic_root}"
 
 
 def default_config(synthetic: str | None, generator: str | None = None) -> str:

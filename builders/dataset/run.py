@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     refuse_file(Path(options.triplets))
     models = find_models(options)  # before hours of generating
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
-    triplets = list(reader)
+    triplets = list(islice(reader, options.limit))
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
     large = len(triplets) >= WORTH_A_PROCESS
     if large and options.config not in read_report(options.out):  # else there may be nothing to do
@@ -126,7 +127,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     rows = [row for row in list(joined) if row.id not in unscored]
     quarantine += unscored.values()
     if scores is not None and materials:
-        check_scores(options, scores, reader.report.rows, len(materials), quarantine)
+        check_scores(options, scores, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",
@@ -308,9 +309,12 @@ def _score(
 
 
 def check_scores(
-    options: BuildOptions, scores: ScoreTable, rows: int, asked: int, quarantine: list[dict[str, Any]]
+    options: BuildOptions, scores: ScoreTable, asked: int, quarantine: list[dict[str, Any]]
 ) -> None:
-    """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside."""
+    """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside.
+
+    It may have more rows than the triplets, as for a trial with some of them.
+    """
     refused = [entry for entry in quarantine if entry["stage"] == "scores"]
     of_others = [entry for entry in refused if entry["problem"].startswith(OF_ANOTHER_VIDEO)]
     if of_others and len(of_others) >= len(scores.bindings):
@@ -321,8 +325,6 @@ def check_scores(
     unused = scores.unused()
     if len(unused) == len(scores):
         problem, found = "no row of the dataset found its scores there", [str(key) for key in unused[:3]]
-    elif beyond := [key for key in unused if isinstance(key, int) and key >= rows]:
-        problem, found = f"{options.triplets.name} has {rows} rows", [f"row {key}" for key in beyond[:3]]
     elif 2 * len(refused) > asked:
         reasons = Counter(entry["problem"] for entry in refused).most_common(3)
         problem = f"{len(refused)} of {asked} rows cannot use theirs"

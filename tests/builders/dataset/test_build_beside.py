@@ -37,7 +37,23 @@ def started(monkeypatch):
 def texts(tmp_path):
     """120 pairs of 60 videos with scores, and no video."""
     rng = random.Random(3)
-    words = "a man dog cat runs jumps over under the red table before after it stops".split()
+    words = [
+        "a",
+        "man",
+        "dog",
+        "cat",
+        "runs",
+        "jumps",
+        "over",
+        "under",
+        "the",
+        "red",
+        "table",
+        "before",
+        "after",
+        "it",
+        "stops",
+    ]
     rows, scores = [], []
     for row in range(120):
         caption = " ".join(rng.choice(words) for _ in range(9))
