@@ -285,7 +285,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
     from rich import box
     from rich.table import Table
 
-    from ..display import Terminal, cell
+    from ..display import Terminal, cell, number
 
     terminal, video = Terminal(), sample.video
     place = f" · {video.videopath}" if video.videopath not in (None, video.video_id) else ""
@@ -303,9 +303,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
         table.add_column("type", overflow="fold")
     table.add_column("text", overflow="fold")
     for text in sample.texts:
-        score = (
-            "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
-        )
+        score = number(text.score, "+.4f" if kind == "log_odds" else ".4f")
         of = [cell(text.of)] if with_type else []
         table.add_row(cell(score), cell(text.label), cell(text.item), *of, cell(text.caption))
     terminal.show(table)
