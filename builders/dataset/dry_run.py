@@ -120,7 +120,7 @@ def dry_run(options: BuildOptions) -> DryRun:
     scores = read_scores(options.vqascores, triplets) if options.vqascores else None
     rows = list(make_rows(materials, scores, options, spans=spans_of(options), quarantine=set_aside))
     if scores is not None and materials:
-        check_scores(options, scores, len(materials), quarantine)
+        check_scores(options, scores, reader.report.rows, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",
