@@ -249,8 +249,10 @@ def _lacking(
     """
     reasons = [f"{video} ({error['problem']})" for video, error in sorted(unreadable.items())]
     bad = len(missing) + len(unreadable)
+    said = [f"{len(missing):,} videos are not there"] * bool(missing)
+    said += [f"{len(unreadable):,} {'' if missing else 'videos '}cannot be read"] * bool(unreadable)
     return SourceError(
-        f"{task.name}: {len(missing):,} videos are not there and {len(unreadable):,} cannot be read",
+        f"{task.name}: {' and '.join(said)}",
         file=", ".join(map(str, roots)) or None,
         found=", ".join([*reasons, *missing][:3]) + (", …" if bad > 3 else ""),
         fix="Complete the videos and run again (what is scored is kept)"
