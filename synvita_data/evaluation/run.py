@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from ..annotations import Annotations, VideoRef, find_form
 from ..annotations.forms import join_rows
+from ..display import counted
 from ..errors import SourceError, StoreError, SynvitaError
 from ..files import atomic_path, sha256_file
 from ..hub.places import without_places
@@ -249,7 +250,7 @@ def _lacking(
     """
     reasons = [f"{video} ({error['problem']})" for video, error in sorted(unreadable.items())]
     bad = len(missing) + len(unreadable)
-    said = [f"{len(missing):,} videos are not there"] * bool(missing)
+    said = [f"{counted(len(missing), 'videos are')} not there"] * bool(missing)
     said += [f"{len(unreadable):,} {'' if missing else 'videos '}cannot be read"] * bool(unreadable)
     return SourceError(
         f"{task.name}: {' and '.join(said)}",
