@@ -145,6 +145,7 @@ def test_temporary_files_of_other_machines_stay_for_a_day(tmp_path, monkeypatch)
 
 
 def test_a_name_that_no_file_system_holds_is_an_unsafe_path(tmp_path):
+    (tmp_path / "folder").mkdir()
     for name in ("a" * 300 + ".mp4", "folder/" + "ü" * 200, "/".join(["deep"] * 2000)):
         with pytest.raises(UnsafePathError, match="cannot be resolved"):
             resolve_under(tmp_path, name)

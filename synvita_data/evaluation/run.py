@@ -251,7 +251,12 @@ def _lacking(
     reasons = [f"{video} ({error['problem']})" for video, error in sorted(unreadable.items())]
     bad = len(missing) + len(unreadable)
     said = [f"{counted(len(missing), 'videos are')} not there"] * bool(missing)
-    said += [f"{len(unreadable):,} {'' if missing else 'videos '}cannot be read"] * bool(unreadable)
+    if unreadable:
+        said.append(
+            f"{len(unreadable):,} cannot be read"
+            if missing
+            else f"{counted(len(unreadable), 'videos')} cannot be read"
+        )
     return SourceError(
         f"{task.name}: {' and '.join(said)}",
         file=", ".join(map(str, roots)) or None,

@@ -364,7 +364,7 @@ class TestClip:
         found = synvita(*self.arguments(clip, path, root, tmp_path / "r", "--frames", 2))
         assert found[0] == 0
         told = " ".join(" ".join(map(str, found[1:])).split())
-        assert "1 captions are longer than the model reads, first:" in told
+        assert "1 caption is longer than the model reads, first:" in told
         assert "where the model reads 77: cut at character" in told
         assert "6 texts of videos are longer than the model reads" in told
         record = json.loads(next((tmp_path / "r").glob("tiny*/ssv2-temporal.json")).read_text())
@@ -399,7 +399,7 @@ class TestClip:
         (root / "videos/15.mp4").write_bytes(whole)
         (root / "videos/11.mp4").write_bytes(whole)
         status, _, error = synvita(*self.arguments(clip, annotations, root, tmp_path / "r"))
-        assert (status, "1 videos cannot be read. Found: ssv2_14" in error) == (2, True), error
+        assert (status, "1 video cannot be read. Found: ssv2_14" in error) == (2, True), error
         (root / "videos/14.mp4").write_bytes(whole)
         status, _, _ = synvita(*self.arguments(clip, annotations, root, tmp_path / "r"))
         assert status == 0
