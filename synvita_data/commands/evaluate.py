@@ -1,16 +1,19 @@
 """`synvita evaluate`: score a model on benchmarks, or evaluate a file of scores."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import ScorerOptions, scorer_options
+from ..display import counted
+from .options import JsonOption, ScorerOptions, check_json, put_json, scorer_options
 
 if TYPE_CHECKING:
     from ..evaluation.named import NamedVideo
     from ..evaluation.run import Evaluation
+    from ..real_videos.find import RealVideos
 
 
 @scorer_options()
@@ -121,6 +124,7 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="Score only this many videos, for a trial.", min=1)
     ] = None,
+    json_file: JsonOption = None,
     *,
     loading: ScorerOptions,
 ) -> None:
@@ -133,6 +137,7 @@ def evaluate(
     from ..tasks import get_task, task_of_file, task_setting
 
     # Complain about the options and the annotations before long work.
+    check_json(json_file)
     if (model is None) == (predictions is None):
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
@@ -175,7 +180,8 @@ def evaluate(
     for each, rows in read:
         if rows.report.left_out and each.columns is not None:
             _say(
-                f"{each.name}: {len(rows.report.left_out):,} rows left out, first: {rows.report.left_out[0]}"
+                f"{each.name}: {counted(len(rows.report.left_out), 'rows')} left out, first: {rows.report.left_out[0]}",
+                json_file,
             )
     if video or item:
         from ..evaluation.named import named_rows
@@ -188,26 +194,32 @@ def evaluate(
     if predictions is not None:
         from ..evaluation.run import evaluate_predictions
 
-        _report(
-            evaluate_predictions(
-                predictions,
-                *read[0],
-                out,
-                name=name,
-                kind=kind,
-                allow_unknown=allow_unknown,
-                join=join,
-                **options,
-            )
+        of_file = evaluate_predictions(
+            predictions,
+            *read[0],
+            out,
+            name=name,
+            kind=kind,
+            allow_unknown=allow_unknown,
+            join=join,
+            **options,
         )
+        _report_all([of_file], json_file)
         return
 
     # Load the model.
-    from ..scoring.open import BASELINES
+    from ..evaluation.run import look_for_videos
+    from ..scoring.open import BASELINES, refuse_misspelt
 
-    if real_root is None and model not in BASELINES and control != "text":
-        raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
+    refuse_misspelt(model)
+    looks = model not in BASELINES and control != "text"
+    if real_root is None and looks:
+        raise SynvitaError("no videos are given", expected="--real-root DIR")
+    videos: dict[str, RealVideos] = {}
+    if real_root is not None and looks and not options["partial"] and not (video or item):
+        for each, rows in read:  # before a model is loaded
+            videos[each.name] = look_for_videos(each, rows, real_root, real_mapping)
     declared: dict[str, Any] = {}
     if model not in BASELINES:
         asked = task_setting(tasks, "prompt", "question")
@@ -228,7 +240,8 @@ def evaluate(
                 samples += score_named(
                     scorer, each, annotated, named, real_root, out, real_mapping=real_mapping
                 )
-        for sample in samples:
+        put_json(json_file, {"kind": scorer.kind, "videos": [asdict(sample) for sample in samples]})
+        for sample in samples if json_file != "-" else ():
             _show_named(sample, scorer.kind)
         if broken := [sample for sample in samples if sample.error is not None]:
             raise VideoError(str(broken[0].error), file=broken[0].video.videopath or broken[0].video.video_id)
@@ -239,14 +252,18 @@ def evaluate(
     if cut_texts is not None:
         for each, rows in read:
             if told := cut_texts(rows.captions):
-                _say(f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}")
+                _say(
+                    f"{each.name}: {counted(len(told), 'captions are')} longer than the model reads, first: {told[0]}",
+                    json_file,
+                )
+    finished: list[Evaluation] = []
     for each, rows in read:
         with Progress(f"{scorer.name} on {each.name}", enabled=process_rank() == 0) as progress:
             done = evaluate_scorer(
                 scorer,
                 each,
                 rows,
-                real_root,
+                videos.get(each.name, real_root),
                 out,
                 name=name,
                 real_mapping=real_mapping,
@@ -255,8 +272,13 @@ def evaluate(
                 checked=True,
                 **options,
             )
-        if done is not None:
+        if done is None:  # not the first process
+            continue
+        finished.append(done)
+        if json_file != "-":
             _report(done)
+    if finished:
+        put_json(json_file, _as_record(finished))
 
 
 def _show_named(sample: "NamedVideo", kind: str) -> None:
@@ -264,7 +286,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
     from rich import box
     from rich.table import Table
 
-    from ..display import Terminal, cell
+    from ..display import Terminal, cell, number
 
     terminal, video = Terminal(), sample.video
     place = f" · {video.videopath}" if video.videopath not in (None, video.video_id) else ""
@@ -282,18 +304,38 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
         table.add_column("type", overflow="fold")
     table.add_column("text", overflow="fold")
     for text in sample.texts:
-        score = (
-            "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
-        )
+        score = number(text.score, "+.4f" if kind == "log_odds" else ".4f")
         of = [cell(text.of)] if with_type else []
         table.add_row(cell(score), cell(text.label), cell(text.item), *of, cell(text.caption))
     terminal.show(table)
 
 
-def _say(line: str) -> None:
+def _as_record(finished: "Sequence[Evaluation]") -> dict[str, Any]:
+    """What `--json` says of evaluations: the content of each result file, and what was said beside."""
+    return {
+        "results": [
+            {
+                "file": str(done.path),
+                "texts_cut": done.texts_cut,
+                "doubts": [doubt.to_record() for doubt in done.doubts],
+                "result": done.result.record,
+            }
+            for done in finished
+        ]
+    }
+
+
+def _report_all(finished: "Sequence[Evaluation]", json_file: str | None) -> None:
+    for done in finished if json_file != "-" else ():
+        _report(done)
+    put_json(json_file, _as_record(finished))
+
+
+def _say(line: str, json_file: str | None = None) -> None:
+    """A note; on standard error where JSON has standard output to itself."""
     from ..display import Terminal
 
-    Terminal().line(line, style="yellow")
+    Terminal(err=json_file == "-").line(line, style="yellow")
 
 
 def _report(done: "Evaluation") -> None:
@@ -301,10 +343,12 @@ def _report(done: "Evaluation") -> None:
     from ..leaderboard.table import estimate_text
 
     if done.texts_cut:
-        _say(f"{done.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
+        _say(
+            f"{counted(done.texts_cut, 'texts')} of videos are longer than the model reads: their ends were cut"
+        )
     if done.doubts:
         print_error(
-            f"{len(done.doubts):,} videos are not as long as their names say, first: {done.doubts[0]}",
+            f"{counted(len(done.doubts), 'videos are')} not as long as their names say, first: {done.doubts[0]}",
             "yellow",
         )
     result, path = done.result, done.path
