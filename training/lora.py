@@ -68,14 +68,14 @@ def _adapted(alignment: AlignmentModel, config: SynViTAConfig) -> Any:
             expected="a regular expression that matches whole names of linear layers",
             fix=f"The family's own: {alignment.family.lora_targets}",
         )
-    settings = LoraConfig(
+    wanted = LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=targets,
     )
     with without_noise():
-        network = get_peft_model(stock, settings)
+        network = get_peft_model(stock, wanted)
     settings = network.peft_config[network.active_adapter]
     settings.base_model_name_or_path, settings.revision = base, revision
     return network

@@ -216,15 +216,15 @@ def evaluate(
     looks = model not in BASELINES and control != "text"
     if real_root is None and looks:
         raise SynvitaError("no videos are given", expected="--real-root DIR")
-    videos: dict[str, RealVideos] = {}
-    if real_root is not None and looks and not options["partial"] and not (video or item):
-        for each, rows in read:  # before a model is loaded
-            videos[each.name] = look_for_videos(each, rows, real_root, real_mapping)
     declared: dict[str, Any] = {}
     if model not in BASELINES:
         asked = task_setting(tasks, "prompt", "question")
         loading = replace(loading, prompt=loading.prompt or (None if asked == "question" else asked))
         declared = task_setting(tasks, "frames", {})
+    videos: dict[str, RealVideos] = {}
+    if real_root is not None and looks and not options["partial"] and not (video or item):
+        for each, rows in read:  # before a model is loaded
+            videos[each.name] = look_for_videos(each, rows, real_root, real_mapping)
     scorer = loading.open(model, seed=seed, control=control, frames=declared)
     from ..evaluation.run import check_evaluation, evaluate_scorer
     from ..evaluation.scoring import process_rank
