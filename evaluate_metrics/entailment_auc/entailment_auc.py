@@ -56,32 +56,32 @@ class EntailmentAUC(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return describe(self, _CONFIGS, VIDEOCON, "https://arxiv.org/abs/2311.10111")
 
-    # `evaluate` asks for every column, so videos that are left out are a column of nothing.
+    # `evaluate` asks for every column, so videos that are left out are empty names.
 
     def compute(self, *, predictions: Any = None, references: Any = None, **given: Any) -> Any:
         """The metric of all inputs, those of `add` and `add_batch` before among them; videos may be left out."""
         if predictions is not None and given.get("videos") is None:
-            given["videos"] = [None] * len(predictions)
+            given["videos"] = [""] * len(predictions)
         return super().compute(predictions=predictions, references=references, **given)
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **given: Any) -> None:
         """Keep inputs for `compute`; videos may be left out."""
         if given.get("videos") is None:
-            given["videos"] = [None] * len(predictions)
+            given["videos"] = [""] * len(predictions)
         super().add_batch(predictions=predictions, references=references, **given)
 
     def add(self, *, prediction: Any = None, reference: Any = None, **given: Any) -> None:
         """Keep one input for `compute`; its video may be left out."""
-        super().add(prediction=prediction, reference=reference, **{"videos": None, **given})
+        super().add(prediction=prediction, reference=reference, **{"videos": "", **given})
 
     def _compute(
         self,
         predictions: list[float],
         references: list[int],
-        videos: list[str | None] | None = None,
+        videos: list[str] | None = None,
         **options: Any,
     ) -> dict[str, Any]:
-        if videos is not None and all(video is None for video in videos):
+        if not any(videos or ()):
             videos = None
         if self.config_name == "videocon":
             misalignment = [value or None for value in options.pop("misalignment")]
