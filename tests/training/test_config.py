@@ -46,8 +46,9 @@ def test_defaults_are_the_papers(tmp_path):
 
 
 def test_the_command_line(tmp_path):
-    from synvita_data.training.data.only import check_only
     from transformers import HfArgumentParser
+
+    from synvita_data.training.data.only import check_only
 
     line = (
         f"--output_dir {tmp_path} --scr_weight 0.01 --weighting product --answer_loss token-and-end --frames 4 "
