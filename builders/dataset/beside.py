@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # With fewer rows the process would take longer to come up than its work.
 WORTH_A_PROCESS = 5000
+# With more it would hold all of them a second time.
+MOST_BESIDE = 100_000
 SUFFIXES = (".png", ".svg")
 # Of a row, what the figure is drawn from.
 _DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
@@ -77,7 +79,7 @@ class Beside:
         """Draw the figure into `folder`; whether there is anything to draw."""
         found = self._of_process()
         if found is None:
-            rows = [_drawn(row) for shard in self._shards for row in shard.rows]
+            rows = (_drawn(row) for shard in self._shards for row in shard.rows)
             return draw_figure(self._config, rows, folder)
         for suffix, content in found["figure"].items():
             (folder / f"{figure_name(self._config)}{suffix}").write_bytes(base64.b64decode(content))
@@ -117,7 +119,7 @@ def text_only_record(rows: "Iterable[Row]") -> dict[str, Any]:
     return text_only_auc(CaptionPair(*_pair(row)) for row in rows).to_record()
 
 
-def draw_figure(config: str, rows: Sequence[dict[str, Any]], folder: Path) -> bool:
+def draw_figure(config: str, rows: Iterable[dict[str, Any]], folder: Path) -> bool:
     """Draw the figure of a config into `folder`; whether there is anything to draw.
 
     Args:
