@@ -12,6 +12,7 @@ from typing import Any
 
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
+from synvita_data.display import counted
 from synvita_data.doctor.data import find_data
 from synvita_data.doctor.inputs import SECONDS, add_file, add_folder, add_output, count_videos
 from synvita_data.doctor.memory import Memory, memory_check, scoring_memory, weights_part
@@ -20,16 +21,18 @@ from synvita_data.doctor.report import Needs, size
 from synvita_data.doctor.repository import look_at
 from synvita_data.doctor.wanted import MODEL_INDEX, pipeline_files
 from synvita_data.errors import HubError, SourceError, SynvitaError
-from synvita_data.hub.repo import REPO_ID, check_version_tag
+from synvita_data.hub.reach import REPO_ID
+from synvita_data.hub.repo import check_version_tag
 from synvita_data.models.families import FAMILIES
 from synvita_data.models.resolve import CONFIG, locate, trained_settings
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import Triplet
 from synvita_data.synthetic_videos.archives import archive_kind
 
+from .contrast.writing.registry import OPTIONS
 from .contrast_needs import add_writing
 from .dataset import BuildOptions, Chain
-from .dataset.options import default_config
+from .dataset.options import check_inputs, chosen_synthetic, default_config
 from .generators.base import parse_overrides
 from .generators.command import open_generator as open_command
 from .generators.diffusers.settings import pipeline_settings
@@ -113,16 +116,9 @@ def _build_options(given: Any) -> BuildOptions:
     values = {
         field.name: getattr(given, field.name) for field in fields(BuildOptions) if hasattr(given, field.name)
     }
-    if given.synthetic is not None and given.synthetic_root is not None:
-        found = f"--synthetic {given.synthetic} and --synthetic-root {given.synthetic_root}"
-        problem = "synthetic videos come from one place"
-        raise SynvitaError(problem, found=found, fix="Leave one of them out")
-    if given.synthetic_root is not None:
-        values["synthetic"] = f"root:{given.synthetic_root}"
-    if (given.triplets is None) == (given.captions is None):
-        raise SynvitaError(
-            "a dataset is built of triplets, or of captions alone", expected="--triplets or --captions"
-        )
+    values["synthetic"] = chosen_synthetic(given.synthetic, given.synthetic_root)
+    of_writer = [f"--{name.replace('_', '-')}" for name in OPTIONS if getattr(given, name, None) is not None]
+    check_inputs(given.triplets, given.captions, given.writer, of_writer)
     if given.captions is not None:
         values["triplets"] = given.out / ".work" / "contrast" / "triplets.csv"
     values["config"] = given.config or default_config(values["synthetic"], given.generator)
@@ -140,14 +136,14 @@ def generation_needs(given: Any, needs: Needs) -> None:
     there = sum(1 for _ in out.glob("*.mp4")) if out.is_dir() else 0
     text = f"videos go into {out}, which is new or empty"
     if (out / BOUND_TO).is_file():
-        text = f"{out} holds {there:,} videos: it continues, if generator and settings are the same"
+        text = f"{out} holds {counted(there, 'videos')}: it continues, if generator and settings are the same"
     elif there:
-        text = f"{out} holds {there:,} videos that this command did not make"
+        text = f"{out} holds {counted(there, 'videos')} that this command did not make"
         needs.warn("out", text, "Name another --out")
     if not there or (out / BOUND_TO).is_file():
         add_output(needs, out, text)
     count = len({triplet.pair_id for triplet in triplets}) * samples
-    needs.ok("videos", f"{count:,} videos to make ({samples} a contrast caption)")
+    needs.ok("videos", f"{counted(count, 'videos')} to make ({samples} a contrast caption)")
     needs.disk(("of videos at most", out, count * _VIDEO_BYTES))
 
 
@@ -359,13 +355,15 @@ def read_triplets(needs: Needs, given: Any) -> list[Triplet]:
     except SynvitaError as error:
         needs.failed("triplets", error)
         return read
-    counted = f"{len(read):,} triplets{more}"
+    found = f"{counted(len(read), 'triplets')}{more}"
     if not read:
         needs.bad("triplets", f"{file}: no row can be used" + (f", first: {bad[0]}" if bad else ""))
     elif bad:
-        needs.warn("triplets", f"{file}: {counted}; {len(bad):,} rows cannot be used, first: {bad[0]}")
+        needs.warn(
+            "triplets", f"{file}: {found}; {counted(len(bad), 'rows')} cannot be used, first: {bad[0]}"
+        )
     else:
-        needs.ok("triplets", f"{file}: {counted}")
+        needs.ok("triplets", f"{file}: {found}")
     return read
 
 
@@ -407,9 +405,9 @@ def add_synthetic(
     total, there = len(wanted), len(wanted & found.videos.keys())
     text = f"{there:,} of {total:,} pairs have a synthetic video in {argument}"
     if found.unmatched:
-        text += f"; {len(found.unmatched):,} files belong to none, first: {found.unmatched[0]}"
+        text += f"; {counted(len(found.unmatched), 'files belong')} to none, first: {found.unmatched[0]}"
     if found.quarantined:
-        first = f"{len(found.quarantined):,} files cannot be used, first: {found.quarantined[0]}"
+        first = f"{counted(len(found.quarantined), 'files')} cannot be used, first: {found.quarantined[0]}"
         needs.warn("synthetic", first)
     if not there and total:
         needs.bad("synthetic", text, "docs/building.md says how files are named")
@@ -442,7 +440,7 @@ def _add_authors_videos(needs: Needs, scheme: str, argument: str, *, embed: bool
         facts = look_at(str(folder), kind="dataset", hub=needs.hub)
     videos = [file for file in facts.files if Path(file.path).suffix.lower() == ".mp4"]
     archives = [file for file in facts.files if archive_kind(file.path) is not None]
-    text = f"{len(videos):,} loose mp4 files and {len(archives):,} archives in {argument}"
+    text = f"{counted(len(videos), 'loose mp4 files')} and {counted(len(archives), 'archives')} in {argument}"
     if videos or archives:
         needs.ok("synthetic", text)
     elif facts.files:

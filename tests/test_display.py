@@ -18,6 +18,7 @@ from synvita_data.display import (
     Terminal,
     get_logger,
     json_text,
+    number,
     plain,
     plain_lines,
     print_traceback,
@@ -301,3 +302,18 @@ def test_tables_hold_cells_and_no_markup():
                 if isinstance(value, ast.JoinedStr):  # numbers only
                     specs = [part for part in value.values if isinstance(part, ast.FormattedValue)]
                     assert all(part.format_spec is not None for part in specs), ast.unparse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (-0.00001, "+.4f", "+0.0000"),
+        (-0.00006, "+.4f", "-0.0001"),
+        (-0.0, ".1%", "0.0%"),
+        (float("nan"), ".2f", "–"),
+        (None, ".2f", "–"),
+        (-1234.5, ",.1f", "-1,234.5"),
+    ],
+)
+def test_what_rounds_to_nothing_has_no_minus(value, form, text):
+    assert number(value, form) == text

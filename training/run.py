@@ -11,6 +11,7 @@ import torch
 from accelerate.utils import gather_object
 
 from synvita_data.captions.prompts import describe
+from synvita_data.display import counted
 from synvita_data.display import say as print_line
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.files import write_atomic
@@ -134,6 +135,7 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
     Raises:
         SynvitaError: recipe, output folder, dataset or model are wrong, or another run has the folder.
     """
+    _check_demo(recipe.run)
     config = make_config(recipe, int(os.environ.get("WORLD_SIZE", "1")), dry_run=dry_run)
     folder = Path(str(config.output_dir))
     output.check_folder(folder, recipe)
@@ -143,6 +145,7 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
     try:
         if lock is not None:
             output.check_folder(folder, recipe)  # whoever had the lock may have finished meanwhile
+            output.remove_leftovers(folder)
         run = _load(recipe, config, say, dry_run)
     except BaseException:
         if lock is not None:
@@ -153,6 +156,34 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
         output.remove_traces(folder, missing)
     run.lock = lock
     return run
+
+
+def _check_demo(options: RunOptions) -> None:
+    """What the recipe of a look at everything trains on is made by hand, here.
+
+    Raises:
+        RecipeError: it is not there.
+    """
+    named = {"model": options.model, "data": options.data, "real_root": options.real_root}
+    lacking = {
+        key: value
+        for key, value in named.items()
+        if value is not None and Path(value).parts[:1] == ("demo",) and not Path(value).exists()
+    }
+    if not lacking:
+        return
+    make = {
+        "model": """make_tiny("video_llava", "demo/model") of synvita_data.testing makes the model""",
+        "data": "`synvita demo` makes dataset and videos here",
+        "real_root": "`synvita demo` makes dataset and videos here",
+    }
+    raise RecipeError(
+        "the recipe uses what is not made yet in this folder",
+        found=", ".join(f"{key}={value}" for key, value in lacking.items()),
+        fix="; ".join(dict.fromkeys(make[key] for key in lacking))
+        + "; or name others: "
+        + " ".join(f"{key}=…" for key in lacking),
+    )
 
 
 def train(run: Run, say: Say = print_line) -> dict[str, Any]:
@@ -226,7 +257,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
     if held_out_rows is not None:
         held_out_name = f"{options.data} ({options.eval_split})"
         held_out = EvaluationPairs(held_out_rows, triplets.preparer, name=held_out_name)
-    say(f"{len(triplets):,} triplets to train on: " + _counts_line(triplets.counts))
+    say(f"{counted(len(triplets), 'triplets')} to train on: " + _counts_line(triplets.counts))
     if not triplets.counts["takes_real"]:
         say("No real video is there, so L_real trains nothing: real_root=DIR says where they lie")
     # Every video once: through the tower into the cache, or looked into.
@@ -335,7 +366,7 @@ def _fill_cache(triplets: TripletData, alignment: AlignmentModel, config: SynViT
     )
     alignment.to(home)
     say(
-        f"Feature cache: {report.videos:,} videos, {report.found:,} were there, {report.made:,} added, "
+        f"Feature cache: {counted(report.videos, 'videos')}, {report.found:,} were there, {report.made:,} added, "
         f"{report.not_kept:,} did not fit, {report.unreadable:,} cannot be read"
     )
     return sum(gather_object([report.unreadable]))
@@ -353,7 +384,7 @@ def _look_into_videos(triplets: TripletData, config: SynViTAConfig, say: Say) ->
     shown = is_main_process() and not config.disable_tqdm
     with Progress("checking videos", enabled=shown) as progress:
         bad = triplets.check_videos(workers=max(config.dataloader_num_workers, 4), on_progress=progress.at)
-    say(f"{before:,} videos were looked into, {len(bad):,} cannot be read")
+    say(f"{counted(before, 'videos were')} looked into, {len(bad):,} cannot be read")
     if triplets.too_many(len(bad), before):
         raise VideoError(
             f"{len(bad):,} of {before:,} videos cannot be read",
@@ -363,7 +394,7 @@ def _look_into_videos(triplets: TripletData, config: SynViTAConfig, say: Say) ->
             fix="A folder may have gone away; the warnings before name each one",
         )
     if bad:
-        say(f"{len(triplets):,} triplets are left: " + _counts_line(triplets.counts))
+        say(f"{counted(len(triplets), 'triplets are')} left: " + _counts_line(triplets.counts))
 
 
 def _check_held_out(held_out: EvaluationPairs) -> None:
@@ -372,7 +403,7 @@ def _check_held_out(held_out: EvaluationPairs) -> None:
         raise VideoError(
             "no video of the held-out rows can be read",
             file=held_out.name,
-            found=f"{len(held_out):,} videos that cannot; the warnings before say why",
+            found=f"{counted(len(held_out), 'videos')} that cannot; the warnings before say why",
             fix="Look at real_root=DIR, or leave eval_split out",
         )
 
@@ -435,13 +466,19 @@ def check_after_training(recipe: Recipe) -> None:
         hub.check_visibility(state, private=options.push_private, option="push_private")
 
 
+def is_finished(recipe: Recipe) -> bool:
+    """Whether the output folder holds this recipe trained to its end."""
+    folder = Path(str(recipe.training["output_dir"]))
+    return output.is_finished(folder) and not output.different_keys(folder, recipe)
+
+
 def is_left_to_do(recipe: Recipe) -> bool:
     """Whether the output folder holds this recipe trained to its end, and merging or publishing is asked for.
 
     A finished run can be published again: what is there already is not sent twice.
     """
     folder = Path(str(recipe.training["output_dir"]))
-    if not output.is_finished(folder) or output.different_keys(folder, recipe):
+    if not is_finished(recipe):
         return False
     # Other processes leave it to the first, which may have merged before they look.
     return not is_main_process() or _to_merge(folder, recipe) or bool(recipe.run.push_to)

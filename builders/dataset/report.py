@@ -257,8 +257,9 @@ def read_report(out: Path) -> dict[str, Any]:
         fix="Name another --out, or remove the file to build all configs again",
     ):
         configs: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))["configs"]
-        if not isinstance(configs, dict):
-            raise TypeError("configs is not an object")
+        for record in configs.values():
+            for split in record["splits"].values():
+                _ = [(os.fspath(s["file"]), s["bytes"] + s["rows"], s["sha256"]) for s in split["shards"]]
         return configs
 
 
@@ -305,6 +306,14 @@ def check_place(out: Path, config: str, *, make: bool = True) -> None:
             file=out / ".work",
             fix="Remove the link; to work on a faster disk, name an --out on it and copy the dataset afterwards",
         )
+    for name in (config, "figures", CARD, REPORT, QUARANTINE):
+        if (link := out / name).is_symlink():
+            raise SynvitaError(
+                "what a build writes is a link, and would be replaced or written elsewhere",
+                file=link,
+                found=f"a link to {link.readlink()}",
+                fix="Remove the link, or name the folder that it leads to with --out",
+            )
     place = out / config
     foreign = [] if not place.exists() else [place] if not place.is_dir() else sorted(place.iterdir())
     foreign = [path for path in foreign if path.is_dir() or not _SHARD_NAME.fullmatch(path.name)]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
 from synvita_data.extras import require
+from synvita_data.files import json_lines
 from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
@@ -97,7 +98,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     refuse_file(Path(options.triplets))
     models = find_models(options)  # before hours of generating
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
-    triplets = list(reader)
+    triplets = list(islice(reader, options.limit))
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
     large = WORTH_A_PROCESS <= len(triplets) <= MOST_BESIDE
     if large and options.config not in read_report(options.out):  # else there may be nothing to do
@@ -290,8 +291,8 @@ def _score(
             fix="Run again; what is done stays",
         )
     failed: dict[str, list[Mapping[str, Any]]] = {}
-    for line in (options.work / "vqascore-quarantine.jsonl").read_text(encoding="utf-8").splitlines():
-        if (record := json.loads(line)).get("stage") == "vqascore":
+    for record in json_lines((options.work / "vqascore-quarantine.jsonl").read_text(encoding="utf-8")):
+        if record.get("stage") == "vqascore":
             failed.setdefault(str(record["id"]), []).append(record)
     unscored = {}
     for row_id, records in failed.items():
@@ -310,7 +311,10 @@ def _score(
 def check_scores(
     options: BuildOptions, scores: ScoreTable, rows: int, asked: int, quarantine: list[dict[str, Any]]
 ) -> None:
-    """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside."""
+    """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside.
+
+    It may have more rows than the triplets, as for a trial with the first ones, if it has theirs.
+    """
     refused = [entry for entry in quarantine if entry["stage"] == "scores"]
     of_others = [entry for entry in refused if entry["problem"].startswith(OF_ANOTHER_VIDEO)]
     if of_others and len(of_others) >= len(scores.bindings):
@@ -321,8 +325,9 @@ def check_scores(
     unused = scores.unused()
     if len(unused) == len(scores):
         problem, found = "no row of the dataset found its scores there", [str(key) for key in unused[:3]]
-    elif beyond := [key for key in unused if isinstance(key, int) and key >= rows]:
-        problem, found = f"{options.triplets.name} has {rows} rows", [f"row {key}" for key in beyond[:3]]
+    elif options.limit is None and (beyond := scores.numbers_shifted(rows)):
+        problem = f"{options.triplets.name} has {rows:,} rows, and not all of them have scores"
+        found = [f"row {key}" for key in beyond[:3]]
     elif 2 * len(refused) > asked:
         reasons = Counter(entry["problem"] for entry in refused).most_common(3)
         problem = f"{len(refused)} of {asked} rows cannot use theirs"

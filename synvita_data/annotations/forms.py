@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..display import counted
 from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
@@ -64,7 +65,9 @@ class OfficialJoin:
         if not self.texts and not self.groups:
             return []
         left_out = f", and {self.groups:,} {self.group} are left out" if self.group else ""
-        return [f"joined as the official script does: {self.texts:,} texts have several scores{left_out}"]
+        return [
+            f"joined as the official script does: {counted(self.texts, 'texts have')} several scores{left_out}"
+        ]
 
 
 @dataclass(frozen=True, slots=True)

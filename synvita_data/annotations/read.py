@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..display import counted
 from ..errors import SchemaError
 from ..files import sha256_file
 from ..tables.columns import parquet_errors
@@ -57,7 +58,9 @@ def read_annotations(task: Task | str, path: str | Path, *, skip_bad: bool = Fal
     if task.columns is not None:
         report.mismatches += _differences(report.checked)
         if report.left_out:
-            report.mismatches += (f"{len(report.left_out):,} rows cannot be used and were left out",)
+            report.mismatches += (
+                f"{counted(len(report.left_out), 'rows')} cannot be used and were left out",
+            )
     return annotations
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
 from .options import (
     JsonOption,
     PromptTooLong,
@@ -147,6 +148,9 @@ def build(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Number of threads that check videos.", min=1)] = 2,
+    limit: Annotated[
+        int | None, typer.Option(help="Take only the first so many triplets, for a trial.", min=1)
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -168,24 +172,16 @@ def build(
 
     from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
     from synvita_data.builders.dataset.dry_run import dry_run as plan_build
-    from synvita_data.builders.dataset.options import default_config
-    from synvita_data.builders.sources.registry import GENERATORS, parse_spec
+    from synvita_data.builders.dataset.options import check_inputs, chosen_synthetic, default_config
 
     from ..display import Terminal
     from ..errors import SynvitaError
     from ..progress import Progress
 
-    if synthetic_root is not None:
-        if synthetic is not None:
-            raise SynvitaError(
-                "synthetic videos come from one place",
-                found=f"--synthetic {synthetic} and --synthetic-root {synthetic_root}",
-                fix="Leave one of them out",
-            )
-        synthetic = f"root:{synthetic_root}"
+    synthetic = chosen_synthetic(synthetic, synthetic_root)
     started = time.monotonic()
     check_json(json_file)
-    check_captions(triplets, captions, writer, writing)
+    check_inputs(triplets, captions, writer, writing.given())
     if dry_run and (captions is not None or str(triplets).startswith("shapes:")):
         raise SynvitaError(
             "--dry-run reads triplets that are there, and these are written first",
@@ -225,6 +221,7 @@ def build(
             source=source,
             max_shard_bytes=max_shard_mb * 1_000_000,
             threads=threads,
+            limit=limit,
             chain=Chain(
                 samples=samples,
                 overrides=tuple(settings or ()),
@@ -267,40 +264,8 @@ def build(
             "quarantine": result.quarantine,
         },
     )
-    made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS
-    failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
-    if failed and (made_here or vqa_model):
-        raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what could not be made
-
-
-def check_captions(
-    triplets: Path | None, captions: str | None, writer: str | None, writing: "WriterOptions"
-) -> None:
-    """Refuse options that do not go together.
-
-    Args:
-        triplets, captions, writer: as given.
-        writing: options that only say something with a writer.
-
-    Raises:
-        SynvitaError: both inputs or none, or a writer without captions.
-    """
-    from ..errors import SynvitaError
-
-    if (triplets is None) == (captions is None):
-        raise SynvitaError(
-            "a dataset is built of triplets, or of captions alone",
-            found="neither --triplets nor --captions" if triplets is None else "--triplets and --captions",
-            expected="--triplets FILE, or --captions FILE with --writer WRITER",
-        )
-    if (captions is None) != (writer is None):
-        raise SynvitaError("--captions and --writer go together", fix="Give both, or --triplets FILE")
-    if captions is None and (given := writing.given()):
-        raise SynvitaError(
-            "options of a writer, and nothing to write",
-            found=", ".join(given),
-            fix="Leave them out, or give --captions",
-        )
+    if result.quarantine:
+        raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what was left out
 
 
 def _write_contrasts(captions: str, writer: str, out: Path, writing: "WriterOptions", **where: Any) -> Path:
@@ -340,6 +305,8 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     """What was built, what was left out and why, and how to load it."""
     from synvita_data.builders.dataset.notes import authors_notes, contrast_notes, prompt_notes, score_notes
 
+    from ..errors import SynvitaError
+
     record = result.record
     dropped = record["triplets"]
     covered = record["coverage"]
@@ -349,16 +316,16 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     )
     terminal.line(
         ("bold", result.out),
-        f" · config {result.config} · {record['rows']:,} rows from {read} "
-        f"({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
+        f" · config {result.config} · {counted(record['rows'], 'rows')} from {read} "
+        f"({counted(dropped['duplicates'], 'exact duplicates')} dropped, {record['quarantined']:,} quarantined)",
     )
     videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
     here = record.get("scores", {}).get("with_video", scored)
     of_them = "" if here == scored else f", {here:,} of them with their synthetic video"
     refers = record.get("authors_videos") is not None and not record["options"]["embed_synthetic"]
-    held = f"{videos:,} synthetic videos {'referred to' if refers else 'embedded'} · "
+    held = f"{counted(videos, 'synthetic videos')} {'referred to' if refers else 'embedded'} · "
     terminal.line(
-        f"{held}{scored:,} rows with VQAScores{of_them} · {found:,} real videos found",
+        f"{held}{counted(scored, 'rows')} with VQAScores{of_them} · {counted(found, 'real videos')} found",
     )
     for note in contrast_notes(record):
         terminal.line(f"contrast captions: {note}")
@@ -371,27 +338,27 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     if record["unmatched_videos"]:
         first = ", ".join(record["unmatched_videos_first"][:3])
         terminal.line(
-            ("yellow", f"{record['unmatched_videos']:,} video files belong to no triplet"), f" ({first}, …)"
+            ("yellow", f"{counted(record['unmatched_videos'], 'video files belong')} to no triplet"),
+            f" ({first}, …)",
         )
     if doubted := record.get("real_videos_doubted"):
         first = record["real_videos_doubted_first"][0]
         terminal.line(
-            ("yellow", f"{doubted:,} real videos are not as long as their names say"),
+            ("yellow", f"{counted(doubted, 'real videos are')} not as long as their names say"),
             f", first: {first['file']}: {first['found']}",
         )
     if record["real_videos_refused"]:
         first = record["real_videos_refused_first"][0]
         terminal.line(
-            ("yellow", f"{record['real_videos_refused']:,} real videos were refused"),
-            f", first: {first['problem']}",
+            ("yellow", f"{counted(record['real_videos_refused'], 'real videos were')} refused"),
+            f", first: {SynvitaError.from_record(first)}",
         )
     if record["unused_scores"]:
         terminal.line(
-            f"{record['unused_scores']:,} entries of the score table belong to no row that was kept",
+            f"{counted(record['unused_scores'], 'entries of the score table belong')} to no row that was kept",
         )
     for entry in result.quarantine[:QUARANTINE_SHOWN]:
-        where = ", ".join(str(entry[k]) for k in ("file", "row") if entry.get(k) is not None)
-        terminal.line(("yellow", "quarantined"), f" {entry['reason']}: {entry['problem']} ({where})")
+        terminal.line(("yellow", "quarantined"), f" {SynvitaError.from_record(entry)}")
     if len(result.quarantine) > QUARANTINE_SHOWN:
         terminal.line(f"… and {len(result.quarantine) - QUARANTINE_SHOWN:,} more in quarantine.jsonl")
     state = "already up to date" if result.was_up_to_date else "built"

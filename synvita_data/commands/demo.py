@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -46,6 +48,7 @@ def demo(
     from ..demo import chain
     from ..demo.steps import Course
     from ..display import Terminal
+    from ..extras import install_line
     from ..progress import Progress, duration
 
     size = chain.FAST if fast else chain.FULL
@@ -58,7 +61,7 @@ def demo(
         missing = "No arm was fine-tuned: --no-train."
     elif planned.lacking:
         missing = (
-            f'Fine-tuning needs {", ".join(planned.lacking)}: pip install "synvita-data[train]". '
+            f"Fine-tuning needs {', '.join(planned.lacking)}: {install_line('train')}. "
             "Everything else is here."
         )
         terminal.line(missing, style="yellow")
@@ -104,7 +107,9 @@ def run_steps(
     if not planned.lacking:
         scored = course.run("score", lambda at: {"scores": chain.score(planned, at)})
         show("score")
-        terminal.line(f"{scored.facts['scores']:,} scores: a frame, a caption pair and a model each")
+        terminal.line(
+            f"{counted(scored.facts['scores'], 'scores')}: a frame, a caption pair and a model each"
+        )
     from .build import print_result
 
     results: list[Any] = []
@@ -183,7 +188,7 @@ def _look(terminal: "Terminal", planned: "Demo", dataset: Path, rows: Any) -> No
     from ..demo.chain import CONFIG
     from .inspect import summary_table
 
-    terminal.line(f"{rows.num_rows:,} rows, {real_coverage(rows)}")
+    terminal.line(f"{counted(rows.num_rows, 'rows')}, {real_coverage(rows)}")
     row = rows[0]
     kept = _marked(row["caption"], row["shared"]["caption"])
     contrast = _marked(row["neg_caption"], row["shared"]["neg_caption"])
@@ -265,7 +270,7 @@ def _changes(arms: "Sequence[Arm]", sets: Mapping[str, str]) -> "list[Renderable
     from rich.table import Table
 
     from ..demo.page import interval_text, is_told_apart
-    from ..display import cell
+    from ..display import cell, number
 
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"
@@ -285,7 +290,7 @@ def _changes(arms: "Sequence[Arm]", sets: Mapping[str, str]) -> "list[Renderable
                 f"{score.value - score.change:.1f}",
                 f"{score.value:.1f}",
                 cell(interval_text(score.low, score.high), "dim"),
-                cell(f"{score.change:+.1f}", style),
+                cell(number(score.change, "+.1f"), style),
                 cell(interval_text(score.change_low, score.change_high, signed=True), "dim"),
             )
         table.add_section()

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
 from .options import JsonOption, ScorerOptions, check_json, put_json, scorer_options
 
 if TYPE_CHECKING:
     from ..evaluation.named import NamedVideo
     from ..evaluation.run import Evaluation
+    from ..real_videos.find import RealVideos
 
 
 @scorer_options()
@@ -178,7 +180,7 @@ def evaluate(
     for each, rows in read:
         if rows.report.left_out and each.columns is not None:
             _say(
-                f"{each.name}: {len(rows.report.left_out):,} rows left out, first: {rows.report.left_out[0]}",
+                f"{each.name}: {counted(len(rows.report.left_out), 'rows')} left out, first: {rows.report.left_out[0]}",
                 json_file,
             )
     if video or item:
@@ -206,11 +208,18 @@ def evaluate(
         return
 
     # Load the model.
-    from ..scoring.open import BASELINES
+    from ..evaluation.run import look_for_videos
+    from ..scoring.open import BASELINES, refuse_misspelt
 
-    if real_root is None and model not in BASELINES and control != "text":
-        raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
+    refuse_misspelt(model)
+    looks = model not in BASELINES and control != "text"
+    if real_root is None and looks:
+        raise SynvitaError("no videos are given", expected="--real-root DIR")
+    videos: dict[str, RealVideos] = {}
+    if real_root is not None and looks and not options["partial"] and not (video or item):
+        for each, rows in read:  # before a model is loaded
+            videos[each.name] = look_for_videos(each, rows, real_root, real_mapping)
     declared: dict[str, Any] = {}
     if model not in BASELINES:
         asked = task_setting(tasks, "prompt", "question")
@@ -244,7 +253,7 @@ def evaluate(
         for each, rows in read:
             if told := cut_texts(rows.captions):
                 _say(
-                    f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}",
+                    f"{each.name}: {counted(len(told), 'captions are')} longer than the model reads, first: {told[0]}",
                     json_file,
                 )
     finished: list[Evaluation] = []
@@ -254,7 +263,7 @@ def evaluate(
                 scorer,
                 each,
                 rows,
-                real_root,
+                videos.get(each.name, real_root),
                 out,
                 name=name,
                 real_mapping=real_mapping,
@@ -277,7 +286,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
     from rich import box
     from rich.table import Table
 
-    from ..display import Terminal, cell
+    from ..display import Terminal, cell, number
 
     terminal, video = Terminal(), sample.video
     place = f" · {video.videopath}" if video.videopath not in (None, video.video_id) else ""
@@ -295,9 +304,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
         table.add_column("type", overflow="fold")
     table.add_column("text", overflow="fold")
     for text in sample.texts:
-        score = (
-            "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
-        )
+        score = number(text.score, "+.4f" if kind == "log_odds" else ".4f")
         of = [cell(text.of)] if with_type else []
         table.add_row(cell(score), cell(text.label), cell(text.item), *of, cell(text.caption))
     terminal.show(table)
@@ -336,10 +343,12 @@ def _report(done: "Evaluation") -> None:
     from ..leaderboard.table import estimate_text
 
     if done.texts_cut:
-        _say(f"{done.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
+        _say(
+            f"{counted(done.texts_cut, 'texts')} of videos are longer than the model reads: their ends were cut"
+        )
     if done.doubts:
         print_error(
-            f"{len(done.doubts):,} videos are not as long as their names say, first: {done.doubts[0]}",
+            f"{counted(len(done.doubts), 'videos are')} not as long as their names say, first: {done.doubts[0]}",
             "yellow",
         )
     result, path = done.result, done.path

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from ..display import Terminal
 
@@ -46,7 +48,14 @@ def train(
 
     path = find_recipe(recipe)  # a wrong name is an error at once, before torch is imported
     require("train", *TRAINING, what="synvita train")
-    from synvita_data.training.run import finish, is_left_to_do, is_main_process, open_recipe, prepare
+    from synvita_data.training.run import (
+        finish,
+        is_finished,
+        is_left_to_do,
+        is_main_process,
+        open_recipe,
+        prepare,
+    )
     from synvita_data.training.run import train as run_training
 
     read, say = open_recipe(path, list(changes or ())), _say(terminal)
@@ -56,6 +65,12 @@ def train(
             say("Dry run: nothing was done.")
         elif is_main_process():
             finish(read, say)
+        return
+    if is_finished(read):
+        place = read.training["output_dir"]
+        say(
+            f"Trained to its end in {place}: nothing is left to do. For another run name another output_dir=DIR"
+        )
         return
     run = prepare(read, say, dry_run=dry_run)
     if dry_run:
@@ -114,7 +129,7 @@ def _print_plan(terminal: "Terminal", run: Any) -> None:
     config = run.config
     a_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     if run.trainer.is_world_process_zero():
-        terminal.line(f"{a_step} triplets a step, {run.steps:,} steps, result in {run.folder}")
+        terminal.line(f"{a_step} triplets a step, {counted(run.steps, 'steps')}, result in {run.folder}")
         terminal.line("Dry run: nothing was trained.")
 
 
@@ -129,7 +144,7 @@ def _print_result(terminal: "Terminal", folder: Path, record: dict[str, Any]) ->
         before = ""
         if first is not last and key in first:
             before = f"{first[key]:.2f} {_when(first)}, "
-        texts = f" ({last['eval_texts']:,} texts)" if "eval_texts" in last else ""
+        texts = f" ({counted(last['eval_texts'], 'texts')})" if "eval_texts" in last else ""
         line = f"{before}{last[key]:.2f} at step {last['step']}{texts}"
         terminal.line(f"{key.removeprefix('eval_')} on held-out rows: {line}")
     seconds = record["summary"].get("train_runtime", 0.0)

@@ -35,11 +35,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
-from ..errors import HubError
+from ..errors import HubError, parsing
 from ..files import sha256_file
 from .leaks import refuse_leaks
 from .problems import HubRequest, HubUnreachableError, hub_problem, telling_cause
-from .reach import bound_waits, note_renamed, offline, transport
+from .reach import REPO_ID, bound_waits, note_renamed, offline, transport
 
 # What huggingface_hub and its transport raise.
 _FAILURES = (
@@ -60,7 +60,6 @@ BATCH_BYTES = 5 << 30
 
 _VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _DIGEST = re.compile("[0-9a-f]{64}")
-REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
 def check_version_tag(tag: str) -> tuple[int, int, int]:
@@ -250,6 +249,7 @@ class HubRepo:
         """A text file of a commit, as UTF-8."""
         with self._errors(f"read {path}", writes=False):
             cached = self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type)
+        with parsing("a file of the repository is not text", file=f"{self.id}/{path}", expected="UTF-8"):
             return Path(cached).read_text(encoding="utf-8")
 
     def fetch(

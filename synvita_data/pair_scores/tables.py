@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..display import counted
 from ..errors import SchemaError, SynvitaError, UnsafePathError, first_line, located
 from ..files import resolve_under
 from ..real_videos.files import walk_videos
@@ -212,10 +213,11 @@ def _cells(
             raise SchemaError("the file does not exist", file=source)
         with parquet_errors(source):
             table.arrow = pq.read_table(source)
+            rows = table.arrow.to_pylist()
         with located(source):
             fields.choose(table.arrow.column_names)
             roles = fields.roles(table.arrow.column_names)
-        return [(row, roles, cells) for row, cells in enumerate(table.arrow.to_pylist())], []
+        return [(row, roles, cells) for row, cells in enumerate(rows)], []
     read, faults = list[tuple[int, dict[str, str], Cells]](), list[SynvitaError]()
     known: dict[tuple[str, ...], dict[str, str]] = {}
     for row, cells in read_rows(source, fields, "videos and texts"):
@@ -274,7 +276,7 @@ def _first_of(faults: Sequence[SynvitaError]) -> SynvitaError:
         first.fix = " ".join(
             [
                 *([f"{first.fix.rstrip('.')}."] if first.fix else []),
-                f"{len(faults) - 1:,} more rows are bad too",
+                f"{counted(len(faults) - 1, 'more rows are')} bad too",
             ]
         )
         first.args = (str(first),)
