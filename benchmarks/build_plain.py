@@ -8,6 +8,7 @@ import csv
 import re
 import sys
 from collections import defaultdict
+from pathlib import Path
 from statistics import fmean
 
 from datasets import Dataset
@@ -16,11 +17,11 @@ from rapidfuzz.distance import LCSseq
 triplets, scores, out = sys.argv[1:]
 words = re.compile(r"\w+|[^\w\s]")
 by_row = defaultdict(list)
-for row in csv.DictReader(open(scores, encoding="utf-8-sig", newline="")):
+for row in csv.DictReader(Path(scores).read_text("utf-8-sig").splitlines()):
     names = ("neg_caption_score", "caption_score")
     by_row[int(row["row"])].append({"model": row["model"], **{name: float(row[name]) for name in names}})
 splits = defaultdict(list)
-for number, row in enumerate(csv.DictReader(open(triplets, encoding="utf-8-sig", newline=""))):
+for number, row in enumerate(csv.DictReader(Path(triplets).read_text("utf-8-sig").splitlines())):
     found = [[(m.start(), m.end()) for m in words.finditer(row[n])] for n in ("caption", "neg_caption")]
     texts = [[row[n][a:b] for a, b in s] for n, s in zip(("caption", "neg_caption"), found, strict=True)]
     blocks = [block for block in LCSseq.opcodes(*texts).as_matching_blocks() if block.size]

@@ -19,6 +19,7 @@ from synvita_data.schema import MISALIGNMENTS
 from synvita_data.video.preprocessing import PREPROCESSES
 from synvita_data.weights import WEIGHTINGS
 
+from .data.only import check_only
 from .data.selection import GRANULARITIES, MASKED_TEXT, check_misalignments, check_share
 from .objective import ANSWER_LOSSES, NORMALISATIONS, Objective
 from .recipe import option
@@ -87,6 +88,11 @@ class SynViTAConfig(TrainingArguments):
         None,
         f"Kinds of contrast to train on, a list of {', '.join(MISALIGNMENTS)}; rows of other kinds are left "
         "out. Default: all rows. Paper: all; one alone in Table 2.",
+    )
+    only: dict[str, Any] | str | None = option(  # noqa: RUF009
+        None,
+        "Which rows to train on: a mapping of columns (source, video_id, pair_id, generator, misalignment, hard) to one "
+        "or a list of values, and of weight to {min: …, max: …}; a row must fit all. Default: all rows. Paper: all.",
     )
     max_unreadable: float = option(
         0.05, "Share of the videos that may turn out unreadable before training stops. Paper: none."
@@ -219,6 +225,7 @@ class SynViTAConfig(TrainingArguments):
             "nle_share": self.nle_share if self.explains else 0.0,
             "seed": self.seed if self.data_seed is None else self.data_seed,
             "misalignments": check_misalignments(self.misalignments),
+            "only": check_only(self.only),
             "frames": frames,
             "max_unreadable": self.max_unreadable,
         }
@@ -234,6 +241,7 @@ class SynViTAConfig(TrainingArguments):
         check_share("nle_share", self.nle_share)
         check_share("max_unreadable", self.max_unreadable)
         check_misalignments(self.misalignments)
+        check_only(self.only)
         for name, (right, expected) in _RANGES.items():
             if not right(getattr(self, name)):
                 raise SynvitaError(

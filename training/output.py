@@ -165,6 +165,7 @@ def data_identity(
     triplets: Iterable[SelectedRow],
     counts: Mapping[str, int],
     misalignments: Sequence[str] | None = None,
+    only: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a run trains on, to be compared when it resumes: only then an order of triplets means the same ones.
 
@@ -173,10 +174,11 @@ def data_identity(
         triplets: `TripletData.triplets`.
         counts: `TripletData.counts`.
         misalignments: kinds of contrast that the rows were chosen by; None for all rows.
+        only: columns that the rows were chosen by; None for all rows.
 
     Returns:
         `version`; `triplets`, the SHA-256 of what each of them trains, in their order; `counts`; and `misalignments`
-        where rows were chosen by them.
+        and `only` where rows were chosen by them.
     """
     digest = hashlib.sha256()
     for triplet in triplets:
@@ -195,7 +197,9 @@ def data_identity(
         )
         digest.update(json.dumps(own, default=str).encode() + b"\n")
     identity = {"version": _plain(version), "triplets": digest.hexdigest(), "counts": dict(counts)}
-    return identity if misalignments is None else {**identity, "misalignments": list(misalignments)}
+    if misalignments is not None:
+        identity["misalignments"] = list(misalignments)
+    return identity if only is None else {**identity, "only": _plain(only)}
 
 
 def _identity(text: Text) -> list[Any]:
@@ -225,9 +229,13 @@ def check_data(folder: Path, data: Mapping[str, Any]) -> None:
     ]
     if not found and "triplets" in data:
         kinds = before.get("misalignments"), data.get("misalignments")
+        only = before.get("only"), data.get("only")
         if kinds[0] != kinds[1]:
             there, here = ("all rows" if each is None else ", ".join(map(str, each)) for each in kinds)
             found = [f"misalignments: {there} there, {here} here"]
+        elif only[0] != only[1]:
+            there, here = ("all rows" if each is None else json.dumps(each) for each in only)
+            found = [f"only: {there} there, {here} here"]
         elif before.get("triplets") != data["triplets"]:
             counts = (before.get("counts") or {}), data["counts"]
             found = [

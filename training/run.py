@@ -270,7 +270,8 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
         _check_held_out(held_out)
     # All processes, and a run that resumes, must see the same triplets.
     chosen = arguments["misalignments"]
-    identity = output.data_identity(version, triplets.triplets, triplets.counts, chosen)
+    only = arguments["only"]
+    identity = output.data_identity(version, triplets.triplets, triplets.counts, chosen, only)
     _check_all_the_same(identity)
     output.check_data(folder, identity)
     # The trainer changes the model in place: adapters, frozen parts.
@@ -299,6 +300,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
             "config": options.config,
             "split": options.split,
             **({} if chosen is None else {"misalignments": list(chosen)}),
+            **({} if only is None else {"only": only}),
         },
         identity=identity,
     )

@@ -9,8 +9,9 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # With fewer rows the process would take longer to come up than its work.
 WORTH_A_PROCESS = 5000
+# With more it would hold all of them a second time.
+MOST_BESIDE = 100_000
 SUFFIXES = (".png", ".svg")
 # Of a row, what the figure is drawn from.
 _DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
@@ -39,7 +42,7 @@ class Beside:
     def __init__(self, config: str) -> None:
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
-        self._answer: Future[tuple[bytes, bytes]] | None = None
+        self._answer: Future[dict[str, Any] | None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
         self._shards: Sequence[Shard] = ()
         self._found: dict[str, Any] | None = None
@@ -62,7 +65,7 @@ class Beside:
         """The rows, in their order."""
         given, self._shards = bool(self._shards), shards
         if self._process is not None and not given:
-            self._answer = self._pool.submit(self._process.communicate, _as_json(self._config, shards))
+            self._answer = self._pool.submit(_ask, self._process, self._config, shards)
 
     def text_only(self) -> dict[str, Any]:
         """The config's `text_only` of `build.json`."""
@@ -77,7 +80,7 @@ class Beside:
         """Draw the figure into `folder`; whether there is anything to draw."""
         found = self._of_process()
         if found is None:
-            rows = [_drawn(row) for shard in self._shards for row in shard.rows]
+            rows = (_drawn(row) for shard in self._shards for row in shard.rows)
             return draw_figure(self._config, rows, folder)
         for suffix, content in found["figure"].items():
             (folder / f"{figure_name(self._config)}{suffix}").write_bytes(base64.b64decode(content))
@@ -86,10 +89,7 @@ class Beside:
     def _of_process(self) -> dict[str, Any] | None:
         """What the process found; None without one, or where it failed."""
         if self._answer is not None:
-            assert self._process is not None
-            output, _ = self._answer.result()
-            self._answer = None
-            self._found = json.loads(output) if self._process.returncode == 0 else None
+            self._found, self._answer = self._answer.result(), None
         return self._found
 
     def __enter__(self) -> Self:
@@ -103,9 +103,13 @@ class Beside:
     ) -> None:
         if self._process is not None:
             self._process.kill()
-            if self._answer is None:
-                self._process.communicate()
         self._pool.shutdown()
+        if self._process is not None:
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):
+                        pipe.close()
 
 
 def text_only_record(rows: "Iterable[Row]") -> dict[str, Any]:
@@ -117,7 +121,7 @@ def text_only_record(rows: "Iterable[Row]") -> dict[str, Any]:
     return text_only_auc(CaptionPair(*_pair(row)) for row in rows).to_record()
 
 
-def draw_figure(config: str, rows: Sequence[dict[str, Any]], folder: Path) -> bool:
+def draw_figure(config: str, rows: Iterable[dict[str, Any]], folder: Path) -> bool:
     """Draw the figure of a config into `folder`; whether there is anything to draw.
 
     Args:
@@ -141,10 +145,21 @@ def _drawn(row: "Row") -> dict[str, Any]:
     return {name: columns[name] for name in _DRAWN}
 
 
-def _as_json(config: str, shards: Sequence["Shard"]) -> bytes:
-    rows = [row for shard in shards for row in shard.rows]
-    asked = {"config": config, "pairs": [_pair(row) for row in rows], "rows": [_drawn(row) for row in rows]}
-    return json.dumps(asked).encode()
+def _ask(process: "subprocess.Popen[bytes]", config: str, shards: Sequence["Shard"]) -> dict[str, Any] | None:
+    """Give a process the rows, one a line, so that they are not held a second time; what it found, None if it failed."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with process.stdin as pipe:
+            pipe.write(json.dumps(config).encode() + b"\n")
+            for row in (row for shard in shards for row in shard.rows):
+                pipe.write(json.dumps([_pair(row), _drawn(row)]).encode() + b"\n")
+    except OSError:  # it has died
+        process.wait()
+        return None
+    answer = process.stdout.read()
+    found: dict[str, Any] | None = json.loads(answer) if process.wait() == 0 else None
+    return found
 
 
 def _answer() -> None:
@@ -156,17 +171,24 @@ def _answer() -> None:
     import sklearn.feature_extraction.text
     import sklearn.linear_model  # noqa: F401
 
-    text = sys.stdin.buffer.read()
-    if not text:  # nothing to do after all
+    lines = sys.stdin.buffer
+    if not (first := lines.readline()):  # nothing to do after all
         return
-    asked = json.loads(text)
+    pairs: list[CaptionPair] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for line in lines:
+            pair, drawn = json.loads(line)
+            pairs.append(CaptionPair(*pair))
+            yield drawn
+
     with TemporaryDirectory() as folder:
-        draw_figure(asked["config"], asked["rows"], Path(folder))
+        draw_figure(json.loads(first), rows(), Path(folder))
         drawn = {
             path.suffix: base64.b64encode(path.read_bytes()).decode()
             for path in sorted(Path(folder).iterdir())
         }
-    found = text_only_auc(CaptionPair(*pair) for pair in asked["pairs"]).to_record()
+    found = text_only_auc(pairs).to_record()
     sys.stdout.buffer.write(json.dumps({"figure": drawn, "text_only": found}).encode())
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from ..sources.checks import agreed, check_videos
 from ..sources.registry import Reading
 from ..training_csv import TrainingReport, open_triplets
 from ..triplets import ReadReport
-from .beside import WORTH_A_PROCESS, Beside, text_only_record
+from .beside import MOST_BESIDE, WORTH_A_PROCESS, Beside, text_only_record
 from .options import BuildOptions
 from .report import (
     check_place,
@@ -49,7 +49,7 @@ from .report import (
     rows_known,
 )
 from .rows import Material, make_rows
-from .shards import Shard, plan_shards, shard_key_parts, write_shard
+from .shards import Shard, plan_shards, shard_key_text, write_shard
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -100,7 +100,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = list(islice(reader, options.limit))
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
-    large = len(triplets) >= WORTH_A_PROCESS
+    large = WORTH_A_PROCESS <= len(triplets) <= MOST_BESIDE
     if large and options.config not in read_report(options.out):  # else there may be nothing to do
         beside.start()
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
@@ -395,10 +395,10 @@ def _plan_key(options: BuildOptions, shards: list[Shard], quarantine: list[dict[
     """Digest of everything the published config depends on."""
     digest = hashlib.sha256()
     head = [SCHEMA_VERSION, WRITER_VERSION, options.recorded(), quarantine]
-    for part in (head, *map(shard_key_parts, shards)):
+    head_text = json.dumps(head, sort_keys=True, ensure_ascii=False)
+    for piece in chain([head_text], *map(shard_key_text, shards)):
         # A file's name may be no UTF-8.
-        text = json.dumps(part, sort_keys=True, ensure_ascii=False)
-        digest.update(text.encode("utf-8", "surrogatepass"))
+        digest.update(piece.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

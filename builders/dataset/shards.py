@@ -5,6 +5,7 @@ The same rows give the same bytes, whoever writes a shard and however often it w
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -213,12 +214,21 @@ def _leaf_columns(contrast: bool) -> tuple[str, ...]:
     return tuple(schema.column(index).path for index in range(len(schema)))
 
 
-def shard_key_parts(shard: Shard) -> list[Any]:
-    """What the bytes of a shard depend on, JSON-ready (the videos by their SHA-256)."""
-    reals = [row.real and (row.real.reference, row.real_sha256) for row in shard.rows]
-    parts: list[Any] = [shard.name]
-    for row, real in zip(shard.rows, reals, strict=True):
+def shard_key_text(shard: Shard) -> Iterator[str]:
+    """What the bytes of a shard depend on (the videos by their SHA-256): the text of a JSON list, piece by piece.
+
+    A shard may have a million rows, so it is never whole in memory.
+    """
+    yield "[" + _key_json(shard.name)
+    for row in shard.rows:
         reference = row.synthetic and row.synthetic.reference
+        real = row.real and (row.real.reference, row.real_sha256)
         # Only where there is one, so that what was built without stays up to date.
-        parts.append({**row.columns(), "real": real, **({"synthetic": reference} if reference else {})})
-    return parts
+        yield ", " + _key_json(
+            {**row.columns(), "real": real, **({"synthetic": reference} if reference else {})}
+        )
+    yield "]"
+
+
+def _key_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -25,7 +25,7 @@ from .._shared.intervals import Estimate, Values, check_bootstrap, estimate, no_
 def entailment_auc(
     scores: Column,
     labels: Column,
-    videos: Column,
+    videos: Column | None = None,
     *,
     texts: Column | None = None,
     pairs: Column | None = None,
@@ -52,20 +52,22 @@ def entailment_auc(
     of those comparisons with the caption above the threshold and the contrast caption below it (yes > .5 and
     no < .5; a score at the threshold is wrong for both, so no order of ties changes it).
 
-    Intervals are percentile bootstraps over *videos*, with all texts of a drawn video, because texts of
+    Intervals are percentile bootstraps over *videos* (over pairs or rows where no videos are given), with all texts of a drawn video, because texts of
     one video are not independent; each group draws among its own videos. Results do not depend on the order
     of the rows, to the bit.
 
     Args:
         scores: float [N], one a row; a row is a text shown with a video.
         labels: [N], 1 for a caption and 0 for a contrast caption.
-        videos: [N] ids of the videos, the units of the bootstrap.
+        videos: [N] ids of the videos, the units of the bootstrap. None: not known; the units are then the `pairs`,
+            or where there are none the rows, and `bootstrap` in the result names them. Rows of one video are not
+            independent, so such intervals are too narrow where videos have several texts.
         texts: [N] ids of the texts or the texts themselves. Given, rows with equal video, text and label are
             one text of the AUC, as VideoCon's official script drops duplicates; their scores must agree. They
             stay separate rows of the pairs. None: every row is a text of its own.
         pairs: [N] ids; the rows of a pair are of one video and hold both labels (several of each are allowed:
             all are compared). None: the pairs are the videos, and a video without both labels only lowers
-            `k` of the paired accuracy.
+            `k` of the paired accuracy; without videos too, nothing is paired: `k` and `n` are 0.
         groups: named columns [N], for example `{"misalignment": […], "hard": […]}`; None in a column leaves
             the row out of that breakdown. The rows of one of `pairs` must agree.
         kind: `probability` (in [0, 1]), `log_odds` (logit of it) or `similarity` (no threshold).
@@ -79,12 +81,12 @@ def entailment_auc(
     Returns:
         `auc` (k, n: texts), `paired_accuracy` (k, n: pairs), `strict_accuracy` (None where not computed), each
         an `Estimate` in percent; `groups`: column -> value -> the same three (AUC None for one class only);
-        `chance` (50.0), `videos`, `repeated_texts`, `contradictory_texts` (captions of a video that are also
+        `chance` (50.0), `videos` (None where they are not given), `repeated_texts`, `contradictory_texts` (captions of a video that are also
         its contrast captions), `bootstrap`.
 
     Raises:
         InputError (a ValueError): NaN, infinity, labels other than 0 and 1, one class only, a pair with one
-            label or two videos, a probability outside [0, 1], `strict=True` for similarities, and the like;
+            label or two videos, `texts` of neither videos nor pairs, a probability outside [0, 1], `strict=True` for similarities, and the like;
             the message and `.position` name the first entry at fault.
 
     Example:
@@ -103,9 +105,11 @@ def entailment_auc(
             f"strict accuracy needs a threshold, which {kind} scores do not have; use paired accuracy"
         )
     strict = THRESHOLDS[kind] is not None if strict is None else strict
-    rows, columns, _ = _read(scores, labels, videos, texts, pairs, groups or {}, kind, scored, partial)
+    unit, units = _units(len(scores), videos, texts, pairs)
+    rows, columns, _ = _read(scores, labels, units, texts, pairs, groups or {}, kind, scored, partial)
     repeated, contradictory = _repeats(rows.texts)
     options: dict[str, Any] = {"strict": strict, "resamples": resamples, "level": level, "seed": seed}
+    options["paired"] = unit != "row"
     return {
         **_measure(rows, **options),
         "groups": {
@@ -116,11 +120,30 @@ def entailment_auc(
             for name, (codes, distinct) in columns.items()
         },
         "chance": 50.0,
-        "videos": _count_distinct(rows.videos[rows.scored]),
+        "videos": _count_distinct(rows.videos[rows.scored]) if unit == "video" else None,
         "repeated_texts": repeated,
         "contradictory_texts": contradictory,
-        "bootstrap": {"unit": "video", "resamples": resamples, "level": level, "seed": seed},
+        "bootstrap": {"unit": unit, "resamples": resamples, "level": level, "seed": seed},
     }
+
+
+def _units(
+    count: int, videos: Column | None, texts: Column | None, pairs: Column | None
+) -> tuple[str, Column]:
+    """What the bootstrap draws, and the column that says so: videos, else pairs, else rows.
+
+    Raises:
+        InputError: texts, and nothing says which of equal ones are shown with one video.
+    """
+    if videos is not None:
+        return "video", videos
+    if pairs is not None:
+        return "pair", pairs
+    if texts is not None:
+        raise InputError(
+            "`texts` counts equal texts of one video once; without `videos` or `pairs` nothing says which they are"
+        )
+    return "row", np.arange(count)
 
 
 def entailment_by_video(
@@ -266,10 +289,12 @@ def _both_labels(rows: _Rows, count: int) -> Bools:
     return (captions > 0) & (np.bincount(rows.pairs[~rows.labels], minlength=count) > 0)
 
 
-def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: int) -> dict[str, Any]:
+def _measure(
+    rows: _Rows, *, strict: bool, paired: bool, resamples: int, level: float, seed: int
+) -> dict[str, Any]:
     """The three estimates of these rows, all from the same resamples of their videos."""
     texts = len(rows.labels) if rows.texts is None else _count_distinct(rows.texts)
-    pairs = _count_distinct(rows.pairs)
+    pairs = _count_distinct(rows.pairs) if paired else 0
     scored = rows if rows.scored.all() else rows.take(rows.scored)
     if not len(scored.labels):
         none = no_estimate(k=0, n=pairs)
@@ -279,7 +304,7 @@ def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: i
             "strict_accuracy": none if strict else None,
         }
     by_video = EntailmentByVideo(scored)
-    auc, paired = by_video.auc, by_video.paired
+    auc, in_pairs = by_video.auc, by_video.paired
     covered = int(_both_labels(scored, int(rows.pairs.max()) + 1).sum())
 
     resampled = np.full((3, resamples), np.nan)
@@ -297,8 +322,8 @@ def _measure(rows: _Rows, *, strict: bool, resamples: int, level: float, seed: i
 
     return {
         "auc": finish(auc.values() if auc.comparisons else None, 0, auc.count, texts),
-        "paired_accuracy": finish(paired.values() if covered else None, 1, covered, pairs),
-        "strict_accuracy": finish(paired.strict_values() if covered else None, 2, covered, pairs)
+        "paired_accuracy": finish(in_pairs.values() if covered else None, 1, covered, pairs),
+        "strict_accuracy": finish(in_pairs.strict_values() if covered else None, 2, covered, pairs)
         if strict
         else None,
     }

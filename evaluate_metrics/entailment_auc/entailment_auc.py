@@ -23,7 +23,8 @@ class EntailmentAUC(evaluate.Metric):
     Args:
         predictions: list of float, the score of a text with its video.
         references: list of int, 1 for a caption and 0 for a contrast caption.
-        videos: list of str, ids of the videos.
+        videos: list of str, ids of the videos. May be left out: intervals are then by bootstrap over pairs, or over
+            rows where there are no pairs either.
         texts: list of str, only with the config "videocon", as the next three.
         pairs: list of str.
         misalignment: list of str; an empty string means unknown.
@@ -55,9 +56,33 @@ class EntailmentAUC(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         return describe(self, _CONFIGS, VIDEOCON, "https://arxiv.org/abs/2311.10111")
 
+    # `evaluate` asks for every column, so videos that are left out are empty names.
+
+    def compute(self, *, predictions: Any = None, references: Any = None, **given: Any) -> Any:
+        """The metric of all inputs, those of `add` and `add_batch` before among them; videos may be left out."""
+        if predictions is not None and given.get("videos") is None:
+            given["videos"] = [""] * len(predictions)
+        return super().compute(predictions=predictions, references=references, **given)
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **given: Any) -> None:
+        """Keep inputs for `compute`; videos may be left out."""
+        if given.get("videos") is None:
+            given["videos"] = [""] * len(predictions)
+        super().add_batch(predictions=predictions, references=references, **given)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **given: Any) -> None:
+        """Keep one input for `compute`; its video may be left out."""
+        super().add(prediction=prediction, reference=reference, **{"videos": "", **given})
+
     def _compute(
-        self, predictions: list[float], references: list[int], videos: list[str], **options: Any
+        self,
+        predictions: list[float],
+        references: list[int],
+        videos: list[str] | None = None,
+        **options: Any,
     ) -> dict[str, Any]:
+        if not any(videos or ()):
+            videos = None
         if self.config_name == "videocon":
             misalignment = [value or None for value in options.pop("misalignment")]
             options["groups"] = {"misalignment": misalignment, "hard": options.pop("hard")}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..display import get_logger, warn
 from ..errors import HubError, SchemaError, choose, located
@@ -56,6 +56,7 @@ def load_triplets(
     synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
+    streaming: Literal[False] = False,
 ) -> "datasets.DatasetDict": ...
 
 
@@ -71,6 +72,7 @@ def load_triplets(
     synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
+    streaming: Literal[False] = False,
 ) -> "datasets.Dataset": ...
 
 
@@ -86,7 +88,24 @@ def load_triplets(
     synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
+    streaming: Literal[False] = False,
 ) -> "datasets.Dataset": ...
+
+
+@overload
+def load_triplets(
+    path_or_repo: str | Path,
+    config: str | None = None,
+    revision: str | None = None,
+    split: str | None = None,
+    *,
+    real_root: str | Path | None = None,
+    mapping: str | Path | Mapping[str, str] | None = None,
+    synthetic_root: str | Path | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    streaming: Literal[True],
+) -> "datasets.IterableDataset | datasets.IterableDatasetDict": ...
 
 
 def load_triplets(
@@ -100,7 +119,8 @@ def load_triplets(
     synthetic_root: str | Path | None = None,
     token: str | None = None,
     cache_dir: str | Path | None = None,
-) -> "datasets.Dataset | datasets.DatasetDict":
+    streaming: bool = False,
+) -> "datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict":
     """A dataset of triplets, as `datasets.load_dataset` gives it, with the real videos that are here.
 
     Args:
@@ -117,9 +137,12 @@ def load_triplets(
             not there is fetched from its repository when its row is read.
         token: access token for a private repository.
         cache_dir: where `datasets` keeps its Arrow files; those of a folder lie below it by what the folder holds.
+        streaming: read rows as they are asked for, in the order of the files, and keep nothing on disk. Names of splits
+            only, no parts of them (`stream.take(100)`), and the coverage of real videos is not counted.
 
     Returns:
-        A `Dataset`, or a `DatasetDict` when `split` is None, with the columns of `schema.features()`.
+        A `Dataset`, or a `DatasetDict` when `split` is None, with the columns of `schema.features()`; with `streaming`
+        an `IterableDataset` or `IterableDatasetDict` with the same features, whose rows are the same.
 
         With `real_root`, real videos are found when rows are read: in a row whose video is here,
         `real_video` is `{"bytes": None, "path": LocalVideo}` and `real_available` is true. `start` and
@@ -147,15 +170,28 @@ def load_triplets(
 
     # The published table.
     name = _folder_or_repo(path_or_repo)
-    saved = find_saved(name)
+    saved, refers = find_saved(name), None
+    if streaming and split is not None and not re.fullmatch(r"\s*\w+(\s*\+\s*\w+)*\s*", split):
+        raise SchemaError(
+            "a stream has whole splits", found=f"split {split!r}", fix="Take rows of it: stream.take(100)"
+        )
     if saved is not None:
-        loaded = _load_saved(saved, config, split, revision, cache_dir)
+        loaded = _load_saved(saved, config, split, revision, cache_dir, streaming=streaming)
     else:
         built = _describe(name, revision, token)
         if built is not None:
             config = built.config_or_default(config)
             _check_splits(built, config, split)
-        loaded = _load(name, config, split, revision, token, cache_dir)
+            if streaming and (record := built.record(config)):
+                refers = bool((record.get("authors_videos") or {}).get("referred"))
+        loaded = _load(name, config, split, revision, token, cache_dir, streaming=streaming)
+    if streaming:
+        from .streaming import as_triplets
+
+        return _each(
+            loaded,
+            lambda part: as_triplets(part, name, videos=videos, synthetic=synthetic, refers=refers),
+        )
     loaded = _each(loaded, lambda part: _checked(part, name))
 
     from .local_videos import refers_to_synthetic, with_local_videos
@@ -281,6 +317,8 @@ def _load(
     revision: str | None,
     token: str | None,
     cache_dir: str | Path | None,
+    *,
+    streaming: bool = False,
 ) -> Any:
     import datasets
 
@@ -290,7 +328,13 @@ def _load(
     try:
         with reading(name, revision, token):
             return datasets.load_dataset(
-                name, config, split=split, revision=revision, token=token, cache_dir=cache
+                name,
+                config,
+                split=split,
+                revision=revision,
+                token=token,
+                cache_dir=cache,
+                streaming=streaming,
             )
     except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
         if offline() and isinstance(
@@ -322,8 +366,14 @@ def _own_cache(folder: Path, cache: Path) -> Path:
 
 
 def _load_saved(
-    saved: Saved, config: str | None, split: str | None, revision: str | None, cache_dir: str | Path | None
-) -> "datasets.Dataset | datasets.DatasetDict":
+    saved: Saved,
+    config: str | None,
+    split: str | None,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    *,
+    streaming: bool = False,
+) -> Any:
     """The saved dataset in the types of `schema.features()`; a `DatasetDict` where `split` is None.
 
     Raises:
@@ -341,6 +391,8 @@ def _load_saved(
             if isinstance(loaded, datasets.Dataset):
                 loaded = datasets.DatasetDict({str(loaded.split or "train"): loaded})
             loaded = _chosen(loaded, split, saved.path)
+            if streaming:  # it lies there as Arrow already
+                return _each(loaded, lambda part: part.to_iterable_dataset())
         else:
             _check_names(saved.files, split, saved.path)
             loaded = datasets.load_dataset(
@@ -348,8 +400,9 @@ def _load_saved(
                 data_files=saved.files,
                 split=split,
                 cache_dir=None if cache_dir is None else str(cache_dir),
+                streaming=streaming,
             )
-        return _each(loaded, lambda part: _typed(part, saved))
+        return loaded if streaming else _each(loaded, lambda part: _typed(part, saved))
     except (datasets.exceptions.DatasetsError, OSError, ValueError, TypeError) as error:
         raise SchemaError(
             f"the saved dataset cannot be loaded ({type(error).__name__})",
@@ -393,8 +446,10 @@ def _each(loaded: Any, change: Callable[[Any], Any]) -> Any:
     """A dataset, or each split of a `DatasetDict`, changed."""
     import datasets
 
-    if isinstance(loaded, datasets.DatasetDict):
-        return datasets.DatasetDict({part: change(loaded[part]) for part in loaded})
+    if isinstance(loaded, datasets.DatasetDict | datasets.IterableDatasetDict):
+        changed = {part: change(loaded[part]) for part in loaded}
+        streams = any(isinstance(each, datasets.IterableDataset) for each in changed.values())
+        return (datasets.IterableDatasetDict if streams else datasets.DatasetDict)(changed)
     return change(loaded)
 
 

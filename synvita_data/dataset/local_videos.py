@@ -249,6 +249,28 @@ def with_local_videos(
     return formatted
 
 
+def with_stream_videos(
+    stream: datasets.IterableDataset, videos: RealVideos | None, synthetic: SyntheticVideos | None
+) -> datasets.IterableDataset:
+    """A stream whose rows hold the videos that are found when they are read; see `with_local_videos`."""
+    return stream.with_format(_VideoFormat(videos, synthetic))
+
+
+def batch_as_published(batch: pa.Table) -> pa.Table:
+    """Rows of a stream that somebody may have saved on a machine, without what they say of it; see `_as_published`."""
+    cells = batch.column("real_video")
+    if not pa.types.is_struct(cells.type):
+        return batch
+    inside = pa.array(has_bytes(cells), pa.bool_())
+    available = pc.and_(batch.column("real_available"), inside)
+    if any(map(_is_place, pc.struct_field(cells, "path").to_pylist())):
+        cells = pa.chunked_array(list(map(_without_places, cells.chunks)), cells.type)
+        batch = batch.set_column(batch.column_names.index("real_video"), batch.field("real_video"), cells)
+    return batch.set_column(
+        batch.column_names.index("real_available"), batch.field("real_available"), available
+    )
+
+
 def refers_to_synthetic(dataset: Any) -> bool:
     """Whether a row of a dataset refers to its synthetic video instead of holding it. Reads no video."""
     cells = dataset.data.column("synthetic_video")

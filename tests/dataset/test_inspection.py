@@ -216,3 +216,23 @@ def test_what_build_json_knows_is_not_worked_out_again(folder):
     record["settings"]["C"] = 1.0
     (folder / "build.json").write_text(json.dumps({"configs": {"one": {"text_only": record}}}))
     assert text_only(opened, "one").overall.auc is None
+
+
+def test_what_is_inspected_as_json(tmp_path, capsys):
+    from in_process import run_program
+    from small_dataset import write_small_dataset
+
+    folder = write_small_dataset(tmp_path / "out")
+    assert run_program("inspect", folder, "--config", "lavie", "--split", "train", "--json", "-") == 0
+    shown = capsys.readouterr().out
+    record = json.loads(shown)["configs"]
+    assert list(record) == ["lavie"]
+    of_train = record["lavie"]["misalignments"]["object"]
+    assert of_train == record["lavie"]["all"]
+    assert of_train["rows"] == of_train["scored"] == record["lavie"]["splits"]["train"] > 0
+    assert (of_train["difference"], of_train["weight"], of_train["zero_weight"]) == (0.5, 0.5, 0.0)
+    assert record["lavie"]["text_only"]["auc"] is None
+    assert [name.rpartition(".")[2] for name in record["lavie"]["figures"]] == ["png", "svg"]
+    # What is not known is null: no NaN is JSON.
+    assert run_program("inspect", folder, "--json", tmp_path / "all.json") == 0
+    assert set(json.loads((tmp_path / "all.json").read_text())["configs"]) >= {"lavie"}

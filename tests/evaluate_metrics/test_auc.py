@@ -282,3 +282,36 @@ def test_bad_input_names_its_position(change, message, position):
 def test_docstring_examples():
     assert doctest.testmod(module).attempted >= 3
     assert doctest.testmod(module).failed == 0
+
+
+@given(rows(most=12), st.sampled_from([20, 21]))
+def test_without_videos_rows_are_the_units(case, resamples):
+    """The same numbers and intervals as with a video a row; nothing is paired."""
+    scores, labels, _ = case
+    alone = entailment_auc(scores, labels, resamples=resamples)
+    own = entailment_auc(scores, labels, list(range(len(scores))), resamples=resamples)
+    assert alone["auc"] == own["auc"]
+    assert alone["auc"]["value"] == pytest.approx(100 * roc_auc_score(labels, scores))
+    assert alone["bootstrap"]["unit"] == "row"
+    assert own["bootstrap"]["unit"] == "video"
+    assert alone["videos"] is None
+    for name in ("paired_accuracy", "strict_accuracy"):
+        assert alone[name] == {**own[name], "n": 0}
+        assert alone[name]["value"] is None
+
+
+@given(rows(most=12))
+def test_without_videos_pairs_are_the_units(case):
+    scores, labels, pairs = case
+    alone = entailment_auc(scores, labels, pairs=pairs, partial=True, resamples=20)
+    own = entailment_auc(scores, labels, pairs, pairs=pairs, partial=True, resamples=20)
+    assert (alone.pop("videos"), own.pop("videos")) == (None, len(set(pairs)))
+    assert alone.pop("bootstrap") == {**own.pop("bootstrap"), "unit": "pair"}
+    assert alone == own
+
+
+def test_texts_need_to_know_of_what_they_are():
+    with pytest.raises(InputError, match="without `videos` or `pairs`"):
+        entailment_auc([0.5, 0.25], [1, 0], texts=["a", "b"])
+    found = entailment_auc([0.5, 0.5, 0.25], [1, 1, 0], texts=["a", "a", "b"], pairs=["p"] * 3, resamples=0)
+    assert (found["repeated_texts"], found["auc"]["n"]) == (1, 2)

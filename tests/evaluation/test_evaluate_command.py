@@ -92,6 +92,27 @@ def test_released_score_files(tmp_path, synvita, annotations, header, rows):
     assert "not official: rows: found 18, expected 3,888" in shown
 
 
+def test_results_as_json(tmp_path, synvita, annotations):
+    arguments = ("evaluate", "chance", "--task", "ssv2-temporal", "--annotations", annotations)
+    arguments += ("--out", tmp_path / "r")
+    status, shown, _ = synvita(*arguments, "--json", "-")
+    assert status == 0
+    (found,) = json.loads(shown)["results"]
+    assert found["result"] == read(tmp_path / "r", "chance") == json.loads(Path(found["file"]).read_text())
+    status, shown, told = synvita(*arguments, "--json", tmp_path / "all.json")
+    assert status == 0
+    assert "ssv2-temporal" in shown
+    assert "written:" in told
+    (again,) = json.loads((tmp_path / "all.json").read_text())["results"]
+    assert again["result"] == read(tmp_path / "r", "chance")
+    scores = tmp_path / "r/chance/ssv2-temporal.parquet"
+    status, shown, _ = synvita("evaluate", "--predictions", scores, *arguments[2:], "--json", "-")
+    assert json.loads(shown)["results"][0]["result"]["metrics"] == found["result"]["metrics"]
+    status, _, error = synvita(*arguments, "--json", tmp_path)
+    assert status == 2
+    assert "--json cannot be written" in error
+
+
 def test_scores_of_an_earlier_run_give_equal_metrics(tmp_path, synvita, annotations):
     common = ("--task", "ssv2-temporal", "--annotations", annotations, "--out", tmp_path / "r")
     assert synvita("evaluate", "chance", "--seed", 3, *common)[0] == 0

@@ -325,7 +325,8 @@ def test_many_scores_of_one_key_are_read_in_one_pass(tmp_path, monkeypatch):
     assert looked_at < 4 * rows
     assert (table.rows, table.duplicates) == (rows + 2, 1)
     (problem,) = table.problems()
-    assert problem.row == rows + 1 and "contradict each other about model a" in problem.problem
+    assert problem.row == rows + 1
+    assert "contradict each other about model a" in problem.problem
 
 
 @pytest.mark.parametrize("many", [0, 3, 1000])

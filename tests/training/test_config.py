@@ -48,10 +48,13 @@ def test_defaults_are_the_papers(tmp_path):
 def test_the_command_line(tmp_path):
     from transformers import HfArgumentParser
 
+    from synvita_data.training.data.only import check_only
+
     line = (
         f"--output_dir {tmp_path} --scr_weight 0.01 --weighting product --answer_loss token-and-end --frames 4 "
         "--use_synthetic false --prompt question --tune language-model --report_to none --use_cpu true "
         "--gradient_checkpointing true --misalignments flip action --frozen_dropout true"
+        ' --only {"source":["tempo"],"weight":{"min":0.5}}'
     )
     (config,) = HfArgumentParser(SynViTAConfig).parse_args_into_dataclasses(line.split())
     assert (config.scr_weight, config.weighting, config.answer_loss) == (0.01, "product", "token-and-end")
@@ -64,6 +67,7 @@ def test_the_command_line(tmp_path):
     assert config.gradient_checkpointing
     assert config.frozen_dropout
     assert config.misalignments == ["flip", "action"]
+    assert check_only(config.only) == {"source": ["tempo"], "weight": {"min": 0.5}}
 
 
 def test_no_warning_for_checkpointing_by_its_old_name(tmp_path, recwarn):
@@ -93,6 +97,15 @@ def test_names_known_elsewhere():
         ({"max_unreadable": None}, ["max_unreadable", "0 to 1"]),
         ({"misalignments": ["verb"]}, ["misalignment", "'verb'", "action, attribute, count"]),
         ({"misalignments": []}, ["misalignment", "[]"]),
+        ({"only": {"sources": ["tempo"]}}, ["column to choose rows by", "'sources'", "source, video_id"]),
+        ({"only": {}}, ["only is not a mapping of columns"]),
+        ({"only": "source=tempo"}, ["only is not a mapping of columns", "source=tempo"]),
+        ({"only": {"source": []}}, ["only: source cannot be chosen by that", "[]"]),
+        ({"only": {"misalignment": "verb"}}, ["only: misalignment", "action, attribute"]),
+        ({"only": {"hard": "yes"}}, ["only: hard", "true or false"]),
+        ({"only": {"weight": {"min": 0.5, "max": 0.25}}}, ["only: weight", "min not above max"]),
+        ({"only": {"weight": {"above": 0.5}}}, ["only: weight", "{min: NUMBER"]),
+        ({"only": {"weight": 0.5}}, ["only: weight", "0.5"]),
         ({"lora_r": 0}, ["lora_r", "0"]),
         ({"lora_dropout": 1.0}, ["lora_dropout"]),
         ({"frames": 0}, ["frames"]),
@@ -184,6 +197,7 @@ def test_what_the_data_is_told(tmp_path):
         "seed": 7,
         "max_unreadable": 0.5,
         "misalignments": ["flip", "action"],
+        "only": {"source": ["tempo"]},
     }
     options = make(tmp_path, scr_weight=0.0, frames=3, **changed).data_arguments(Counted())
     frames = FramePolicy(count=3, rule="linspace")

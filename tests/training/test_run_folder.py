@@ -100,6 +100,14 @@ def test_a_run_goes_on_only_with_its_recipe_and_its_data(tmp_path):
         with pytest.raises(SynvitaError, match=f"misalignments: action, flip there, {said} here"):
             check_data(tmp_path / "chosen", data_identity(VERSION, [TRIPLET], {"rows": 5}, other))
 
+    only = {"source": ["tempo"], "weight": {"min": 0.5}}
+    chosen = data_identity(VERSION, [TRIPLET], {"rows": 5}, None, only)
+    assert "only" not in identity(TRIPLET)
+    with pytest.raises(SynvitaError, match=r'only: all rows there, {"source": \["tempo"\].* here'):
+        check_data(tmp_path, chosen)
+    write_started(tmp_path / "only", RECIPE, chosen)
+    check_data(tmp_path / "only", chosen)
+
     # What was started stays what was started.
     write_started(tmp_path, elsewhere, identity())
     assert read_started(tmp_path) == {"recipe": RECIPE.to_dict(), "data": identity(TRIPLET)}

@@ -69,6 +69,49 @@ def test_l_real_and_explanation_are_taken_once_a_pair(rows):
     }
 
 
+CHOSEN = [
+    {"source": "tempo", "weight": 0.5, "hard": True},
+    {"source": "tempo", "weight": None, "vqascores": [], "synthetic_video": None, "hard": None},
+    {"source": "vatex", "weight": 0.25, "generation": {"generator": "lavie"}},
+    {"source": "vatex", "weight": 0.75, "misalignment": 3, "hard": False},
+    {"source": "custom", "weight": 1, "misalignment": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        ({"source": "tempo"}, [0, 1]),
+        ({"source": ["vatex", "custom"]}, [2, 3, 4]),
+        ({"weight": {"min": 0.5}}, [0, 3, 4]),
+        ({"weight": {"min": 0.25, "max": 0.5}}, [0, 2]),
+        ({"source": ["tempo", "vatex"], "weight": {"max": 0.5}}, [0, 2]),
+        ({"hard": False}, [3]),
+        ({"hard": [True, None]}, [0, 1, 2, 4]),
+        ({"misalignment": ["flip", None]}, [3, 4]),
+        ({"generator": "lavie"}, [2]),
+        ({"video_id": ["v3", "v0", "v9"]}, [0, 3]),
+        ('{"source": "vatex"}', [2, 3]),
+        (None, [0, 1, 2, 3, 4]),
+    ],
+)
+@pytest.mark.parametrize("table", [False, True])
+def test_rows_are_chosen_by_their_columns(asked, numbers, table, tmp_path):
+    rows = [row(n, **changes) for n, changes in enumerate(CHOSEN)]
+    data = made(dataset(rows, tmp_path) if table else rows, only=asked)
+    assert [triplet.number for triplet in data.triplets] == numbers
+    assert data.counts["rows"] == 5
+    assert data.counts.get("not_chosen") == (None if asked is None else 5 - len(numbers))
+
+
+def test_no_row_that_is_chosen_is_an_error_that_names_the_choice():
+    rows = [row(n, **changes) for n, changes in enumerate(CHOSEN)]
+    with pytest.raises(SynvitaError, match=r"of source vatex, weight from 0.8.*Name other rows"):
+        made(rows, only={"source": "vatex", "weight": {"min": 0.8}})
+    with pytest.raises(SynvitaError, match="column to choose rows by"):
+        made(rows, only={"colour": "red"})
+
+
 KINDS = [0, 3, 6, None, -1, "flip", 3]  # class numbers as a built dataset has them, and one name
 
 

@@ -54,6 +54,8 @@ class TripletData(Dataset[TrainingTriplet]):
         seed: of that choice, which depends on nothing else but the pair's id.
         misalignments: kinds of contrast that are trained, of `schema.MISALIGNMENTS`; rows of other kinds, and of an
             unknown one, are left out and counted. None for all rows.
+        only: which rows are trained on, by their columns (`data.only`); the others are left out and counted. None for
+            all rows.
         frames: which frames; None for the model family's own.
         max_unreadable: largest share of unreadable videos; more (and more than 8) is an error, for then something
             else is wrong than a few files.
@@ -64,7 +66,7 @@ class TripletData(Dataset[TrainingTriplet]):
         name: of the dataset, for messages.
 
     Attributes:
-        arguments: `weighting` to `misalignments` as given, for comparison.
+        arguments: `weighting` to `only` as given, for comparison.
         preparer: what decodes and prepares its videos.
 
     Raises:
@@ -84,6 +86,7 @@ class TripletData(Dataset[TrainingTriplet]):
         nle_share: float = 1.0,
         seed: int = 0,
         misalignments: Collection[str] | None = None,
+        only: Mapping[str, Any] | str | None = None,
         frames: FramePolicy | None = None,
         max_unreadable: float = 0.05,
         cache: FeatureCache | None = None,
@@ -103,9 +106,11 @@ class TripletData(Dataset[TrainingTriplet]):
             "nle_share": nle_share,
             "seed": seed,
             "misalignments": misalignments,
+            "only": only,
         }
         self._selection = RowSelection(rows, self.preparer.family.tokenizer, self.name, **self.arguments)
         self.arguments["misalignments"] = self._selection.misalignments
+        self.arguments["only"] = self._selection.only
         self._rows, self._counts = self._selection.select()
         if not self._counts["takes_real"]:
             logger.warning(

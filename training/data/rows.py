@@ -36,6 +36,7 @@ class Row:
         nle, weight, vqascores, shared: the columns of these names as they are; None where the column is null
             or was not asked for.
         misalignment: one of `schema.MISALIGNMENTS`; None where it is unknown or was not asked for.
+        source, video_id, hard, generation: as `nle`.
     """
 
     number: int
@@ -52,6 +53,10 @@ class Row:
     vqascores: Any = None
     shared: Any = None
     misalignment: str | None = None
+    source: Any = None
+    video_id: Any = None
+    hard: Any = None
+    generation: Any = None
 
 
 def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the dataset") -> list[Row]:
@@ -59,7 +64,8 @@ def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the datas
 
     Args:
         rows: a `datasets.Dataset` or a sequence of mappings.
-        optional: which of `nle`, `synthetic_video`, `weight`, `vqascores`, `shared`, `misalignment` are needed too.
+        optional: which of `nle`, `synthetic_video`, `weight`, `vqascores`, `shared`, `misalignment`, `source`,
+            `video_id`, `hard`, `generation` are needed too.
         name: of the dataset, for messages.
 
     Raises:
@@ -67,7 +73,8 @@ def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the datas
             names dataset and row.
     """
     with located(name):
-        columns = _columns(rows, (*_ALWAYS, *optional))
+        # Each once: what is always read may be asked for too.
+        columns = _columns(rows, tuple(dict.fromkeys((*_ALWAYS, *optional))))
         _check_cells(columns)
         count = len(columns["id"])
         columns["misalignment"] = _misalignments(columns.get("misalignment", [None] * count))
@@ -91,7 +98,10 @@ def read_rows(rows: Any, *, optional: Iterable[str] = (), name: str = "the datas
     return read
 
 
-_OPTIONAL_FIELDS = ("nle", "weight", "vqascores", "shared", "misalignment")
+_OPTIONAL_FIELDS = (
+    *("nle", "weight", "vqascores", "shared", "misalignment"),
+    *("source", "video_id", "hard", "generation"),
+)
 
 
 def is_table(rows: Any) -> bool:

@@ -12,13 +12,14 @@ from synvita_data.errors import CaptionError, SchemaError, ScoreError, SynvitaEr
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.weights import WEIGHTINGS, ModelScore, weight
 
+from .only import check_only, chosen_rows, columns_of, describe_only
 from .rows import Row, is_number, read_rows
 
 MASKED_TEXT = ("hide", "remove")
 # As in `lcs.GRANULARITIES`, which needs rapidfuzz to import.
 GRANULARITIES = ("word", "token", "released")
 # What `TripletData.counts` holds; docs/training-data.md explains each. Where `misalignments` are named, also
-# `other_misalignment`.
+# `other_misalignment`; where `only` is, `not_chosen`.
 COUNTS = (
     "rows",
     "triplets",
@@ -78,7 +79,7 @@ class RowSelection:
         rows: a `datasets.Dataset` with the published columns, or a sequence of such rows.
         tokenizer: the model's, for granularities that need one.
         name: of the dataset, for messages.
-        weighting, granularity, masked_text, use_synthetic, use_scr, nle_share, seed, misalignments: as for
+        weighting, granularity, masked_text, use_synthetic, use_scr, nle_share, seed, misalignments, only: as for
             `TripletData`.
 
     Raises:
@@ -99,12 +100,14 @@ class RowSelection:
         nle_share: float = 1.0,
         seed: int = 0,
         misalignments: Collection[str] | None = None,
+        only: Mapping[str, Any] | str | None = None,
     ) -> None:
         choose(masked_text, MASKED_TEXT, "masked_text")
         check_share("nle_share", nle_share)
         self.use_synthetic, self.use_scr = use_synthetic, use_scr
         self.nle_share, self.seed, self.name = nle_share, seed, name
         self.misalignments = check_misalignments(misalignments)
+        self.only = check_only(only)
         # Read only the columns that these arguments need.
         masked = use_scr and use_synthetic
         needed = {
@@ -115,10 +118,13 @@ class RowSelection:
             "shared": masked and granularity is None,
             "misalignment": self.misalignments is not None,
         }
-        read = read_rows(rows, optional=[column for column, wanted in needed.items() if wanted], name=name)
+        columns = [column for column, wanted in needed.items() if wanted] + columns_of(self.only)
+        read = read_rows(rows, optional=columns, name=name)
         self.total = len(read)
-        chosen = self.misalignments
-        self.rows = read if chosen is None else [row for row in read if row.misalignment in chosen]
+        of_kind = self.misalignments
+        right_kind = read if of_kind is None else [row for row in read if row.misalignment in of_kind]
+        self.rows = list(chosen_rows(right_kind, self.only))
+        self._other_kind, self._not_chosen = len(read) - len(right_kind), len(right_kind) - len(self.rows)
         # A weight, two whole texts and two masked ones for each row.
         weights = weights_of(self.rows, weighting, name) if use_synthetic else [0.0] * len(self.rows)
         shown = [(Text(row.caption), Text(row.neg_caption)) for row in self.rows]
@@ -150,7 +156,9 @@ class RowSelection:
         taken: set[str] = set()  # pairs that have had their L_real
         counts = dict.fromkeys(COUNTS, 0) | {"rows": self.total}
         if self.misalignments is not None:
-            counts["other_misalignment"] = self.total - len(self.rows)
+            counts["other_misalignment"] = self._other_kind
+        if self.only is not None:
+            counts["not_chosen"] = self._not_chosen
         counts["set_aside_real"] = len(unreadable_real)
         counts["set_aside_synthetic"] = len(unreadable_synthetic)
         for row, omega, shown, hiding in self._read:
@@ -198,6 +206,7 @@ class RowSelection:
         counts["pairs"] = len({each.pair_id for each in selected})
         if not selected:
             kinds = f", of misalignment {' or '.join(self.misalignments)}" if self.misalignments else ""
+            kinds += f", of {describe_only(self.only)}" if self.only else ""
             raise SchemaError(
                 "no row of the dataset trains anything",
                 file=self.name,
@@ -205,7 +214,7 @@ class RowSelection:
                 expected="rows with a real video, or with a synthetic one of positive weight" + kinds,
                 fix="Give real_root= to load_triplets, and build with --synthetic and --vqascores"
                 if self.rows
-                else "Name other misalignments, or leave the option out",
+                else "Name other rows (misalignments, only), or leave the option out",
             )
         return selected, counts
 

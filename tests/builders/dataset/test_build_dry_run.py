@@ -82,7 +82,8 @@ def test_the_result_as_json(inputs, tmp_path, capsys):
     out, place = tmp_path / "out", tmp_path / "built.json"
     assert run_program(*arguments(inputs, out), "--json", place) == 0
     shown = capsys.readouterr()
-    assert "config tiny" in shown.out and "written:" in shown.err
+    assert "config tiny" in shown.out
+    assert "written:" in shown.err
     record = json.loads(place.read_text())
     assert record["record"] == json.loads((out / "build.json").read_text())["configs"]["tiny"]
     assert (record["config"], record["was_up_to_date"], record["quarantine"]) == ("tiny", False, [])
