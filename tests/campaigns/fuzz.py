@@ -257,7 +257,7 @@ class Fuzzer:
                 if "failure" in outcome:
                     failures.append(outcome | {"number": number})
         except zygote.LostChild as lost:
-            failures.append({"failure": f"hang: {lost}", "number": begun})
+            failures.append({"failure": f"hang: {lost}", "number": begun, "traceback": lost.trace})
         else:
             if begun is not None:  # it died of an input
                 failures.append({"failure": f"the process ended with status {child.status}", "number": begun})
@@ -275,29 +275,35 @@ class Fuzzer:
         def work(tell: Callable[[Any], None]) -> None:
             limit_memory()
             self.corpus.lay_out(given)
-            tell(guarded(self.target, self.corpus.scratch, self.cpu))
+            path = self.corpus.scratch / self.corpus.paths[given.file]
+            tell({"bytes": path.stat().st_size if path.is_file() else 0})
+            tell(guarded(self.target, self.corpus.scratch, self.cpu) or {})
 
-        child = zygote.fork(work)
-        told = [each for each in child.told() if each]
-        found = told[0] if told else {"failure": f"the process ended with status {child.status}"} if child.status else {}
+        child, found = zygote.fork(work), {}
+        for told in child.told():
+            found |= told
+        if child.status:
+            found["failure"] = f"the process ended with status {child.status}"
         return found if found.get("failure") == failure else None
 
-    def smallest(self, found: dict[str, Any]) -> Input:
-        """The failing input with as few mutations as give the same failure."""
+    def smallest(self, found: dict[str, Any]) -> tuple[Input, int]:
+        """The failing input with as few mutations as give the same failure, and the bytes of its file."""
         given = Input.draw(self.target.name, self.seed, found["number"], len(self.corpus.paths))
-        steps = list(given.steps)
+        again = self.fails_alike(given, found["failure"])
+        if again is None:  # it does not fail by itself
+            return given, 1 << 62
         for step in given.steps:
-            fewer = tuple(each for each in steps if each != step)
-            if fewer and self.fails_alike(Input(given.file, given.form, fewer), found["failure"]):
-                steps = list(fewer)
-        return Input(given.file, given.form, tuple(steps))
+            fewer = Input(given.file, given.form, tuple(each for each in given.steps if each != step))
+            if fewer.steps and (less := self.fails_alike(fewer, found["failure"])):
+                given, again = fewer, less
+        return given, int(again["bytes"])
 
     def save(self, found: dict[str, Any], given: Input, folder: Path) -> Path:
         """The input's recipe, its file and all others, so that it can be read again without this program."""
         name = "".join(c if c.isalnum() else "-" for c in found["failure"])[:80]
         place = folder / self.target.name / f"{name}-{self.seed}-{found['number']}"
         shutil.rmtree(place, ignore_errors=True)
-        self.corpus.lay_out(given)
+        zygote.run(lambda tell: self.corpus.lay_out(given))
         shutil.copytree(self.corpus.scratch, place / "input", symlinks=True)
         recipe = found | {
             "target": self.target.name,
@@ -317,7 +323,7 @@ def smallest_of_each(fuzzer: Fuzzer, found: Sequence[dict[str, Any]], folder: Pa
     for kind, count in kinds.items():
         alike = [each for each in found if each["failure"] == kind][:5]
         tried = [(fuzzer.smallest(each), each) for each in alike]
-        given, each = min(tried, key=lambda pair: (len(pair[0].steps), len(fuzzer.corpus.bytes_of(pair[0]))))
+        (given, _), each = min(tried, key=lambda pair: (len(pair[0][0].steps), pair[0][1]))
         place = fuzzer.save(each, given, folder)
         say(f"  {count} x {kind}: {each.get('message', '')[:160]}")
         say(f"      seed {fuzzer.seed} input {each['number']} steps {list(given.steps)} of "

@@ -4,6 +4,7 @@ What a target imports is learnt from a first child, which does the work once and
 """
 
 import contextlib
+import faulthandler
 import importlib
 import json
 import os
@@ -11,25 +12,26 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 600.0  # seconds that a child may say nothing, which no busy machine needs
+PATIENCE = 240.0  # seconds that a child may say nothing, which no busy machine needs
 
 
 class LostChild(Exception):
     """A child ended without saying how, or said nothing for too long."""
 
-    def __init__(self, status: int | None) -> None:
-        self.status = status
+    def __init__(self, status: int | None, trace: str = "") -> None:
+        self.status, self.trace = status, trace
         super().__init__("it said nothing" if status is None else f"it ended with status {status}")
 
 
 def fork(work: Callable[[Callable[[Any], None]], None], *, quiet: bool = True) -> "Child":
     """Start `work(tell)` in a child; what it tells, JSON-ready, comes out of the `Child`."""
-    assert len(os.listdir("/proc/self/task")) == 1, "a process with threads is forked"
+    assert not threads(), f"a process with threads is forked: {threads()}"
     reads, writes = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -42,6 +44,9 @@ def fork(work: Callable[[Callable[[Any], None]], None], *, quiet: bool = True) -
         os.close(reads)
         os.setpgid(0, 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        trace = os.open(f"{tempfile.gettempdir()}/campaign-{os.getpid()}.trace", os.O_RDWR | os.O_CREAT)
+        faulthandler.register(signal.SIGUSR1, trace, all_threads=True)
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2) if quiet else (0,):
             os.dup2(null, number)
@@ -74,6 +79,7 @@ class Child:
 
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid, self.pipe, self.status = pid, pipe, -1
+        self.trace = Path(tempfile.gettempdir(), f"campaign-{pid}.trace")
 
     def told(self, patience: float = PATIENCE) -> Iterator[Any]:
         """What the child tells, until it ends; its `status` is known afterwards.
@@ -84,9 +90,12 @@ class Child:
         rest = b""
         while True:
             if not select.select([self.pipe], [], [], patience)[0]:
+                os.kill(self.pid, signal.SIGUSR1)  # it writes where it hangs
+                time.sleep(1)
+                trace = self.trace.read_text(errors="replace") if self.trace.exists() else ""
                 self.kill()
                 self.wait()
-                raise LostChild(None)
+                raise LostChild(None, trace)
             block = os.read(self.pipe, 1 << 16)
             if not block:
                 self.wait()
@@ -104,6 +113,7 @@ class Child:
             _, status = os.waitpid(self.pid, 0)
             os.close(self.pipe)
             self.pipe, self.status = -1, os.waitstatus_to_exitcode(status)
+            self.trace.unlink(missing_ok=True)
             end_group(self.pid)
         return self.status
 
@@ -143,14 +153,25 @@ def learn_imports(work: Callable[[], Any], *, quiet: bool = True) -> list[Any]:
             tell(["import", names[start : start + 20]])
         tell(["value", value])
 
-    told = run(first, quiet=quiet)
+    try:
+        told = run(first, quiet=quiet)
+    except LostChild as lost:
+        if not quiet:
+            print(lost.trace, file=sys.stderr)
+        raise
     for kind, names in told:
         if kind == "import":
             for name in names:
                 with contextlib.suppress(BaseException):
                     importlib.import_module(name)
-    assert len(os.listdir("/proc/self/task")) == 1, "an import has started a thread"
+                assert not threads(), f"the import of {name} has started {threads()}"
     return told[-1][1]
+
+
+def threads() -> list[str]:
+    """Names of further threads of this process; jemalloc's, which pyarrow brings, bears a fork."""
+    own = [Path(f"/proc/self/task/{task}/comm") for task in os.listdir("/proc/self/task") if task != str(os.getpid())]
+    return [name for name in (path.read_text().strip() for path in own) if name != "jemalloc_bg_thd"]
 
 
 def own_memory() -> int:
