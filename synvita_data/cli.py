@@ -30,9 +30,8 @@ from .commands.study import study
 from .commands.train import train
 from .commands.videos import videos
 from .commands.vqascore import vqascore
+from .crash import INTERRUPTED, ending, interrupted
 from .display import plain, print_error, print_traceback, say
-from .errors import SynvitaError
-from .extras import explained
 
 # Of click, or of the copy of it that newer versions of typer bring.
 _USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -61,9 +60,13 @@ class _Program(TyperGroup):
         with _plain_usage_errors():
             return super().make_context(*args, **kwargs)
 
-    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         with _plain_usage_errors():
-            return super().invoke(*args, **kwargs)
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:  # typer would end without a word
+                print_error(interrupted(ctx.invoked_subcommand), "yellow")
+                sys.exit(INTERRUPTED)
 
 
 @contextmanager
@@ -128,40 +131,16 @@ app.add_typer(videos, cls=_Program)
 
 
 def main() -> None:
-    """Run the program: a `SynvitaError` is printed without a traceback and exits with status 2."""
-    sys.excepthook = print_traceback  # of what is our own fault
+    """Run the program: whatever is raised becomes one line and an exit status, as `crash.ending` says."""
+    sys.excepthook = print_traceback  # of what is raised where nobody catches it, such as at exit
     try:
         app()
-    except SynvitaError as error:
-        print_error(f"error: {error}")
-        sys.exit(2)
     except BrokenPipeError:  # `synvita inspect … | head`
         sys.exit(141)
-    except OSError as error:
-        _end_if_of_the_hub(error)
-        if error.filename is None:
-            raise
-        # A full disk, a folder that may not be written: the user's to mend, and nothing is half-written.
-        print_error(f"error: {error.filename}: {error.strerror}.")
-        sys.exit(2)
     except Exception as error:
-        _end_if_of_the_hub(error)
-        if (missing := explained(error)) is None:
-            raise
-        print_error(f"error: {missing}")
-        sys.exit(2)
-
-
-def _end_if_of_the_hub(error: Exception) -> None:
-    """End as for a `SynvitaError` where a library asked the Hub for something by itself and got no good answer."""
-    if "huggingface_hub" not in sys.modules:
-        return
-    from .hub.problems import HubRequest, hub_problem, repository_of
-
-    problem = hub_problem(error, HubRequest(repository_of(error), "something cannot be read from the Hub"))
-    if problem is not None:
-        print_error(f"error: {problem}")
-        sys.exit(2)
+        line, status = ending(error, sys.argv[1:])
+        print_error(line)
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -241,6 +241,7 @@ def resolve_under(
 
     try:
         resolved = (root / relative).resolve()
+        _check_length(resolved)
     except (OSError, RuntimeError, ValueError) as error:  # a symlink loop, a name too long
         raise refuse(f"a path cannot be resolved ({error})") from error
     real_root = root.resolve()
@@ -249,6 +250,15 @@ def resolve_under(
     if stays_inside(resolved, real_root):
         return real_root / relative
     raise refuse("a path leaves its root through a symlink")
+
+
+def _check_length(path: Path) -> None:
+    """Raise the system's error for a name that it cannot hold; a file that is missing is no error."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
 
 
 def hub_repository(folder: Path) -> Path | None:

@@ -181,7 +181,9 @@ class BuiltDataset:
             ):
                 file = pq.ParquetFile(handle)
                 check_table(file.schema_arrow, file=path)
-                tables.append(file.read(columns=list(columns)).replace_schema_metadata(None))
+                table = file.read(columns=list(columns))
+                table.validate(full=True)  # also that its texts are UTF-8
+                tables.append(table.replace_schema_metadata(None))
         return pa.concat_tables(tables)
 
     def needed_videos(self, config: str, splits: Sequence[str]) -> list[NeededVideo]:
@@ -223,7 +225,8 @@ def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str |
                 file=path_or_repo,
                 expected="a README.md written by `synvita build`",
             )
-        text = card.read_text(encoding="utf-8")
+        with parsing("the dataset's card cannot be read", file=card, expected="text in UTF-8"):
+            text = card.read_text(encoding="utf-8")
     else:
         text, root, filesystem = _open_hub(path_or_repo, revision, token)
     return _parse_card(path_or_repo, text, root, filesystem)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from ..errors import SynvitaError
+from ..tables.columns import parquet_errors
 from .places import HOME, own_pattern, own_places
 
 if TYPE_CHECKING:
@@ -327,10 +328,11 @@ def _scan_parquet(path: str, stream: IO[bytes]) -> Iterator[Leak]:
                 yield Leak(path, f"metadata {key.decode('utf-8', 'replace')!r}", *rule)
     columns = _text_columns(file)
     row = 0
-    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns) if columns else ():
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            yield from _scan_column(column, None, name, row, path)
-        row += batch.num_rows
+    with parquet_errors(path):
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns) if columns else ():
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                yield from _scan_column(column, None, name, row, path)
+            row += batch.num_rows
 
 
 def _text_columns(file: Any) -> list[str]:

@@ -101,6 +101,7 @@ def telling_cause(error: BaseException) -> BaseException | None:
         elif (
             isinstance(link, telling)
             or _token_is_no_header(link)
+            or _is_of_datasets(link)
             or (
                 isinstance(link, OSError)
                 and (link.errno in NO_ROOM or isinstance(link, PermissionError) or _SIZE_DIFFERS in str(link))
@@ -145,6 +146,8 @@ def _explained(error: BaseException, request: HubRequest) -> HubError | None:
             return _answer(error, cause, request)
         case OfflineModeIsEnabled() | LocalEntryNotFoundError():
             return not_cached(error, request)
+        case ConnectionError() if _is_of_datasets(cause) and offline():
+            return not_cached(error, request)
         case OSError() if cause.errno in (*NO_ROOM, errno.EACCES, errno.EPERM):
             return _disk(cause, request)
         case OSError() if _SIZE_DIFFERS in str(cause):
@@ -162,7 +165,7 @@ def _explained(error: BaseException, request: HubRequest) -> HubError | None:
             expected=request.expected,
             fix=f"{again}; HF_HUB_DOWNLOAD_TIMEOUT=60 and HF_HUB_ETAG_TIMEOUT=60 wait longer",
         )
-    refused = isinstance(cause, transport().ConnectError)
+    refused = isinstance(cause, transport().ConnectError) or _is_of_datasets(cause)
     what = "cannot reach the Hub at {}" if refused else "the connection to the Hub at {} broke"
     return HubUnreachableError(
         f"{request.problem}: {what.format(_endpoint())}",
@@ -178,6 +181,11 @@ def _token_is_no_header(error: BaseException) -> bool:
     if isinstance(error, UnicodeEncodeError):
         return error.object.startswith("Bearer ")
     return isinstance(error, transport().LocalProtocolError) and "Bearer " in str(error)
+
+
+def _is_of_datasets(error: BaseException) -> bool:
+    """Whether `datasets` says that it could not ask the Hub; it hides what its request raised."""
+    return type(error) is ConnectionError and error.errno is None and "Couldn't reach" in str(error)
 
 
 def _endpoint() -> str:

@@ -23,7 +23,7 @@ from ..evaluation.results import Result
 from ..evaluation.scored import ScoredResult, check_annotations, read_scored, task_of
 from ..hub.places import without_places
 from ..scoring import ScoreKind
-from ..tables.columns import Floats, as_numpy, coded, read_parquet
+from ..tables.columns import Floats, as_numpy, coded, parquet_errors, read_parquet
 from ..tasks import Task
 
 # What the numbers of a score table are called, by kind.
@@ -167,7 +167,7 @@ class Mistakes:
         """Video id -> the frames that the model looked at, where the score table says that."""
         import pyarrow.parquet as pq
 
-        with parsing("the score table cannot be read", file=self.table):
+        with parsing("the score table cannot be read", file=self.table), parquet_errors(self.table):
             if "frame_indices" not in pq.read_schema(self.table).names:
                 return {}
             wanted = [("video_id", "in", sorted(videos))]

@@ -212,10 +212,11 @@ def _cells(
             raise SchemaError("the file does not exist", file=source)
         with parquet_errors(source):
             table.arrow = pq.read_table(source)
+            rows = table.arrow.to_pylist()
         with located(source):
             fields.choose(table.arrow.column_names)
             roles = fields.roles(table.arrow.column_names)
-        return [(row, roles, cells) for row, cells in enumerate(table.arrow.to_pylist())], []
+        return [(row, roles, cells) for row, cells in enumerate(rows)], []
     read, faults = list[tuple[int, dict[str, str], Cells]](), list[SynvitaError]()
     known: dict[tuple[str, ...], dict[str, str]] = {}
     for row, cells in read_rows(source, fields, "videos and texts"):

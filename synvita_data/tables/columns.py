@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SchemaError, SynvitaError
+from ..errors import SchemaError, SynvitaError, first_line
 from ..schema import check_schema_version
 from .cells import read_number
 
@@ -103,18 +103,22 @@ class Numbers:
 
 @contextlib.contextmanager
 def parquet_errors(file: str | Path) -> Iterator[None]:
-    """What Arrow raises of a Parquet file, as a `SchemaError` that names the file."""
+    """What is raised of a Parquet file that cannot be read, as a `SchemaError` that names the file.
+
+    By Arrow where bytes are damaged; by Python for cells that it cannot hold: texts that are not UTF-8, dates of the year
+    20,000.
+    """
     import pyarrow as pa
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if hasattr(error, "response"):  # the Hub's: nothing is known of the file
             raise
         raise SchemaError(
             "this is not a readable Parquet file",
             file=file,
-            found=str(error),
+            found=first_line(error),
             fix="It may have been cut off: fetch or write it again",
         ) from error
 
@@ -131,6 +135,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Any:
         raise SchemaError("the file does not exist", file=path)
     with parquet_errors(path):
         table = pq.read_table(path)
+        table.validate(full=True)  # also that its texts are UTF-8
     check_schema_version(table.schema.metadata, file=str(path))
     if missing := [name for name in columns if name not in table.column_names]:
         raise SchemaError(
