@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import HubError, SchemaError, choose, first_line, located
+from ..errors import HubError, SchemaError, choose, first_line, located, parsing
 from ..files import parse_json
 from ..hub.card import data_files, default_of, read_card
 from ..hub.problems import HubRequest, hub_errors

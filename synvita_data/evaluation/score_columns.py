@@ -173,7 +173,7 @@ def _from_parquet(path: Path, annotations: Annotations) -> ScoreColumns:
         scores=lambda rows: numbers[rows],
         describe=lambda row: repr(caption.cell(row)),
         form="parquet",
-        kind=table.schema.metadata.get(b"kind", b"").decode() or None,
+        kind=table.schema.metadata.get(b"kind", b"").decode(errors="replace") or None,
         control=choose(control.decode(), CONTROLS, "control", error=ScoreError) if control else None,
     )
 

@@ -75,11 +75,15 @@ def main() -> int:
     parser.add_argument("campaigns", nargs="*", help=f"{', '.join(CAMPAIGNS)}; default: all")
     parser.add_argument("--minutes", type=float, default=5.0, help="of all campaigns together")
     parser.add_argument("--seed", type=int, help="default: another one each time; it is printed")
-    parser.add_argument("--target", action="append", help="only this one; repeat; a name or its beginning with *")
+    parser.add_argument(
+        "--target", action="append", help="only this one; repeat; a name or its beginning with *"
+    )
     parser.add_argument("--only", type=int, help="of one fuzz target, this input alone")
     parser.add_argument("--most", type=int, help="inputs or kills a target at most")
     parser.add_argument("--out", type=Path, help="file to which figures are added, a JSON line a target")
-    parser.add_argument("--found", type=Path, default=Path("campaign-failures"), help="folder of failing inputs")
+    parser.add_argument(
+        "--found", type=Path, default=Path("campaign-failures"), help="folder of failing inputs"
+    )
     parser.add_argument("--sum", type=Path, help="print the sums of such a file, and do nothing")
     parser.add_argument("--list", action="store_true", help="names of targets")
     options = parser.parse_args()
@@ -94,7 +98,9 @@ def main() -> int:
 
     def wanted(name: str) -> bool:
         asked = options.target
-        return not asked or any(name == each or (each.endswith("*") and name.startswith(each[:-1])) for each in asked)
+        return not asked or any(
+            name == each or (each.endswith("*") and name.startswith(each[:-1])) for each in asked
+        )
 
     from . import kills, others
 
@@ -111,7 +117,9 @@ def main() -> int:
     say(f"seed {seed}, {options.minutes:g} minutes, {', '.join(chosen)}")
     began, tallies = time.monotonic(), []
     memory = Path("/dev/shm")
-    work = Path(tempfile.mkdtemp(prefix="synvita-campaign-", dir=memory if os.access(memory, os.W_OK) else None))
+    work = Path(
+        tempfile.mkdtemp(prefix="synvita-campaign-", dir=memory if os.access(memory, os.W_OK) else None)
+    )
     try:
         if options.only is not None:
             return run_one(named["fuzz"][0], seed, options.only, work)
@@ -122,7 +130,9 @@ def main() -> int:
             if campaign == "fuzz":
                 done = run_fuzz(tuple(named["fuzz"]), seed, until, options.most, work / "fuzz", options.found)
             elif campaign == "kills":
-                done = kills.run(named["kills"], seed, until, options.most, work / "kills", options.found, say)
+                done = kills.run(
+                    named["kills"], seed, until, options.most, work / "kills", options.found, say
+                )
             else:
                 done = others.run(named["others"], seed, until, work / "others", say)
             tallies += done

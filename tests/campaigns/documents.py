@@ -1,7 +1,7 @@
 """Files as what is in them, so that a mutation can change their structure: JSON, lines of JSON, YAML, CSV, Parquet.
 
-    document = read(path)              # by its suffix; bytes where it is no such file
-    data = mutated(document, steps)    # the bytes of the file after some steps, each told by a number
+document = read(path)              # by its suffix; bytes where it is no such file
+data = mutated(document, steps)    # the bytes of the file after some steps, each told by a number
 """
 
 import copy
@@ -38,7 +38,14 @@ class Document:
 def read(path: Path, kind: str | None = None) -> Document:
     """A valid file by its suffix."""
     data = path.read_bytes()
-    suffixes = {"json": "json", "jsonl": "jsonl", "yaml": "yaml", "yml": "yaml", "csv": "csv", "parquet": "parquet"}
+    suffixes = {
+        "json": "json",
+        "jsonl": "jsonl",
+        "yaml": "yaml",
+        "yml": "yaml",
+        "csv": "csv",
+        "parquet": "parquet",
+    }
     kind = kind or suffixes.get(path.suffix.lower().lstrip("."), "bytes")
     content: Any = data
     if kind == "json":
@@ -114,7 +121,9 @@ def _csv(rows: Any, rng: random.Random) -> bytes:
     text = io.StringIO(newline="")
     ends, delimiters = ("\n", "\n", "\n", "\r\n", "\r"), (",", ",", ",", ";", "\t")
     quoting = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-    writer = csv.writer(text, lineterminator=rng.choice(ends), delimiter=rng.choice(delimiters), quoting=quoting)
+    writer = csv.writer(
+        text, lineterminator=rng.choice(ends), delimiter=rng.choice(delimiters), quoting=quoting
+    )
     writer.writerows(rows)
     encoding = rng.choice(("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1"))
     return text.getvalue().encode(encoding, "surrogatepass" if "utf" in encoding else "replace")
@@ -133,12 +142,20 @@ def _mutate_table(table: Any, rng: random.Random) -> Any:
     if what == 0:
         return table.remove_column(at)
     if what == 1:
-        return table.rename_columns([odd_name(n, rng).encode("utf-8", "replace").decode() if i == at else n
-                                     for i, n in enumerate(table.column_names)])
+        return table.rename_columns(
+            [
+                odd_name(n, rng).encode("utf-8", "replace").decode() if i == at else n
+                for i, n in enumerate(table.column_names)
+            ]
+        )
     if what == 2:
         return table.append_column(name, column)
     if what == 3:
-        rows = [rng.randrange(len(table)) for _ in range(rng.choice((0, 1, len(table), 2 * len(table))))] if len(table) else []
+        rows = (
+            [rng.randrange(len(table)) for _ in range(rng.choice((0, 1, len(table), 2 * len(table))))]
+            if len(table)
+            else []
+        )
         return table.take(pa.array(rows, pa.int64()))
     if what == 4:
         metadata = dict(table.schema.metadata or {})
@@ -146,9 +163,23 @@ def _mutate_table(table: Any, rng: random.Random) -> Any:
         metadata[key] = mutate_bytes(metadata.get(key, b"y"), rng)
         return table.replace_schema_metadata({k: v for k, v in metadata.items() if rng.random() < 0.9})
     if what == 5:
-        kind = rng.choice((pa.string(), pa.binary(), pa.large_string(), pa.int8(), pa.int64(), pa.uint64(), pa.float16(),
-                           pa.float64(), pa.bool_(), pa.null(), pa.timestamp("ns"), pa.dictionary(pa.int8(), pa.string()),
-                           pa.decimal128(10, 2)))
+        kind = rng.choice(
+            (
+                pa.string(),
+                pa.binary(),
+                pa.large_string(),
+                pa.int8(),
+                pa.int64(),
+                pa.uint64(),
+                pa.float16(),
+                pa.float64(),
+                pa.bool_(),
+                pa.null(),
+                pa.timestamp("ns"),
+                pa.dictionary(pa.int8(), pa.string()),
+                pa.decimal128(10, 2),
+            )
+        )
         try:
             changed = column.cast(kind, safe=False)
         except (pa.ArrowException, ValueError):

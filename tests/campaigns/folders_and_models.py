@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import small_annotations as small
-from in_process import run_program
 
 from .fuzz import Target
+from .program import run_program
 from .tables_and_texts import TRIPLET_COLUMNS, TRIPLETS, write_rows
 
 
@@ -48,7 +48,9 @@ def _datasets() -> Iterable[Target]:
     made = ("out/build.json", "out/README.md", "out/quarantine.jsonl", "out/tiny/*.parquet")
     yield Target("dataset-inspect", make, lambda f: run_program("inspect", f / "out"), files=made, weight=0.4)
     yield Target("dataset-build-again", make, lambda f: build(f, f / "out"), files=made, weight=0.3)
-    yield Target("build-inputs", write_inputs, lambda f: build(f, f / "out"), files=("*.csv", "videos/*"), weight=0.2)
+    yield Target(
+        "build-inputs", write_inputs, lambda f: build(f, f / "out"), files=("*.csv", "videos/*"), weight=0.2
+    )
 
     def push(folder: Path) -> object:
         from synvita_data.builders.publish.folder import read_built_folder
@@ -121,7 +123,9 @@ def _datasets() -> Iterable[Target]:
                 archive.size(member), archive.together(member)
         return out
 
-    yield Target("archives", archives, listed, files=("a.*", "b.*", "c.*", "d.*"), kinds={"d.parquet": "bytes"})
+    yield Target(
+        "archives", archives, listed, files=("a.*", "b.*", "c.*", "d.*"), kinds={"d.parquet": "bytes"}
+    )
 
 
 def _results() -> Iterable[Target]:
@@ -143,7 +147,9 @@ def _results() -> Iterable[Target]:
     made = ("results/one/*",)
 
     def shown(folder: Path) -> object:
-        return run_program("leaderboard", folder / "results", "--json", folder / "x.json", "--markdown", folder / "x.md")
+        return run_program(
+            "leaderboard", folder / "results", "--json", folder / "x.json", "--markdown", folder / "x.md"
+        )
 
     yield Target("results-leaderboard", make, shown, files=made, weight=0.5)
 
@@ -158,7 +164,12 @@ def _results() -> Iterable[Target]:
 
     def compared(folder: Path) -> object:
         return run_program(
-            "compare", *(folder / side for side in sides), "--annotations", folder / "a.csv", "--resamples", 100
+            "compare",
+            *(folder / side for side in sides),
+            "--annotations",
+            folder / "a.csv",
+            "--resamples",
+            100,
         )
 
     yield Target("results-compare", make, compared, files=made, weight=0.4)
@@ -169,7 +180,9 @@ def _results() -> Iterable[Target]:
         from synvita_data.evaluation.predictions import read_predictions
 
         annotations = read_annotations("ssv2-temporal", folder / "a.csv")
-        return read_predictions(folder / f"scores.{suffix}", annotations, allow_missing=True, allow_unknown=True)
+        return read_predictions(
+            folder / f"scores.{suffix}", annotations, allow_missing=True, allow_unknown=True
+        )
 
     for suffix in ("csv", "parquet"):
 
@@ -181,7 +194,9 @@ def _results() -> Iterable[Target]:
                 make(folder)
                 shutil.move(folder / "results/one/ssv2-temporal.parquet", folder / "scores.parquet")
 
-        yield Target(f"predictions-{suffix}", written, partial(predictions, suffix=suffix), files=("scores.*",))
+        yield Target(
+            f"predictions-{suffix}", written, partial(predictions, suffix=suffix), files=("scores.*",)
+        )
 
 
 def _jobs() -> Iterable[Target]:
@@ -208,7 +223,11 @@ def _jobs() -> Iterable[Target]:
         try:
             for check in ("sizes", "contents"):
                 store.scan(keys, check)  # type: ignore[arg-type]
-            known = [store.record(key) for key in keys], [store.failure(key) for key in keys], list(store.records())
+            known = (
+                [store.record(key) for key in keys],
+                [store.failure(key) for key in keys],
+                list(store.records()),
+            )
             quarantined = list(store.quarantined())
             for key in keys:
                 store.holder(key)
@@ -227,10 +246,16 @@ def _jobs() -> Iterable[Target]:
     def generate(folder: Path) -> int:
         from small_program import write_program
 
-        spec = write_program(folder / "program") if not (folder / "program").exists() else (folder / "spec").read_text()
+        spec = (
+            write_program(folder / "program")
+            if not (folder / "program").exists()
+            else (folder / "spec").read_text()
+        )
         (folder / "spec").write_text(spec)
         # The program's own place is in the recipe: it must be the same each time.
-        return run_program("generate", "--triplets", folder / "triplets.csv", "--generator", spec, "--out", folder / "out")
+        return run_program(
+            "generate", "--triplets", folder / "triplets.csv", "--generator", spec, "--out", folder / "out"
+        )
 
     def video_folder(folder: Path) -> None:
         write_rows(folder / "triplets.csv", TRIPLET_COLUMNS, TRIPLETS)
@@ -242,7 +267,15 @@ def _jobs() -> Iterable[Target]:
     yield Target("generate-again", video_folder, generate, files=files, weight=0.15)
 
     def contrast(folder: Path) -> int:
-        return run_program("contrast", "--captions", folder / "captions.csv", "--writer", "rules", "--out", folder / "out/t.csv")
+        return run_program(
+            "contrast",
+            "--captions",
+            folder / "captions.csv",
+            "--writer",
+            "rules",
+            "--out",
+            folder / "out/t.csv",
+        )
 
     def contrasts(folder: Path) -> None:
         write_rows(folder / "captions.csv", TRIPLET_COLUMNS[:3], [row[:3] for row in TRIPLETS])
@@ -258,10 +291,19 @@ def _jobs() -> Iterable[Target]:
         return list(read_failures(folder)), known_prompts(folder)
 
     def noted(folder: Path) -> None:
-        base = {"reason": "VideoError", "problem": "it broke", "file": "x", "row": 3, "found": "y", "expected": "z"}
+        base = {
+            "reason": "VideoError",
+            "problem": "it broke",
+            "file": "x",
+            "row": 3,
+            "found": "y",
+            "expected": "z",
+        }
         lines = [base | {"videos": ["p_001.mp4", "p_002.mp4"]}, base | {"id": "p", "sample": 1}]
         (folder / "quarantine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        lines = [base | {"dataset_row": i, "row_id": "p", "video": v} for i, v in enumerate(("real", "synthetic"))]
+        lines = [
+            base | {"dataset_row": i, "row_id": "p", "video": v} for i, v in enumerate(("real", "synthetic"))
+        ]
         (folder / "training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     yield Target("quarantines", noted, read_noted)
@@ -307,8 +349,8 @@ def _models() -> Iterable[Target]:
     def store(folder: Path) -> None:
         import torch
 
-        from synvita_data.models.features import FeatureCache, KnownVideo
         from synvita_data.models.families.family import PreparedVideo
+        from synvita_data.models.features import FeatureCache, KnownVideo
         from synvita_data.models.strategies import EncodedVideo
 
         cache = FeatureCache(folder / "store", {"frames": {"count": 4}}, ("pixel_values",))
@@ -337,7 +379,11 @@ def _models() -> Iterable[Target]:
         return checkpoint
 
     yield Target(
-        "checkpoint-settings", tiny, found, files=("model/*.json", "model/*.jinja", "model/*.safetensors"), weight=0.1
+        "checkpoint-settings",
+        tiny,
+        found,
+        files=("model/*.json", "model/*.jinja", "model/*.safetensors"),
+        weight=0.1,
     )
 
     def adapter(folder: Path) -> None:
@@ -345,9 +391,17 @@ def _models() -> Iterable[Target]:
         from safetensors.torch import save_file
 
         (folder / "base").mkdir()
-        (folder / "base" / "config.json").write_text(json.dumps({"model_type": "video_llava", "architectures": ["X"]}))
+        (folder / "base" / "config.json").write_text(
+            json.dumps({"model_type": "video_llava", "architectures": ["X"]})
+        )
         (folder / "own").mkdir()
-        settings = {"peft_type": "LORA", "base_model_name_or_path": "base", "r": 4, "lora_alpha": 8, "target_modules": ["q"]}
+        settings = {
+            "peft_type": "LORA",
+            "base_model_name_or_path": "base",
+            "r": 4,
+            "lora_alpha": 8,
+            "target_modules": ["q"],
+        }
         (folder / "own" / "adapter_config.json").write_text(json.dumps(settings))
         (folder / "own" / "training_args.json").write_text(json.dumps({"prompt": "question", "frames": 8}))
         save_file({"a": torch.ones(2)}, folder / "own" / "adapter_model.safetensors")

@@ -47,7 +47,11 @@ class Effects:
                 return
         elif event not in _EFFECTS:
             return
-        if given and isinstance(given[0], str | os.PathLike) and not os.fspath(given[0]).startswith(self._below):
+        if (
+            given
+            and isinstance(given[0], str | os.PathLike)
+            and not os.fspath(given[0]).startswith(self._below)
+        ):
             return
         self.count += 1
         if self.count == self._last:
@@ -99,7 +103,9 @@ class Killer:
     def __init__(self, run: Run, work: Path, seed: int) -> None:
         self.run, self.work, self.rng, self.seed = run, work, random.Random(f"{run.name}/{seed}"), seed
         self.inputs, self.out = work / "inputs", work / "world" / "out"
-        self.inputs.mkdir(parents=True)
+        fresh(self.inputs)
+
+        import pyarrow.parquet  # noqa: F401  (what looks at outputs imports it)
 
         def first() -> None:
             run.make(self.inputs)
@@ -171,7 +177,13 @@ def _killed_after(child: zygote.Child, seconds: float) -> list[Any]:
 
 
 def run(
-    targets: list[Any], seed: int, until: float, most: int | None, work: Path, found: Path, say: Callable[[str], None]
+    targets: list[Any],
+    seed: int,
+    until: float,
+    most: int | None,
+    work: Path,
+    found: Path,
+    say: Callable[[str], None],
 ) -> list[Tally]:
     """Worlds of every command in turn until the time is over, or each has had `most` kills."""
     tallies = {target.name: Tally("kills", target.name) for target in targets}
@@ -190,7 +202,10 @@ def run(
                 try:
                     killers[name] = Killer(by_name[name], work / name, seed)
                 except (zygote.LostChild, AssertionError) as lost:
-                    tally.failures, tally.skipped = 1, f"an unbroken run fails: {getattr(lost, 'trace', '') or lost}"
+                    tally.failures, tally.skipped = (
+                        1,
+                        f"an unbroken run fails: {getattr(lost, 'trace', '') or lost}",
+                    )
                     say(tally.line())
                     del waiting[name]
                     continue

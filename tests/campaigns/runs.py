@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import small_annotations as small
-from in_process import run_program
 
 from .folders_and_models import write_clip
+from .program import run_program
 from .tables_and_texts import write_rows
 
 
@@ -24,7 +24,7 @@ class Run:
         make: writes the inputs into an empty folder.
         start: the command, on the inputs, with its output in a folder; its exit status.
         share: of a campaign's time.
-        lasts: names of what the output keeps beside its results, which is not compared: the work in progress.
+        lasts: ends of names of what the output keeps beside its results, which is not compared: the work in progress.
         changing: keys of JSON files that differ from run to run: times, mostly.
     """
 
@@ -41,7 +41,7 @@ def contents(run: Run, out: Path) -> dict[str, str]:
     found = {}
     for path in sorted(out.rglob("*")):
         relative = path.relative_to(out)
-        if not path.is_file() or set(relative.parts) & set(run.lasts):
+        if not path.is_file() or any(part.endswith(run.lasts) for part in relative.parts):
             continue
         data = path.read_bytes()
         if path.suffix == ".json" and run.changing:
@@ -70,7 +70,7 @@ def half_written(run: Run, out: Path) -> list[str]:
     bad = []
     for path in sorted(out.rglob("*")):
         parts = path.relative_to(out).parts
-        if not path.is_file() or any(part.startswith(".part-") for part in parts) or set(parts) & set(run.lasts):
+        if not path.is_file() or any(part.startswith(".part-") or part.endswith(run.lasts) for part in parts):
             continue
         try:
             if path.suffix == ".json":
@@ -90,12 +90,22 @@ def half_written(run: Run, out: Path) -> list[str]:
     return bad
 
 
-CAPTIONS = [(f"a dog runs {word} times", f"a cat runs {word} times") for word in "one two three four five six seven".split()]
+CAPTIONS = [
+    (f"a dog runs {word} times", f"a cat runs {word} times")
+    for word in ["one", "two", "three", "four", "five", "six", "seven"]
+]
 
 
 def write_triplets(folder: Path, count: int = 6) -> None:
-    rows = [(f"video{i}", "msr-vtt", *CAPTIONS[i % 7], ("train", "test")[i % 4 == 3], "object") for i in range(count)]
-    write_rows(folder / "triplets.csv", ("videopath", "source", "caption", "neg_caption", "split", "misalignment"), rows)
+    rows = [
+        (f"video{i}", "msr-vtt", *CAPTIONS[i % 7], ("train", "test")[i % 4 == 3], "object")
+        for i in range(count)
+    ]
+    write_rows(
+        folder / "triplets.csv",
+        ("videopath", "source", "caption", "neg_caption", "split", "misalignment"),
+        rows,
+    )
 
 
 def _videos(folder: Path, count: int = 6) -> None:
@@ -107,7 +117,9 @@ def _videos(folder: Path, count: int = 6) -> None:
 def _build_inputs(folder: Path) -> None:
     _videos(folder)
     names = ("row", "videopath", "model", "neg_caption_score", "caption_score")
-    write_rows(folder / "scores.csv", names, [(i, f"video{i}", m, 0.75, i / 8) for i in range(6) for m in ("a", "b")])
+    write_rows(
+        folder / "scores.csv", names, [(i, f"video{i}", m, 0.75, i / 8) for i in range(6) for m in ("a", "b")]
+    )
 
 
 def _build(folder: Path, out: Path) -> int:
@@ -131,9 +143,15 @@ def _generate(folder: Path, out: Path, *more: object) -> int:
     )  # fmt: skip
 
 
+def _vqascore_inputs(folder: Path) -> None:
+    from synvita_data.builders.shapes import make_shapes
+
+    make_shapes(folder, pairs=6, seed=1, size=48)
+
+
 def _vqascore(folder: Path, out: Path, *more: object) -> int:
     return run_program(
-        "vqascore", "--triplets", folder / "triplets.csv", "--synthetic", f"folder:{folder / 'videos'}", "--model",
+        "vqascore", "--triplets", folder / "triplets.csv", "--synthetic", f"folder:{folder / 'synthetic'}", "--model",
         "shapes-vqa-a", "--model", "shapes-vqa-b", "--out", out / "scores.parquet", *more,
     )  # fmt: skip
 
@@ -144,7 +162,9 @@ def _captions(folder: Path) -> None:
 
 
 def _contrast(folder: Path, out: Path) -> int:
-    return run_program("contrast", "--captions", folder / "captions.csv", "--writer", "rules", "--out", out / "t.csv")
+    return run_program(
+        "contrast", "--captions", folder / "captions.csv", "--writer", "rules", "--out", out / "t.csv"
+    )
 
 
 def _annotations_inputs(folder: Path) -> None:
@@ -155,7 +175,15 @@ def _annotations_inputs(folder: Path) -> None:
 
 def _annotations(folder: Path, out: Path) -> int:
     return run_program(
-        "annotations", "--task", "ssv2-temporal", "--task", "atp-hard", "--annotations", folder, "--out", out / "set"
+        "annotations",
+        "--task",
+        "ssv2-temporal",
+        "--task",
+        "atp-hard",
+        "--annotations",
+        folder,
+        "--out",
+        out / "set",
     )
 
 
@@ -174,7 +202,16 @@ def _evaluate(folder: Path, out: Path) -> int:
 
 def _score(folder: Path, out: Path) -> int:
     return run_program(
-        "score", folder / "videos", "--text", "a dog", "--text", "a cat", "--model", "chance", "--out", out / "s.csv"
+        "score",
+        folder / "videos",
+        "--text",
+        "a dog",
+        "--text",
+        "a cat",
+        "--model",
+        "chance",
+        "--out",
+        out / "s.csv",
     )
 
 
@@ -220,7 +257,7 @@ RUNS = (
     Run("build", _build_inputs, _build),
     Run("generate", _generate_inputs, _generate, lasts=(".work",)),
     Run("generate-workers", _generate_inputs, lambda f, o: _generate(f, o, "--workers", 2), share=0.2),
-    Run("vqascore", _videos, _vqascore),
+    Run("vqascore", _vqascore_inputs, _vqascore),
     Run("contrast", _captions, _contrast),
     Run("annotations", _annotations_inputs, _annotations),
     Run("evaluate", _evaluate_inputs, _evaluate, changing=TIMES),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import small_annotations as small
-from in_process import run_program
 
 from .fuzz import Target
+from .program import run_program
 
 TRIPLETS = (
     ("k600/val/eOsIGrDFuuw_000004_000014.mp4", "vatex", "A man runs.", "A man swims.", "train", "action", "He runs.", 0.5),
@@ -23,7 +23,9 @@ TRIPLET_COLUMNS = ("videopath", "source", "caption", "neg_caption", "split", "mi
 
 def command(*arguments: object) -> Callable[[Path], int]:
     """Runs `synvita ARGUMENTS`, in which `{x}` is the input's file of that name."""
-    return lambda folder: run_program(*(str(a).replace("{", f"{folder}/").replace("}", "") if "{" in str(a) else a for a in arguments))
+    return lambda folder: run_program(
+        *(str(a).replace("{", f"{folder}/").replace("}", "") if "{" in str(a) else a for a in arguments)
+    )
 
 
 def write_rows(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -69,7 +71,9 @@ def _triplets() -> Iterable[Target]:
 def _scores() -> Iterable[Target]:
     names = ("row", "videopath", "model", "revision", "sample", "neg_caption_score", "caption_score")
     rows = [
-        (row, TRIPLETS[row][0], model, "1", 1, 0.75, 0.25) for row in range(len(TRIPLETS)) for model in ("a", "b")
+        (row, TRIPLETS[row][0], model, "1", 1, 0.75, 0.25)
+        for row in range(len(TRIPLETS))
+        for model in ("a", "b")
     ]
 
     def read(folder: Path, suffix: str) -> object:
@@ -106,18 +110,35 @@ DECLARED: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "entailment": (
         "columns: {video: video, caption: caption, contrast: neg, misalignment: kind}\nbreakdown: [length]",
         [
-            {"video": f"v{i}.mp4", "caption": f"a dog {i}", "neg": f"a cat {i}", "kind": "object", "length": "short"}
+            {
+                "video": f"v{i}.mp4",
+                "caption": f"a dog {i}",
+                "neg": f"a cat {i}",
+                "kind": "object",
+                "length": "short",
+            }
             for i in range(4)
         ],
     ),
     "retrieval": (
         "columns: {video: video, caption: caption, label: match}",
-        [{"video": f"v{i % 3}.mp4", "caption": f"c{i // 3}", "match": int(i % 3 == i // 3)} for i in range(9)],
+        [
+            {"video": f"v{i % 3}.mp4", "caption": f"c{i // 3}", "match": int(i % 3 == i // 3)}
+            for i in range(9)
+        ],
     ),
     "choice": (
         "columns: {video: video, question: question, options: [a, b, c], answer: answer, id: id}\nscored_as: letter",
         [
-            {"video": f"v{i}.mp4", "question": f"what {i}?", "a": "x", "b": "y", "c": "z", "answer": "ABC"[i % 3], "id": i}
+            {
+                "video": f"v{i}.mp4",
+                "question": f"what {i}?",
+                "a": "x",
+                "b": "y",
+                "c": "z",
+                "answer": "ABC"[i % 3],
+                "id": i,
+            }
             for i in range(4)
         ],
     ),
@@ -175,7 +196,9 @@ def _annotations() -> Iterable[Target]:
     def declared(folder: Path, suffix: str, skip_bad: bool) -> object:
         from synvita_data.annotations import read_annotations
 
-        return read_annotations(str(folder / "task.yaml"), folder / f"rows.{suffix}", skip_bad=skip_bad).counts()
+        return read_annotations(
+            str(folder / "task.yaml"), folder / f"rows.{suffix}", skip_bad=skip_bad
+        ).counts()
 
     def declare(folder: Path, form: str, suffix: str) -> None:
         more, rows = DECLARED[form]
@@ -209,9 +232,10 @@ def _texts() -> Iterable[Target]:
     yield Target("declarations", declarations, declaration, weight=0.6)
 
     def recipe(folder: Path) -> object:
+        from typing import get_type_hints
+
         from synvita_data.training.config import SynViTAConfig
         from synvita_data.training.recipe import read_recipe
-        from typing import get_type_hints
 
         return read_recipe(folder / "child.yaml", training_types=get_type_hints(SynViTAConfig)).to_dict()
 
@@ -220,7 +244,9 @@ def _texts() -> Iterable[Target]:
 
         texts = [path.read_text() for path in own_recipes().values()]
         (folder / "parent.yaml").write_text(max(texts, key=len))
-        (folder / "child.yaml").write_text("extends: parent.yaml\nabout: mine\nbatch: 4\nmargin: 0.2\nseed: 3\n")
+        (folder / "child.yaml").write_text(
+            "extends: parent.yaml\nabout: mine\nbatch: 4\nmargin: 0.2\nseed: 3\n"
+        )
 
     yield Target("recipes", recipes, recipe, weight=0.6)
 
@@ -255,10 +281,18 @@ def _texts() -> Iterable[Target]:
     def msr_vtt(folder: Path) -> None:
         content = {
             "videos": [
-                {"video_id": f"video{i}", "split": "train", "url": f"https://x/watch?v=abcdefghij{i}", "start time": 1.0, "end time": 9.0}
+                {
+                    "video_id": f"video{i}",
+                    "split": "train",
+                    "url": f"https://x/watch?v=abcdefghij{i}",
+                    "start time": 1.0,
+                    "end time": 9.0,
+                }
                 for i in range(3)
             ],
-            "sentences": [{"video_id": f"video{i % 3}", "caption": f"a dog runs {i}", "sen_id": i} for i in range(6)],
+            "sentences": [
+                {"video_id": f"video{i % 3}", "caption": f"a dog runs {i}", "sen_id": i} for i in range(6)
+            ],
         }
         (folder / "captions.json").write_text(json.dumps(content))
 
@@ -274,7 +308,9 @@ def _texts() -> Iterable[Target]:
 
         from synvita_data.builders.contrast import prompts as module
 
-        shutil.copytree(Path(module.__file__).parent, folder / "own", ignore=shutil.ignore_patterns("*.py*", "__py*"))
+        shutil.copytree(
+            Path(module.__file__).parent, folder / "own", ignore=shutil.ignore_patterns("*.py*", "__py*")
+        )
 
     yield Target("contrast-prompts", prompt_files, prompts, weight=0.3)
 
@@ -283,7 +319,11 @@ def _texts() -> Iterable[Target]:
 
         text = (folder / "README.md").read_text(encoding="utf-8")
         card = read_card(text, file="README.md")
-        data_files(card.data, file="README.md"), declared_rows(card.data, file="README.md"), default_of(card.data)
+        (
+            data_files(card.data, file="README.md"),
+            declared_rows(card.data, file="README.md"),
+            default_of(card.data),
+        )
         return with_default(text, "lavie", file="README.md")
 
     def card(folder: Path) -> None:
@@ -308,7 +348,13 @@ def _texts() -> Iterable[Target]:
         (folder / "README.md").write_text(f"---\n{text}\n---\nA card.\n")
         return cards(folder)
 
-    yield Target("cards-front-matter", front_matter, front, files=("front.yaml",), documented=(UnicodeDecodeError, OSError))
+    yield Target(
+        "cards-front-matter",
+        front_matter,
+        front,
+        files=("front.yaml",),
+        documented=(UnicodeDecodeError, OSError),
+    )
 
     def mapping(folder: Path, suffix: str) -> object:
         from synvita_data.real_videos.files import read_mapping
@@ -317,14 +363,20 @@ def _texts() -> Iterable[Target]:
 
     yield Target(
         "mapping-json",
-        lambda folder: (folder / "map.json").write_text(json.dumps({row[0]: f"videos/{i}.mp4" for i, row in enumerate(TRIPLETS)})),
+        lambda folder: (folder / "map.json").write_text(
+            json.dumps({row[0]: f"videos/{i}.mp4" for i, row in enumerate(TRIPLETS)})
+        ),
         partial(mapping, suffix="json"),
         weight=0.5,
     )
     for suffix in ("csv", "jsonl"):
         yield Target(
             f"mapping-{suffix}",
-            lambda folder, s=suffix: write_rows(folder / f"map.{s}", ("videopath", "path", "trimmed"), [(row[0], f"v/{i}.mp4", "true") for i, row in enumerate(TRIPLETS)]),  # type: ignore[misc]
+            lambda folder, s=suffix: write_rows(
+                folder / f"map.{s}",
+                ("videopath", "path", "trimmed"),
+                [(row[0], f"v/{i}.mp4", "true") for i, row in enumerate(TRIPLETS)],
+            ),  # type: ignore[misc]
             partial(mapping, suffix=suffix),
             weight=0.5,
         )
@@ -339,7 +391,11 @@ def _texts() -> Iterable[Target]:
 
         def make(folder: Path, suffix: str = suffix) -> None:
             names = ("video", "text", "start", "end", "note")
-            write_rows(folder / f"pairs.{suffix}", names, [(f"v{i}.mp4", f"a dog {i}", 0.5, 1.5, "") for i in range(4)])
+            write_rows(
+                folder / f"pairs.{suffix}",
+                names,
+                [(f"v{i}.mp4", f"a dog {i}", 0.5, 1.5, "") for i in range(4)],
+            )
             (folder / "texts.txt").write_text("a dog\na cat\n")
 
         yield Target(f"pairs-{suffix}", make, partial(pairs, suffix=suffix), weight=0.6)
@@ -362,7 +418,14 @@ def _texts() -> Iterable[Target]:
     yield Target(
         "contrast-answers-json",
         lambda folder: (folder / "answer.txt").write_text(
-            json.dumps({"contrast_caption": "a cat runs", "source": "dog", "target": "cat", "explanation": "It is a dog."})
+            json.dumps(
+                {
+                    "contrast_caption": "a cat runs",
+                    "source": "dog",
+                    "target": "cat",
+                    "explanation": "It is a dog.",
+                }
+            )
         ),
         answers,
         kinds={"answer.txt": "json"},

@@ -1,7 +1,6 @@
 """What the campaigns found and was mended, each as small as it became."""
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from synvita_data.errors import SchemaError
@@ -32,5 +31,3 @@ def test_a_declaration_nested_deeply(depth, text, tmp_path):
     path.write_text(text.format("[" * depth, "]" * depth))
     with pytest.raises(SchemaError, match="nested too deeply"):
         read_declaration(path)
-
-

@@ -15,11 +15,55 @@ WORDS = (
     *("", " ", "\t", "\n", "0", "-1", "1", "nan", "NaN", "null", "None", "true", "[]", "{}", "inf", "1e999"),
     *("\x00", "\x1b[31m", "\u202e", "\ufeff", "\ud800", "\udfff", "a\ud800b", "é", "e\u0301", "🐶", "\u2028"),
     *("../../etc/passwd", "/etc/passwd", "..", ".", "C:\\x", "a/../b", "~", "a//b", "a/", "%2e%2e", "a\\b"),
-    *(LONG_NAME, f"{LONG_NAME}.mp4", "x" * 5_000, "<script>", "|", "`", "---", "=1+1", "{x}", "{", "%s", "[b]"),
-    *("2026-13-45", "1_000", "0x10", "1.0", "1e5", "+3", "٣", "a,b", 'a"b', "'", "http://h/../x", "hf:a/b", "&a"),
+    *(
+        LONG_NAME,
+        f"{LONG_NAME}.mp4",
+        "x" * 5_000,
+        "<script>",
+        "|",
+        "`",
+        "---",
+        "=1+1",
+        "{x}",
+        "{",
+        "%s",
+        "[b]",
+    ),
+    *(
+        "2026-13-45",
+        "1_000",
+        "0x10",
+        "1.0",
+        "1e5",
+        "+3",
+        "٣",
+        "a,b",
+        'a"b',
+        "'",
+        "http://h/../x",
+        "hf:a/b",
+        "&a",
+    ),
 )
 NUMBERS = (
-    *(0, -1, 1, 2, 127, 255, 256, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400),
+    *(
+        0,
+        -1,
+        1,
+        2,
+        127,
+        255,
+        256,
+        2**31 - 1,
+        2**31,
+        2**32,
+        2**53 + 1,
+        2**63,
+        2**64,
+        -(2**63) - 1,
+        10**30,
+        10**400,
+    ),
     *(0.0, -0.0, 0.5, 1.0, 1e-320, 1e308, -1e308, math.nan, math.inf, -math.inf, True, False, None),
 )
 
@@ -170,9 +214,46 @@ def mutate_cells(rows: list[list[Any]], rng: random.Random) -> list[list[Any]]:
 
 # Bytes that parsers of some format look at.
 TOKENS = (
-    *(b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00", b"\xef\xbb\xbf", b"\xff\xfe"),
-    *(b"\r", b"\n", b"\r\n", b'"', b"'", b",", b";", b"\t", b"{", b"}", b"[", b"]", b":", b"- ", b"&a ", b"*a", b"!!"),
-    *(b"NaN", b"1e999", b'"\\ud800"', b"\xed\xa0\x80", b"\xc0\x80", b"\x1b[2J", b"---\n", b"<<: *a", b"null", b"%"),
+    *(
+        b"\x00",
+        b"\xff",
+        b"\xff\xff\xff\xff",
+        b"\x7f\xff\xff\xff",
+        b"\x80\x00\x00\x00",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+    ),
+    *(
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b'"',
+        b"'",
+        b",",
+        b";",
+        b"\t",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b":",
+        b"- ",
+        b"&a ",
+        b"*a",
+        b"!!",
+    ),
+    *(
+        b"NaN",
+        b"1e999",
+        b'"\\ud800"',
+        b"\xed\xa0\x80",
+        b"\xc0\x80",
+        b"\x1b[2J",
+        b"---\n",
+        b"<<: *a",
+        b"null",
+        b"%",
+    ),
 )
 
 
@@ -203,7 +284,9 @@ def mutate_bytes(data: bytes, rng: random.Random, other: bytes = b"") -> bytes:
     if what == 8:
         return data[at:] + data[:at]
     if what == 9:
-        number = rng.choice((0, 1, 255, 2**31 - 1, 2**32 - 1, 2**63 - 1)).to_bytes(8, rng.choice(("big", "little")))
+        number = rng.choice((0, 1, 255, 2**31 - 1, 2**32 - 1, 2**63 - 1)).to_bytes(
+            8, rng.choice(("big", "little"))
+        )
         size = rng.choice((1, 2, 4, 8))
         return data[:at] + number[-size:] + data[at + size :]
     lines = data.split(b"\n")

@@ -170,7 +170,7 @@ def learn_imports(work: Callable[[], Any], *, quiet: bool = True) -> list[Any]:
 
 def threads() -> list[str]:
     """Names of further threads of this process; jemalloc's, which pyarrow brings, bears a fork."""
-    own = [Path(f"/proc/self/task/{task}/comm") for task in os.listdir("/proc/self/task") if task != str(os.getpid())]
+    own = [task / "comm" for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid())]
     return [name for name in (path.read_text().strip() for path in own) if name != "jemalloc_bg_thd"]
 
 
