@@ -83,10 +83,8 @@ def _command(fault: str):
             elif fault == "left over":
                 part = out / f".part-0000-{number}.json"
                 part.write_text("{}")
-                part.rename(path)
-                (out / ".part-1").touch()
-                if number == 5:
-                    (out / ".part-1").unlink()
+                os.link(part, path)
+                part.unlink()
             elif fault == "lost":
                 (out / "begun").touch()
                 if len(list(out.glob("*.json"))) < number:
