@@ -1,6 +1,9 @@
-"""`synvita build`: time and peak memory without videos, and peak memory with gigabytes of them.
+"""`synvita build`: against twenty lines of `datasets` and `rapidfuzz`, and peak memory with gigabytes of videos.
 
-    python benchmarks/build.py [--small] [--gigabytes 2]
+    python benchmarks/build.py [--small] [--rounds 5] [--gigabytes 2]
+
+Both sides run in turns, each as a new process, with compiled modules in a folder of this run's own (the first round of
+each compiles them and does not count). Medians count.
 
 Prints one line a figure: `name: value unit (goal …) ok|short`. The annotations are the 16,856 real ones
 where they are there (`measure.py`), generated ones elsewhere. The videos are a few encoded clips of noise,
@@ -16,6 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from measure import VIDEOCON, argument_parser, figure
@@ -23,16 +28,65 @@ from measure import VIDEOCON, argument_parser, figure
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run_build(*arguments: object) -> tuple[float, float]:
-    """Wall seconds and peak resident megabytes of one `synvita build` in a process of its own."""
-    command = [sys.executable, "-m", "synvita_data.cli", "build", *map(str, arguments)]
+class Spent(NamedTuple):
+    """Of a process and those that it started: seconds on the clock and of processors, and the peak of one in megabytes."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def spent_by(*command: object, compiled: Path) -> Spent:
+    """What a Python process takes.
+
+    Args:
+        command: arguments of the interpreter.
+        compiled: folder for compiled modules.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        env={**environment, "PYTHONPYCACHEPREFIX": str(compiled)},
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"the build failed: {command}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+        raise SystemExit(f"failed: {command}")
+    return Spent(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+BUILD = ("-m", "synvita_data.cli", "build")
+
+
+def against_twenty_lines(triplets: Path, scores: Path, folder: Path, rounds: int, label: str) -> None:
+    """A build without videos, and the same of `build_plain.py`, in turns."""
+    compiled = folder / "compiled"
+    sides: dict[str, list[Spent]] = {"build": [], "twenty lines": []}
+    for turn in range(rounds + 1):
+        out = folder / f"out{turn}"
+        out.mkdir()
+        asked = ("--triplets", triplets, "--vqascores", scores, "--config", "bench", "--out", out)
+        spent = {
+            "build": spent_by(*BUILD, *asked, compiled=compiled),
+            "twenty lines": spent_by("benchmarks/build_plain.py", triplets, scores, out, compiled=compiled),
+        }
+        for side, each in spent.items():
+            if turn:
+                sides[side].append(each)
+    for side, found in sides.items():
+        for what in ("wall", "cpu"):
+            figure(f"{side}, {label}, {what}", median(getattr(each, what) for each in found), "s")
+    for what in ("wall", "cpu"):
+        ratios = [
+            getattr(own, what) / getattr(other, what) for own, other in zip(*sides.values(), strict=True)
+        ]
+        goal = 1.0 if what == "wall" else None
+        figure(f"build over twenty lines, {what}", median(ratios), "x", goal, at_most=True)
+    peak = max(each.peak for each in sides["build"])
+    figure(f"build, {label}, peak memory", peak, "MB", 600, at_most=True)
 
 
 def annotations(folder: Path, rows: int) -> tuple[Path, Path]:
@@ -95,7 +149,7 @@ def videos(folder: Path, total: int, clip_bytes: int) -> int:
 
 
 def main() -> None:
-    parser = argument_parser(__doc__)
+    parser = argument_parser(__doc__ or "", rounds=5, counts="median")
     parser.add_argument("--gigabytes", type=float, default=2.0, help="of videos")
     arguments = parser.parse_args()
     rows = 300 if arguments.small else 16_856
@@ -103,19 +157,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
         folder = Path(name)
         triplets, scores = annotations(folder, rows)
-        seconds, peak = run_build(
-            *("--triplets", triplets, "--vqascores", scores, "--config", "bench", "--out", folder / "plain")
-        )
-        figure(f"build of {rows} rows with scores, wall", seconds, "s", 15, at_most=True)
-        figure(f"build of {rows} rows with scores, peak memory", peak, "MB", 600, at_most=True)
+        label = f"{rows:,} rows with scores"
+        against_twenty_lines(triplets, scores, folder, 1 if arguments.small else arguments.rounds, label)
 
         count = videos(folder / "videos", int(total), 20_000 if arguments.small else 2_500_000)
         generated = folder / "generated"
         generated.mkdir()
         triplets, scores = annotations(generated, count)
-        seconds, with_videos = run_build(
+        seconds, _, with_videos = spent_by(
+            *BUILD,
             *("--triplets", triplets, "--vqascores", scores, "--config", "bench"),
             *("--synthetic", f"folder:{folder / 'videos'}", "--out", folder / "embedded"),
+            compiled=folder / "compiled",
         )
         written = sum(p.stat().st_size for p in (folder / "embedded" / "bench").glob("*.parquet"))
         label = f"build of {count} videos, {written / 1e9:.2f} GB of Parquet"

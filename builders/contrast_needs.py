@@ -96,20 +96,7 @@ def _add_writer(needs: Needs, given: Any) -> None:
     Raises:
         SynvitaError: it cannot be used.
     """
-    settings = WriterSettings(
-        prompts=given.prompts,
-        temperature=given.temperature,
-        max_tokens=given.max_tokens,
-        concurrency=given.concurrency,
-        timeout=given.timeout,
-        price_in=given.price_in,
-        price_out=given.price_out,
-        revision=given.llm_revision,
-        adapter=given.llm_adapter,
-        adapter_revision=given.llm_adapter_revision,
-        device_map=given.llm_device_map,
-        batch_size=given.llm_batch_size,
-    )
+    settings = WriterSettings.named(given.writer, vars(given))
     scheme, argument = parse_writer(given.writer, settings)
     if scheme != "llm":
         writer = open_writer(given.writer, settings)

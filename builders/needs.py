@@ -27,9 +27,10 @@ from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import Triplet
 from synvita_data.synthetic_videos.archives import archive_kind
 
+from .contrast.writing.registry import OPTIONS
 from .contrast_needs import add_writing
 from .dataset import BuildOptions, Chain
-from .dataset.options import default_config
+from .dataset.options import check_inputs, chosen_synthetic, default_config
 from .generators.base import parse_overrides
 from .generators.command import open_generator as open_command
 from .generators.diffusers.settings import pipeline_settings
@@ -113,16 +114,9 @@ def _build_options(given: Any) -> BuildOptions:
     values = {
         field.name: getattr(given, field.name) for field in fields(BuildOptions) if hasattr(given, field.name)
     }
-    if given.synthetic is not None and given.synthetic_root is not None:
-        found = f"--synthetic {given.synthetic} and --synthetic-root {given.synthetic_root}"
-        problem = "synthetic videos come from one place"
-        raise SynvitaError(problem, found=found, fix="Leave one of them out")
-    if given.synthetic_root is not None:
-        values["synthetic"] = f"root:{given.synthetic_root}"
-    if (given.triplets is None) == (given.captions is None):
-        raise SynvitaError(
-            "a dataset is built of triplets, or of captions alone", expected="--triplets or --captions"
-        )
+    values["synthetic"] = chosen_synthetic(given.synthetic, given.synthetic_root)
+    of_writer = [f"--{name.replace('_', '-')}" for name in OPTIONS if getattr(given, name, None) is not None]
+    check_inputs(given.triplets, given.captions, given.writer, of_writer)
     if given.captions is not None:
         values["triplets"] = given.out / ".work" / "contrast" / "triplets.csv"
     values["config"] = given.config or default_config(values["synthetic"], given.generator)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from .errors import SynvitaError, causes, first_line
@@ -18,7 +19,18 @@ from .extras import explained
 USER, BUG, INTERRUPTED = 2, 1, 130  # exit statuses
 # Commands whose work is kept: the same command goes on where it stopped.
 _RESUMES = frozenset(
-    {"annotations", "build", "contrast", "demo", "evaluate", "generate", "push", "reproduce", "score", "study"}
+    {
+        "annotations",
+        "build",
+        "contrast",
+        "demo",
+        "evaluate",
+        "generate",
+        "push",
+        "reproduce",
+        "score",
+        "study",
+    }
     | {"train", "vqascore"}
 )
 
@@ -38,7 +50,7 @@ def ending(error: Exception, arguments: Sequence[str] = ()) -> tuple[str, int]:
         return f"error: {system}", USER
     where = _write_report(error, arguments)
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     kept = "The traceback could not be written down" if where is None else f"The traceback is in {where}"
     said = f"{type(error).__name__}: {first_line(error)}"
     return f"error: this is a bug of synvita-data, not a mistake of yours: {said}{place}. {kept}.", BUG
@@ -108,7 +120,7 @@ def _write_report(error: Exception, arguments: Sequence[str]) -> str | None:
     ]
     try:
         descriptor, path = tempfile.mkstemp(prefix="synvita-bug-", suffix=".txt")
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(plain_lines("\n".join(lines)))
     except OSError:
         return None

@@ -3,10 +3,14 @@
 Nothing heavy is imported to find out.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote
 
 from .errors import SynvitaError, causes
 from .versions import installed
@@ -37,8 +41,26 @@ class MissingPackageError(SynvitaError, ModuleNotFoundError):
 
 
 def install_line(extra: str) -> str:
-    """The command that installs an extra."""
-    return f'pip install "{DISTRIBUTION}[{extra}]"'
+    """The command that installs an extra, from where this package came: a checkout, an address, or an index."""
+    place = _origin()
+    named = f"{DISTRIBUTION}[{extra}] @ {place}" if "://" in place else f"{place}[{extra}]"
+    return f'pip install "{named}"'
+
+
+@cache
+def _origin() -> str:
+    """The folder or address that pip took this package from; its name where it came from an index."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return str(checkout)
+    try:  # written by pip (PEP 610)
+        told = json.loads(metadata.distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
+        url, of_git = str(told.get("url", "")), told.get("vcs_info") or {}
+    except (metadata.PackageNotFoundError, OSError, ValueError, AttributeError):
+        return DISTRIBUTION
+    if of_git:
+        return f"{of_git.get('vcs')}+{url}@{of_git.get('commit_id')}"
+    return unquote(url.removeprefix("file://")) if url.startswith("file://") else url or DISTRIBUTION
 
 
 def lacking(*modules: str) -> tuple[str, ...]:

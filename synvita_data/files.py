@@ -8,8 +8,10 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -18,15 +20,18 @@ from .errors import SynvitaError, UnsafePathError, causes, first_line
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
+_A_DAY = 24 * 3600.0
+_swept: set[str] = set()  # folders in which this process has looked for leftovers
 _HUB_FOLDERS = ("models--", "datasets--", "spaces--")
 
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `final`; on success flush it to disk and rename it to `final`.
+    """Yield the path of an empty temporary file beside `final`; on success flush it to disk and rename it to `final`.
 
     On an exception the temporary file is removed and `final` is left as it was. The temporary name
-    keeps the final suffix, because some writers choose a format by it.
+    keeps the final suffix, because some writers choose a format by it. What killed writers left in the
+    folder goes when a process first writes there.
 
     Raises:
         OSError: `final` cannot be written, at once if it is a folder.
@@ -34,7 +39,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
     if final.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
+    _sweep(final.parent)
+    temporary = final.with_name(f".part-{_host()}{secrets.token_hex(3)}-{final.name}")
+    lock = _new_locked(temporary)
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -42,6 +49,55 @@ def atomic_path(final: Path) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _new_locked(path: Path) -> int:
+    """Make an empty file that has its lock before it has its name; the descriptor that holds it."""
+    import fcntl
+
+    unnamed = path.with_name(f".part-{secrets.token_hex(8)}")
+    descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(path)
+    except BaseException:
+        os.close(descriptor)
+        unnamed.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of killed writers, once a process and folder.
+
+    Who lives holds a lock on its file. Locks of another machine may not be seen: its files stay for a day.
+    """
+    import fcntl
+
+    if (place := os.path.realpath(folder)) in _swept:
+        return
+    _swept.add(place)
+    for leftover in folder.glob(".part-*"):
+        with suppress(OSError):
+            own = leftover.name.startswith(f".part-{_host()}")
+            if leftover.is_symlink() or not leftover.is_file():
+                continue
+            if not own and time.time() - leftover.stat().st_mtime < _A_DAY:
+                continue
+            descriptor = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+            finally:
+                os.close(descriptor)
+
+
+@cache
+def _host() -> str:
+    """Four hex digits that tell machines apart."""
+    return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:4]
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -176,6 +232,32 @@ def parse_json(text: str | bytes, *, foreign: bool = False, **options: Any) -> A
         except UnicodeEncodeError as error:
             raise ValueError(f"half of a surrogate pair, {error.object[error.start]!a}") from error
     return value
+
+
+def json_lines(text: str) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines; what a kill or a full disk left half-written is passed over."""
+    for line in text.splitlines():
+        with suppress(ValueError):
+            if isinstance(record := parse_json(line), dict):
+                yield record
+
+
+def parse_yaml(text: str, loader: Any = None) -> Any:
+    """Plain values of YAML, never objects.
+
+    Args:
+        text: of a file or an argument.
+        loader: subclass of PyYAML's safe or base loader; None for the safe one.
+
+    Raises:
+        ValueError: not YAML, nested too deeply, or a value that its constructors refuse (the date 2026-13-45).
+    """
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=loader or yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def read_json(path: Path, what: str, *, error: type[SynvitaError] = SynvitaError) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import SchemaError
 
@@ -163,74 +163,110 @@ def make_row_id(pair_id: str, generator: str | None, sample: int | None) -> str:
     return f"{pair_id}-{_safe(generator)}-{1 if sample is None else sample:03d}"
 
 
+# The published columns as `datasets` writes them into the metadata of Parquet files. Arrow's types, the features of a
+# card and `datasets.Features` are all made of this, so that a build need not import `datasets`, which takes a second.
+_TEXT, _REAL, _BOOL = ({"dtype": name, "_type": "Value"} for name in ("string", "float64", "bool"))
+_INT32, _INT64 = ({"dtype": name, "_type": "Value"} for name in ("int32", "int64"))
+# decode=False: rows open without torchcodec or FFmpeg (struct of bytes and path).
+_VIDEO = {"decode": False, "_type": "Video"}
+
+
+def _list_of(feature: dict[str, Any]) -> dict[str, Any]:
+    return {"feature": feature, "_type": "List"}
+
+
+_COLUMNS: dict[str, Any] = {
+    "id": _TEXT,
+    "pair_id": _TEXT,
+    "source": _TEXT,
+    "video_id": _TEXT,
+    "videopath": _TEXT,
+    "start": _REAL,
+    "end": _REAL,
+    "youtube_key": _TEXT,
+    "video_url": _TEXT,
+    "caption": _TEXT,
+    "neg_caption": _TEXT,
+    "nle": _TEXT,
+    "misalignment": {"names": list(MISALIGNMENTS), "_type": "ClassLabel"},
+    "hard": _BOOL,
+    "real_video": _VIDEO,
+    "synthetic_video": _VIDEO,
+    "real_available": _BOOL,
+    "generation": {
+        "generator": _TEXT,
+        "revision": _TEXT,
+        "sample": _INT32,
+        "seed": _INT64,
+        "config": _TEXT,  # JSON object, keys sorted
+        "sha256": _TEXT,  # of the synthetic video's bytes
+    },
+    "vqascores": _list_of(
+        {
+            "model": _TEXT,
+            "revision": _TEXT,
+            "method": _TEXT,
+            "neg_caption_score": _REAL,
+            "caption_score": _REAL,
+        }
+    ),
+    "weight": _REAL,
+    # Half-open [start, end] spans in code points, kept in each caption; the rest is hidden.
+    "shared": {
+        "caption": _list_of(_list_of(_INT32)),
+        "neg_caption": _list_of(_list_of(_INT32)),
+        "granularity": _TEXT,
+    },
+}
+_CONTRAST_COLUMN: dict[str, Any] = {
+    "writer": _TEXT,
+    "revision": _TEXT,
+    "prompts": _TEXT,
+    "settings": _TEXT,  # JSON object, keys sorted
+    "seed": _INT64,
+    "source_phrase": _TEXT,
+    "target_phrase": _TEXT,
+    "candidates": _INT32,
+    "checks": _list_of(
+        {"name": _TEXT, "score": _REAL, "model": _TEXT, "revision": _TEXT, "threshold": _REAL}
+    ),
+}
+
+
+def _columns(contrast: bool) -> dict[str, Any]:
+    return {**_COLUMNS, **({"contrast": _CONTRAST_COLUMN} if contrast else {})}
+
+
 def features(*, contrast: bool = False) -> "datasets.Features":
     """The published columns as `datasets.Features` (imports `datasets`).
 
     Args:
         contrast: with the column that says how contrast captions were written.
     """
-    from datasets import ClassLabel, Features, List, Value, Video
+    from datasets import Features
 
-    text, real = Value("string"), Value("float64")
-    columns = Features(
-        {
-            "id": text,
-            "pair_id": text,
-            "source": text,
-            "video_id": text,
-            "videopath": text,
-            "start": real,
-            "end": real,
-            "youtube_key": text,
-            "video_url": text,
-            "caption": text,
-            "neg_caption": text,
-            "nle": text,
-            "misalignment": ClassLabel(names=list(MISALIGNMENTS)),
-            "hard": Value("bool"),
-            # decode=False: rows open without torchcodec or FFmpeg (struct of bytes and path).
-            "real_video": Video(decode=False),
-            "synthetic_video": Video(decode=False),
-            "real_available": Value("bool"),
-            "generation": {
-                "generator": text,
-                "revision": text,
-                "sample": Value("int32"),
-                "seed": Value("int64"),
-                "config": text,  # JSON object, keys sorted
-                "sha256": text,  # of the synthetic video's bytes
-            },
-            "vqascores": List(
-                {
-                    "model": text,
-                    "revision": text,
-                    "method": text,
-                    "neg_caption_score": real,
-                    "caption_score": real,
-                }
-            ),
-            "weight": real,
-            # Half-open [start, end] spans in code points, kept in each caption; the rest is hidden.
-            "shared": {
-                "caption": List(List(Value("int32"))),
-                "neg_caption": List(List(Value("int32"))),
-                "granularity": text,
-            },
-        }
-    )
-    if contrast:
-        columns["contrast"] = {
-            "writer": text,
-            "revision": text,
-            "prompts": text,
-            "settings": text,  # JSON object, keys sorted
-            "seed": Value("int64"),
-            "source_phrase": text,
-            "target_phrase": text,
-            "candidates": Value("int32"),
-            "checks": List({"name": text, "score": real, "model": text, "revision": text, "threshold": real}),
-        }
-    return columns
+    return Features.from_dict(_columns(contrast))
+
+
+def card_features(*, contrast: bool = False) -> list[dict[str, Any]]:
+    """`features()` as the `dataset_info` of a card lists them."""
+    return [{"name": name, **_in_a_card(kind)} for name, kind in _columns(contrast).items()]
+
+
+def _in_a_card(kind: dict[str, Any]) -> dict[str, Any]:
+    """A feature as YAML of a card says it, without its name."""
+    match kind.get("_type"):
+        case "Value":
+            return {"dtype": kind["dtype"]}
+        case "ClassLabel":
+            names = {str(label): name for label, name in enumerate(kind["names"])}
+            return {"dtype": {"class_label": {"names": names}}}
+        case "Video":
+            return {"dtype": {"video": {"decode": kind["decode"]}}}
+        case "List":
+            inner = _in_a_card(kind["feature"])
+            return {"list": inner.get("dtype", inner.get("struct", inner))}
+    return {"struct": [{"name": name, **_in_a_card(inner)} for name, inner in kind.items()]}
 
 
 def arrow_schema(*, contrast: bool = False) -> "pa.Schema":
@@ -242,9 +278,27 @@ def arrow_schema(*, contrast: bool = False) -> "pa.Schema":
     `load_dataset` on Parquet files written with it gives back ClassLabel and `Video(decode=False)`
     with nothing of this package installed.
     """
-    schema = features(contrast=contrast).arrow_schema
+    import pyarrow as pa
+
+    columns = _columns(contrast)
     version = CONTRAST_VERSION if contrast else SCHEMA_VERSION
-    return schema.with_metadata({**schema.metadata, "schema_version": version})
+    metadata = {"huggingface": json.dumps({"info": {"features": columns}}), "schema_version": version}
+    return pa.schema([(name, _arrow_type(kind)) for name, kind in columns.items()], metadata=metadata)
+
+
+def _arrow_type(kind: dict[str, Any]) -> "pa.DataType":
+    import pyarrow as pa
+
+    match kind.get("_type"):
+        case "Value":
+            return pa.bool_() if kind["dtype"] == "bool" else getattr(pa, kind["dtype"])()
+        case "ClassLabel":
+            return pa.int64()
+        case "Video":
+            return pa.struct({"bytes": pa.binary(), "path": pa.string()})
+        case "List":
+            return pa.list_(_arrow_type(kind["feature"]))
+    return pa.struct([(name, _arrow_type(inner)) for name, inner in kind.items()])
 
 
 def check_table(schema: "pa.Schema", *, file: str) -> None:
@@ -256,7 +310,7 @@ def check_table(schema: "pa.Schema", *, file: str) -> None:
     if b"schema_version" in (schema.metadata or {}):
         check_schema_version(schema.metadata, file=file)
         return
-    missing = [name for name in features() if name not in schema.names and name not in VIDEO_COLUMNS]
+    missing = [name for name in _COLUMNS if name not in schema.names and name not in VIDEO_COLUMNS]
     if missing:
         raise SchemaError(
             "not a table of triplets: it lacks columns",

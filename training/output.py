@@ -7,6 +7,7 @@ model card is made from it alone.
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ MAY_CHANGE = (
     | {"real_root", "real_mapping", "synthetic_root", "check_videos", "feature_cache", "benchmarks"}
     | {"report_to", "logging_steps", "disable_tqdm", "dataloader_num_workers", "save_total_limit"}
 )
+_FOLDERS = frozenset({"model", "data"})  # keys whose values may be folders
 # Of a recipe: places on somebody's machine.
 _PLACES = frozenset(
     {
@@ -107,9 +109,21 @@ def different_keys(folder: Path, recipe: Recipe) -> str:
     """
     before, now = read_started(folder)["recipe"], _plain(recipe.to_dict())
     different = sorted(
-        key for key in {**before, **now} if key not in MAY_CHANGE and before.get(key) != now.get(key)
+        key
+        for key in {**before, **now}
+        if key not in MAY_CHANGE
+        and before.get(key) != now.get(key)
+        and not (key in _FOLDERS and _same_folder(before.get(key), now.get(key)))
     )
     return ", ".join(f"{key}: {before.get(key)} there, {now.get(key)} here" for key in different[:4])
+
+
+def _same_folder(one: Any, other: Any) -> bool:
+    """Whether two spellings are of one folder here: `./demo`, `demo`, `/home/me/demo`."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    places = [Path(each).expanduser() for each in (one, other)]
+    return all(place.exists() for place in places) and places[0].resolve() == places[1].resolve()
 
 
 def read_started(folder: Path) -> dict[str, dict[str, Any]]:
@@ -276,6 +290,15 @@ class RunLock:
             self._claim.release()
             self._claim = None
             self._store.close()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run was still writing into the folder; for who has its lock."""
+    for leftover in (*folder.glob(".part-*"), *folder.glob("checkpoint-*/.part-*")):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def missing_folders(folder: Path) -> list[Path]:

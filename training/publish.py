@@ -11,7 +11,7 @@ from typing import Any
 
 from synvita_data.display import plain
 from synvita_data.errors import HubError
-from synvita_data.files import parse_json
+from synvita_data.files import parse_json, read_json
 from synvita_data.hub.card import SYNVITA, citation, code, code_line, make_card, markdown, table
 from synvita_data.hub.leaks import refuse_leaks
 from synvita_data.hub.places import without_places
@@ -152,7 +152,7 @@ def _public_arguments(folder: Path) -> dict[str, Any]:
         return {}
     from transformers import TrainingArguments
 
-    noted = parse_json(path.read_text(encoding="utf-8"))
+    noted = read_json(path, "the arguments of a training run")
     here = {field.name for field in fields(TrainingArguments)} | {"feature_cache"}
     return {key: without_places(value) for key, value in noted.items() if key not in here}
 

@@ -17,6 +17,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from synvita_data.errors import SynvitaError, located
+from synvita_data.files import parse_yaml
 
 DEFAULT_PER_DEVICE = 8  # of transformers' TrainingArguments
 RECIPES = Path(__file__).parent / "recipes"
@@ -320,12 +321,9 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _yaml(text: str, where: str) -> Any:
     try:
-        # A subclass of the safe loader: plain values only, never objects.
-        return yaml.load(text, Loader=_UniqueKeys)
-    # Its constructors raise other errors, for the date 2026-13-45 or `!!int x`.
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        found = " ".join(str(error).split()) or type(error).__name__
-        raise RecipeError("not YAML", file=where, found=found) from error
+        return parse_yaml(text, _UniqueKeys)
+    except ValueError as error:
+        raise RecipeError("not YAML", file=where, found=str(error)) from error
 
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")

@@ -143,6 +143,7 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
     try:
         if lock is not None:
             output.check_folder(folder, recipe)  # whoever had the lock may have finished meanwhile
+            output.remove_leftovers(folder)
         run = _load(recipe, config, say, dry_run)
     except BaseException:
         if lock is not None:
@@ -433,13 +434,19 @@ def check_after_training(recipe: Recipe) -> None:
         hub.check_visibility(state, private=options.push_private, option="push_private")
 
 
+def is_finished(recipe: Recipe) -> bool:
+    """Whether the output folder holds this recipe trained to its end."""
+    folder = Path(str(recipe.training["output_dir"]))
+    return output.is_finished(folder) and not output.different_keys(folder, recipe)
+
+
 def is_left_to_do(recipe: Recipe) -> bool:
     """Whether the output folder holds this recipe trained to its end, and merging or publishing is asked for.
 
     A finished run can be published again: what is there already is not sent twice.
     """
     folder = Path(str(recipe.training["output_dir"]))
-    if not output.is_finished(folder) or output.different_keys(folder, recipe):
+    if not is_finished(recipe):
         return False
     # Other processes leave it to the first, which may have merged before they look.
     return not is_main_process() or _to_merge(folder, recipe) or bool(recipe.run.push_to)

@@ -20,7 +20,7 @@ from synvita_data.hub.card import (
     markdown,
     table,
 )
-from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, features
+from synvita_data.schema import DEFAULT_CONFIG, MISALIGNMENTS, SPLITS, card_features
 from synvita_data.tasks import get_task
 
 from .notes import authors_notes, contrast_notes, prompt_notes, score_notes
@@ -178,7 +178,7 @@ def _dataset_info(name: str, splits: Mapping[str, Any], *, contrast: bool) -> di
     size = sum(part["bytes"] for part in splits.values())
     return {
         "config_name": name,
-        "features": features(contrast=contrast)._to_yaml_list(),
+        "features": card_features(contrast=contrast),
         "splits": [
             {"name": split, "num_bytes": part["bytes"], "num_examples": part["rows"]}
             for split, part in splits.items()
@@ -232,7 +232,7 @@ def _loading(configs: Mapping[str, Any], repo: str, default: str, version: str) 
         "```python\nfrom datasets import load_dataset\n\n"
         f'dataset = load_dataset("{repo}", revision="{version}")  # config {default}{more}\n'
         f'row = dataset["{code_line(split)}"][0]\nrow["synthetic_video"]["bytes"]  # an mp4 file, or None\n```',
-        "Videos come undecoded, so nothing but `datasets` is needed. With `pip install synvita-data`, "
+        "Videos come undecoded, so nothing but `datasets` is needed. With the Python package `synvita-data`, "
         "`load_triplets(name, real_root=…)` also finds the real videos you have.",
     ]
 
@@ -245,7 +245,7 @@ def _loading_references(repo: str, default: str, version: str, split: str) -> li
     """How rows are read that refer to their synthetic videos."""
     return [
         "## Load",
-        "```python\nfrom synvita_data import load_triplets  # pip install synvita-data\n\n"
+        "```python\nfrom synvita_data import load_triplets  # of the package synvita-data\n\n"
         f'dataset = load_triplets("{repo}", "{default}", revision="{version}", split="{code_line(split)}")\n'
         'row = dataset[0]\nrow["synthetic_video"]["path"]  # an mp4 file, fetched when it is asked for\n```',
         "Rows **refer** to their synthetic videos and do not hold them: `load_triplets` fetches each from its "

@@ -13,7 +13,7 @@ from synvita_data.jobs import JobProgress, RunOptions
 from synvita_data.weights import WEIGHTINGS
 
 from ..sources.manifest import public_spec
-from ..sources.registry import ORDERS, RELEASED
+from ..sources.registry import ORDERS, RELEASED, parse_spec
 from .card import ALL_CONFIG
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class BuildOptions:
         split, source: for annotation files that do not say.
         max_shard_bytes: a shard is closed before it grows beyond this.
         threads: that check videos.
+        limit: take only the first so many triplets, for a trial; None for all.
 
     Raises:
         SynvitaError: a setting is not usable; nothing has been read yet.
@@ -131,9 +132,12 @@ class BuildOptions:
     source: str | None = None
     max_shard_bytes: int = MAX_SHARD_BYTES
     threads: int = 2
+    limit: int | None = None
     chain: Chain = field(default_factory=Chain)
 
     def __post_init__(self) -> None:
+        if self.synthetic is not None:
+            parse_spec(self.synthetic)  # before a name that may follow from it
         usable = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?", self.config)
         if not usable or self.config.lower() in RESERVED:
             raise SynvitaError(
@@ -169,7 +173,8 @@ class BuildOptions:
                 found=f"models {', '.join(self.chain.models)}, {videos}",
                 fix="Leave out --vqascores or --vqa-model, and name the videos with --synthetic",
             )
-        _check_positive(max_shard_bytes=self.max_shard_bytes, threads=self.threads)
+        limit = 1 if self.limit is None else self.limit
+        _check_positive(max_shard_bytes=self.max_shard_bytes, threads=self.threads, limit=limit)
 
     @property
     def work(self) -> Path:
@@ -201,10 +206,56 @@ class BuildOptions:
             "synthetic": public_spec(self.synthetic),
             **({"embed_synthetic": self.embed_synthetic, "order": self.order} if self.of_authors else {}),
             "embed_real": self.embed_real,
+            **({} if self.limit is None else {"limit": self.limit}),
             "weighting": self.weighting,
             "granularity": self.granularity_name,
             "tokenizer": None if self.tokenizer is None else Path(self.tokenizer).name,
         }
+
+
+def check_inputs(
+    triplets: Path | None, captions: str | None, writer: str | None, of_writer: Sequence[str] = ()
+) -> None:
+    """Refuse inputs of `synvita build` that do not go together.
+
+    Args:
+        triplets, captions, writer: as given.
+        of_writer: options that were given and only say something with a writer.
+
+    Raises:
+        SynvitaError: both inputs or none, or a writer without captions.
+    """
+    if (triplets is None) == (captions is None):
+        raise SynvitaError(
+            "a dataset is built of triplets, or of captions alone",
+            found="neither --triplets nor --captions" if triplets is None else "--triplets and --captions",
+            expected="--triplets FILE, or --captions FILE with --writer WRITER",
+        )
+    if (captions is None) != (writer is None):
+        raise SynvitaError("--captions and --writer go together", fix="Give both, or --triplets FILE")
+    if captions is None and of_writer:
+        raise SynvitaError(
+            "options of a writer, and nothing to write",
+            found=", ".join(of_writer),
+            fix="Leave them out, or give --captions",
+        )
+
+
+def chosen_synthetic(synthetic: str | None, synthetic_root: Path | None) -> str | None:
+    """The SPEC of synthetic videos that --synthetic or --synthetic-root says.
+
+    Raises:
+        SynvitaError: both say one.
+    """
+    if synthetic_root is None:
+        return synthetic
+    if synthetic is not None:
+        raise SynvitaError(
+            "synthetic videos come from one place",
+            found=f"--synthetic {synthetic} and --synthetic-root {synthetic_root}",
+            fix="Leave one of them out",
+        )
+    return f"root:{synthetic_root}"
 
 
 def default_config(synthetic: str | None, generator: str | None = None) -> str:

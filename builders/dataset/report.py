@@ -17,16 +17,8 @@ from secrets import token_hex
 from typing import Any, get_args
 
 from synvita_data import __version__
-from synvita_data.captions.text_only import CaptionPair, text_only_auc
 from synvita_data.dataset.built import local_config
-from synvita_data.dataset.inspection import (
-    difference_figure,
-    figure_name,
-    inspect_dataset,
-    save_figure,
-    scores_by_pair,
-    shared_scores,
-)
+from synvita_data.dataset.inspection import figure_name, scores_by_pair, shared_scores
 from synvita_data.display import json_text
 from synvita_data.errors import SchemaError, SynvitaError, parsing
 from synvita_data.files import exchange_folder, parse_json, remove_temporaries, sha256_file, write_atomic
@@ -39,6 +31,7 @@ from synvita_data.tables.scores import Binding, ScoreTable
 from ..sources import FoundVideos
 from ..training_csv import TrainingReport
 from ..triplets import ReadReport
+from .beside import SUFFIXES, Beside
 from .card import CARD_MARK, VIEWER_ROW_BYTES, render_card
 from .options import BuildOptions
 from .rows import Row, config_text
@@ -65,6 +58,7 @@ def config_record(
     found: FoundVideos,
     scores: ScoreTable | None,
     real_videos: RealVideos | None,
+    beside: Beside,
 ) -> dict[str, Any]:
     """Everything the card, `inspect` and `push` need to know of one config.
 
@@ -79,6 +73,7 @@ def config_record(
         scores: the score table.
         real_videos: who looked for the real videos, and knows which were refused (their rows stay, without them) and
             which do not fit their names.
+        beside: who works out the text-only AUC.
     """
     rows = [row for shard in shards for row in shard.rows]
     weights = [row.weight for row in rows if row.weight is not None]
@@ -115,7 +110,7 @@ def config_record(
         "generators": _generators(rows),
         "scorers": _scorers(rows),
         **rows_known(rows, scores),
-        "text_only": text_only_record(rows),
+        "text_only": beside.text_only(),
         **contrast_record(rows),
         # How many rows were cut into words by which libraries, where the plain rule did not serve all of them.
         **({"granularities": granularities} if any("+" in name for name in granularities) else {}),
@@ -165,20 +160,6 @@ def rows_known(rows: Sequence[Row], table: ScoreTable | None) -> dict[str, Any]:
         },
         "prompts": {"measured": len(prompts), "cut": sum("cut_at" in prompt for prompt in prompts)},
     }
-
-
-def text_only_record(rows: Iterable[Row]) -> dict[str, Any]:
-    """How far the captions of rows are told from their contrast captions without the video."""
-    pairs = (
-        CaptionPair(
-            video=f"{row.triplet.source}_{row.triplet.video_id}",
-            caption=row.triplet.caption,
-            contrast=row.triplet.neg_caption,
-            misalignment=row.triplet.misalignment,
-        )
-        for row in rows
-    )
-    return text_only_auc(pairs).to_record()
 
 
 def contrast_record(rows: Iterable[Row]) -> dict[str, Any]:
@@ -276,8 +257,9 @@ def read_report(out: Path) -> dict[str, Any]:
         fix="Name another --out, or remove the file to build all configs again",
     ):
         configs: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))["configs"]
-        if not isinstance(configs, dict):
-            raise TypeError("configs is not an object")
+        for record in configs.values():
+            for split in record["splits"].values():
+                _ = [(os.fspath(s["file"]), s["bytes"] + s["rows"], s["sha256"]) for s in split["shards"]]
         return configs
 
 
@@ -297,8 +279,13 @@ def finished_record(out: Path, config: str, key: str) -> dict[str, Any] | None:
     return record
 
 
-def check_place(out: Path, config: str) -> None:
+def check_place(out: Path, config: str, *, make: bool = True) -> None:
     """Refuse an `out` whose files are not a dataset's: what a build puts in place replaces whole folders.
+
+    Args:
+        out: dataset folder.
+        config: of it.
+        make: the work folder too, which shows that `out` can be written; False leaves no trace.
 
     Raises:
         SynvitaError: `out` is not a folder or cannot be written; `out/config` holds anything but shards; the
@@ -306,16 +293,27 @@ def check_place(out: Path, config: str) -> None:
     """
     if out.exists() and not out.is_dir():
         raise SynvitaError("--out is not a folder", file=out, fix="Name another --out")
-    try:
-        (out / ".work").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
-    if (out / ".work").stat().st_dev != out.stat().st_dev:
+    if make:
+        try:
+            (out / ".work").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SynvitaError("--out cannot be written", file=out, found=error.strerror) from error
+    elif not os.access(next(each for each in (out, *out.absolute().parents) if each.is_dir()), os.W_OK):
+        raise SynvitaError("--out cannot be written", file=out, found="no permission")
+    if (out / ".work").exists() and (out / ".work").stat().st_dev != out.stat().st_dev:
         raise SynvitaError(
             "the work folder is on another device than the dataset, so that nothing could be moved from one to the other",
             file=out / ".work",
             fix="Remove the link; to work on a faster disk, name an --out on it and copy the dataset afterwards",
         )
+    for name in (config, "figures", CARD, REPORT, QUARANTINE):
+        if (link := out / name).is_symlink():
+            raise SynvitaError(
+                "what a build writes is a link, and would be replaced or written elsewhere",
+                file=link,
+                found=f"a link to {link.readlink()}",
+                fix="Remove the link, or name the folder that it leads to with --out",
+            )
     place = out / config
     foreign = [] if not place.exists() else [place] if not place.is_dir() else sorted(place.iterdir())
     foreign = [path for path in foreign if path.is_dir() or not _SHARD_NAME.fullmatch(path.name)]
@@ -341,6 +339,7 @@ def put_in_place(
     record: Mapping[str, Any],
     quarantine: Iterable[Mapping[str, Any]],
     files: Mapping[str, Artefact],
+    beside: Beside,
 ) -> dict[str, Any] | None:
     """Make `files` the Parquet files of the config's folder, and renew card, report, quarantine and figure.
 
@@ -350,6 +349,7 @@ def put_in_place(
         quarantine: the rows left out.
         files: shard name -> finished file somewhere in `OUT/.work`; it is linked, or copied where
             the file system has no hard links.
+        beside: who draws the figure.
 
     Returns:
         The config's entry as it was written; None when `files` are no longer there, because another build of equal
@@ -368,13 +368,13 @@ def put_in_place(
                 os.link(file.path, fresh / config / name)
             except OSError:
                 shutil.copyfile(file.path, fresh / config / name)
-        figures = _draw(fresh, config, sorted(record["splits"]))
+        figures = beside.draw(fresh)
         left_out = _merged_quarantine(out, config, quarantine, options.real_root)
         report = _report(out, config, record, fresh)
         card = render_card(report)
         exchange_folder(fresh / config, out / config)
         written = _write_report(out, config, report, card)
-        for suffix in (".png", ".svg"):
+        for suffix in SUFFIXES:
             figure = out / "figures" / f"{figure_name(config)}{suffix}"
             if not figures:
                 figure.unlink(missing_ok=True)
@@ -426,6 +426,8 @@ def _compared(places: Mapping[str, Path], configs: Mapping[str, Any]) -> dict[st
         places: config -> where its folder is.
         configs: config -> its record.
     """
+    if len(configs) == 1:  # it has none to be compared with
+        return {config: {**record, "equal_scores": {}} for config, record in configs.items()}
     known = {}
     for config, record in configs.items():
         try:
@@ -485,11 +487,3 @@ def _turn(work: Path) -> Iterator[None]:
         time.sleep(0.2)
     with claim:  # never committed: leaving gives the turn to the next
         yield
-
-
-def _draw(root: Path, config: str, splits: Sequence[str]) -> bool:
-    """Draw the figure of the config whose folder is in `root`, beside it; whether there is anything to draw."""
-    figure = difference_figure(inspect_dataset(local_config(root, config, splits), config))
-    if figure is not None:
-        save_figure(figure, root / figure_name(config))
-    return figure is not None

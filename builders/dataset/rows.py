@@ -5,7 +5,7 @@ Nothing here opens a video: the rows are what the annotation files say.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from synvita_data.captions import Span
@@ -40,6 +40,7 @@ _OF_TRIPLET = [
     "misalignment",
     "hard",
 ]
+_OF_SCORE = [each.name for each in fields(ModelScore)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Row:
                 "config": None if video.config is None else config_text(video),
                 "sha256": video.sha256,
             },
-            "vqascores": [asdict(score) for score in self.scores],
+            "vqascores": [{name: getattr(score, name) for name in _OF_SCORE} for score in self.scores],
             "weight": self.weight,
             "shared": {
                 "caption": [list(span) for span in self.shared],

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
 from synvita_data.extras import require
+from synvita_data.files import json_lines
 from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
@@ -35,15 +37,16 @@ from ..sources.checks import agreed, check_videos
 from ..sources.registry import Reading
 from ..training_csv import TrainingReport, open_triplets
 from ..triplets import ReadReport
+from .beside import WORTH_A_PROCESS, Beside, text_only_record
 from .options import BuildOptions
 from .report import (
     check_place,
     config_record,
     finished_record,
     put_in_place,
+    read_report,
     renew_record,
     rows_known,
-    text_only_record,
 )
 from .rows import Material, make_rows
 from .shards import Shard, plan_shards, shard_key_parts, write_shard
@@ -86,20 +89,27 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         SynvitaError: a file as a whole is not usable, or no row is left; single bad rows are
             quarantined instead.
     """
-    progress = on_progress or (lambda stage, done, total: None)
+    with Beside(options.config) as beside:
+        return _build(options, beside, on_progress or (lambda stage, done, total: None))
+
+
+def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> BuildResult:
     check_place(options.out, options.config)
     refuse_file(Path(options.triplets))
-    models = _find_models(options)  # before hours of generating
+    models = find_models(options)  # before hours of generating
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
-    triplets = list(reader)
+    triplets = list(islice(reader, options.limit))
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
+    large = len(triplets) >= WORTH_A_PROCESS
+    if large and options.config not in read_report(options.out):  # else there may be nothing to do
+        beside.start()
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
     def set_aside(stage: str, row_id: str | None, error: SynvitaError) -> None:
         quarantine.append({"stage": stage, **({"id": row_id} if row_id else {}), **error.to_record()})
 
     # Videos: found or made, then checked.
-    found = _find_videos(options, triplets, reader.report)
+    found = find_videos(options, triplets, reader.report)
     for error in found.quarantined:
         set_aside("videos", None, error)
     real_videos = RealVideos(options.real_root, options.real_mapping) if options.real_root else None
@@ -112,12 +122,12 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
         table, unscored = _score(options, models, triplets, found)
     scores = read_scores(table, triplets) if table else None
     joined = make_rows(
-        materials, scores, options, spans=_spans(options), quarantine=partial(set_aside, "scores")
+        materials, scores, options, spans=spans_of(options), quarantine=partial(set_aside, "scores")
     )
     rows = [row for row in list(joined) if row.id not in unscored]
     quarantine += unscored.values()
     if scores is not None and materials:
-        _check_scores(options, scores, reader.report.rows, len(materials), quarantine)
+        check_scores(options, scores, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",
@@ -131,6 +141,9 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     key = _plan_key(options, shards, quarantine)
     store = Store(options.work / "shards" / f"{options.config}-{key[:16]}")
     while (done := finished_record(options.out, options.config, key)) is None:
+        if large:
+            beside.start()
+        beside.give(shards)
         files = _write_shards(options, shards, store, progress)
         if files is None:
             continue  # another build of the same inputs has just finished and tidied up
@@ -144,8 +157,9 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
             found=found,
             scores=scores,
             real_videos=real_videos,
+            beside=beside,
         )
-        placed = put_in_place(options, record, quarantine, files)
+        placed = put_in_place(options, record, quarantine, files, beside)
         if placed is not None:
             return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
     known = rows_known(rows, scores)
@@ -156,7 +170,8 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
-def _find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport) -> FoundVideos:
+def find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport) -> FoundVideos:
+    """The synthetic videos of triplets, made first where a generator has to make them."""
     if options.synthetic is None:
         return FoundVideos()
     of_csv = read.generator if isinstance(read, TrainingReport) else None
@@ -221,7 +236,7 @@ def _check(
     return materials
 
 
-def _find_models(options: BuildOptions) -> "list[VqaModel]":
+def find_models(options: BuildOptions) -> "list[VqaModel]":
     """The chain's VQA models.
 
     Raises:
@@ -276,8 +291,8 @@ def _score(
             fix="Run again; what is done stays",
         )
     failed: dict[str, list[Mapping[str, Any]]] = {}
-    for line in (options.work / "vqascore-quarantine.jsonl").read_text(encoding="utf-8").splitlines():
-        if (record := json.loads(line)).get("stage") == "vqascore":
+    for record in json_lines((options.work / "vqascore-quarantine.jsonl").read_text(encoding="utf-8")):
+        if record.get("stage") == "vqascore":
             failed.setdefault(str(record["id"]), []).append(record)
     unscored = {}
     for row_id, records in failed.items():
@@ -293,10 +308,13 @@ def _score(
     return report.table, unscored
 
 
-def _check_scores(
-    options: BuildOptions, scores: ScoreTable, rows: int, asked: int, quarantine: list[dict[str, Any]]
+def check_scores(
+    options: BuildOptions, scores: ScoreTable, asked: int, quarantine: list[dict[str, Any]]
 ) -> None:
-    """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside."""
+    """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside.
+
+    It may have more rows than the triplets, as for a trial with some of them.
+    """
     refused = [entry for entry in quarantine if entry["stage"] == "scores"]
     of_others = [entry for entry in refused if entry["problem"].startswith(OF_ANOTHER_VIDEO)]
     if of_others and len(of_others) >= len(scores.bindings):
@@ -307,8 +325,6 @@ def _check_scores(
     unused = scores.unused()
     if len(unused) == len(scores):
         problem, found = "no row of the dataset found its scores there", [str(key) for key in unused[:3]]
-    elif beyond := [key for key in unused if isinstance(key, int) and key >= rows]:
-        problem, found = f"{options.triplets.name} has {rows} rows", [f"row {key}" for key in beyond[:3]]
     elif 2 * len(refused) > asked:
         reasons = Counter(entry["problem"] for entry in refused).most_common(3)
         problem = f"{len(refused)} of {asked} rows cannot use theirs"
@@ -323,7 +339,8 @@ def _check_scores(
     )
 
 
-def _spans(options: BuildOptions) -> Callable[[str, str], tuple[list[Span], list[Span]]]:
+def spans_of(options: BuildOptions) -> Callable[[str, str], tuple[list[Span], list[Span]]]:
+    """What gives the shared spans of a caption and its contrast caption."""
     return partial(
         shared_spans,
         granularity=options.granularity,

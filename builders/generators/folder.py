@@ -25,7 +25,7 @@ from typing import Any
 
 from synvita_data.display import json_text
 from synvita_data.errors import SourceError, StoreError, SynvitaError
-from synvita_data.files import atomic_path, parse_json, sha256_file, write_atomic
+from synvita_data.files import atomic_path, json_lines, parse_json, sha256_file, write_atomic
 from synvita_data.jobs import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
@@ -286,14 +286,16 @@ def _differences(found: Any, expected: Mapping[str, Any]) -> str:
 def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaError]]:
     """(pair id, sample) of the videos, and the error, of each line of the quarantine file."""
     try:
-        text = (out / QUARANTINE).read_text(encoding="utf-8")
+        text = (out / QUARANTINE).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return
-    for line in text.splitlines():
-        record = parse_json(line)
-        if "videos" in record:
-            parts = (name.removesuffix(".mp4").rpartition("_") for name in record["videos"])
-            ids = {(pair, int(sample)) for pair, _, sample in parts}
-        else:
-            ids = {(str(record.get("id")), int(record.get("sample", 1)))}
+    for record in json_lines(text):
+        try:
+            if "videos" in record:
+                parts = (name.removesuffix(".mp4").rpartition("_") for name in record["videos"])
+                ids = {(pair, int(sample)) for pair, _, sample in parts}
+            else:
+                ids = {(str(record.get("id")), int(record.get("sample", 1)))}
+        except (ValueError, TypeError, AttributeError):
+            continue  # not a line of ours
         yield ids, SynvitaError.from_record(record)

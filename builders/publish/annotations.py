@@ -94,6 +94,13 @@ def _eval_yaml(tasks: list[Task]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
 
 
+def _title(tasks: list[Task]) -> str:
+    if len(tasks) == 1:
+        return f"Annotations of {tasks[0].title}"
+    ours = {task.name for task in tasks} == set(COLUMNS)
+    return f"Annotations of {'six ' if ours else ''}video-language alignment benchmarks"
+
+
 def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
     metadata = {
         "language": ["en"],
@@ -101,9 +108,7 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
         "license_name": "see-the-licences-below",
         "task_categories": ["video-classification", "visual-question-answering"],
         "tags": ["video", "vision-language", "alignment", "benchmark", "evaluation"],
-        "pretty_name": "Annotations of six video-language alignment benchmarks"
-        if {task.name for task in tasks} <= set(COLUMNS)
-        else "Annotations of video-language alignment benchmarks",
+        "pretty_name": _title(tasks),
         "configs": [
             config_entry(task.name, {"test": f"{task.name}/test-*.parquet"}, default=task is tasks[0])
             for task in tasks
@@ -122,7 +127,7 @@ def _card(tasks: list[Task], record: Mapping[str, Any]) -> str:
     return make_card(
         metadata,
         [
-            "# Annotations of video-language alignment benchmarks",
+            f"# {_title(tasks)}",
             "Ids and captions of the benchmarks that `synvita evaluate` runs. **No videos**: they belong to others, and "
             "`--real-root` says where yours lie. Every row is a text of a video with its label; `video_id` and "
             "`text_id` join it with item scores.",

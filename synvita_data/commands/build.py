@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import PromptTooLong, PromptTooLongOption, SamplesOption, SourceOption, SplitOption, run_options
+from .options import (
+    JsonOption,
+    PromptTooLong,
+    PromptTooLongOption,
+    SamplesOption,
+    SourceOption,
+    SplitOption,
+    check_json,
+    put_json,
+    run_options,
+)
 from .writer_options import writer_options
 
 if TYPE_CHECKING:
@@ -137,6 +147,17 @@ def build(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Number of threads that check videos.", min=1)] = 2,
+    limit: Annotated[
+        int | None, typer.Option(help="Take only the first so many triplets, for a trial.", min=1)
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be read, joined, missing and written; write nothing, make and fetch no video.",
+        ),
+    ] = False,
+    json_file: JsonOption = None,
     *,
     writing: "WriterOptions",
     run: "RunOptions",
@@ -149,23 +170,25 @@ def build(
     import time
 
     from synvita_data.builders.dataset import BuildOptions, Chain, build_dataset
-    from synvita_data.builders.dataset.options import default_config
-    from synvita_data.builders.sources.registry import GENERATORS, parse_spec
+    from synvita_data.builders.dataset.dry_run import dry_run as plan_build
+    from synvita_data.builders.dataset.options import check_inputs, chosen_synthetic, default_config
 
     from ..display import Terminal
     from ..errors import SynvitaError
     from ..progress import Progress
 
-    if synthetic_root is not None:
-        if synthetic is not None:
-            raise SynvitaError(
-                "synthetic videos come from one place",
-                found=f"--synthetic {synthetic} and --synthetic-root {synthetic_root}",
-                fix="Leave one of them out",
-            )
-        synthetic = f"root:{synthetic_root}"
+    synthetic = chosen_synthetic(synthetic, synthetic_root)
     started = time.monotonic()
-    check_captions(triplets, captions, writer, writing)
+    check_json(json_file)
+    check_inputs(triplets, captions, writer, writing.given())
+    if dry_run and (captions is not None or str(triplets).startswith("shapes:")):
+        raise SynvitaError(
+            "--dry-run reads triplets that are there, and these are written first",
+            found=f"--captions {captions}" if captions is not None else f"--triplets {triplets}",
+            fix="Write them with `synvita contrast`, and give its file as --triplets"
+            if captions is not None
+            else "Leave --dry-run out",
+        )
     if captions is not None:
         where = {"real_root": real_root, "split": split, "source": source, "run": run}
         triplets = _write_contrasts(captions, str(writer), out, writing, **where)
@@ -197,6 +220,7 @@ def build(
             source=source,
             max_shard_bytes=max_shard_mb * 1_000_000,
             threads=threads,
+            limit=limit,
             chain=Chain(
                 samples=samples,
                 overrides=tuple(settings or ()),
@@ -207,51 +231,40 @@ def build(
                 on_prompts=lambda *told: prompts.append(told),
             ),
         )
+        plan = plan_build(options) if dry_run else None
         counted: dict[str, int] = {}
 
         def advance(stage: str, more: int, total: int) -> None:
             counted[stage] = counted.get(stage, 0) + more
             progress.at(counted[stage], total, stage)
 
-        result = build_dataset(options, advance)
-    terminal = Terminal()
-    for line, _ in prompts:
-        terminal.line(line)
-    print_result(terminal, result, time.monotonic() - started)
-    made_here = synthetic is not None and parse_spec(synthetic)[0] in GENERATORS
-    failed = any(entry["stage"] in ("videos", "vqascore") for entry in result.quarantine)
-    if failed and (made_here or vqa_model):
-        raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what could not be made
-
-
-def check_captions(
-    triplets: Path | None, captions: str | None, writer: str | None, writing: "WriterOptions"
-) -> None:
-    """Refuse options that do not go together.
-
-    Args:
-        triplets, captions, writer: as given.
-        writing: options that only say something with a writer.
-
-    Raises:
-        SynvitaError: both inputs or none, or a writer without captions.
-    """
-    from ..errors import SynvitaError
-
-    if (triplets is None) == (captions is None):
-        raise SynvitaError(
-            "a dataset is built of triplets, or of captions alone",
-            found="neither --triplets nor --captions" if triplets is None else "--triplets and --captions",
-            expected="--triplets FILE, or --captions FILE with --writer WRITER",
-        )
-    if (captions is None) != (writer is None):
-        raise SynvitaError("--captions and --writer go together", fix="Give both, or --triplets FILE")
-    if captions is None and (given := writing.given()):
-        raise SynvitaError(
-            "options of a writer, and nothing to write",
-            found=", ".join(given),
-            fix="Leave them out, or give --captions",
-        )
+        result = None if plan is not None else build_dataset(options, advance)
+    if plan is not None:
+        if json_file != "-":
+            for line in plan.lines():
+                Terminal().line(line)
+        put_json(json_file, plan.record)
+        return
+    assert result is not None
+    seconds = time.monotonic() - started
+    if json_file != "-":
+        terminal = Terminal()
+        for line, _ in prompts:
+            terminal.line(line)
+        print_result(terminal, result, seconds)
+    put_json(
+        json_file,
+        {
+            "out": str(result.out),
+            "config": result.config,
+            "was_up_to_date": result.was_up_to_date,
+            "seconds": round(seconds, 1),
+            "record": result.record,
+            "quarantine": result.quarantine,
+        },
+    )
+    if result.quarantine:
+        raise typer.Exit(1)  # as generate and vqascore do: somebody should look at what was left out
 
 
 def _write_contrasts(captions: str, writer: str, out: Path, writing: "WriterOptions", **where: Any) -> Path:
@@ -290,6 +303,8 @@ def _write_contrasts(captions: str, writer: str, out: Path, writing: "WriterOpti
 def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) -> None:
     """What was built, what was left out and why, and how to load it."""
     from synvita_data.builders.dataset.notes import authors_notes, contrast_notes, prompt_notes, score_notes
+
+    from ..errors import SynvitaError
 
     record = result.record
     dropped = record["triplets"]
@@ -334,15 +349,14 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
         first = record["real_videos_refused_first"][0]
         terminal.line(
             ("yellow", f"{record['real_videos_refused']:,} real videos were refused"),
-            f", first: {first['problem']}",
+            f", first: {SynvitaError.from_record(first)}",
         )
     if record["unused_scores"]:
         terminal.line(
             f"{record['unused_scores']:,} entries of the score table belong to no row that was kept",
         )
     for entry in result.quarantine[:QUARANTINE_SHOWN]:
-        where = ", ".join(str(entry[k]) for k in ("file", "row") if entry.get(k) is not None)
-        terminal.line(("yellow", "quarantined"), f" {entry['reason']}: {entry['problem']} ({where})")
+        terminal.line(("yellow", "quarantined"), f" {SynvitaError.from_record(entry)}")
     if len(result.quarantine) > QUARANTINE_SHOWN:
         terminal.line(f"… and {len(result.quarantine) - QUARANTINE_SHOWN:,} more in quarantine.jsonl")
     state = "already up to date" if result.was_up_to_date else "built"

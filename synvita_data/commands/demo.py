@@ -46,6 +46,7 @@ def demo(
     from ..demo import chain
     from ..demo.steps import Course
     from ..display import Terminal
+    from ..extras import install_line
     from ..progress import Progress, duration
 
     size = chain.FAST if fast else chain.FULL
@@ -58,7 +59,7 @@ def demo(
         missing = "No arm was fine-tuned: --no-train."
     elif planned.lacking:
         missing = (
-            f'Fine-tuning needs {", ".join(planned.lacking)}: pip install "synvita-data[train]". '
+            f"Fine-tuning needs {', '.join(planned.lacking)}: {install_line('train')}. "
             "Everything else is here."
         )
         terminal.line(missing, style="yellow")

@@ -1,12 +1,13 @@
 """`synvita evaluate`: score a model on benchmarks, or evaluate a file of scores."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import ScorerOptions, scorer_options
+from .options import JsonOption, ScorerOptions, check_json, put_json, scorer_options
 
 if TYPE_CHECKING:
     from ..evaluation.named import NamedVideo
@@ -121,6 +122,7 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="Score only this many videos, for a trial.", min=1)
     ] = None,
+    json_file: JsonOption = None,
     *,
     loading: ScorerOptions,
 ) -> None:
@@ -133,6 +135,7 @@ def evaluate(
     from ..tasks import get_task, task_of_file, task_setting
 
     # Complain about the options and the annotations before long work.
+    check_json(json_file)
     if (model is None) == (predictions is None):
         raise SynvitaError("give either a MODEL or --predictions", fix="See synvita evaluate --help")
     if predictions is not None and limit is not None:
@@ -175,7 +178,8 @@ def evaluate(
     for each, rows in read:
         if rows.report.left_out and each.columns is not None:
             _say(
-                f"{each.name}: {len(rows.report.left_out):,} rows left out, first: {rows.report.left_out[0]}"
+                f"{each.name}: {len(rows.report.left_out):,} rows left out, first: {rows.report.left_out[0]}",
+                json_file,
             )
     if video or item:
         from ..evaluation.named import named_rows
@@ -188,18 +192,17 @@ def evaluate(
     if predictions is not None:
         from ..evaluation.run import evaluate_predictions
 
-        _report(
-            evaluate_predictions(
-                predictions,
-                *read[0],
-                out,
-                name=name,
-                kind=kind,
-                allow_unknown=allow_unknown,
-                join=join,
-                **options,
-            )
+        of_file = evaluate_predictions(
+            predictions,
+            *read[0],
+            out,
+            name=name,
+            kind=kind,
+            allow_unknown=allow_unknown,
+            join=join,
+            **options,
         )
+        _report_all([of_file], json_file)
         return
 
     # Load the model.
@@ -228,7 +231,8 @@ def evaluate(
                 samples += score_named(
                     scorer, each, annotated, named, real_root, out, real_mapping=real_mapping
                 )
-        for sample in samples:
+        put_json(json_file, {"kind": scorer.kind, "videos": [asdict(sample) for sample in samples]})
+        for sample in samples if json_file != "-" else ():
             _show_named(sample, scorer.kind)
         if broken := [sample for sample in samples if sample.error is not None]:
             raise VideoError(str(broken[0].error), file=broken[0].video.videopath or broken[0].video.video_id)
@@ -239,7 +243,11 @@ def evaluate(
     if cut_texts is not None:
         for each, rows in read:
             if told := cut_texts(rows.captions):
-                _say(f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}")
+                _say(
+                    f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}",
+                    json_file,
+                )
+    finished: list[Evaluation] = []
     for each, rows in read:
         with Progress(f"{scorer.name} on {each.name}", enabled=process_rank() == 0) as progress:
             done = evaluate_scorer(
@@ -255,8 +263,13 @@ def evaluate(
                 checked=True,
                 **options,
             )
-        if done is not None:
+        if done is None:  # not the first process
+            continue
+        finished.append(done)
+        if json_file != "-":
             _report(done)
+    if finished:
+        put_json(json_file, _as_record(finished))
 
 
 def _show_named(sample: "NamedVideo", kind: str) -> None:
@@ -290,10 +303,32 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
     terminal.show(table)
 
 
-def _say(line: str) -> None:
+def _as_record(finished: "Sequence[Evaluation]") -> dict[str, Any]:
+    """What `--json` says of evaluations: the content of each result file, and what was said beside."""
+    return {
+        "results": [
+            {
+                "file": str(done.path),
+                "texts_cut": done.texts_cut,
+                "doubts": [doubt.to_record() for doubt in done.doubts],
+                "result": done.result.record,
+            }
+            for done in finished
+        ]
+    }
+
+
+def _report_all(finished: "Sequence[Evaluation]", json_file: str | None) -> None:
+    for done in finished if json_file != "-" else ():
+        _report(done)
+    put_json(json_file, _as_record(finished))
+
+
+def _say(line: str, json_file: str | None = None) -> None:
+    """A note; on standard error where JSON has standard output to itself."""
     from ..display import Terminal
 
-    Terminal().line(line, style="yellow")
+    Terminal(err=json_file == "-").line(line, style="yellow")
 
 
 def _report(done: "Evaluation") -> None:

@@ -94,4 +94,4 @@ def generate(
         )
         terminal.line(f"Next: {shlex.join(following)}")
     set_aside = prompt_too_long is PromptTooLong.quarantine and any(count for _, count in prompts)
-    raise typer.Exit(report.exit_status or int(set_aside))
+    raise typer.Exit(report.exit_status or int(set_aside or bool(unread)))

@@ -1,9 +1,11 @@
 """`synvita inspect`: look at a built dataset."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from .options import JsonOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,29 +30,46 @@ def inspect(
         ),
     ] = None,
     token: Annotated[str | None, typer.Option(help="Hub token; default: the one you logged in with.")] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Print rows, videos, score differences and weights per misalignment, and the text-only AUC; draw the differences."""
     from ..dataset.built import open_dataset
     from ..dataset.inspection import difference_figure, figure_name, inspect_dataset, save_figure, text_only
     from ..display import Terminal
+    from .options import check_json, put_json
 
-    terminal = Terminal()
+    check_json(json_file)
+    terminal = None if json_file == "-" else Terminal()
     opened = open_dataset(dataset, revision=revision, token=token)
     folder = figures or (Path(dataset) / "figures" if Path(dataset).is_dir() else Path())
     # A config that only gathers the others ("all") would repeat every row.
     names = config or [name for name in opened.configs if name != "all" or len(opened.configs) == 1]
+    records: dict[str, Any] = {}
     for name in names:
         inspection = inspect_dataset(opened, name, split)
-        terminal.show(summary_table(inspection, is_default=name == opened.default))
-        terminal.line(f"Text-only AUC, without the video: {text_only(opened, name, split).text()}")
-        for note in _notes(opened, inspection):
-            terminal.line(note, style="yellow")
+        words, notes = text_only(opened, name, split), _notes(opened, inspection)
         figure = difference_figure(inspection)
-        if figure is None:
-            terminal.line("No VQAScores in this config: no figure.", style="dim")
+        drawn = [] if figure is None else list(save_figure(figure, folder / figure_name(name)))
+        records[name] = {
+            "default": name == opened.default,
+            "splits": inspection.splits,
+            "misalignments": {each.name: each.to_record() for each in inspection.summaries[:-1]},
+            "all": inspection.total.to_record(),
+            "text_only": words.to_record(),
+            "notes": notes,
+            "figures": [str(path) for path in drawn],
+        }
+        if terminal is None:
+            continue
+        terminal.show(summary_table(inspection, is_default=name == opened.default))
+        terminal.line(f"Text-only AUC, without the video: {words.text()}")
+        for note in notes:
+            terminal.line(note, style="yellow")
+        if drawn:
+            terminal.line(f"Figure: {drawn[0]} and {drawn[1].name}", style="dim")
         else:
-            png, svg = save_figure(figure, folder / figure_name(name))
-            terminal.line(f"Figure: {png} and {svg.name}", style="dim")
+            terminal.line("No VQAScores in this config: no figure.", style="dim")
+    put_json(json_file, {"dataset": opened.name, "configs": records})
 
 
 def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:

@@ -6,6 +6,7 @@ appear in its place. A command that loads a model to score with takes `loading: 
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,6 +47,9 @@ SplitOption = Annotated[str | None, typer.Option(help="Split of rows that do not
 SourceOption = Annotated[str | None, typer.Option(help="Source of rows that do not name theirs.")]
 TripletsOption = Annotated[
     Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet.")
+]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - prints only that.")
 ]
 
 # Name in `RunOptions` -> type and help, default. Their order is that of --help.
@@ -427,3 +431,54 @@ def in_place_of(
         return wrapper
 
     return decorate
+
+
+def check_json(place: str | None) -> None:
+    """Refuse a place for JSON that cannot be written, before long work.
+
+    Args:
+        place: of `--json`.
+
+    Raises:
+        SynvitaError: a folder, or a file of a folder that is not there.
+    """
+    from ..errors import SynvitaError
+
+    if place in (None, "-"):
+        return
+    path = Path(str(place))
+    if path.is_dir() or not path.parent.is_dir():
+        raise SynvitaError(
+            "--json cannot be written",
+            file=path,
+            found="a folder" if path.is_dir() else "no such folder",
+            expected="a file, or - for standard output",
+        )
+
+
+def put_json(place: str | None, record: Mapping[str, Any]) -> None:
+    """Write a record where `--json` says, whole or not at all; numbers that are not known (NaN) become null.
+
+    Args:
+        place: of `--json`; None writes nothing.
+        record: JSON-ready but for NaN.
+    """
+    if place is None:
+        return
+    from ..display import json_text, print_error, write
+    from ..files import write_atomic
+
+    text = json_text(_without_nan(record), indent=1, allow_nan=False) + "\n"
+    if place == "-":
+        write(text)
+        return
+    write_atomic(Path(place), text)
+    print_error(f"written: {place}", "")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

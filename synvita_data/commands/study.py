@@ -89,16 +89,18 @@ def study(
 
 def _changes(texts: list[str]) -> dict[str, Any]:
     """`NAME=VALUE` as YAML values; a text stays one where the recipe has a text."""
-    import yaml
-
     from ..errors import SynvitaError
+    from ..files import parse_yaml
 
     found: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
             raise SynvitaError("--set takes NAME=VALUE", found=text)
-        read = yaml.safe_load(value)
+        try:
+            read = parse_yaml(value)
+        except ValueError as error:
+            raise SynvitaError("--set takes a value in YAML", found=f"{text}: {error}") from error
         found[name] = value if name == "noise" else read
     return found
 

@@ -46,7 +46,14 @@ def train(
 
     path = find_recipe(recipe)  # a wrong name is an error at once, before torch is imported
     require("train", *TRAINING, what="synvita train")
-    from synvita_data.training.run import finish, is_left_to_do, is_main_process, open_recipe, prepare
+    from synvita_data.training.run import (
+        finish,
+        is_finished,
+        is_left_to_do,
+        is_main_process,
+        open_recipe,
+        prepare,
+    )
     from synvita_data.training.run import train as run_training
 
     read, say = open_recipe(path, list(changes or ())), _say(terminal)
@@ -56,6 +63,12 @@ def train(
             say("Dry run: nothing was done.")
         elif is_main_process():
             finish(read, say)
+        return
+    if is_finished(read):
+        place = read.training["output_dir"]
+        say(
+            f"Trained to its end in {place}: nothing is left to do. For another run name another output_dir=DIR"
+        )
         return
     run = prepare(read, say, dry_run=dry_run)
     if dry_run:

@@ -150,11 +150,11 @@ def vqascore(
             on_checked=advance,
             on_progress=progress.follow,
         )
-    if reader.report.quarantined:
-        terminal.line(f"{len(reader.report.quarantined):,} rows of {triplets} cannot be read")
+    if unread := reader.report.quarantined:
+        terminal.line(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}")
     for line in report.lines():
         terminal.line(line)
     if report.complete and report.table is not None:
         following = ["synvita", "build", "--triplets", str(triplets), "--synthetic", synthetic]
         terminal.line(f"Next: {shlex.join([*following, '--vqascores', str(out), '--out', 'DATASET'])}")
-    raise typer.Exit(report.exit_status)
+    raise typer.Exit(report.exit_status or int(bool(unread)))

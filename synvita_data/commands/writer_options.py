@@ -125,13 +125,6 @@ WRITER_OPTIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
 }
-# Option -> its name in `WriterSettings`.
-_OF_WRITER = {
-    name: name.removeprefix("llm_")
-    for name in WRITER_OPTIONS
-    if name.startswith("llm_")
-    or name in ("prompts", "temperature", "max_tokens", "concurrency", "timeout", "price_in", "price_out")
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +147,12 @@ class WriterOptions:
         Raises:
             SynvitaError: as of `ContrastOptions`.
         """
-        from synvita_data.builders.contrast.writing.registry import ContrastOptions, WriterSettings
+        from synvita_data.builders.contrast.writing.registry import OPTIONS, ContrastOptions, WriterSettings
 
-        scheme, given = writer.strip().partition(":")[0], dict(self.values)
-        dtype = given["llm_dtype"]
-        if scheme != "llm":  # of the filters alone
-            given["llm_dtype"] = None
-        settings = WriterSettings(**{own: given.pop(name) for name, own in _OF_WRITER.items()})
+        given = dict(self.values)
+        settings, dtype = WriterSettings.named(writer, given), given["llm_dtype"]
+        for option in OPTIONS:
+            del given[option]
         kinds = tuple(given.pop("misalignment") or ())
         return ContrastOptions(
             writer=writer, settings=settings, misalignments=kinds, filter_dtype=dtype, **given, **where

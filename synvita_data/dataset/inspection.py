@@ -5,8 +5,8 @@ seconds more, where `build.json` does not know it.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,6 +59,10 @@ class MisalignmentSummary:
     kept: float
     differences: np.ndarray = field(repr=False)
 
+    def to_record(self) -> dict[str, Any]:
+        """JSON-ready form but for NaN, without name and single values."""
+        return {each.name: getattr(self, each.name) for each in fields(self)[1:-1]}
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -84,17 +88,31 @@ def inspect_dataset(
     """
     config = dataset.config_or_default(config)
     tables = {split: dataset.read(config, split, _COLUMNS) for split in (splits or dataset.configs[config])}
-    rows = [row for table in tables.values() for row in map(_measure, table.to_pylist())]
-    groups: dict[str, list[_Measured]] = {}
-    for row in rows:
-        groups.setdefault(row.misalignment, []).append(row)
-    order = [name for name in (*MISALIGNMENTS, UNKNOWN) if name in groups]
     return Inspection(
         name=dataset.name,
         config=config,
         splits={split: table.num_rows for split, table in tables.items()},
-        summaries=(*(_summarise(name, groups[name]) for name in order), _summarise("all", rows)),
+        summaries=_summaries(row for table in tables.values() for row in table.to_pylist()),
     )
+
+
+def inspect_rows(config: str, rows: Iterable[Mapping[str, Any]]) -> Inspection:
+    """Summarise rows that are not in a file yet; it has no name and no splits.
+
+    Args:
+        config: name of their config.
+        rows: their columns, in the types of `schema.features()`.
+    """
+    return Inspection(name="", config=config, splits={}, summaries=_summaries(rows))
+
+
+def _summaries(rows: Iterable[Mapping[str, Any]]) -> tuple[MisalignmentSummary, ...]:
+    measured = [_measure(row) for row in rows]
+    groups: dict[str, list[_Measured]] = {}
+    for row in measured:
+        groups.setdefault(row.misalignment, []).append(row)
+    order = [name for name in (*MISALIGNMENTS, UNKNOWN) if name in groups]
+    return (*(_summarise(name, groups[name]) for name in order), _summarise("all", measured))
 
 
 class _Measured(NamedTuple):
@@ -107,7 +125,7 @@ class _Measured(NamedTuple):
     kept: float
 
 
-def _measure(row: dict[str, Any]) -> _Measured:
+def _measure(row: Mapping[str, Any]) -> _Measured:
     scores, caption, label = row["vqascores"] or [], row["caption"], row["misalignment"]
     with_contrast, with_caption = (
         float(np.mean([score[name] for score in scores])) if scores else np.nan

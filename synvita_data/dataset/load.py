@@ -108,7 +108,8 @@ def load_triplets(
     Args:
         path_or_repo: a folder written by `synvita build`, a Hub dataset repository `owner/name`, or what
             `datasets` saved of one: a folder of `save_to_disk`, a file of `to_parquet` or `to_json`, a
-            repository of `push_to_hub`. A folder wins over a repository of its name, with a warning.
+            repository of `push_to_hub`. A folder wins over a repository of its name, with a
+            warning where it is not one of `synvita build`.
         config: one generator's config; None for the default.
         revision: tag, branch or commit on the Hub.
         split: as for `load_dataset` (`"train"`, `"train[:100]"`, `"train+test"`); None for all splits.
@@ -232,10 +233,11 @@ def _folder_or_repo(path_or_repo: str | Path) -> str:
     if folder.is_file():
         return str(folder)
     if folder.is_dir():
-        if isinstance(path_or_repo, str) and _REPO_ID.fullmatch(text):
+        ours = (folder / "build.json").is_file()  # what `synvita build` wrote is meant
+        if isinstance(path_or_repo, str) and _REPO_ID.fullmatch(text) and not ours:
             warn(
-                f"{text!r} is a folder here, and hides a Hub repository of that name; write ./{text} to "
-                "mean the folder, or move to another folder to load from the Hub",
+                f"{text!r} is a folder here and is read; it would hide a Hub repository of that name. Write ./{text} "
+                "to mean the folder, or move to another folder to load from the Hub",
                 stacklevel=3,
             )
         return str(folder)

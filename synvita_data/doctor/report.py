@@ -87,7 +87,7 @@ class Needs:
         missing = missing_packages(extra)
         if missing is None:
             text = f"{DISTRIBUTION} is not installed, so its extra {extra} cannot be checked"
-            self.warn("packages", text, "Install it: pip install -e .")
+            self.warn("packages", text, f"Install it: {install_line(extra)}")
         elif missing:
             text = f"not installed: {', '.join(missing)}{without}"
             self.checks.append(Check(state, "packages", text, install_line(extra)))

@@ -35,7 +35,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
-from ..errors import HubError
+from ..errors import HubError, parsing
 from ..files import sha256_file
 from .leaks import refuse_leaks
 from .problems import HubRequest, HubUnreachableError, hub_problem, telling_cause
@@ -250,6 +250,7 @@ class HubRepo:
         """A text file of a commit, as UTF-8."""
         with self._errors(f"read {path}", writes=False):
             cached = self._api.hf_hub_download(self.id, path, revision=commit, repo_type=self.type)
+        with parsing("a file of the repository is not text", file=f"{self.id}/{path}", expected="UTF-8"):
             return Path(cached).read_text(encoding="utf-8")
 
     def fetch(

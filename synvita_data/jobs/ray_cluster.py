@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, SynvitaError
+from ..extras import install_line
 from .failures import one_line
 from .job import Job
 from .processes import environment, usable_cpus
@@ -248,7 +249,7 @@ def _import_ray() -> Any:
         if (error.name or "").split(".")[0] != "ray":
             raise
         raise EngineError(
-            "the engine 'ray' needs Ray, which is not installed", fix="pip install 'synvita-data[ray]'"
+            "the engine 'ray' needs Ray, which is not installed", fix=install_line("ray")
         ) from None
     return ray
 
@@ -326,7 +327,7 @@ def _token() -> Iterator[None]:
                 "Ray would start a cluster that lets anyone in who reaches its ports",
                 found=f"ray {ray.__version__}",
                 expected=f"ray {NEEDS} or newer, which asks for a token",
-                fix="pip install --upgrade 'synvita-data[ray]', or --engine local",
+                fix=f"{install_line('ray').replace('install', 'install --upgrade', 1)}, or --engine local",
             )
         yield
 

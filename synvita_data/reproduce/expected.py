@@ -6,10 +6,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
-import yaml
-
 from ..captions.prompts import PROMPTS
 from ..errors import SchemaError, choose, located
+from ..files import parse_yaml
 from ..tasks import MODELS, TASKS, PublishedResult, published_results
 
 EXPECTED = Path(__file__).with_name("expected.yaml")
@@ -221,8 +220,8 @@ def read_expected(path: str | Path = EXPECTED) -> Expected:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise SchemaError(
             "the file of expected results cannot be read", file=path, found=str(error)
         ) from error

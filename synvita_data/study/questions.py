@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import SchemaError, choose, located, parsing
+from ..files import parse_yaml
 from ..schema import MISALIGNMENTS
 from ..weights import WEIGHTINGS
 
@@ -272,7 +271,7 @@ def read_questions(path: Path = QUESTIONS) -> Study:
         SchemaError: it is not one; the message says where.
     """
     with located(path), parsing("a file of questions has another form", file=path):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise SchemaError("unknown format of questions", found=content["format"], expected=FORMAT)
         arms = {name: _variant(name, own) for name, own in content["arms"].items()}

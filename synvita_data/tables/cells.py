@@ -6,6 +6,7 @@ Tables pass through spreadsheets and pandas. A spreadsheet leaves `#NAME?` where
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -288,9 +289,8 @@ def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(
-            f"the name {next(n for n in names if names.count(n) > 1)!r} stands twice in one object"
-        )
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise ValueError(f"the name {twice!r} stands twice in one object")
     return record
 
 

@@ -43,13 +43,16 @@ class VideoIdentity(NamedTuple):
 
     def agrees(self, other: "VideoIdentity") -> bool:
         """Whether both may be one video: nothing that both know differs."""
-        return all(
+        return self is _NO_VIDEO or all(
             own is None or theirs is None or own == theirs for own, theirs in zip(self, other, strict=True)
         )
 
     def __str__(self) -> str:
         known = {name: value for name, value in self._asdict().items() if value is not None}
         return ", ".join(f"{name} {value}" for name, value in known.items()) or "nothing"
+
+
+_NO_VIDEO = VideoIdentity()
 
 
 class ScoreRow(NamedTuple):
@@ -89,6 +92,8 @@ class ScoreRow(NamedTuple):
 
     @property
     def video(self) -> VideoIdentity:
+        if self.sha256 is self.generator is self.sample is None:
+            return _NO_VIDEO
         return VideoIdentity(self.sha256, self.generator, self.sample)
 
     @property

@@ -15,7 +15,7 @@ that other rows have) is raised when that row asks for its scores, so that a bui
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import ScoreError
 from ..schema import Triplet
@@ -38,6 +38,10 @@ __all__ = [
 Binding = Literal["sha256", "name", "nothing"]
 OF_ANOTHER_VIDEO = "the scores are of another video"
 _UNKNOWN = VideoIdentity()
+# From so many scores of one key on, a dictionary finds what repeats.
+_MANY = 16
+# How many of them an error shows.
+_SHOWN = 8
 # Scores of one video under one key; a table that names no videos has one a key.
 _Slot = tuple[Key, VideoIdentity]
 
@@ -129,9 +133,12 @@ class ScoreTable:
         """What is wrong with single rows, in file order: the errors that `for_row` would raise."""
         found = []
         for key, entries in self._entries.items():
-            for video in dict.fromkeys(entry.video for entry in entries):
+            of_video: dict[VideoIdentity, list[ScoreRow]] = {}
+            for entry in entries:
+                of_video.setdefault(entry.video, []).append(entry)
+            for own in of_video.values():
                 try:
-                    self._resolve(key, [entry for entry in entries if entry.video == video])
+                    self._resolve(key, own)
                 except ScoreError as error:
                     found.append(error)
         return found
@@ -180,7 +187,7 @@ class ScoreTable:
     def _resolve(self, key: Key, entries: Sequence[ScoreRow]) -> tuple[ModelScore, ...]:
         by_model: dict[str, list[ScoreRow]] = {}
         for entry in entries:
-            if (key, entry.video) in self._errors:
+            if self._errors and (key, entry.video) in self._errors:
                 raise self._errors[key, entry.video]
             by_model.setdefault(entry.model, []).append(entry)
         line = entries[0].line
@@ -189,6 +196,10 @@ class ScoreTable:
 
     def _mean_over_frames(self, model: str, entries: Sequence[ScoreRow]) -> ModelScore:
         first = entries[0]
+        if len(entries) == 1 and first.frame is None and not self._frames[model]:  # nearly all tables
+            return ModelScore(
+                model, first.neg_caption_score, first.caption_score, first.revision, first.method
+            )
         frames = 0 if len(entries) == 1 and first.frame is None else len(entries)
         problem = None
         if len({(entry.revision, entry.method) for entry in entries}) > 1:
@@ -204,7 +215,7 @@ class ScoreTable:
                 f"model {model} has scores {problem}",
                 file=self.file,
                 row=first.line,
-                found=[(entry.revision, entry.method, entry.frame, str(entry.video)) for entry in entries],
+                found=[(e.revision, e.method, e.frame, str(e.video)) for e in entries[:_SHOWN]],
                 expected="one mean, or as many frames as every other row, of one revision, method and video",
                 fix=None
                 if problem != "of several videos"
@@ -258,6 +269,8 @@ class ScoreTable:
             raise first_wrong
 
     def _fill(self, rows: Iterable[tuple[ScoreRow, ScoreError | None]]) -> None:
+        # Identity -> its first row, of keys that have more than a few: looking through all of them is quadratic.
+        known: dict[Key, dict[tuple[Any, ...], ScoreRow]] = {}
         for row, fault in rows:
             self.rows += 1
             if fault is not None:
@@ -266,7 +279,13 @@ class ScoreTable:
                 self.generators.add(row.generator)
             entries = self._entries.setdefault(row.id, [])
             before = None
-            if entries:
+            if len(entries) >= _MANY:
+                of_key = known.get(row.id)
+                if of_key is None:
+                    of_key = known[row.id] = {entry.identity: entry for entry in reversed(entries)}
+                before = of_key.setdefault(row.identity, row)
+                before = None if before is row else before
+            elif entries:
                 identity = row.identity
                 same_model = (entry for entry in entries if entry.model == row.model)
                 before = next((entry for entry in same_model if entry.identity == identity), None)

@@ -39,7 +39,7 @@ def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: 
     The same arguments give the same files. torch's own random state is left as it was.
 
     Args:
-        family: of FAMILIES, VQA_MODELS or TEXT_MODELS.
+        family: of FAMILIES, VQA_MODELS or TEXT_MODELS; a hyphen or an underscore in it is the same.
         folder: made if it is not there; files of an earlier model are overwritten.
         seed: of the weights.
         size_overrides: see `sizes.Sizes`.
@@ -47,7 +47,9 @@ def make_tiny(family: str, folder: str | Path, seed: int = 0, **size_overrides: 
     Raises:
         SynvitaError: an unknown family or size, or sizes that do not fit together.
     """
-    choose(family, (*FAMILIES, *VQA_MODELS, *TEXT_MODELS), "family of tiny models")
+    families = (*FAMILIES, *VQA_MODELS, *TEXT_MODELS)
+    as_written = {name.replace("-", "_"): name for name in families}
+    family = choose(as_written.get(family.replace("-", "_"), family), families, "family of tiny models")
     from .sizes import Sizes
 
     sizes = Sizes.of(**size_overrides)

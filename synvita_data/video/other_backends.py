@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, MissingBackendError, first_line
+from ..extras import install_line
 from .container import has_pictures, open_video, shown_size, video_streams
 from .frames import Chosen, Frames, Request, Timeline
 from .packets import read_index
@@ -148,7 +149,7 @@ def _import_decord() -> Any:
         raise MissingBackendError(
             "backend 'decord' is not installed",
             found=str(error),
-            fix="Install it with pip install 'synvita-data[decoders]', or use backend 'pyav'",
+            fix=f"Install it with {install_line('decoders')}, or use backend 'pyav'",
         ) from error
     decord.logging.set_level(decord.logging.QUIET)  # otherwise its FFmpeg writes to stderr
     decord.bridge.set_bridge("native")

@@ -323,7 +323,7 @@ def test_a_folder_that_hides_a_repository_is_loaded_with_a_warning(built, tmp_pa
     (tmp_path / "synvita").mkdir()
     built.rename(tmp_path / "synvita" / "videocon-syn")
     monkeypatch.chdir(tmp_path)
-    with pytest.warns(UserWarning, match="hides a Hub repository"):
+    with pytest.warns(UserWarning, match="would hide a Hub repository"):
         assert len(load("synvita/videocon-syn", tmp_path, split="test")) == 1
     assert len(load("./synvita/videocon-syn", tmp_path, split="test")) == 1
 

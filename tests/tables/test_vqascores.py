@@ -306,6 +306,49 @@ def test_duplicates(tmp_path):
         revised.for_row("p0")
 
 
+def test_many_scores_of_one_key_are_read_in_one_pass(tmp_path, monkeypatch):
+    """A table whose `row` is constant: each row is compared with what repeats it, not with all before it."""
+    looked_at = 0
+    own = ScoreRow.identity.fget
+
+    def counted(entry):
+        nonlocal looked_at
+        looked_at += 1
+        return own(entry)
+
+    rows, models = 600, ("a", "b", "c")
+    lines = [f"0,{models[n % 3]},{n // 3},0.5,0.25" for n in range(rows)]
+    again = [f"{lines[-1]}", "0,a,7,0.5,0.5"]  # one that repeats, one that contradicts
+    path = write(tmp_path, "row,model,frame,neg_caption_score,caption_score", *lines, *again)
+    monkeypatch.setattr(ScoreRow, "identity", property(counted))
+    table = read_scores(path)
+    assert looked_at < 4 * rows
+    assert (table.rows, table.duplicates) == (rows + 2, 1)
+    (problem,) = table.problems()
+    assert problem.row == rows + 1 and "contradict each other about model a" in problem.problem
+
+
+@pytest.mark.parametrize("many", [0, 3, 1000])
+def test_repeats_are_found_however_many_scores_a_key_has(tmp_path, monkeypatch, many):
+    rng = random.Random(many)
+    monkeypatch.setattr("synvita_data.tables.scores._MANY", many)
+    lines = [
+        f"{rng.randrange(2)},{rng.choice('ab')},{rng.randrange(9)},{rng.choice(['0.5', '0.25'])},0.25"
+        for _ in range(120)
+    ]
+    table = read_scores(write(tmp_path, "row,model,frame,neg_caption_score,caption_score", *lines))
+    first: dict[tuple, str] = {}
+    repeated, contradicted = 0, set()
+    for line in lines:
+        *identity, score, _ = line.split(",")
+        if first.setdefault(tuple(identity), score) != score:
+            contradicted.add(int(identity[0]))
+        elif first[tuple(identity)] is not score:
+            repeated += 1
+    assert table.duplicates == repeated
+    assert len(table.problems()) == len(contradicted) == 2
+
+
 def test_frames_are_averaged(tmp_path):
     values = [(0.1, 0.9), (0.2, 0.7), (0.4, 0.1), (0.7, 0.3)]
     rows = [

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from synvita_data.errors import SynvitaError
+from synvita_data.errors import SynvitaError, first_line
+from synvita_data.files import parse_yaml
 
 from ..english import tokens
 from .inflect import plural, verb_forms
@@ -166,10 +167,10 @@ def _merge(ours: dict[str, Any], own: Mapping[str, Any]) -> None:
 def _read(path: Path, name: str) -> dict[str, Any]:
     """A table; every scalar is a string, so that `on`, `off` and `no` stay words."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = parse_yaml(path.read_text(encoding="utf-8"), _LOADER)
+    except (OSError, ValueError) as error:
         raise SynvitaError(
-            "a table of the rules cannot be read", file=path, found=str(error).splitlines()[0]
+            "a table of the rules cannot be read", file=path, found=first_line(error)
         ) from None
     if not isinstance(found, dict):
         raise SynvitaError(

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from synvita_data.errors import CaptionError, SynvitaError, choose
 from synvita_data.jobs import JobProgress, RunOptions, work_key
@@ -57,11 +57,38 @@ class WriterSettings:
     price_in: float | None = None
     price_out: float | None = None
 
+    @classmethod
+    def named(cls, writer: str, options: Mapping[str, Any]) -> Self:
+        """The settings by their names on the command line.
+
+        Args:
+            writer: SPEC.
+            options: values of `OPTIONS`, None for what is not given; others are passed over. `llm_dtype` is the
+                filters' alone where the writer has no weights.
+        """
+        of_llm = writer.strip().partition(":")[0] == "llm"
+        return cls(
+            **{
+                setting: options.get(option)
+                for option, setting in OPTIONS.items()
+                if of_llm or setting != "dtype"
+            }
+        )
+
     def given(self) -> dict[str, Any]:
         """Those that are set."""
         return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
 
+# Option of the command line -> setting.
+OPTIONS = {
+    (
+        f"llm_{name}"
+        if name in ("revision", "adapter", "adapter_revision", "dtype", "device_map", "batch_size")
+        else name
+    ): name
+    for name in WriterSettings.__slots__
+}
 # Scheme -> setting -> the argument of its writer.
 _OF_MODELS = {name: name for name in ("prompts", "temperature")}
 _SETTINGS: Mapping[str, Mapping[str, str]] = {

@@ -1,0 +1,93 @@
+"""A large build works out AUC and figure in a process of its own: the same files, whether it comes up or not."""
+
+import hashlib
+import random
+
+import pytest
+from conftest import write_csv
+
+from synvita_data.builders.dataset import BuildOptions, build_dataset, run
+from synvita_data.builders.dataset.beside import Beside
+from synvita_data.errors import SynvitaError
+
+
+def digests(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".work" not in path.parts
+    }
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that builds started."""
+    found = []
+    start = Beside.start
+
+    def noted(self):
+        start(self)
+        found.append(self._process)
+
+    monkeypatch.setattr(Beside, "start", noted)
+    return found
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """120 pairs of 60 videos with scores, and no video."""
+    rng = random.Random(3)
+    words = [
+        "a",
+        "man",
+        "dog",
+        "cat",
+        "runs",
+        "jumps",
+        "over",
+        "under",
+        "the",
+        "red",
+        "table",
+        "before",
+        "after",
+        "it",
+        "stops",
+    ]
+    rows, scores = [], []
+    for row in range(120):
+        caption = " ".join(rng.choice(words) for _ in range(9))
+        rows.append([f"video{row % 60}", "msr-vtt", caption, f"{caption} now {row}", "train", "action"])
+        scores += [[row, model, rng.random(), rng.random()] for model in "ab"]
+    header = ["videopath", "source", "caption", "neg_caption", "split", "misalignment"]
+    write_csv(tmp_path / "triplets.csv", header, rows)
+    write_csv(tmp_path / "scores.csv", ["row", "model", "neg_caption_score", "caption_score"], scores)
+    return {"triplets": tmp_path / "triplets.csv", "vqascores": tmp_path / "scores.csv", "config": "tiny"}
+
+
+def test_the_same_files_with_and_without_a_process(texts, tmp_path, monkeypatch, started):
+    alone = build_dataset(BuildOptions(out=tmp_path / "alone", **texts))
+    assert alone.record["text_only"]["auc"] is not None and not started
+    monkeypatch.setattr(run, "WORTH_A_PROCESS", 1)
+    build_dataset(BuildOptions(out=tmp_path / "beside", **texts))
+    (process,) = {*started}
+    assert process.returncode == 0
+    # One that does not come up: the build does the work itself.
+    monkeypatch.setattr("synvita_data.builders.dataset.beside.sys.executable", "/bin/false")
+    build_dataset(BuildOptions(out=tmp_path / "failed", **texts))
+    assert started[-1].returncode == 1
+    expected = digests(tmp_path / "alone")
+    assert any(name.endswith(".png") for name in expected)
+    assert digests(tmp_path / "beside") == digests(tmp_path / "failed") == expected
+
+
+def test_a_build_that_fails_or_has_nothing_to_do_leaves_no_process(texts, tmp_path, monkeypatch, started):
+    build_dataset(BuildOptions(out=tmp_path / "out", **texts))
+    monkeypatch.setattr(run, "WORTH_A_PROCESS", 1)
+    assert build_dataset(BuildOptions(out=tmp_path / "out", **texts)).was_up_to_date
+    assert not started
+    texts["vqascores"].write_text("row,model,neg_caption_score,caption_score\n900,m,0.5,0.5\n")
+    with pytest.raises(SynvitaError, match="does not belong to these triplets"):
+        build_dataset(BuildOptions(out=tmp_path / "other", **texts))
+    (process,) = started
+    assert process.poll() is not None
