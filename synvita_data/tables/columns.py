@@ -178,7 +178,9 @@ def number_column(table: Any, name: str, file: Path) -> Floats:
     column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise SchemaError(f"the cells of {name} are not numbers", file=file, found=str(column.type))
-    return np.asarray(as_numpy(column.cast(pa.float64(), safe=False).combine_chunks().fill_null(float("nan"))))
+    return np.asarray(
+        as_numpy(column.cast(pa.float64(), safe=False).combine_chunks().fill_null(float("nan")))
+    )
 
 
 def as_numpy(array: Any) -> Any:

@@ -1,9 +1,16 @@
 """What the campaigns found and was mended, each as small as it became."""
 
+import json
+import sys
+
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from in_process import run_program
+from small_dataset import read_report, write_small_dataset
 
 from synvita_data.errors import SchemaError
+from synvita_data.jobs import Store
 from synvita_data.schema import check_schema_version
 from synvita_data.tables.columns import coded, number_column
 from synvita_data.tasks import read_declaration
@@ -31,3 +38,104 @@ def test_a_declaration_nested_deeply(depth, text, tmp_path):
     path.write_text(text.format("[" * depth, "]" * depth))
     with pytest.raises(SchemaError, match="nested too deeply"):
         read_declaration(path)
+
+
+def test_an_answer_of_many_braces_takes_no_time():
+    from synvita_data.builders.contrast.answers import read_answer
+    from synvita_data.errors import SynvitaError
+
+    calls = 0
+
+    def count(frame, event, given):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(SynvitaError):
+            read_answer('{"a":' * 60_000, "a dog runs", "object")
+    finally:
+        sys.setprofile(None)
+    assert calls < 10_000  # it was tried again at every brace
+
+
+def test_a_damaged_record_of_features_is_no_record(tmp_path):
+    import torch
+
+    from synvita_data.models.families.family import PreparedVideo
+    from synvita_data.models.features import FeatureCache, KnownVideo
+    from synvita_data.models.strategies import EncodedVideo
+
+    cache = FeatureCache(tmp_path, {"frames": {"count": 4}}, ("x",))
+    try:
+        key = "a" * 40
+        known = KnownVideo(
+            EncodedVideo(PreparedVideo({"x": torch.ones(1)}, "<v>", (1,)), {"f": torch.ones(1)}), {}
+        )
+        assert cache.put(key, known)
+        assert cache.get(key) is not None
+        (record,) = tmp_path.glob("??/*.json")
+        content = json.loads(record.read_text())
+        record.write_text(json.dumps(content | {"fields": content["fields"] | {"runs": 4}}))
+        assert cache.get(key) is None
+    finally:
+        cache.close()
+
+
+def test_targets_of_an_adapter_that_are_no_names(tmp_path):
+    from synvita_data.models.released.lora_settings import read_lora_settings
+
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q", ["v"]]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    read_lora_settings(tmp_path)
+
+
+def test_a_recipe_extends_a_name_that_no_file_has(tmp_path):
+    from synvita_data.errors import SynvitaError
+    from synvita_data.training.recipe import recipe_values
+
+    path = tmp_path / "r.yaml"
+    path.write_text(f"extends: {'x' * 300}\n")
+    with pytest.raises(SynvitaError, match=r"r\.yaml"):
+        recipe_values(path)
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_a_file_of_a_result_that_leads_nowhere_is_missing(tmp_path, loop):
+    store = Store(tmp_path)
+    try:
+        claim = store.claim("a" * 40)
+        with claim:
+            claim.path("x.txt").write_text("x")
+            claim.commit({})
+        path = store.record("a" * 40).path("x.txt")
+        path.unlink()
+        path.symlink_to(path.name if loop else "nothing")
+        assert store.scan(["a" * 40]).pending == ["a" * 40]
+        assert store.record("a" * 40) is None
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("report", "problem"),
+    [({"scores": {"with_video": "x"}}, "build report"), ({"prompts": [1]}, "build report")],
+)
+def test_a_build_report_of_other_types(tmp_path, report, problem, capsys):
+    folder = write_small_dataset(tmp_path / "set")
+    content = read_report(folder)
+    for config in content["configs"].values():
+        config |= report
+    (folder / "build.json").write_text(json.dumps(content))
+    assert run_program("inspect", folder) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
+
+
+def test_rows_of_other_types(tmp_path, capsys):
+    folder = write_small_dataset(tmp_path / "set")
+    for path in folder.rglob("*.parquet"):
+        table = pq.read_table(path)
+        place = table.column_names.index("vqascores")
+        pq.write_table(table.set_column(place, "vqascores", [[[1.0]] * len(table)]), path)
+    assert run_program("inspect", folder) == 2
+    assert "not as synvita build writes them" in " ".join(capsys.readouterr().err.split()).replace("`", "")
