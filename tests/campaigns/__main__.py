@@ -51,7 +51,8 @@ def run_fuzz(
                     say(tally.line())
                     del waiting[name]
                     continue
-            count = max(5, int(fuzz.BATCH * target.weight))
+            cost = fuzzers[name].cost
+            count = max(3, int(min(fuzz.BATCH * target.weight, fuzz.BATCH_CPU / cost)))
             if most is not None:
                 count = min(count, most - tally.inputs)
             began = os.times()

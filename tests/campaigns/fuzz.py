@@ -25,7 +25,8 @@ from synvita_data.errors import SynvitaError
 from . import documents, zygote
 from .tally import Tally
 
-BATCH = 200  # inputs a child
+BATCH = 200  # inputs a child, or so many
+BATCH_CPU = 6.0  # CPU seconds of them
 LEAST_CPU = 5.0  # CPU seconds that any input may take,
 TIMES = 30.0  # or so many times what the valid one takes
 MEMORY = 700 << 20  # bytes more than before
@@ -46,7 +47,7 @@ class Target:
         files: patterns of the files that are mutated; kinds by suffix, or as `kinds` says.
         kinds: pattern -> kind of document.
         documented: exceptions that the reader says it raises.
-        weight: share of a campaign's inputs; slow readers get less.
+        weight: share of a campaign's inputs; slow readers get less anyway.
     """
 
     name: str
@@ -223,14 +224,18 @@ class Fuzzer:
         def first() -> float:
             target.make(work / "valid")
             Corpus(target, work / "valid", work / "scratch").lay_out(None)
+            status = target.read(work / "scratch")
+            assert not isinstance(status, int) or not status, status  # of a command
             begin = _cpu_seconds()
-            target.read(work / "scratch")  # a valid one must be taken
+            Corpus(target, work / "valid", work / "scratch").lay_out(None)
+            target.read(work / "scratch")  # and again: the first one imports
             warm = _cpu_seconds() - begin
             Corpus(target, work / "valid", work / "scratch").bytes_of(Input(0, "bytes", (2, 3)))
             return warm
 
         cpu = zygote.learn_imports(first, quiet=not os.environ.get("CAMPAIGN_LOUD"))
-        self.cpu = max(LEAST_CPU, TIMES * float(cpu))  # type: ignore[arg-type]
+        self.cost = max(0.001, float(cpu))  # type: ignore[arg-type]
+        self.cpu = max(LEAST_CPU, TIMES * self.cost)
         self.corpus = Corpus(target, work / "valid", work / "scratch")
         self.next = 0
 

@@ -139,3 +139,31 @@ def test_rows_of_other_types(tmp_path, capsys):
         pq.write_table(table.set_column(place, "vqascores", [[[1.0]] * len(table)]), path)
     assert run_program("inspect", folder) == 2
     assert "not as synvita build writes them" in " ".join(capsys.readouterr().err.split()).replace("`", "")
+
+
+def test_a_card_nested_deeply():
+    from synvita_data.hub.card import read_card
+
+    with pytest.raises(SchemaError, match="no YAML at its head"):
+        read_card(f"---\nconfigs: {'[' * 1_500}{']' * 1_500}\n---\ntext\n", file="README.md")
+
+
+def test_questions_that_are_a_folder(tmp_path):
+    from synvita_data.study.questions import read_questions
+
+    with pytest.raises(SchemaError, match="cannot be read"):
+        read_questions(tmp_path)
+
+
+def test_a_damaged_note_of_generated_videos(tmp_path):
+    from synvita_data.builders.generators.folder import publish
+
+    store = Store(tmp_path / ".work" / "generate")
+    try:
+        with store.claim("a" * 40) as claim:
+            claim.path("x.mp4").write_bytes(b"x")
+            claim.commit({"videos": {"x.mp4": {"path": "x.mp4", "caption": "a", "config": []}}})
+        with pytest.raises(SchemaError, match=r"damaged.*run again"):
+            publish(tmp_path, store)
+    finally:
+        store.close()
