@@ -20,7 +20,8 @@ from synvita_data.doctor.report import Needs, size
 from synvita_data.doctor.repository import look_at
 from synvita_data.doctor.wanted import MODEL_INDEX, pipeline_files
 from synvita_data.errors import HubError, SourceError, SynvitaError
-from synvita_data.hub.repo import REPO_ID, check_version_tag
+from synvita_data.hub.reach import REPO_ID
+from synvita_data.hub.repo import check_version_tag
 from synvita_data.models.families import FAMILIES
 from synvita_data.models.resolve import CONFIG, locate, trained_settings
 from synvita_data.real_videos.find import RealVideos

@@ -69,7 +69,7 @@ def interrupted(command: str | None) -> str:
 
 def _of_a_library(error: Exception) -> SynvitaError | None:
     """What a library raised by itself, where it is about the Hub or a package that is missing."""
-    if "huggingface_hub" in sys.modules:
+    if "huggingface_hub" in sys.modules and not _of_another_folder(error):
         from .hub.problems import HubRequest, hub_problem, repository_of
 
         request = HubRequest(repository_of(error), "something cannot be read from the Hub")
@@ -84,6 +84,15 @@ def _of_a_library(error: Exception) -> SynvitaError | None:
             fix="Install synvita-data again, so that its versions fit together",
         )
     return None
+
+
+def _of_another_folder(error: Exception) -> bool:
+    """Whether the system refused something outside of the Hub's cache, such as a full disk under the user's output."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return False
+    from huggingface_hub import constants
+
+    return not str(error.filename).startswith((constants.HF_HOME, constants.HF_HUB_CACHE))
 
 
 def _of_the_system(error: Exception) -> SynvitaError | None:

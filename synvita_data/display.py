@@ -75,6 +75,15 @@ def json_text(value: Any, **options: Any) -> str:
     return _ODD.sub(escape, json.dumps(value, ensure_ascii=False, **options))
 
 
+def number(value: float | None, form: str) -> str:
+    """A number by a format such as `+.4f`: `–` where there is none or it is NaN, and no minus before what rounds to 0."""
+    if value is None or value != value:
+        return "–"
+    text = format(value, form)
+    zero = text.startswith("-") and not text.strip("-0.,%")
+    return format(abs(value), form) if zero else text
+
+
 class Terminal:
     """Prints lines of text and styled pieces; no text is ever taken for a style.
 

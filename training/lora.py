@@ -8,6 +8,7 @@ from torch import nn
 
 from synvita_data.errors import SynvitaError
 from synvita_data.models import AlignmentModel
+from synvita_data.models.runtime import without_noise
 
 from .config import SynViTAConfig
 
@@ -67,15 +68,14 @@ def _adapted(alignment: AlignmentModel, config: SynViTAConfig) -> Any:
             expected="a regular expression that matches whole names of linear layers",
             fix=f"The family's own: {alignment.family.lora_targets}",
         )
-    network = get_peft_model(
-        stock,
-        LoraConfig(
-            r=config.lora_r,
-            lora_alpha=config.lora_alpha,
-            lora_dropout=config.lora_dropout,
-            target_modules=targets,
-        ),
+    settings = LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets,
     )
+    with without_noise():
+        network = get_peft_model(stock, settings)
     settings = network.peft_config[network.active_adapter]
     settings.base_model_name_or_path, settings.revision = base, revision
     return network

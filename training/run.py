@@ -134,6 +134,7 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
     Raises:
         SynvitaError: recipe, output folder, dataset or model are wrong, or another run has the folder.
     """
+    _check_demo(recipe.run)
     config = make_config(recipe, int(os.environ.get("WORLD_SIZE", "1")), dry_run=dry_run)
     folder = Path(str(config.output_dir))
     output.check_folder(folder, recipe)
@@ -154,6 +155,34 @@ def prepare(recipe: Recipe, say: Say = print_line, *, dry_run: bool = False) -> 
         output.remove_traces(folder, missing)
     run.lock = lock
     return run
+
+
+def _check_demo(options: RunOptions) -> None:
+    """What the recipe of a look at everything trains on is made by hand, here.
+
+    Raises:
+        RecipeError: it is not there.
+    """
+    named = {"model": options.model, "data": options.data, "real_root": options.real_root}
+    lacking = {
+        key: value
+        for key, value in named.items()
+        if value is not None and Path(value).parts[:1] == ("demo",) and not Path(value).exists()
+    }
+    if not lacking:
+        return
+    make = {
+        "model": """make_tiny("video_llava", "demo/model") of synvita_data.testing makes the model""",
+        "data": "`synvita demo` makes dataset and videos here",
+        "real_root": "`synvita demo` makes dataset and videos here",
+    }
+    raise RecipeError(
+        "the recipe uses what is not made yet in this folder",
+        found=", ".join(f"{key}={value}" for key, value in lacking.items()),
+        fix="; ".join(dict.fromkeys(make[key] for key in lacking))
+        + "; or name others: "
+        + " ".join(f"{key}=…" for key in lacking),
+    )
 
 
 def train(run: Run, say: Say = print_line) -> dict[str, Any]:

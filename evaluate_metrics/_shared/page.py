@@ -154,6 +154,8 @@ def build_page(
             interactive=False,
             label="Estimates: interval (low, high), bounds under ties, k of n units used",
             wrap=True,
+            # On a narrow screen it is scrolled; without widths its headers would be broken.
+            column_widths=[max(96, 11 * len(header) + 32) for header in ("in percent", *ESTIMATE)],
         )
         with gr.Accordion("Full result (JSON)", open=False):
             full = gr.JSON(show_label=False)

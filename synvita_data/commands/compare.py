@@ -104,7 +104,7 @@ def comparison_table(found: "Comparison") -> "Table":
 
     from ..comparison.forest import p_text, task_label
     from ..comparison.paired import Difference
-    from ..display import cell
+    from ..display import cell, number
 
     several = len(found.tasks) > 1
     table = Table(
@@ -115,8 +115,12 @@ def comparison_table(found: "Comparison") -> "Table":
         table.add_column(heading, justify="right", no_wrap=True)
 
     def numbers(line: Difference) -> list[str]:
-        interval = "" if line.low is None or line.high is None else f"[{line.low:+.2f}, {line.high:+.2f}]"
-        values = [_number(line.a, ".2f"), _number(line.b, ".2f"), _number(line.difference, "+.2f")]
+        interval = (
+            ""
+            if line.low is None or line.high is None
+            else f"[{number(line.low, '+.2f')}, {number(line.high, '+.2f')}]"
+        )
+        values = [number(line.a, ".2f"), number(line.b, ".2f"), number(line.difference, "+.2f")]
         return [*values, interval, "–" if line.p is None else p_text(line.p)]
 
     for task in found.tasks:
@@ -130,10 +134,6 @@ def comparison_table(found: "Comparison") -> "Table":
                 row = [cell(f"  {label}"), *numbers(line), *[""] * (1 + several)]
                 table.add_row(*row, style="dim")
     return table
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
 
 
 def _share(task: "TaskComparison") -> str:

@@ -266,7 +266,7 @@ def _changes(arms: "Sequence[Arm]", sets: Mapping[str, str]) -> "list[Renderable
     from rich.table import Table
 
     from ..demo.page import interval_text, is_told_apart
-    from ..display import cell
+    from ..display import cell, number
 
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"
@@ -286,7 +286,7 @@ def _changes(arms: "Sequence[Arm]", sets: Mapping[str, str]) -> "list[Renderable
                 f"{score.value - score.change:.1f}",
                 f"{score.value:.1f}",
                 cell(interval_text(score.low, score.high), "dim"),
-                cell(f"{score.change:+.1f}", style),
+                cell(number(score.change, "+.1f"), style),
                 cell(interval_text(score.change_low, score.change_high, signed=True), "dim"),
             )
         table.add_section()

@@ -12,6 +12,7 @@ from .options import JsonOption, ScorerOptions, check_json, put_json, scorer_opt
 if TYPE_CHECKING:
     from ..evaluation.named import NamedVideo
     from ..evaluation.run import Evaluation
+    from ..real_videos.find import RealVideos
 
 
 @scorer_options()
@@ -206,11 +207,18 @@ def evaluate(
         return
 
     # Load the model.
-    from ..scoring.open import BASELINES
+    from ..evaluation.run import look_for_videos
+    from ..scoring.open import BASELINES, refuse_misspelt
 
-    if real_root is None and model not in BASELINES and control != "text":
-        raise SynvitaError("no videos are given", expected="--real-root DIR")
     assert model is not None
+    refuse_misspelt(model)
+    looks = model not in BASELINES and control != "text"
+    if real_root is None and looks:
+        raise SynvitaError("no videos are given", expected="--real-root DIR")
+    videos: dict[str, RealVideos] = {}
+    if real_root is not None and looks and not options["partial"] and not (video or item):
+        for each, rows in read:  # before a model is loaded
+            videos[each.name] = look_for_videos(each, rows, real_root, real_mapping)
     declared: dict[str, Any] = {}
     if model not in BASELINES:
         asked = task_setting(tasks, "prompt", "question")
@@ -254,7 +262,7 @@ def evaluate(
                 scorer,
                 each,
                 rows,
-                real_root,
+                videos.get(each.name, real_root),
                 out,
                 name=name,
                 real_mapping=real_mapping,
@@ -277,7 +285,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
     from rich import box
     from rich.table import Table
 
-    from ..display import Terminal, cell
+    from ..display import Terminal, cell, number
 
     terminal, video = Terminal(), sample.video
     place = f" · {video.videopath}" if video.videopath not in (None, video.video_id) else ""
@@ -295,9 +303,7 @@ def _show_named(sample: "NamedVideo", kind: str) -> None:
         table.add_column("type", overflow="fold")
     table.add_column("text", overflow="fold")
     for text in sample.texts:
-        score = (
-            "–" if text.score is None else f"{text.score:+.4f}" if kind == "log_odds" else f"{text.score:.4f}"
-        )
+        score = number(text.score, "+.4f" if kind == "log_odds" else ".4f")
         of = [cell(text.of)] if with_type else []
         table.add_row(cell(score), cell(text.label), cell(text.item), *of, cell(text.caption))
     terminal.show(table)

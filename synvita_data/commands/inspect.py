@@ -119,7 +119,7 @@ def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from ..display import cell
+    from ..display import cell, number
 
     splits = ", ".join(f"{name} {rows:,}" for name, rows in inspection.splits.items())
     default = " (default)" if is_default else ""
@@ -139,18 +139,15 @@ def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":
     for summary in inspection.summaries:
         if summary.name == "all":
             table.add_section()
+        difference = number(summary.difference, "+.4f")
         table.add_row(
             cell(summary.name),
             f"{summary.rows:,}",
             f"{summary.videos:,}",
             f"{summary.scored:,}",
-            cell(_number(summary.difference, "+.4f"), "red" if summary.difference < 0 else ""),
-            _number(summary.weight, ".4f"),
-            _number(summary.zero_weight, ".1%"),
-            _number(summary.kept, ".1%"),
+            cell(difference, "red" if difference.startswith("-") else ""),
+            number(summary.weight, ".4f"),
+            number(summary.zero_weight, ".1%"),
+            number(summary.kept, ".1%"),
         )
     return table
-
-
-def _number(value: float, form: str) -> str:
-    return "–" if value != value else format(value, form)

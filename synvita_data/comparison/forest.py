@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..display import plain
+from ..display import number, plain
 from ..files import atomic_path
 from .compare import Comparison, TaskComparison
 from .paired import Difference
@@ -36,7 +36,7 @@ def forest_figure(found: Comparison) -> "Figure | None":
         axes.plot(
             [line.difference], [place], "o" if whole else "|", color=colour, markersize=6.5 if whole else 7
         )
-        text = f"{line.difference:+.2f}" + ("" if line.p is None else f"   p {p_text(line.p)}")
+        text = number(line.difference, "+.2f") + ("" if line.p is None else f"   p {p_text(line.p)}")
         axes.annotate(
             text,
             (1.01, place),

@@ -19,7 +19,7 @@ from ..errors import HubError, SchemaError, choose, first_line, located, parsing
 from ..files import parse_json
 from ..hub.card import data_files, default_of, read_card
 from ..hub.problems import HubRequest, hub_errors
-from ..hub.reach import say_if_renamed
+from ..hub.reach import REPO_ID, say_if_renamed
 from ..real_videos.check import NeededVideo, each_once
 from ..schema import check_table
 from ..tables.columns import parquet_errors
@@ -227,6 +227,12 @@ def open_dataset(path_or_repo: str, *, revision: str | None = None, token: str |
             )
         with parsing("the dataset's card cannot be read", file=card, expected="text in UTF-8"):
             text = card.read_text(encoding="utf-8")
+    elif not REPO_ID.fullmatch(path_or_repo):
+        raise SchemaError(
+            "the dataset folder does not exist",
+            file=path_or_repo,
+            expected="a folder written by `synvita build`, or a Hub repository owner/name",
+        )
     else:
         text, root, filesystem = _open_hub(path_or_repo, revision, token)
     return _parse_card(path_or_repo, text, root, filesystem)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..captions.text_only import CaptionPair, TextOnly, text_only_auc
+from ..display import number
 from ..errors import parsing
 from ..schema import MISALIGNMENTS
 from .built import BuiltDataset
@@ -278,7 +279,7 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
         colour = _NEGATIVE if summary.difference < 0 else _POSITIVE
         axes.vlines(summary.difference, level, level + 0.88, color=colour, linewidth=2.2)
         axes.annotate(
-            f"{summary.difference:+.4f}",
+            number(summary.difference, "+.4f").replace("-", "−"),  # the minus of matplotlib's axes
             (summary.difference, level + 0.9),
             xytext=(4 if summary.difference >= 0 else -4, 0),
             textcoords="offset points",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from ..display import get_logger, warn
 from ..errors import HubError, SchemaError, choose, located
 from ..hub.problems import not_cached
-from ..hub.reach import offline
+from ..hub.reach import REPO_ID, offline
 from ..real_videos.find import RealVideos
 from ..schema import VIDEO_COLUMNS, check_table, features
 from ..synthetic_videos.find import SyntheticVideos
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import datasets
 
 logger = get_logger(__name__)
-
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -234,14 +232,14 @@ def _folder_or_repo(path_or_repo: str | Path) -> str:
         return str(folder)
     if folder.is_dir():
         ours = (folder / "build.json").is_file()  # what `synvita build` wrote is meant
-        if isinstance(path_or_repo, str) and _REPO_ID.fullmatch(text) and not ours:
+        if isinstance(path_or_repo, str) and REPO_ID.fullmatch(text) and not ours:
             warn(
                 f"{text!r} is a folder here and is read; it would hide a Hub repository of that name. Write ./{text} "
                 "to mean the folder, or move to another folder to load from the Hub",
                 stacklevel=3,
             )
         return str(folder)
-    if isinstance(path_or_repo, Path) or not _REPO_ID.fullmatch(text):
+    if isinstance(path_or_repo, Path) or not REPO_ID.fullmatch(text):
         raise SchemaError(
             "the dataset folder does not exist",
             file=text,

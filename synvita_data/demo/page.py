@@ -6,7 +6,7 @@ Clips are small pictures that move, beside a still form of each. Every text pass
 from collections.abc import Iterator, Sequence
 
 from .. import pages
-from ..display import html_text
+from ..display import html_text, number
 from .report import Arm, Clip, Example, Report, Score, Span
 
 TITLE = "SynViTA in miniature: one run on the shapes world"
@@ -177,7 +177,7 @@ def interval_text(low: float | None, high: float | None, *, signed: bool = False
     if low is None or high is None:
         return ""
     form = "+.1f" if signed else ".1f"
-    return f"[{low:{form}}, {high:{form}}]"
+    return f"[{number(low, form)}, {number(high, form)}]"
 
 
 def is_told_apart(score: Score) -> bool:
@@ -192,7 +192,7 @@ def _change(score: Score) -> str:
         return "<small>before</small>"
     kind = "" if not is_told_apart(score) else ' class="up"' if score.change > 0 else ' class="down"'
     span = html_text(interval_text(score.change_low, score.change_high, signed=True))
-    return f"<span{kind}>{score.change:+.1f}</span> <small>{span}</small>"
+    return f"<span{kind}>{number(score.change, '+.1f')}</span> <small>{span}</small>"
 
 
 # --- unseen concepts --------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def changes(arms: Sequence[Arm], outcome: str) -> list[str]:
         if score is None or score.change is None:
             continue
         before = score.value - score.change
-        line = f"{arm.title}: {before:.1f} before, {score.value:.1f} after ({score.change:+.1f}"
+        line = f"{arm.title}: {before:.1f} before, {score.value:.1f} after ({number(score.change, '+.1f')}"
         if score.change_low is not None and score.change_high is not None:
             line += f" {interval_text(score.change_low, score.change_high, signed=True)}"
             if not is_told_apart(score):

@@ -1,7 +1,7 @@
 """Evaluate a model or a file of scores on a task, from what can be checked beforehand to the result file."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +93,7 @@ def evaluate_scorer(
     scorer: Scorer,
     task: Task,
     annotations: Annotations,
-    real_root: str | Path | RealVideoRoots | None,
+    real_root: str | Path | RealVideoRoots | RealVideos | None,
     out: str | Path,
     *,
     name: str | None = None,
@@ -111,7 +111,8 @@ def evaluate_scorer(
         scorer: of `scoring.open.open_scorer`, or any object of the protocol `scoring.Scorer`.
         task: the benchmark.
         annotations: of the task, of `read_annotations`.
-        real_root: folder of the benchmark's videos, or several as one; None for a scorer that looks at none.
+        real_root: folder of the benchmark's videos, several as one, or who has looked already
+            (`look_for_videos`); None for a scorer that looks at none.
         out: folder of results; what is scored is kept below it, so that a killed run resumes.
         name: of the model in results; None for the scorer's own.
         real_mapping: which file is which video, see docs/dataset.md.
@@ -146,16 +147,8 @@ def evaluate_scorer(
     )
     if found is None:
         return None
-    bad = len(found.missing) + len(found.unreadable)
-    if bad and (not partial or not found.frames):
-        reasons = [f"{video} ({error['problem']})" for video, error in sorted(found.unreadable.items())]
-        raise SourceError(
-            f"{task.name}: {len(found.missing):,} videos are not there and {len(found.unreadable):,} cannot be read",
-            file=", ".join(map(str, roots)) or None,
-            found=", ".join([*reasons, *found.missing][:3]) + (", …" if bad > 3 else ""),
-            fix="Complete the videos and run again (what is scored is kept)"
-            + (", or pass --partial" if found.frames else ""),
-        )
+    if (found.missing or found.unreadable) and (not partial or not found.frames):
+        raise _lacking(task, found.missing, found.unreadable, roots, some=bool(found.frames))
     control = getattr(scorer, "control", None)
     # Where rows of one text may have two scores, they are joined as the released scripts do.
     scores, official, joined = found.scores, None, {}
@@ -216,6 +209,53 @@ def evaluate_scorer(
     frames = found.frames if scorer.frames else None
     path = write_result(out, result, annotations, scores, scorer.kind, frames, official)
     return Evaluation(result, path, found.texts_cut, doubts)
+
+
+def look_for_videos(
+    task: Task, annotations: Annotations, real_root: str | Path, real_mapping: Path | None = None
+) -> RealVideos:
+    """Find all videos of a benchmark, before a model is loaded to look at them.
+
+    Returns:
+        What has found them, which `evaluate_scorer` takes as `real_root`.
+
+    Raises:
+        SourceError: some are not there, or `real_root` is not a folder.
+    """
+    videos = RealVideos(Path(real_root), real_mapping, source=task.source)
+    missing: list[VideoRef] = []
+    there = sum(1 for _ in annotations.items(videos, on_missing=missing.append))
+    if missing:
+        names = sorted(video.video_id for video in missing)
+        raise _lacking(task, names, {}, (Path(real_root),), some=there > 0)
+    return videos
+
+
+def _lacking(
+    task: Task,
+    missing: Sequence[str],
+    unreadable: Mapping[str, Mapping[str, Any]],
+    roots: Sequence[Path],
+    *,
+    some: bool,
+) -> SourceError:
+    """The error for videos that are not there or cannot be read.
+
+    Args:
+        missing: ids of videos.
+        unreadable: id -> the error's record.
+        roots: where they were looked for.
+        some: whether there are others that can be scored.
+    """
+    reasons = [f"{video} ({error['problem']})" for video, error in sorted(unreadable.items())]
+    bad = len(missing) + len(unreadable)
+    return SourceError(
+        f"{task.name}: {len(missing):,} videos are not there and {len(unreadable):,} cannot be read",
+        file=", ".join(map(str, roots)) or None,
+        found=", ".join([*reasons, *missing][:3]) + (", …" if bad > 3 else ""),
+        fix="Complete the videos and run again (what is scored is kept)"
+        + (", or pass --partial to score those that are there" if some else ""),
+    )
 
 
 def evaluate_predictions(
@@ -304,7 +344,7 @@ def evaluate_predictions(
 def find_videos(
     scorer: Scorer,
     task: Task,
-    real_root: str | Path | RealVideoRoots | None,
+    real_root: str | Path | RealVideoRoots | RealVideos | None,
     real_mapping: Path | None = None,
 ) -> tuple[Any, tuple[Path, ...]]:
     """Where the videos of a task are: for `score_task`, and the folders.
@@ -322,6 +362,8 @@ def find_videos(
         return _no_video, ()
     if isinstance(real_root, RealVideoRoots):
         return real_root, real_root.roots
+    if isinstance(real_root, RealVideos):
+        return real_root, (real_root.root,)
     return RealVideos(Path(real_root), real_mapping, source=task.source), (Path(real_root),)
 
 

@@ -4,6 +4,7 @@ Nothing is imported from huggingface_hub before it is used: it reads HF_ENDPOINT
 """
 
 import importlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from ..display import get_logger
 from ..shipped import SHIPPED
 
+REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)  # owner/name
 _log = get_logger(__name__)
 _WRITE_TIMEOUT = 600.0  # seconds: a commit of many files is answered late
 

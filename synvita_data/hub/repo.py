@@ -39,7 +39,7 @@ from ..errors import HubError, parsing
 from ..files import sha256_file
 from .leaks import refuse_leaks
 from .problems import HubRequest, HubUnreachableError, hub_problem, telling_cause
-from .reach import bound_waits, note_renamed, offline, transport
+from .reach import REPO_ID, bound_waits, note_renamed, offline, transport
 
 # What huggingface_hub and its transport raise.
 _FAILURES = (
@@ -60,7 +60,6 @@ BATCH_BYTES = 5 << 30
 
 _VERSION = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _DIGEST = re.compile("[0-9a-f]{64}")
-REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
 def check_version_tag(tag: str) -> tuple[int, int, int]:

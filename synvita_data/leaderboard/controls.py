@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..display import number
 from ..video.controls import CONTROLS, asked_but_for_control, differing
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ def add_gaps(
 
 def gap_parts(controls: Mapping[str, Gap]) -> list[str]:
     """`Δ frame +12.34`, a text a control."""
-    return [
-        f"Δ {name} " + ("–" if controls[name].gap is None else f"{controls[name].gap:+.2f}")
-        for name in CONTROLS
-        if name in controls
-    ]
+    return [f"Δ {name} " + number(controls[name].gap, "+.2f") for name in CONTROLS if name in controls]
 
 
 def _asked(cell: "Cell", *, watches: bool) -> dict[str, Any]:

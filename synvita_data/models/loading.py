@@ -15,7 +15,7 @@ from ..hub.problems import HubRequest, hub_problem
 from .download import fetch_settings, fetch_weights
 from .processors import load_processor
 from .resolve import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONVERT_LORA, Checkpoint, ModelFiles
-from .runtime import pick_device, torch_dtype
+from .runtime import pick_device, torch_dtype, without_noise
 
 if TYPE_CHECKING:
     from .alignment import AlignmentModel
@@ -217,13 +217,14 @@ def with_adapter(model: Any, checkpoint: Checkpoint, *, trainable: bool = False,
                     others[0],
                 )
                 config.target_modules = own
-        adapted = PeftModel.from_pretrained(
-            model,
-            checkpoint.adapter,
-            config=config,
-            is_trainable=trainable,
-            autocast_adapter_dtype=in_fp32,
-        )
+        with without_noise():
+            adapted = PeftModel.from_pretrained(
+                model,
+                checkpoint.adapter,
+                config=config,
+                is_trainable=trainable,
+                autocast_adapter_dtype=in_fp32,
+            )
         for name, weight in adapted.named_parameters():
             if "lora_" in name and not bool(weight.isfinite().all()):
                 raise SynvitaError(

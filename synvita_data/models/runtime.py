@@ -2,6 +2,7 @@
 read ahead of it."""
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 Item = TypeVar("Item")
 Read = TypeVar("Read")
+
+
+@contextmanager
+def without_noise() -> Iterator[None]:
+    """Within, no warning of one library about what another one does, which no user can mend: PEFT's question for
+    transformers' old name of activation checkpointing."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
 
 
 def pick_device(name: str | None) -> str:

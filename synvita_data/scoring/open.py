@@ -1,8 +1,10 @@
 """From the MODEL of a command to a scorer, and the scorer `chance`: the floor that every model must beat."""
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,22 @@ from .clip import DEFAULT_FRAMES, MODEL_TYPES, ClipScorer
 
 # Models that look at no video and are asked nothing.
 BASELINES = ("chance", "words")
+
+
+def refuse_misspelt(model: str) -> None:
+    """Complain about what is nearly `chance` or `words`, and neither a folder nor a repository's name.
+
+    Raises:
+        SynvitaError: as it says.
+    """
+    near = difflib.get_close_matches(model, BASELINES, n=1)
+    if near and near[0] != model and not Path(model).exists():
+        raise SynvitaError(
+            "unknown model",
+            found=model,
+            expected=f"{', '.join(BASELINES)}, a folder, or a Hub id owner/name",
+            fix=f"Did you mean {near[0]}?",
+        )
 
 
 def open_scorer(
@@ -65,6 +83,7 @@ def open_scorer(
         from .words import WordsScorer
 
         return WordsScorer(seed)
+    refuse_misspelt(model)
     require("score", "torch", "transformers", what=f"scoring with {model}")
     files = locate(model, revision, aliases=dict.fromkeys(BASELINES, model))
     config = files.read(CONFIG) or {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import fill
 
 from ..comparison.forest import p_text, save_forest
+from ..display import number
 from ..errors import SynvitaError
 from ..files import sha256_file, write_atomic
 from ..hub.card import code, markdown, table
@@ -305,8 +306,8 @@ def _short(study: Study, outcome: str) -> str:
 def _signed(own: Paired) -> str:
     value = own.difference
     if value.low is None or value.high is None:
-        return f"{value.value:+.1f}"
-    return f"{value.value:+.1f} [{value.low:+.1f}, {value.high:+.1f}]"
+        return number(value.value, "+.1f")
+    return f"{number(value.value, '+.1f')} [{number(value.low, '+.1f')}, {number(value.high, '+.1f')}]"
 
 
 def _p(own: Paired) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synvita_data.doctor import Needs
 from synvita_data.doctor.machine import Gpu, Machine, find_gpus, free_bytes
 from synvita_data.doctor.memory import GIB, memory_check, scoring_memory, training_memory
-from synvita_data.extras import missing_packages
+from synvita_data.extras import install_line, missing_packages
 
 VIDEO_LLAVA = 7_371_000_000  # 14.742 GB in bf16
 H100 = Machine((Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GIB, 79 * GIB),), None, 128 * GIB, {})
@@ -151,7 +151,7 @@ import sys
 sys.path = [p for p in sys.path if not p.endswith("site-packages")] + [{str(root)!r}, {str(tmp_path)!r}]
 import json
 from synvita_data.doctor import Needs
-from synvita_data.extras import missing_packages
+from synvita_data.extras import install_line, missing_packages
 needs = Needs("train")
 needs.packages("train")
 (check,) = needs.checks
@@ -161,4 +161,4 @@ print(json.dumps([missing_packages("train"), check.state, check.fix, "torch" in 
     missing, state, fix, torch = json.loads(done.stdout)
     assert [name.partition(">")[0] for name in missing] == ["accelerate", "peft"]
     assert (state, torch) == ("bad", False)
-    assert fix == 'pip install "synvita-data[train]"'
+    assert fix == install_line("train")
