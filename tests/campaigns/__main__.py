@@ -68,6 +68,7 @@ def run_fuzz(
             if most is not None and tally.inputs >= most:
                 del waiting[name]
         turn += 1
+        say(f"turn {turn}: {sum(each.inputs for each in tallies.values()):,} inputs")
     return list(tallies.values())
 
 

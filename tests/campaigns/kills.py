@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,12 @@ def run(
             before = os.times()
             if name not in killers:
                 try:
-                    killers[name] = Killer(by_name[name], work / name, seed)
+                    opened = by_name[name]
+                    killers[name] = (
+                        Killer(opened, work / name, seed)
+                        if isinstance(opened, Run)
+                        else opened.open(work / name, seed)
+                    )
                 except (zygote.LostChild, AssertionError) as lost:
                     tally.failures, tally.skipped = (
                         1,
@@ -216,11 +222,47 @@ def run(
                 say(f"{name}, seed {seed}: {wrong}")
                 place = found / name / f"killed-{seed}-{tally.runs}"
                 shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(killers[name].out, place, symlinks=True)
+                shutil.copytree(killers[name].work, place, symlinks=True)
             if most is not None and tally.kills >= most:
                 del waiting[name]
         turn += 1
+        say(f"turn {turn}: {sum(each.kills for each in tallies.values()):,} kills")
     return list(tallies.values())
 
 
-TARGETS = RUNS
+@dataclass(frozen=True)
+class Special:
+    """A command that is killed in another way.
+
+    Attributes:
+        name: as in `--target`.
+        open: work folder and seed -> what has `work`, and `world(tally)` as `Killer` has it.
+        share: of a campaign's turns.
+    """
+
+    name: str
+    open: Callable[[Path, int], Any]
+    share: float = 1.0
+
+
+def _push(work: Path, seed: int) -> Any:
+    from .pushes import PushKiller
+
+    return PushKiller(work, seed)
+
+
+def _on_ray(name: str) -> Callable[[Path, int], Any]:
+    def opened(work: Path, seed: int) -> Any:
+        from .rays import RayKiller
+
+        return RayKiller(name, work, seed)
+
+    return opened
+
+
+TARGETS = (
+    *RUNS,
+    Special("push", _push, share=0.5),
+    Special("ray-vqascore", _on_ray("vqascore"), share=0.1),
+    Special("ray-generate", _on_ray("generate"), share=0.1),
+)
