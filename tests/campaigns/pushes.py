@@ -59,6 +59,7 @@ class PushKiller:
                 super().append(entry)
                 os.write(answered, b".")
 
+        os.close(self.order)  # the end of the campaign ends the Hub
         answered = os.open(self.answered, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with LoopbackHub() as hub:
             hub.log = Log()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 240.0  # seconds that a child may say nothing, which no busy machine needs
+PATIENCE = 300.0  # seconds that a child may neither say nor do anything
 
 
 class LostChild(Exception):
@@ -85,11 +85,16 @@ class Child:
         """What the child tells, until it ends; its `status` is known afterwards.
 
         Raises:
-            LostChild: it said nothing for so many seconds, and was killed.
+            LostChild: it neither said nor did anything for so many seconds, and was killed.
         """
-        rest = b""
+        rest, used, idle = b"", 0, 0.0
         while True:
-            if not select.select([self.pipe], [], [], patience)[0]:
+            if not select.select([self.pipe], [], [], patience / 10)[0]:
+                # A child that works, or waits for its turn on a busy machine, hangs nowhere.
+                before, (used, runnable) = used, self._work()
+                idle = 0.0 if runnable or used > before else idle + patience / 10
+                if idle < patience:
+                    continue
                 os.kill(self.pid, signal.SIGUSR1)  # it writes where it hangs
                 time.sleep(1)
                 trace = self.trace.read_text(errors="replace") if self.trace.exists() else ""
@@ -102,6 +107,14 @@ class Child:
                 return
             *lines, rest = (rest + block).split(b"\n")
             yield from map(json.loads, lines)
+
+    def _work(self) -> tuple[int, bool]:
+        """Ticks of CPU that the child and those that it has waited for have taken; whether it would work now."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0, True
+        return sum(map(int, fields[11:15])), fields[0] in "RD"
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
