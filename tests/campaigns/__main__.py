@@ -1,6 +1,7 @@
 """The program: `python -m campaigns fuzz|kills|others [--minutes M] [--seed S] [--out FILE] [--target NAME …]`."""
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -37,38 +38,39 @@ def run_fuzz(
     fuzzers: dict[str, fuzz.Fuzzer] = {}
     turn = 0
     waiting = {target.name: target for target in targets}
-    while waiting and (time.monotonic() < until or turn == 0):
-        for name, target in list(waiting.items()):
-            tally = tallies.setdefault(name, Tally("fuzz", name))
-            if time.monotonic() > until and tally.inputs:
-                waiting.clear()
-                break
-            if name not in fuzzers:
-                try:
-                    fuzzers[name] = fuzz.Fuzzer(target, work / name, seed)
-                except fuzz.zygote.LostChild as lost:
-                    tally.failures, tally.skipped = 1, f"the valid files are not read: {lost}"
-                    say(tally.line())
+    with contextlib.suppress(KeyboardInterrupt):  # what was done counts
+        while waiting and (time.monotonic() < until or turn == 0):
+            for name, target in list(waiting.items()):
+                tally = tallies.setdefault(name, Tally("fuzz", name))
+                if time.monotonic() > until and tally.inputs:
+                    waiting.clear()
+                    break
+                if name not in fuzzers:
+                    try:
+                        fuzzers[name] = fuzz.Fuzzer(target, work / name, seed)
+                    except fuzz.zygote.LostChild as lost:
+                        tally.failures, tally.skipped = 1, f"the valid files are not read: {lost}"
+                        say(tally.line())
+                        del waiting[name]
+                        continue
+                cost = fuzzers[name].cost
+                count = max(3, int(min(fuzz.BATCH * target.weight, fuzz.BATCH_CPU / cost)))
+                if most is not None:
+                    count = min(count, most - tally.inputs)
+                began = os.times()
+                bad = fuzzers[name].batch(count, tally)
+                tally.cpu_seconds += (os.times().children_user + os.times().children_system) - (
+                    began.children_user + began.children_system
+                )
+                known = {each["failure"] for each in failures.setdefault(name, [])}
+                failures[name] += bad
+                if new := [each for each in bad if each["failure"] not in known]:
+                    say(f"{name}: {len(bad)} failures")
+                    fuzz.smallest_of_each(fuzzers[name], new, found, say)
+                if most is not None and tally.inputs >= most:
                     del waiting[name]
-                    continue
-            cost = fuzzers[name].cost
-            count = max(3, int(min(fuzz.BATCH * target.weight, fuzz.BATCH_CPU / cost)))
-            if most is not None:
-                count = min(count, most - tally.inputs)
-            began = os.times()
-            bad = fuzzers[name].batch(count, tally)
-            tally.cpu_seconds += (os.times().children_user + os.times().children_system) - (
-                began.children_user + began.children_system
-            )
-            known = {each["failure"] for each in failures.setdefault(name, [])}
-            failures[name] += bad
-            if new := [each for each in bad if each["failure"] not in known]:
-                say(f"{name}: {len(bad)} failures")
-                fuzz.smallest_of_each(fuzzers[name], new, found, say)
-            if most is not None and tally.inputs >= most:
-                del waiting[name]
-        turn += 1
-        say(f"turn {turn}: {sum(each.inputs for each in tallies.values()):,} inputs")
+            turn += 1
+            say(f"turn {turn}: {sum(each.inputs for each in tallies.values()):,} inputs")
     return list(tallies.values())
 
 

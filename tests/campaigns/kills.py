@@ -4,6 +4,7 @@ A point is the n-th of all a run's openings for writing, renamings, removals and
 between two of them are met, which a clock would meet once in a thousand kills), or so many CPU seconds of it.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -191,42 +192,47 @@ def run(
     killers: dict[str, Killer] = {}
     waiting, turn = dict.fromkeys(target.name for target in targets), 0
     by_name = {target.name: target for target in targets}
-    while waiting and (time.monotonic() < until or not turn):
-        for name in list(waiting):
-            tally = tallies[name]
-            if turn and time.monotonic() > until:
-                break
-            if turn and by_name[name].share < 1 and (turn * by_name[name].share) % 1 >= by_name[name].share:
-                continue
-            before = os.times()
-            if name not in killers:
-                try:
-                    opened = by_name[name]
-                    killers[name] = (
-                        Killer(opened, work / name, seed)
-                        if isinstance(opened, Run)
-                        else opened.open(work / name, seed)
-                    )
-                except (zygote.LostChild, AssertionError) as lost:
-                    tally.failures, tally.skipped = (
-                        1,
-                        f"an unbroken run fails: {getattr(lost, 'trace', '') or lost}",
-                    )
-                    say(tally.line())
-                    del waiting[name]
+    with contextlib.suppress(KeyboardInterrupt):  # what was done counts
+        while waiting and (time.monotonic() < until or not turn):
+            for name in list(waiting):
+                tally = tallies[name]
+                if turn and time.monotonic() > until:
+                    break
+                if (
+                    turn
+                    and by_name[name].share < 1
+                    and (turn * by_name[name].share) % 1 >= by_name[name].share
+                ):
                     continue
-            wrong = killers[name].world(tally)
-            tally.cpu_seconds += os.times().children_user - before.children_user
-            if wrong is not None:
-                tally.failures += 1
-                say(f"{name}, seed {seed}: {wrong}")
-                place = found / name / f"killed-{seed}-{tally.runs}"
-                shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(killers[name].work, place, symlinks=True)
-            if most is not None and tally.kills >= most:
-                del waiting[name]
-        turn += 1
-        say(f"turn {turn}: {sum(each.kills for each in tallies.values()):,} kills")
+                before = os.times()
+                if name not in killers:
+                    try:
+                        opened = by_name[name]
+                        killers[name] = (
+                            Killer(opened, work / name, seed)
+                            if isinstance(opened, Run)
+                            else opened.open(work / name, seed)
+                        )
+                    except (zygote.LostChild, AssertionError) as lost:
+                        tally.failures, tally.skipped = (
+                            1,
+                            f"an unbroken run fails: {getattr(lost, 'trace', '') or lost}",
+                        )
+                        say(tally.line())
+                        del waiting[name]
+                        continue
+                wrong = killers[name].world(tally)
+                tally.cpu_seconds += os.times().children_user - before.children_user
+                if wrong is not None:
+                    tally.failures += 1
+                    say(f"{name}, seed {seed}: {wrong}")
+                    place = found / name / f"killed-{seed}-{tally.runs}"
+                    shutil.rmtree(place, ignore_errors=True)
+                    shutil.copytree(killers[name].work, place, symlinks=True)
+                if most is not None and tally.kills >= most:
+                    del waiting[name]
+            turn += 1
+            say(f"turn {turn}: {sum(each.kills for each in tallies.values()):,} kills")
     return list(tallies.values())
 
 

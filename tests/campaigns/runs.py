@@ -252,7 +252,10 @@ def _export(folder: Path, out: Path) -> int:
     return run_program("export", folder / "set", "--to", "ms-swift", "--out", out / "export")
 
 
-TIMES = ("wall_seconds", "cpu_seconds", "seconds", "run", "finished", "started")
+TIMES = (
+    *("wall_seconds", "cpu_seconds", "seconds", "run", "finished", "started"),
+    *("train_runtime", "train_samples_per_second", "train_steps_per_second"),
+)
 RUNS = (
     Run("build", _build_inputs, _build),
     Run("generate", _generate_inputs, _generate, lasts=(".work",)),
