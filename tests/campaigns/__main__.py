@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -119,6 +120,8 @@ def main() -> int:
                 say(f"{campaign:<7}{target.name}")
         return 0
     say(f"seed {seed}, {options.minutes:g} minutes, {', '.join(chosen)}")
+    # Whoever stops a campaign stops what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began, tallies = time.monotonic(), []
     memory = Path("/dev/shm")
     work = Path(

@@ -44,7 +44,7 @@ def fork(work: Callable[[Callable[[Any], None]], None], *, quiet: bool = True) -
         os.close(reads)
         os.setpgid(0, 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         trace = os.open(f"{tempfile.gettempdir()}/campaign-{os.getpid()}.trace", os.O_RDWR | os.O_CREAT)
         faulthandler.register(signal.SIGUSR1, trace, all_threads=True)
         null = os.open(os.devnull, os.O_RDWR)
