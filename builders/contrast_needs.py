@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import counted
 from synvita_data.doctor.inputs import SECONDS, add_folder, add_output
 from synvita_data.doctor.memory import Memory, memory_check, weights_part
 from synvita_data.doctor.models import find_model
@@ -80,7 +81,7 @@ def add_captions(needs: Needs, given: Any) -> None:
         needs.failed("captions", error)
         return
     bad = reader.report.quarantined
-    text = f"{path}: {count:,} captions of {reader.report.videos:,} videos{more}"
+    text = f"{path}: {counted(count, 'captions')} of {reader.report.videos:,} videos{more}"
     if not count:
         needs.bad("captions", f"{path}: no row can be used" + (f", first: {bad[0]}" if bad else ""))
     elif bad:

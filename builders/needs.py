@@ -12,6 +12,7 @@ from typing import Any
 
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
+from synvita_data.display import counted
 from synvita_data.doctor.data import find_data
 from synvita_data.doctor.inputs import SECONDS, add_file, add_folder, add_output, count_videos
 from synvita_data.doctor.memory import Memory, memory_check, scoring_memory, weights_part
@@ -135,14 +136,14 @@ def generation_needs(given: Any, needs: Needs) -> None:
     there = sum(1 for _ in out.glob("*.mp4")) if out.is_dir() else 0
     text = f"videos go into {out}, which is new or empty"
     if (out / BOUND_TO).is_file():
-        text = f"{out} holds {there:,} videos: it continues, if generator and settings are the same"
+        text = f"{out} holds {counted(there, 'videos')}: it continues, if generator and settings are the same"
     elif there:
-        text = f"{out} holds {there:,} videos that this command did not make"
+        text = f"{out} holds {counted(there, 'videos')} that this command did not make"
         needs.warn("out", text, "Name another --out")
     if not there or (out / BOUND_TO).is_file():
         add_output(needs, out, text)
     count = len({triplet.pair_id for triplet in triplets}) * samples
-    needs.ok("videos", f"{count:,} videos to make ({samples} a contrast caption)")
+    needs.ok("videos", f"{counted(count, 'videos')} to make ({samples} a contrast caption)")
     needs.disk(("of videos at most", out, count * _VIDEO_BYTES))
 
 
@@ -354,13 +355,15 @@ def read_triplets(needs: Needs, given: Any) -> list[Triplet]:
     except SynvitaError as error:
         needs.failed("triplets", error)
         return read
-    counted = f"{len(read):,} triplets{more}"
+    found = f"{counted(len(read), 'triplets')}{more}"
     if not read:
         needs.bad("triplets", f"{file}: no row can be used" + (f", first: {bad[0]}" if bad else ""))
     elif bad:
-        needs.warn("triplets", f"{file}: {counted}; {len(bad):,} rows cannot be used, first: {bad[0]}")
+        needs.warn(
+            "triplets", f"{file}: {found}; {counted(len(bad), 'rows')} cannot be used, first: {bad[0]}"
+        )
     else:
-        needs.ok("triplets", f"{file}: {counted}")
+        needs.ok("triplets", f"{file}: {found}")
     return read
 
 
@@ -402,9 +405,9 @@ def add_synthetic(
     total, there = len(wanted), len(wanted & found.videos.keys())
     text = f"{there:,} of {total:,} pairs have a synthetic video in {argument}"
     if found.unmatched:
-        text += f"; {len(found.unmatched):,} files belong to none, first: {found.unmatched[0]}"
+        text += f"; {counted(len(found.unmatched), 'files belong')} to none, first: {found.unmatched[0]}"
     if found.quarantined:
-        first = f"{len(found.quarantined):,} files cannot be used, first: {found.quarantined[0]}"
+        first = f"{counted(len(found.quarantined), 'files')} cannot be used, first: {found.quarantined[0]}"
         needs.warn("synthetic", first)
     if not there and total:
         needs.bad("synthetic", text, "docs/building.md says how files are named")
@@ -437,7 +440,7 @@ def _add_authors_videos(needs: Needs, scheme: str, argument: str, *, embed: bool
         facts = look_at(str(folder), kind="dataset", hub=needs.hub)
     videos = [file for file in facts.files if Path(file.path).suffix.lower() == ".mp4"]
     archives = [file for file in facts.files if archive_kind(file.path) is not None]
-    text = f"{len(videos):,} loose mp4 files and {len(archives):,} archives in {argument}"
+    text = f"{counted(len(videos), 'loose mp4 files')} and {counted(len(archives), 'archives')} in {argument}"
     if videos or archives:
         needs.ok("synthetic", text)
     elif facts.files:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
-from synvita_data.display import get_logger
+from synvita_data.display import counted, get_logger
 from synvita_data.errors import CaptionError, SchemaError, SynvitaError, choose, located
 from synvita_data.files import check_relative
 from synvita_data.real_videos.names import (
@@ -326,7 +326,7 @@ class ReadReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} rows: {self.triplets:,} triplets, {len(self.duplicates):,} exact duplicates "
+            f"{counted(self.rows, 'rows')}: {counted(self.triplets, 'triplets')}, {counted(len(self.duplicates), 'exact duplicates')} "
             f"dropped, {len(self.quarantined):,} quarantined"
         )
 

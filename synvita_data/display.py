@@ -31,6 +31,7 @@ _ODD = re.compile(
 )
 _LINE_ENDS = re.compile(r"[^\S\n\r\x0b\x0c\x85\u2028\u2029]*[\n\r\x0b\x0c\x85\u2028\u2029]\s*")
 
+_VERBS = {"are": "is", "were": "was", "have": "has", "belong": "belongs", "their": "its"}
 Piece = str | tuple[str, object]
 
 
@@ -82,6 +83,23 @@ def number(value: float | None, form: str) -> str:
     text = format(value, form)
     zero = text.startswith("-") and not text.strip("-0.,%")
     return format(abs(value), form) if zero else text
+
+
+def counted(count: int, words: str) -> str:
+    """`2,345 rows are bad`, but `1 row is bad`.
+
+    Args:
+        count: how many.
+        words: for many: the noun first, or after an adjective or two, and its verb.
+    """
+    if count != 1:
+        return f"{count:,} {words}"
+    noun, *rest = re.split(r"(?<=s)\b", words, maxsplit=1)
+    noun = f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
+    after = "".join(rest)
+    for many, one in _VERBS.items():
+        after = re.sub(rf"\b{many}\b", one, after, count=1)
+    return f"1 {noun}{after}"
 
 
 class Terminal:

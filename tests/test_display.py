@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from synvita_data.display import (
     Terminal,
+    counted,
     get_logger,
     json_text,
+    number,
     plain,
     plain_lines,
     print_traceback,
@@ -301,3 +303,37 @@ def test_tables_hold_cells_and_no_markup():
                 if isinstance(value, ast.JoinedStr):  # numbers only
                     specs = [part for part in value.values if isinstance(part, ast.FormattedValue)]
                     assert all(part.format_spec is not None for part in specs), ast.unparse(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (-0.00001, "+.4f", "+0.0000"),
+        (-0.00006, "+.4f", "-0.0001"),
+        (-0.0, ".1%", "0.0%"),
+        (float("nan"), ".2f", "–"),
+        (None, ".2f", "–"),
+        (-1234.5, ",.1f", "-1,234.5"),
+    ],
+)
+def test_what_rounds_to_nothing_has_no_minus(value, form, text):
+    assert number(value, form) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "one"),
+    [
+        ("rows", "1 row"),
+        ("entries of the score table belong", "1 entry of the score table belongs"),
+        ("exact duplicates", "1 exact duplicate"),
+        ("video files belong", "1 video file belongs"),
+        ("real videos are", "1 real video is"),
+        ("triplets have", "1 triplet has"),
+        ("synthetic videos", "1 synthetic video"),
+        ("results were", "1 result was"),
+    ],
+)
+def test_one_is_counted_as_one(words, one):
+    assert counted(1, words) == one
+    assert counted(2345, words) == f"2,345 {words}"
+    assert counted(0, words) == f"0 {words}"

@@ -1,12 +1,23 @@
 """Folders that change places while they are read, and JSON that a kill, a user or an attacker may have written."""
 
 import json
+import os
 import threading
 
 import pytest
 
-from synvita_data.errors import SynvitaError
-from synvita_data.files import exchange_folder, parse_json, read_json
+from synvita_data import files
+from synvita_data.errors import SynvitaError, UnsafePathError
+from synvita_data.files import (
+    atomic_path,
+    exchange_folder,
+    json_lines,
+    parse_json,
+    parse_yaml,
+    read_json,
+    resolve_under,
+    write_atomic,
+)
 
 
 def folder(path, content):
@@ -91,3 +102,66 @@ def test_half_of_a_surrogate_pair_is_refused_in_files_of_others_only():
 )
 def test_a_sentence_of_an_error_ends_once(found, end):
     assert str(SynvitaError("a problem.", found=found)) == f"a problem. {end}"
+
+
+def _killed_while_writing(path):
+    """A process that dies inside `atomic_path`."""
+    child = os.fork()
+    if child == 0:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _parts(folder):
+    return sorted(path.name for path in folder.glob(".part-*"))
+
+
+def test_what_killed_writers_left_goes_and_what_live_ones_write_stays(tmp_path):
+    _killed_while_writing(tmp_path / "result.json")
+    (left,) = _parts(tmp_path)
+    with atomic_path(tmp_path / "other.json") as live:
+        live.write_text("whole")
+        files._swept.clear()  # as in a new process
+        write_atomic(tmp_path / "third.json", "{}")
+        assert _parts(tmp_path) == [live.name]
+        assert left != live.name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.json", "third.json"]
+    assert (tmp_path / "other.json").read_text() == "whole"
+
+
+def test_temporary_files_of_other_machines_stay_for_a_day(tmp_path, monkeypatch):
+    _killed_while_writing(tmp_path / "result.json")
+    (left,) = _parts(tmp_path)
+    monkeypatch.setattr(files, "_host", lambda: "zzzz")
+    files._swept.clear()
+    write_atomic(tmp_path / "a", "")
+    assert _parts(tmp_path) == [left]
+    os.utime(tmp_path / left, (1, 1))
+    files._swept.clear()
+    write_atomic(tmp_path / "b", "")
+    assert _parts(tmp_path) == []
+
+
+def test_a_name_that_no_file_system_holds_is_an_unsafe_path(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name in ("a" * 300 + ".mp4", "folder/" + "ü" * 200, "/".join(["deep"] * 2000)):
+        with pytest.raises(UnsafePathError, match="cannot be resolved"):
+            resolve_under(tmp_path, name)
+    assert resolve_under(tmp_path, "not/there.mp4") == tmp_path.resolve() / "not" / "there.mp4"
+
+
+def test_half_a_line_of_json_is_passed_over():
+    deep = "[" * 100_000
+    text = f'{{"a": 1}}\n{{"a": 2\n[3]\n\n{deep}\n{{"a": 4}}\n{{"config": "c", "re'
+    assert list(json_lines(text)) == [{"a": 1}, {"a": 4}]
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-13-45", "!!int x", "!!float x", "!!timestamp x", "{", "[" * 3000, "!!python/name:os"]
+)
+def test_yaml_that_its_constructors_refuse_is_a_value_error(text):
+    with pytest.raises(ValueError, match="."):
+        parse_yaml(text)
+    assert parse_yaml("a: [1, 5.0]") == {"a": [1, 5.0]}

@@ -11,6 +11,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import counted
 from synvita_data.doctor.data import FoundData, add_real_videos, add_rows, datasets_cache, find_data
 from synvita_data.doctor.inputs import add_output
 from synvita_data.doctor.memory import memory_check, training_memory
@@ -160,7 +161,7 @@ def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
         if steps_in_all <= 0:
             steps_in_all = max(int(-(-rows // a_step) * epochs), 1)
         hours = steps_in_all * a_step * _SECONDS_A_TRIPLET / 3600 / processes
-        text += f", at most {steps_in_all:,} steps"
+        text += f", at most {counted(steps_in_all, 'steps')}"
         if hours >= 0.1:
             text += f"; at 7B about {hours:,.1f} hours on {processes} H100 (docs/scale.md)"
     needs.ok("batch", text)

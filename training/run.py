@@ -11,6 +11,7 @@ import torch
 from accelerate.utils import gather_object
 
 from synvita_data.captions.prompts import describe
+from synvita_data.display import counted
 from synvita_data.display import say as print_line
 from synvita_data.errors import SynvitaError, VideoError
 from synvita_data.files import write_atomic
@@ -256,7 +257,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
     if held_out_rows is not None:
         held_out_name = f"{options.data} ({options.eval_split})"
         held_out = EvaluationPairs(held_out_rows, triplets.preparer, name=held_out_name)
-    say(f"{len(triplets):,} triplets to train on: " + _counts_line(triplets.counts))
+    say(f"{counted(len(triplets), 'triplets')} to train on: " + _counts_line(triplets.counts))
     if not triplets.counts["takes_real"]:
         say("No real video is there, so L_real trains nothing: real_root=DIR says where they lie")
     # Every video once: through the tower into the cache, or looked into.
@@ -363,7 +364,7 @@ def _fill_cache(triplets: TripletData, alignment: AlignmentModel, config: SynViT
     )
     alignment.to(home)
     say(
-        f"Feature cache: {report.videos:,} videos, {report.found:,} were there, {report.made:,} added, "
+        f"Feature cache: {counted(report.videos, 'videos')}, {report.found:,} were there, {report.made:,} added, "
         f"{report.not_kept:,} did not fit, {report.unreadable:,} cannot be read"
     )
     return sum(gather_object([report.unreadable]))
@@ -381,7 +382,7 @@ def _look_into_videos(triplets: TripletData, config: SynViTAConfig, say: Say) ->
     shown = is_main_process() and not config.disable_tqdm
     with Progress("checking videos", enabled=shown) as progress:
         bad = triplets.check_videos(workers=max(config.dataloader_num_workers, 4), on_progress=progress.at)
-    say(f"{before:,} videos were looked into, {len(bad):,} cannot be read")
+    say(f"{counted(before, 'videos were')} looked into, {len(bad):,} cannot be read")
     if triplets.too_many(len(bad), before):
         raise VideoError(
             f"{len(bad):,} of {before:,} videos cannot be read",
@@ -391,7 +392,7 @@ def _look_into_videos(triplets: TripletData, config: SynViTAConfig, say: Say) ->
             fix="A folder may have gone away; the warnings before name each one",
         )
     if bad:
-        say(f"{len(triplets):,} triplets are left: " + _counts_line(triplets.counts))
+        say(f"{counted(len(triplets), 'triplets are')} left: " + _counts_line(triplets.counts))
 
 
 def _check_held_out(held_out: EvaluationPairs) -> None:
@@ -400,7 +401,7 @@ def _check_held_out(held_out: EvaluationPairs) -> None:
         raise VideoError(
             "no video of the held-out rows can be read",
             file=held_out.name,
-            found=f"{len(held_out):,} videos that cannot; the warnings before say why",
+            found=f"{counted(len(held_out), 'videos')} that cannot; the warnings before say why",
             fix="Look at real_root=DIR, or leave eval_split out",
         )
 

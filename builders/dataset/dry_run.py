@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.dataset.inspection import figure_name
+from synvita_data.display import counted
 from synvita_data.errors import SynvitaError
 from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.real_videos.find import RealVideos
@@ -49,8 +50,8 @@ class DryRun:
         reads, missing, rows = record["reads"], record["missing"], record["rows"]
         triplets = reads["triplets"]
         yield (
-            f"reads {triplets['file']}: {triplets['rows']:,} rows, {triplets['triplets']:,} triplets, "
-            f"{triplets['duplicates']:,} exact duplicates, {triplets['quarantined']:,} quarantined"
+            f"reads {triplets['file']}: {counted(triplets['rows'], 'rows')}, {counted(triplets['triplets'], 'triplets')}, "
+            f"{counted(triplets['duplicates'], 'exact duplicates')}, {triplets['quarantined']:,} quarantined"
         )
         if (videos := reads["synthetic"]) is not None:
             if videos["found"] is None:
@@ -58,27 +59,30 @@ class DryRun:
             else:
                 yield (
                     f"synthetic videos: {videos['found']:,} found by name in {videos['from']}, not opened; "
-                    f"{videos['unmatched']:,} files belong to no triplet"
+                    f"{counted(videos['unmatched'], 'files belong')} to no triplet"
                 )
         if (scores := reads["vqascores"]) is not None:
-            yield f"scores: {scores['file']}, {scores['models']}, {scores['unused']:,} entries of no row"
+            yield f"scores: {scores['file']}, {scores['models']}, {counted(scores['unused'], 'entries')} of no row"
         if record["scores_made_by"]:
             yield f"scores: made by {', '.join(record['scores_made_by'])}"
         if (real := reads["real_videos"]) is not None:
             yield f"real videos: {real['found']:,} found by name"
-        yield f"joins {rows:,} rows, {record['quarantined']:,} quarantined"
+        yield f"joins {counted(rows, 'rows')}, {record['quarantined']:,} quarantined"
         for entry in record["quarantine_first"]:
             yield f"quarantined: {SynvitaError.from_record(entry)}"
         lacking = {name.replace("_", " "): count for name, count in missing.items() if count}
         yield "missing: " + (
-            ", ".join(f"{count:,} rows have no {name}" for name, count in lacking.items()) or "nothing"
+            ", ".join(f"{counted(count, 'rows have')} no {name}" for name, count in lacking.items())
+            or "nothing"
         )
         for split, part in record["splits"].items():
-            files = "1 file" if part["files"] == 1 else f"{part['files']:,} files"
-            yield f"{split}: {part['rows']:,} rows in {files}, about {part['bytes'] / 1e6:,.1f} MB"
+            files = counted(part["files"], "files")
+            yield f"{split}: {counted(part['rows'], 'rows')} in {files}, about {part['bytes'] / 1e6:,.1f} MB"
         replaced = record["replaces_rows"]
         yield f"would write into {record['out']}: {', '.join(record['writes'])}" + (
-            "" if replaced is None else f" (config {record['config']} is there with {replaced:,} rows)"
+            ""
+            if replaced is None
+            else f" (config {record['config']} is there with {counted(replaced, 'rows')})"
         )
 
 
@@ -120,7 +124,7 @@ def dry_run(options: BuildOptions) -> DryRun:
     scores = read_scores(options.vqascores, triplets) if options.vqascores else None
     rows = list(make_rows(materials, scores, options, spans=spans_of(options), quarantine=set_aside))
     if scores is not None and materials:
-        check_scores(options, scores, len(materials), quarantine)
+        check_scores(options, scores, reader.report.rows, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from synvita_data.display import counted
+
 
 def score_notes(record: Mapping[str, Any]) -> list[str]:
     """Sentences about the scores of a config; none where every score names the very video of its row.
@@ -36,7 +38,7 @@ def score_notes(record: Mapping[str, Any]) -> list[str]:
                 "which were not used"
             )
     notes += [
-        f"{rows:,} rows have the same scores as in config {other}, though not the same video: those of one config are "
+        f"{counted(rows, 'rows have')} the same scores as in config {other}, though not the same video: those of one config are "
         "of another one's videos"
         for other, rows in sorted((record.get("equal_scores") or {}).items())
     ]
@@ -118,7 +120,7 @@ def authors_notes(record: Mapping[str, Any]) -> list[str]:
             )
         if videos["ambiguous"]:
             notes.append(
-                f"{videos['ambiguous']:,} videos could be of several contrast captions, or be samples of one, and were "
+                f"{counted(videos['ambiguous'], 'videos')} could be of several contrast captions, or be samples of one, and were "
                 "not taken (first: "
                 + ", ".join(videos["ambiguous_first"][:3])
                 + "); give a training CSV with "
@@ -126,12 +128,12 @@ def authors_notes(record: Mapping[str, Any]) -> list[str]:
             )
         if videos.get("not_opened"):
             notes.append(
-                f"{videos['not_opened']:,} videos were not fetched, so that nobody has looked whether they decode"
+                f"{counted(videos['not_opened'], 'videos were')} not fetched, so that nobody has looked whether they decode"
             )
         if others := videos["of_other_generators"]:
-            notes.append(f"{others:,} videos of other generators were left out")
+            notes.append(f"{counted(others, 'videos')} of other generators were left out")
         if others := videos.get("archives_of_other_generators"):
-            notes.append(f"{others:,} archives of other generators were not fetched")
+            notes.append(f"{counted(others, 'archives')} of other generators were not fetched")
     if (read := record.get("training_csv")) is not None:
         counts = {
             "empty_alignment_diff": "triplets have no alignment_diff: their weight is that of 1.0, as in the released code",

@@ -371,7 +371,7 @@ def put_in_place(
         figures = beside.draw(fresh)
         left_out = _merged_quarantine(out, config, quarantine, options.real_root)
         report = _report(out, config, record, fresh)
-        card = render_card(report)
+        card = _card(out, report)
         exchange_folder(fresh / config, out / config)
         written = _write_report(out, config, report, card)
         for suffix in SUFFIXES:
@@ -394,7 +394,7 @@ def renew_record(options: BuildOptions, known: Mapping[str, Any]) -> dict[str, A
     with _turn(options.work):
         record = read_report(options.out)[options.config]
         report = _report(options.out, options.config, {**record, **known}, options.out)
-        return _write_report(options.out, options.config, report, render_card(report))
+        return _write_report(options.out, options.config, report, _card(options.out, report))
 
 
 def _report(out: Path, config: str, record: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -415,6 +415,17 @@ def _write_report(out: Path, config: str, report: Mapping[str, Any], card: str) 
     write_atomic(out / REPORT, dump_json(report))
     written: dict[str, Any] = report["configs"][config]
     return written
+
+
+def _card(out: Path, report: Mapping[str, Any]) -> str:
+    """The card of all configs; those of earlier builds are as `build.json` has them, which somebody may have changed."""
+    with parsing(
+        "a config's entry has another form",
+        file=out / REPORT,
+        expected="the build.json that `synvita build` writes",
+        fix="Name another --out, or remove the file to build all configs again",
+    ):
+        return render_card(report)
 
 
 def _compared(places: Mapping[str, Path], configs: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     rows = [row for row in list(joined) if row.id not in unscored]
     quarantine += unscored.values()
     if scores is not None and materials:
-        check_scores(options, scores, len(materials), quarantine)
+        check_scores(options, scores, reader.report.rows, len(materials), quarantine)
     if not rows:
         raise SynvitaError(
             "no row is left to build a dataset from",
@@ -309,11 +309,11 @@ def _score(
 
 
 def check_scores(
-    options: BuildOptions, scores: ScoreTable, asked: int, quarantine: list[dict[str, Any]]
+    options: BuildOptions, scores: ScoreTable, rows: int, asked: int, quarantine: list[dict[str, Any]]
 ) -> None:
     """Refuse a score table as a whole when it is of other triplets; single bad rows are set aside.
 
-    It may have more rows than the triplets, as for a trial with some of them.
+    It may have more rows than the triplets, as for a trial with the first ones, if it has theirs.
     """
     refused = [entry for entry in quarantine if entry["stage"] == "scores"]
     of_others = [entry for entry in refused if entry["problem"].startswith(OF_ANOTHER_VIDEO)]
@@ -325,6 +325,9 @@ def check_scores(
     unused = scores.unused()
     if len(unused) == len(scores):
         problem, found = "no row of the dataset found its scores there", [str(key) for key in unused[:3]]
+    elif options.limit is None and (beyond := scores.numbers_shifted(rows)):
+        problem = f"{options.triplets.name} has {rows:,} rows, and not all of them have scores"
+        found = [f"row {key}" for key in beyond[:3]]
     elif 2 * len(refused) > asked:
         reasons = Counter(entry["problem"] for entry in refused).most_common(3)
         problem = f"{len(refused)} of {asked} rows cannot use theirs"

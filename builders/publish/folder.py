@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synvita_data.display import counted
 from synvita_data.errors import SchemaError, parsing
 from synvita_data.files import parse_json, resolve_under
 from synvita_data.hub.card import data_files, declared_rows, matches, read_card
@@ -95,7 +96,7 @@ def read_built_folder(root: Path) -> BuiltFolder:
             _equal(sum(s["rows"] for s in part["shards"]), part["rows"], f"rows of {config}/{split}", root)
         if over := record["rows_over_viewer_limit"]:
             warnings.append(
-                f"{over:,} rows of config {config!r} are over {VIEWER_ROW_BYTES / 1e6:.0f} MB (the largest "
+                f"config {config!r}: {counted(over, 'rows are')} over {VIEWER_ROW_BYTES / 1e6:.0f} MB (the largest "
                 f"{record['largest_row_bytes'] / 1e6:.1f} MB): the Hub's viewer may not show them"
             )
         warnings += _of_authors(config, record.get("authors_videos") or {})
@@ -157,12 +158,12 @@ def _of_authors(config: str, videos: Mapping[str, Any]) -> list[str]:
     notes = []
     if videos.get("referred") and "repository" not in videos:
         notes.append(
-            f"{videos['referred']:,} rows of config {config!r} refer to videos in a folder of yours, "
+            f"{counted(videos['referred'], 'rows')} of config {config!r} refer to videos in a folder of yours, "
             f"{videos['folder']}: readers need a copy of it (synthetic_root=DIR)"
         )
     if videos.get("embedded"):
         notes.append(
-            f"config {config!r} holds {videos['embedded']:,} videos of others; the licence found with them: "
+            f"config {config!r} holds {counted(videos['embedded'], 'videos')} of others; the licence found with them: "
             f"{videos['licence'] or 'none stated'}"
         )
     return notes

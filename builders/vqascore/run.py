@@ -12,7 +12,7 @@ from math import exp, fsum, isfinite
 from pathlib import Path
 from typing import Any
 
-from synvita_data.display import json_text
+from synvita_data.display import counted, json_text
 from synvita_data.errors import ScoreError, StoreError, SynvitaError, choose
 from synvita_data.files import write_atomic
 from synvita_data.jobs import DONE, QUARANTINED, JobProgress, JobReport, Record, RunOptions, Store, run_job
@@ -245,13 +245,13 @@ class VqaScoreReport:
         if self.plan.quarantined:
             first = self.plan.quarantined[0]
             lines.append(
-                f"{len(self.plan.quarantined):,} videos cannot be scored, first: {first['reason']}: "
+                f"{counted(len(self.plan.quarantined), 'videos')} cannot be scored, first: {first['reason']}: "
                 f"{first['problem']} ({first.get('file', first.get('id', ''))})"
             )
         if self.plan.without_video:
-            lines.append(f"{self.plan.without_video:,} triplets have no synthetic video")
+            lines.append(f"{counted(self.plan.without_video, 'triplets have')} no synthetic video")
         if self.plan.unmatched:
-            lines.append(f"{len(self.plan.unmatched):,} video files belong to no triplet")
+            lines.append(f"{counted(len(self.plan.unmatched), 'video files belong')} to no triplet")
         for each in self.coverage:
             if each.scored < each.rows:
                 lines.append(
@@ -260,7 +260,7 @@ class VqaScoreReport:
                 )
         if self.stale:
             lines.append("the table that is there is of an earlier run, not of this one")
-        where = "no score yet" if self.table is None else f"{self.written:,} scores in {self.table}"
+        where = "no score yet" if self.table is None else f"{counted(self.written, 'scores')} in {self.table}"
         lines.append(where if self.complete else f"not complete: {where}; run again to continue")
         return lines
 
@@ -328,7 +328,7 @@ def score_videos(
         raise SynvitaError(
             "there is no video to score",
             file=out,
-            found=f"{len(triplets):,} triplets, {plan.without_video:,} without a synthetic video, "
+            found=f"{counted(len(triplets), 'triplets')}, {plan.without_video:,} without a synthetic video, "
             f"{len(plan.quarantined):,} with one that cannot be used",
             fix=f"First reason: {plan.quarantined[0]['problem']}" if plan.quarantined else None,
         )

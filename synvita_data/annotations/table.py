@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..captions import Question, Text
+from ..display import counted
 from ..errors import SchemaError, SourceError, SynvitaError
 from ..schema import MISALIGNMENTS
 from ..scoring import ScoringItem
@@ -68,7 +69,7 @@ class AnnotationReport:
 
     def no_rows(self, task: str, file: Path) -> SchemaError:
         """The error of a file that was read and in which nothing belongs to the task."""
-        kept_out = [f"{self.rows:,} rows"]
+        kept_out = [counted(self.rows, "rows")]
         if self.other_rows:
             kept_out.append(f"{self.other_rows:,} of another split, or not hard")
         if self.left_out:

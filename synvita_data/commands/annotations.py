@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..display import counted
+
 
 def annotations(
     task: Annotated[
@@ -32,7 +34,9 @@ def annotations(
         dict.fromkeys(task, files), out, allow_home_folders=allow_home_folders
     ).items():
         counts = record["counts"]
-        terminal.line(("bold", name), f" · {counts['pairs']:,} texts of {counts['videos']:,} videos")
+        terminal.line(
+            ("bold", name), f" · {counted(counts['pairs'], 'texts')} of {counts['videos']:,} videos"
+        )
         for mismatch in record["read"]["mismatches"]:
             terminal.line("  ", ("yellow", "not as published:"), f" {mismatch}")
     terminal.line(f"{out} · evaluate with --annotations {out}", style="dim")

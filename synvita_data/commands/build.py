@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
 from .options import (
     JsonOption,
     PromptTooLong,
@@ -315,16 +316,16 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     )
     terminal.line(
         ("bold", result.out),
-        f" · config {result.config} · {record['rows']:,} rows from {read} "
-        f"({dropped['duplicates']:,} exact duplicates dropped, {record['quarantined']:,} quarantined)",
+        f" · config {result.config} · {counted(record['rows'], 'rows')} from {read} "
+        f"({counted(dropped['duplicates'], 'exact duplicates')} dropped, {record['quarantined']:,} quarantined)",
     )
     videos, scored, found = (covered[k][0] for k in ("synthetic_video", "vqascores", "real_video_found"))
     here = record.get("scores", {}).get("with_video", scored)
     of_them = "" if here == scored else f", {here:,} of them with their synthetic video"
     refers = record.get("authors_videos") is not None and not record["options"]["embed_synthetic"]
-    held = f"{videos:,} synthetic videos {'referred to' if refers else 'embedded'} · "
+    held = f"{counted(videos, 'synthetic videos')} {'referred to' if refers else 'embedded'} · "
     terminal.line(
-        f"{held}{scored:,} rows with VQAScores{of_them} · {found:,} real videos found",
+        f"{held}{counted(scored, 'rows')} with VQAScores{of_them} · {counted(found, 'real videos')} found",
     )
     for note in contrast_notes(record):
         terminal.line(f"contrast captions: {note}")
@@ -337,23 +338,24 @@ def print_result(terminal: "Terminal", result: "BuildResult", seconds: float) ->
     if record["unmatched_videos"]:
         first = ", ".join(record["unmatched_videos_first"][:3])
         terminal.line(
-            ("yellow", f"{record['unmatched_videos']:,} video files belong to no triplet"), f" ({first}, …)"
+            ("yellow", f"{counted(record['unmatched_videos'], 'video files belong')} to no triplet"),
+            f" ({first}, …)",
         )
     if doubted := record.get("real_videos_doubted"):
         first = record["real_videos_doubted_first"][0]
         terminal.line(
-            ("yellow", f"{doubted:,} real videos are not as long as their names say"),
+            ("yellow", f"{counted(doubted, 'real videos are')} not as long as their names say"),
             f", first: {first['file']}: {first['found']}",
         )
     if record["real_videos_refused"]:
         first = record["real_videos_refused_first"][0]
         terminal.line(
-            ("yellow", f"{record['real_videos_refused']:,} real videos were refused"),
+            ("yellow", f"{counted(record['real_videos_refused'], 'real videos were')} refused"),
             f", first: {SynvitaError.from_record(first)}",
         )
     if record["unused_scores"]:
         terminal.line(
-            f"{record['unused_scores']:,} entries of the score table belong to no row that was kept",
+            f"{counted(record['unused_scores'], 'entries of the score table belong')} to no row that was kept",
         )
     for entry in result.quarantine[:QUARANTINE_SHOWN]:
         terminal.line(("yellow", "quarantined"), f" {SynvitaError.from_record(entry)}")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -155,7 +157,7 @@ def remarks(found: "Comparison") -> list[tuple[str, str]]:
         lines.append(
             (
                 "dim",
-                f"{label}: {task.metric} on {task.compared:,} texts, {task.resamples:,} resamples of {task.units:,} "
+                f"{label}: {task.metric} on {counted(task.compared, 'texts')}, {task.resamples:,} resamples of {task.units:,} "
                 f"{task.unit}s; {wins}",
             )
         )

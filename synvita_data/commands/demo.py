@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -105,7 +107,9 @@ def run_steps(
     if not planned.lacking:
         scored = course.run("score", lambda at: {"scores": chain.score(planned, at)})
         show("score")
-        terminal.line(f"{scored.facts['scores']:,} scores: a frame, a caption pair and a model each")
+        terminal.line(
+            f"{counted(scored.facts['scores'], 'scores')}: a frame, a caption pair and a model each"
+        )
     from .build import print_result
 
     results: list[Any] = []
@@ -184,7 +188,7 @@ def _look(terminal: "Terminal", planned: "Demo", dataset: Path, rows: Any) -> No
     from ..demo.chain import CONFIG
     from .inspect import summary_table
 
-    terminal.line(f"{rows.num_rows:,} rows, {real_coverage(rows)}")
+    terminal.line(f"{counted(rows.num_rows, 'rows')}, {real_coverage(rows)}")
     row = rows[0]
     kept = _marked(row["caption"], row["shared"]["caption"])
     contrast = _marked(row["neg_caption"], row["shared"]["neg_caption"])

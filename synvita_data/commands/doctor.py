@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from ..doctor import Needs
 
@@ -210,7 +212,7 @@ def _reproduce(given: Any, needs: "Needs") -> None:
         add = needs.warn if each.missing else needs.ok
         add("checkpoint", f"{each.name}, {each.repository}: {each.missing or state}")
     for task in found.tasks.values():
-        counts = f"{task.texts:,} texts, {task.found:,} of {task.needed:,} videos"
+        counts = f"{counted(task.texts, 'texts')}, {task.found:,} of {task.needed:,} videos"
         add = needs.warn if task.missing else needs.ok
         add("inputs", f"{task.task}: {'; '.join(task.missing) or counts}")
     can = sum(not each.missing for each in found.cells)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
 from .options import JsonOption, ScorerOptions, check_json, put_json, scorer_options
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def evaluate(
     for each, rows in read:
         if rows.report.left_out and each.columns is not None:
             _say(
-                f"{each.name}: {len(rows.report.left_out):,} rows left out, first: {rows.report.left_out[0]}",
+                f"{each.name}: {counted(len(rows.report.left_out), 'rows')} left out, first: {rows.report.left_out[0]}",
                 json_file,
             )
     if video or item:
@@ -252,7 +253,7 @@ def evaluate(
         for each, rows in read:
             if told := cut_texts(rows.captions):
                 _say(
-                    f"{each.name}: {len(told):,} captions are longer than the model reads, first: {told[0]}",
+                    f"{each.name}: {counted(len(told), 'captions are')} longer than the model reads, first: {told[0]}",
                     json_file,
                 )
     finished: list[Evaluation] = []
@@ -342,10 +343,12 @@ def _report(done: "Evaluation") -> None:
     from ..leaderboard.table import estimate_text
 
     if done.texts_cut:
-        _say(f"{done.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
+        _say(
+            f"{counted(done.texts_cut, 'texts')} of videos are longer than the model reads: their ends were cut"
+        )
     if done.doubts:
         print_error(
-            f"{len(done.doubts):,} videos are not as long as their names say, first: {done.doubts[0]}",
+            f"{counted(len(done.doubts), 'videos are')} not as long as their names say, first: {done.doubts[0]}",
             "yellow",
         )
     result, path = done.result, done.path

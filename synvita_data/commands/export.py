@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ..display import counted
+
 
 class Tool(StrEnum):
     """Whose format is written."""
@@ -87,11 +89,15 @@ def export(
     )
     terminal = Terminal()
     counts = ", ".join(f"{name} {count:,}" for name, count in done.samples.items())
-    terminal.line(("bold", f"{sum(done.samples.values()):,} samples"), f" for {to.value}: {counts}")
+    terminal.line(("bold", f"{counted(sum(done.samples.values()), 'samples')}"), f" for {to.value}: {counts}")
     for reason, rows in done.left_out.items():
-        terminal.line(f"Left out in {rows:,} rows: {reason}.", style="yellow")
-    videos = f"{done.videos:,} synthetic videos written" if done.videos else "no video written"
-    named = f"; {done.real:,} samples name real videos of this machine by their paths" if done.real else ""
+        terminal.line(f"Left out in {counted(rows, 'rows')}: {reason}.", style="yellow")
+    videos = f"{counted(done.videos, 'synthetic videos')} written" if done.videos else "no video written"
+    named = (
+        f"; {counted(done.real, 'samples')} name real videos of this machine by their paths"
+        if done.real
+        else ""
+    )
     terminal.line(f"Folder: {done.folder} ({videos}{named})")
     terminal.line("The export is local: do not publish it.", style="yellow")
     terminal.line(f"Use it: {done.use}", style="dim")

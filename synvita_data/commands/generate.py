@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..display import counted
 from .options import (
     PromptTooLong,
     PromptTooLongOption,
@@ -79,7 +80,7 @@ def generate(
     for line in (*report.lines(), *(line for line, _ in prompts)):
         terminal.line(line)
     if unread:
-        terminal.line(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}")
+        terminal.line(f"{counted(len(unread), 'rows')} of {triplets} cannot be used, first: {unread[0]}")
     if report.done:
         terminal.line(f"{out}/manifest.jsonl")
         following = (

@@ -36,6 +36,7 @@ def inspect(
     from ..dataset.built import open_dataset
     from ..dataset.inspection import difference_figure, figure_name, inspect_dataset, save_figure, text_only
     from ..display import Terminal
+    from ..errors import parsing
     from .options import check_json, put_json
 
     check_json(json_file)
@@ -47,7 +48,11 @@ def inspect(
     records: dict[str, Any] = {}
     for name in names:
         inspection = inspect_dataset(opened, name, split)
-        words, notes = text_only(opened, name, split), _notes(opened, inspection)
+        words = text_only(opened, name, split)
+        with parsing(
+            "a config's entry has another form", file=f"{opened.name}/build.json", fix="Build it again"
+        ):
+            notes = _notes(opened, inspection)
         figure = difference_figure(inspection)
         drawn = [] if figure is None else list(save_figure(figure, folder / figure_name(name)))
         records[name] = {

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -176,7 +178,7 @@ def _plan(
         terminal.line(f"  {row.recipe:{wide}}  {row.hours:5.1f} H100 hours  {row.label}{bound}")
     terminal.line(
         f"Computed (docs/scale.md): {plan.hours:,.0f} H100 hours of training and evaluation, {TRAINING_GIB:g} GiB of GPU "
-        f"memory, {plan.disk_gb:,.0f} GB of disk beside real videos and base models. A model scores {plan.texts:,} texts in "
+        f"memory, {plan.disk_gb:,.0f} GB of disk beside real videos and base models. A model scores {counted(plan.texts, 'texts')} in "
         f"at most {plan.evaluation_hours:.1f} hours."
     )
     for missing in plan.missing:
@@ -241,7 +243,11 @@ def _show_manifest(terminal: "Terminal", expected: "Expected", asked: "Asked", m
             terminal.line(("yellow", f"    {each.missing}"))
     terminal.line(("bold", "Inputs"))
     for given in manifest.tasks.values():
-        found = f"{given.texts:,} texts, {given.found:,} of {given.needed:,} videos" if given.needed else "–"
+        found = (
+            f"{counted(given.texts, 'texts')}, {given.found:,} of {given.needed:,} videos"
+            if given.needed
+            else "–"
+        )
         terminal.line(f"  {given.task:{wide}}  {found}")
         for missing in given.missing:
             terminal.line(("yellow", f"    {missing}"))

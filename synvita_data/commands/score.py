@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
 from .options import FOR_ALL_SCORERS, SCORER_OPTIONS, ScorerOptions, scorer_options
 from .vqascore import ScoreName
 
@@ -107,7 +108,7 @@ def score(
     if (cut_texts := getattr(scorer, "cut_texts", None)) is not None and (
         told := cut_texts(pair.text for pair in table.pairs)
     ):
-        _say(f"{len(told):,} texts are longer than the model reads, first: {told[0]}")
+        _say(f"{counted(len(told), 'texts are')} longer than the model reads, first: {told[0]}")
     with Progress(f"scoring with {scorer.name}", enabled=process_rank() == 0) as progress:
         found = score_pairs(
             scorer,
@@ -221,10 +222,12 @@ def _report(out: Path, table: "PairTable", found: "PairScores") -> None:
     reused = f", {found.reused:,} of them scored before" if found.reused else ""
     terminal.line(
         ("bold", f"{count - len(found.errors):,} of {count:,} rows scored"),
-        f" · {found.model} · {found.kind} · {found.videos:,} videos{reused} · {table.used}",
+        f" · {found.model} · {found.kind} · {counted(found.videos, 'videos')}{reused} · {table.used}",
     )
     if found.texts_cut:
-        _say(f"{found.texts_cut:,} texts of videos are longer than the model reads: their ends were cut")
+        _say(
+            f"{counted(found.texts_cut, 'texts')} of videos are longer than the model reads: their ends were cut"
+        )
     for place, error in list(found.errors.items())[:_SHOWN]:
         row: Any = table.rows[place]
         named = f" ({row['id']})" if row.get("id") not in (None, "") else ""
@@ -232,7 +235,7 @@ def _report(out: Path, table: "PairTable", found: "PairScores") -> None:
             ("yellow", f"row {place}{named}:"), f" {table.pairs[place].name}: {reason_of(error, table.root)}"
         )
     if len(found.errors) > _SHOWN:
-        terminal.line(f"… and {len(found.errors) - _SHOWN:,} more rows, see the column error")
+        terminal.line(f"… and {counted(len(found.errors) - _SHOWN, 'more rows')}, see the column error")
     for refused in table.refused[:_SHOWN]:
         terminal.line(("yellow", "not scored:"), f" {refused}")
     terminal.line(str(out), style="dim")

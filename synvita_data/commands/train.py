@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from ..display import Terminal
 
@@ -127,7 +129,7 @@ def _print_plan(terminal: "Terminal", run: Any) -> None:
     config = run.config
     a_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     if run.trainer.is_world_process_zero():
-        terminal.line(f"{a_step} triplets a step, {run.steps:,} steps, result in {run.folder}")
+        terminal.line(f"{a_step} triplets a step, {counted(run.steps, 'steps')}, result in {run.folder}")
         terminal.line("Dry run: nothing was trained.")
 
 
@@ -142,7 +144,7 @@ def _print_result(terminal: "Terminal", folder: Path, record: dict[str, Any]) ->
         before = ""
         if first is not last and key in first:
             before = f"{first[key]:.2f} {_when(first)}, "
-        texts = f" ({last['eval_texts']:,} texts)" if "eval_texts" in last else ""
+        texts = f" ({counted(last['eval_texts'], 'texts')})" if "eval_texts" in last else ""
         line = f"{before}{last[key]:.2f} at step {last['step']}{texts}"
         terminal.line(f"{key.removeprefix('eval_')} on held-out rows: {line}")
     seconds = record["summary"].get("train_runtime", 0.0)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..display import counted
+
 if TYPE_CHECKING:
     from ..display import Terminal
     from ..real_videos.check import CheckedVideo, NeededVideo, VideoCheck
@@ -159,7 +161,7 @@ def check(
     _report(result, wanted, terminal)
     if missing is not None:
         count = write_missing(result, missing)
-        terminal.line(f"{missing}: {count:,} videos to fetch or mend", style="dim")
+        terminal.line(f"{missing}: {counted(count, 'videos')} to fetch or mend", style="dim")
     if json is not None:
         record = result.to_record() | {"tasks": _by_task(result, wanted)}
         write_atomic(json, json_text(record, indent=1) + "\n")
@@ -197,7 +199,8 @@ def _of_triplets(
     needed = needed_by_triplets(triplet for triplet in reader if not splits or triplet.split in splits)
     if faults := reader.report.quarantined:
         terminal.line(
-            ("yellow", f"{len(faults):,} rows cannot be used"), f" and were left out, the first: {faults[0]}"
+            ("yellow", f"{counted(len(faults), 'rows')} cannot be used"),
+            f" and were left out, the first: {faults[0]}",
         )
     if not needed:
         raise SynvitaError("no row of the file is to be checked", file=path, found=str(reader.report))
@@ -226,7 +229,7 @@ def _report(
     from ..real_videos.check import STATUSES, count_statuses
     from ..real_videos.names import VIDEO_SUFFIXES
 
-    terminal.line(f"{result.root} · {result.files:,} video files", style="dim")
+    terminal.line(f"{result.root} · {counted(result.files, 'video files')}", style="dim")
     if not result.files:
         terminal.line(("yellow", f"no file ends in {', '.join(VIDEO_SUFFIXES)}: are archives still packed?"))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
@@ -244,8 +247,8 @@ def _report(
         ]
         table.add_row(cell(source), f"{len(those):,}", *cells)
     terminal.show(table)
-    for task, counted in _by_task(result, wanted).items():
-        terminal.line(("bold", task), f" · {counted['found']:,} of {counted['needed']:,} videos")
+    for task, known in _by_task(result, wanted).items():
+        terminal.line(("bold", task), f" · {known['found']:,} of {known['needed']:,} videos")
 
     # Some of each kind by name, with the reason where one is known.
     for source, those in result.sources.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..display import counted
 from .options import SourceOption, SplitOption, TripletsOption, run_options
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def vqascore(
             on_progress=progress.follow,
         )
     if unread := reader.report.quarantined:
-        terminal.line(f"{len(unread):,} rows of {triplets} cannot be used, first: {unread[0]}")
+        terminal.line(f"{counted(len(unread), 'rows')} of {triplets} cannot be used, first: {unread[0]}")
     for line in report.lines():
         terminal.line(line)
     if report.complete and report.table is not None:

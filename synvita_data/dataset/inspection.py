@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..captions.text_only import CaptionPair, TextOnly, text_only_auc
-from ..display import number
+from ..display import counted, number
 from ..errors import parsing
 from ..schema import MISALIGNMENTS
 from .built import BuiltDataset
@@ -316,7 +316,7 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
 
 def _scored(summary: MisalignmentSummary) -> str:
     """How many rows stand behind a histogram, and whose scores they have."""
-    rows = f"{summary.scored:,} rows"
+    rows = counted(summary.scored, "rows")
     return rows if summary.scored_here == summary.scored else f"{rows},\nvideo of {summary.scored_here:,}"
 
 

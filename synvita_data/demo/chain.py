@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..display import counted
 from ..errors import SynvitaError
 from ..extras import TRAINING, lacking
 from ..schema import MISALIGNMENTS
@@ -152,7 +153,7 @@ class Demo:
 
 
 def _titles(demo: Demo) -> dict[str, str]:
-    triplets = f"{demo.size.pairs:,} triplets"
+    triplets = counted(demo.size.pairs, "triplets")
     titles = {
         "world": f"Film {triplets}: real clips, and synthetic ones of their contrast captions",
         "score": "Score the synthetic clips with three VQA models",
@@ -436,7 +437,7 @@ def make_report(
     recipe, sizes = demo.recipe, demo.size
     found = {
         "Model": f"{demo.study.model}, a Video-LLaVA that knows this world",
-        "Training": f"{sizes.pairs:,} triplets, {recipe.steps} steps of {recipe.batch}, "
+        "Training": f"{counted(sizes.pairs, 'triplets')}, {recipe.steps} steps of {recipe.batch}, "
         f"adapters of rank {recipe.rank}, seed {demo.seed}",
         "Unseen": f"{', '.join(recipe.unseen)}: in training in contrast captions only",
         "Made by": f"synvita-data {__version__}",

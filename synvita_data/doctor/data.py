@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..dataset.built import BuiltDataset, find_saved, open_dataset
+from ..display import counted
 from ..errors import SchemaError, SynvitaError, choose, located
 from ..hub.card import data_files, default_of, read_card
 from ..real_videos.find import RealVideos
@@ -74,8 +75,8 @@ def _in_folder(needs: Needs, name: str, config: str | None, splits: Sequence[str
     facts = look_at(name, kind="dataset", hub=needs.hub, wanted=dataset_files(patterns))
     needs.repositories.append(facts)
     stored = sum(file.size or 0 for file in facts.files)
-    counted = ", ".join(f"{count:,} rows in {split}" for split, count in rows.items())
-    needs.ok("data", f"{name}, config {chosen}: {counted}")
+    in_splits = ", ".join(f"{counted(count, 'rows')} in {split}" for split, count in rows.items())
+    needs.ok("data", f"{name}, config {chosen}: {in_splits}")
     return FoundData(facts, chosen, rows, opened, stored)
 
 
@@ -187,7 +188,7 @@ def add_real_videos(needs: Needs, found: FoundData, root: str | None, mapping: s
         needs.failed("videos", error)
         return
     if found.opened is None or found.config is None:
-        text = f"{len(videos):,} video files under {root}; rows are matched when the data is here"
+        text = f"{counted(len(videos), 'video files')} under {root}; rows are matched when the data is here"
         needs.ok("videos", text)
         return
     for split in found.rows:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotations import Annotations, VideoRef, read_annotations
+from ..display import counted
 from ..errors import SynvitaError, VideoError
 from ..pair_scores.tables import PairTable
 from ..real_videos.find import RealVideos
@@ -53,9 +54,9 @@ def _read(needs: Needs, task: Task, path: Path, skip_bad: bool) -> Annotations |
         needs.failed("annotations", error, fix=f"Get it from {task.homepage}")
         return None
     counts, report = read.counts(), read.report
-    text = f"{task.name}: {counts['pairs']:,} texts of {counts['videos']:,} videos"
+    text = f"{task.name}: {counted(counts['pairs'], 'texts')} of {counts['videos']:,} videos"
     if report.left_out:
-        first = f"{len(report.left_out):,} rows cannot be used, first: {report.left_out[0]}"
+        first = f"{counted(len(report.left_out), 'rows')} cannot be used, first: {report.left_out[0]}"
         needs.warn("annotations", first)
     if (report.checked or {}).get("unchecked") and task.columns is not None:
         text += "; unchecked"
@@ -135,7 +136,7 @@ def add_pairs(needs: Needs, table: PairTable) -> None:
 
     videos = dict.fromkeys(pair.video for pair in table.pairs)
     there = [video for video in videos if isinstance(video, Path) and video.exists()]
-    text = f"{len(table.pairs):,} rows, {len(there):,} of {len(videos):,} videos found under {table.root}"
+    text = f"{counted(len(table.pairs), 'rows')}, {len(there):,} of {len(videos):,} videos found under {table.root}"
     if not there:
         needs.bad("pairs", text, "Name the folder that the paths are relative to with --root")
         return

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from ..annotations import Annotations, VideoRef, find_form
 from ..annotations.forms import join_rows
+from ..display import counted
 from ..errors import SourceError, StoreError, SynvitaError
 from ..files import atomic_path, sha256_file
 from ..hub.places import without_places
@@ -249,8 +250,15 @@ def _lacking(
     """
     reasons = [f"{video} ({error['problem']})" for video, error in sorted(unreadable.items())]
     bad = len(missing) + len(unreadable)
+    said = [f"{counted(len(missing), 'videos are')} not there"] * bool(missing)
+    if unreadable:
+        said.append(
+            f"{len(unreadable):,} cannot be read"
+            if missing
+            else f"{counted(len(unreadable), 'videos')} cannot be read"
+        )
     return SourceError(
-        f"{task.name}: {len(missing):,} videos are not there and {len(unreadable):,} cannot be read",
+        f"{task.name}: {' and '.join(said)}",
         file=", ".join(map(str, roots)) or None,
         found=", ".join([*reasons, *missing][:3]) + (", …" if bad > 3 else ""),
         fix="Complete the videos and run again (what is scored is kept)"

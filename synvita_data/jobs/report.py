@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from ..display import counted
 from ..progress import duration
 from .records import Failure
 
@@ -102,7 +103,9 @@ class JobReport:
         if self.held_back:
             lines.append(f"{self.held_back:,} left for another run by the limit")
         if self.damaged:
-            lines.append(f"{len(self.damaged):,} results were damaged, {self.mended:,} of them are mended:")
+            lines.append(
+                f"{counted(len(self.damaged), 'results were')} damaged, {self.mended:,} of them are mended:"
+            )
             lines += _shown([f"  {_short(key)}: {why}" for key, why in self.damaged])
         if self.crashes:
             times = "once" if len(self.crashes) == 1 else f"{len(self.crashes):,} times"

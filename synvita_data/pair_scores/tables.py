@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..display import counted
 from ..errors import SchemaError, SynvitaError, UnsafePathError, first_line, located
 from ..files import resolve_under
 from ..real_videos.files import walk_videos
@@ -275,7 +276,7 @@ def _first_of(faults: Sequence[SynvitaError]) -> SynvitaError:
         first.fix = " ".join(
             [
                 *([f"{first.fix.rstrip('.')}."] if first.fix else []),
-                f"{len(faults) - 1:,} more rows are bad too",
+                f"{counted(len(faults) - 1, 'more rows are')} bad too",
             ]
         )
         first.args = (str(first),)

@@ -120,6 +120,14 @@ class ScoreTable:
         self.bindings[row_id] = _binding(entries, video, by_id=key == row_id)
         return found
 
+    def numbers_shifted(self, rows: int) -> list[int]:
+        """Row numbers from `rows` on, where not all below have scores: of other triplets, or shifted by some rows.
+
+        A table that has all of them and more is of these triplets' file, of which only the beginning was taken.
+        """
+        beyond = sorted(key for key in self._entries if isinstance(key, int) and key >= rows)
+        return [] if all(row in self._entries for row in range(rows)) else beyond
+
     def unused(self) -> list[Key]:
         """Ids and row numbers, in file order, that no call of `for_row` has matched so far."""
         return [key for key in self._entries if key not in self._used]

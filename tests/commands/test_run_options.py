@@ -24,7 +24,7 @@ def test_every_option_of_a_run_can_be_given_on_the_command_line():
     [
         ("generate", {"--device"}),
         ("vqascore", {"--verify"}),
-        ("build", {"--device", "--shard", "--limit", "--verify"}),
+        ("build", {"--device", "--shard", "--verify"}),  # its --limit is of triplets
     ],
 )
 def test_commands_offer_what_they_can_use(command, without):

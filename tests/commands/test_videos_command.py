@@ -163,7 +163,7 @@ def test_bad_rows_of_triplets_are_left_out_and_said(root, tmp_path):
     file = write_csv(tmp_path / "triplets.csv", [*VIDEOCON_ROWS[:4], bad], VIDEOCON_HEADER)
     done = run("--triplets", file, "--real-root", root)
     assert done.exit_code == 0
-    assert "1 rows cannot be used" in done.output
+    assert "1 row cannot be used" in done.output
 
 
 def test_a_dataset_to_train_on(root, tmp_path):

@@ -54,7 +54,7 @@ def test_from_captions_to_a_table(folder):
     bad.write_bytes(bad.read_bytes()[:200])
     again = run(folder, "--frames", 2, model=model)
     assert again.exit_code == 1, again.output
-    assert "1 videos cannot be scored" in again.output
+    assert "1 video cannot be scored" in again.output
 
 
 @pytest.mark.parametrize(

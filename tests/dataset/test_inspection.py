@@ -129,8 +129,8 @@ def test_the_figure_marks_means_and_negative_ones_in_red(folder, tmp_path):
     inspection = inspect_dataset(open_dataset(str(folder)), "one", ["train"])
     figure = difference_figure(inspection)
     labels = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
-    assert set(labels) == {"+0.4000", "-0.2000"}
-    assert labels["-0.2000"] == "#c0392b"
+    assert set(labels) == {"+0.4000", "−0.2000"}
+    assert labels["−0.2000"] == "#c0392b"
     assert labels["+0.4000"] != "#c0392b"
     one = save_figure(figure, tmp_path / "a" / figure_name("one"))
     two = save_figure(difference_figure(inspection), tmp_path / "b" / figure_name("one"))

@@ -579,7 +579,7 @@ def test_a_training_csv_of_the_authors_brings_its_triplets_and_scores(doctor, tm
     line = ["build", "--triplets", file, "--out", tmp_path / "out", "--synthetic-root", tmp_path / "theirs"]
     status, text, report = doctor(*line)
     assert status == 0, text
-    assert "1 triplets" in said(report, "triplets", "ok")
+    assert "1 triplet" in said(report, "triplets", "ok")
     assert "those of" in said(report, "scores", "ok")
 
 

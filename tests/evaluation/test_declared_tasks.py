@@ -128,7 +128,7 @@ def test_rows_that_cannot_be_used(folder):
     )
     assert re.search(r"questions\.csv, row 3: the answer is none of the options", refused(*command))
     said = run(*command, "--skip-bad-rows")
-    assert "my-lab: 1 rows left out, first: questions.csv, row 3" in said
+    assert "my-lab: 1 row left out, first: questions.csv, row 3" in said
     record = read_result(folder / "results/chance/my-lab.json").record
     assert record["why_not_official"] == ["1 rows cannot be used and were left out"]
     assert record["task"]["reading"]["left_out"][0]["row"] == 3

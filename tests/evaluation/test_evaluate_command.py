@@ -364,21 +364,22 @@ class TestClip:
         found = synvita(*self.arguments(clip, path, root, tmp_path / "r", "--frames", 2))
         assert found[0] == 0
         told = " ".join(" ".join(map(str, found[1:])).split())
-        assert "1 captions are longer than the model reads, first:" in told
+        assert "1 caption is longer than the model reads, first:" in told
         assert "where the model reads 77: cut at character" in told
         assert "6 texts of videos are longer than the model reads" in told
         record = json.loads(next((tmp_path / "r").glob("tiny*/ssv2-temporal.json")).read_text())
         assert record["texts_cut"] == 6
 
-    def test_missing_and_unreadable_videos(self, clip, annotations, root, tmp_path, synvita):
+    def test_missing_and_unreadable_videos(self, clip, annotations, root, tmp_path, synvita, monkeypatch):
         (root / "videos/11.mp4").unlink()
         whole = (root / "videos/14.mp4").read_bytes()
         (root / "videos/14.mp4").write_bytes(whole[: len(whole) // 2])
         (root / "videos/15.mp4").write_bytes(b"")
-        status, _, error = synvita(*self.arguments(clip, annotations, root, tmp_path / "r"))
+        with monkeypatch.context() as patch:  # no model is loaded to learn that
+            patch.setattr("synvita_data.scoring.open.open_scorer", lambda *_, **__: pytest.fail("loaded"))
+            status, _, error = synvita(*self.arguments(clip, annotations, root, tmp_path / "r"))
         assert status == 2
-        assert "2 videos are not there and 1 cannot be read" in error
-        assert "ssv2_14" in error
+        assert "2 videos are not there. Found: ssv2_11, ssv2_15." in error
         assert "--partial" in error
         assert not list((tmp_path / "r").rglob("ssv2-temporal.json"))
 
@@ -393,15 +394,26 @@ class TestClip:
         assert any("empty" in each["problem"] for each in record["problems"])
         # Others read results: which videos, but not where they and the annotations lie.
         assert str(tmp_path) not in json.dumps(record)
-        assert record["run"]["videos_reused"] == 3
+        assert record["run"]["videos_reused"] == 0
 
-        (root / "videos/14.mp4").write_bytes(whole)
         (root / "videos/15.mp4").write_bytes(whole)
         (root / "videos/11.mp4").write_bytes(whole)
+        status, _, error = synvita(*self.arguments(clip, annotations, root, tmp_path / "r"))
+        assert (status, "1 video cannot be read. Found: ssv2_14" in error) == (2, True), error
+        (root / "videos/14.mp4").write_bytes(whole)
         status, _, _ = synvita(*self.arguments(clip, annotations, root, tmp_path / "r"))
         assert status == 0
         record = json.loads(next((tmp_path / "r").glob("tiny*/*.json")).read_text())
         assert record["coverage"] == {"k": 18, "n": 18}
+
+    def test_a_typing_error_in_a_baseline_is_said(self, annotations, synvita):
+        for wrong, right in (("chanc", "chance"), ("word", "words")):
+            status, _, error = synvita(
+                "evaluate", wrong, "--task", "ssv2-temporal", "--annotations", annotations
+            )
+            assert status == 2
+            assert f"unknown model. Found: {wrong}." in error
+            assert f"Did you mean {right}?" in error
 
     def test_no_video_at_all_is_an_error(self, clip, annotations, root, tmp_path, synvita):
         (tmp_path / "empty").mkdir()

@@ -17,9 +17,11 @@ from synvita_data.training.output import (
     check_data,
     check_folder,
     data_identity,
+    different_keys,
     is_finished,
     missing_folders,
     read_started,
+    remove_leftovers,
     remove_traces,
     write_started,
 )
@@ -187,3 +189,28 @@ def test_what_came_to_nothing_leaves_no_trace(tmp_path):
     RunLock(out).release()
     remove_traces(out, missing)
     assert [path.name for path in out.iterdir()] == ["kept.json"]
+
+
+def test_two_spellings_of_one_folder_are_one_recipe(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_started(tmp_path / "out", with_data(str(tmp_path / "data")), {})
+    for spelling in ("data", "./data", "../" + tmp_path.name + "/data"):
+        assert different_keys(tmp_path / "out", with_data(spelling)) == ""
+    (tmp_path / "other").mkdir()
+    assert different_keys(tmp_path / "out", with_data("other")).endswith("data there, other here")
+    assert different_keys(tmp_path / "out", with_data("owner/data"))
+
+
+def with_data(name):
+    return Recipe("r", RunOptions(model="m", data=name), {"output_dir": "out"})
+
+
+def test_what_a_killed_run_was_writing_goes(tmp_path):
+    (tmp_path / ".part-model-abc").mkdir()
+    (tmp_path / ".part-model-abc" / "adapter_model.safetensors").write_text("half")
+    (tmp_path / ".part-1234-recipe.json").write_text("half")
+    (tmp_path / "checkpoint-3" / ".part-model-x").mkdir(parents=True)
+    (tmp_path / "recipe.json").write_text("whole")
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkpoint-3", "recipe.json"]

@@ -139,7 +139,10 @@ def test_a_recipe_becomes_a_fine_tune_that_can_be_scored_with(world, recipe, syn
     assert AlignmentScorer.open(str(out), prompt="video-llava").prompt == "video-llava"
     assert AlignmentScorer.open(str(out / "merged")).prompt == "video-llava-train"
 
-    status, said = synvita("train", path)
+    status, said = synvita("train", path)  # as a job does that is queued again
+    assert status == 0
+    assert "nothing is left to do" in said
+    status, said = synvita("train", path, "learning_rate=0.5")
     assert status == 2
     assert "finished run" in said
 

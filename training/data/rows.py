@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
-from synvita_data.errors import SchemaError, located
+from synvita_data.errors import SchemaError, located, parsing
 from synvita_data.schema import MISALIGNMENTS
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def _columns(rows: Any, wanted: Sequence[str]) -> dict[str, list[Any]]:
         _check_names(rows.column_names, wanted)
         plain = [column for column in wanted if column not in _VIDEOS]
         table = rows.select_columns(plain).with_format("arrow")[:]
-        columns = {column: table.column(column).to_pylist() for column in plain}
+        with parsing("the dataset has cells that cannot be read", expected="texts in UTF-8"):
+            columns = {column: table.column(column).to_pylist() for column in plain}
         columns |= {column: _videos_there(rows, column) for column in videos}
         if (parts := _real_parts(rows)) is not None:
             # The table names real videos as they were published; these are the ones that are here.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.dataset.built import reading
-from synvita_data.display import get_logger
+from synvita_data.display import counted, get_logger
 from synvita_data.errors import CaptionError, HubError, SchemaError, SynvitaError, choose, first_line
 from synvita_data.files import parse_json
 from synvita_data.real_videos.names import normal_source
@@ -111,7 +111,7 @@ class CaptionReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} rows: {self.captions:,} captions of {self.videos:,} videos, {self.duplicates:,} that a video "
+            f"{counted(self.rows, 'rows')}: {counted(self.captions, 'captions')} of {self.videos:,} videos, {self.duplicates:,} that a video "
             f"has already, {len(self.quarantined):,} quarantined"
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from synvita_data import __version__
 from synvita_data.captions.text_only import CaptionPair, TextOnly, text_only_auc
+from synvita_data.display import counted
 from synvita_data.jobs import JobReport
 from synvita_data.schema import MISALIGNMENTS, Triplet
 
@@ -159,12 +160,12 @@ class ContrastReport:
         """For people."""
         lines = [line for job in self.jobs if job.total for line in job.lines()]
         if self.unreadable:
-            lines.append(f"{self.unreadable:,} rows or captions of the input cannot be used")
+            lines.append(f"{counted(self.unreadable, 'rows')} or captions of the input cannot be used")
         for name in MISALIGNMENTS:
             if (counts := self.kinds.get(name)) is not None:
                 lines += _kind_lines(name, counts)
         if "frame-vqa" in self.filters:
-            lines.append(f"{self.without_video:,} captions have no video here to look at")
+            lines.append(f"{counted(self.without_video, 'captions have')} no video here to look at")
         if self.usage:
             lines.append("used: " + ", ".join(_amount(name, self.usage[name]) for name in sorted(self.usage)))
         if self.text_only_before is not None:
@@ -173,7 +174,7 @@ class ContrastReport:
             lines.append(f"text-only AUC: {self.text_only.text()}")
         if self.complete:
             lines.append(
-                f"{self.rows:,} triplets of {self.captions:,} captions of {self.videos:,} videos in {self.out}"
+                f"{counted(self.rows, 'triplets')} of {self.captions:,} captions of {self.videos:,} videos in {self.out}"
             )
         else:
             there = "is of an earlier run" if self.stale else "is not written yet"

@@ -18,10 +18,16 @@ from jobs.kill_harness import survive_kills
 from synvita_data.builders.contrast.base import ContrastRequest
 from synvita_data.builders.contrast.checks import check
 from synvita_data.builders.contrast.writing import job as jobs
-from synvita_data.builders.contrast.writing.registry import ContrastOptions, WriterSettings, open_writer
+from synvita_data.builders.contrast.writing.registry import (
+    OPTIONS,
+    ContrastOptions,
+    WriterSettings,
+    open_writer,
+)
 from synvita_data.builders.contrast.writing.run import write_contrasts
 from synvita_data.builders.shapes import draw_pairs
 from synvita_data.builders.triplets import TripletReader
+from synvita_data.commands.writer_options import WRITER_OPTIONS
 from synvita_data.errors import SynvitaError
 from synvita_data.jobs import RunOptions, Store
 from synvita_data.schema import MISALIGNMENTS
@@ -310,3 +316,14 @@ def test_options_are_checked():
     for bad in ({"candidates": 0}, {"per_caption": 0}, {"seed": -1}):
         with pytest.raises(SynvitaError, match="start at 1"):
             ContrastOptions(captions="c.csv", out=Path("t.csv"), writer="shapes", **bad)
+
+
+def test_settings_are_named_as_the_command_line_names_them():
+    """Each option belongs to one setting, and a dtype is the writer's own only where it has weights."""
+    values = {option: number for number, option in enumerate(OPTIONS)}
+    llm = WriterSettings.named("llm:some/model", {**values, "nli": "other"})
+    assert [getattr(llm, setting) for setting in OPTIONS.values()] == list(values.values())
+    assert set(OPTIONS.values()) == set(WriterSettings.__slots__)
+    assert set(OPTIONS) <= set(WRITER_OPTIONS)
+    assert WriterSettings.named("api:http://x#m", {"llm_dtype": "bfloat16"}).given() == {}
+    assert WriterSettings.named("rules", {}).given() == {}

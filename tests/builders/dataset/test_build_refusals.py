@@ -1,11 +1,13 @@
 """What a build must not replace, and what it refuses as a whole (each found by somebody who tried)."""
 
+import json
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from in_process import run_program
 from test_build import digests, options, rows_of
 
 from synvita_data.builders.dataset import build_dataset
@@ -159,3 +161,80 @@ def test_a_write_that_fails_is_an_error_and_the_next_run_finishes(inputs, tmp_pa
     build_dataset(options(inputs, tmp_path / "reference"))
     assert digests(tmp_path / "out") == digests(tmp_path / "reference")
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["tiny", "figures", "README.md", "build.json", "quarantine.jsonl"])
+def test_links_in_the_place_of_what_is_written_are_refused(inputs, tmp_path, name):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / name).symlink_to(elsewhere)
+    with pytest.raises(SynvitaError, match="is a link"):
+        build_dataset(options(inputs, out))
+    assert (out / name).readlink() == elsewhere
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.update(splits="x"),
+        lambda record: record["splits"].update(test=None),
+        lambda record: record["splits"]["test"]["shards"][0].update(bytes="many"),
+        lambda record: record["splits"]["test"]["shards"][0].pop("file"),
+        lambda record: record.update(coverage="all"),
+    ],
+)
+def test_a_report_with_other_types_inside_is_an_error_that_names_it(inputs, tmp_path, damage):
+    build_dataset(options(inputs, tmp_path / "out"))
+    place = tmp_path / "out" / "build.json"
+    report = json.loads(place.read_text())
+    damage(report["configs"]["tiny"])
+    place.write_text(json.dumps(report))
+    with pytest.raises(
+        SchemaError, match=r"build\.json: (not a build report|a config's entry has another form)"
+    ):
+        build_dataset(options(inputs, tmp_path / "out", config="second"))
+
+
+def test_a_table_of_more_rows_serves_the_first_ones(inputs, tmp_path):
+    """A head of the triplets, or --limit; the scores are those of the same rows."""
+    whole = rows_of(build_dataset(options(inputs, tmp_path / "whole")).out)
+    limited = build_dataset(options(inputs, tmp_path / "limited", limit=8))
+    lines = inputs.triplets.read_text().splitlines(keepends=True)
+    inputs.triplets.write_text("".join(lines[:9]))
+    head = build_dataset(options(inputs, tmp_path / "head"))
+    assert limited.record["rows"] == head.record["rows"] == 8
+    assert limited.record["options"]["limit"] == 8
+    assert "limit" not in head.record["options"]
+    for built in (limited, head):
+        for video, row in rows_of(built.out).items():
+            assert row["vqascores"] == whole[video]["vqascores"]
+            assert row["weight"] == whole[video]["weight"]
+
+
+def test_a_source_without_a_scheme_is_said_before_a_config_that_follows_from_it(inputs, tmp_path):
+    with pytest.raises(SynvitaError, match=r"a source needs a scheme.*Write folder:"):
+        options(inputs, tmp_path / "out", synthetic=str(inputs.videos), config=str(inputs.videos))
+
+
+def test_a_row_set_aside_is_said_whole_and_the_exit_status_says_it(inputs, tmp_path, capsys):
+    with inputs.triplets.open("a") as handle:
+        handle.write("videoX,msr-vtt,a dog,a cat,train,sideways\n")
+    command = ("build", "--triplets", inputs.triplets, "--config", "tiny", "--out", tmp_path / "out")
+    assert run_program(*command) == 1
+    said = capsys.readouterr().out
+    assert "row 12: unknown misalignment. Found: 'sideways'. Expected: " in said
+    assert run_program(*command) == 1  # already up to date, and the row is still left out
+    assert run_program(*command, "--limit", "12") == 0
+
+
+def test_a_manifest_row_with_a_name_that_is_too_long_is_set_aside(inputs, tmp_path):
+    rows = [
+        {"id": "msr-vtt_video1", "path": "msr-vtt_video1_001.mp4"},
+        {"id": "msr-vtt_video2", "path": "a" * 300 + ".mp4"},
+    ]
+    (inputs.videos / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    built = build_dataset(options(inputs, tmp_path / "out"))
+    assert [entry["reason"] for entry in built.quarantine] == ["UnsafePathError"]
+    assert built.record["coverage"]["synthetic_video"] == [1, 12]

@@ -218,7 +218,7 @@ def test_bad_rows_cost_themselves_only(inputs, models, tmp_path):
     assert "fewer frames" in found[ids[1]]["problem"]
     assert {row["id"] for row in cells(out)} == {f"{extra.pair_id}-lavie-001"}
     text = "\n".join(report.lines())
-    for words in ("3 failed", "1 videos cannot be scored", "1 triplets have no synthetic video", "too long"):
+    for words in ("3 failed", "1 video cannot be scored", "1 triplet has no synthetic video", "too long"):
         assert words in text
 
 
