@@ -123,6 +123,7 @@ class Killer:
         assert not seen["left"], seen["left"]
         self.expected = seen["contents"]
         assert self.expected
+        self.sizes: list[int] | None = None
 
     def world(self, tally: Tally) -> str | None:
         """Some kills of one output, then the command to its end; what is wrong with it, if anything."""

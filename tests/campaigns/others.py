@@ -81,12 +81,13 @@ def read_while_replaced(worlds: Worlds, rng: random.Random, tally: Tally) -> str
             tell(turn)
 
     def read(tell: Callable[[Any], None]) -> None:
+        from synvita_data.dataset.built import open_dataset
         from synvita_data.dataset.inspection import inspect_dataset
         from synvita_data.dataset.load import load_triplets
 
         for number in range(READS):
             try:
-                summary = inspect_dataset(str(out), "tiny").total
+                summary = inspect_dataset(open_dataset(str(out)), "tiny").total
                 cache = world.out / f"cache{number}"
                 loaded = load_triplets(str(out), cache_dir=str(cache))
                 shutil.rmtree(cache, ignore_errors=True)
@@ -176,10 +177,8 @@ def small_disk(folder: Path, size: int) -> Iterator[Callable[[], None]]:
 def full_disk(worlds: Worlds, rng: random.Random, tally: Tally, *, run: Run) -> str | None:
     """A disk that is full somewhere in the run: an error of ours, no half file; with room the command goes on."""
     world = worlds.of(run)
-    fresh(world.out)
-    used = _bytes_of(worlds, world)
-    size = max(4096, int(used * rng.uniform(0.02, 1.1)))
-    shutil.rmtree(world.out)
+    size = max(4096, int(sum(_sizes(world)) * rng.uniform(0.02, 1.1)))
+    shutil.rmtree(world.out, ignore_errors=True)
     with small_disk(world.out, size) as enlarge:
         wrong = _starved(world, start(run, world.inputs, world.out), tally)
         if wrong is None:
@@ -188,11 +187,12 @@ def full_disk(worlds: Worlds, rng: random.Random, tally: Tally, *, run: Run) -> 
     return None if wrong is None else f"on a disk of {size:,} bytes: {wrong}"
 
 
-def _bytes_of(worlds: Worlds, world: Killer) -> int:
-    if not hasattr(world, "bytes"):
-        assert "failure" not in finish(world.run, world.inputs, world.out)
-        world.bytes = sum(p.stat().st_size for p in world.out.rglob("*") if p.is_file())  # type: ignore[attr-defined]
-    return int(world.bytes)  # type: ignore[attr-defined]
+def _sizes(world: Killer) -> list[int]:
+    """Bytes of each file that an unbroken run leaves."""
+    if world.sizes is None:
+        assert "failure" not in finish(world.run, world.inputs, fresh(world.out))
+        world.sizes = [path.stat().st_size for path in world.out.rglob("*") if path.is_file()]
+    return world.sizes
 
 
 def _starved(world: Killer, child: zygote.Child, tally: Tally) -> str | None:
@@ -215,10 +215,7 @@ def _starved(world: Killer, child: zygote.Child, tally: Tally) -> str | None:
 def short_files(worlds: Worlds, rng: random.Random, tally: Tally, *, run: Run) -> str | None:
     """A limit on the size of files, which meets every writer in the middle of one."""
     world = worlds.of(run)
-    fresh(world.out)
-    _bytes_of(worlds, world)
-    sizes = [path.stat().st_size for path in world.out.rglob("*") if path.is_file()]
-    limit = max(1, int(rng.choice(sizes) * rng.uniform(0, 1.1)))
+    limit = max(1, int(rng.choice(_sizes(world)) * rng.uniform(0, 1.1)))
     fresh(world.out)
 
     def work(tell: Callable[[Any], None]) -> None:
