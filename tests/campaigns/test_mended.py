@@ -1,6 +1,9 @@
 """What the campaigns found and was mended, each as small as it became."""
 
 import json
+import shutil
+import signal
+import subprocess
 import sys
 
 import pyarrow as pa
@@ -167,3 +170,56 @@ def test_a_damaged_note_of_generated_videos(tmp_path):
             publish(tmp_path, store)
     finally:
         store.close()
+
+
+def test_a_writer_that_is_killed_before_its_file_is_locked_leaves_nothing(tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from synvita_data.files import write_atomic
+
+last = int(sys.argv[1])
+def kill(event, given, seen=[0]):
+    if event in ("open", "os.rename", "os.remove") and ".part-" in str(given[0]):
+        seen[0] += 1
+        if seen[0] == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+import fcntl
+flock = fcntl.flock
+def killed(*given):
+    if last == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return flock(*given)
+fcntl.flock = killed
+write_atomic(Path(sys.argv[2]), "new")
+"""
+    for last in range(4):
+        path = tmp_path / str(last) / "x.json"
+        done = subprocess.run([sys.executable, "-c", code, str(last), str(path)])
+        assert done.returncode == -signal.SIGKILL
+        code_again = f"from pathlib import Path; from synvita_data.files import write_atomic; write_atomic(Path({str(path)!r}), 'new')"
+        subprocess.run([sys.executable, "-c", code_again], check=True)
+        assert [each.name for each in path.parent.iterdir()] == ["x.json"]
+
+
+def test_a_dataset_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
+    import datasets
+
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    load_dataset, calls = datasets.load_dataset, []
+
+    def replaced(*given, **named):
+        calls.append(given)
+        if len(calls) == 1:  # the card was read, and now there are other rows
+            shutil.rmtree(folder)
+            write_small_dataset(folder, shards={"train": (1,), "test": (2,)})
+            raise datasets.exceptions.DatasetGenerationError("expected 5, recorded 1")
+        return load_dataset(*given, **named)
+
+    monkeypatch.setattr(datasets, "load_dataset", replaced)
+    loaded = load_triplets(folder, "lavie", cache_dir=tmp_path / "cache")
+    assert {split: len(part) for split, part in loaded.items()} == {"train": 1, "test": 2}
+    assert len(calls) == 2
