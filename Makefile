@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.synvita-setup
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo leaderboard test test-all test-oldest stress lint types format bench lock lock-oldest clean
+.PHONY: setup demo leaderboard test test-all test-oldest stress campaign lint types format bench lock lock-oldest clean
 
 setup: $(STAMP)
 
@@ -54,6 +54,11 @@ test-oldest: $(OLD_STAMP)
 TIMES ?= 20
 stress: $(STAMP)
 	$(BIN)/python tests/stress.py $(TIMES)
+
+# Fuzzing of readers, kills of commands, full disks (docs/development.md). Another seed each time unless SEED says one.
+MINUTES ?= 10
+campaign: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m campaigns --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
 
 lint: $(STAMP) types
 	$(BIN)/ruff check .

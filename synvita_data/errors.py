@@ -224,7 +224,7 @@ def parsing(
     """
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         found = f"{type(error).__name__}: {error}"
         raise SchemaError(problem, file=file, found=found, expected=expected, fix=fix) from error
 

@@ -53,20 +53,23 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
 
 def _new_locked(path: Path) -> int:
-    """Make an empty file that has its lock before it has its name; the descriptor that holds it."""
+    """Make an empty file and lock it; the descriptor that holds the lock. Whoever sweeps may take it before it is locked:
+    then it is made again."""
     import fcntl
 
-    unnamed = path.with_name(f".part-{secrets.token_hex(8)}")
-    descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        unnamed.rename(path)
-    except BaseException:
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # a sweeper has it for a moment only
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), os.fstat(descriptor)):  # noqa: PTH116
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
         os.close(descriptor)
-        unnamed.unlink(missing_ok=True)
-        raise
-    return descriptor
 
 
 def _sweep(folder: Path) -> None:

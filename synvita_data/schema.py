@@ -323,7 +323,7 @@ def check_table(schema: "pa.Schema", *, file: str) -> None:
 
 def check_schema_version(metadata: Mapping[bytes, bytes] | None, *, file: str) -> None:
     """Raise `SchemaError` unless Parquet `metadata` names a schema version this code reads."""
-    found = (metadata or {}).get(b"schema_version", b"").decode() or None
+    found = (metadata or {}).get(b"schema_version", b"").decode(errors="replace") or None
     if found is None or found.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise SchemaError(
             "a table is of another schema version",

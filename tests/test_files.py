@@ -162,6 +162,7 @@ def test_half_a_line_of_json_is_passed_over():
     "text", ["2026-13-45", "!!int x", "!!float x", "!!timestamp x", "{", "[" * 3000, "!!python/name:os"]
 )
 def test_yaml_that_its_constructors_refuse_is_a_value_error(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError) as caught:
         parse_yaml(text)
+    assert str(caught.value)
     assert parse_yaml("a: [1, 5.0]") == {"a": [1, 5.0]}

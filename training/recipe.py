@@ -292,8 +292,11 @@ def _read(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if base is None:
         return content
     other = file.parent / str(base)
-    if not other.is_file():
-        other = find_recipe(str(base))
+    try:
+        if not other.is_file():
+            other = find_recipe(str(base))
+    except OSError as error:  # no name of a file, such as a longer one than there can be
+        raise RecipeError("a recipe that is extended cannot be read", file=file, found=str(error)) from error
     merged = _read(other, (*seen, file.resolve()))
     merged.pop("about", None)
     return _changed(merged, content)

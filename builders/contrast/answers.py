@@ -180,7 +180,9 @@ def _of_json(text: str) -> dict[str, str] | None:
     while place >= 0:
         try:
             value, end = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
+        except RecursionError:  # as would be what begins a brace later, and so on: no answer is as deep
+            break
+        except ValueError:
             place = text.find("{", place + 1)
             continue
         for each in _objects(value):

@@ -24,7 +24,7 @@ from secrets import token_hex
 from typing import Any
 
 from synvita_data.display import json_text
-from synvita_data.errors import SourceError, StoreError, SynvitaError
+from synvita_data.errors import SourceError, StoreError, SynvitaError, parsing
 from synvita_data.files import atomic_path, json_lines, parse_json, sha256_file, write_atomic
 from synvita_data.jobs import Record, Store
 
@@ -184,16 +184,21 @@ def publish(
 
         def place(record: Record, late: bool) -> None:
             paths = set()
-            for name, fields in record.fields["videos"].items():
-                path, digest = fields["path"], record.artefacts[name].sha256
-                if not late and published.get(path, digest) != digest:
-                    deferred.append(record)  # nothing later takes the name of what is published
-                elif path not in lines:
-                    paths.add(path)
-                    row = {**fields, "config": public_config(fields["config"]), "sha256": digest}
-                    if (prompt := prompts(fields["caption"])) is not None:
-                        row["prompt"] = dict(prompt)
-                    lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+            with parsing(
+                "what is noted beside finished videos is damaged",
+                file=next((file.path for file in record.artefacts.values()), store.root),
+                fix="Remove this file, and run again to make its videos again",
+            ):
+                for name, fields in record.fields["videos"].items():
+                    path, digest = fields["path"], record.artefacts[name].sha256
+                    if not late and published.get(path, digest) != digest:
+                        deferred.append(record)  # nothing later takes the name of what is published
+                    elif path not in lines:
+                        paths.add(path)
+                        row = {**fields, "config": public_config(fields["config"]), "sha256": digest}
+                        if (prompt := prompts(fields["caption"])) is not None:
+                            row["prompt"] = dict(prompt)
+                        lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
             place_videos(out, record, paths)
 
         # Videos that the manifest lists keep their names; results that came in twice are placed after them.

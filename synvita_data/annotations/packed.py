@@ -127,7 +127,7 @@ def read_packed(task: Task, path: Path) -> Annotations:
     schema = packed_schema()
     table, further = _read(path, schema.names)
     metadata = table.schema.metadata
-    if (found := metadata.get(b"task", b"").decode()) != task.name:
+    if (found := metadata.get(b"task", b"").decode(errors="replace")) != task.name:
         raise SchemaError(
             "the file holds annotations of another task",
             file=path,
@@ -200,7 +200,7 @@ def read_packed(task: Task, path: Path) -> Annotations:
         minimal_pair=further.column(_PAIR).to_pylist() if _PAIR in further.column_names else None,
         report=AnnotationReport(files=(str(path),), rows=table.num_rows),
     )
-    recorded = metadata.get(b"revision", b"").decode()
+    recorded = metadata.get(b"revision", b"").decode(errors="replace")
     if recorded != annotations.revision:
         raise SchemaError(
             "the rows are not those that were packed",

@@ -88,6 +88,7 @@ def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     )
 
     from ..dataset.inspection import scores_by_pair, shared_scores
+    from ..errors import parsing
 
     config, total = inspection.config, inspection.total
     whole = set(inspection.splits) == set(opened.configs[config])  # which is what `build.json` counts
@@ -105,12 +106,17 @@ def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
         if own and other not in (config, "all")
     }
     equal = {name: count for name, count in shared.items() if count}
-    return [
-        *(f"contrast captions: {note}" for note in contrast_notes(record)),
-        *(f"scores: {note}" for note in score_notes({"scores": scores, "equal_scores": equal})),
-        *(f"prompts: {note}" for note in prompt_notes(record)),
-        *(f"authors' videos: {note}" for note in (*referred_note(record), *authors_notes(record))),
-    ]
+    with parsing(
+        f"the build report does not say of config {config} what `synvita build` writes",
+        file=f"{opened.root}/build.json",
+        fix="Build the dataset again, or remove the file to inspect it without",
+    ):
+        return [
+            *(f"contrast captions: {note}" for note in contrast_notes(record)),
+            *(f"scores: {note}" for note in score_notes({"scores": scores, "equal_scores": equal})),
+            *(f"prompts: {note}" for note in prompt_notes(record)),
+            *(f"authors' videos: {note}" for note in (*referred_note(record), *authors_notes(record))),
+        ]
 
 
 def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":

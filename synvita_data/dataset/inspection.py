@@ -6,6 +6,7 @@ seconds more, where `build.json` does not know it.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..captions.text_only import CaptionPair, TextOnly, text_only_auc
 from ..display import counted, number
+from ..errors import parsing
 from ..schema import MISALIGNMENTS
 from .built import BuiltDataset
 
@@ -89,11 +91,22 @@ def inspect_dataset(
     """
     config = dataset.config_or_default(config)
     tables = {split: dataset.read(config, split, _COLUMNS) for split in (splits or dataset.configs[config])}
-    return Inspection(
-        name=dataset.name,
-        config=config,
-        splits={split: table.num_rows for split, table in tables.items()},
-        summaries=_summaries(row for table in tables.values() for row in table.to_pylist()),
+    with _rows_of(dataset, config):
+        return Inspection(
+            name=dataset.name,
+            config=config,
+            splits={split: table.num_rows for split, table in tables.items()},
+            summaries=_summaries(row for table in tables.values() for row in table.to_pylist()),
+        )
+
+
+def _rows_of(dataset: BuiltDataset, config: str) -> AbstractContextManager[None]:
+    """Rows whose cells have other types than are published, as a `SchemaError`."""
+    return parsing(
+        f"rows of config {config} are not as `synvita build` writes them",
+        file=dataset.name,
+        expected="the types of docs/dataset.md",
+        fix="Build the dataset again",
     )
 
 
@@ -186,16 +199,17 @@ def text_only(dataset: BuiltDataset, config: str, splits: Sequence[str] | None =
         if known is not None:
             return known
     columns = ("source", "video_id", "caption", "neg_caption", "misalignment")
-    return text_only_auc(
-        CaptionPair(
-            video=f"{row['source']}_{row['video_id']}",
-            caption=row["caption"],
-            contrast=row["neg_caption"],
-            misalignment=_kind(row["misalignment"]),
+    with _rows_of(dataset, config):
+        return text_only_auc(
+            CaptionPair(
+                video=f"{row['source']}_{row['video_id']}",
+                caption=row["caption"],
+                contrast=row["neg_caption"],
+                misalignment=_kind(row["misalignment"]),
+            )
+            for split in (splits or every)
+            for row in dataset.read(config, split, columns).to_pylist()
         )
-        for split in (splits or every)
-        for row in dataset.read(config, split, columns).to_pylist()
-    )
 
 
 # --- scores of other videos --------------------------------------------------------------------------
@@ -212,13 +226,15 @@ def scores_by_pair(dataset: BuiltDataset, config: str) -> ScoresByPair:
     """
     found: ScoresByPair = {}
     for split in dataset.configs[config]:
-        for row in dataset.read(config, split, ("pair_id", "generation.sha256", "vqascores")).to_pylist():
-            if row["vqascores"]:
-                scores = sorted(
-                    (s["model"], s["neg_caption_score"], s["caption_score"]) for s in row["vqascores"]
-                )
-                sha256 = (row["generation"] or {}).get("sha256")
-                found.setdefault(row["pair_id"], []).append((tuple(scores), sha256))
+        table = dataset.read(config, split, ("pair_id", "generation.sha256", "vqascores"))
+        with _rows_of(dataset, config):
+            for row in table.to_pylist():
+                if row["vqascores"]:
+                    scores = sorted(
+                        (s["model"], s["neg_caption_score"], s["caption_score"]) for s in row["vqascores"]
+                    )
+                    sha256 = (row["generation"] or {}).get("sha256")
+                    found.setdefault(row["pair_id"], []).append((tuple(scores), sha256))
     return found
 
 

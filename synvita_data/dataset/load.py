@@ -322,9 +322,9 @@ def _load(
 ) -> Any:
     import datasets
 
-    cache = None if cache_dir is None else str(cache_dir)
+    cache = own = None if cache_dir is None else str(cache_dir)
     if Path(name).is_dir():
-        cache = str(_own_cache(Path(name), Path(cache or datasets.config.HF_DATASETS_CACHE)))
+        cache = str(_own_cache(Path(name), Path(own or datasets.config.HF_DATASETS_CACHE)))
     try:
         with reading(name, revision, token):
             return datasets.load_dataset(
@@ -341,6 +341,11 @@ def _load(
             error, ConnectionError
         ):  # which is how `datasets` says that it has nothing cached
             raise not_cached(error, asked_for(name, revision, token)) from error
+        if Path(name).is_dir() and cache != str(
+            _own_cache(Path(name), Path(own or datasets.config.HF_DATASETS_CACHE))
+        ):
+            # A build has replaced the files between the card and the rows.
+            return _load(name, config, split, revision, token, cache_dir)
         kind = SchemaError if Path(name).is_dir() else HubError
         damaged = kind is SchemaError and isinstance(error, datasets.exceptions.DatasetsError)
         raise kind(

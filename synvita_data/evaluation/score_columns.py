@@ -186,7 +186,7 @@ def _item_columns(
         scores=lambda rows: numbers[rows],
         describe=describe,
         form="parquet",
-        kind=table.schema.metadata.get(b"kind", b"").decode() or None,
+        kind=table.schema.metadata.get(b"kind", b"").decode(errors="replace") or None,
         control=choose(control.decode(), CONTROLS, "control", error=ScoreError) if control else None,
     )
 

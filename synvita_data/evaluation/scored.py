@@ -89,7 +89,10 @@ def read_scored(path: Path) -> ScoredResult:
             fix="Copy both files, or evaluate again",
         )
     table = read_parquet(found.table, ("task",))
-    said = {key: (table.schema.metadata.get(key.encode()) or b"").decode() for key in ("kind", "annotations")}
+    said = {
+        key: (table.schema.metadata.get(key.encode()) or b"").decode(errors="replace")
+        for key in ("kind", "annotations")
+    }
     tasks = coded(table, "task", found.table).values
     expected = {"task": result.task, "kind": found.kind, "annotations": found.revision}
     for name, value in {"task": ", ".join(tasks), **said}.items():

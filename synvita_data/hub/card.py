@@ -141,6 +141,7 @@ def read_card(text: str, *, file: str) -> "RepoCard":
         ValueError,
         TypeError,
         KeyError,
+        RecursionError,
     ) as error:  # KeyError: a name that is RepoCard's own
         found = str(error)
     raise SchemaError(

@@ -17,6 +17,7 @@ the same key at once with different bytes leave a record whose files are its own
 # Plain strings and system calls: reading records is a hot path, and 100,000 keys must be scanned in seconds.
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -241,7 +242,9 @@ def read_result(root: str, digest: str, *, deep: bool = False) -> Record | None:
     for name, artefact in record.artefacts.items():
         try:
             size = os.stat(artefact.path).st_size
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
             raise StoreError(f"the file {name} of a result is missing", file=artefact.path) from None
         if size != artefact.size:
             raise StoreError(

@@ -172,8 +172,11 @@ class FeatureCache:
             return None
         inputs = {name[len(_INPUT) :]: t for name, t in tensors.items() if name.startswith(_INPUT)}
         features = {name[len(_FEATURE) :]: t for name, t in tensors.items() if name.startswith(_FEATURE)}
-        prepared = PreparedVideo(inputs, record.fields["placeholder"], tuple(record.fields["runs"]))
-        return KnownVideo(EncodedVideo(prepared, features), record.fields["frames"])
+        try:
+            prepared = PreparedVideo(inputs, record.fields["placeholder"], tuple(record.fields["runs"]))
+            return KnownVideo(EncodedVideo(prepared, features), record.fields["frames"])
+        except (KeyError, TypeError):  # a damaged record
+            return None
 
     def put(self, key: str, known: KnownVideo) -> bool:
         """Keep a video's features; False when the cache is full, or another process keeps them already."""

@@ -271,7 +271,11 @@ def read_questions(path: Path = QUESTIONS) -> Study:
         SchemaError: it is not one; the message says where.
     """
     with located(path), parsing("a file of questions has another form", file=path):
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise SchemaError("a file of questions cannot be read", found=error.strerror) from error
+        content = parse_yaml(text)
         if content["format"] != FORMAT:
             raise SchemaError("unknown format of questions", found=content["format"], expected=FORMAT)
         arms = {name: _variant(name, own) for name, own in content["arms"].items()}

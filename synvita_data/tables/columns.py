@@ -156,12 +156,19 @@ def coded(table: Any, name: str, file: Path) -> Column:
     """A text column of an Arrow table.
 
     Raises:
-        SchemaError: a cell is null; its row is named.
+        SchemaError: a cell is null, with its row; the column holds what is no text, such as lists.
     """
+    import pyarrow as pa
+
     column = table.column(name)
     if column.null_count:
         raise SchemaError(f"{name} is empty", file=file, row=column.is_null().to_pylist().index(True))
-    encoded = column.cast("string").combine_chunks().dictionary_encode()
+    try:
+        encoded = column.cast("string").combine_chunks().dictionary_encode()
+    except (pa.ArrowException, ValueError) as error:
+        raise SchemaError(
+            f"the cells of {name} are not text", file=file, found=str(column.type), expected="text"
+        ) from error
     return Column(as_numpy(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist())
 
 
@@ -176,7 +183,9 @@ def number_column(table: Any, name: str, file: Path) -> Floats:
     column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise SchemaError(f"the cells of {name} are not numbers", file=file, found=str(column.type))
-    return np.asarray(as_numpy(column.cast(pa.float64()).combine_chunks().fill_null(float("nan"))))
+    return np.asarray(
+        as_numpy(column.cast(pa.float64(), safe=False).combine_chunks().fill_null(float("nan")))
+    )
 
 
 def as_numpy(array: Any) -> Any:

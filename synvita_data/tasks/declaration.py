@@ -35,6 +35,7 @@ COUNTS = (
 FRAMES: dict[str, type] = {"count": int, "rule": str, "fps": float}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LARGEST = 1 << 20  # bytes of a declaration
+_DEEPEST = 30  # lists and mappings in each other; libyaml's time grows with the square of it
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T")
 
@@ -97,10 +98,15 @@ class _Part:
     @classmethod
     def parse(cls, text: str) -> "_Part":
         """The whole file."""
+        depth = 0
         try:
             for event in yaml.parse(text, _Loader):
                 if isinstance(event, yaml.AliasEvent):
                     raise _fault(event, "an alias is not read", "the value itself")
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > _DEEPEST:
+                    raise _fault(event, "a value is nested too deeply", "the declaration of a task")
             node = yaml.compose(text, _Loader)
         except (yaml.YAMLError, RecursionError) as error:
             raise SchemaError(

@@ -96,6 +96,6 @@ def read_lora_settings(folder: Path) -> LoraSettings | None:
         rank,
         float(alpha),
         float(raw.get("lora_dropout") or 0.0),
-        frozenset(targets) if isinstance(targets, list) else None,
+        frozenset(map(str, targets)) if isinstance(targets, list) else None,
         raw.get("base_model_name_or_path"),
     )

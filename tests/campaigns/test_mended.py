@@ -1,0 +1,225 @@
+"""What the campaigns found and was mended, each as small as it became."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from in_process import run_program
+from small_dataset import read_report, write_small_dataset
+
+from synvita_data.errors import SchemaError
+from synvita_data.jobs import Store
+from synvita_data.schema import check_schema_version
+from synvita_data.tables.columns import coded, number_column
+from synvita_data.tasks import read_declaration
+
+
+def test_a_schema_version_that_is_no_text():
+    with pytest.raises(SchemaError, match="another schema version"):
+        check_schema_version({b"schema_version": b"\xb6"}, file="x.parquet")
+
+
+@pytest.mark.parametrize("cells", [[["a"]], [{"bytes": "x"}], [b"\xff\xfe"]])
+def test_columns_that_are_not_text(cells, tmp_path):
+    with pytest.raises(SchemaError, match="the cells of name are not text"):
+        coded(pa.table({"name": cells}), "name", tmp_path / "x.parquet")
+
+
+def test_whole_numbers_that_no_float_holds(tmp_path):
+    assert number_column(pa.table({"n": [2**53 + 1]}), "n", tmp_path / "x.parquet").tolist() == [float(2**53)]
+
+
+@pytest.mark.parametrize("depth", [40, 1_200, 20_000])
+@pytest.mark.parametrize("text", ["name: {0}1{1}", "{0}1{1}"])
+def test_a_declaration_nested_deeply(depth, text, tmp_path):
+    path = tmp_path / "task.yaml"
+    path.write_text(text.format("[" * depth, "]" * depth))
+    with pytest.raises(SchemaError, match="nested too deeply"):
+        read_declaration(path)
+
+
+def test_an_answer_of_many_braces_takes_no_time():
+    from synvita_data.builders.contrast.answers import read_answer
+    from synvita_data.errors import SynvitaError
+
+    calls = 0
+
+    def count(frame, event, given):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(SynvitaError):
+            read_answer('{"a":' * 60_000, "a dog runs", "object")
+    finally:
+        sys.setprofile(None)
+    assert calls < 10_000  # it was tried again at every brace
+
+
+def test_a_damaged_record_of_features_is_no_record(tmp_path):
+    import torch
+
+    from synvita_data.models.families.family import PreparedVideo
+    from synvita_data.models.features import FeatureCache, KnownVideo
+    from synvita_data.models.strategies import EncodedVideo
+
+    cache = FeatureCache(tmp_path, {"frames": {"count": 4}}, ("x",))
+    try:
+        key = "a" * 40
+        known = KnownVideo(
+            EncodedVideo(PreparedVideo({"x": torch.ones(1)}, "<v>", (1,)), {"f": torch.ones(1)}), {}
+        )
+        assert cache.put(key, known)
+        assert cache.get(key) is not None
+        (record,) = tmp_path.glob("??/*.json")
+        content = json.loads(record.read_text())
+        record.write_text(json.dumps(content | {"fields": content["fields"] | {"runs": 4}}))
+        assert cache.get(key) is None
+    finally:
+        cache.close()
+
+
+def test_targets_of_an_adapter_that_are_no_names(tmp_path):
+    from synvita_data.models.released.lora_settings import read_lora_settings
+
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q", ["v"]]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    read_lora_settings(tmp_path)
+
+
+def test_a_recipe_extends_a_name_that_no_file_has(tmp_path):
+    from synvita_data.errors import SynvitaError
+    from synvita_data.training.recipe import recipe_values
+
+    path = tmp_path / "r.yaml"
+    path.write_text(f"extends: {'x' * 300}\n")
+    with pytest.raises(SynvitaError, match=r"r\.yaml"):
+        recipe_values(path)
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_a_file_of_a_result_that_leads_nowhere_is_missing(tmp_path, loop):
+    store = Store(tmp_path)
+    try:
+        claim = store.claim("a" * 40)
+        with claim:
+            claim.path("x.txt").write_text("x")
+            claim.commit({})
+        path = store.record("a" * 40).path("x.txt")
+        path.unlink()
+        path.symlink_to(path.name if loop else "nothing")
+        assert store.scan(["a" * 40]).pending == ["a" * 40]
+        assert store.record("a" * 40) is None
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("report", "problem"),
+    [({"scores": {"with_video": "x"}}, "build report"), ({"prompts": [1]}, "build report")],
+)
+def test_a_build_report_of_other_types(tmp_path, report, problem, capsys):
+    folder = write_small_dataset(tmp_path / "set")
+    content = read_report(folder)
+    for config in content["configs"].values():
+        config |= report
+    (folder / "build.json").write_text(json.dumps(content))
+    assert run_program("inspect", folder) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
+
+
+def test_rows_of_other_types(tmp_path, capsys):
+    folder = write_small_dataset(tmp_path / "set")
+    for path in folder.rglob("*.parquet"):
+        table = pq.read_table(path)
+        place = table.column_names.index("vqascores")
+        pq.write_table(table.set_column(place, "vqascores", [[[1.0]] * len(table)]), path)
+    assert run_program("inspect", folder) == 2
+    assert "not as synvita build writes them" in " ".join(capsys.readouterr().err.split()).replace("`", "")
+
+
+def test_a_card_nested_deeply():
+    from synvita_data.hub.card import read_card
+
+    with pytest.raises(SchemaError, match="no YAML at its head"):
+        read_card(f"---\nconfigs: {'[' * 1_500}{']' * 1_500}\n---\ntext\n", file="README.md")
+
+
+def test_questions_that_are_a_folder(tmp_path):
+    from synvita_data.study.questions import read_questions
+
+    with pytest.raises(SchemaError, match="cannot be read"):
+        read_questions(tmp_path)
+
+
+def test_a_damaged_note_of_generated_videos(tmp_path):
+    from synvita_data.builders.generators.folder import publish
+
+    store = Store(tmp_path / ".work" / "generate")
+    try:
+        with store.claim("a" * 40) as claim:
+            claim.path("x.mp4").write_bytes(b"x")
+            claim.commit({"videos": {"x.mp4": {"path": "x.mp4", "caption": "a", "config": []}}})
+        with pytest.raises(SchemaError, match=r"damaged.*run again"):
+            publish(tmp_path, store)
+    finally:
+        store.close()
+
+
+def test_a_writer_that_is_killed_before_its_file_is_locked_leaves_nothing(tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from synvita_data.files import write_atomic
+
+last = int(sys.argv[1])
+def kill(event, given, seen=[0]):
+    if event in ("open", "os.rename", "os.remove") and ".part-" in str(given[0]):
+        seen[0] += 1
+        if seen[0] == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+import fcntl
+flock = fcntl.flock
+def killed(*given):
+    if last == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return flock(*given)
+fcntl.flock = killed
+write_atomic(Path(sys.argv[2]), "new")
+"""
+    for last in range(4):
+        path = tmp_path / str(last) / "x.json"
+        done = subprocess.run([sys.executable, "-c", code, str(last), str(path)])
+        assert done.returncode == -signal.SIGKILL
+        code_again = f"from pathlib import Path; from synvita_data.files import write_atomic; write_atomic(Path({str(path)!r}), 'new')"
+        subprocess.run([sys.executable, "-c", code_again], check=True)
+        assert [each.name for each in path.parent.iterdir()] == ["x.json"]
+
+
+def test_a_dataset_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
+    import datasets
+
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    load_dataset, calls = datasets.load_dataset, []
+
+    def replaced(*given, **named):
+        calls.append(given)
+        if len(calls) == 1:  # the card was read, and now there are other rows
+            shutil.rmtree(folder)
+            write_small_dataset(folder, shards={"train": (1,), "test": (2,)})
+            raise datasets.exceptions.DatasetGenerationError("expected 5, recorded 1")
+        return load_dataset(*given, **named)
+
+    monkeypatch.setattr(datasets, "load_dataset", replaced)
+    loaded = load_triplets(folder, "lavie", cache_dir=tmp_path / "cache")
+    assert {split: len(part) for split, part in loaded.items()} == {"train": 1, "test": 2}
+    assert len(calls) == 2
