@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CSS = """
 .gradio-container { max-width: none !important; padding: 0 !important }
-iframe.board { border: 0; width: 100%; height: calc(100dvh - 4.2rem); min-height: 24rem; display: block }
+iframe.board { border: 0; width: 100%; height: calc(100dvh - 6.5rem); min-height: 24rem; display: block }
 footer { display: none !important }
 """
 
@@ -132,7 +132,7 @@ def make_app(board: ServedBoard) -> "FastAPI":
         shown = gr.HTML(frame())
         button.click(again, outputs=[shown, said])
         # Whoever opens the page gets the newest one.
-        blocks.load(lambda: (frame(), html_text(board.said)), outputs=[shown, said])
+        blocks.load(lambda: (frame(), html_text(board.said)), outputs=[shown, said], show_progress="hidden")
     # Fonts of the machine: Gradio's own themes ask others for theirs.
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     mounted: FastAPI = gr.mount_gradio_app(app, blocks, path="/", theme=theme, css=_CSS, show_error=True)
