@@ -118,7 +118,8 @@ def _build_options(given: Any) -> BuildOptions:
     }
     values["synthetic"] = chosen_synthetic(given.synthetic, given.synthetic_root)
     of_writer = [f"--{name.replace('_', '-')}" for name in OPTIONS if getattr(given, name, None) is not None]
-    check_inputs(given.triplets, given.captions, given.writer, of_writer)
+    # That a writer is missing is a check of its own.
+    check_inputs(given.triplets, given.captions, given.writer or given.captions, of_writer)
     if given.captions is not None:
         values["triplets"] = given.out / ".work" / "contrast" / "triplets.csv"
     values["config"] = given.config or default_config(values["synthetic"], given.generator)
