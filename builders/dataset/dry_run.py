@@ -95,7 +95,7 @@ def dry_run(options: BuildOptions) -> DryRun:
     out = Path(options.out)
     check_place(out, options.config, make=False)
     refuse_file(Path(options.triplets))
-    models = find_models(options)
+    find_models(options)  # which refuses unknown names
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = list(islice(reader, options.limit))
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
@@ -152,7 +152,7 @@ def dry_run(options: BuildOptions) -> DryRun:
                 if real_videos is None
                 else {"root": str(options.real_root), "found": sum(row.real is not None for row in rows)},
             },
-            "scores_made_by": [model.name for model in models],
+            "scores_made_by": list(options.chain.models),
             "rows": len(rows),
             "quarantined": len(quarantine),
             "quarantine_first": quarantine[:_FIRST],
