@@ -35,7 +35,7 @@ def _reader(fault: str):
             raise SchemaError("not an object")
         odd = not isinstance(content.get("count"), int)
         if fault == "exception":
-            return content["count"]  # a KeyError where the field is renamed or gone
+            return [content["count"]]  # a KeyError where the field is renamed or gone
         if odd and fault == "work":
             while True:
                 pass
