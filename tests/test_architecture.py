@@ -98,7 +98,7 @@ def test_folders_import_in_no_circle(repo_root):
 def test_rooms_are_small(repo_root):
     paths = product_files(repo_root).values()
     # 220 when the house had been moved (226fe87); each new feature has a room of its own.
-    assert len(paths) <= 450
+    assert len(paths) <= 460
     sizes = Counter(str(path.parent) for path in paths if path.name != "__init__.py")
     assert {name: size for name, size in sizes.items() if size > 14 and name not in CATALOGUES} == {}
 

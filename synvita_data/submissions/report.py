@@ -110,7 +110,7 @@ class ResultReport:
         result_sha256, table_sha256: of the two files as they were read.
         annotations: revision of the annotations that it was recomputed with; null without.
         official: as the result says, and confirmed where it is verified.
-        score_name, score: the main score, recomputed, in percent.
+        score_name, score: the main score in percent, as the result says; recomputed, where it is verified.
         compared: the parts of the result file that were recomputed or checked.
         not_compared: the parts that nothing here can check.
         differences: the fields that are not as recomputed; at most `MOST_DIFFERENCES`.

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from loopback_hub.forked import Commands
+from small_annotations import write_ssv2
 from submitted_results import change, evaluate, write_annotations
 
 from synvita_data.submissions.trained import RECORD
@@ -208,6 +209,35 @@ def test_the_model_page_gets_an_entry(hub, run, results, annotations, tmp_path):
     assert done.status == 2
     assert "not official" in done.err
     assert repository(hub).pulls == {}  # what cannot be finished is not begun
+
+
+@pytest.mark.slow
+def test_an_official_result_reaches_the_model_page(hub, run, tmp_path):
+    # As large as the real task, so that its expected counts are met: 18 captions, 216 videos, 12 each.
+    pairs = [
+        (f"videos/{video}.avi", f"caption {caption}", int(video // 12 == caption))
+        for video in range(216)
+        for caption in range(18)
+    ]
+    (tmp_path / "large").mkdir()
+    write_ssv2(tmp_path / "large" / "eval_ssv2_temporal.csv", pairs, prompted=False)
+    evaluate(tmp_path / "large", "ssv2-temporal", tmp_path / "large" / "results")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    hub.serve("owner/model", tmp_path / "model")
+    words = (tmp_path / "large" / "results", REPO, "--model-repo", "owner/model")
+    words += ("--dataset-id", "bench/ssv2", "--task-id", "temporal")
+    hub.fail("commit", how=503, times=99, path="*/models/*")
+    done = run(*words, annotations=tmp_path / "large")
+    assert (done.status, list(repository(hub).pulls)) == (2, [1])
+    hub._faults.clear()
+    done = run(*words, annotations=tmp_path / "large")
+    assert (done.status, done.err) == (0, "")
+    assert list(repository(hub).pulls) == [1]  # and not a second one
+    tree = hub.repos["model", "owner/model"].resolve("main").tree
+    (entry,) = yaml.safe_load(tree[".eval_results/ssv2-temporal.yaml"].content)
+    assert entry["dataset"] == {"id": "bench/ssv2", "task_id": "temporal"}
+    assert entry["source"]["url"].endswith(f"/datasets/{REPO}/discussions/1")
 
 
 def test_entries_of_others_stay_on_the_model_page(hub, tmp_path, results, monkeypatch):
