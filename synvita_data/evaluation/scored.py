@@ -74,8 +74,9 @@ def read_scored(path: Path) -> ScoredResult:
         if not all(isinstance(count, int) for count in counted):
             raise TypeError(f"coverage {counted}")
         record["task"]["annotations"], record["model"]["kind"], record["main_score"]["name"]
-        if not isinstance(record["main_score"]["value"], float | int | None):
-            raise TypeError("the main score is not a number")
+        numbers = [record["main_score"]["value"], *(record["main_score"].get(end) for end in ("low", "high"))]
+        if not all(isinstance(number, float | int | None) for number in numbers):
+            raise TypeError(f"the main score and its interval {numbers}")
     except (KeyError, TypeError) as error:
         raise SchemaError(
             "this is not a result file", file=path, found=repr(error), expected="a complete result"

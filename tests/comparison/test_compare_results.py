@@ -612,6 +612,17 @@ def test_a_form_without_units(tmp_path, monkeypatch):
         compare_results(*sides, task)
 
 
+@pytest.mark.parametrize("name", ["value", "low", "high"])
+def test_a_score_that_is_no_number(tmp_path, name):
+    two(tmp_path, retrieval)
+    place = tmp_path / "r/two/ssv2-temporal.json"
+    record = json.loads(place.read_text())
+    record["main_score"][name] = "high"
+    place.write_text(json.dumps(record))
+    with pytest.raises(SchemaError, match=r"not a result file.*'high'"):
+        read_scored(place)
+
+
 # --- the command -------------------------------------------------------------------------------------
 
 
