@@ -238,7 +238,7 @@ METHODS = {
 }
 STREAMS = {("sys", "stdout"), ("sys", "stderr"), ("sys", "__stdout__"), ("sys", "__stderr__")}
 # The stream of a progress bar, which writes through `plain`; the pipe of a process to the build that started it.
-ALLOWED = {("synvita_data/progress.py", "sys.stderr"), ("builders/dataset/beside.py", "sys.stdout")}
+ALLOWED = {("synvita_data/progress.py", "sys.stderr")}
 
 
 def raw_prints(source):

@@ -43,7 +43,7 @@ def doctor(
 
     name, other, rest = _found(context, command)
     if other is not None and json_file is None:
-        json_file, rest = _own_json(other, rest)
+        json_file, rest = _own_json(rest)
     given, usage = _parsed(context, name, other, rest)
     needs = Needs(name, HubQuestions(token=getattr(given, "token", None)))
     try:
@@ -84,10 +84,8 @@ def _found(context: typer.Context, words: Sequence[str]) -> tuple[str, Any | Non
     return words[0], None, list(words[1:])
 
 
-def _own_json(other: Any, rest: list[str]) -> tuple[str | None, list[str]]:
-    """`--json FILE` may stand at the end too, where the other command has no such option of its own."""
-    if any("--json" in each.opts for each in other.params):
-        return None, rest
+def _own_json(rest: list[str]) -> tuple[str | None, list[str]]:
+    """`--json FILE` may stand at the end too; the other command writes nothing, so that it is not its own."""
     if len(rest) > 1 and rest[-2] == "--json":
         return rest[-1], rest[:-2]
     if rest and rest[-1].startswith("--json="):
@@ -281,7 +279,9 @@ _COMMANDS: dict[str, Callable[[Any, "Needs"], None]] = {
     "reproduce": _reproduce,
     "score": _score,
     "study": _room("doctor.others", "study_needs"),
+    "submit": _room("doctor.others", "submission_needs"),
     "train": _train,
+    "verify": _room("doctor.others", "verification_needs"),
     "videos check": _videos_check,
     "vqascore": _room("builders.needs", "vqascore_needs"),
 }

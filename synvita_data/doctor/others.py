@@ -1,4 +1,5 @@
-"""What the commands need that run no model: inspect, annotations, convert, leaderboard, compare, errors, export, demo.
+"""What the commands need that run no model: inspect, annotations, convert, leaderboard, verify, submit, compare, errors,
+export, demo.
 
 Each takes `given`, the command's parameters by name.
 """
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ..comparison.scored import find_results
+from ..display import counted
 from ..errors import SynvitaError
+from ..evaluation.results import read_result
 from ..evaluation.scored import ScoredResult, read_scored, task_of
 from ..leaderboard.table import read_results
 from ..tasks import get_task
 from .data import find_data
+from .hub import is_repository_name
 from .inputs import add_annotations, add_file, add_folder, add_output
 from .models import add_repository
 from .report import Needs, size, some
@@ -86,16 +90,59 @@ def leaderboard_needs(given: Any, needs: Needs) -> None:
         return add_output(needs, given.space, f"a Space is written into {given.space}")
     if given.serve:
         needs.packages("leaderboard")
+    _add_results(needs, given.results)
+    _add_files(needs, given.markdown, given.json_file, given.csv_file, given.latex, given.html)
+
+
+def verification_needs(given: Any, needs: Needs) -> None:
+    """What `synvita verify` needs: results here or on the Hub, and annotations, without which nothing is verified."""
+    if given.place is not None:
+        if is_repository_name(given.place) and not Path(given.place).exists():
+            add_repository(needs, look_at(given.place, kind="dataset", hub=needs.hub), "results")
+        else:
+            _add_results(needs, Path(given.place))
+    _add_annotations(needs, given.annotations)
+    if given.comment and not needs.hub.has_token:
+        needs.bad("token", "no token for the Hub is set", "Set HF_TOKEN, or run `hf auth login`")
+    _add_files(needs, given.json_file, given.markdown)
+
+
+def submission_needs(given: Any, needs: Needs) -> None:
+    """What `synvita submit` needs; nothing is sent."""
+    if given.workflow is not None:
+        return add_output(needs, given.workflow, f"a workflow is written below {given.workflow}")
+    _add_results(needs, given.results)
+    _add_annotations(needs, given.annotations)
+    if given.training_record is not None:
+        add_file(needs, given.training_record, "training record", "the fine-tune's record")
+    add_repository(needs, look_at(given.repo, kind="dataset", hub=needs.hub), "repository")
+    if not given.dry_run and not needs.hub.has_token:
+        needs.bad("token", "no token for the Hub is set", "Set HF_TOKEN, or run `hf auth login`")
+
+
+def _add_results(needs: Needs, place: Path) -> None:
+    """Results of a folder, or of one file."""
     broken: list[SynvitaError] = []
     try:
-        found = read_results(given.results, on_broken=broken.append)
+        found = [read_result(place)] if place.is_file() else read_results(place, on_broken=broken.append)
     except SynvitaError as error:
         needs.failed("results", error)
     else:
-        needs.ok("results", f"{len(found)} results in {given.results}")
+        needs.ok("results", f"{counted(len(found), 'results')} in {place}")
         for each in broken[:3]:
             needs.failed("results", each, "warn")
-    _add_files(needs, given.markdown, given.json_file, given.csv_file, given.latex, given.html)
+
+
+def _add_annotations(needs: Needs, place: str | None) -> None:
+    """Annotations to verify with: a path, or a dataset repository."""
+    if place is None:
+        needs.warn("annotations", "without annotations nothing is verified", "Name them with --annotations")
+    elif is_repository_name(place) and not Path(place).exists():
+        add_repository(needs, look_at(place, kind="dataset", hub=needs.hub), "annotations")
+    elif Path(place).is_file():
+        add_file(needs, Path(place), "annotations", "the task's annotations")
+    else:
+        add_folder(needs, Path(place), "annotations", "the tasks' annotations")
 
 
 def comparison_needs(given: Any, needs: Needs) -> None:

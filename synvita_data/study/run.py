@@ -50,9 +50,9 @@ def run_question(
     """
     question = study.question(name)
     options = options or RunOptions()
-    check_writable(out)
     model = model or study.model
     check_world(model, geometry_of(study.cell.version))
+    check_writable(out)
     work = Work(out, model, model_revision(model))
     seeds = sorted(set(seeds))
     _check_begun(study, question, seeds, work)

@@ -255,7 +255,7 @@ def test_the_command_says_what_it_made_and_that_it_is_local(built, root, tmp_pat
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
     assert "samples for ms-swift: train 16, test 6" in said
-    assert "Left out in 1 rows: there is no synthetic video." in said
+    assert "Left out in 1 row: there is no synthetic video." in said
     assert "do not publish it" in said
     assert "swift rlhf --rlhf_type dpo" in said
     assert len(VALIDATORS["ms-swift"](tmp_path / "out", "train")) == 16

@@ -222,12 +222,14 @@ def test_build_counts_videos_and_triplets(doctor, world, tmp_path):
         path.unlink()
     report = doctor(*line, "--synthetic", f"folder:{some}", "--out", tmp_path / "out")[2]
     assert "30 of 35 pairs" in said(report, "synthetic", "warn")
-    status, _, report = doctor(
-        "build", "--triplets", tmp_path / "none.csv", "--out", tmp_path, "--synthetic", "mine:x"
-    )
+    lacking = ["build", "--triplets", tmp_path / "none.csv", "--out", tmp_path / "out"]
+    status, _, report = doctor(*lacking, "--synthetic", f"folder:{tmp_path / 'none'}")
     assert status == 1
     assert said(report, "triplets", "bad")
-    assert "unknown source" in said(report, "synthetic", "bad")
+    assert said(report, "synthetic", "bad")
+    status, _, report = doctor(*lacking, "--synthetic", "mine:x")
+    assert status == 1
+    assert "unknown source" in said(report, "command", "bad")
     status, _, report = doctor(*line, "--out", tmp_path, "--weighting", "mine")
     assert "unknown weighting" in said(report, "command", "bad")
     assert (
@@ -475,7 +477,7 @@ def test_the_authors_videos_are_listed(doctor, world, tmp_path):
     (folder / "more.tar").write_bytes(b"x")
     status, _, report = doctor(*line, "--synthetic-root", folder.parent, "--generator", "lavie")
     assert status == 0, report["checks"]
-    assert "1 loose mp4 files and 1 archives" in said(report, "synthetic", "ok")
+    assert "1 loose mp4 file and 1 archive" in said(report, "synthetic", "ok")
     assert doctor(*line, "--synthetic-root", tmp_path / "none", "--generator", "lavie")[0] == 1
 
 
@@ -566,7 +568,7 @@ def test_videos_check_reads_what_names_the_videos(doctor, benchmark, world, data
     status, _, report = doctor(*wrong)
     assert status == 1
     assert said(report, "videos", "bad")
-    assert said(report, "triplets", "bad")
+    assert said(report, "triplets", "bad"), report
 
 
 def test_a_training_csv_of_the_authors_brings_its_triplets_and_scores(doctor, tmp_path):

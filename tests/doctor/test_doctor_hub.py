@@ -232,7 +232,7 @@ def test_the_authors_videos_are_asked_of_the_hub_as_the_build_asks(
     line += ["--synthetic", "hf:org/videos"]
     status, report = doctor(*line)
     assert status == 0, report["checks"]
-    assert "1 loose mp4 files and 1 archives" in said(report, "synthetic", "ok")
+    assert "1 loose mp4 file and 1 archive" in said(report, "synthetic", "ok")
     assert report["bytes_to_fetch"] == 10_000
     assert doctor(*line, "--embed-synthetic")[1]["bytes_to_fetch"] == 10_100
     assert run("-c", FETCH, "org/videos", "dataset", "*").status == 0

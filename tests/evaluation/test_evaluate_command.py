@@ -250,7 +250,7 @@ def test_missing_and_unknown_scores_are_counted_where_allowed(tmp_path, synvita,
         ),
         (("chance", "--task", "ssv2-temporal", "--annotations", "HERE", "--out", "HERE"), "--out"),
         (
-            ("no/model", "--task", "ssv2-temporal", "--annotations", "HERE", "--real-root", "nowhere"),
+            ("no/model", "--task", "ssv2-temporal", "--annotations", "HERE", "--real-root", ".", "--partial"),
             "the model cannot be found",
         ),
     ],

@@ -88,7 +88,7 @@ def test_two_actors_one_of_which_is_killed(tmp_path, repo_root, sessions):
 
 def test_without_ray_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EngineError, match=r"synvita-data\[ray\]"):
+    with pytest.raises(EngineError, match=r"pip install .*\[ray\]"):
         run_job(Squares(tmp_path / "store", tmp_path / "log", 1), engine="ray")
 
 

@@ -222,7 +222,7 @@ def test_texts_of_files(tmp_path):
         (
             "video,text\na.mp4,x,y\na.mp4,\n",
             SchemaError,
-            r"row 0: a row has another number.*1 more rows are bad too",
+            r"row 0: a row has another number.*1 more row is bad too",
         ),
         ("video,text\na.mp4,x\nvideo,text\n", SchemaError, "row 1: the header stands here again"),
     ],

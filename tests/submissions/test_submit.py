@@ -175,6 +175,7 @@ def test_a_hub_that_fails_halfway_leaves_nothing_and_the_same_again_continues(
     assert list(repository(hub).pulls) == [1]
 
 
+@pytest.mark.slow
 def test_a_lost_answer_opens_no_second_pull_request(hub, run, results):
     hub.fail("commit", how="drop-answer")
     done = run(results, REPO)

@@ -125,7 +125,7 @@ def test_edit_lists_give_the_same_frames_or_an_error(clip, tmp_path, backend: st
 def test_a_missing_backend_says_what_to_install(clip, monkeypatch, backend: str) -> None:
     for name in (backend, f"{backend}.decoders", f"{backend}.transforms"):
         monkeypatch.setitem(sys.modules, name, None)  # what Python does for a module that is not there
-    with pytest.raises(MissingBackendError, match=r"synvita-data\[decoders\]"):
+    with pytest.raises(MissingBackendError, match=r"(?i)install .*\[decoders\]"):
         decode(clip("b-frames.mp4"), FramePolicy(backend=backend))
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from synvita_data.builders.shapes import (
@@ -55,6 +55,9 @@ def names(text, concept):
 @settings(max_examples=8)
 @given(UNSEENS, st.sampled_from([0.5, 0.8, 1.0]), SEEDS)
 def test_no_unseen_concept_is_ever_in_a_true_caption_of_training(unseen, share, seed):
+    assume(
+        len(set(unseen) & {"circle", "square", "triangle", "star"}) < 3
+    )  # Split says that this is impossible
     spec = ShapesSpec(pairs=420, seed=seed, version=2, split=Split(unseen, share))
     pairs = list(draw_world(spec))
     told = Counter()
