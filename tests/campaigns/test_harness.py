@@ -84,6 +84,7 @@ def test_parquet_changes_in_names_types_rows_and_cells(tmp_path):
     assert len(schemas) > 20
 
 
+@pytest.mark.slow
 def test_planted_faults_of_readers_are_found():
     done = run_module("campaigns.planted", "fuzz")
     assert done.returncode == 0, done.stderr

@@ -171,6 +171,7 @@ def test_scores_are_those_of_plain_scikit_learn():
     assert share.pairs_right == pytest.approx(100 * right, abs=0.006)
 
 
+@pytest.mark.slow
 def test_another_process_another_hash_seed_and_more_threads_give_the_same_bits():
     program = (
         "from synvita_data.captions.text_only import out_of_fold\n"

@@ -51,6 +51,7 @@ def test_build_and_load(built):
     assert f"{rows[0]['weight']:.3f}" in printed
 
 
+@pytest.mark.slow
 def test_weighted_loss(built, run, tmp_path):
     from synvita_data.testing import make_tiny
 

@@ -68,6 +68,7 @@ def published(out: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_from_captions_to_a_dataset_and_on(models, tmp_path):
     triplets = write_pairs(tmp_path / "triplets.csv")
     result = build(models, triplets, tmp_path / "out")

@@ -90,6 +90,7 @@ def test_each_video_is_of_its_own_caption_and_seed(tmp_path):
     assert len({line["seed"] for line in lines}) == 3
 
 
+@pytest.mark.slow
 def test_order_of_shards_and_workers_change_nothing(tmp_path):
     spec = write_program(tmp_path)
     triplets = rows(*(f"a dog of {number} years" for number in range(7)))

@@ -135,6 +135,7 @@ def job(folder, out, overrides=None, captions=CAPTIONS, samples=1):
     return GenerateJob(generator, tuple(make_requests(rows(*captions), samples)), out)
 
 
+@pytest.mark.slow
 def test_the_same_files_whoever_makes_them(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "START_METHOD", "fork")  # what is imported need not be imported again
     folder, triplets = saved("cogvideox"), rows(*CAPTIONS)

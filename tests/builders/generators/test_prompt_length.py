@@ -316,6 +316,7 @@ def test_what_is_cut_is_made_recorded_and_said(saved, tmp_path):
     assert moved.is_dir()
 
 
+@pytest.mark.slow
 def test_neither_mode_nor_measure_enters_a_key(saved, tmp_path):
     generator = open_generator(f"diffusers:{saved}", OVERRIDES)
     keys = set(generator.inputs(make_requests(rows(SHORT, LONG), 1)))
@@ -441,6 +442,7 @@ def test_a_build_counts_them_in_report_and_card(saved, tmp_path, mode):
     assert "**Prompts:**" not in (tmp_path / "out/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_of_videos_keeps_what_its_manifest_says(saved, tmp_path):
     (tmp_path / "t.csv").write_text(
         f"videopath,caption,neg_caption\nv1.mp4,a man,{SHORT}\nv2.mp4,a dog,{LONG}\n"
