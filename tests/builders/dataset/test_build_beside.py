@@ -4,7 +4,7 @@ import hashlib
 import random
 
 import pytest
-from conftest import write_csv
+from small_annotations import write_csv
 
 from synvita_data.builders.dataset import BuildOptions, build_dataset, run
 from synvita_data.builders.dataset.beside import Beside
@@ -60,8 +60,8 @@ def texts(tmp_path):
         rows.append([f"video{row % 60}", "msr-vtt", caption, f"{caption} now {row}", "train", "action"])
         scores += [[row, model, rng.random(), rng.random()] for model in "ab"]
     header = ["videopath", "source", "caption", "neg_caption", "split", "misalignment"]
-    write_csv(tmp_path / "triplets.csv", header, rows)
-    write_csv(tmp_path / "scores.csv", ["row", "model", "neg_caption_score", "caption_score"], scores)
+    write_csv(tmp_path / "triplets.csv", rows, header)
+    write_csv(tmp_path / "scores.csv", scores, ["row", "model", "neg_caption_score", "caption_score"])
     return {"triplets": tmp_path / "triplets.csv", "vqascores": tmp_path / "scores.csv", "config": "tiny"}
 
 
