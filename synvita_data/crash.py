@@ -30,8 +30,9 @@ _RESUMES = frozenset(
         "reproduce",
         "score",
         "study",
+        "train",
+        "vqascore",
     }
-    | {"train", "vqascore"}
 )
 
 

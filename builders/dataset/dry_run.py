@@ -26,7 +26,7 @@ from .beside import SUFFIXES
 from .options import BuildOptions
 from .report import CARD, QUARANTINE, REPORT, check_place, read_report
 from .rows import Material, Row, make_rows
-from .run import check_scores, find_models, find_videos, spans_of
+from .run import check_scores, find_models, find_videos, no_row_left, spans_of
 from .shards import plan_shards, row_bytes
 
 # Sources whose videos are there, and are found by looking into a folder.
@@ -126,12 +126,7 @@ def dry_run(options: BuildOptions) -> DryRun:
     if scores is not None and materials:
         check_scores(options, scores, reader.report.rows, len(materials), quarantine)
     if not rows:
-        raise SynvitaError(
-            "no row is left to build a dataset from",
-            file=options.triplets,
-            found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
-            fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
-        )
+        raise no_row_left(options, reader.report.rows, quarantine)
     read = reader.report
     return DryRun(
         {

@@ -129,12 +129,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     if scores is not None and materials:
         check_scores(options, scores, reader.report.rows, len(materials), quarantine)
     if not rows:
-        raise SynvitaError(
-            "no row is left to build a dataset from",
-            file=options.triplets,
-            found=f"{reader.report.rows} rows read, {len(quarantine)} quarantined",
-            fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
-        )
+        raise no_row_left(options, reader.report.rows, quarantine)
 
     # Shards: planned, written and put in place, unless they are there.
     shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
@@ -306,6 +301,16 @@ def _score(
             "fix": first.get("fix") or "Run again with --retry-failed",
         }
     return report.table, unscored
+
+
+def no_row_left(options: BuildOptions, rows: int, quarantine: list[dict[str, Any]]) -> SynvitaError:
+    """The error of a build of nothing: how many rows were read and set aside, and why the first was."""
+    return SynvitaError(
+        "no row is left to build a dataset from",
+        file=options.triplets,
+        found=f"{rows} rows read, {len(quarantine)} quarantined",
+        fix=f"First reason: {quarantine[0]['problem']}" if quarantine else None,
+    )
 
 
 def check_scores(

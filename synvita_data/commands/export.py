@@ -89,7 +89,7 @@ def export(
     )
     terminal = Terminal()
     counts = ", ".join(f"{name} {count:,}" for name, count in done.samples.items())
-    terminal.line(("bold", f"{counted(sum(done.samples.values()), 'samples')}"), f" for {to.value}: {counts}")
+    terminal.line(("bold", counted(sum(done.samples.values()), "samples")), f" for {to.value}: {counts}")
     for reason, rows in done.left_out.items():
         terminal.line(f"Left out in {counted(rows, 'rows')}: {reason}.", style="yellow")
     videos = f"{counted(done.videos, 'synthetic videos')} written" if done.videos else "no video written"

@@ -50,7 +50,9 @@ def inspect(
         inspection = inspect_dataset(opened, name, split)
         words = text_only(opened, name, split)
         with parsing(
-            "a config's entry has another form", file=f"{opened.name}/build.json", fix="Build it again"
+            f"the build report does not say of config {name} what `synvita build` writes",
+            file=f"{opened.name}/build.json",
+            fix="Build the dataset again, or remove the file to inspect it without",
         ):
             notes = _notes(opened, inspection)
         figure = difference_figure(inspection)
@@ -88,7 +90,6 @@ def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
     )
 
     from ..dataset.inspection import scores_by_pair, shared_scores
-    from ..errors import parsing
 
     config, total = inspection.config, inspection.total
     whole = set(inspection.splits) == set(opened.configs[config])  # which is what `build.json` counts
@@ -106,17 +107,12 @@ def _notes(opened: "BuiltDataset", inspection: "Inspection") -> list[str]:
         if own and other not in (config, "all")
     }
     equal = {name: count for name, count in shared.items() if count}
-    with parsing(
-        f"the build report does not say of config {config} what `synvita build` writes",
-        file=f"{opened.root}/build.json",
-        fix="Build the dataset again, or remove the file to inspect it without",
-    ):
-        return [
-            *(f"contrast captions: {note}" for note in contrast_notes(record)),
-            *(f"scores: {note}" for note in score_notes({"scores": scores, "equal_scores": equal})),
-            *(f"prompts: {note}" for note in prompt_notes(record)),
-            *(f"authors' videos: {note}" for note in (*referred_note(record), *authors_notes(record))),
-        ]
+    return [
+        *(f"contrast captions: {note}" for note in contrast_notes(record)),
+        *(f"scores: {note}" for note in score_notes({"scores": scores, "equal_scores": equal})),
+        *(f"prompts: {note}" for note in prompt_notes(record)),
+        *(f"authors' videos: {note}" for note in (*referred_note(record), *authors_notes(record))),
+    ]
 
 
 def summary_table(inspection: "Inspection", *, is_default: bool) -> "Table":

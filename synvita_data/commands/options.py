@@ -48,6 +48,12 @@ SourceOption = Annotated[str | None, typer.Option(help="Source of rows that do n
 TripletsOption = Annotated[
     Path, typer.Option(metavar="FILE", help="VideoCon's CSVs, or any CSV, JSONL or Parquet.")
 ]
+DeclarationsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task", metavar="FILE.yaml", help="Declaration of a task of your own (repeat for several)."
+    ),
+]
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - prints only that.")
 ]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import DeclarationsOption
+
 if TYPE_CHECKING:
     from ..hub.pulls import PullRequests
     from ..submissions.send import Submission
@@ -30,12 +32,7 @@ def submit(
             help="Annotations to verify with before anything is sent; without, only contradictions are found.",
         ),
     ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task", metavar="FILE.yaml", help="Declaration of a task of your own (repeat for several)."
-        ),
-    ] = None,
+    task: DeclarationsOption = None,
     training_record: Annotated[
         Path | None,
         typer.Option(
@@ -86,11 +83,9 @@ def submit(
     from ..display import Terminal, print_error
     from ..errors import SynvitaError
     from ..hub.pulls import PullRequests
-    from ..submissions.annotations import find_annotations
     from ..submissions.model_page import task_ids
     from ..submissions.send import prepare, send
     from ..submissions.verify import Truth
-    from ..tasks import get_task
 
     if workflow is not None:
         from ..submissions.workflow import write_workflow
@@ -109,8 +104,7 @@ def submit(
             expected="--dataset-id ID and --task-id ID, as the benchmark is registered there",
         )
     target = PullRequests(repo, token=token or None)
-    own = [get_task(each) for each in task or ()]
-    truth = Truth(find_annotations(annotations), {each.name: each for each in own})
+    truth = Truth.named(annotations, task or ())
     submission = prepare(results, truth, target, training_record=training_record)
     ids = task_ids(tuple(task_id or ()), submission.results) if model_repo is not None else {}
     for line in _shown(submission, dry_run=dry_run):

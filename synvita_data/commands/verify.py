@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import DeclarationsOption
+
 if TYPE_CHECKING:
     from ..hub.pulls import PullRequests
     from ..submissions.report import Report, ResultReport
@@ -30,12 +32,7 @@ def verify(
             help="Annotation file of the task, a folder of all, or a dataset repository with them; without it nothing is verified.",
         ),
     ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task", metavar="FILE.yaml", help="Declaration of a task of your own (repeat for several)."
-        ),
-    ] = None,
+    task: DeclarationsOption = None,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -92,9 +89,7 @@ def verify(
         return
     if place is None:
         raise SynvitaError("no result is named", expected="a result file, a folder, or OWNER/NAME")
-    from ..submissions.annotations import find_annotations
     from ..submissions.verify import Truth
-    from ..tasks import get_task
 
     of_a_repository = {
         "--revision": revision,
@@ -107,8 +102,7 @@ def verify(
         raise SynvitaError("these options are for a repository on the Hub", found=", ".join(given))
     if comment and not pull_requests:
         raise SynvitaError("--comment is for --pull-requests")
-    own = [get_task(each) for each in task or ()]
-    truth = Truth(find_annotations(annotations), {each.name: each for each in own})
+    truth = Truth.named(annotations, task or ())
     if there.exists():
         report = _verify_files(there, truth, against, rerun, write=write)
     else:

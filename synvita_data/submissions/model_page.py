@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import HubError, SchemaError, SourceError
 from ..evaluation.results import Result
+from ..files import parse_yaml
 from ..hub.repo import HubRepo, LocalFile
 from ..tasks import TASKS
 
@@ -122,8 +123,8 @@ def model_files(
         kept: list[EvalResultEntry] = []
         if path in here.files:
             try:
-                before = parse_eval_result_entries(yaml.safe_load(repo.read_text(path, here.commit)) or [])
-            except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+                before = parse_eval_result_entries(parse_yaml(repo.read_text(path, here.commit)) or [])
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise SchemaError(
                     "the model's results cannot be read", file=f"{repo.id}/{path}", found=str(error)
                 ) from error

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import HubError, SynvitaError
-from ..evaluation.results import read_result
 from ..hub.card import code, markdown
 from ..hub.pulls import Pull, PullRequests
 from ..hub.repo import Snapshot
@@ -147,11 +146,11 @@ def _verified(folder: Path, results: list[str], problems: list[str], truth: Trut
     report = verify_folder(folder, truth, only=results)
     for each in report.results:
         try:
-            place = place_of(read_result(folder / each.file))
-            columns = open_submitted(folder / each.file).columns
+            submitted = open_submitted(folder / each.file)
+            place = place_of(submitted.side.result)
         except (SynvitaError, AttributeError, KeyError, TypeError):  # the report of the result says it
             continue
-        if (problem := misplaced(each, place, columns)) is not None:
+        if (problem := misplaced(each, place, submitted.columns)) is not None:
             problems.append(problem)
     return replace(make_report(report.results, [*problems, *report.problems]), checked=report.checked)
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..errors import HubError, SchemaError, SourceError
-from ..evaluation.results import Result, read_result
+from ..evaluation.results import Result
 from ..files import parse_json
 from ..hub.leaks import refuse_leaks
 from ..hub.places import without_places
@@ -152,8 +152,7 @@ def _staged(
     with TemporaryDirectory(prefix="synvita-submit-") as name:
         folder = Path(name)
         for path in found:
-            open_submitted(path)  # sizes and form, before anything is read whole
-            result = read_result(path)
+            result = open_submitted(path).side.result  # sizes and form, before anything is read whole
             place = place_of(result)
             if place in placed:
                 raise SourceError(

@@ -1,9 +1,10 @@
 """Verify results: a file, a folder of them, or what a pull request adds to one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 from .. import __version__
 from ..annotations import Annotations, read_annotations, tasks_at
@@ -11,7 +12,8 @@ from ..errors import SchemaError, SourceError, SynvitaError
 from ..evaluation.results import Result, is_result_file, safe_name
 from ..evaluation.scored import task_of
 from ..hub.places import without_places
-from ..tasks import FORMS, TASKS, Task
+from ..tasks import FORMS, TASKS, Task, get_task
+from .annotations import find_annotations
 from .consistency import COMPARED as CONSISTENT
 from .consistency import contradictions
 from .opening import Submitted, open_submitted
@@ -41,6 +43,20 @@ class Truth:
     place: Path | None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     _read: dict[str, Annotations] = field(default_factory=dict)
+
+    @classmethod
+    def named(cls, annotations: str | None, declarations: Iterable[Path | str] = ()) -> Self:
+        """What a command line names.
+
+        Args:
+            annotations: as of `find_annotations`.
+            declarations: files of tasks of the user's own.
+
+        Raises:
+            SynvitaError: as of `find_annotations` and `get_task`.
+        """
+        own = [get_task(each) for each in declarations]
+        return cls(find_annotations(annotations), {each.name: each for each in own})
 
     def of(self, submitted: Submitted) -> tuple[Task | None, Annotations | None, str | None]:
         """Task and annotations of a result, and why there are none.
@@ -150,7 +166,10 @@ def verify_folder(
     """
     if not folder.is_dir():
         raise SourceError("the folder of results does not exist", file=folder)
-    found = [path for path in result_files(folder) if only is None or path in set(only)]
+    found = result_files(folder)
+    if only is not None:
+        wanted = set(only)
+        found = [path for path in found if path in wanted]
     if not found or len(found) > MOST_RESULTS:
         raise SourceError(
             "the folder holds no result" if not found else "the folder holds too many results",

@@ -90,7 +90,9 @@ def test_targets_of_an_adapter_that_are_no_names(tmp_path):
 
     settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q", ["v"]]}
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
-    read_lora_settings(tmp_path)
+    found = read_lora_settings(tmp_path)
+    assert found is not None
+    assert found.targets == {"q", "['v']"}
 
 
 def test_a_recipe_extends_a_name_that_no_file_has(tmp_path):
