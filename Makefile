@@ -38,7 +38,7 @@ test-all: $(STAMP)
 OLDEST ?= $(addprefix tests/,models scoring testing_models training builders/generators/test_pipeline_generator.py \
 	builders/vqascore/test_vqa_scorers.py mplug_owl/test_owl_model.py mplug_owl/test_owl_stages.py dataset/test_dataset.py hub/test_hub.py) \
 	$(addprefix --ignore=tests/,models/test_questions_benchmark.py training/test_training_step_benchmark.py \
-	training/test_training_data_real.py)
+	training/test_training_data_real.py training/test_handed_on.py)
 OLD_STAMP := .venv-oldest/.synvita-setup
 $(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
 	test -x .venv-oldest/bin/python || .uv/bin/uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-oldest
@@ -48,7 +48,7 @@ $(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
 
 # Kills do not depend on versions.
 test-oldest: $(OLD_STAMP)
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not slow" -k "not kill" $(OLDEST)
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not slow" -k "not kill and not commits_large" $(OLDEST)
 
 # Tests that kill, wait for or count processes, again and again beside a busy loop for each core.
 TIMES ?= 20

@@ -200,6 +200,7 @@ def printed(tmp_path_factory):
     return list(zip(json.loads(done.stdout), texts, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("printed")
 @pytest.mark.parametrize(
     "place",

@@ -1,9 +1,10 @@
 """The page of the study, generated from its result files and from nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from ..comparison.forest import p_text, save_forest
 from ..display import number
@@ -126,20 +127,23 @@ def _changed(study: Study, results: Sequence[QuestionResult]) -> list[str]:
     now = sha256_file(study.file)
     if any(result.declaration != now for result in results):
         text.append("**The file of questions was changed after some of these runs** (see its history).")
-    cell = results[0].cell
+    cell = study.cell
     sizes = {
-        "training triplets": cell["pairs"],
-        "test pairs of each set": cell["test_pairs"],
-        "steps": cell["steps"],
-        "batch": cell["batch"],
-        "learning rate": cell["learning_rate"],
-        "rank of the adapter": cell["rank"],
-        "share of contrast captions with an unseen concept": cell["share"],
+        "training triplets": cell.pairs,
+        "test pairs of each set": cell.test_pairs,
+        "steps": cell.steps,
+        "batch": cell.batch,
+        "learning rate": cell.learning_rate,
+        "rank of the adapter": cell.rank,
+        "share of contrast captions with an unseen concept": cell.share,
     }
     text.append(
         "A cell: " + ", ".join(f"{name} {value}" for name, value in sizes.items()) + ". "
         "A seed moves training pairs, clips, adapter, batches and test sets together."
     )
+    for result in results:
+        if other := result.other_sizes(study):
+            text.append(f"{code(result.name)} was run with {markdown(_sizes(other))}.")
     return [" ".join(text)]
 
 
@@ -222,7 +226,7 @@ def _add_question(
     made: _Page, study: Study, question: Question, result: QuestionResult, page: Path, images: Path
 ) -> None:
     """Tables, plots and what was not run of one question."""
-    made.add(f"## {markdown(question.title)}" + _of_model(study, result))
+    made.add(f"## {markdown(question.title)}" + _run_otherwise(study, result))
     stem = f"study-{result.name.replace('@', '-')}"
     means = arm_means(question, result.values)
     shown = [outcome for outcome in question.outcomes if any(outcome in own for own in means.values())]
@@ -261,11 +265,18 @@ def _add_question(
         )
 
 
-def _of_model(study: Study, result: QuestionResult) -> str:
-    """Which other model than the study's own a result is of, for a heading."""
-    if result.model["name"] == study.model:
-        return ""
-    return f" (started from {markdown(result.model['name'])})"
+def _run_otherwise(study: Study, result: QuestionResult) -> str:
+    """Which other model or other sizes than the study's own a result is of, for a heading."""
+    said = []
+    if result.model["name"] != study.model:
+        said.append(f"started from {result.model['name']}")
+    if other := result.other_sizes(study):
+        said.append(_sizes(other))
+    return f" ({markdown('; '.join(said))})" if said else ""
+
+
+def _sizes(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in changed.items())
 
 
 def _difference_table(study: Study, question: Question, found: Sequence[Paired], several: bool) -> str:
@@ -361,7 +372,7 @@ def _commands(study: Study, results: Sequence[QuestionResult]) -> list[str]:
     runs = "\n".join(
         f"    synvita study shapes --question {result.question} --seeds {max(result.seeds) + 1} --out docs/study"
         for result in results
-        if result.seeds and result.model["name"] == study.model
+        if result.seeds and result.model["name"] == study.model and not result.other_sizes(study)
     )
     versions = ", ".join(f"{name} {value}" for name, value in results[0].versions.items())
     return [

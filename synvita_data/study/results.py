@@ -1,6 +1,6 @@
 """The result file of a question, `OUT/<question>.json`: small, committed, and all that the page is made from.
 
-The same question asked of another model lies beside it as `<question>@<label>.json`.
+The same question asked of another model, or with cells of other sizes, lies beside it as `<question>@<label>.json`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import SchemaError, SynvitaError, parsing
 from ..files import read_json, write_atomic
-from .questions import CellName, Question
+from .questions import CellName, Question, Study
 
 FORMAT = 1
 
@@ -57,6 +57,11 @@ class QuestionResult:
         done = set(self.values)
         planned = question.cells(range(question.seeds))
         return [cell for cell in planned if (cell.arm, cell.setting, cell.seed) not in done]
+
+    def other_sizes(self, study: Study) -> dict[str, Any]:
+        """Fields of the cells' recipe that are now declared otherwise, as they were run."""
+        declared = study.cell.record()
+        return {name: value for name, value in self.cell.items() if value != declared[name]}
 
     @property
     def processor_seconds(self) -> tuple[float, float]:

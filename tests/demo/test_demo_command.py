@@ -18,6 +18,9 @@ from synvita_data.demo.steps import Course
 from synvita_data.display import Terminal
 from synvita_data.errors import SynvitaError
 
+# One worker makes the demo.
+pytestmark = pytest.mark.xdist_group("demo command")
+
 SMALL = chain.Size(pairs=42, test_pairs=14, clips=0, steps=4, batch=14)
 
 

@@ -1,7 +1,7 @@
 """Each thing that can go wrong with the Hub, under each command that uses it: one line that says what to do.
 
 The commands are real, and so are huggingface_hub, transformers, diffusers, peft and `datasets` under them; only the Hub
-is ours. The product of faults and commands is `slow`; each fault and each command stays among the fast tests.
+is ours. All of it is `slow`; test_hub has what is wrong without a command.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from loopback_hub import LoopbackHub
 from loopback_hub.forked import Commands
 
 # The world is made once, not once a process.
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 EVALUATE = "evaluate org/model --task ssv2-temporal --annotations {root}/eval_ssv2_temporal.csv --real-root {root}/real"
 PIPELINE = "generate --triplets {root}/triplets.csv --generator diffusers:org/pipe --out out " + " ".join(
@@ -210,14 +210,6 @@ FAULTS = {
 }
 # Parquet files are read in pieces, which have no digest: what is no Parquet any more is said by who reads it.
 NOT_FOR_DATA = ("short", "other bytes", "disk full")
-# Each fault once, each command at least once.
-FAST = {
-    ("evaluate", "other bytes"), ("evaluate", "disk full"), ("evaluate --adapter", "cut"), ("train model", "not let in"),
-    ("train data", "down"), ("vqascore", "short"), ("generate", "no network"), ("build --tokenizer", "wrong token"),
-    ("build --tokenizer", "gated"), ("convert --base", "gone"), ("convert --base", "forbidden"), ("push", "silent"),
-    ("load_triplets", "too many"), ("load_triplets", "broken token"), ("inspect", "dropped"),
-}  # fmt: skip
-assert [{pair[n] for pair in FAST} for n in (0, 1)] == [COMMANDS.keys(), FAULTS.keys()]
 
 
 @pytest.fixture(scope="module")
@@ -277,8 +269,7 @@ def pairs():
                 continue
             if fault.large and (command.settings or (command.kind == "dataset" and what in NOT_FOR_DATA)):
                 continue
-            marks = [] if (name, what) in FAST else [pytest.mark.slow]
-            yield pytest.param(command, fault, id=f"{name}-{what}", marks=marks)
+            yield pytest.param(command, fault, id=f"{name}-{what}")
 
 
 def whole(commands):
@@ -337,8 +328,8 @@ def test_half_a_cache_offline(hub, shared, run):
     "fault",
     [
         "no network",
-        pytest.param("down", marks=pytest.mark.slow),
-        *(pytest.param(what, marks=pytest.mark.slow) for what in ("dropped", "silent", "too many")),
+        "down",
+        *(what for what in ("dropped", "silent", "too many")),
     ],
 )
 def test_what_is_cached_is_used_while_the_hub_is_out_of_reach(hub, run, fault):
@@ -364,7 +355,6 @@ def test_no_network_where_a_name_may_be_a_folder_or_of_a_part(run):
         assert not re.search("no such|does not exist|cannot find|cannot be found|main", done.errors[0])
 
 
-@pytest.mark.slow  # six times two seconds
 def test_a_list_of_files_that_never_comes(hub, run):
     """huggingface_hub would wait for ever."""
     held = hub.fail("tree", how="hold", times=999)
@@ -396,7 +386,6 @@ def test_nothing_cached_offline(hub, run):
     assert hub.log == []
 
 
-@pytest.mark.slow
 def test_a_line_that_breaks_now_and_then_is_waited_for(hub, run):
     """huggingface_hub asks for the rest of a file, and waits where it is asked to."""
     hub.fail("download", how="cut", path="*model-00001*.safetensors", nth=2)  # the first is HEAD
@@ -417,7 +406,7 @@ def test_a_renamed_repository_is_said_once_and_works(hub, run):
 
 @pytest.mark.parametrize(
     "name",
-    ["inspect", *(pytest.param(name, marks=pytest.mark.slow) for name in ("train model", "load_triplets"))],
+    ["inspect", *(name for name in ("train model", "load_triplets"))],
 )
 def test_a_renamed_dataset_is_said_once_and_works(hub, run, name):
     hub.rename("org/data", "new/data", kind="dataset")
@@ -437,7 +426,6 @@ def test_an_unknown_revision(hub, run):
         assert re.search(r"there is no such revision|has no version v9", done.errors[0]), done.errors
 
 
-@pytest.mark.slow  # test_hub_problems has the same without a command
 def test_a_shard_that_was_cut_on_disk(hub, run, world, tmp_path):
     """A folder with half a shard, or with what Git LFS left in its place."""
     import shutil

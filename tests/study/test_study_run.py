@@ -11,7 +11,7 @@ from synvita_data.demo.arms import make_job
 from synvita_data.errors import SchemaError, SynvitaError
 from synvita_data.study.pretraining.record import RECORD
 from synvita_data.study.questions import QUESTIONS, read_questions
-from synvita_data.study.results import read_question
+from synvita_data.study.results import read_all, read_question
 from synvita_data.study.run import run_question
 from synvita_data.testing import make_tiny
 
@@ -168,7 +168,25 @@ def test_a_cell_of_each_question_runs(tiny, tmp_path):
         assert len(result.cells) == len(question.cells([0]))
     page = tmp_path / "study.md"
     from synvita_data.study.page import write_page
-    from synvita_data.study.results import read_all
 
     write_page(study, read_all(tmp_path / "out", list(study.questions)), page, tmp_path / "images")
     assert page.read_text().count("Not run:") == len(study.questions)
+
+
+def test_a_result_of_other_sizes_says_which(begun, tmp_path):
+    from synvita_data.study.page import write_page
+
+    out = tmp_path / "out"
+    out.mkdir()
+    record = json.loads((begun[1] / "small.json").read_text())
+    (out / "small.json").write_text(json.dumps(record))
+    (out / "small@quick.json").write_text(
+        json.dumps(record | {"cell": record["cell"] | {"learning_rate": 0.5}})
+    )
+    study, page = read_questions(begun[0]), tmp_path / "study.md"
+    write_page(study, read_all(out, ["small"]), page, tmp_path / "images")
+    text = page.read_text()
+    assert "`small@quick` was run with learning rate 0.5." in text
+    first, second = (line for line in text.splitlines() if line.startswith("## A small question"))
+    assert "learning rate" not in first
+    assert second.endswith("learning rate 0.5)")
