@@ -329,7 +329,9 @@ def test_half_a_cache_offline(hub, shared, run):
     [
         "no network",
         "down",
-        *(what for what in ("dropped", "silent", "too many")),
+        "dropped",
+        "silent",
+        "too many",
     ],
 )
 def test_what_is_cached_is_used_while_the_hub_is_out_of_reach(hub, run, fault):
@@ -404,10 +406,7 @@ def test_a_renamed_repository_is_said_once_and_works(hub, run):
     assert run(Command(line, "adapter")).status == 0
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["inspect", *(name for name in ("train model", "load_triplets"))],
-)
+@pytest.mark.parametrize("name", ["inspect", "train model", "load_triplets"])
 def test_a_renamed_dataset_is_said_once_and_works(hub, run, name):
     hub.rename("org/data", "new/data", kind="dataset")
     done = run(COMMANDS[name])

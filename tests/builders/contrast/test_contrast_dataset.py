@@ -22,6 +22,9 @@ from synvita_data.builders.triplets import TripletReader
 from synvita_data.errors import SchemaError
 from synvita_data.schema import ContrastCheck, ContrastRecord, Triplet, arrow_schema, features
 
+# One worker makes the chain.
+pytestmark = pytest.mark.xdist_group("contrast chain")
+
 OLD = Path(__file__).parents[2] / "stored_work/files"
 RECORD = ContrastRecord(
     writer="llm:org/model",

@@ -163,6 +163,7 @@ def test_killed_runs_continue(captions, tmp_path, monkeypatch):
     survive_kills(make_job, tmp_path / "kills", kills=5)
 
 
+@pytest.mark.slow
 def test_at_most_so_many_a_caption(captions, tmp_path):
     """Of other kinds where the first have none, so that every caption gets what it can get."""
     every = write(captions, tmp_path / "all.csv")
