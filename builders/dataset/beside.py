@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from synvita_data.captions.text_only import CaptionPair, text_only_auc
+from synvita_data.captions.text_only import CaptionPair, PairSample, text_only_auc
 from synvita_data.dataset.inspection import difference_figure, figure_name, inspect_rows, save_figure
 from synvita_data.schema import MISALIGNMENTS
 
@@ -181,12 +181,12 @@ def _answer() -> None:
     lines = sys.stdin.buffer
     if not (first := lines.readline()):  # nothing to do after all
         return
-    pairs: list[CaptionPair] = []
+    pairs = PairSample()
 
     def rows() -> Iterator[dict[str, Any]]:
         for batch in pa.ipc.open_stream(lines):
             for row in batch.to_pylist():
-                pairs.append(_pair(row))
+                pairs.add(_pair(row))
                 yield row
 
     with TemporaryDirectory() as folder:
