@@ -1,7 +1,6 @@
 """What does not fit into memory: digests against a dictionary, records in a file against a list, and no file left over."""
 
 import hashlib
-import os
 import random
 import signal
 import subprocess
@@ -9,6 +8,7 @@ import sys
 from array import array
 
 import pytest
+from spill_files import open_spills
 
 from synvita_data import files
 from synvita_data.errors import StoreError
@@ -61,17 +61,6 @@ def test_without_a_folder_everything_is_held():
     for n in range(5):
         spill.append(n)
     assert list(spill) == [0, 1, 2, 3, 4]
-
-
-def open_spills() -> list[str]:
-    """Files without a name that this process holds."""
-    found = []
-    for each in os.listdir("/proc/self/fd"):
-        try:
-            found.append(os.readlink(f"/proc/self/fd/{each}"))
-        except OSError:  # that of the listing itself
-            continue
-    return [name for name in found if "-spill" in name]
 
 
 def test_a_spill_file_has_no_name_and_ends_with_its_owner(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from small_annotations import write_csv
+from spill_files import open_spills
 from test_build import digests, options
 
 from synvita_data.builders.dataset import BuildOptions, build_dataset
@@ -70,33 +71,34 @@ class Enough(Exception):
     """Ends a build when its shards are written: AUC and figure need room of their own."""
 
 
-def peak_of(inputs: dict[str, Path], out: Path) -> int:
-    """Bytes that Python held at most until the shards were written."""
+def written(inputs: dict[str, Path], out: Path) -> None:
+    """A build until its shards are written."""
 
     def stop(stage: str, more: int, total: int) -> None:
         if stage == "writing shards":
             raise Enough
 
-    gc.collect()
-    tracemalloc.start()
     with pytest.raises(Enough):
         build_dataset(BuildOptions(out=out, config="tiny", **inputs), stop)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
 
 
-def bytes_a_row(tmp_path: Path, few: int, many: int) -> float:
+def bytes_a_row(folder: Path, few: int, many: int) -> float:
+    """How many bytes more Python holds at most for each row more, until the shards are written."""
+    written(annotations(folder / "first", 10), folder / "first" / "out")  # which imports
     peaks = []
-    for number, rows in enumerate((few, few, many)):  # the first imports
-        folder = tmp_path / str(number)
-        peaks.append(peak_of(annotations(folder, rows), folder / "out"))
-    return (peaks[2] - peaks[1]) / (many - few)
+    for rows in (few, many):
+        inputs = annotations(folder / str(rows), rows)
+        gc.collect()
+        tracemalloc.start()
+        written(inputs, folder / str(rows) / "out")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    return (peaks[1] - peaks[0]) / (many - few)
 
 
 def test_a_row_adds_a_few_hundred_bytes(tmp_path, spilling):
     spilling(32)
-    assert bytes_a_row(tmp_path, 400, 1600) < 600
+    assert bytes_a_row(tmp_path, 200, 800) < 600
 
 
 @pytest.mark.slow
@@ -120,32 +122,25 @@ def test_tiny_batches_give_the_same_bytes(inputs, tmp_path, spilling, batch):
     assert build_dataset(options(inputs, tmp_path / "held", **changes)).was_up_to_date
 
 
-def spills() -> list[str]:
-    """Files without a name that this process holds."""
-    descriptors = Path("/proc/self/fd")
-    links = [os.readlink(each) for each in descriptors.iterdir() if each.is_symlink()]
-    return [link for link in links if "-spill" in link]
-
-
 def test_the_spill_is_gone_after_success_and_after_an_error(inputs, tmp_path, spilling):
     spilling(1)
     seen: list[tuple[int, list[Path]]] = []
 
     def look(stage: str, more: int, total: int) -> None:
         if stage == "writing shards":
-            seen.append((len(spills()), list((tmp_path / "out" / ".work").rglob("*-spill"))))
+            seen.append((len(open_spills()), list((tmp_path / "out" / ".work").rglob("*-spill"))))
 
     build_dataset(options(inputs, tmp_path / "out"), look)
     assert seen
     assert all(number >= 1 and named == [] for number, named in seen)
     gc.collect()
-    assert spills() == []
+    assert open_spills() == []
 
     inputs.scores.write_text("row,model,neg_caption_score,caption_score\n900,m,0.5,0.5\n")
     with pytest.raises(SynvitaError, match="does not belong to these triplets"):
         build_dataset(options(inputs, tmp_path / "other"))
     gc.collect()
-    assert spills() == []
+    assert open_spills() == []
     assert not list((tmp_path / "other").rglob("*-spill"))
 
 
