@@ -270,18 +270,9 @@ class ScoreTable:
 
     def _entry(self, key: Key, at: int) -> ScoreRow:
         model, revision, method, frame = self._label_list[self._labels[at]]
-        return ScoreRow(
-            key,
-            model,
-            self._scores[2 * at],
-            self._scores[2 * at + 1],
-            revision,
-            method,
-            frame,
-            *self._video_values[self._videos[at]],
-            *self._text_values[self._texts[at]],
-            self._lines[at],
-        )
+        video, texts = self._video_values[self._videos[at]], self._text_values[self._texts[at]]
+        scores = self._scores[2 * at], self._scores[2 * at + 1]
+        return ScoreRow._make((key, model, *scores, revision, method, frame, *video, *texts, self._lines[at]))
 
     def _entries_of(self, key: Key, number: int, video: VideoIdentity) -> list[ScoreRow]:
         """The scores under `key` that may be of `video`.
