@@ -175,8 +175,7 @@ def _answer() -> None:
     import matplotlib.backends.backend_agg
     import matplotlib.backends.backend_svg  # noqa: F401
     import pyarrow as pa
-    import sklearn.feature_extraction.text
-    import sklearn.linear_model  # noqa: F401
+    import scipy.sparse  # noqa: F401
 
     lines = sys.stdin.buffer
     if not (first := lines.readline()):  # nothing to do after all
