@@ -194,9 +194,8 @@ def _with_videos(group: "pa.Table", schema: "pa.Schema", embed_real: bool) -> It
 
     for field in schema:
         # Without a video there is nothing to go through, and Arrow need not import pandas for a list of Python.
-        if field.name == "synthetic_video" and none(SYNTHETIC_PATH, REFERENCE):
-            yield pa.nulls(len(group), field.type)
-        elif field.name == "real_video" and none(REAL_PATH):
+        of_video = {"synthetic_video": (SYNTHETIC_PATH, REFERENCE), "real_video": (REAL_PATH,)}
+        if field.name in of_video and none(*of_video[field.name]):
             yield pa.nulls(len(group), field.type)
         elif field.name == "real_available" and none(REAL_PATH):
             yield pa.Array.from_buffers(
