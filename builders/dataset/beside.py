@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # With fewer rows the process would take longer to come up than its work.
 WORTH_A_PROCESS = 5000
+# A file of triplets that has about so many rows.
+BYTES_WORTH_A_PROCESS = 1_000_000
 SUFFIXES = (".png", ".svg")
 # Of a row, what the figure is drawn from, and the text-only AUC is of.
 _DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
