@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -169,6 +170,35 @@ def test_scores_are_those_of_plain_scikit_learn():
     captions, contrasts = found[0::2], found[1::2]
     right = np.mean((captions > contrasts) + 0.5 * (captions == contrasts))
     assert share.pairs_right == pytest.approx(100 * right, abs=0.006)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(4, 60), st.integers(1, 30), st.sampled_from([0.1, 0.5, 1.0]))
+def test_a_fit_ends_at_the_optimum(seed, texts, words, share):
+    """The gradient of the loss, written down again with dense arrays; separable labels and equal columns among them."""
+    rng = np.random.default_rng(seed)
+    dense = rng.random((texts, words)) * (rng.random((texts, words)) < share)
+    dense = np.hstack([dense, dense[:, :1]])
+    dense /= np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1e-300)
+    truth = dense[:, 0] > 0.5 if seed % 2 else rng.random(texts) < 0.5
+    weights, intercept = text_only._logistic(csr_matrix(dense), truth)
+    wrong = 1 / (1 + np.exp(-(dense @ weights + intercept))) - truth
+    gradient = np.append(text_only.C * dense.T @ wrong + weights, text_only.C * wrong.sum())
+    assert np.linalg.norm(gradient) <= 1.001 * text_only.TOLERANCE
+
+
+def test_counts_are_those_of_scikit_learn():
+    texts = sentences(50, seed=4, length=3) + ["dog", "!", "dog dog dog dog"]
+    counter = CountVectorizer(tokenizer=words_of, token_pattern=None, lowercase=False, ngram_range=(1, 2))
+    expected = counter.fit_transform(texts[:20]).toarray()
+    ngrams = text_only._NGrams.of([words_of(text) for text in texts[:20]])
+    words = list(ngrams.words)
+    names = words + [f"{words[pair // len(words)]} {words[pair % len(words)]}" for pair in ngrams.pairs]
+    columns = [counter.vocabulary_[name] for name in names]
+    assert len(columns) == expected.shape[1]
+    # Those of texts that it was not made of too: of these it leaves out what it does not know.
+    found = ngrams.count([words_of(text) for text in texts]).toarray()
+    np.testing.assert_array_equal(found, counter.transform(texts).toarray()[:, columns])
 
 
 @pytest.mark.slow
