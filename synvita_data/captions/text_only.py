@@ -384,7 +384,9 @@ def _weighted(counts: "csr_matrix", rarity: Floats) -> "csr_matrix":
     data = counts.data * rarity[counts.indices]
     sizes = np.diff(counts.indptr)
     squares = np.bincount(np.repeat(np.arange(len(sizes)), sizes), data * data, minlength=len(sizes))
-    return csr_matrix((data / np.repeat(np.sqrt(squares), sizes), counts.indices, counts.indptr), counts.shape)
+    return csr_matrix(
+        (data / np.repeat(np.sqrt(squares), sizes), counts.indices, counts.indptr), counts.shape
+    )
 
 
 def _logistic(features: "csr_matrix", truth: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
