@@ -1,31 +1,33 @@
 """What a build works out beside writing its shards: the text-only AUC, and the figure.
 
-Both take seconds, most of them for importing scikit-learn and matplotlib. A large build gives its rows to a process of
-its own, which has imported them by then, and goes on writing; a small one does the work itself when it is asked for.
+Both take seconds, some of them for importing scipy and matplotlib. A large build gives its rows to a process of its own
+(`beside_process`), which has imported them by then, and goes on writing; a small one does the work itself when it is asked for.
 So does one whose process did not come up: the results are the same.
 """
 
 import base64
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from synvita_data.captions.text_only import CaptionPair, PairSample, text_only_auc
-from synvita_data.dataset.inspection import difference_figure, figure_name, inspect_rows, save_figure
-from synvita_data.schema import MISALIGNMENTS
+from synvita_data.captions.text_only import text_only_auc
+from synvita_data.dataset.inspection import figure_name
+
+from .. import beside_process
+from ..beside_process import caption_pair, draw_figure
 
 if TYPE_CHECKING:
     from .joined import JoinedRows
 
 # With fewer rows the process would take longer to come up than its work.
 WORTH_A_PROCESS = 5000
+# A file of triplets that has about so many rows.
+BYTES_WORTH_A_PROCESS = 1_000_000
 SUFFIXES = (".png", ".svg")
 # Of a row, what the figure is drawn from, and the text-only AUC is of.
 _DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
@@ -54,7 +56,7 @@ class Beside:
             return
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-m", beside_process.__name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -117,32 +119,8 @@ def text_only_record(rows: "JoinedRows") -> dict[str, Any]:
     Args:
         rows: of a config.
     """
-    pairs = (pair for batch in rows.batches(_PAIR) for pair in map(_pair, batch.to_pylist()))
+    pairs = (pair for batch in rows.batches(_PAIR) for pair in map(caption_pair, batch.to_pylist()))
     return text_only_auc(pairs).to_record()
-
-
-def draw_figure(config: str, rows: Iterable[dict[str, Any]], folder: Path) -> bool:
-    """Draw the figure of a config into `folder`; whether there is anything to draw.
-
-    Args:
-        config: its name.
-        rows: of each the columns that the figure is drawn from.
-        folder: where to.
-    """
-    figure = difference_figure(inspect_rows(config, rows))
-    if figure is not None:
-        save_figure(figure, folder / figure_name(config))
-    return figure is not None
-
-
-def _pair(row: Mapping[str, Any]) -> CaptionPair:
-    label = row["misalignment"]
-    return CaptionPair(
-        f"{row['source']}_{row['video_id']}",
-        row["caption"],
-        row["neg_caption"],
-        None if label is None else MISALIGNMENTS[label],
-    )
 
 
 def _ask(process: "subprocess.Popen[bytes]", config: str, rows: "JoinedRows") -> dict[str, Any] | None:
@@ -166,38 +144,3 @@ def _ask(process: "subprocess.Popen[bytes]", config: str, rows: "JoinedRows") ->
     answer = process.stdout.read()
     found: dict[str, Any] | None = json.loads(answer) if process.wait() == 0 else None
     return found
-
-
-def _answer() -> None:
-    """The process: rows on standard input, what was found on standard output."""
-    from tempfile import TemporaryDirectory
-
-    import matplotlib.backends.backend_agg
-    import matplotlib.backends.backend_svg  # noqa: F401
-    import pyarrow as pa
-    import scipy.sparse  # noqa: F401
-
-    lines = sys.stdin.buffer
-    if not (first := lines.readline()):  # nothing to do after all
-        return
-    pairs = PairSample()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for batch in pa.ipc.open_stream(lines):
-            for row in batch.to_pylist():
-                pairs.add(_pair(row))
-                yield row
-
-    with TemporaryDirectory() as folder:
-        draw_figure(json.loads(first), rows(), Path(folder))
-        drawn = {
-            path.suffix: base64.b64encode(path.read_bytes()).decode()
-            for path in sorted(Path(folder).iterdir())
-        }
-    found = text_only_auc(pairs).to_record()
-    with os.fdopen(1, "wb") as answer:  # the pipe to the build
-        answer.write(json.dumps({"figure": drawn, "text_only": found}).encode())
-
-
-if __name__ == "__main__":
-    _answer()

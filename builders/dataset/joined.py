@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synvita_data.files import SpillFile
 from synvita_data.schema import VIDEO_COLUMNS, arrow_schema
@@ -30,6 +30,8 @@ KEY = "_key"
 SYNTHETIC_PATH, REFERENCE = "_synthetic_path", "_reference"
 REAL_PATH, REAL_REFERENCE, REAL_SHA256 = "_real_path", "_real_reference", "_real_sha256"
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+
 
 class JoinedRows:
     """Rows in the order in which they are added, to be read split by split.
@@ -48,7 +50,7 @@ class JoinedRows:
         self.totals = Totals()
         self._folder, self._embed_real = folder, embed_real
         self._size, self._left = batch, held
-        self._open: dict[str, list[dict[str, Any]]] = {}
+        self._open: dict[str, list[_Record]] = {}
         # Split -> its batches: held, or begin and size in the file.
         self._batches: dict[str, list[pa.RecordBatch | tuple[int, int]]] = {}
         self._file: SpillFile | None = None
@@ -105,7 +107,7 @@ class JoinedRows:
 
         if not (rows := self._open.pop(split)):
             return
-        batch = pa.RecordBatch.from_pylist(rows, schema=_schema())
+        batch = _batch(rows)
         place: pa.RecordBatch | tuple[int, int] = batch
         if self._left > 0:
             self._left -= 1
@@ -141,32 +143,69 @@ def row_bytes(row: Row, *, embed_real: bool) -> int:
     return size + (row.real.path.stat().st_size if embed_real and row.real else 0)
 
 
-def _record(row: Row) -> dict[str, Any]:
-    columns, video, real = row.columns(), row.synthetic, row.real
+class _Record(NamedTuple):
+    """A row on its way into a batch: its JSON has the published columns, the others stand beside it."""
+
+    key: bytes
+    synthetic_path: bytes | None = None
+    reference: str | None = None
+    real_path: bytes | None = None
+    real_reference: str | None = None
+    real_sha256: str | None = None
+
+
+def _record(row: Row) -> _Record:
+    video, real = row.synthetic, row.real
     reference = None if video is None else video.reference
-    record = {
-        **columns,
+    key = {
+        **row.columns(),
+        "real": real and (real.reference, row.real_sha256),
         # Only where there is one, so that what was built without stays up to date.
-        KEY: key_json(
-            {
-                **columns,
-                "real": real and (real.reference, row.real_sha256),
-                **({"synthetic": reference} if reference else {}),
-            }
-        ).encode("utf-8", "surrogatepass"),  # a file's name may be no UTF-8
-        REFERENCE: reference,
+        **({"synthetic": reference} if reference else {}),
     }
-    if video is not None:
-        record[SYNTHETIC_PATH] = os.fsencode(video.path)
-    if real is not None:
-        record[REAL_PATH], record[REAL_REFERENCE] = os.fsencode(real.path), real.reference
-        record[REAL_SHA256] = row.real_sha256
-    return record
+    return _Record(
+        key_json(key).encode("utf-8", "surrogatepass"),  # a file's name may be no UTF-8
+        None if video is None else os.fsencode(video.path),
+        reference,
+        *(() if real is None else (os.fsencode(real.path), real.reference, row.real_sha256)),
+    )
+
+
+def _batch(rows: Sequence[_Record]) -> "pa.RecordBatch":
+    """Rows as Arrow: read from their JSON, because Arrow would import pandas (half a second) to look at lists of Python."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.json as pa_json
+
+    keys, *others = zip(*rows, strict=True)
+    names = [name for name in _schema().names if not name.startswith("_")]
+    published = pa.schema(map(_schema().field, names))
+    lines = b"\n".join(keys)
+    try:
+        table = pa_json.read_json(
+            pa.BufferReader(lines),
+            read_options=pa_json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+            parse_options=pa_json.ParseOptions(explicit_schema=published, unexpected_field_behavior="ignore"),
+        )
+    except pa.ArrowInvalid:  # what Arrow does not take for JSON, such as a name that is no UTF-8
+        table = pa.Table.from_pylist(
+            [json.loads(key.decode("utf-8", "surrogatepass")) for key in keys], schema=published
+        )
+    columns = {name: table.column(name).combine_chunks() for name in names}
+    ends = np.cumsum([0, *map(len, keys)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(keys))]
+    columns[KEY] = pa.Array.from_buffers(pa.binary(), len(keys), buffers)
+    of_others = (SYNTHETIC_PATH, REFERENCE, REAL_PATH, REAL_REFERENCE, REAL_SHA256)
+    for name, values in zip(of_others, others, strict=True):
+        kind = _schema().field(name).type
+        known = any(value is not None for value in values)
+        columns[name] = pa.array(values, kind) if known else pa.nulls(len(keys), kind)
+    return pa.RecordBatch.from_arrays([columns[name] for name in _schema().names], schema=_schema())
 
 
 def key_json(value: Any) -> str:
     """What enters the digest of all inputs, as text."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return _encode(value)
 
 
 @cache

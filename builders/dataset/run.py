@@ -37,7 +37,7 @@ from ..sources.checks import agreed, check_videos
 from ..sources.registry import Reading
 from ..training_csv import TrainingReport, open_triplets
 from ..triplets import ReadReport
-from .beside import WORTH_A_PROCESS, Beside, text_only_record
+from .beside import BYTES_WORTH_A_PROCESS, WORTH_A_PROCESS, Beside, text_only_record
 from .joined import JoinedRows
 from .options import BuildOptions
 from .report import (
@@ -99,11 +99,14 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     sweep(options.work)
     refuse_file(Path(options.triplets))
     models = find_models(options)  # before hours of generating
+    is_new = options.config not in read_report(options.out)  # else there may be nothing to do
+    if is_new and options.limit is None and _size(Path(options.triplets)) >= BYTES_WORTH_A_PROCESS:
+        beside.start()  # it imports while this process reads
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
     triplets = held_triplets(islice(reader, options.limit), options.work)
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
     large = len(triplets) >= WORTH_A_PROCESS
-    if large and options.config not in read_report(options.out):  # else there may be nothing to do
+    if large and is_new:
         beside.start()
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
@@ -177,6 +180,11 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     if any(done.get(name) != value for name, value in known.items()):
         done = renew_record(options, known)
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; none of what is no file."""
+    return path.stat().st_size if path.is_file() else 0
 
 
 def find_videos(options: BuildOptions, triplets: Sequence[Triplet], read: ReadReport) -> FoundVideos:

@@ -189,8 +189,19 @@ def _with_videos(group: "pa.Table", schema: "pa.Schema", embed_real: bool) -> It
         found: list[Any] = group.column(name).to_pylist()
         return found
 
+    def none(*names: str) -> bool:
+        return all(group.column(name).null_count == len(group) for name in names)
+
     for field in schema:
-        if field.name == "synthetic_video":
+        # Without a video there is nothing to go through, and Arrow need not import pandas for a list of Python.
+        of_video = {"synthetic_video": (SYNTHETIC_PATH, REFERENCE), "real_video": (REAL_PATH,)}
+        if field.name in of_video and none(*of_video[field.name]):
+            yield pa.nulls(len(group), field.type)
+        elif field.name == "real_available" and none(REAL_PATH):
+            yield pa.Array.from_buffers(
+                field.type, len(group), [None, pa.py_buffer(bytes(len(group) // 8 + 1))]
+            )
+        elif field.name == "synthetic_video":
             digests = (generation and generation["sha256"] for generation in cells("generation"))
             given = zip(cells("id"), cells(SYNTHETIC_PATH), cells(REFERENCE), digests, strict=True)
             yield pa.array([_synthetic(*each) for each in given], field.type)
@@ -251,7 +262,7 @@ def _leaf_columns(contrast: bool) -> tuple[str, ...]:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(arrow_schema(contrast=contrast).empty_table(), sink)
+    pq.write_table(pa.Table.from_batches([], arrow_schema(contrast=contrast)), sink)  # not by pandas
     schema = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
     return tuple(schema.column(index).path for index in range(len(schema)))
 

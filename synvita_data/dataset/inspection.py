@@ -148,12 +148,11 @@ class _Measured(NamedTuple):
 def _measure(row: Mapping[str, Any]) -> _Measured:
     scores, caption, label = row["vqascores"] or [], row["caption"], row["misalignment"]
     with_contrast, with_caption = (
-        float(np.mean([score[name] for score in scores])) if scores else np.nan
-        for name in ("neg_caption_score", "caption_score")
+        _mean_score([score[name] for score in scores]) for name in ("neg_caption_score", "caption_score")
     )
-    visible = sum(not char.isspace() for char in caption)
+    visible = _visible(caption)
     spans = (row["shared"] or {}).get("caption") or []
-    kept = sum(not char.isspace() for start, end in spans for char in caption[start:end])
+    kept = sum(_visible(caption[start:end]) for start, end in spans)
     return _Measured(
         misalignment=_kind(label) or UNKNOWN,
         has_video=bool((row["generation"] or {}).get("sha256")),
@@ -161,6 +160,21 @@ def _measure(row: Mapping[str, Any]) -> _Measured:
         weight=np.nan if row["weight"] is None else float(row["weight"]),
         kept=kept / visible if visible else np.nan,
     )
+
+
+def _mean_score(scores: Sequence[float]) -> float:
+    """`np.mean`, to the last bit: NumPy adds up fewer than eight one after the other, and takes long to begin."""
+    if not scores or len(scores) >= 8:
+        return float(np.mean(scores)) if scores else np.nan
+    total = 0.0
+    for score in scores:  # not `sum`, which rounds otherwise from Python 3.12 on
+        total += score
+    return total / len(scores)
+
+
+def _visible(text: str) -> int:
+    """How many characters are not white space."""
+    return sum(map(len, text.split()))
 
 
 def _kind(label: int | None) -> str | None:
