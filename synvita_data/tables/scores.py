@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 from ..errors import ScoreError
 from ..schema import Triplet
 from ..weights import ModelScore, check_models
-from .digests import SIZE, Digests, digest_of
+from .interned import Interned, Keys
 from .score_files import (
     NO_VIDEO,
     Key,
@@ -31,7 +31,6 @@ from .score_files import (
     score_schema,
     write_scores,
 )
-from .spill import Spill
 
 __all__ = [
     "Binding",
@@ -65,73 +64,6 @@ class Found(NamedTuple):
     binding: Binding = "nothing"
 
 
-class _Interned:
-    """Values that repeat, numbered; a table of millions of rows holds a digest of each."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._digests = Digests()
-        self._values: Spill[tuple[Any, ...]] = Spill(folder, list, tuple, block=64)
-        self._last: tuple[tuple[Any, ...], int] | None = None
-
-    def number(self, value: tuple[Any, ...]) -> int:
-        if self._last is not None and self._last[0] == value:
-            return self._last[1]
-        number = self._digests.add(digest_of(repr(value)))
-        if number == len(self._values):
-            self._values.append(value)
-        self._last = value, number
-        return number
-
-    def __getitem__(self, number: int) -> tuple[Any, ...]:
-        return self._values[number]
-
-
-class _Keys:
-    """The keys of a table, numbered in the order in which they first came."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._digests = Digests()
-        # A row number as it is, and of an id -1, -2, …: where it stands among the ids.
-        self._values = array("q")
-        self._ids: Spill[str] = Spill(folder, str, str, block=64)
-        self._last: tuple[Key, int] | None = None
-
-    def __len__(self) -> int:
-        return len(self._digests)
-
-    def __iter__(self) -> Iterator[Key]:
-        ids = iter(self._ids)
-        return (value if value >= 0 else next(ids) for value in self._values)
-
-    @property
-    def have_ids(self) -> bool:
-        return len(self._ids) > 0
-
-    def number(self, key: Key) -> int:
-        if self._last is not None and self._last[0] == key:
-            return self._last[1]
-        number = self._digests.add(_key_digest(key))
-        if number == len(self._values):
-            if isinstance(key, int) and key < 1 << 63:
-                self._values.append(key)
-            else:
-                self._ids.append(str(key))
-                self._values.append(-len(self._ids))
-        self._last = key, number
-        return number
-
-    def find(self, key: Key) -> int:
-        """-1 of a key that is not there."""
-        return self._digests.find(_key_digest(key))
-
-
-def _key_digest(key: Key) -> bytes:
-    """A row number is its own digest, and finds its slot at once."""
-    if isinstance(key, int) and 0 <= key < 1 << 63:
-        return key.to_bytes(SIZE, "little")
-    return digest_of(f"{type(key).__name__} {key}")
-
-
 class ScoreTable:
     """Scores by row of the dataset; made by `read_scores`.
 
@@ -157,7 +89,7 @@ class ScoreTable:
         self.generators: set[str] = set()
         self.duplicates = 0
         self.matched = 0
-        self._keys = _Keys(folder)
+        self._keys = Keys(folder)
         # By number of the key: its first and its last entry.
         self._first, self._last = array("i"), array("i")
         # By entry: the next one of its key, -1 behind the last; and what it says.
@@ -166,7 +98,7 @@ class ScoreTable:
         self._labels, self._videos, self._texts = array("i"), array("i"), array("i")
         self._label_values: dict[tuple[str, str | None, str | None, int | None], int] = {}
         self._label_list: list[tuple[str, str | None, str | None, int | None]] = []
-        self._video_values, self._text_values = _Interned(folder), _Interned(folder)
+        self._video_values, self._text_values = Interned(folder), Interned(folder)
         self._video_values.number(tuple(NO_VIDEO))
         self._errors: dict[_Slot, ScoreError] = {}  # what was wrong with a slot while reading
         self._frames: dict[str, int] = {}  # model -> frames that each row must have; 0 for means

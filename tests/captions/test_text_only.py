@@ -1,6 +1,7 @@
 """Text-only AUC: folds by video, a planted word, noise, a reference in plain scikit-learn, and the real captions."""
 
 import csv
+import hashlib
 import json
 import random
 import subprocess
@@ -302,6 +303,41 @@ def test_words_are_scikit_learns_and_those_of_other_scripts():
 
 
 # --- records -----------------------------------------------------------------------------------------
+
+
+def test_of_many_pairs_a_sample_is_measured_whatever_their_order(monkeypatch):
+    rng = random.Random(4)
+    pairs = [
+        CaptionPair(
+            f"video{n % 260}", f"{rng.choice('abcdef') * 3} runs {n}", f"{rng.choice('efghij') * 3} sits {n}"
+        )
+        for n in range(600)
+    ]
+    everything = text_only_auc(pairs)
+    assert everything.sample_of is None
+    assert "sample" not in "".join(everything.to_record())
+    monkeypatch.setattr(text_only, "MOST_PAIRS", 600)
+    assert text_only_auc(pairs) == everything
+    monkeypatch.setattr(text_only, "MOST_PAIRS", 400)
+    monkeypatch.setattr(text_only, "SAMPLE_PAIRS", 301)
+    # By hand: whole videos in the order of their digests, as many as fit.
+    own, expected = {}, []
+    for pair in pairs:
+        own.setdefault(pair.video, []).append(pair)
+    for video in sorted(own, key=lambda name: hashlib.blake2b(name.encode(), digest_size=16).digest()):
+        if len(expected) + len(own[video]) > 301:
+            break
+        expected += own[video]
+    sample = text_only_auc(pairs)
+    for _ in range(3):
+        rng.shuffle(pairs)
+        assert text_only_auc(pairs + pairs[:50]) == sample
+    assert sample.sample_of == 600
+    assert sample.overall.pairs == len(expected) > 295
+    assert "a sample of 600 pairs" in sample.text()
+    assert TextOnly.from_record(json.loads(json.dumps(sample.to_record()))) == sample
+    monkeypatch.undo()
+    assert text_only_auc(expected).overall == sample.overall
 
 
 def test_a_record_is_read_back_and_nothing_else_is():
