@@ -334,8 +334,11 @@ def check_schema_version(metadata: Mapping[bytes, bytes] | None, *, file: str) -
         )
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` makes one for every text
+
+
 def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(_encode(parts).encode()).hexdigest()
 
 
 def _safe(name: str) -> str:

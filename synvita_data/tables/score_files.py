@@ -7,8 +7,8 @@ more: `videopath`, `caption` and `neg_caption` of the row, and `sha256`, `genera
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,9 @@ from ..errors import SchemaError, ScoreError, located
 from ..files import atomic_path
 from ..weights import check_probability
 from .cells import given_id, given_text, is_number, read_number, read_whole_number
-from .rows import Fields, csv_rows, parquet_rows, whole
+from .columns import as_numpy
+from .csv import quotes_are_odd
+from .rows import Fields, csv_rows, normal_name, open_table, parquet_rows, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +45,7 @@ class VideoIdentity(NamedTuple):
 
     def agrees(self, other: "VideoIdentity") -> bool:
         """Whether both may be one video: nothing that both know differs."""
-        return self is _NO_VIDEO or all(
+        return self is NO_VIDEO or all(
             own is None or theirs is None or own == theirs for own, theirs in zip(self, other, strict=True)
         )
 
@@ -52,7 +54,7 @@ class VideoIdentity(NamedTuple):
         return ", ".join(f"{name} {value}" for name, value in known.items()) or "nothing"
 
 
-_NO_VIDEO = VideoIdentity()
+NO_VIDEO = VideoIdentity()
 
 
 class ScoreRow(NamedTuple):
@@ -93,7 +95,7 @@ class ScoreRow(NamedTuple):
     @property
     def video(self) -> VideoIdentity:
         if self.sha256 is self.generator is self.sample is None:
-            return _NO_VIDEO
+            return NO_VIDEO
         return VideoIdentity(self.sha256, self.generator, self.sample)
 
     @property
@@ -110,6 +112,11 @@ class ScoreRow(NamedTuple):
 _FIELDS = Fields.named(
     ("id", "row"), "model", "neg_caption_score", "caption_score", optional=ScoreRow._fields[4:-1]
 )
+
+# Columns of a table whose rows say nothing but scores and whose they are, and what they leave open.
+_PLAIN = {"row", "model", "neg_caption_score", "caption_score", *ScoreRow._fields[10:13]}
+_NOT_SAID = (None,) * 6
+_BLOCK = 1 << 20  # bytes that are read at once
 
 
 def score_schema() -> "pa.Schema":
@@ -198,12 +205,80 @@ def read_score_rows(path: Path) -> Iterator[tuple[ScoreRow, ScoreError | None]]:
         SchemaError: not readable, a column missing or there twice, another schema version, a row without an id (or
             row number) or a model.
     """
-    read = parquet_rows if path.suffix.lower() in (".parquet", ".pq") else csv_rows
+    is_parquet, begun = path.suffix.lower() in (".parquet", ".pq"), 0
+    if not is_parquet:
+        begun, done = yield from _plain_rows(path)
+        if done:
+            return
+    read = parquet_rows if is_parquet else csv_rows
     for line, cells in whole(read(path, _FIELDS)):
+        if line < begun:
+            continue
         try:
             yield _parse(cells, path, line)
         except SchemaError as error:
             raise error.at(path, line) from None
+
+
+def _plain_rows(path: Path) -> Generator[tuple[ScoreRow, None], None, tuple[int, bool]]:
+    """The rows of a CSV of row numbers, up to the first that needs a closer look: read by Arrow, in half the time.
+
+    Returns:
+        How many there were, and whether these are all.
+
+    Raises:
+        SchemaError: as of `csv_rows`, for the header.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    file, at = open_table(path, _FIELDS)
+    dialect, width = file.dialect, len(file.first)
+    if not at.keys() <= _PLAIN or "row" not in at:
+        return 0, False
+    if dialect.quotes and quotes_are_odd(path, dialect.delimiter, width):
+        return 0, False
+    names = [str(number) for number in range(width)]
+    header, line, models = 1, 0, dict[str, str | None]()
+    try:
+        reader = pa_csv.open_csv(
+            path,
+            # The header is read as a row: a line break in it is then no trap.
+            read_options=pa_csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char='"' if dialect.quotes else False,
+                newlines_in_values=dialect.quotes,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+        for batch in filter(len, reader):
+            rows, header = batch.slice(header), 0
+            both = [
+                as_numpy(rows.column(at[name]).cast(pa.float64()))
+                for name in ("neg_caption_score", "caption_score")
+            ]
+            if not all(((each >= 0) & (each <= 1)).all() for each in both):
+                return line, False
+            texts = [
+                map(_text, rows.column(at[name]).to_pylist()) if name in at else repeat(None, len(rows))
+                for name in ScoreRow._fields[10:13]
+            ]
+            numbers, named = (rows.column(at[name]).to_pylist() for name in ("row", "model"))
+            scores = (each.tolist() for each in both)
+            for number, name, neg, own, *of_row in zip(numbers, named, *scores, *texts, strict=True):
+                if name not in models:
+                    models[name] = None if normal_name(name) == "model" else given_text(name, "a model")
+                model = models[name]
+                if model is None or not (number.isascii() and number.isdecimal() and len(number) < 16):
+                    return line, False
+                yield ScoreRow._make((int(number), model, neg, own, *_NOT_SAID, *of_row, line)), None
+                line += 1
+    except (pa.ArrowException, SchemaError):
+        return line, False  # who goes over the rows one by one says which
+    return line, True
 
 
 def _parse(cells: Mapping[str, Any], path: Path, line: int) -> tuple[ScoreRow, ScoreError | None]:

@@ -1,6 +1,7 @@
 """Text-only AUC: folds by video, a planted word, noise, a reference in plain scikit-learn, and the real captions."""
 
 import csv
+import hashlib
 import json
 import random
 import subprocess
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -171,6 +173,35 @@ def test_scores_are_those_of_plain_scikit_learn():
     assert share.pairs_right == pytest.approx(100 * right, abs=0.006)
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(4, 60), st.integers(1, 30), st.sampled_from([0.1, 0.5, 1.0]))
+def test_a_fit_ends_at_the_optimum(seed, texts, words, share):
+    """The gradient of the loss, written down again with dense arrays; separable labels and equal columns among them."""
+    rng = np.random.default_rng(seed)
+    dense = rng.random((texts, words)) * (rng.random((texts, words)) < share)
+    dense = np.hstack([dense, dense[:, :1]])
+    dense /= np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1e-300)
+    truth = dense[:, 0] > 0.5 if seed % 2 else rng.random(texts) < 0.5
+    weights, intercept = text_only._logistic(csr_matrix(dense), truth)
+    wrong = 1 / (1 + np.exp(-(dense @ weights + intercept))) - truth
+    gradient = np.append(text_only.C * dense.T @ wrong + weights, text_only.C * wrong.sum())
+    assert np.linalg.norm(gradient) <= 1.001 * text_only.TOLERANCE
+
+
+def test_counts_are_those_of_scikit_learn():
+    texts = sentences(50, seed=4, length=3) + ["dog", "!", "dog dog dog dog"]
+    counter = CountVectorizer(tokenizer=words_of, token_pattern=None, lowercase=False, ngram_range=(1, 2))
+    expected = counter.fit_transform(texts[:20]).toarray()
+    ngrams = text_only._NGrams.of([words_of(text) for text in texts[:20]])
+    words = list(ngrams.words)
+    names = words + [f"{words[pair // len(words)]} {words[pair % len(words)]}" for pair in ngrams.pairs]
+    columns = [counter.vocabulary_[name] for name in names]
+    assert len(columns) == expected.shape[1]
+    # Those of texts that it was not made of too: of these it leaves out what it does not know.
+    found = ngrams.count([words_of(text) for text in texts]).toarray()
+    np.testing.assert_array_equal(found, counter.transform(texts).toarray()[:, columns])
+
+
 @pytest.mark.slow
 def test_another_process_another_hash_seed_and_more_threads_give_the_same_bits():
     program = (
@@ -272,6 +303,41 @@ def test_words_are_scikit_learns_and_those_of_other_scripts():
 
 
 # --- records -----------------------------------------------------------------------------------------
+
+
+def test_of_many_pairs_a_sample_is_measured_whatever_their_order(monkeypatch):
+    rng = random.Random(4)
+    pairs = [
+        CaptionPair(
+            f"video{n % 260}", f"{rng.choice('abcdef') * 3} runs {n}", f"{rng.choice('efghij') * 3} sits {n}"
+        )
+        for n in range(600)
+    ]
+    everything = text_only_auc(pairs)
+    assert everything.sample_of is None
+    assert "sample" not in "".join(everything.to_record())
+    monkeypatch.setattr(text_only, "MOST_PAIRS", 600)
+    assert text_only_auc(pairs) == everything
+    monkeypatch.setattr(text_only, "MOST_PAIRS", 400)
+    monkeypatch.setattr(text_only, "SAMPLE_PAIRS", 301)
+    # By hand: whole videos in the order of their digests, as many as fit.
+    own, expected = {}, []
+    for pair in pairs:
+        own.setdefault(pair.video, []).append(pair)
+    for video in sorted(own, key=lambda name: hashlib.blake2b(name.encode(), digest_size=16).digest()):
+        if len(expected) + len(own[video]) > 301:
+            break
+        expected += own[video]
+    sample = text_only_auc(pairs)
+    for _ in range(3):
+        rng.shuffle(pairs)
+        assert text_only_auc(pairs + pairs[:50]) == sample
+    assert sample.sample_of == 600
+    assert sample.overall.pairs == len(expected) > 295
+    assert "a sample of 600 pairs" in sample.text()
+    assert TextOnly.from_record(json.loads(json.dumps(sample.to_record()))) == sample
+    monkeypatch.undo()
+    assert text_only_auc(expected).overall == sample.overall
 
 
 def test_a_record_is_read_back_and_nothing_else_is():

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from synvita_data.cli import app
+from synvita_data.dataset import inspection
 from synvita_data.dataset.built import open_dataset
 from synvita_data.dataset.inspection import (
     UNKNOWN,
@@ -236,3 +237,14 @@ def test_what_is_inspected_as_json(tmp_path, capsys):
     # What is not known is null: no NaN is JSON.
     assert run_program("inspect", folder, "--json", tmp_path / "all.json") == 0
     assert set(json.loads((tmp_path / "all.json").read_text())["configs"]) >= {"lavie"}
+
+
+def test_means_and_visible_characters_are_numpys_and_pythons():
+    """To the last bit: a histogram's edge may lie between two neighbouring numbers."""
+    rng = np.random.default_rng(5)
+    for size in range(1, 12):
+        for scores in rng.random((200, size)).tolist():
+            assert inspection._mean_score(scores) == float(np.mean(scores))
+    assert np.isnan(inspection._mean_score([]))
+    for text in ("", " ", "a man\teats", "\u3000x\u2028y\x1c z\u00a0", "\u200bzero width"):
+        assert inspection._visible(text) == sum(not character.isspace() for character in text)

@@ -12,6 +12,7 @@ import pytest
 
 from synvita_data.errors import SchemaError, ScoreError, SynvitaError
 from synvita_data.schema import Triplet
+from synvita_data.tables import score_files
 from synvita_data.tables.scores import ScoreRow, VideoIdentity, read_scores, score_schema, write_scores
 from synvita_data.weights import ModelScore, weigh
 
@@ -118,8 +119,7 @@ LONG = "row,model,neg_caption_score,caption_score,sha256,generator,sample"
 )
 def test_scores_that_agree_with_the_video(tmp_path, cells, video, binding):
     table = read_scores(write(tmp_path, LONG, f"0,m,0.5,0.25,{cells}"))
-    assert table.for_row("p-lavie-001", "p", 0, video=video) == (ModelScore("m", 0.5, 0.25),)
-    assert table.bindings == {"p-lavie-001": binding}
+    assert table.find("p-lavie-001", "p", 0, video=video) == ((ModelScore("m", 0.5, 0.25),), binding)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_a_video_that_was_scored_again_takes_its_own_scores(tmp_path):
     lines = [f"0,m,0.1,0,{A},,", f"0,m,0.9,0,{B},,", "0,other,0.5,0,,,"]
     table = read_scores(write(tmp_path, LONG, *lines))
     for sha256, score in ((A, 0.1), (B, 0.9)):
-        found = table.for_row("p", None, 0, video=VideoIdentity(sha256, "lavie", 1))
+        found, binding = table.find("p", None, 0, video=VideoIdentity(sha256, "lavie", 1))
         assert [(s.model, s.neg_caption_score) for s in found] == [("m", score), ("other", 0.5)]
-        assert table.bindings["p"] == "nothing"  # the other model's do not say
+        assert binding == "nothing"  # the other model's do not say
 
 
 @pytest.mark.parametrize("cells", ["abc,,", f"{A}0,,", ",,0", ",,-1", ",,first"])
@@ -195,8 +195,9 @@ def test_what_names_no_video_is_an_error_of_the_file(tmp_path, cells):
 def test_words_for_an_empty_cell_name_no_video(tmp_path, cells):
     table = read_scores(write(tmp_path, LONG, f"0,m,0.5,0.5,{cells}", f"1,m,0.5,0.5,{A},lavie,1"))
     assert table.generators == {"lavie"}
-    assert table.for_row("p", source_row=0, video=VideoIdentity(B, "other", 3))
-    assert table.bindings["p"] == "nothing"
+    found = table.find("p", source_row=0, video=VideoIdentity(B, "other", 3))
+    assert found.scores
+    assert found.binding == "nothing"
 
 
 def test_columns_with_gaps_as_pandas_writes_them(tmp_path):
@@ -520,3 +521,68 @@ def test_known_figures_of_the_real_scores(real_data):
         assert statistics.fmean(s - r for s, r in means[misalignment]) == pytest.approx(difference, abs=5e-5)
         assert weights.mean() == pytest.approx(mean_weight, abs=5e-5)
         assert (weights == 0).mean() == pytest.approx(zero, abs=5e-4)
+
+
+# --- read by Arrow, or one by one -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        LINES,
+        [*LINES[:2], "", *LINES[2:]],
+        [*LINES, "2,v2,clip,nan,0.5", "3,v3,clip,0.5,0.5"],
+        [*LINES, "2,v2,clip,0.5,1.5", "3,v3,clip,-0.1,0.5"],
+        [*LINES, "2,v2,clip, 0.5,.5", "3,v3,clip,+0.5,1e-3", "4,v4,clip,5e-324,0.30000000000000004"],
+        [*LINES, "2,v2,clip,0.5,", "2,v2,llava,\uff10.5,x"],
+        [*LINES, "2.0,v2,clip,0.5,0.5", " 3,v3, clip ,0.5,0.5", "٤,v4,clip,0.5,0.5"],
+        [*LINES, "-1,v2,clip,0.5,0.5"],
+        [*LINES, ",v2,clip,0.5,0.5"],
+        [*LINES, "2,v2,,0.5,0.5"],
+        [*LINES, "2,v2,#NAME?,0.5,0.5"],
+        [*LINES, "99999999999999999999,v2,clip,0.5,0.5"],
+        [*LINES, "2,v2,clip,0.5"],
+        [*LINES, HEADER, "2,v2,clip,0.5,0.5"],
+        [*LINES, "2, v2 ,clip,0.5,0.5", "3,,clip,0.5,0.5"],
+        [*LINES, '2,"v,2",clip,0.5,"0.25"', '3,"v ""3""",clip,0.5,0.5'],
+        [*LINES, '2,v"2,clip,0.5,0.5'],
+        [*LINES, '2,"v2,clip,0.5,0.5'],
+    ],
+    ids=range(18),
+)
+@pytest.mark.parametrize(("newline", "bom"), [("\n", False), ("\r\n", True)])
+def test_arrow_reads_what_is_read_row_by_row(tmp_path, monkeypatch, lines, newline, bom):
+    """The fast reader and the strict one: the same rows, the same faults, the same error at the same row."""
+    path = write(tmp_path, HEADER, *lines, newline=newline, bom=bom)
+
+    def read():
+        found = []
+        try:
+            for entry, fault in score_files.read_score_rows(path):
+                said = [repr(value) for value in entry if value == value]
+                found.append((said, None if fault is None else str(fault)))
+        except SynvitaError as error:
+            found.append(str(error))
+        return found
+
+    monkeypatch.setattr(score_files, "_BLOCK", 200)  # several batches
+    fast = read()
+
+    def nothing(path):
+        return 0, False
+        yield
+
+    monkeypatch.setattr(score_files, "_plain_rows", nothing)
+    assert fast == read()
+    assert len(fast) >= 4
+
+
+def test_a_plain_table_is_not_read_a_second_time(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise AssertionError("the strict reader was asked")
+
+    path = write(tmp_path, HEADER, *LINES)
+    expected = list(score_files.read_score_rows(path))
+    monkeypatch.setattr(score_files, "csv_rows", refused)
+    assert list(score_files.read_score_rows(path)) == expected
+    assert [entry.line for entry, _ in expected] == [0, 1, 2, 3]
