@@ -274,7 +274,7 @@ def _plain_rows(path: Path) -> Generator[tuple[ScoreRow, None], None, tuple[int,
                 model = models[name]
                 if model is None or not (number.isascii() and number.isdecimal() and len(number) < 16):
                     return line, False
-                yield ScoreRow(int(number), model, neg, own, *_NOT_SAID, *of_row, line), None
+                yield ScoreRow._make((int(number), model, neg, own, *_NOT_SAID, *of_row, line)), None
                 line += 1
     except (pa.ArrowException, SchemaError):
         return line, False  # who goes over the rows one by one says which
