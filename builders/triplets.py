@@ -7,6 +7,7 @@
 import hashlib
 import logging
 import re
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from synvita_data.real_videos.names import (
 )
 from synvita_data.schema import SPLITS, Triplet
 from synvita_data.tables.cells import given_id, given_text, read_choice, read_seconds
+from synvita_data.tables.digests import SIZE, Digests, digest_of
 from synvita_data.tables.rows import Fields, normal_name, read_rows
 
 from .contrast_columns import ALIASES as CONTRAST_ALIASES
@@ -381,9 +383,8 @@ class TripletReader:
     def __iter__(self) -> Iterator[Triplet]:
         report = self.report = ReadReport()
         file = str(self.path)
-        # Digests, not rows: 100 bytes each keep a file of millions of rows in reach. Pair -> (row, all).
-        seen: dict[bytes, tuple[int, bytes]] = {}
-        suffixes: dict[bytes, tuple[str, int]] = {}
+        # Digests, not rows: 90 bytes each keep a file of millions of rows in reach.
+        seen, suffixes = _SeenPairs(), SeenVideos()
         for row, cells in read_rows(self.path, FIELDS, "triplets"):
             report.rows += 1
             try:
@@ -391,10 +392,9 @@ class TripletReader:
                     raise cells
                 triplet = parse_triplet(cells, file=file, row=row, split=self._split, source=self._source)
                 check_suffix(triplet, suffixes)
-                pair, everything = _digests(triplet)
-                first, before = seen.setdefault(pair, (row, everything))
+                first, equal = seen.first(triplet, row)
                 if first != row:
-                    if before == everything:
+                    if equal:
                         report.duplicates.append((row, first))
                         continue
                     raise SchemaError(
@@ -428,12 +428,32 @@ class _OfVideo(Protocol):
     def row(self) -> int | None: ...
 
 
-def check_suffix(triplet: _OfVideo, seen: dict[bytes, tuple[str, int]]) -> None:
+class SeenVideos:
+    """The suffix and row with which each video was first seen."""
+
+    def __init__(self) -> None:
+        self._videos = Digests()
+        self._suffixes: dict[str, int] = {}
+        self._suffix_of, self._row_of = array("i"), array("q")
+
+    def first(self, video: str, suffix: str, row: int) -> tuple[str, int]:
+        """Suffix and row of the first row of a video, which this may be."""
+        number = self._videos.add(digest_of(video))
+        if number == len(self._row_of):
+            self._suffix_of.append(self._suffixes.setdefault(suffix, len(self._suffixes)))
+            self._row_of.append(row)
+            return suffix, row
+        if self._suffixes.get(suffix) == self._suffix_of[number]:
+            return suffix, self._row_of[number]
+        return list(self._suffixes)[self._suffix_of[number]], self._row_of[number]
+
+
+def check_suffix(triplet: _OfVideo, seen: SeenVideos) -> None:
     """Raise `SchemaError` if an earlier row has the same path with another suffix, where the path makes the id.
 
     Args:
         triplet: to check.
-        seen: the suffix and row with which each video was first seen; it is noted there.
+        seen: the videos of earlier rows; this one is noted there.
     """
     if triplet.videopath is None:
         return
@@ -442,10 +462,7 @@ def check_suffix(triplet: _OfVideo, seen: dict[bytes, tuple[str, int]]) -> None:
     if name_in_scheme(triplet.source, stem) or path_id(path) != triplet.video_id:
         return
     suffix = path.rpartition("/")[2][len(stem) :]
-    video = hashlib.blake2b(
-        f"{triplet.source}_{triplet.video_id}".encode("utf-8", "surrogatepass"), digest_size=16
-    ).digest()
-    first, row = seen.setdefault(video, (suffix, triplet.row or 0))
+    first, row = seen.first(f"{triplet.source}_{triplet.video_id}", suffix, triplet.row or 0)
     if first != suffix:
         raise SchemaError(
             "two files that differ by their suffix would be taken for one video",
@@ -455,13 +472,24 @@ def check_suffix(triplet: _OfVideo, seen: dict[bytes, tuple[str, int]]) -> None:
         )
 
 
-def _digests(t: Triplet) -> tuple[bytes, bytes]:
-    pair = repr((t.source, t.video_id, t.caption, t.neg_caption))
-    rest = repr(
-        (t.split, t.videopath, t.start, t.end, t.youtube_key, t.video_url, t.nle, t.misalignment, t.hard)
-        + (() if t.contrast is None else (t.contrast,))
-    )
-    digest = hashlib.blake2b(pair.encode(), digest_size=16)
-    first = digest.digest()
-    digest.update(rest.encode())
-    return first, digest.digest()
+class _SeenPairs:
+    """The row in which each pair (source, video, both captions) was first seen, and a digest of all its fields."""
+
+    def __init__(self) -> None:
+        self._pairs = Digests()
+        self._row_of, self._rest_of = array("q"), bytearray()
+
+    def first(self, triplet: Triplet, row: int) -> tuple[int, bool]:
+        """The first row of a triplet's pair, which may be `row`; and whether it is equal in every field."""
+        t = triplet
+        pair = repr((t.source, t.video_id, t.caption, t.neg_caption))
+        rest = repr(
+            (t.split, t.videopath, t.start, t.end, t.youtube_key, t.video_url, t.nle, t.misalignment, t.hard)
+            + (() if t.contrast is None else (t.contrast,))
+        )
+        number, digest = self._pairs.add(digest_of(pair)), digest_of(rest)
+        if number == len(self._row_of):
+            self._row_of.append(row)
+            self._rest_of += digest
+            return row, True
+        return self._row_of[number], self._rest_of[SIZE * number : SIZE * number + SIZE] == digest

@@ -9,13 +9,14 @@ import re
 import secrets
 import shutil
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .errors import SynvitaError, UnsafePathError, causes, first_line
+from .errors import StoreError, SynvitaError, UnsafePathError, causes, first_line
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
@@ -39,7 +40,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     if final.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
     final.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(final.parent)
+    sweep(final.parent)
     temporary = final.with_name(f".part-{_host()}{secrets.token_hex(3)}-{final.name}")
     lock = _new_locked(temporary)
     try:
@@ -72,7 +73,7 @@ def _new_locked(path: Path) -> int:
         os.close(descriptor)
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove the temporary files of killed writers, once a process and folder.
 
     Who lives holds a lock on its file. Locks of another machine may not be seen: its files stay for a day.
@@ -101,6 +102,62 @@ def _sweep(folder: Path) -> None:
 def _host() -> str:
     """Four hex digits that tell machines apart."""
     return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:4]
+
+
+class SpillFile:
+    """Bytes in a file of a folder that has no name: it is gone when nobody holds it any more, or its process is killed.
+
+    A kill between its making and the removal of its name leaves an empty file, which goes with the next `sweep`.
+
+    Args:
+        folder: where; it is made.
+
+    Raises:
+        StoreError: no file can be made there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._size = folder, 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+            path = folder / f".part-{_host()}{secrets.token_hex(3)}-spill"
+            self._descriptor = _new_locked(path)
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._no_room(error) from error
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def append(self, data: bytes | memoryview) -> int:
+        """Write `data` behind what there is; where it begins.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        start, rest = self._size, memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.pwrite(self._descriptor, rest, self._size + len(data) - len(rest)) :]
+        except OSError as error:
+            raise self._no_room(error) from error
+        self._size += len(data)
+        return start
+
+    def read(self, start: int, size: int) -> bytes:
+        """`size` bytes from `start` on; from several threads at once, if need be."""
+        data = os.pread(self._descriptor, size, start)
+        while len(data) < size:
+            if not (more := os.pread(self._descriptor, size - len(data), start + len(data))):
+                raise StoreError("a temporary file has been cut off", file=self._folder)
+            data += more
+        return data
+
+    def _no_room(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"what does not fit into memory cannot be written beside it: {error.strerror}",
+            file=self._folder,
+            fix="Free space and run again",
+        )
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -10,27 +10,27 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from synvita_data.captions.text_only import CaptionPair, text_only_auc
+from synvita_data.captions.text_only import CaptionPair, PairSample, text_only_auc
 from synvita_data.dataset.inspection import difference_figure, figure_name, inspect_rows, save_figure
+from synvita_data.schema import MISALIGNMENTS
 
 if TYPE_CHECKING:
-    from .rows import Row
-    from .shards import Shard
+    from .joined import JoinedRows
 
 # With fewer rows the process would take longer to come up than its work.
 WORTH_A_PROCESS = 5000
-# With more it would hold all of them a second time.
-MOST_BESIDE = 100_000
 SUFFIXES = (".png", ".svg")
-# Of a row, what the figure is drawn from.
+# Of a row, what the figure is drawn from, and the text-only AUC is of.
 _DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
+_PAIR = ("source", "video_id", "caption", "neg_caption", "misalignment")
+_COLUMNS = tuple(dict.fromkeys((*_PAIR, *_DRAWN)))
 
 
 class Beside:
@@ -45,7 +45,7 @@ class Beside:
         self._process: subprocess.Popen[bytes] | None = None
         self._answer: Future[dict[str, Any] | None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
-        self._shards: Sequence[Shard] = ()
+        self._rows: JoinedRows | None = None
         self._found: dict[str, Any] | None = None
 
     def start(self) -> None:
@@ -62,26 +62,24 @@ class Beside:
         except OSError:  # no memory, or no more processes: the build does it itself
             self._process = None
 
-    def give(self, shards: Sequence["Shard"]) -> None:
-        """The rows, in their order."""
-        given, self._shards = bool(self._shards), shards
+    def give(self, rows: "JoinedRows") -> None:
+        """The rows."""
+        given, self._rows = self._rows is not None, rows
         if self._process is not None and not given:
-            self._answer = self._pool.submit(_ask, self._process, self._config, shards)
+            self._answer = self._pool.submit(_ask, self._process, self._config, rows)
 
     def text_only(self) -> dict[str, Any]:
         """The config's `text_only` of `build.json`."""
         found = self._of_process()
-        return (
-            text_only_record(row for shard in self._shards for row in shard.rows)
-            if found is None
-            else found["text_only"]
-        )
+        assert self._rows is not None
+        return text_only_record(self._rows) if found is None else found["text_only"]
 
     def draw(self, folder: Path) -> bool:
         """Draw the figure into `folder`; whether there is anything to draw."""
         found = self._of_process()
         if found is None:
-            rows = (_drawn(row) for shard in self._shards for row in shard.rows)
+            assert self._rows is not None
+            rows = (row for batch in self._rows.batches(_DRAWN) for row in batch.to_pylist())
             return draw_figure(self._config, rows, folder)
         for suffix, content in found["figure"].items():
             (folder / f"{figure_name(self._config)}{suffix}").write_bytes(base64.b64decode(content))
@@ -113,13 +111,14 @@ class Beside:
                         pipe.close()
 
 
-def text_only_record(rows: "Iterable[Row]") -> dict[str, Any]:
+def text_only_record(rows: "JoinedRows") -> dict[str, Any]:
     """How far the captions of rows are told from their contrast captions without the video.
 
     Args:
-        rows: of a dataset.
+        rows: of a config.
     """
-    return text_only_auc(CaptionPair(*_pair(row)) for row in rows).to_record()
+    pairs = (pair for batch in rows.batches(_PAIR) for pair in map(_pair, batch.to_pylist()))
+    return text_only_auc(pairs).to_record()
 
 
 def draw_figure(config: str, rows: Iterable[dict[str, Any]], folder: Path) -> bool:
@@ -136,25 +135,31 @@ def draw_figure(config: str, rows: Iterable[dict[str, Any]], folder: Path) -> bo
     return figure is not None
 
 
-def _pair(row: "Row") -> tuple[str, str, str, str | None]:
-    triplet = row.triplet
-    return f"{triplet.source}_{triplet.video_id}", triplet.caption, triplet.neg_caption, triplet.misalignment
+def _pair(row: Mapping[str, Any]) -> CaptionPair:
+    label = row["misalignment"]
+    return CaptionPair(
+        f"{row['source']}_{row['video_id']}",
+        row["caption"],
+        row["neg_caption"],
+        None if label is None else MISALIGNMENTS[label],
+    )
 
 
-def _drawn(row: "Row") -> dict[str, Any]:
-    columns = row.columns()
-    return {name: columns[name] for name in _DRAWN}
+def _ask(process: "subprocess.Popen[bytes]", config: str, rows: "JoinedRows") -> dict[str, Any] | None:
+    """Give a process the rows, batch by batch, so that they are not held a second time; what it found, None if it failed."""
+    import pyarrow as pa
 
-
-def _ask(process: "subprocess.Popen[bytes]", config: str, shards: Sequence["Shard"]) -> dict[str, Any] | None:
-    """Give a process the rows, one a line, so that they are not held a second time; what it found, None if it failed."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         with process.stdin as pipe:
             pipe.write(json.dumps(config).encode() + b"\n")
-            for row in (row for shard in shards for row in shard.rows):
-                pipe.write(json.dumps([_pair(row), _drawn(row)]).encode() + b"\n")
+            writer = None
+            for batch in rows.batches(_COLUMNS):
+                writer = writer or pa.ipc.new_stream(pipe, batch.schema)
+                writer.write_batch(batch)
+            if writer is not None:
+                writer.close()
     except OSError:  # it has died
         process.wait()
         return None
@@ -169,19 +174,20 @@ def _answer() -> None:
 
     import matplotlib.backends.backend_agg
     import matplotlib.backends.backend_svg  # noqa: F401
+    import pyarrow as pa
     import sklearn.feature_extraction.text
     import sklearn.linear_model  # noqa: F401
 
     lines = sys.stdin.buffer
     if not (first := lines.readline()):  # nothing to do after all
         return
-    pairs: list[CaptionPair] = []
+    pairs = PairSample()
 
     def rows() -> Iterator[dict[str, Any]]:
-        for line in lines:
-            pair, drawn = json.loads(line)
-            pairs.append(CaptionPair(*pair))
-            yield drawn
+        for batch in pa.ipc.open_stream(lines):
+            for row in batch.to_pylist():
+                pairs.add(_pair(row))
+                yield row
 
     with TemporaryDirectory() as folder:
         draw_figure(json.loads(first), rows(), Path(folder))

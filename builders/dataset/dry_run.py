@@ -23,11 +23,13 @@ from ..sources import FoundVideos, parse_spec
 from ..sources.manifest import public_spec
 from ..training_csv import open_triplets
 from .beside import SUFFIXES
+from .joined import row_bytes
 from .options import BuildOptions
 from .report import CARD, QUARANTINE, REPORT, check_place, read_report
-from .rows import Material, Row, make_rows
+from .rows import Material, make_rows, usual_maker
 from .run import check_scores, find_models, find_videos, no_row_left, spans_of
-from .shards import plan_shards, row_bytes
+from .shards import plan_shards
+from .totals import Totals
 
 # Sources whose videos are there, and are found by looking into a folder.
 _FOUND = ("folder",)
@@ -122,10 +124,15 @@ def dry_run(options: BuildOptions) -> DryRun:
         quarantine.append({"stage": "scores", "id": row_id, **error.to_record()})
 
     scores = read_scores(options.vqascores, triplets) if options.vqascores else None
-    rows = list(make_rows(materials, scores, options, spans=spans_of(options), quarantine=set_aside))
+    makers = {video.generator or usual_maker(options) for each in materials for video in each.made}
+    rows = Totals()
+    for row in make_rows(
+        materials, scores, options, makers=makers, spans=spans_of(options), quarantine=set_aside
+    ):
+        rows.add(row, row_bytes(row, embed_real=options.embed_real))
     if scores is not None and materials:
         check_scores(options, scores, reader.report.rows, len(materials), quarantine)
-    if not rows:
+    if not len(rows):
         raise no_row_left(options, reader.report.rows, quarantine)
     read = reader.report
     return DryRun(
@@ -145,16 +152,16 @@ def dry_run(options: BuildOptions) -> DryRun:
                 "vqascores": None if scores is None else _scores(scores),
                 "real_videos": None
                 if real_videos is None
-                else {"root": str(options.real_root), "found": sum(row.real is not None for row in rows)},
+                else {"root": str(options.real_root), "found": rows.sum("real")},
             },
             "scores_made_by": list(options.chain.models),
             "rows": len(rows),
             "quarantined": len(quarantine),
             "quarantine_first": quarantine[:_FIRST],
             "missing": {
-                "synthetic_video": sum(row.synthetic is None for row in rows),
-                "vqascores": sum(not row.scores for row in rows),
-                **({} if real_videos is None else {"real_video": sum(row.real is None for row in rows)}),
+                "synthetic_video": len(rows) - rows.sum("synthetic"),
+                "vqascores": len(rows) - rows.sum("scored"),
+                **({} if real_videos is None else {"real_video": len(rows) - rows.sum("real")}),
             },
             **_written(options, rows),
         }
@@ -184,25 +191,16 @@ def _scores(table: ScoreTable) -> dict[str, Any]:
     }
 
 
-def _written(options: BuildOptions, rows: Sequence[Row]) -> dict[str, Any]:
+def _written(options: BuildOptions, rows: Totals) -> dict[str, Any]:
     """Files and their sizes, and what they take the place of."""
-    shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
+    shards = plan_shards(rows, max_shard_bytes=options.max_shard_bytes)
     files = Counter(shard.split for shard in shards)
     splits = {
-        split: {
-            "rows": sum(len(shard.rows) for shard in shards if shard.split == split),
-            "files": files[split],
-            "bytes": sum(
-                row_bytes(row, embed_real=options.embed_real)
-                for shard in shards
-                if shard.split == split
-                for row in shard.rows
-            ),
-        }
-        for split in sorted(files)
+        name: {"rows": len(split), "files": files[name], "bytes": sum(split.sizes)}
+        for name, split in rows.in_order()
     }
     there = read_report(options.out).get(options.config)
-    scored = options.chain.models or any(row.scores for row in rows)
+    scored = options.chain.models or rows.sum("scored") > 0
     return {
         "splits": splits,
         "writes": [

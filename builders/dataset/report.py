@@ -26,7 +26,7 @@ from synvita_data.hub.places import without_own_places
 from synvita_data.jobs import Artefact, Store
 from synvita_data.real_videos.find import RealVideos
 from synvita_data.schema import CONTRAST_VERSION, SCHEMA_VERSION
-from synvita_data.tables.scores import Binding, ScoreTable
+from synvita_data.tables.scores import Binding
 
 from ..sources import FoundVideos
 from ..training_csv import TrainingReport
@@ -34,8 +34,9 @@ from ..triplets import ReadReport
 from .beside import SUFFIXES, Beside
 from .card import CARD_MARK, VIEWER_ROW_BYTES, render_card
 from .options import BuildOptions
-from .rows import Row, config_text
-from .shards import Shard, row_bytes
+from .rows import ScoresLeft
+from .shards import Shard
+from .totals import SplitTotals, Totals
 
 CARD, REPORT, QUARANTINE = "README.md", "build.json", "quarantine.jsonl"
 FIRST_SHOWN = 100
@@ -52,11 +53,12 @@ def config_record(
     *,
     key: str,
     read: ReadReport,
+    totals: Totals,
     shards: Sequence[Shard],
     files: Mapping[str, Artefact],
     quarantine: Sequence[Mapping[str, Any]],
     found: FoundVideos,
-    scores: ScoreTable | None,
+    scores: ScoresLeft,
     real_videos: RealVideos | None,
     beside: Beside,
 ) -> dict[str, Any]:
@@ -66,28 +68,29 @@ def config_record(
         options: what was asked for.
         key: digest of all inputs; a build with the same key has nothing to do.
         read: what became of the rows of the annotation file.
-        shards: the rows.
+        totals: of the rows.
+        shards: their files.
         files: shard name -> the file as written.
         quarantine: the rows left out.
         found: the synthetic videos, and which files belong to no triplet.
-        scores: the score table.
+        scores: what no row took of the score table.
         real_videos: who looked for the real videos, and knows which were refused (their rows stay, without them) and
             which do not fit their names.
         beside: who works out the text-only AUC.
     """
-    rows = [row for shard in shards for row in shard.rows]
-    weights = [row.weight for row in rows if row.weight is not None]
-    sizes = [row_bytes(row, embed_real=options.embed_real) for row in rows]
-    real_found = sum(row.real is not None for row in rows)
+    rows = len(totals)
+    splits = totals.in_order()
+    weights = [weight for _, split in splits for weight in split.weights]
+    real_found = totals.sum("real")
     counts = {
-        "synthetic_video": sum(row.synthetic is not None for row in rows),
-        "vqascores": sum(bool(row.scores) for row in rows),
+        "synthetic_video": totals.sum("synthetic"),
+        "vqascores": totals.sum("scored"),
         "weight_above_zero": sum(weight > 0 for weight in weights),
         "real_video_found": real_found,
         "real_video_embedded": real_found if options.embed_real else 0,
-        "nle": sum(row.triplet.nle is not None for row in rows),
+        "nle": totals.sum("nle"),
     }
-    granularities = _counted(row.granularity for row in rows)
+    granularities = _counted(totals.counter("granularities"))
     doubts = real_videos.doubts if real_videos else []
     return {
         "key": key,
@@ -97,103 +100,91 @@ def config_record(
             "duplicates": len(read.duplicates),
             "quarantined": len(read.quarantined),
         },
-        "rows": len(rows),
+        "rows": rows,
         "quarantined": len(quarantine),
         "quarantine_reasons": _counted(record["reason"] for record in quarantine),
         "splits": {
-            split: _split_record([shard for shard in shards if shard.split == split], files)
-            for split in sorted({shard.split for shard in shards})
+            name: _split_record(split, [shard for shard in shards if shard.split == name], files)
+            for name, split in splits
         },
-        "coverage": {name: [count, len(rows)] for name, count in counts.items()},
+        "coverage": {name: [count, rows] for name, count in counts.items()},
         "mean_weight": sum(weights) / len(weights) if weights else None,
-        "sources": _counted(row.triplet.source for row in rows),
-        "generators": _generators(rows),
-        "scorers": _scorers(rows),
-        **rows_known(rows, scores),
+        "sources": _counted(totals.counter("sources")),
+        "generators": _generators(totals),
+        "scorers": _scorers(totals.counter("scorers")),
+        **rows_known(totals, scores),
         "text_only": beside.text_only(),
-        **contrast_record(rows),
+        **contrast_record(totals),
         # How many rows were cut into words by which libraries, where the plain rule did not serve all of them.
         **({"granularities": granularities} if any("+" in name for name in granularities) else {}),
-        "unused_scores": len(scores.unused()) if scores else 0,
+        "unused_scores": scores.unused,
         "unmatched_videos": len(found.unmatched),
         "unmatched_videos_first": sorted(found.unmatched)[:FIRST_SHOWN],
-        **({"authors_videos": _authors_videos(found, rows)} if found.origin else {}),
+        **({"authors_videos": _authors_videos(found, totals)} if found.origin else {}),
         **({"training_csv": read.record()} if isinstance(read, TrainingReport) else {}),
         **_first_errors("real_videos_refused", real_videos.problems if real_videos else [], options),
         # Only where there are any, so that other reports stay as they were.
         **(_first_errors("real_videos_doubted", doubts, options) if doubts else {}),
-        "largest_row_bytes": max(sizes, default=0),
-        "rows_over_viewer_limit": sum(size > VIEWER_ROW_BYTES for size in sizes),
+        "largest_row_bytes": max((max(split.sizes) for _, split in splits), default=0),
+        "rows_over_viewer_limit": sum(size > VIEWER_ROW_BYTES for _, split in splits for size in split.sizes),
     }
 
 
-def _authors_videos(found: FoundVideos, rows: Sequence[Row]) -> dict[str, Any]:
+def _authors_videos(found: FoundVideos, totals: Totals) -> dict[str, Any]:
     """Where the authors' videos are, what was found there, and how many rows refer to them or hold them."""
-    videos = [row.synthetic for row in rows if row.synthetic is not None]
-    referred = sum(video.reference is not None for video in videos)
+    videos, referred = totals.sum("synthetic"), totals.sum("referred")
     return {
         **found.origin,
         "referred": referred,
-        "embedded": len(videos) - referred,
-        "triplets_without_video": sum(row.synthetic is None for row in rows),
+        "embedded": videos - referred,
+        "triplets_without_video": len(totals) - videos,
         "ambiguous": len(found.ambiguous),
         "ambiguous_first": found.ambiguous[:FIRST_SHOWN],
     }
 
 
-def rows_known(rows: Sequence[Row], table: ScoreTable | None) -> dict[str, Any]:
+def rows_known(totals: Totals, scores: ScoresLeft) -> dict[str, Any]:
     """What may be known later of rows that stay as they are.
 
     Returns:
         `scores`: whose they are, of videos that the rows have, and how the table says so, or of others. `prompts`: of
         how many synthetic videos it is known how much of the caption the generator read, and where it was cut.
     """
-    here = [row for row in rows if row.scores and row.synthetic is not None]
-    bound = Counter(row.binding for row in here)
-    prompts = [row.synthetic.prompt for row in rows if row.synthetic and row.synthetic.prompt]
+    here, bound = totals.sum("scored_here"), totals.counter("bindings")
     return {
         "scores": {
-            "with_video": len(here),
-            "without_video": sum(bool(row.scores) for row in rows) - len(here),
+            "with_video": here,
+            "without_video": totals.sum("scored") - here,
             "video_named_by": {name: bound[name] for name in get_args(Binding)},
-            "of_other_videos": table.of_other_videos() if table else 0,
+            "of_other_videos": scores.of_other_videos,
         },
-        "prompts": {"measured": len(prompts), "cut": sum("cut_at" in prompt for prompt in prompts)},
+        "prompts": {"measured": totals.sum("prompts"), "cut": totals.sum("cut")},
     }
 
 
-def contrast_record(rows: Iterable[Row]) -> dict[str, Any]:
+def contrast_record(totals: Totals) -> dict[str, Any]:
     """Where contrast captions come from: `contrast`, with what each writer wrote; empty where no row says it.
 
     Pairs count once, however many synthetic videos they have.
     """
-    pairs = {row.pair_id: row.triplet for row in rows}
-    records = [triplet.contrast for triplet in pairs.values() if triplet.contrast is not None]
-    if not records:
+    if not totals.writers:
         return {}
-    writers = []
-    for named in sorted(
-        {(r.writer, r.revision, r.prompts) for r in records}, key=lambda key: tuple(map(str, key))
-    ):
-        own = [t for t in pairs.values() if (r := t.contrast) and (r.writer, r.revision, r.prompts) == named]
-        checks = {
-            (c.name, c.model, c.revision, c.threshold) for t in own if t.contrast for c in t.contrast.checks
+    writers = [
+        {
+            **dict(zip(("writer", "revision", "prompts"), named, strict=True)),
+            "pairs": own.pairs,
+            "misalignment": _counted(own.misalignments),
+            "checks": [
+                dict(zip(("name", "model", "revision", "threshold"), check, strict=True))
+                for check in sorted(own.checks, key=lambda key: tuple(map(str, key)))
+            ],
         }
-        writers.append(
-            {
-                **dict(zip(("writer", "revision", "prompts"), named, strict=True)),
-                "pairs": len(own),
-                "misalignment": _counted(triplet.misalignment or "unknown" for triplet in own),
-                "checks": [
-                    dict(zip(("name", "model", "revision", "threshold"), check, strict=True))
-                    for check in sorted(checks, key=lambda key: tuple(map(str, key)))
-                ],
-            }
-        )
-    return {"contrast": {"pairs": len(pairs), "writers": writers}}
+        for named, own in sorted(totals.writers.items(), key=lambda item: tuple(map(str, item[0])))
+    ]
+    return {"contrast": {"pairs": totals.pairs, "writers": writers}}
 
 
-def _counted(names: Iterable[str]) -> dict[str, int]:
+def _counted(names: Iterable[str] | Counter[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
@@ -202,40 +193,33 @@ def _first_errors(name: str, errors: Sequence[SynvitaError], options: BuildOptio
     return {name: len(errors), f"{name}_first": records}
 
 
-def _split_record(shards: Sequence[Shard], files: Mapping[str, Artefact]) -> dict[str, Any]:
-    rows = [row for shard in shards for row in shard.rows]
+def _split_record(
+    split: SplitTotals, shards: Sequence[Shard], files: Mapping[str, Artefact]
+) -> dict[str, Any]:
     written = [(shard, files[shard.name]) for shard in shards]
     return {
-        "rows": len(rows),
+        "rows": len(split),
         "bytes": sum(file.size for _, file in written),
-        "misalignment": _counted(row.triplet.misalignment or "unknown" for row in rows),
+        "misalignment": _counted(split.misalignments),
         "shards": [
-            {"file": shard.name, "rows": len(shard.rows), "bytes": file.size, "sha256": file.sha256}
+            {"file": shard.name, "rows": shard.rows, "bytes": file.size, "sha256": file.sha256}
             for shard, file in written
         ],
     }
 
 
-def _generators(rows: Sequence[Row]) -> dict[str, Any]:
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if (video := row.synthetic) is None:
-            continue
-        name = video.generator or row.generator or "unknown"
-        entry = found.setdefault(name, {"videos": 0, "revisions": set(), "configs": set()})
-        entry["videos"] += 1
-        if video.revision:
-            entry["revisions"].add(video.revision)
-        if video.config and len(entry["configs"]) < 5:
-            entry["configs"].add(config_text(video))
+def _generators(totals: Totals) -> dict[str, Any]:
     return {
-        name: {key: sorted(value) if isinstance(value, set) else value for key, value in entry.items()}
-        for name, entry in sorted(found.items())
+        name: {
+            "videos": own.videos,
+            "revisions": sorted(own.revisions),
+            "configs": sorted(own.configs),
+        }
+        for name, own in sorted(totals.generators().items())
     }
 
 
-def _scorers(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    counts = Counter((s.model, s.revision, s.method) for row in rows for s in row.scores)
+def _scorers(counts: Counter[tuple[str, str | None, str | None]]) -> list[dict[str, Any]]:
     return [
         {"model": model, "revision": revision, "method": method, "rows": counts[model, revision, method]}
         for model, revision, method in sorted(counts, key=lambda scorer: tuple(map(str, scorer)))

@@ -4,16 +4,24 @@ Nothing here opens a video: the rows are what the annotation files say.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from synvita_data.captions import Span
 from synvita_data.captions.words import word_rule
 from synvita_data.errors import ScoreError, SynvitaError
 from synvita_data.real_videos.find import RealVideo
-from synvita_data.schema import MISALIGNMENTS, Triplet, make_row_id
-from synvita_data.tables.scores import Binding, ScoreTable, VideoIdentity
+from synvita_data.schema import (
+    MISALIGNMENTS,
+    ContrastCheck,
+    ContrastRecord,
+    Triplet,
+    make_row_id,
+)
+from synvita_data.tables.scores import Binding, Found, ScoreTable, VideoIdentity
+from synvita_data.tables.spill import Spill
 from synvita_data.weights import DEFAULT_WEIGHTING, ModelScore, weight
 
 from ..contrast_columns import contrast_struct
@@ -41,6 +49,7 @@ _OF_TRIPLET = [
     "hard",
 ]
 _OF_SCORE = [each.name for each in fields(ModelScore)]
+_PLAIN = [each.name for each in fields(Triplet) if each.name != "contrast"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +142,59 @@ def config_text(video: SyntheticVideo) -> str:
     return json.dumps(video.config, sort_keys=True, ensure_ascii=False)
 
 
+def held_triplets(triplets: Iterable[Triplet], folder: Path) -> Spill[Triplet]:
+    """Triplets to go over several times, the first in memory and the others in a file.
+
+    Args:
+        triplets: as a reader gives them.
+        folder: of the file.
+    """
+    held: Spill[Triplet] = Spill(folder, _triplet_values, _triplet)
+    for triplet in triplets:
+        held.append(triplet)
+    return held
+
+
+def _triplet_values(triplet: Triplet) -> list[Any]:
+    contrast = None if triplet.contrast is None else contrast_struct(triplet.contrast)
+    return [*(getattr(triplet, name) for name in _PLAIN), contrast]
+
+
+def _triplet(values: list[Any]) -> Triplet:
+    *plain, contrast = values
+    if contrast is not None:
+        checks = tuple(ContrastCheck(**check) for check in contrast["checks"])
+        contrast = ContrastRecord(**{**contrast, "checks": checks})
+    return Triplet(**dict(zip(_PLAIN, plain, strict=True)), contrast=contrast)
+
+
+class ScoresLeft(NamedTuple):
+    """What no row took of a score table; nothing without one.
+
+    Attributes:
+        unused: ids and row numbers of it that no row asked for.
+        of_other_videos: videos whose scores are under ids that rows asked for.
+    """
+
+    unused: int = 0
+    of_other_videos: int = 0
+
+    @classmethod
+    def of(cls, scores: ScoreTable | None) -> Self:
+        return cls() if scores is None else cls(len(scores.unused()), scores.of_other_videos())
+
+
+def usual_maker(options: BuildOptions) -> str | None:
+    """The generator of videos that do not name theirs."""
+    return options.config if options.synthetic else None
+
+
 def make_rows(
-    materials: Sequence[Material],
+    materials: Iterable[Material],
     scores: ScoreTable | None,
     options: BuildOptions,
     *,
+    makers: Collection[str | None],
     spans: Callable[[str, str], tuple[list[Span], list[Span]]],
     quarantine: Callable[[str, SynvitaError], None],
 ) -> Iterator[Row]:
@@ -148,16 +205,16 @@ def make_rows(
         scores: looked up by row id, then pair id, then row number of the triplets file. Scores that do
             not say which of several samples they are of cost their rows. Without a table, what a training CSV says.
         options: name the config, its weighting and its granularity.
+        makers: who made the synthetic videos of all materials.
         spans: gives the shared spans of a caption and its contrast caption.
         quarantine: called with a row id and the error for a row that cannot be used.
     """
-    generator = options.config if options.synthetic else None  # of videos that do not name theirs
+    generator = usual_maker(options)
 
     def identity(video: SyntheticVideo) -> VideoIdentity:
         return VideoIdentity(video.sha256, video.generator or generator, video.sample)
 
     # A row without a video is one of the generator that the others are of.
-    makers = {video.generator or generator for material in materials for video in material.made}
     maker = next(iter(makers)) if len(makers) == 1 else None
     if not makers and scores is not None and options.config in scores.generators:
         maker = options.config
@@ -172,10 +229,10 @@ def make_rows(
         for video in material.videos or (None,):
             named = (video.generator or generator, video.sample) if video else (generator, None)
             row_id = make_row_id(pair_id, *named)
-            found: tuple[ModelScore, ...] = ()
+            found, binding = Found()
             try:
                 if scores is not None:
-                    found = scores.for_row(
+                    found, binding = scores.find(
                         row_id,
                         pair_id,
                         triplet.row,
@@ -188,6 +245,8 @@ def make_rows(
                 value = weight(found, options.weighting) if found else None
                 if scores is None and triplet.alignment_diff is not None:
                     found, value = released_scores(triplet, options.weighting)
+                    # A training CSV names the video whose scores it gives, and is of one generator.
+                    binding = "name" if found else "nothing"
             except ScoreError as error:
                 quarantine(row_id, error)
                 continue
@@ -204,7 +263,7 @@ def make_rows(
                 shared=shared,
                 neg_shared=neg_shared,
                 granularity=granularity,
-                binding=_binding(scores, row_id, found),
+                binding=binding,
             )
 
 
@@ -227,10 +286,3 @@ def released_scores(triplet: Triplet, weighting: str) -> tuple[tuple[ModelScore,
     if weighting == "fixed":
         return found, 1.0
     return found, weight(found, weighting) if found else None
-
-
-def _binding(scores: ScoreTable | None, row_id: str, found: Sequence[ModelScore]) -> Binding:
-    if not found:
-        return "nothing"
-    # A training CSV names the video whose scores it gives, and is of one generator.
-    return "name" if scores is None else scores.bindings[row_id]

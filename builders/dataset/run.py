@@ -11,10 +11,10 @@ it stopped.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,12 @@ from synvita_data.captions import Span
 from synvita_data.captions.lcs import shared_spans
 from synvita_data.errors import HubError, ScoreError, SynvitaError, TokenizerError
 from synvita_data.extras import require
-from synvita_data.files import json_lines
+from synvita_data.files import json_lines, sweep
 from synvita_data.held_out import refuse_file, refuse_sources
 from synvita_data.hub.reach import say_if_renamed
 from synvita_data.jobs import Artefact, Claim, Store, complete
 from synvita_data.models.resolve import locate
-from synvita_data.real_videos.find import RealVideos
+from synvita_data.real_videos.find import RealVideo, RealVideos
 from synvita_data.schema import SCHEMA_VERSION, Triplet, make_row_id
 from synvita_data.synthetic_videos.reference import parse_reference
 from synvita_data.tables.scores import OF_ANOTHER_VIDEO, ScoreTable, read_scores
@@ -37,7 +37,8 @@ from ..sources.checks import agreed, check_videos
 from ..sources.registry import Reading
 from ..training_csv import TrainingReport, open_triplets
 from ..triplets import ReadReport
-from .beside import MOST_BESIDE, WORTH_A_PROCESS, Beside, text_only_record
+from .beside import WORTH_A_PROCESS, Beside, text_only_record
+from .joined import JoinedRows
 from .options import BuildOptions
 from .report import (
     check_place,
@@ -48,8 +49,8 @@ from .report import (
     renew_record,
     rows_known,
 )
-from .rows import Material, make_rows
-from .shards import Shard, plan_shards, shard_key_text, write_shard
+from .rows import Material, ScoresLeft, held_triplets, make_rows, usual_maker
+from .shards import Shard, plan_shards, shard_keys, write_shard
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -95,12 +96,13 @@ def build_dataset(options: BuildOptions, on_progress: OnProgress | None = None) 
 
 def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> BuildResult:
     check_place(options.out, options.config)
+    sweep(options.work)
     refuse_file(Path(options.triplets))
     models = find_models(options)  # before hours of generating
     reader = open_triplets(options.triplets, split=options.split, source=options.source)
-    triplets = list(islice(reader, options.limit))
+    triplets = held_triplets(islice(reader, options.limit), options.work)
     refuse_sources((triplet.source for triplet in triplets), options.triplets)
-    large = WORTH_A_PROCESS <= len(triplets) <= MOST_BESIDE
+    large = len(triplets) >= WORTH_A_PROCESS
     if large and options.config not in read_report(options.out):  # else there may be nothing to do
         beside.start()
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
@@ -113,51 +115,63 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     for error in found.quarantined:
         set_aside("videos", None, error)
     real_videos = RealVideos(options.real_root, options.real_mapping) if options.real_root else None
-    materials = _check(options, triplets, found, real_videos, progress, set_aside)
+    materials = _Materials(options, triplets, found, real_videos, progress)
+    materials.check(set_aside)
 
     # Scores: read or made, then joined.
     table = options.vqascores
     unscored: dict[str, dict[str, Any]] = {}
     if models:
         table, unscored = _score(options, models, triplets, found)
-    scores = read_scores(table, triplets) if table else None
-    joined = make_rows(
-        materials, scores, options, spans=spans_of(options), quarantine=partial(set_aside, "scores")
-    )
-    rows = [row for row in list(joined) if row.id not in unscored]
+    scores = read_scores(table, triplets, folder=options.work) if table else None
+    rows = JoinedRows(options.work, embed_real=options.embed_real)
+    for row in make_rows(
+        materials,
+        scores,
+        options,
+        makers=materials.makers,
+        spans=spans_of(options),
+        quarantine=partial(set_aside, "scores"),
+    ):
+        if row.id not in unscored:
+            rows.add(row)
+    rows.finish()
     quarantine += unscored.values()
-    if scores is not None and materials:
-        check_scores(options, scores, reader.report.rows, len(materials), quarantine)
-    if not rows:
+    if scores is not None and materials.count:
+        check_scores(options, scores, reader.report.rows, materials.count, quarantine)
+    if not len(rows):
         raise no_row_left(options, reader.report.rows, quarantine)
+    left = ScoresLeft.of(scores)
+    del triplets, materials, scores  # what follows needs room of its own
 
     # Shards: planned, written and put in place, unless they are there.
-    shards = plan_shards(rows, embed_real=options.embed_real, max_shard_bytes=options.max_shard_bytes)
-    key = _plan_key(options, shards, quarantine)
+    shards = plan_shards(rows.totals, max_shard_bytes=options.max_shard_bytes)
+    key = _plan_key(options, shards, rows, quarantine)
     store = Store(options.work / "shards" / f"{options.config}-{key[:16]}")
     while (done := finished_record(options.out, options.config, key)) is None:
         if large:
             beside.start()
-        beside.give(shards)
-        files = _write_shards(options, shards, store, progress)
+        beside.give(rows)
+        files = _write_shards(options, shards, rows, store, progress)
         if files is None:
             continue  # another build of the same inputs has just finished and tidied up
         record = config_record(
             options,
             key=key,
             read=reader.report,
+            totals=rows.totals,
             shards=shards,
             files=files,
             quarantine=quarantine,
             found=found,
-            scores=scores,
+            scores=left,
             real_videos=real_videos,
             beside=beside,
         )
         placed = put_in_place(options, record, quarantine, files, beside)
         if placed is not None:
             return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
-    known = rows_known(rows, scores)
+    known = rows_known(rows.totals, left)
     if "text_only" not in done:  # built before it was worked out
         known["text_only"] = text_only_record(rows)
     if any(done.get(name) != value for name, value in known.items()):
@@ -165,7 +179,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     return BuildResult(options.out, options.config, done, quarantine, was_up_to_date=True)
 
 
-def find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport) -> FoundVideos:
+def find_videos(options: BuildOptions, triplets: Sequence[Triplet], read: ReadReport) -> FoundVideos:
     """The synthetic videos of triplets, made first where a generator has to make them."""
     if options.synthetic is None:
         return FoundVideos()
@@ -187,48 +201,85 @@ def find_videos(options: BuildOptions, triplets: list[Triplet], read: ReadReport
     return source.find(triplets)
 
 
-def _check(
-    options: BuildOptions,
-    triplets: list[Triplet],
-    found: FoundVideos,
-    real_videos: RealVideos | None,
-    progress: OnProgress,
-    set_aside: SetAside,
-) -> list[Material]:
-    """The triplets that keep at least one row, with their videos and, of those that are embedded, the SHA-256."""
-    reals = [real_videos.find_triplet(triplet) if real_videos else None for triplet in triplets]
-    paths = [video.path for samples in found.videos.values() for video in samples if video.here]
-    if options.embed_real:
-        paths += [real.path for real in reals if real is not None]
-    checked = check_videos(
-        paths,
-        Store(options.work / "videos"),
-        threads=options.threads,
-        on_checked=lambda more: progress("checking videos", more, len(set(paths))),
-    )
-    materials = []
-    for triplet, real in zip(triplets, reals, strict=True):
-        real_state = checked[real.path] if real is not None and options.embed_real else None
-        made, good = found.of(triplet), []
-        for video in made:
-            # A video that stays in its repository has the SHA-256 that the repository gives.
-            own = agreed(video, checked[video.path]) if video.here else str(video.sha256)
-            if isinstance(own, SynvitaError) and video.reference is not None:
-                # The file may be one of the work folder: what users know is the archive and its member.
-                own = SynvitaError.from_record(own.to_record(), file=parse_reference(video.reference).shown)
-            state = real_state if isinstance(real_state, SynvitaError) else own
-            if isinstance(state, SynvitaError):
-                row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)
-                set_aside("videos", row_id, state)
-            else:
-                reference = video.reference if options.refers else None
-                good.append(replace(video, sha256=state, reference=reference))
-        if isinstance(real_state, SynvitaError):
-            if not made:
-                set_aside("videos", triplet.pair_id, real_state)
-        elif good or not made:
-            materials.append(Material(triplet, good, made, real, real_state))
-    return materials
+class _Materials:
+    """The triplets that keep at least one row, with their videos and, of those that are embedded, the SHA-256.
+
+    Iterating goes over the triplets again, so that they need not fit into memory.
+
+    Args:
+        options: of the build.
+        triplets: all.
+        found: their synthetic videos.
+        real_videos: who finds the real ones.
+        progress: told how many videos are checked.
+
+    Attributes:
+        count: how many there are; this and what follows is known after `check`.
+        makers: who made their synthetic videos.
+    """
+
+    def __init__(
+        self,
+        options: BuildOptions,
+        triplets: Sequence[Triplet],
+        found: FoundVideos,
+        real_videos: RealVideos | None,
+        progress: OnProgress,
+    ) -> None:
+        self._options, self._triplets, self._found = options, triplets, found
+        self.count = 0
+        self.makers: set[str | None] = set()
+        self._reals: list[RealVideo | None] = []
+        if real_videos is not None:
+            self._reals = [real_videos.find_triplet(triplet) for triplet in triplets]
+        paths = [video.path for samples in found.videos.values() for video in samples if video.here]
+        if options.embed_real:
+            paths += [real.path for real in self._reals if real is not None]
+        self._checked = check_videos(
+            paths,
+            Store(options.work / "videos"),
+            threads=options.threads,
+            on_checked=lambda more: progress("checking videos", more, len(set(paths))),
+        )
+
+    def check(self, set_aside: SetAside) -> None:
+        """Set aside what cannot be used."""
+        if not self._checked and not self._found.videos:  # nothing that could be wrong
+            self.count = len(self._triplets)
+            return
+        usual = usual_maker(self._options)
+        for material in self._usable(set_aside):
+            self.count += 1
+            self.makers.update(video.generator or usual for video in material.made)
+
+    def __iter__(self) -> Iterator[Material]:
+        return self._usable(lambda stage, row_id, error: None)
+
+    def _usable(self, set_aside: SetAside) -> Iterator[Material]:
+        options = self._options
+        for triplet, real in zip(self._triplets, self._reals or repeat(None), strict=False):
+            real_state = self._checked[real.path] if real is not None and options.embed_real else None
+            made, good = self._found.of(triplet), []
+            for video in made:
+                # A video that stays in its repository has the SHA-256 that the repository gives.
+                own = agreed(video, self._checked[video.path]) if video.here else str(video.sha256)
+                if isinstance(own, SynvitaError) and video.reference is not None:
+                    # The file may be one of the work folder: what users know is the archive and its member.
+                    own = SynvitaError.from_record(
+                        own.to_record(), file=parse_reference(video.reference).shown
+                    )
+                state = real_state if isinstance(real_state, SynvitaError) else own
+                if isinstance(state, SynvitaError):
+                    row_id = make_row_id(triplet.pair_id, video.generator or options.config, video.sample)
+                    set_aside("videos", row_id, state)
+                else:
+                    reference = video.reference if options.refers else None
+                    good.append(replace(video, sha256=state, reference=reference))
+            if isinstance(real_state, SynvitaError):
+                if not made:
+                    set_aside("videos", triplet.pair_id, real_state)
+            elif good or not made:
+                yield Material(triplet, good, made, real, real_state)
 
 
 def find_models(options: BuildOptions) -> "list[VqaModel]":
@@ -322,7 +373,7 @@ def check_scores(
     """
     refused = [entry for entry in quarantine if entry["stage"] == "scores"]
     of_others = [entry for entry in refused if entry["problem"].startswith(OF_ANOTHER_VIDEO)]
-    if of_others and len(of_others) >= len(scores.bindings):
+    if of_others and len(of_others) >= scores.matched:
         raise ScoreError(
             f"{of_others[0]['problem']}, and so are those of {len(of_others) - 1:,} rows more",
             **{key: of_others[0].get(key) for key in ("file", "row", "found", "expected", "fix")},
@@ -396,19 +447,20 @@ def _load_tokenizer(name: str) -> "Tokenizer":
     return tokenizer
 
 
-def _plan_key(options: BuildOptions, shards: list[Shard], quarantine: list[dict[str, Any]]) -> str:
+def _plan_key(
+    options: BuildOptions, shards: list[Shard], rows: JoinedRows, quarantine: list[dict[str, Any]]
+) -> str:
     """Digest of everything the published config depends on."""
     digest = hashlib.sha256()
     head = [SCHEMA_VERSION, WRITER_VERSION, options.recorded(), quarantine]
     head_text = json.dumps(head, sort_keys=True, ensure_ascii=False)
-    for piece in chain([head_text], *map(shard_key_text, shards)):
-        # A file's name may be no UTF-8.
-        digest.update(piece.encode("utf-8", "surrogatepass"))
+    for piece in chain([head_text.encode("utf-8", "surrogatepass")], shard_keys(shards, rows)):
+        digest.update(piece)
     return digest.hexdigest()
 
 
 def _write_shards(
-    options: BuildOptions, shards: list[Shard], store: Store, progress: OnProgress
+    options: BuildOptions, shards: list[Shard], rows: JoinedRows, store: Store, progress: OnProgress
 ) -> dict[str, Artefact] | None:
     """Shard name -> the store's file of it; what an earlier run wrote is not written again.
 
@@ -418,7 +470,7 @@ def _write_shards(
 
     def write(claim: Claim) -> None:
         shard = by_name[claim.key]
-        write_shard(shard, claim.path(shard.name), embed_real=options.embed_real)
+        write_shard(shard, rows, claim.path(shard.name), embed_real=options.embed_real)
         claim.commit()
 
     complete(store, by_name, write, on_done=lambda more: progress("writing shards", more, len(by_name)))

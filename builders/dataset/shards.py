@@ -5,24 +5,37 @@ The same rows give the same bytes, whoever writes a shard and however often it w
 
 import hashlib
 import io
-import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synvita_data.errors import StoreError, VideoError
 from synvita_data.schema import arrow_schema
 
-from .rows import Row
+from .joined import (
+    BATCH,
+    KEY,
+    REAL_PATH,
+    REAL_REFERENCE,
+    REAL_SHA256,
+    REFERENCE,
+    SYNTHETIC_PATH,
+    JoinedRows,
+    key_json,
+)
+from .totals import Totals
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # A row group is what a reader must load to see one row: the Hub's viewer gives up near 286 MiB, and
 # the writer holds one group in memory. Videos close a group long before the row limit does.
 ROW_GROUP_BYTES = 32 << 20
-ROW_GROUP_ROWS = 1000
-# The annotation part of a row, for planning only.
-ROW_OVERHEAD_BYTES = 2048
+ROW_GROUP_ROWS = BATCH
 _VIDEO_COLUMNS = ("real_video", "synthetic_video")
 
 
@@ -31,37 +44,47 @@ class Shard:
     """Consecutive rows of one split that share a Parquet file.
 
     Attributes:
+        start, stop: its rows, among those of the split.
         contrast: of the config some row says how its contrast caption was written: all its files have the column.
     """
 
     split: str
     index: int
     count: int
-    rows: tuple[Row, ...]
+    start: int
+    stop: int
     contrast: bool = False
 
     @property
     def name(self) -> str:
         return f"{self.split}-{self.index:05d}-of-{self.count:05d}.parquet"
 
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.stop - self.start
 
-def plan_shards(rows: Sequence[Row], *, embed_real: bool, max_shard_bytes: int) -> list[Shard]:
+
+def plan_shards(totals: Totals, *, max_shard_bytes: int) -> list[Shard]:
     """Cut each split into shards of at most `max_shard_bytes` (one row may exceed it), in row order."""
-    by_split: dict[str, list[Row]] = {}
-    for row in rows:
-        by_split.setdefault(row.triplet.split, []).append(row)
-    contrast = any(row.triplet.contrast is not None for row in rows)
     shards = []
-    for split, members in sorted(by_split.items()):
-        groups = list(_cut(members, embed_real, max_shard_bytes, max_rows=None))
+    for split, members in totals.in_order():
+        groups = list(_cut(members.sizes, max_shard_bytes, max_rows=None))
         shards += [
-            Shard(split, index, len(groups), tuple(group), contrast) for index, group in enumerate(groups)
+            Shard(split, index, len(groups), start, stop, bool(totals.writers))
+            for index, (start, stop) in enumerate(groups)
         ]
     return shards
 
 
-def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
+def write_shard(shard: Shard, rows: JoinedRows, path: Path, *, embed_real: bool) -> None:
     """Write one shard to `path`, a place where nobody looks before the file is whole.
+
+    Args:
+        shard: which rows.
+        rows: of all shards.
+        path: of the file.
+        embed_real: put the real videos into it.
 
     Raises:
         VideoError: a video is gone, or its bytes are not those that were checked before.
@@ -92,9 +115,11 @@ def write_shard(shard: Shard, path: Path, *, embed_real: bool) -> None:
             },
         ) as writer,
     ):
-        for group in _cut(shard.rows, embed_real, ROW_GROUP_BYTES, max_rows=ROW_GROUP_ROWS):
-            table = pa.Table.from_pylist([_with_videos(row, embed_real) for row in group], schema=schema)
-            writer.write_table(table, row_group_size=len(group))
+        sizes = rows.totals.splits[shard.split].sizes[shard.start : shard.stop]
+        for start, stop in _cut(sizes, ROW_GROUP_BYTES, max_rows=ROW_GROUP_ROWS):
+            group = rows.table(shard.split, shard.start + start, shard.start + stop)
+            table = pa.Table.from_arrays(list(_with_videos(group, schema, embed_real)), schema=schema)
+            writer.write_table(table, row_group_size=stop - start)
             del table
             sink.check()
     sink.check()
@@ -144,44 +169,61 @@ class _Sink(io.RawIOBase):
             ) from self._error
 
 
-def row_bytes(row: Row, *, embed_real: bool) -> int:
-    """About how many bytes a row takes, with the videos that it embeds."""
-    video = row.synthetic
-    size = ROW_OVERHEAD_BYTES + (video.path.stat().st_size if video and video.reference is None else 0)
-    return size + (row.real.path.stat().st_size if embed_real and row.real else 0)
-
-
-def _cut(rows: Sequence[Row], embed_real: bool, max_bytes: int, max_rows: int | None) -> Iterator[list[Row]]:
-    group: list[Row] = []
-    filled = 0
-    for row in rows:
-        size = row_bytes(row, embed_real=embed_real)
-        if group and (filled + size > max_bytes or len(group) == max_rows):
-            yield group
-            group, filled = [], 0
-        group.append(row)
+def _cut(sizes: Sequence[int], max_bytes: int, max_rows: int | None) -> Iterator[tuple[int, int]]:
+    """First row of each group, and the one behind its last."""
+    start = filled = 0
+    for row, size in enumerate(sizes):
+        if row > start and (filled + size > max_bytes or row - start == max_rows):
+            yield start, row
+            start, filled = row, 0
         filled += size
-    if group:
-        yield group
+    if len(sizes) > start:
+        yield start, len(sizes)
 
 
-def _with_videos(row: Row, embed_real: bool) -> dict[str, Any]:
-    columns: dict[str, Any] = {**row.columns(), "real_video": None, "synthetic_video": None}
-    video = row.synthetic
-    if video is not None and video.reference is not None:
-        columns["synthetic_video"] = {"bytes": None, "path": video.reference}
-    elif video is not None:
-        content = _read_checked(video.path, video.sha256, row.id)
-        columns["synthetic_video"] = {"bytes": content, "path": video.path.name}
-    embedded = row.real is not None and embed_real
-    if row.real is not None and embedded:
-        content = _read_checked(row.real.path, row.real_sha256, row.id)
-        columns["real_video"] = {"bytes": content, "path": row.real.path.name}
-    elif row.real is not None:
-        columns["real_video"] = {"bytes": None, "path": row.real.reference}
-    # True only where the row itself holds the video: on another machine a path means nothing
-    # until `load_triplets(real_root=…)` has found it there.
-    return {**columns, "real_available": embedded}
+def _with_videos(group: "pa.Table", schema: "pa.Schema", embed_real: bool) -> Iterator["pa.Array"]:
+    """The published columns of some rows, their videos read."""
+    import pyarrow as pa
+
+    def cells(name: str) -> list[Any]:
+        found: list[Any] = group.column(name).to_pylist()
+        return found
+
+    for field in schema:
+        if field.name == "synthetic_video":
+            digests = (generation and generation["sha256"] for generation in cells("generation"))
+            given = zip(cells("id"), cells(SYNTHETIC_PATH), cells(REFERENCE), digests, strict=True)
+            yield pa.array([_synthetic(*each) for each in given], field.type)
+        elif field.name == "real_video":
+            given = zip(cells("id"), cells(REAL_PATH), cells(REAL_REFERENCE), cells(REAL_SHA256), strict=True)
+            yield pa.array([_real(*each, embed_real) for each in given], field.type)
+        elif field.name == "real_available":
+            # True only where the row itself holds the video: on another machine a path means nothing
+            # until `load_triplets(real_root=…)` has found it there.
+            yield pa.array([embed_real and path is not None for path in cells(REAL_PATH)], field.type)
+        else:
+            yield group.column(field.name).combine_chunks()
+
+
+def _synthetic(
+    row_id: str, path: bytes | None, reference: str | None, sha256: str | None
+) -> dict[str, Any] | None:
+    if reference is not None:
+        return {"bytes": None, "path": reference}
+    return None if path is None else _embedded(row_id, path, sha256)
+
+
+def _real(
+    row_id: str, path: bytes | None, reference: str, sha256: str | None, embed: bool
+) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    return _embedded(row_id, path, sha256) if embed else {"bytes": None, "path": reference}
+
+
+def _embedded(row_id: str, place: bytes, sha256: str | None) -> dict[str, Any]:
+    path = Path(os.fsdecode(place))
+    return {"bytes": _read_checked(path, sha256, row_id), "path": path.name}
 
 
 def _read_checked(path: Path, sha256: str | None, row_id: str) -> bytes:
@@ -214,21 +256,16 @@ def _leaf_columns(contrast: bool) -> tuple[str, ...]:
     return tuple(schema.column(index).path for index in range(len(schema)))
 
 
-def shard_key_text(shard: Shard) -> Iterator[str]:
-    """What the bytes of a shard depend on (the videos by their SHA-256): the text of a JSON list, piece by piece.
+def shard_keys(shards: Sequence[Shard], rows: JoinedRows) -> Iterator[bytes]:
+    """What the bytes of shards depend on (the videos by their SHA-256): of each the text of a JSON list, piece by piece.
 
     A shard may have a million rows, so it is never whole in memory.
     """
-    yield "[" + _key_json(shard.name)
-    for row in shard.rows:
-        reference = row.synthetic and row.synthetic.reference
-        real = row.real and (row.real.reference, row.real_sha256)
-        # Only where there is one, so that what was built without stays up to date.
-        yield ", " + _key_json(
-            {**row.columns(), "real": real, **({"synthetic": reference} if reference else {})}
-        )
-    yield "]"
-
-
-def _key_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    keys: Iterator[bytes] = iter(())
+    for shard in shards:
+        if shard.start == 0:
+            keys = (key for batch in rows.batches([KEY], shard.split) for key in batch.column(0).to_pylist())
+        yield f"[{key_json(shard.name)}".encode()
+        for key in islice(keys, shard.rows):
+            yield b", " + key
+        yield b"]"

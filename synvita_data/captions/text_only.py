@@ -16,13 +16,15 @@ Nothing depends on the order of the rows, on Python's hash seed or on how many t
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CaptionError
+from ..tables.digests import Digests, digest_of
 from .words import equal_as, is_plain, word_spans
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ NGRAMS, MIN_TEXTS = (1, 2), 2
 C = 3.0
 # Below this the number would say more of chance than of the captions: the standard error of an AUC is 4 points at 100 pairs.
 MIN_PAIRS, MIN_VIDEOS = 100, 50
+# Of more distinct pairs a sample of at most so many is measured: the models of a million take gigabytes, and the standard
+# error of an AUC is 0.2 points at 50,000 pairs.
+MOST_PAIRS, SAMPLE_PAIRS = 100_000, 50_000
 # Raise it when equal captions would get another number.
 RULE = 1
 
@@ -378,15 +383,18 @@ class TextOnly:
     Attributes:
         overall: by models of all pairs.
         misalignments: of each that has pairs, by models of these pairs alone.
+        sample_of: how many pairs there are, where these are a sample; None where they are all.
     """
 
     overall: TextOnlyShare
     misalignments: Mapping[str, TextOnlyShare]
+    sample_of: int | None = None
 
     def text(self) -> str:
         """One line: `70.8 (74.6% of 16,854 pairs right); action 65.4 (…), flip 79.8 (…)`."""
         kinds = ", ".join(f"{name} {share}" for name, share in self.misalignments.items())
-        return str(self.overall) + (f"; {kinds}" if kinds and self.overall.auc is not None else "")
+        sample = "" if self.sample_of is None else f", a sample of {self.sample_of:,} pairs"
+        return f"{self.overall}{sample}" + (f"; {kinds}" if kinds and self.overall.auc is not None else "")
 
     def to_record(self) -> dict[str, Any]:
         """JSON-ready form, of `build.json`. Two decimals, which the last bits of a machine do not reach."""
@@ -394,6 +402,11 @@ class TextOnly:
             "settings": settings(),
             **_share_record(self.overall),
             "misalignments": {name: _share_record(share) for name, share in self.misalignments.items()},
+            **(
+                {}
+                if self.sample_of is None
+                else {"sample_of": self.sample_of, "sampled_by": "digest of the video"}
+            ),
         }
 
     @classmethod
@@ -403,17 +416,69 @@ class TextOnly:
             if record["settings"] != settings():
                 return None
             shares = {str(name): _read_share(share) for name, share in record["misalignments"].items()}
-            return cls(_read_share(record), shares)
+            sample_of = record.get("sample_of")
+            return cls(_read_share(record), shares, None if sample_of is None else int(sample_of))
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
 
-def text_only_auc(pairs: Iterable[CaptionPair]) -> TextOnly:
+class PairSample:
+    """Distinct pairs: all of up to `MOST_PAIRS`; of more a sample, the same in whatever order they come.
+
+    A sample has all pairs of some videos: those whose digests come first, as many as have `SAMPLE_PAIRS` pairs at most.
+
+    Attributes:
+        pairs: those that may be measured.
+        total: distinct ones that were added.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: set[CaptionPair] = set()
+        self._known = Digests()
+        self._end: bytes | None = None  # the first digest of a video that is not in the sample
+
+    @property
+    def total(self) -> int:
+        return len(self._known)
+
+    def add(self, pair: CaptionPair) -> None:
+        """Take one more, which may have come before."""
+        self._known.add(digest_of(repr(tuple(pair))))
+        if self._end is None or digest_of(pair.video) < self._end:
+            self.pairs.add(pair)
+            if len(self.pairs) > MOST_PAIRS:
+                self._cut()
+
+    def drawn(self) -> list[CaptionPair]:
+        """The pairs to measure, in order."""
+        if self.total > MOST_PAIRS:
+            self._cut()
+        return sorted(self.pairs, key=lambda pair: tuple(map(str, pair)))
+
+    def _cut(self) -> None:
+        """Leave so many videos, by digest, that all their pairs are a sample's."""
+        if len(self.pairs) <= SAMPLE_PAIRS:
+            return
+        in_order = sorted(((digest_of(pair.video), pair) for pair in self.pairs), key=itemgetter(0))
+        self._end = in_order[SAMPLE_PAIRS][0]
+        self.pairs = {pair for digest, pair in in_order if digest < self._end}
+
+
+def text_only_auc(pairs: Iterable[CaptionPair] | PairSample) -> TextOnly:
     """How far captions are told from contrast captions without the video: 50 not at all, 100 always.
 
     Pairs that repeat (several synthetic videos of one pair) count once.
     """
-    distinct = sorted(set(pairs), key=lambda pair: tuple(map(str, pair)))
+    if not isinstance(pairs, PairSample):
+        given, pairs = pairs, PairSample()
+        for pair in given:
+            pairs.add(pair)
+    distinct = pairs.drawn()
+    found = _measured(distinct)
+    return found if len(distinct) == pairs.total else replace(found, sample_of=pairs.total)
+
+
+def _measured(distinct: Sequence[CaptionPair]) -> TextOnly:
     by_kind: dict[str, list[CaptionPair]] = {}
     for pair in distinct:
         if pair.misalignment is not None:

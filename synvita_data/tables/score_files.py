@@ -43,7 +43,7 @@ class VideoIdentity(NamedTuple):
 
     def agrees(self, other: "VideoIdentity") -> bool:
         """Whether both may be one video: nothing that both know differs."""
-        return self is _NO_VIDEO or all(
+        return self is NO_VIDEO or all(
             own is None or theirs is None or own == theirs for own, theirs in zip(self, other, strict=True)
         )
 
@@ -52,7 +52,7 @@ class VideoIdentity(NamedTuple):
         return ", ".join(f"{name} {value}" for name, value in known.items()) or "nothing"
 
 
-_NO_VIDEO = VideoIdentity()
+NO_VIDEO = VideoIdentity()
 
 
 class ScoreRow(NamedTuple):
@@ -93,7 +93,7 @@ class ScoreRow(NamedTuple):
     @property
     def video(self) -> VideoIdentity:
         if self.sha256 is self.generator is self.sample is None:
-            return _NO_VIDEO
+            return NO_VIDEO
         return VideoIdentity(self.sha256, self.generator, self.sample)
 
     @property

@@ -5,7 +5,7 @@ the row that takes the scores, and `sha256`, `generator` and `sample` with its s
 
 A table may hold the scores of several synthetic videos of one row number or pair, if it says which is
 which. A row takes those that are of its own video; scores that name none are taken as they are, and
-whoever builds a dataset of them says so (`ScoreTable.bindings`).
+whoever builds a dataset of them says so (`Found.binding`).
 
 What is wrong with a whole file is raised when it is read. What is wrong with one row of the dataset (a
 score missing, NaN, outside [0, 1], given twice, for another caption or of another video, a model missing
@@ -13,17 +13,29 @@ that other rows have) is raised when that row asks for its scores, so that a bui
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..errors import ScoreError
 from ..schema import Triplet
 from ..weights import ModelScore, check_models
-from .score_files import Key, ScoreRow, VideoIdentity, read_score_rows, score_schema, write_scores
+from .digests import SIZE, Digests, digest_of
+from .score_files import (
+    NO_VIDEO,
+    Key,
+    ScoreRow,
+    VideoIdentity,
+    read_score_rows,
+    score_schema,
+    write_scores,
+)
+from .spill import Spill
 
 __all__ = [
     "Binding",
+    "Found",
     "Key",
     "ScoreRow",
     "ScoreTable",
@@ -46,8 +58,88 @@ _SHOWN = 8
 _Slot = tuple[Key, VideoIdentity]
 
 
+class Found(NamedTuple):
+    """Scores of a row of the dataset, one entry a model, sorted by model; and how they name its video."""
+
+    scores: tuple[ModelScore, ...] = ()
+    binding: Binding = "nothing"
+
+
+class _Interned:
+    """Values that repeat, numbered; a table of millions of rows holds a digest of each."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._digests = Digests()
+        self._values: Spill[tuple[Any, ...]] = Spill(folder, list, tuple, block=64)
+        self._last: tuple[tuple[Any, ...], int] | None = None
+
+    def number(self, value: tuple[Any, ...]) -> int:
+        if self._last is not None and self._last[0] == value:
+            return self._last[1]
+        number = self._digests.add(digest_of(repr(value)))
+        if number == len(self._values):
+            self._values.append(value)
+        self._last = value, number
+        return number
+
+    def __getitem__(self, number: int) -> tuple[Any, ...]:
+        return self._values[number]
+
+
+class _Keys:
+    """The keys of a table, numbered in the order in which they first came."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._digests = Digests()
+        # A row number as it is, and of an id -1, -2, …: where it stands among the ids.
+        self._values = array("q")
+        self._ids: Spill[str] = Spill(folder, str, str, block=64)
+        self._last: tuple[Key, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __iter__(self) -> Iterator[Key]:
+        ids = iter(self._ids)
+        return (value if value >= 0 else next(ids) for value in self._values)
+
+    @property
+    def have_ids(self) -> bool:
+        return len(self._ids) > 0
+
+    def number(self, key: Key) -> int:
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        number = self._digests.add(_key_digest(key))
+        if number == len(self._values):
+            if isinstance(key, int) and key < 1 << 63:
+                self._values.append(key)
+            else:
+                self._ids.append(str(key))
+                self._values.append(-len(self._ids))
+        self._last = key, number
+        return number
+
+    def find(self, key: Key) -> int:
+        """-1 of a key that is not there."""
+        return self._digests.find(_key_digest(key))
+
+
+def _key_digest(key: Key) -> bytes:
+    """A row number is its own digest, and finds its slot at once."""
+    if isinstance(key, int) and 0 <= key < 1 << 63:
+        return key.to_bytes(SIZE, "little")
+    return digest_of(f"{type(key).__name__} {key}")
+
+
 class ScoreTable:
     """Scores by row of the dataset; made by `read_scores`.
+
+    Of a score it holds two numbers, its line, and numbers that stand for all else: 40 bytes, and 40 a key.
+
+    Args:
+        file: where it was read.
+        folder: for what does not fit into memory; None holds it all the same.
 
     Attributes:
         file: where it was read.
@@ -55,28 +147,43 @@ class ScoreTable:
         models: names of all models in it, sorted; a row of the dataset has all of them or none.
         generators: names of all generators in it.
         duplicates: rows that repeat another one, score for score, and were left out.
-        bindings: row id -> how its scores name its video, of the rows that `for_row` found scores for.
+        matched: how often `find` found scores.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, folder: Path | None = None) -> None:
         self.file = file
         self.rows = 0
         self.models: tuple[str, ...] = ()
         self.generators: set[str] = set()
         self.duplicates = 0
-        self._entries: dict[Key, list[ScoreRow]] = {}
-        self.bindings: dict[str, Binding] = {}
+        self.matched = 0
+        self._keys = _Keys(folder)
+        # By number of the key: its first and its last entry.
+        self._first, self._last = array("i"), array("i")
+        # By entry: the next one of its key, -1 behind the last; and what it says.
+        self._next = array("i")
+        self._scores, self._lines = array("d"), array("q")  # two scores, one line
+        self._labels, self._videos, self._texts = array("i"), array("i"), array("i")
+        self._label_values: dict[tuple[str, str | None, str | None, int | None], int] = {}
+        self._label_list: list[tuple[str, str | None, str | None, int | None]] = []
+        self._video_values, self._text_values = _Interned(folder), _Interned(folder)
+        self._video_values.number(tuple(NO_VIDEO))
         self._errors: dict[_Slot, ScoreError] = {}  # what was wrong with a slot while reading
         self._frames: dict[str, int] = {}  # model -> frames that each row must have; 0 for means
         self._several = False  # one key has scores of several generators or samples
-        self._used: set[Key] = set()
-        self._used_slots: set[_Slot] = set()
+        self._used, self._used_entries = bytearray(), bytearray()  # 1: of a key or entry that was asked for
 
     def __len__(self) -> int:
         """How many rows of the dataset (ids or row numbers) have scores."""
-        return len(self._entries)
+        return len(self._keys)
 
     def for_row(
+        self, row_id: str, pair_id: str | None = None, source_row: int | None = None, **own: Any
+    ) -> tuple[ModelScore, ...]:
+        """The scores that `find` finds for the same arguments."""
+        return self.find(row_id, pair_id, source_row, **own).scores
+
+    def find(
         self,
         row_id: str,
         pair_id: str | None = None,
@@ -87,8 +194,8 @@ class ScoreTable:
         neg_caption: str | None = None,
         video: VideoIdentity = _UNKNOWN,
         among: Sequence[VideoIdentity] = (),
-    ) -> tuple[ModelScore, ...]:
-        """Scores of one row, one entry a model, sorted by model; `()` if the table has none for it.
+    ) -> Found:
+        """Scores of one row, and how they name its video; no scores if the table has none for it.
 
         Args:
             row_id: looked up first.
@@ -105,44 +212,47 @@ class ScoreTable:
             ScoreError: the scores are of another video or caption, of an unknown one of several
                 videos, incomplete, NaN, outside [0, 1], or contradict each other.
         """
-        key = self._find(row_id, pair_id, source_row)
+        key, number = self._find(row_id, pair_id, source_row)
         if key is None:
-            return ()
-        self._used.add(key)
-        entries = self._entries_of(key, video)
+            return Found()
+        self._used[number] = 1
+        entries = self._entries_of(key, number, video)
         if not entries:
-            return ()
-        self._used_slots.update((key, entry.video) for entry in entries)
+            return Found()
         self._check_texts(entries, videopath=videopath, caption=caption, neg_caption=neg_caption)
         if key != row_id:
             self._check_one_video(key, entries, video, among)
         found = self._resolve(key, entries)
-        self.bindings[row_id] = _binding(entries, video, by_id=key == row_id)
-        return found
+        self.matched += 1
+        return Found(found, _binding(entries, video, by_id=key == row_id))
 
     def numbers_shifted(self, rows: int) -> list[int]:
         """Row numbers from `rows` on, where not all below have scores: of other triplets, or shifted by some rows.
 
         A table that has all of them and more is of these triplets' file, of which only the beginning was taken.
         """
-        beyond = sorted(key for key in self._entries if isinstance(key, int) and key >= rows)
-        return [] if all(row in self._entries for row in range(rows)) else beyond
+        beyond = sorted(key for key in self._keys if isinstance(key, int) and key >= rows)
+        return [] if not beyond or all(self._keys.find(row) >= 0 for row in range(rows)) else beyond
 
     def unused(self) -> list[Key]:
-        """Ids and row numbers, in file order, that no call of `for_row` has matched so far."""
-        return [key for key in self._entries if key not in self._used]
+        """Ids and row numbers, in file order, that no call of `find` has matched so far."""
+        return [key for key, used in zip(self._keys, self._used, strict=True) if not used]
 
     def of_other_videos(self) -> int:
         """How many videos have scores under ids or row numbers that were asked for, but were not asked for."""
-        slots = {(key, entry.video) for key in self._used for entry in self._entries[key]}
-        return len(slots - self._used_slots)
+        left = 0
+        for number, used in enumerate(self._used):
+            if used:
+                left += len({self._videos[at] for at in self._chain(number) if not self._used_entries[at]})
+        return left
 
     def problems(self) -> list[ScoreError]:
-        """What is wrong with single rows, in file order: the errors that `for_row` would raise."""
+        """What is wrong with single rows, in file order: the errors that `find` would raise."""
         found = []
-        for key, entries in self._entries.items():
+        for number, key in enumerate(self._keys):
             of_video: dict[VideoIdentity, list[ScoreRow]] = {}
-            for entry in entries:
+            for at in self._chain(number):
+                entry = self._entry(key, at)
                 of_video.setdefault(entry.video, []).append(entry)
             for own in of_video.values():
                 try:
@@ -151,15 +261,42 @@ class ScoreTable:
                     found.append(error)
         return found
 
-    def _entries_of(self, key: Key, video: VideoIdentity) -> list[ScoreRow]:
+    def _chain(self, number: int) -> Iterator[int]:
+        """The entries of a key, in file order."""
+        at = self._first[number]
+        while at >= 0:
+            yield at
+            at = self._next[at]
+
+    def _entry(self, key: Key, at: int) -> ScoreRow:
+        model, revision, method, frame = self._label_list[self._labels[at]]
+        return ScoreRow(
+            key,
+            model,
+            self._scores[2 * at],
+            self._scores[2 * at + 1],
+            revision,
+            method,
+            frame,
+            *self._video_values[self._videos[at]],
+            *self._text_values[self._texts[at]],
+            self._lines[at],
+        )
+
+    def _entries_of(self, key: Key, number: int, video: VideoIdentity) -> list[ScoreRow]:
         """The scores under `key` that may be of `video`.
 
         Raises:
             ScoreError: there are some, all of other videos; not so for a table that holds the scores of several
                 videos of one row, where this one may just not have been scored.
         """
-        entries = self._entries[key]
-        own = [entry for entry in entries if entry.video.agrees(video)]
+        places = list(self._chain(number))
+        entries = [self._entry(key, at) for at in places]
+        own = []
+        for at, entry in zip(places, entries, strict=True):
+            if entry.video.agrees(video):
+                self._used_entries[at] = 1
+                own.append(entry)
         unknown_maker = self.generators and video.generator not in (None, *self.generators)
         if own or (self._several and not unknown_maker):
             return own
@@ -237,8 +374,14 @@ class ScoreTable:
             method=first.method,
         )
 
-    def _find(self, *keys: Key | None) -> Key | None:
-        return next((key for key in keys if key is not None and key in self._entries), None)
+    def _find(self, *keys: Key | None) -> tuple[Key | None, int]:
+        """The first of these keys that has scores, and its number."""
+        for key in keys:
+            if key is None or (isinstance(key, str) and not self._keys.have_ids):
+                continue
+            if (number := self._keys.find(key)) >= 0:
+                return key, number
+        return None, -1
 
     def _check_texts(self, entries: Iterable[ScoreRow], **own: str | None) -> None:
         for entry in entries:
@@ -255,13 +398,18 @@ class ScoreTable:
                     )
 
     def _check_triplets(self, triplets: Iterable[Triplet]) -> None:
-        right, first_wrong = 0, None
+        right, first_wrong = False, None
         for triplet in triplets:
             # Ids of rows hold a digest of the captions: only pairs and row numbers can be mistaken.
-            key = self._find(triplet.pair_id, triplet.row)
+            pair_id = triplet.pair_id if self._keys.have_ids else None
+            key, number = self._find(pair_id, triplet.row)
             if key is None:
                 continue
-            for entry in self._entries[key]:
+            good = -1  # models of one row say the same of it
+            for at in self._chain(number):
+                if self._texts[at] == good:
+                    continue
+                entry = self._entry(key, at)
                 try:
                     self._check_texts(
                         [entry],
@@ -269,7 +417,7 @@ class ScoreTable:
                         caption=triplet.caption,
                         neg_caption=triplet.neg_caption,
                     )
-                    right += 1
+                    right, good = True, self._texts[at]
                 except ScoreError as error:
                     first_wrong = first_wrong or error
                     self._errors.setdefault((key, entry.video), error)
@@ -277,52 +425,92 @@ class ScoreTable:
             raise first_wrong
 
     def _fill(self, rows: Iterable[tuple[ScoreRow, ScoreError | None]]) -> None:
-        # Identity -> its first row, of keys that have more than a few: looking through all of them is quadratic.
-        known: dict[Key, dict[tuple[Any, ...], ScoreRow]] = {}
+        # Identity -> its entry, of keys that have more than a few: looking through all of them is quadratic.
+        known: dict[int, dict[tuple[int, int], int]] = {}
         for row, fault in rows:
             self.rows += 1
             if fault is not None:
                 self._errors.setdefault((row.id, row.video), fault)
             if row.generator is not None:
                 self.generators.add(row.generator)
-            entries = self._entries.setdefault(row.id, [])
-            before = None
-            if len(entries) >= _MANY:
-                of_key = known.get(row.id)
-                if of_key is None:
-                    of_key = known[row.id] = {entry.identity: entry for entry in reversed(entries)}
-                before = of_key.setdefault(row.identity, row)
-                before = None if before is row else before
-            elif entries:
-                identity = row.identity
-                same_model = (entry for entry in entries if entry.model == row.model)
-                before = next((entry for entry in same_model if entry.identity == identity), None)
+            key = self._keys.number(row.id)
+            label = self._label(row)
+            video = 0 if row.video is NO_VIDEO else self._video_values.number(row[7:10])
+            if key == len(self._first):
+                self._first.append(-1)
+                self._last.append(-1)
+            before = self._before(key, (label, video), known)
             if before is None:
-                entries.append(row)
-            elif before.content == row.content:
+                self._add(key, label, video, row)
+                continue
+            old = self._entry(row.id, before)
+            if _same(old.content, row.content):
                 self.duplicates += 1
             else:
                 problem = ScoreError(
                     f"two rows contradict each other about model {row.model}",
                     file=self.file,
                     row=row.line,
-                    found=f"{row.content}, but {before.content} in row {before.line}",
+                    found=f"{row.content}, but {old.content} in row {old.line}",
                     expected="one row for each id, model and frame",
                 )
                 self._errors.setdefault((row.id, row.video), problem)
+        self._used, self._used_entries = bytearray(len(self._keys)), bytearray(len(self._next))
         self._count_models()
+
+    def _label(self, row: ScoreRow) -> int:
+        """The number of a row's model, revision, method and frame."""
+        label = row.model, row.revision, row.method, row.frame
+        number = self._label_values.setdefault(label, len(self._label_list))
+        if number == len(self._label_list):
+            self._label_list.append(label)
+        return number
+
+    def _before(
+        self, key: int, identity: tuple[int, int], known: dict[int, dict[tuple[int, int], int]]
+    ) -> int | None:
+        """The entry of a key with the same label and video; where there is none, the next one is taken to be."""
+        if key in known:
+            before = known[key].setdefault(identity, len(self._next))
+            return None if before == len(self._next) else before
+        seen = 0
+        for at in self._chain(key):
+            if (self._labels[at], self._videos[at]) == identity:
+                return at
+            seen += 1
+        if seen >= _MANY:
+            known[key] = {(self._labels[at], self._videos[at]): at for at in self._chain(key)}
+            known[key][identity] = len(self._next)
+        return None
+
+    def _add(self, key: int, label: int, video: int, row: ScoreRow) -> None:
+        at = len(self._next)
+        if self._first[key] < 0:
+            self._first[key] = at
+        else:
+            self._next[self._last[key]] = at
+        self._last[key] = at
+        self._next.append(-1)
+        self._scores.append(row.neg_caption_score)
+        self._scores.append(row.caption_score)
+        self._lines.append(row.line)
+        self._labels.append(label)
+        self._videos.append(video)
+        self._texts.append(self._text_values.number(row[10:13]))
 
     def _count_models(self) -> None:
         """Find the models, and how many frames each has in most rows."""
         counts: dict[str, dict[int, int]] = {}  # model -> frames -> rows that have so many
-        for entries in self._entries.values():
-            own: dict[tuple[str, VideoIdentity], int] = {}
-            for entry in entries:
-                of_one = (entry.model, entry.video)
-                own[of_one] = own.get(of_one, 0) + (entry.frame is not None)
-            if len(own) > 1:
-                named = {video[1:] for _, video in own}
-                self._several = self._several or len(named - {(None, None)}) > 1
+        for key in range(len(self._keys)):
+            own: dict[tuple[str, int], int] = {}
+            for at in self._chain(key):
+                model, _, _, frame = self._label_list[self._labels[at]]
+                of_one = model, self._videos[at]
+                own[of_one] = own.get(of_one, 0) + (frame is not None)
+            videos = {video for _, video in own}
+            if len(videos) > 1 and not self._several:
+                named = {self._video_values[video][1:] for video in videos}
+                self._several = len(named - {(None, None)}) > 1
             for (model, _), frames in own.items():
                 rows_with = counts.setdefault(model, {})
                 rows_with[frames] = rows_with.get(frames, 0) + 1
@@ -334,12 +522,21 @@ class ScoreTable:
         }
 
 
-def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> ScoreTable:
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether what two rows say is equal, a missing score with a missing one too."""
+    return all(a == b or (a != a and b != b) for a, b in zip(one, other, strict=True))
+
+
+def read_scores(
+    path: str | Path, triplets: Iterable[Triplet] | None = None, *, folder: Path | None = None
+) -> ScoreTable:
     """Read a score table: `.parquet`, or else the long CSV.
 
     Args:
+        path: of the table.
         triplets: if given, what the table says of `videopath`, `caption` and `neg_caption` is compared
-            with each; for a row where they differ `ScoreTable.for_row` raises.
+            with each; for a row where they differ `ScoreTable.find` raises.
+        folder: for what does not fit into memory; None holds it all the same.
 
     Raises:
         SchemaError: not readable, a column missing, another schema version, a score without an id
@@ -349,7 +546,7 @@ def read_scores(path: str | Path, triplets: Iterable[Triplet] | None = None) -> 
     path = Path(path)
     if not path.is_file():
         raise ScoreError("the score table does not exist", file=path)
-    table = ScoreTable(path)
+    table = ScoreTable(path, folder)
     table._fill(read_score_rows(path))
     table._check_triplets(triplets or ())
     return table

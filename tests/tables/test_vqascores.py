@@ -118,8 +118,7 @@ LONG = "row,model,neg_caption_score,caption_score,sha256,generator,sample"
 )
 def test_scores_that_agree_with_the_video(tmp_path, cells, video, binding):
     table = read_scores(write(tmp_path, LONG, f"0,m,0.5,0.25,{cells}"))
-    assert table.for_row("p-lavie-001", "p", 0, video=video) == (ModelScore("m", 0.5, 0.25),)
-    assert table.bindings == {"p-lavie-001": binding}
+    assert table.find("p-lavie-001", "p", 0, video=video) == ((ModelScore("m", 0.5, 0.25),), binding)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +179,9 @@ def test_a_video_that_was_scored_again_takes_its_own_scores(tmp_path):
     lines = [f"0,m,0.1,0,{A},,", f"0,m,0.9,0,{B},,", "0,other,0.5,0,,,"]
     table = read_scores(write(tmp_path, LONG, *lines))
     for sha256, score in ((A, 0.1), (B, 0.9)):
-        found = table.for_row("p", None, 0, video=VideoIdentity(sha256, "lavie", 1))
+        found, binding = table.find("p", None, 0, video=VideoIdentity(sha256, "lavie", 1))
         assert [(s.model, s.neg_caption_score) for s in found] == [("m", score), ("other", 0.5)]
-        assert table.bindings["p"] == "nothing"  # the other model's do not say
+        assert binding == "nothing"  # the other model's do not say
 
 
 @pytest.mark.parametrize("cells", ["abc,,", f"{A}0,,", ",,0", ",,-1", ",,first"])
@@ -195,8 +194,9 @@ def test_what_names_no_video_is_an_error_of_the_file(tmp_path, cells):
 def test_words_for_an_empty_cell_name_no_video(tmp_path, cells):
     table = read_scores(write(tmp_path, LONG, f"0,m,0.5,0.5,{cells}", f"1,m,0.5,0.5,{A},lavie,1"))
     assert table.generators == {"lavie"}
-    assert table.for_row("p", source_row=0, video=VideoIdentity(B, "other", 3))
-    assert table.bindings["p"] == "nothing"
+    found = table.find("p", source_row=0, video=VideoIdentity(B, "other", 3))
+    assert found.scores
+    assert found.binding == "nothing"
 
 
 def test_columns_with_gaps_as_pandas_writes_them(tmp_path):

@@ -23,7 +23,7 @@ from synvita_data.tables.csv import refuse_encoding
 from synvita_data.tables.rows import Cells, normal_name, read_rows
 
 from ...triplets import ALIASES as TRIPLET_ALIASES
-from ...triplets import VideoFields, check_suffix, parse_captioned
+from ...triplets import SeenVideos, VideoFields, check_suffix, parse_captioned
 
 logger = get_logger(__name__)
 
@@ -152,7 +152,7 @@ class CaptionReader:
     def __iter__(self) -> Iterator[CaptionedVideo]:
         report = self.report = CaptionReport()
         seen: dict[tuple[str, str], dict[str, CaptionedVideo]] = {}
-        suffixes: dict[bytes, tuple[str, int]] = {}
+        suffixes = SeenVideos()
         for row, cells in self._rows():
             report.rows += 1
             for each in _each_caption(cells):
