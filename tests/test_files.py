@@ -167,7 +167,7 @@ def test_a_link_of_a_killed_process_goes_and_that_of_a_live_one_stays(tmp_path, 
     def replace(self, target):  # between the two steps of a live process
         sweep(work, again=True)
         assert self.name in _parts(work)
-        os.rename(self, target)
+        self.rename(target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", replace)

@@ -12,7 +12,7 @@ from campaigns.kills import Effects
 from jobs.number_jobs import Squarer, Squares, append, assert_whole, lines, made
 
 from synvita_data.errors import EngineError
-from synvita_data.jobs import Shard, Store, results, run, run_job
+from synvita_data.jobs import Shard, Store, complete, results, run, run_job
 
 
 def squares(tmp_path: Path, **settings) -> Squares:
@@ -291,14 +291,18 @@ def test_the_scans_benchmark_runs(repo_root, tmp_path):
     assert "run_job json, peak memory" in figures
 
 
-def killed_before(effect: int, job: Squares) -> bool:
-    """Run the job in a child that is killed before its n-th effect on files; whether it was."""
+def do_two(root: Path) -> None:
+    complete(Store(root), ["a", "b"], lambda claim: claim.commit({"key": claim.key}))
+
+
+def killed_before(effect: int, root: Path) -> bool:
+    """Do two keys in a child that is killed before its n-th effect on files; whether it was."""
     pid = os.fork()
     if not pid:
         status = 1
         try:
-            Effects(job.root, effect).install()
-            run_job(job)
+            Effects(root, effect).install()
+            do_two(root)
             status = 0
         finally:
             os._exit(status)
@@ -312,12 +316,15 @@ def test_a_kill_at_any_step_leaves_nothing_that_the_next_run_does_not_clear(tmp_
     killed = True
     while killed:
         effect += 1
-        job = Squares(tmp_path / f"{effect}", tmp_path / "log", count=2)
-        killed = killed_before(effect, job)
-        states = Store(job.root).scan(job.inputs()).counts
-        claims += states["done"] == 2 and any(job.root.glob("??/*.claim"))
-        run_job(job)
-        assert_whole(job)
+        root = tmp_path / str(effect)
+        killed = killed_before(effect, root)
+        store = Store(root)
+        claims += store.scan(["a", "b"]).counts["done"] == 2 and any(root.glob("??/*.claim"))
+        do_two(root)
+        assert store.scan(["a", "b"]).counts["done"] == 2
+        files = [path.name for path in root.rglob("*") if path.is_file() and path.name != "clock"]
+        assert len(files) == 2
+        assert list(root.glob("??/*.claim")) == list((root / "owners").iterdir()) == []
     assert effect > 15
     assert claims  # a finished key was still claimed
 

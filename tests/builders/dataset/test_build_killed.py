@@ -26,6 +26,7 @@ def test_a_killed_build_finishes_with_the_same_bytes(inputs, tmp_path):
         assert digests(tmp_path / f"killed-{number}" / "out") == expected
 
 
+@pytest.mark.slow
 def test_a_kill_near_the_end_leaves_what_an_undisturbed_build_leaves(inputs, tmp_path):
     driver = Path(__file__).with_name("kill_points.py")
     done = subprocess.run(
