@@ -73,14 +73,46 @@ def _new_locked(path: Path) -> int:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files of killed writers, once a process and folder.
+def atomic_link(source: Path, final: Path, folder: Path) -> None:
+    """Give a file the second name `final`, in one step, in place of what has it.
 
-    Who lives holds a lock on its file. Locks of another machine may not be seen: its files stay for a day.
+    Args:
+        source: the file.
+        final: on the same file system.
+        folder: where the link lies until then. What killed processes left there goes with `sweep`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: a file system without links, or one that cannot be written.
     """
     import fcntl
 
-    if (place := os.path.realpath(folder)) in _swept:
+    aside = folder / f".part-{_host()}{secrets.token_hex(3)}-{final.name}"
+    descriptor = os.open(source, os.O_RDONLY)
+    try:
+        # The link is the same file, so that its lock keeps a sweeper away; others may link it at the same time.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        os.link(source, aside)
+        aside.replace(final)
+    finally:
+        # Also where both were one file already: then a renaming does nothing.
+        aside.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def sweep(folder: Path, *, again: bool = False) -> None:
+    """Remove the temporary files of killed writers.
+
+    Who lives holds a lock on its file. Locks of another machine may not be seen: its files stay for a day.
+
+    Args:
+        folder: where they lie, not below it.
+        again: also where this process has looked before: another may have been killed since.
+    """
+    import fcntl
+
+    if (place := os.path.realpath(folder)) in _swept and not again:
         return
     _swept.add(place)
     for leftover in folder.glob(".part-*"):
@@ -88,9 +120,12 @@ def sweep(folder: Path) -> None:
             own = leftover.name.startswith(f".part-{_host()}")
             if leftover.is_symlink() or not leftover.is_file():
                 continue
-            if not own and time.time() - leftover.stat().st_mtime < _A_DAY:
+            found = leftover.stat()
+            # A link has the time of its file, but was made when the file changed last.
+            made = found.st_mtime if found.st_nlink == 1 else found.st_ctime
+            if not own and time.time() - made < _A_DAY:
                 continue
-            descriptor = os.open(leftover, os.O_RDONLY)
+            descriptor = os.open(leftover, os.O_RDWR)  # NFS locks nothing that is open for reading only
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 leftover.unlink()

@@ -3,12 +3,14 @@
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from synvita_data import files
 from synvita_data.errors import SynvitaError, UnsafePathError
 from synvita_data.files import (
+    atomic_link,
     atomic_path,
     exchange_folder,
     json_lines,
@@ -16,6 +18,7 @@ from synvita_data.files import (
     parse_yaml,
     read_json,
     resolve_under,
+    sweep,
     write_atomic,
 )
 
@@ -142,6 +145,43 @@ def test_temporary_files_of_other_machines_stay_for_a_day(tmp_path, monkeypatch)
     files._swept.clear()
     write_atomic(tmp_path / "b", "")
     assert _parts(tmp_path) == []
+
+
+def _killed_while_linking(source, final, folder):
+    """A process that dies between the two steps of `atomic_link`."""
+    child = os.fork()
+    if child == 0:
+        Path.replace = lambda self, target: os._exit(0)
+        atomic_link(source, final, folder)
+    os.waitpid(child, 0)
+
+
+def test_a_link_of_a_killed_process_goes_and_that_of_a_live_one_stays(tmp_path, monkeypatch):
+    source, final, work = tmp_path / "source", tmp_path / "final", tmp_path / "work"
+    work.mkdir()
+    source.write_text("whole")
+    os.utime(source, (1, 1))
+    _killed_while_linking(source, final, work)
+    (left,) = _parts(work)
+
+    def replace(self, target):  # between the two steps of a live process
+        sweep(work, again=True)
+        assert self.name in _parts(work)
+        self.rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        atomic_link(source, final, work)
+    assert final.samefile(source)
+    atomic_link(source, final, work)  # it is there
+    assert left in _parts(work)  # of the same file, which the live one had locked
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_host", lambda: "zzzz")
+        sweep(work, again=True)
+        assert _parts(work) == [left]  # however old its file is
+    sweep(work, again=True)
+    assert _parts(work) == []
+    assert (source.read_text(), final.read_text()) == ("whole", "whole")
 
 
 def test_a_name_that_no_file_system_holds_is_an_unsafe_path(tmp_path):

@@ -285,6 +285,7 @@ class RunLock:
                 found="a live run" if holder is None else f"process {holder.pid} on {holder.label}",
                 fix=f"Wait for it or end it. {_ANOTHER}",
             )
+        self._store.tidy()
 
     def __enter__(self) -> "RunLock":
         return self

@@ -319,9 +319,21 @@ class SynViTATrainer(Trainer):
             folder = get_last_checkpoint(str(self.args.output_dir))
             if folder is None:
                 raise SynvitaError("there is no checkpoint to resume from", file=self.args.output_dir)
+        if self.args.should_save:  # what a killed run was writing
+            shutil.rmtree(Path(str(self.args.output_dir)) / UNFINISHED, ignore_errors=True)
         if folder is not None:
             check_resumable(Path(folder), sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
         return super().train(folder, *args, **kwargs)
+
+    def _init_training_state(self, max_steps: int, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        """As the `Trainer`'s, which would take one more step from a checkpoint of the last one: within an epoch it looks
+        for the end after a step only. Behind the last epoch it takes none."""
+        place = super()._init_training_state(max_steps, *args, **kwargs)
+        if self.state.global_step < max_steps:
+            return place
+        if self.args.should_save:  # the run may have been killed just before
+            self._rotate(Path(self._get_output_dir(None)))
+        return max(place[0], self.state.num_train_epochs), 0
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with reading_checkpoint(checkpoint):
@@ -388,13 +400,17 @@ class SynViTATrainer(Trainer):
             self.state.save_to_json(str(staging / name / "trainer_state.json"))
             replace_folder(staging / name, folder / name)
             shutil.rmtree(staging, ignore_errors=True)
-            rotate_checkpoints(
-                output_dir=str(folder),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
+            self._rotate(folder)
         self.accelerator.wait_for_everyone()
+
+    def _rotate(self, folder: Path) -> None:
+        """Remove checkpoints beyond `save_total_limit`."""
+        rotate_checkpoints(
+            output_dir=str(folder),
+            save_total_limit=self.args.save_total_limit,
+            best_model_checkpoint=self.state.best_model_checkpoint,
+            use_mtime=True,
+        )
 
 
 class _Progress(TrainerCallback):

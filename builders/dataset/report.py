@@ -43,6 +43,7 @@ FIRST_SHOWN = 100
 _SHARD_NAME = re.compile(r"[a-z]+-\d{5}-of-\d{5}\.parquet")
 # Shards of other inputs may belong to a build that is running now; after a day without a sign they do not.
 ABANDONED_AFTER = 24 * 3600.0
+TURNS = "finish"
 
 
 # --- the record of a config ------------------------------------------------------------------------
@@ -356,8 +357,7 @@ def put_in_place(
         left_out = _merged_quarantine(out, config, quarantine, options.real_root)
         report = _report(out, config, record, fresh)
         card = _card(out, report)
-        exchange_folder(fresh / config, out / config)
-        written = _write_report(out, config, report, card)
+        # The report goes last: with it the build is finished, and nobody looks at the other files again.
         for suffix in SUFFIXES:
             figure = out / "figures" / f"{figure_name(config)}{suffix}"
             if not figures:
@@ -366,8 +366,22 @@ def put_in_place(
             figure.parent.mkdir(exist_ok=True)
             (fresh / figure.name).replace(figure)
         write_atomic(out / QUARANTINE, left_out)
+        exchange_folder(fresh / config, out / config)
+        written = _write_report(out, config, report, card)
         _tidy(work, done=next(iter(files.values())).path)
     return written
+
+
+def clear_leftovers(options: BuildOptions, shards: Path) -> None:
+    """Remove what a build left that was killed after its report: there is nothing to build, so nobody else would.
+
+    Args:
+        options: name the folder.
+        shards: folder of the store that the config's files came from.
+    """
+    if Store(options.work / TURNS).has_leftovers():
+        with _turn(options.work):
+            _tidy(options.work, done=shards)
 
 
 def renew_record(options: BuildOptions, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -464,7 +478,7 @@ def _config_of(line: str) -> str | None:
 def _tidy(work: Path, done: Path) -> None:
     """Remove what this build no longer needs, and what builds that never came back left behind."""
     yesterday = time.time() - ABANDONED_AFTER
-    for folder in (work / "shards").iterdir():
+    for folder in (work / "shards").glob("*"):
         if done.is_relative_to(folder) or folder.stat().st_mtime < yesterday:
             shutil.rmtree(folder, ignore_errors=True)
     # Only who has the turn makes these.
@@ -476,9 +490,6 @@ def _tidy(work: Path, done: Path) -> None:
 
 @contextmanager
 def _turn(work: Path) -> Iterator[None]:
-    """Wait for this process's turn; a build that died in its own is passed over."""
-    store = Store(work / "finish")
-    while (claim := store.claim("finish")) is None:
-        time.sleep(0.2)
-    with claim:  # never committed: leaving gives the turn to the next
+    """Whoever has it alone changes the dataset folder."""
+    with Store(work / TURNS) as store, store.turn("finish"):
         yield

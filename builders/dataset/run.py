@@ -42,6 +42,7 @@ from .joined import JoinedRows
 from .options import BuildOptions
 from .report import (
     check_place,
+    clear_leftovers,
     config_record,
     finished_record,
     put_in_place,
@@ -174,6 +175,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
         placed = put_in_place(options, record, quarantine, files, beside)
         if placed is not None:
             return BuildResult(options.out, options.config, placed, quarantine, was_up_to_date=False)
+    clear_leftovers(options, store.root)
     known = rows_known(rows.totals, left)
     if "text_only" not in done:  # built before it was worked out
         known["text_only"] = text_only_record(rows)

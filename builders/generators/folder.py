@@ -11,21 +11,26 @@
 The store is the truth: whatever else is missing or broken is put back from it.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import stat
-import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from synvita_data.display import json_text
 from synvita_data.errors import SourceError, StoreError, SynvitaError, parsing
-from synvita_data.files import atomic_path, json_lines, parse_json, sha256_file, write_atomic
+from synvita_data.files import (
+    atomic_link,
+    atomic_path,
+    json_lines,
+    parse_json,
+    sha256_file,
+    sweep,
+    write_atomic,
+)
 from synvita_data.jobs import Record, Store
 
 from ..sources.manifest import NAME as MANIFEST
@@ -37,9 +42,6 @@ STORE = ".work/generate"
 BOUND_TO = ".work/recipe.json"
 JOBS = ".work/jobs.json"
 OWN_QUARANTINE = ".work/quarantine.jsonl"
-PART = ".part-"
-# Another run may be about to rename its file; after a day it is not.
-ABANDONED_AFTER = 24 * 3600.0
 
 
 def bind(out: Path, recipe: Recipe) -> None:
@@ -221,11 +223,8 @@ def publish(
 @contextmanager
 def publishing_turn(work: Path) -> Iterator[None]:
     """Whoever has it alone writes the folder's tables."""
-    with Store(work / "publish") as store:
-        while (claim := store.claim("publish")) is None:
-            time.sleep(0.1)
-        with claim:  # never committed: leaving gives the turn to the next
-            yield
+    with Store(work / "publish") as store, store.turn("publish"):
+        yield
 
 
 def _folder_there(target: Path) -> SourceError:
@@ -239,29 +238,22 @@ def _folder_there(target: Path) -> SourceError:
 def _link(out: Path, source: Path, target: Path) -> None:
     if target.is_dir() and not target.is_symlink():
         raise _folder_there(target)
-    aside = out / ".work" / f"{PART}{token_hex(4)}-{target.name}"
     try:
-        os.link(source, aside)
-        aside.replace(target)
+        atomic_link(source, target, out / ".work")
     except FileNotFoundError as error:
         raise StoreError("a finished video has gone", file=source, fix="Run again") from error
     except OSError:  # a file system without links
         with atomic_path(target) as copy:
             shutil.copyfile(source, copy)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _tidy(out: Path) -> None:
     """Remove what killed runs left: second names that never got to their place, and halves of our tables."""
-    yesterday = time.time() - ABANDONED_AFTER
-    for leftover in (out / ".work").glob(f"{PART}*"):
-        with contextlib.suppress(FileNotFoundError):
-            if leftover.lstat().st_mtime < yesterday:
-                leftover.unlink()
     for table in (MANIFEST, QUARANTINE):  # only who has the turn writes these
-        for leftover in out.glob(f"{PART}*-{table}"):
+        for leftover in out.glob(f".part-*-{table}"):
             leftover.unlink(missing_ok=True)
+    for folder in (out, out / ".work"):
+        sweep(folder, again=True)
 
 
 def known_prompts(out: Path) -> dict[str, dict[str, Any]]:

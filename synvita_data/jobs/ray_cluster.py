@@ -48,7 +48,9 @@ NEEDS = "2.52"  # the first Ray whose clusters can ask for a token
 class EventLog:
     """An actor beside the run that keeps the events of workers until they are asked for.
 
-    A worker waits until its event is here: what a killed worker had claimed is always known.
+    A worker waits until its event is here: what a killed worker had claimed is always known. Should this actor be killed,
+    Ray starts it again and repeats the calls that it has not answered; what it held then is lost, which matters little:
+    the store knows what is done, and how a worker ended comes with the end of its `work`.
     """
 
     def __init__(self) -> None:
@@ -81,12 +83,21 @@ class RayWorker:
         self._store = task.open_store()
         self._ended = threading.Event()
 
-    def work(self) -> None:
+    def work(self) -> Event | None:
+        """Do what is free; the last event, which has been told as well."""
+        last = None
+
+        def tell(event: Event) -> None:
+            nonlocal last
+            last = event if event.kind in LAST else None
+            self._tell(event)
+
         try:
             with self._store:
-                run_worker(self._task, self._store, self._controls, self._tell)
+                run_worker(self._task, self._store, self._controls, tell)
         finally:
             self._ended.set()
+        return last
 
     def isolate(self, keys: frozenset[str]) -> None:
         self._controls.isolated = keys
@@ -143,7 +154,9 @@ class RayActors:
             self._on_gpu = ray.cluster_resources().get("GPU", 0) > 0
             here = ray.get_runtime_context().get_node_id()
             near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
-            self._log = ray.remote(EventLog).options(num_cpus=0, scheduling_strategy=near).remote()
+            lasting = {"max_restarts": -1, "max_task_retries": -1}
+            log = ray.remote(EventLog).options(num_cpus=0, scheduling_strategy=near, **lasting)
+            self._log = log.remote()
             undo.pop_all()
         return self
 
@@ -169,13 +182,12 @@ class RayActors:
             if self._actors.get(number) is not actor:
                 continue  # its worker was started again when its last event came
             try:
-                ray.get(work)
-                died = "its Ray actor ended without a word"
+                last = ray.get(work) or Event("died", error=EngineError("its Ray actor ended without a word"))
             except ray.exceptions.RayError as error:
-                died = f"its Ray actor died: {_first_sentence(error)}"
+                last = Event("died", error=EngineError(f"its Ray actor died: {_first_sentence(error)}"))
             if not actor.ended:
                 actor.ended = True
-                tell(number, Event("died", error=EngineError(died)))
+                tell(number, last)
             if self._actors.get(number) is actor:
                 self._remove(number)  # another program may want its GPU
 
@@ -212,8 +224,10 @@ class RayActors:
         try:
             return self._ray.get(self._log.drain.remote(), timeout=ANSWER)
         except self._ray.exceptions.RayError as error:
+            actor = isinstance(error, self._ray.exceptions.RayActorError)
+            what = "the actor that keeps the workers' events is" if actor else "the connection to Ray is"
             raise EngineError(
-                f"the connection to Ray is lost: {_first_sentence(error)}",
+                f"{what} lost: {_first_sentence(error)}",
                 fix="Run again when the cluster is well; what was done is in the store",
             ) from error
 

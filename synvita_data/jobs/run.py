@@ -328,11 +328,10 @@ class _Run:
                 elif not (counts[CLAIMED] and wait):
                     break
                 time.sleep(POLL)  # only other runs are working, or keys change hands
-        if any(os.scandir(self._store.root / "owners")):  # what crashed workers left
-            self._store.clean_temporary()
 
     def report(self) -> JobReport:
-        """What the run has come to."""
+        """What the run has come to; what killed workers left, of this run and of earlier ones, is removed first."""
+        self._store.tidy()
         ran = bool(self._places)
         scan = self._store.scan(self.todo if ran else ())
         newly_done, newly_failed = scan.counts[DONE], scan.keys(QUARANTINED)

@@ -1,5 +1,5 @@
 """`Store`: one folder that says what is done, claimed, failed and still to do."""
-# ruff: noqa: PTH100, PTH103, PTH104, PTH106, PTH108, PTH110, PTH112, PTH119, PTH208
+# ruff: noqa: PTH100, PTH103, PTH104, PTH106, PTH108, PTH110, PTH119, PTH208
 # Plain strings and system calls: claiming is a hot path.
 
 import contextlib
@@ -116,6 +116,22 @@ class Store:
             if len(given) == before:
                 return
 
+    @contextlib.contextmanager
+    def turn(self, key: str, every: float = 0.1) -> Iterator[None]:
+        """Wait for the right to `key`, have it while the `with` lasts, and give it to the next: it is never done.
+
+        The turn of a worker that was killed in its own is over.
+
+        Args:
+            key: which turn.
+            every: seconds between attempts.
+        """
+        while (claim := self.claim(key)) is None:
+            time.sleep(every)
+        with claim:
+            yield
+            self.tidy()
+
     # Looking
 
     def scan(self, keys: Iterable[str], check: Check = "sizes") -> Scan:
@@ -223,6 +239,8 @@ class Store:
         judge = self._new_judge()
         removed = 0
         with explained("cannot clean"):
+            # First: who is dead by now claims nothing more, so no claim of theirs is overlooked below.
+            dead = self._dead_owners(judge)
             for digest, found in every(self._root):
                 if found.claim:
                     removed += self._clean_claim(f"{self._path(digest)}.{CLAIM}", judge)
@@ -234,13 +252,31 @@ class Store:
                         removed += self._clean_files(digest)
                     finally:
                         self._owner.give_back(taken[0])
-            # Last: a dead owner's folder tells how long it has been silent, which its claims are judged by.
-            owners = f"{self._root}/{OWNERS}"
-            for name in os.listdir(owners) if os.path.isdir(owners) else ():
-                if judge.is_dead(name, f"{owners}/{name}"):
-                    shutil.rmtree(f"{owners}/{name}", ignore_errors=True)
-                    removed += 1
+            # Last: a dead owner's folder tells how long it has been silent, which its claims are judged by, and that
+            # there is something to clean.
+            for folder in dead:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
         return removed
+
+    def has_leftovers(self) -> bool:
+        """Whether a worker was killed here since the last `clean_temporary`; reads one folder."""
+        return bool(self._dead_owners(self._new_judge()))
+
+    def tidy(self) -> None:
+        """`clean_temporary` where a worker was killed: also its claim on a key that it had just finished, which nobody
+        claims again. Leftovers that cannot be removed stay."""
+        if self.has_leftovers():
+            with contextlib.suppress(StoreError):
+                self.clean_temporary()
+
+    def _dead_owners(self, judge: Liveness) -> list[str]:
+        """Folders of owners that are dead."""
+        owners = f"{self._root}/{OWNERS}"
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folders = [f"{owners}/{name}" for name in os.listdir(owners)]
+            return [folder for folder in folders if judge.is_dead(os.path.basename(folder), folder)]
+        return []
 
     def _clean_claim(self, claim: str, judge: Liveness) -> int:
         token = token_in(claim)

@@ -207,6 +207,7 @@ class FeatureCache:
     def _size(self) -> int:
         """Bytes of the cache; looked up again after each hundredth of the bound, for others write too."""
         if self._bytes is None or self._since > self._max_bytes // 100:
+            self._store.tidy()
             try:
                 self._bytes = sum(path.stat().st_size for path in self._store.root.glob(f"??/*.{FILE}"))
             except OSError as error:

@@ -170,6 +170,7 @@ class _Turn:
                 file=folder / name,
                 fix="Wait for it, and run the command again: what is done is kept",
             )
+        self._store.tidy()
         for leftover in folder.glob(f".part-*-{name}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 

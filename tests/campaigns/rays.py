@@ -21,7 +21,7 @@ from .runs import RUNS, fresh
 from .tally import Tally
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 400.0  # seconds for a cluster to start, on however busy a machine
+PATIENCE = 1200.0  # seconds for a cluster and its workers' imports, on however busy a machine
 _ARGUMENTS = {
     "vqascore": lambda inputs, out: (
         "vqascore", "--triplets", inputs / "triplets.csv", "--synthetic", f"folder:{inputs / 'synthetic'}", "--model",

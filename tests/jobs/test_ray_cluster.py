@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from jobs.kill_harness import lives, survive_kills
 from jobs.number_jobs import Squares, assert_whole, lines, made, wait_until, workers_of
@@ -84,6 +85,40 @@ def test_two_actors_one_of_which_is_killed(tmp_path, repo_root, sessions):
     plain = Squares(tmp_path / "plain", tmp_path / "plain-log", 24)
     run_job(plain)
     assert {path.name for path in plain.root.glob("??/*")} == {path.name for path in job.root.glob("??/*")}
+
+
+@pytest.mark.slow
+@needs_ray
+def test_the_actor_that_keeps_the_events_is_killed(tmp_path, repo_root, sessions):
+    """Ray starts it again; no worker crashes for it, and the run ends as ever."""
+    settings = {"count": 24, "gate": str(tmp_path / "gate"), "quota": 3}
+    process = subprocess.Popen(
+        program(tmp_path / "store", tmp_path / "log", settings, workers=2),
+        env=environment(repo_root, tmp_path, sessions),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    job = Squares(tmp_path / "store", tmp_path / "log", 24)
+
+    def keepers() -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            family = psutil.Process(process.pid).children(recursive=True)
+            return [each for each in family if each.cmdline()[:1] and "EventLog" in each.cmdline()[0]]
+        return []
+
+    wait_until(lambda: process.poll() is not None or len(lines(job.log)) == 6)
+    if process.poll() is not None:
+        pytest.skip("this machine is too busy for Ray to start within its 30 seconds")
+    (keeper,) = keepers()
+    keeper.kill()
+    wait_until(lambda: not keeper.is_running())
+    (tmp_path / "gate").touch()
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0
+    whole, _, status, crashes = json.loads(said.splitlines()[-1])
+    assert (whole, status, crashes) == (24, 0, [])
+    assert_whole(job)
+    assert max(made(job).values()) == 1
 
 
 def test_without_ray_the_error_names_the_extra(tmp_path, monkeypatch):

@@ -1,15 +1,18 @@
 """`run_job` in one process: what is done, what is said of it, and what a second run makes of the rest."""
 
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from campaigns.kills import Effects
 from jobs.number_jobs import Squarer, Squares, append, assert_whole, lines, made
 
 from synvita_data.errors import EngineError
-from synvita_data.jobs import Shard, Store, results, run, run_job
+from synvita_data.jobs import Shard, Store, complete, results, run, run_job
 
 
 def squares(tmp_path: Path, **settings) -> Squares:
@@ -286,3 +289,56 @@ def test_the_scans_benchmark_runs(repo_root, tmp_path):
     figures = [line.split(":")[0] for line in done.stdout.splitlines()]
     assert "run_job files, 1,000 keys, to the first worker" in figures
     assert "run_job json, peak memory" in figures
+
+
+def do_two(root: Path) -> None:
+    complete(Store(root), ["a", "b"], lambda claim: claim.commit({"key": claim.key}))
+
+
+def killed_before(effect: int, root: Path) -> bool:
+    """Do two keys in a child that is killed before its n-th effect on files; whether it was."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            Effects(root, effect).install()
+            do_two(root)
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+def test_a_kill_at_any_step_leaves_nothing_that_the_next_run_does_not_clear(tmp_path):
+    effect = claims = 0
+    killed = True
+    while killed:
+        effect += 1
+        root = tmp_path / str(effect)
+        killed = killed_before(effect, root)
+        store = Store(root)
+        claims += store.scan(["a", "b"]).counts["done"] == 2 and any(root.glob("??/*.claim"))
+        do_two(root)
+        assert store.scan(["a", "b"]).counts["done"] == 2
+        files = [path.name for path in root.rglob("*") if path.is_file() and path.name != "clock"]
+        assert len(files) == 2
+        assert list(root.glob("??/*.claim")) == list((root / "owners").iterdir()) == []
+    assert effect > 15
+    assert claims  # a finished key was still claimed
+
+
+def test_a_turn_is_taken_from_who_was_killed_in_it(tmp_path):
+    pid = os.fork()
+    if not pid:
+        with Store(tmp_path).turn("alone"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    store = Store(tmp_path)
+    assert store.has_leftovers()
+    with store.turn("alone"):
+        assert Store(tmp_path).claim("alone") is None
+    store.close()
+    assert not store.has_leftovers()
+    assert list(tmp_path.glob("??/*.claim")) == list((tmp_path / "owners").iterdir()) == []

@@ -99,6 +99,19 @@ def test_each_epoch_has_an_order_of_its_own(whole):
     assert len({entry["loss"] for entry in curve(whole)}) == 6
 
 
+def test_from_a_checkpoint_of_the_last_step_no_step_is_taken(checkpoint, whole, tmp_path):
+    """A run that was killed after it in the middle of an epoch, where the stock Trainer takes one step more."""
+    (tmp_path / ".unfinished" / "checkpoint-4").mkdir(parents=True)
+    last = f"{whole.args.output_dir}/checkpoint-4"
+    resumed = run(checkpoint, tmp_path, last, max_steps=4)
+    assert resumed.state.global_step == 4
+    assert resumed.data_collator.rows == []
+    assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == []
+    resumed.save_model()
+    name = "adapter_model.safetensors"
+    assert (tmp_path / name).read_bytes() == (Path(last) / name).read_bytes()
+
+
 class KillAfter(TrainerCallback):
     def __init__(self, step):
         self.step = step

@@ -1,6 +1,8 @@
 """A config that is built again: what readers see meanwhile, and files of the folder that others damaged."""
 
 import json
+import os
+import signal
 import threading
 
 import pyarrow.parquet as pq
@@ -9,6 +11,7 @@ from test_build import digests
 
 from synvita_data.builders.dataset import BuildOptions, beside, build_dataset, report
 from synvita_data.errors import SynvitaError
+from synvita_data.jobs import Store
 
 
 def head(inputs, tmp_path, count):
@@ -58,6 +61,36 @@ def test_a_kill_between_folder_and_report_is_mended_by_the_next_build(inputs, tm
     (tmp_path / "fresh").mkdir()
     build(inputs.triplets, tmp_path / "fresh")
     assert digests(tmp_path / "out") == digests(tmp_path / "fresh" / "out")
+
+
+def test_a_kill_before_the_quarantine_is_mended_by_the_next_build(inputs, tmp_path, monkeypatch):
+    def killed(final, content, write=report.write_atomic):
+        if final.name == "quarantine.jsonl":
+            raise KeyboardInterrupt
+        write(final, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write_atomic", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(inputs.triplets, tmp_path)
+    assert not build(inputs.triplets, tmp_path).was_up_to_date
+    assert (tmp_path / "out" / "quarantine.jsonl").is_file()
+
+
+def test_what_a_build_left_that_was_killed_at_its_very_end_goes(inputs, tmp_path):
+    build(inputs.triplets, tmp_path)
+    out, before = tmp_path / "out", digests(tmp_path / "out")
+    child = os.fork()
+    if not child:
+        with Store(out / ".work" / "finish").turn("finish"):
+            (out / ".part-5bce5fa768-quarantine.jsonl").write_text("half")
+            (out / ".work" / "fresh-0649faef" / "c").mkdir(parents=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert build(inputs.triplets, tmp_path).was_up_to_date
+    left = [path for pattern in (".part-*", "fresh-*", "*.claim", "owners/*") for path in out.rglob(pattern)]
+    assert left == []
+    assert digests(out) == before
 
 
 def test_nothing_changes_before_everything_is_ready(inputs, tmp_path, monkeypatch):

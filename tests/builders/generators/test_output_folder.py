@@ -89,6 +89,23 @@ def test_what_is_deleted_or_damaged_is_mended(made):
     assert not list(out.glob(".part-*"))
 
 
+def test_a_second_name_that_a_killed_worker_was_giving_goes(made):
+    spec, triplets, out = made
+    before = videos(out)
+    record = next(iter(Store(out / ".work" / "generate").records()))
+    (fields,) = record.fields["videos"].values()
+    (out / fields["path"]).unlink()
+    child = os.fork()
+    if child == 0:
+        Path.replace = lambda self, target: os._exit(0)
+        place_videos(out, record)
+    os.waitpid(child, 0)
+    assert len(list((out / ".work").glob(".part-*"))) == 1
+    generate_videos(triplets, spec, out)
+    assert list(out.rglob(".part-*")) == []
+    assert videos(out) == before
+
+
 def test_more_rows_and_samples_join_what_is_there(made):
     spec, triplets, out = made
     before = videos(out)
