@@ -14,10 +14,8 @@ Nothing depends on the order of the rows, on Python's hash seed or on how many t
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +24,8 @@ import numpy.typing as npt
 
 from ..errors import CaptionError
 from ..tables.digests import Digests, digest_of
-from .words import equal_as, is_plain, word_spans
+from .logistic import C, fit_logistic, tf_idf
+from .ngrams import NGrams, words_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -37,10 +36,6 @@ Ints = npt.NDArray[np.int64]
 FOLDS = 5
 # A text has words and pairs of neighbouring words that stand in at least this many texts a model is fitted on.
 MIN_TEXTS = 2
-# Inverse strength of the logistic regression's L2 penalty.
-C = 3.0
-# Length of the gradient at which a fit ends. Log-odds are then within so much of the exact optimum's (`_logistic`).
-TOLERANCE = 0.01
 # Below this the number would say more of chance than of the captions: the standard error of an AUC is 4 points at 100 pairs.
 MIN_PAIRS, MIN_VIDEOS = 100, 50
 # Of more distinct pairs a sample of at most so many is measured: the models of a million take gigabytes, and the standard
@@ -48,9 +43,6 @@ MIN_PAIRS, MIN_VIDEOS = 100, 50
 MOST_PAIRS, SAMPLE_PAIRS = 100_000, 50_000
 # Raise it when equal captions would get another number.
 RULE = 1
-
-# scikit-learn's own: a word has two letters or more, and punctuation is none.
-_WORD = re.compile(r"\b\w\w+\b")
 
 
 def settings() -> dict[str, Any]:
@@ -62,22 +54,6 @@ def settings() -> dict[str, Any]:
         "C": C,
         "folds": FOLDS,
     }
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, in lower case; one empty word where there is none, which is a trait of a text too.
-
-    Of scripts that need more than spaces between words they are those of `captions.words`, single characters too.
-
-    Example:
-        >>> words_of("A man's dog barks."), words_of("一个男人")
-        (['man', 'dog', 'barks'], ['一', '个', '男人'])
-    """
-    text = text.lower()
-    if is_plain(text):
-        return _WORD.findall(text) or [""]
-    words = (text[start:end] for start, end in word_spans(text))
-    return [equal_as(word) for word in words if any(map(str.isalnum, word))] or [""]
 
 
 def deal_folds(videos: Sequence[str], folds: int = FOLDS, *, seed: int = 0) -> dict[str, int]:
@@ -117,7 +93,7 @@ class _Model:
     intercept: float
 
     def log_odds(self, counts: "csr_matrix") -> Floats:
-        found: Floats = _weighted(counts[:, self.columns], self.rarity) @ self.weights + self.intercept
+        found: Floats = tf_idf(counts[:, self.columns], self.rarity) @ self.weights + self.intercept
         return found
 
 
@@ -130,7 +106,7 @@ class TextOnlyModels:
     """
 
     fold: Mapping[str, int]
-    _ngrams: "_NGrams"
+    _ngrams: NGrams
     _models: tuple[_Model, ...]
     _of_all: _Model
 
@@ -297,51 +273,6 @@ def _check(truth: Ints, folds: Ints, videos: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _NGrams:
-    """The words and pairs of neighbouring words of some texts. Each is a column of counts: first the words.
-
-    Attributes:
-        words: word -> its column; in sorted order.
-        pairs: int64, sorted: the first word's column times the number of words, plus the second's.
-    """
-
-    words: dict[str, int]
-    pairs: Ints
-
-    @classmethod
-    def of(cls, texts: Sequence[Sequence[str]]) -> "_NGrams":
-        """Those of these texts, each given as its words."""
-        words = {word: column for column, word in enumerate(sorted(set(chain.from_iterable(texts))))}
-        return cls(words, np.unique(_neighbours(*_codes(texts, words), len(words))[0]))
-
-    def count(self, texts: Sequence[Sequence[str]]) -> "csr_matrix":
-        """float64 [texts, n-grams], how often each text has each; what is not known is left out."""
-        from scipy.sparse import csr_matrix
-
-        codes, text_of = _codes(texts, self.words)
-        pairs, text_of_pair = _neighbours(codes, text_of, len(self.words))
-        place = np.searchsorted(self.pairs, pairs)
-        known = np.append(self.pairs, -1)[place] == pairs
-        columns = np.concatenate([codes[codes >= 0], len(self.words) + place[known]])
-        rows = np.concatenate([text_of[codes >= 0], text_of_pair[known]])
-        shape = (len(texts), len(self.words) + len(self.pairs))
-        return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).sorted_indices()
-
-
-def _codes(texts: Sequence[Sequence[str]], words: Mapping[str, int]) -> tuple[Ints, Ints]:
-    """int64 of all words of all texts: the word's column, -1 for one that is not known, and which text it is of."""
-    flat = [words.get(word, -1) for word in chain.from_iterable(texts)]
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    return np.array(flat, np.int64), np.repeat(np.arange(len(texts)), lengths)
-
-
-def _neighbours(codes: Ints, text_of: Ints, words: int) -> tuple[Ints, Ints]:
-    """int64 of all pairs of neighbouring words that are known, as in `_NGrams.pairs`, and which text each is of."""
-    inside = (text_of[1:] == text_of[:-1]) & (codes[1:] >= 0) & (codes[:-1] >= 0)
-    return (codes[:-1] * words + codes[1:])[inside], text_of[1:][inside]
-
-
-@dataclass(frozen=True, eq=False)
 class _Counted:
     """How often each distinct text has each n-gram. Which of these a model knows is for its own texts to say.
 
@@ -351,7 +282,7 @@ class _Counted:
         place: text -> its row.
     """
 
-    ngrams: _NGrams
+    ngrams: NGrams
     counts: "csr_matrix"
     place: dict[str, int]
 
@@ -359,7 +290,7 @@ class _Counted:
     def of(cls, texts: Iterable[str]) -> "_Counted":
         distinct = sorted(set(texts))
         words = [words_of(text) for text in distinct]
-        ngrams = _NGrams.of(words)
+        ngrams = NGrams.of(words)
         return cls(ngrams, ngrams.count(words), {text: row for row, text in enumerate(distinct)})
 
     def of_texts(self, texts: Sequence[str]) -> "csr_matrix":
@@ -374,85 +305,7 @@ def _fit(counts: "csr_matrix", truth: Ints, rows: Ints) -> _Model:
     if not len(columns):  # a handful of texts: better every word than none
         columns = np.flatnonzero(texts_with)
     rarity = np.log((1 + len(rows)) / (1 + texts_with[columns])) + 1
-    return _Model(columns, rarity, *_logistic(_weighted(own[:, columns], rarity), truth[rows] > 0))
-
-
-def _weighted(counts: "csr_matrix", rarity: Floats) -> "csr_matrix":
-    """TF-IDF: counts times rarity, each text divided by its length; one without n-grams stays empty."""
-    from scipy.sparse import csr_matrix
-
-    data = counts.data * rarity[counts.indices]
-    sizes = np.diff(counts.indptr)
-    squares = np.bincount(np.repeat(np.arange(len(sizes)), sizes), data * data, minlength=len(sizes))
-    return csr_matrix(
-        (data / np.repeat(np.sqrt(squares), sizes), counts.indices, counts.indptr), counts.shape
-    )
-
-
-def _logistic(features: "csr_matrix", truth: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Weights and intercept of the logistic regression whose loss is C * sum(log-losses) + |weights|^2 / 2.
-
-    Newton's method; each step by conjugate gradients, preconditioned by the diagonal that the curvature has at the start.
-    Away from its optimum the loss grows at least as |change of weights|^2 / 2, and no text is longer than 1: where the
-    gradient is shorter than `TOLERANCE`, scores are within that of the optimum's (of the real captions, a hundredth).
-
-    Args:
-        features: float64 [N, K], rows of length 1 or 0.
-        truth: bool [N].
-    """
-    transposed = features.T.tocsr()
-    sign = np.where(truth, 1.0, -1.0)
-    squares = np.bincount(features.indices, features.data**2, minlength=features.shape[1])
-    usual = np.append(1 + C / 4 * squares, C / 4 * len(truth))
-
-    def forwards(weights: Floats) -> Floats:
-        found: Floats = features @ weights[:-1] + weights[-1]
-        return found
-
-    def backwards(of_texts: Floats, weights: Floats) -> Floats:
-        return np.append(transposed @ of_texts + weights[:-1], of_texts.sum())
-
-    def loss(weights: Floats, margins: Floats) -> float:
-        return float(C * np.logaddexp(0, -sign * margins).sum() + _dot(weights[:-1], weights[:-1]) / 2)
-
-    weights = np.zeros(features.shape[1] + 1)  # the last one is the intercept
-    margins = forwards(weights)
-    while True:
-        likely = 1 / (1 + np.exp(-margins))
-        gradient = backwards(C * (likely - truth), weights)
-        if (size := _dot(gradient, gradient)) <= TOLERANCE**2:
-            return weights[:-1], float(weights[-1])
-
-        # The step at whose end the gradient would be a thirtieth, or half of what is short enough, were the loss a parabola.
-        enough = max(size / 1000, TOLERANCE**2 / 4)
-        curvature = C * likely * (1 - likely)
-        step, rest = np.zeros_like(weights), -gradient
-        direction = ahead = rest / usual
-        while True:
-            curved = backwards(curvature * forwards(direction), direction)
-            before = _dot(rest, ahead)
-            along = before / _dot(direction, curved)
-            step = step + along * direction
-            rest = rest - along * curved
-            if _dot(rest, rest) <= enough:
-                break
-            ahead = rest / usual
-            direction = ahead + _dot(rest, ahead) / before * direction
-
-        # It is no parabola: where the loss does not fall, a shorter step.
-        now, share = loss(weights, margins), 1.0
-        while True:
-            weights_there = weights + share * step
-            margins_there = forwards(weights_there)
-            if share < 1e-6 or loss(weights_there, margins_there) <= now:
-                break
-            share /= 2
-        weights, margins = weights_there, margins_there
-
-
-def _dot(one: Floats, other: Floats) -> float:
-    """NumPy's own sum: BLAS splits long ones between its threads, and another split has other last bits."""
-    return float((one * other).sum())
+    return _Model(columns, rarity, *fit_logistic(tf_idf(own[:, columns], rarity), truth[rows] > 0))
 
 
 # --- the number of a dataset -------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from synvita_data.captions import text_only
+from synvita_data.captions import logistic, text_only
+from synvita_data.captions.ngrams import NGrams, words_of
 from synvita_data.captions.text_only import (
     FOLDS,
     MIN_PAIRS,
@@ -27,7 +28,6 @@ from synvita_data.captions.text_only import (
     deal_folds,
     out_of_fold,
     text_only_auc,
-    words_of,
 )
 from synvita_data.errors import CaptionError
 
@@ -182,17 +182,17 @@ def test_a_fit_ends_at_the_optimum(seed, texts, words, share):
     dense = np.hstack([dense, dense[:, :1]])
     dense /= np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1e-300)
     truth = dense[:, 0] > 0.5 if seed % 2 else rng.random(texts) < 0.5
-    weights, intercept = text_only._logistic(csr_matrix(dense), truth)
+    weights, intercept = logistic.fit_logistic(csr_matrix(dense), truth)
     wrong = 1 / (1 + np.exp(-(dense @ weights + intercept))) - truth
     gradient = np.append(text_only.C * dense.T @ wrong + weights, text_only.C * wrong.sum())
-    assert np.linalg.norm(gradient) <= 1.001 * text_only.TOLERANCE
+    assert np.linalg.norm(gradient) <= 1.001 * logistic.TOLERANCE
 
 
 def test_counts_are_those_of_scikit_learn():
     texts = sentences(50, seed=4, length=3) + ["dog", "!", "dog dog dog dog"]
     counter = CountVectorizer(tokenizer=words_of, token_pattern=None, lowercase=False, ngram_range=(1, 2))
     expected = counter.fit_transform(texts[:20]).toarray()
-    ngrams = text_only._NGrams.of([words_of(text) for text in texts[:20]])
+    ngrams = NGrams.of([words_of(text) for text in texts[:20]])
     words = list(ngrams.words)
     names = words + [f"{words[pair // len(words)]} {words[pair % len(words)]}" for pair in ngrams.pairs]
     columns = [counter.vocabulary_[name] for name in names]

@@ -1,0 +1,81 @@
+"""The words of a text as a text-only model reads them, and how often texts have each word and each pair of neighbours."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .words import equal_as, is_plain, word_spans
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Ints = npt.NDArray[np.int64]
+
+# scikit-learn's own: a word has two letters or more, and punctuation is none.
+_WORD = re.compile(r"\b\w\w+\b")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in lower case; one empty word where there is none, which is a trait of a text too.
+
+    Of scripts that need more than spaces between words they are those of `captions.words`, single characters too.
+
+    Example:
+        >>> words_of("A man's dog barks."), words_of("一个男人")
+        (['man', 'dog', 'barks'], ['一', '个', '男人'])
+    """
+    text = text.lower()
+    if is_plain(text):
+        return _WORD.findall(text) or [""]
+    words = (text[start:end] for start, end in word_spans(text))
+    return [equal_as(word) for word in words if any(map(str.isalnum, word))] or [""]
+
+
+@dataclass(frozen=True, eq=False)
+class NGrams:
+    """The words and pairs of neighbouring words of some texts. Each is a column of counts: first the words.
+
+    Attributes:
+        words: word -> its column; in sorted order.
+        pairs: int64, sorted: the first word's column times the number of words, plus the second's.
+    """
+
+    words: dict[str, int]
+    pairs: Ints
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[str]]) -> "NGrams":
+        """Those of these texts, each given as its words."""
+        words = {word: column for column, word in enumerate(sorted(set(chain.from_iterable(texts))))}
+        return cls(words, np.unique(_neighbours(*_codes(texts, words), len(words))[0]))
+
+    def count(self, texts: Sequence[Sequence[str]]) -> "csr_matrix":
+        """float64 [texts, n-grams], how often each text has each; what is not known is left out."""
+        from scipy.sparse import csr_matrix
+
+        codes, text_of = _codes(texts, self.words)
+        pairs, text_of_pair = _neighbours(codes, text_of, len(self.words))
+        place = np.searchsorted(self.pairs, pairs)
+        known = np.append(self.pairs, -1)[place] == pairs
+        columns = np.concatenate([codes[codes >= 0], len(self.words) + place[known]])
+        rows = np.concatenate([text_of[codes >= 0], text_of_pair[known]])
+        shape = (len(texts), len(self.words) + len(self.pairs))
+        return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).sorted_indices()
+
+
+def _codes(texts: Sequence[Sequence[str]], words: Mapping[str, int]) -> tuple[Ints, Ints]:
+    """int64 of all words of all texts: the word's column, -1 for one that is not known, and which text it is of."""
+    flat = [words.get(word, -1) for word in chain.from_iterable(texts)]
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return np.array(flat, np.int64), np.repeat(np.arange(len(texts)), lengths)
+
+
+def _neighbours(codes: Ints, text_of: Ints, words: int) -> tuple[Ints, Ints]:
+    """int64 of all pairs of neighbouring words that are known, as in `NGrams.pairs`, and which text each is of."""
+    inside = (text_of[1:] == text_of[:-1]) & (codes[1:] >= 0) & (codes[:-1] >= 0)
+    return (codes[:-1] * words + codes[1:])[inside], text_of[1:][inside]
