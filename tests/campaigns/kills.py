@@ -94,9 +94,22 @@ def _look(run: Run, out: Path) -> dict[str, Any]:
     """Half files, leftovers and contents of an output, found in a child."""
 
     def work(tell: Callable[[Any], None]) -> None:
-        tell({"half": half_written(run, out), "left": leftovers(run, out), "contents": contents(run, out)})
+        # A program that a killed run had started may still be ending, and take away what is being listed.
+        for attempt in range(50):
+            try:
+                seen = {
+                    "half": half_written(run, out),
+                    "left": leftovers(run, out),
+                    "contents": contents(run, out),
+                }
+                break
+            except FileNotFoundError:
+                if attempt == 49:
+                    raise
+                time.sleep(0.1)
+        tell(seen)
 
-    return zygote.run(work)[0]
+    return zygote.run(work, quiet=not os.environ.get("CAMPAIGN_LOUD"))[0]
 
 
 class Killer:
