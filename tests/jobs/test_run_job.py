@@ -311,6 +311,7 @@ def killed_before(effect: int, root: Path) -> bool:
     return status != 0
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_leaves_nothing_that_the_next_run_does_not_clear(tmp_path):
     effect = claims = 0
     killed = True

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_build import digests
 
-from synvita_data.builders.dataset import BuildOptions, beside, build_dataset, report
+from synvita_data.builders.dataset import BuildOptions, build_dataset, report
 from synvita_data.errors import SynvitaError
 from synvita_data.jobs import Store
 
@@ -100,7 +100,7 @@ def test_nothing_changes_before_everything_is_ready(inputs, tmp_path, monkeypatc
     def no_figure(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(beside, "save_figure", no_figure)
+    monkeypatch.setattr(beside_process, "save_figure", no_figure)
     with pytest.raises(OSError, match="No space"):
         build(inputs.triplets, tmp_path, vqascores=inputs.scores)
     assert digests(tmp_path / "out") == before
