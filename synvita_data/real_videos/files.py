@@ -54,7 +54,12 @@ def _walk(
                     )
                 )
                 continue
-        if entry.is_dir():
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:  # a link that leads to itself
+            on_bad(SourceError("a link leads nowhere", file=entry.path, found=error.strerror))
+            continue
+        if is_folder:
             if target not in above:  # a link to a folder above itself would never end
                 yield from _walk(target, f"{relative}/", (*above, target), root, on_bad)
         elif os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES and entry.is_file():  # noqa: PTH122

@@ -12,11 +12,29 @@ import pytest
 from in_process import run_program
 from small_dataset import read_report, write_small_dataset
 
+from synvita_data.builders.contrast.writing.job import read_answers
 from synvita_data.errors import SchemaError
-from synvita_data.jobs import Store
+from synvita_data.jobs import Record, Store
+from synvita_data.real_videos.files import walk_videos
 from synvita_data.schema import check_schema_version
 from synvita_data.tables.columns import coded, number_column
 from synvita_data.tasks import read_declaration
+
+
+def test_a_link_to_itself_is_no_video(tmp_path):
+    bad = []
+    (tmp_path / "video0.mp4").write_bytes(b"x")
+    (tmp_path / "again.mp4").symlink_to("again.mp4")
+    assert list(walk_videos(tmp_path, bad.append)) == ["video0.mp4"]
+    assert [error.problem for error in bad] == ["a link leads nowhere"]
+
+
+@pytest.mark.parametrize(
+    "answers", [None, "x", ["x"], [{"contrasts": []}], [{"contrasts": [[]], "failed": []}]]
+)
+def test_results_of_writing_of_another_form(answers):
+    with pytest.raises(SchemaError, match="is not one of contrast captions"):
+        read_answers(Record("key", {"answers": answers}, {}))
 
 
 def test_a_schema_version_that_is_no_text():

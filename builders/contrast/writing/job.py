@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synvita_data.errors import EngineError, SynvitaError, choose, first_line
+from synvita_data.errors import EngineError, SynvitaError, choose, first_line, parsing
 from synvita_data.jobs import Claim, Record, Worker, is_worker_fault, no_room, quarantine_errors, work_key
 
 from ..base import Answer, Contrast, ContrastRequest, ContrastWriter
@@ -257,8 +257,17 @@ def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict
 
 
 def read_answers(record: Record) -> list[Written]:
-    """The answers of a result, in the order of its requests."""
-    return [Written.from_record(each) for each in record.fields["answers"]]
+    """The answers of a result, in the order of its requests.
+
+    Raises:
+        SchemaError: it is not a result of writing.
+    """
+    with parsing(
+        f"the result of key {record.key!r} is not one of contrast captions",
+        expected="answers, each with contrasts and failed",
+        fix="Remove the work folder beside the output, and run again",
+    ):
+        return [Written.from_record(each) for each in record.fields["answers"]]
 
 
 # -- filtering --------------------------------------------------------------------------------------------

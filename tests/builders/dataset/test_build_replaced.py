@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_build import digests
 
+from synvita_data.builders import beside_process
 from synvita_data.builders.dataset import BuildOptions, build_dataset, report
 from synvita_data.errors import SynvitaError
 from synvita_data.jobs import Store
