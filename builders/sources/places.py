@@ -188,7 +188,12 @@ def _files(folder: Path, root: Path, problems: list[SynvitaError]) -> Iterator[P
         return
     for entry in entries:
         path = Path(folder, entry.name)
-        if entry.is_symlink() and (path.is_dir() or not stays_inside(path.resolve(), root)):
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:  # a link that leads to itself
+            problems.append(SourceError("a link leads nowhere", file=path, found=error.strerror))
+            continue
+        if entry.is_symlink() and (is_folder or not stays_inside(path.resolve(), root)):
             problems.append(
                 UnsafePathError(
                     "a symlink leads to a folder or out of its folder, and was not followed",
@@ -197,7 +202,7 @@ def _files(folder: Path, root: Path, problems: list[SynvitaError]) -> Iterator[P
                     fix="Name the folder it points to, or copy the files in",
                 )
             )
-        elif entry.is_dir():
+        elif is_folder:
             yield from _files(path, root, problems)
         elif path.is_file():
             yield path

@@ -13,6 +13,7 @@ from in_process import run_program
 from small_dataset import read_report, write_small_dataset
 
 from synvita_data.builders.contrast.writing.job import read_answers
+from synvita_data.builders.sources import places
 from synvita_data.errors import SchemaError
 from synvita_data.jobs import Record, Store
 from synvita_data.real_videos.files import walk_videos
@@ -27,6 +28,9 @@ def test_a_link_to_itself_is_no_video(tmp_path):
     (tmp_path / "again.mp4").symlink_to("again.mp4")
     assert list(walk_videos(tmp_path, bad.append)) == ["video0.mp4"]
     assert [error.problem for error in bad] == ["a link leads nowhere"]
+    found = []
+    assert [path.name for path in places._files(tmp_path, tmp_path, found)] == ["video0.mp4"]
+    assert [error.problem for error in found] == ["a link leads nowhere"]
 
 
 @pytest.mark.parametrize(
