@@ -48,7 +48,7 @@ $(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
 
 # Kills do not depend on versions.
 test-oldest: $(OLD_STAMP)
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not slow" -k "not kill and not commits_large" $(OLDEST)
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadgroup -m "not slow" -k "not kill" $(OLDEST)
 
 # Tests that kill, wait for or count processes, again and again beside a busy loop for each core.
 TIMES ?= 20

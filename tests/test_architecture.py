@@ -155,6 +155,7 @@ def test_import_and_help_load_nothing_heavy():
     assert loaded_by("sys.argv = ['synvita', '--help']; import synvita_data.cli as c; c.main()") == []
 
 
+@pytest.mark.slow
 def test_an_error_of_a_recipe_waits_for_no_trainer():
     """`synvita train` reads the recipe with this module; a Trainer would import `datasets` and pandas before it."""
     assert {*loaded_by("import synvita_data.training.run")} <= {"torch", "transformers"}

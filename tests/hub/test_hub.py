@@ -198,6 +198,7 @@ def test_no_way_to_the_hub(tmp_path):
         assert "http://127.0.0.1:9" in said[name]
 
 
+@pytest.mark.slow
 def test_commits_large_lost_and_in_parts(loopback_hub, tmp_path):
     owner = loopback_hub.add_user("synvita")
     loopback_hub.page_size = 3

@@ -12,6 +12,9 @@ from submitted_results import change, evaluate, write_annotations
 
 from synvita_data.submissions.trained import RECORD
 
+# One worker starts the program once.
+pytestmark = pytest.mark.xdist_group("submit")
+
 IMPORTS = (
     "synvita_data.cli",
     "synvita_data.submissions.send",
