@@ -7,13 +7,18 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from synvita_data.captions.text_only import CaptionPair, PairSample, text_only_auc
-from synvita_data.dataset.inspection import difference_figure, figure_name, inspect_rows, save_figure
-from synvita_data.schema import MISALIGNMENTS
+from synvita_data.captions.text_only import PairSample, text_only_auc
+from synvita_data.dataset.inspection import (
+    caption_pair,
+    difference_figure,
+    figure_name,
+    inspect_rows,
+    save_figure,
+)
 
 
 def draw_figure(config: str, rows: Iterable[dict[str, Any]], folder: Path) -> bool:
@@ -28,17 +33,6 @@ def draw_figure(config: str, rows: Iterable[dict[str, Any]], folder: Path) -> bo
     if figure is not None:
         save_figure(figure, folder / figure_name(config))
     return figure is not None
-
-
-def caption_pair(row: Mapping[str, Any]) -> CaptionPair:
-    """The captions of a row, by which the text-only AUC knows it."""
-    label = row["misalignment"]
-    return CaptionPair(
-        f"{row['source']}_{row['video_id']}",
-        row["caption"],
-        row["neg_caption"],
-        None if label is None else MISALIGNMENTS[label],
-    )
 
 
 def answer() -> None:

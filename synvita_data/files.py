@@ -41,7 +41,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep(final.parent)
-    temporary = final.with_name(f".part-{_host()}{secrets.token_hex(3)}-{final.name}")
+    temporary = final.with_name(_part_of(final.name))
     lock = _new_locked(temporary)
     try:
         yield temporary
@@ -51,6 +51,11 @@ def atomic_path(final: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+def _part_of(name: str) -> str:
+    """A temporary name, from which `sweep` knows whose machine made it."""
+    return f".part-{_host()}{secrets.token_hex(3)}-{name}"
 
 
 def _new_locked(path: Path) -> int:
@@ -87,7 +92,7 @@ def atomic_link(source: Path, final: Path, folder: Path) -> None:
     """
     import fcntl
 
-    aside = folder / f".part-{_host()}{secrets.token_hex(3)}-{final.name}"
+    aside = folder / _part_of(final.name)
     descriptor = os.open(source, os.O_RDONLY)
     try:
         # The link is the same file, so that its lock keeps a sweeper away; others may link it at the same time.
@@ -156,7 +161,7 @@ class SpillFile:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
-            path = folder / f".part-{_host()}{secrets.token_hex(3)}-spill"
+            path = folder / _part_of("spill")
             self._descriptor = _new_locked(path)
             path.unlink(missing_ok=True)
         except OSError as error:

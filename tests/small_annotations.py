@@ -4,6 +4,7 @@ Nothing here uses the code under test: prompts are spelled out, cells are quoted
 """
 
 import csv
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -158,3 +159,49 @@ def write_options(path: Path, questions: Sequence[tuple] = QUESTIONS) -> Path:
         for option, statement in enumerate(q[5])
     ]
     return write_csv(path, rows, ("videopath", "question", "answer", "option", "caption"))
+
+
+# What captions of no video are drawn from.
+WORDS = [
+    "a",
+    "man",
+    "woman",
+    "dog",
+    "cat",
+    "runs",
+    "jumps",
+    "over",
+    "under",
+    "the",
+    "red",
+    "blue",
+    "table",
+    "before",
+    "after",
+    "it",
+    "stops",
+]
+
+
+def write_scored(folder: Path, rows: int, videos: int | None = None) -> dict[str, Path]:
+    """So many triplets of two splits, with scores of three models that name the video.
+
+    Args:
+        folder: is made.
+        rows: how many.
+        videos: whose they are; None for one each.
+    """
+    rng = random.Random(0)
+    folder.mkdir()
+    triplets, scores = [], []
+    for row in range(rows):
+        caption = " ".join(rng.choices(WORDS, k=14))
+        video = row % (videos or rows)
+        split = "train" if video % 3 else "test"
+        triplets.append([f"video{video}", "msr-vtt", f"{caption} {row}", f"{caption} now", split, "action"])
+        scores += [[row, f"video{video}", model, rng.random(), rng.random()] for model in "abc"]
+    header = ["videopath", "source", "caption", "neg_caption", "split", "misalignment"]
+    write_csv(folder / "triplets.csv", triplets, header)
+    header = ["row", "videopath", "model", "neg_caption_score", "caption_score"]
+    write_csv(folder / "scores.csv", scores, header)
+    return {"triplets": folder / "triplets.csv", "vqascores": folder / "scores.csv"}

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from synvita_data.captions.text_only import text_only_auc
-from synvita_data.dataset.inspection import figure_name
+from synvita_data.dataset.inspection import PAIR_COLUMNS, caption_pair, figure_name
 
 from .. import beside_process
-from ..beside_process import caption_pair, draw_figure
+from ..beside_process import draw_figure
 
 if TYPE_CHECKING:
     from .joined import JoinedRows
@@ -29,10 +29,9 @@ WORTH_A_PROCESS = 5000
 # A file of triplets that has about so many rows.
 BYTES_WORTH_A_PROCESS = 1_000_000
 SUFFIXES = (".png", ".svg")
-# Of a row, what the figure is drawn from, and the text-only AUC is of.
+# Of a row, what the figure is drawn from.
 _DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
-_PAIR = ("source", "video_id", "caption", "neg_caption", "misalignment")
-_COLUMNS = tuple(dict.fromkeys((*_PAIR, *_DRAWN)))
+_COLUMNS = tuple(dict.fromkeys((*PAIR_COLUMNS, *_DRAWN)))
 
 
 class Beside:
@@ -119,7 +118,7 @@ def text_only_record(rows: "JoinedRows") -> dict[str, Any]:
     Args:
         rows: of a config.
     """
-    pairs = (pair for batch in rows.batches(_PAIR) for pair in map(caption_pair, batch.to_pylist()))
+    pairs = (pair for batch in rows.batches(PAIR_COLUMNS) for pair in map(caption_pair, batch.to_pylist()))
     return text_only_auc(pairs).to_record()
 
 

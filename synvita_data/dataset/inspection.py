@@ -206,6 +206,24 @@ def _mean(values: np.ndarray) -> float:
 # --- what words tell --------------------------------------------------------------------------------
 
 
+# Of a row, what the text-only AUC is of.
+PAIR_COLUMNS = ("source", "video_id", "caption", "neg_caption", "misalignment")
+
+
+def caption_pair(row: Mapping[str, Any]) -> CaptionPair:
+    """The captions of a row, by which the text-only AUC knows it.
+
+    Args:
+        row: has PAIR_COLUMNS.
+    """
+    return CaptionPair(
+        video=f"{row['source']}_{row['video_id']}",
+        caption=row["caption"],
+        contrast=row["neg_caption"],
+        misalignment=_kind(row["misalignment"]),
+    )
+
+
 def text_only(dataset: BuiltDataset, config: str, splits: Sequence[str] | None = None) -> TextOnly:
     """The text-only AUC of a config, over `splits` (all for None): from `build.json`, or worked out of the captions.
 
@@ -217,17 +235,11 @@ def text_only(dataset: BuiltDataset, config: str, splits: Sequence[str] | None =
         known = TextOnly.from_record(dataset.record(config).get("text_only"))
         if known is not None:
             return known
-    columns = ("source", "video_id", "caption", "neg_caption", "misalignment")
     with _rows_of(dataset, config):
         return text_only_auc(
-            CaptionPair(
-                video=f"{row['source']}_{row['video_id']}",
-                caption=row["caption"],
-                contrast=row["neg_caption"],
-                misalignment=_kind(row["misalignment"]),
-            )
+            caption_pair(row)
             for split in (splits or every)
-            for row in dataset.read(config, split, columns).to_pylist()
+            for row in dataset.read(config, split, PAIR_COLUMNS).to_pylist()
         )
 
 

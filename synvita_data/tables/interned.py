@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from .digests import SIZE, Digests, digest_of
 from .score_files import Key
@@ -57,7 +57,7 @@ class Keys:
             return self._last[1]
         number = self._digests.add(_key_digest(key))
         if number == len(self._values):
-            if isinstance(key, int) and key < 1 << 63:
+            if _is_row(key):
                 self._values.append(key)
             else:
                 self._ids.append(str(key))
@@ -70,8 +70,13 @@ class Keys:
         return self._digests.find(_key_digest(key))
 
 
+def _is_row(key: Key) -> TypeGuard[int]:
+    """Whether a key is a row number that 64 bits hold."""
+    return isinstance(key, int) and 0 <= key < 1 << 63
+
+
 def _key_digest(key: Key) -> bytes:
     """A row number is its own digest, and finds its slot at once."""
-    if isinstance(key, int) and 0 <= key < 1 << 63:
+    if _is_row(key):
         return key.to_bytes(SIZE, "little")
     return digest_of(f"{type(key).__name__} {key}")

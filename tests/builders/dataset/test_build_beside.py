@@ -1,22 +1,12 @@
 """A large build works out AUC and figure in a process of its own: the same files, whether it comes up or not."""
 
-import hashlib
-import random
-
 import pytest
-from small_annotations import write_csv
+from small_annotations import write_scored
+from test_build import digests
 
 from synvita_data.builders.dataset import BuildOptions, build_dataset, run
 from synvita_data.builders.dataset.beside import Beside
 from synvita_data.errors import SynvitaError
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".work" not in path.parts
-    }
 
 
 @pytest.fixture
@@ -36,36 +26,10 @@ def started(monkeypatch):
 @pytest.fixture
 def texts(tmp_path):
     """120 pairs of 60 videos with scores, and no video."""
-    rng = random.Random(3)
-    words = [
-        "a",
-        "man",
-        "dog",
-        "cat",
-        "runs",
-        "jumps",
-        "over",
-        "under",
-        "the",
-        "red",
-        "table",
-        "before",
-        "after",
-        "it",
-        "stops",
-    ]
-    rows, scores = [], []
-    for row in range(120):
-        caption = " ".join(rng.choice(words) for _ in range(9))
-        rows.append([f"video{row % 60}", "msr-vtt", caption, f"{caption} now {row}", "train", "action"])
-        scores += [[row, model, rng.random(), rng.random()] for model in "ab"]
-    header = ["videopath", "source", "caption", "neg_caption", "split", "misalignment"]
-    write_csv(tmp_path / "triplets.csv", rows, header)
-    write_csv(tmp_path / "scores.csv", scores, ["row", "model", "neg_caption_score", "caption_score"])
-    return {"triplets": tmp_path / "triplets.csv", "vqascores": tmp_path / "scores.csv", "config": "tiny"}
+    return write_scored(tmp_path / "inputs", 120, videos=60) | {"config": "tiny"}
 
 
-@pytest.mark.slow  # the process imports scikit-learn and matplotlib
+@pytest.mark.slow  # the process imports scipy and matplotlib
 def test_the_same_files_with_and_without_a_process(texts, tmp_path, monkeypatch, started):
     alone = build_dataset(BuildOptions(out=tmp_path / "alone", **texts))
     assert alone.record["text_only"]["auc"] is not None

@@ -2,14 +2,13 @@
 
 import gc
 import os
-import random
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
 import pytest
-from small_annotations import write_csv
+from small_annotations import write_scored
 from spill_files import open_spills
 from test_build import digests, options
 
@@ -17,43 +16,6 @@ from synvita_data.builders.dataset import BuildOptions, build_dataset
 from synvita_data.builders.dataset.joined import JoinedRows
 from synvita_data.errors import SynvitaError
 from synvita_data.tables.spill import Spill
-
-WORDS = [
-    "a",
-    "man",
-    "woman",
-    "dog",
-    "cat",
-    "runs",
-    "jumps",
-    "over",
-    "under",
-    "the",
-    "red",
-    "blue",
-    "table",
-    "before",
-    "after",
-    "it",
-    "stops",
-]
-
-
-def annotations(folder: Path, rows: int) -> dict[str, Path]:
-    """So many triplets of two splits, with scores of three models that name the video."""
-    rng = random.Random(0)
-    folder.mkdir()
-    triplets, scores = [], []
-    for row in range(rows):
-        caption = " ".join(rng.choices(WORDS, k=14))
-        split = "train" if row % 3 else "test"
-        triplets.append([f"video{row}", "msr-vtt", f"{caption} {row}", f"{caption} now", split, "action"])
-        scores += [[row, f"video{row}", model, rng.random(), rng.random()] for model in "abc"]
-    header = ["videopath", "source", "caption", "neg_caption", "split", "misalignment"]
-    write_csv(folder / "triplets.csv", triplets, header)
-    header = ["row", "videopath", "model", "neg_caption_score", "caption_score"]
-    write_csv(folder / "scores.csv", scores, header)
-    return {"triplets": folder / "triplets.csv", "vqascores": folder / "scores.csv"}
 
 
 @pytest.fixture
@@ -84,10 +46,10 @@ def written(inputs: dict[str, Path], out: Path) -> None:
 
 def bytes_a_row(folder: Path, few: int, many: int) -> float:
     """How many bytes more Python holds at most for each row more, until the shards are written."""
-    written(annotations(folder / "first", 10), folder / "first" / "out")  # which imports
+    written(write_scored(folder / "first", 10), folder / "first" / "out")  # which imports
     peaks = []
     for rows in (few, many):
-        inputs = annotations(folder / str(rows), rows)
+        inputs = write_scored(folder / str(rows), rows)
         gc.collect()
         tracemalloc.start()
         written(inputs, folder / str(rows) / "out")
