@@ -1,22 +1,25 @@
 """What a build works out beside writing its shards: the text-only AUC, and the figure.
 
-Both take seconds, some of them for importing scipy and matplotlib. A large build gives its rows to a process of its own
-(`beside_process`), which has imported them by then, and goes on writing; a small one does the work itself when it is asked for.
-So does one whose process did not come up: the results are the same.
+Both take seconds, some of them for importing scipy and matplotlib. A large build gives its captions and then its rows to a
+process of its own (`beside_process`), and goes on joining and writing; a small one does the work itself when it is asked for. So
+does one whose process did not come up: the results are the same.
 """
 
 import base64
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from synvita_data.captions.text_only import text_only_auc
+from synvita_data.captions.text_only import CaptionPair, text_only_auc
 from synvita_data.dataset.inspection import PAIR_COLUMNS, caption_pair, figure_name
+from synvita_data.schema import Triplet
 
 from .. import beside_process
 from ..beside_process import draw_figure
@@ -31,6 +34,8 @@ BYTES_WORTH_A_PROCESS = 1_000_000
 SUFFIXES = (".png", ".svg")
 # Of a row, what the figure is drawn from.
 _DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
+# Triplets whose captions are given at once.
+_AT_ONCE = 1000
 _COLUMNS = tuple(dict.fromkeys((*PAIR_COLUMNS, *_DRAWN)))
 
 
@@ -47,10 +52,11 @@ class Beside:
         self._answer: Future[dict[str, Any] | None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
         self._rows: JoinedRows | None = None
+        self._is_told = False
         self._found: dict[str, Any] | None = None
 
     def start(self) -> None:
-        """Have a process import what the work needs; `give` tells it of what."""
+        """Have a process import what the work needs; `expect` and `give` tell it of what."""
         if self._process is not None:
             return
         try:
@@ -63,11 +69,24 @@ class Beside:
         except OSError:  # no memory, or no more processes: the build does it itself
             self._process = None
 
+    def expect(self, triplets: Iterable[Triplet]) -> None:
+        """The triplets that most rows will be of: the process begins with their captions.
+
+        Args:
+            triplets: read in a thread.
+        """
+        if self._process is not None:
+            self._is_told = True
+            self._pool.submit(_tell, self._process, self._config, triplets)
+
     def give(self, rows: "JoinedRows") -> None:
         """The rows."""
         given, self._rows = self._rows is not None, rows
-        if self._process is not None and not given:
-            self._answer = self._pool.submit(_ask, self._process, self._config, rows)
+        if self._process is None or given:
+            return
+        if not self._is_told:
+            self.expect(())
+        self._answer = self._pool.submit(_ask, self._process, rows)
 
     def text_only(self) -> dict[str, Any]:
         """The config's `text_only` of `build.json`."""
@@ -122,7 +141,25 @@ def text_only_record(rows: "JoinedRows") -> dict[str, Any]:
     return text_only_auc(pairs).to_record()
 
 
-def _ask(process: "subprocess.Popen[bytes]", config: str, rows: "JoinedRows") -> dict[str, Any] | None:
+def _tell(process: "subprocess.Popen[bytes]", config: str, triplets: Iterable[Triplet]) -> None:
+    """Give a process the name of the config, and lines of captions up to an empty one; that it has died is noticed later."""
+    assert process.stdin is not None
+    with suppress(OSError):
+        process.stdin.write(json.dumps(config).encode() + b"\n")
+        left = iter(triplets)
+        while some := list(islice(left, _AT_ONCE)):
+            process.stdin.write(json.dumps(list(map(_pair, some))).encode() + b"\n")
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+
+
+def _pair(triplet: Triplet) -> CaptionPair:
+    """What `caption_pair` makes of a row of a triplet."""
+    video = f"{triplet.source}_{triplet.video_id}"
+    return CaptionPair(video, triplet.caption, triplet.neg_caption, triplet.misalignment)
+
+
+def _ask(process: "subprocess.Popen[bytes]", rows: "JoinedRows") -> dict[str, Any] | None:
     """Give a process the rows, batch by batch, so that they are not held a second time; what it found, None if it failed."""
     import pyarrow as pa
 
@@ -130,7 +167,6 @@ def _ask(process: "subprocess.Popen[bytes]", config: str, rows: "JoinedRows") ->
     assert process.stdout is not None
     try:
         with process.stdin as pipe:
-            pipe.write(json.dumps(config).encode() + b"\n")
             writer = None
             for batch in rows.batches(_COLUMNS):
                 writer = writer or pa.ipc.new_stream(pipe, batch.schema)

@@ -109,6 +109,7 @@ def _build(options: BuildOptions, beside: Beside, progress: OnProgress) -> Build
     large = len(triplets) >= WORTH_A_PROCESS
     if large and is_new:
         beside.start()
+    beside.expect(triplets)
     quarantine = [{"stage": "triplets", **error.to_record()} for error in reader.report.quarantined]
 
     def set_aside(stage: str, row_id: str | None, error: SynvitaError) -> None:

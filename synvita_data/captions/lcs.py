@@ -25,7 +25,7 @@ from rapidfuzz.distance import LCSseq
 from ..errors import SynvitaError, TokenizerError, choose
 from . import QuotedTokens, Span, quoted
 from .masking import Tokenizer, Tokens, tokenize
-from .words import cut_alike, cut_text, equal_as, is_plain, plain_spans
+from .words import cut_alike, cut_text, is_plain, plain_spans, words_at
 from .words import word_spans as word_spans
 
 GRANULARITIES = ("word", "token", "released")
@@ -168,8 +168,7 @@ def released_masks(
 
 def _shared_words(caption: str, neg_caption: str, ignore_case: bool) -> tuple[list[Span], list[Span]]:
     spans, neg_spans = _words_of_both(caption, neg_caption)
-    words = [equal_as(caption[start:end]) for start, end in spans]
-    neg_words = [equal_as(neg_caption[start:end]) for start, end in neg_spans]
+    words, neg_words = words_at(caption, spans), words_at(neg_caption, neg_spans)
     if ignore_case:
         words, neg_words = [w.casefold() for w in words], [w.casefold() for w in neg_words]
     blocks = matching_blocks(words, neg_words)

@@ -49,22 +49,31 @@ class NGrams:
     pairs: Ints
 
     @classmethod
-    def of(cls, texts: Sequence[Sequence[str]]) -> "NGrams":
-        """Those of these texts, each given as its words."""
+    def counted(cls, texts: Sequence[Sequence[str]]) -> tuple["NGrams", "csr_matrix"]:
+        """Those of these texts, and how often each text has each, as `count` gives it."""
         words = {word: column for column, word in enumerate(sorted(set(chain.from_iterable(texts))))}
-        return cls(words, np.unique(_neighbours(*_codes(texts, words), len(words))[0]))
+        codes, text_of = _codes(texts, words)
+        pairs, text_of_pair = _neighbours(codes, text_of, len(words))
+        known, place = np.unique(pairs, return_inverse=True)
+        ngrams = cls(words, known)
+        return ngrams, ngrams._matrix(len(texts), (codes, text_of), (place, text_of_pair))
 
     def count(self, texts: Sequence[Sequence[str]]) -> "csr_matrix":
         """float64 [texts, n-grams], how often each text has each; what is not known is left out."""
-        from scipy.sparse import csr_matrix
-
         codes, text_of = _codes(texts, self.words)
         pairs, text_of_pair = _neighbours(codes, text_of, len(self.words))
         place = np.searchsorted(self.pairs, pairs)
         known = np.append(self.pairs, -1)[place] == pairs
-        columns = np.concatenate([codes[codes >= 0], len(self.words) + place[known]])
-        rows = np.concatenate([text_of[codes >= 0], text_of_pair[known]])
-        shape = (len(texts), len(self.words) + len(self.pairs))
+        of_words = codes[codes >= 0], text_of[codes >= 0]
+        return self._matrix(len(texts), of_words, (place[known], text_of_pair[known]))
+
+    def _matrix(self, texts: int, words: tuple[Ints, Ints], pairs: tuple[Ints, Ints]) -> "csr_matrix":
+        """Counts of words and of pairs, each given as columns and texts."""
+        from scipy.sparse import csr_matrix
+
+        columns = np.concatenate([words[0], len(self.words) + pairs[0]])
+        rows = np.concatenate([words[1], pairs[1]])
+        shape = (texts, len(self.words) + len(self.pairs))
         return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).sorted_indices()
 
 

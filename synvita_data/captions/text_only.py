@@ -289,9 +289,8 @@ class _Counted:
     @classmethod
     def of(cls, texts: Iterable[str]) -> "_Counted":
         distinct = sorted(set(texts))
-        words = [words_of(text) for text in distinct]
-        ngrams = NGrams.of(words)
-        return cls(ngrams, ngrams.count(words), {text: row for row, text in enumerate(distinct)})
+        ngrams, counts = NGrams.counted([words_of(text) for text in distinct])
+        return cls(ngrams, counts, {text: row for row, text in enumerate(distinct)})
 
     def of_texts(self, texts: Sequence[str]) -> "csr_matrix":
         return self.counts[[self.place[text] for text in texts]]

@@ -77,6 +77,12 @@ def plain_spans(text: str) -> list[Span]:
     return [match.span() for match in _PLAIN.finditer(text)]
 
 
+def words_at(text: str, spans: Sequence[Span]) -> list[str]:
+    """What makes the words at these places of a caption equal to others."""
+    words = [text[start:end] for start, end in spans]
+    return words if text.isascii() else list(map(equal_as, words))
+
+
 def word_spans(text: str) -> list[Span]:
     """The `[start, end)` code points of each word of `text`, taken by itself.
 

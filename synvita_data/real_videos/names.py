@@ -96,6 +96,7 @@ def name_video(source: str, videopath: str) -> VideoName:
     return name_in_scheme(source, video_stem(path)) or VideoName(path_id(path))
 
 
+@lru_cache(16)  # what asks for the name of a video asks again when it looks for others of that name
 def name_in_scheme(source: str, stem: str) -> VideoName | None:
     """What a name says if it is one of its source's own; None for any other name, and for other sources.
 
@@ -185,6 +186,7 @@ def _escaped(path: str) -> str:
     return text.replace("/", "%2F")
 
 
+@lru_cache(16)
 def normal_path(path: str) -> str:
     """A path with forward slashes, without empty and `.` parts: the same for all spellings of one path.
 

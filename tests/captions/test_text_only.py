@@ -192,7 +192,7 @@ def test_counts_are_those_of_scikit_learn():
     texts = sentences(50, seed=4, length=3) + ["dog", "!", "dog dog dog dog"]
     counter = CountVectorizer(tokenizer=words_of, token_pattern=None, lowercase=False, ngram_range=(1, 2))
     expected = counter.fit_transform(texts[:20]).toarray()
-    ngrams = NGrams.of([words_of(text) for text in texts[:20]])
+    ngrams, _ = NGrams.counted([words_of(text) for text in texts[:20]])
     words = list(ngrams.words)
     names = words + [f"{words[pair // len(words)]} {words[pair % len(words)]}" for pair in ngrams.pairs]
     columns = [counter.vocabulary_[name] for name in names]

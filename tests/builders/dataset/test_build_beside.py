@@ -30,9 +30,15 @@ def texts(tmp_path):
 
 
 @pytest.mark.slow  # the process imports scipy and matplotlib
-def test_the_same_files_with_and_without_a_process(texts, tmp_path, monkeypatch, started):
+@pytest.mark.parametrize("lost", [False, True], ids=["of all triplets", "of those that have rows"])
+def test_the_same_files_with_and_without_a_process(texts, tmp_path, monkeypatch, started, lost):
+    if lost:  # the process has read its captions by then
+        scores = texts["vqascores"]
+        first = scores.read_text().splitlines()[1]
+        scores.write_text(scores.read_text().replace(first, f"{first.rpartition(',')[0]},7.0"))
     alone = build_dataset(BuildOptions(out=tmp_path / "alone", **texts))
     assert alone.record["text_only"]["auc"] is not None
+    assert alone.record["text_only"]["pairs"] == 120 - lost
     assert not started
     monkeypatch.setattr(run, "WORTH_A_PROCESS", 1)
     build_dataset(BuildOptions(out=tmp_path / "beside", **texts))
