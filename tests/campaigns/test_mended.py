@@ -41,6 +41,33 @@ def test_results_of_writing_of_another_form(answers):
         read_answers(Record("key", {"answers": answers}, {}))
 
 
+@pytest.mark.parametrize("text", [f"margin: {'1' * 309}", f"margin: 0x{'f' * 5000}", "margin: !!bool x"])
+def test_a_recipe_with_a_number_that_no_float_holds(text, tmp_path):
+    from synvita_data.training.recipe import RecipeError, read_recipe
+
+    path = tmp_path / "r.yaml"
+    path.write_text(f"model: a/b\ndata: c/d\n{text}\n")
+    with pytest.raises(RecipeError, match=r"r\.yaml: not YAML"):
+        read_recipe(path, training_types={"margin": float})
+
+
+def test_numbers_of_python_that_no_float_holds():
+    from synvita_data.errors import SynvitaError
+    from synvita_data.training.data.only import check_only
+
+    for asked in ({"weight": {"min": 10**400}}, f'{{"weight": {{"max": {"1" * 400}}}}}', "[" * 100_000):
+        with pytest.raises(SynvitaError, match="only"):
+            check_only(asked)
+
+
+def test_a_declaration_with_values_that_yaml_itself_stumbles_over(tmp_path):
+    path = tmp_path / "task.yaml"
+    for value in ("!!bool x", "!!int ''", "1" * 400):
+        path.write_text(f"name: x\nform: {value}\n")
+        with pytest.raises(SchemaError, match="line 2: a value cannot be read"):
+            read_declaration(path)
+
+
 def test_a_schema_version_that_is_no_text():
     with pytest.raises(SchemaError, match="another schema version"):
         check_schema_version({b"schema_version": b"\xb6"}, file="x.parquet")
