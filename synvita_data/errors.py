@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+# What values of another form raise where they are read: a key that is missing, a list in place of a text.
+OTHER_FORM = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 AnyError = TypeVar("AnyError", bound="SynvitaError")
 
 
@@ -214,7 +216,7 @@ def located(file: str | Path | None, row: int | str | None = None) -> Iterator[N
 def parsing(
     problem: str, *, file: str | Path | None = None, expected: str | None = None, fix: str | None = None
 ) -> Iterator[None]:
-    """What values of another form raise within (a key that is missing, a list in place of a text) as a `SchemaError`.
+    """What values of another form raise within (see `OTHER_FORM`) as a `SchemaError`.
 
     Args:
         problem: one sentence, as of any `SynvitaError`.
@@ -224,7 +226,7 @@ def parsing(
     """
     try:
         yield
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+    except OTHER_FORM as error:
         found = f"{type(error).__name__}: {error}"
         raise SchemaError(problem, file=file, found=found, expected=expected, fix=fix) from error
 

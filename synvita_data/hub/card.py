@@ -153,12 +153,20 @@ def data_files(metadata: "Metadata", *, file: str) -> dict[str, dict[str, list[s
     form = "`configs: [{config_name, data_files: [{split, path}]}]`"
     with parsing("the card's list of configs cannot be read", file=file, expected=form):
         return {
-            str(entry["config_name"]): {
-                str(part["split"]): [part["path"]] if isinstance(part["path"], str) else list(part["path"])
+            _text(entry["config_name"]): {
+                _text(part["split"]): [
+                    _text(path) for path in (part["path"] if isinstance(part["path"], list) else [part["path"]])
+                ]
                 for part in entry["data_files"]
             }
             for entry in metadata["configs"]
         }
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
 
 
 def declared_rows(metadata: "Metadata", *, file: str) -> dict[str, dict[str, int]]:

@@ -202,6 +202,59 @@ def test_a_card_nested_deeply():
         read_card(f"---\nconfigs: {'[' * 1_500}{']' * 1_500}\n---\ntext\n", file="README.md")
 
 
+def _card_with(folder, change):
+    import yaml
+
+    card = folder / "README.md"
+    _, head, text = card.read_text().split("---\n", 2)
+    content = yaml.safe_load(head)
+    change(content)
+    card.write_text(f"---\n{yaml.safe_dump(content)}---\n{text}")
+
+
+@pytest.mark.parametrize("names", [["a"], 5, None])
+def test_a_card_whose_config_has_no_name(names, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    _card_with(folder, lambda card: card["configs"][0].update(config_name=names))
+    with pytest.raises(SchemaError, match="list of configs cannot be read"):
+        load_triplets(str(folder), cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        [5],
+        [{"config_name": ["a"]}],
+        {"features": [{}]},
+        {"features": [{"name": "x", "list": {"struct": 5}}]},
+        {"features": [{"name": "x", "video": 5}]},
+        {"splits": 5},
+    ],
+)
+def test_a_card_of_which_datasets_makes_no_sense(info, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    _card_with(folder, lambda card: card.update(dataset_info=info))
+    with pytest.raises(SchemaError, match=r"set: the dataset cannot be loaded.*Build the dataset again"):
+        load_triplets(str(folder), cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("target", ["nothing", "l" * 255, None])
+def test_links_to_nowhere_among_the_files_of_a_dataset(target, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    path = max(folder.glob("lavie/train-*.parquet"))
+    path.unlink()
+    path.symlink_to(target or path.name)
+    assert load_triplets(str(folder), "cogvideox", split="test", cache_dir=tmp_path / "cache")
+    with pytest.raises(SchemaError, match="set"):
+        load_triplets(str(folder), "lavie", split="train", cache_dir=tmp_path / "cache")
+
+
 def test_questions_that_are_a_folder(tmp_path):
     from synvita_data.study.questions import read_questions
 
