@@ -81,6 +81,7 @@ class SynvitaError(Exception):
             known: what replaces the record's, such as another `file`.
         """
         facts = {key: record.get(key) for key in ("file", "row", "found", "expected", "fix")} | known
+        facts["fix"] = None if facts["fix"] is None else str(facts["fix"])
         error = cls(str(record.get("problem", "the reason was not kept")), **facts)
         error.reason = str(record.get("reason", "Error"))
         return error
@@ -229,6 +230,18 @@ def parsing(
     except OTHER_FORM as error:
         found = f"{type(error).__name__}: {error}"
         raise SchemaError(problem, file=file, found=found, expected=expected, fix=fix) from error
+
+
+def of_type(value: Any, *kinds: type | None) -> Any:
+    """`value`, if its type is one of these and no other (so `True` is no `int`); for what is read within `parsing`.
+
+    Raises:
+        TypeError: another type.
+    """
+    if type(value) not in [type(None) if kind is None else kind for kind in kinds]:
+        names = " or ".join("null" if kind is None else kind.__name__ for kind in kinds)
+        raise TypeError(f"{_short(value, 80)} is not of type {names}")
+    return value
 
 
 def choose(

@@ -19,6 +19,8 @@ from typing import Any
 from .errors import StoreError, SynvitaError, UnsafePathError, causes, first_line
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+# A name that leads to no file: nothing, a link to nowhere or to itself, a folder in place of a file or the other way.
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 _A_DAY = 24 * 3600.0

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..display import plain
-from ..errors import SchemaError, parsing
+from ..errors import SchemaError, of_type, parsing
 from ..files import yaml_errors
 
 if TYPE_CHECKING:
@@ -153,20 +153,14 @@ def data_files(metadata: "Metadata", *, file: str) -> dict[str, dict[str, list[s
     form = "`configs: [{config_name, data_files: [{split, path}]}]`"
     with parsing("the card's list of configs cannot be read", file=file, expected=form):
         return {
-            _text(entry["config_name"]): {
-                _text(part["split"]): [
-                    _text(path) for path in (part["path"] if isinstance(part["path"], list) else [part["path"]])
+            of_type(entry["config_name"], str): {
+                of_type(part["split"], str): [
+                    of_type(path, str) for path in (part["path"] if isinstance(part["path"], list) else [part["path"]])
                 ]
                 for part in entry["data_files"]
             }
             for entry in metadata["configs"]
         }
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
 
 
 def declared_rows(metadata: "Metadata", *, file: str) -> dict[str, dict[str, int]]:

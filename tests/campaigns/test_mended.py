@@ -171,6 +171,42 @@ def test_a_file_of_a_result_that_leads_nowhere_is_missing(tmp_path, loop):
         store.close()
 
 
+@pytest.mark.parametrize("suffix", ["files.json", "failed.json"])
+@pytest.mark.parametrize("form", ["loop", "folder", "dangling", "list", "other"])
+def test_what_is_no_record_is_done_again(tmp_path, suffix, form):
+    store, key = Store(tmp_path), "a" * 40
+    try:
+        with store.claim(key) as claim:
+            claim.path("x.txt").write_text("x")
+            claim.commit({})
+        record = tmp_path / store.record(key).file
+        path = record.with_name(f"{record.name[:40]}.{suffix}")
+        content = json.loads(record.read_text())
+        record.unlink()
+        if form in ("loop", "dangling"):
+            path.symlink_to(path.name if form == "loop" else "nothing")
+        elif form == "folder":
+            path.mkdir()
+        else:
+            wrong = [] if form == "list" else content | {"fields": [["a", 1]], "key": ["a"], "error": []}
+            path.write_text(json.dumps(wrong))
+        for check in ("names", "sizes"):  # which look into no record that is there
+            assert store.scan([key], check).states[key] in ("pending", "done", "quarantined")
+        state = "pending" if suffix == "files.json" else "quarantined"
+        assert store.scan([key], "contents").states == {key: state}
+        assert store.record(key) is None
+        assert [each.error["problem"] for each in store.quarantined()] == (
+            [] if suffix == "files.json" or form == "dangling" else ["the quarantine file is damaged"]
+        )
+    finally:
+        store.close()
+
+
+def test_a_quarantined_error_of_other_types():
+    error = SchemaError.from_record({"problem": [1], "fix": 5, "file": ["x"], "row": {}, "found": 2, "expected": None})
+    assert str(error) == "['x'], row {}: [1]. Found: 2. 5."
+
+
 @pytest.mark.parametrize(
     ("report", "problem"),
     [({"scores": {"with_video": "x"}}, "build report"), ({"prompts": [1]}, "build report")],
