@@ -155,7 +155,8 @@ def data_files(metadata: "Metadata", *, file: str) -> dict[str, dict[str, list[s
         return {
             of_type(entry["config_name"], str): {
                 of_type(part["split"], str): [
-                    of_type(path, str) for path in (part["path"] if isinstance(part["path"], list) else [part["path"]])
+                    of_type(path, str)
+                    for path in (part["path"] if isinstance(part["path"], list) else [part["path"]])
                 ]
                 for part in entry["data_files"]
             }

@@ -220,10 +220,17 @@ def load(root: str, digest: str) -> tuple[str, bytes] | None:
     """
     for suffix in (RECORD_WITH_FILES, RECORD):
         file = f"{root}/{digest[:2]}/{digest}.{suffix}"
-        with _no_file_is("a record is damaged", file), contextlib.suppress(FileNotFoundError):
-            with open(file, "rb") as handle:
-                return file, handle.read()
+        with (
+            _no_file_is("a record is damaged", file),
+            contextlib.suppress(FileNotFoundError),
+            open(file, "rb") as handle,
+        ):
+            return file, handle.read()
     return None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def parse(file: str, content: bytes) -> Record:
@@ -233,12 +240,10 @@ def parse(file: str, content: bytes) -> Record:
         StoreError: not a record, of another layout, or of a key that this file is not named after.
     """
     try:
-        document = parse_json(content)
+        document = parse_json(content, parse_constant=_refuse_constant)
         version, key, fields = document["store"], document["key"], of_type(document["fields"], dict)
         listed = sorted(document["artefacts"].items())
-        sizes = [
-            (name, of_type(entry["size"], int), of_type(entry["sha256"], str)) for name, entry in listed
-        ]
+        sizes = [(name, of_type(entry["size"], int), of_type(entry["sha256"], str)) for name, entry in listed]
         digest = digest_of(key)
         for name, _ in listed:
             check_artefact_name(name)

@@ -34,11 +34,20 @@ def test_a_link_to_itself_is_no_video(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "answers", [None, "x", ["x"], [{"contrasts": []}], [{"contrasts": [[]], "failed": []}]]
+    "answers",
+    [
+        *(None, "x", ["x"], [], [{"contrasts": []}], [{"contrasts": [[]], "failed": []}]),
+        [{"contrasts": [], "failed": []}],
+        [{"contrasts": [], "failed": [], "refused": ["no"]}],
+        [{"contrasts": [["a dog", 5]], "failed": []}],
+        [{"contrasts": [], "failed": [["a dog", None]]}],
+    ],
 )
 def test_results_of_writing_of_another_form(answers):
-    with pytest.raises(SchemaError, match="is not one of contrast captions"):
-        read_answers(Record("key", {"answers": answers}, {}))
+    with pytest.raises(
+        SchemaError, match=r"x\.json: a finished result is damaged.*Remove this file and run again"
+    ):
+        read_answers(Record("key", {"answers": answers}, {}, "x.json"), 1)
 
 
 @pytest.mark.parametrize("text", [f"margin: {'1' * 309}", f"margin: 0x{'f' * 5000}", "margin: !!bool x"])
@@ -203,7 +212,9 @@ def test_what_is_no_record_is_done_again(tmp_path, suffix, form):
 
 
 def test_a_quarantined_error_of_other_types():
-    error = SchemaError.from_record({"problem": [1], "fix": 5, "file": ["x"], "row": {}, "found": 2, "expected": None})
+    error = SchemaError.from_record(
+        {"problem": [1], "fix": 5, "file": ["x"], "row": {}, "found": 2, "expected": None}
+    )
     assert str(error) == "['x'], row {}: [1]. Found: 2. 5."
 
 
@@ -298,16 +309,27 @@ def test_questions_that_are_a_folder(tmp_path):
         read_questions(tmp_path)
 
 
-def test_a_damaged_note_of_generated_videos(tmp_path):
+_NOTED = {"path": "a_001.mp4", "id": "a", "caption": "a", "sample": 1, "config": {}}
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        *([], _NOTED | {"config": []}, _NOTED | {"path": 1e9}, _NOTED | {"sample": None}),
+        _NOTED | {"path": "../a_001.mp4", "id": "../a"},
+    ],
+)
+def test_a_damaged_note_of_generated_videos(tmp_path, noted):
     from synvita_data.builders.generators.folder import publish
 
-    store = Store(tmp_path / ".work" / "generate")
+    store = Store(tmp_path / "out" / ".work" / "generate")
     try:
         with store.claim("a" * 40) as claim:
             claim.path("x.mp4").write_bytes(b"x")
-            claim.commit({"videos": {"x.mp4": {"path": "x.mp4", "caption": "a", "config": []}}})
-        with pytest.raises(SchemaError, match=r"damaged.*run again"):
-            publish(tmp_path, store)
+            claim.commit({"videos": {"x.mp4": noted}})
+        with pytest.raises(SchemaError, match=r"files\.json: a finished result is damaged.*run again"):
+            publish(tmp_path / "out", store)
+        assert not list(tmp_path.glob("*.mp4"))
     finally:
         store.close()
 
