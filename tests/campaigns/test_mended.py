@@ -305,6 +305,17 @@ def _card_with(folder, change):
     card.write_text(f"---\n{yaml.safe_dump(content)}---\n{text}")
 
 
+@pytest.mark.parametrize("built", [True, False])
+def test_json_lines_without_a_row(built, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    (tmp_path / "quarantine.jsonl").write_text("")
+    if built:  # and its card was lost
+        (tmp_path / "build.json").write_text("{}")
+    with pytest.raises(SchemaError, match=r"Expected: a README" if built else "no rows|no data"):
+        load_triplets(str(tmp_path), cache_dir=tmp_path / "cache")
+
+
 @pytest.mark.parametrize("names", [["a"], 5, None])
 def test_a_card_whose_config_has_no_name(names, tmp_path):
     from synvita_data.dataset.load import load_triplets
@@ -340,9 +351,9 @@ def test_links_to_nowhere_among_the_files_of_a_dataset(target, tmp_path):
     from synvita_data.dataset.load import load_triplets
 
     folder = write_small_dataset(tmp_path / "set")
-    path = max(folder.glob("lavie/train-*.parquet"))
-    path.unlink()
-    path.symlink_to(target or path.name)
+    for path in folder.glob("lavie/train-*.parquet"):
+        path.unlink()
+        path.symlink_to(target or path.name)
     assert load_triplets(str(folder), "cogvideox", split="test", cache_dir=tmp_path / "cache")
     with pytest.raises(SchemaError, match="set"):
         load_triplets(str(folder), "lavie", split="train", cache_dir=tmp_path / "cache")
