@@ -143,8 +143,7 @@ def _pairs_of_rows(rows: "JoinedRows") -> Iterator[CaptionPair]:
 
 def _pairs_of_triplets(triplets: Iterable[Triplet]) -> Iterator[CaptionPair]:
     for triplet in triplets:
-        video = f"{triplet.source}_{triplet.video_id}"
-        yield CaptionPair(video, triplet.caption, triplet.neg_caption, triplet.misalignment)
+        yield CaptionPair(triplet.video_key, triplet.caption, triplet.neg_caption, triplet.misalignment)
 
 
 def _begin(process: "subprocess.Popen[bytes]", config: str, triplets: Iterable[Triplet]) -> None:
