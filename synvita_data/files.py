@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 import weakref
 from collections.abc import Iterator
@@ -32,13 +33,25 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and `final` is left as it was. The temporary name
     keeps the final suffix, because some writers choose a format by it. What killed writers left in the
-    folder goes when a process first writes there.
+    folder goes when a process first writes there. A device or pipe (`/dev/stdout`, `>(jq .)`) is no file that
+    could be replaced: the finished bytes are written into it.
 
     Raises:
         OSError: `final` cannot be written, at once if it is a folder.
     """
     if final.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
+    if _is_stream(final):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / final.name
+            temporary.touch()
+            yield temporary
+            try:
+                with temporary.open("rb") as finished, final.open("ab") as stream:
+                    shutil.copyfileobj(finished, stream)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(final)) from error
+        return
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep(final.parent)
     temporary = final.with_name(_part_of(final.name))
@@ -51,6 +64,15 @@ def atomic_path(final: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what is at `path` takes bytes but is not a file of a folder: a device, a pipe, `/dev/fd/3`."""
+    if path.exists() and not path.is_file():
+        return True
+    # Where standard output goes to a file, /dev/stdout leads to that file, and is still no name of it.
+    folder = path.parent.resolve()
+    return path.is_symlink() and (folder == Path("/dev") or folder.is_relative_to("/proc"))
 
 
 def _part_of(name: str) -> str:

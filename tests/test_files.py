@@ -206,3 +206,34 @@ def test_yaml_that_its_constructors_refuse_is_a_value_error(text):
         parse_yaml(text)
     assert str(caught.value)
     assert parse_yaml("a: [1, 5.0]") == {"a": [1, 5.0]}
+
+
+def test_a_pipe_or_device_takes_the_bytes_and_stays_what_it_is(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    write_atomic(pipe, "all of it")
+    reader.join()
+    assert read == ["all of it"]
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    # As `/dev/null`; a full disk behind it is named.
+    for device in ("null", "full"):
+        (link := tmp_path / device).symlink_to(f"/dev/{device}")
+        if device == "null":
+            write_atomic(link, "x")
+        else:
+            with pytest.raises(OSError, match="No space left") as caught:
+                write_atomic(link, "x")
+            assert caught.value.filename == str(link)
+        assert link.readlink() == Path(f"/dev/{device}")
+
+
+def test_standard_output_by_its_name_is_written_to_though_it_is_a_file(tmp_path):
+    out = tmp_path / "out.txt"
+    with out.open("ab") as handle:
+        write_atomic(Path(f"/proc/self/fd/{handle.fileno()}"), "first\n")
+        write_atomic(Path(f"/dev/fd/{handle.fileno()}"), "second\n")
+    assert out.read_text() == "first\nsecond\n"
