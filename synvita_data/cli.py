@@ -33,7 +33,7 @@ from .commands.verify import verify
 from .commands.videos import videos
 from .commands.vqascore import vqascore
 from .crash import INTERRUPTED, ending, interrupted
-from .display import plain, print_error, print_traceback, say
+from .display import plain, prepare_terminal, print_error, print_traceback, say
 
 # Of click, or of the copy of it that newer versions of typer bring.
 _USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -137,6 +137,7 @@ app.add_typer(videos, cls=_Program)
 def main() -> None:
     """Run the program: whatever is raised becomes one line and an exit status, as `crash.ending` says."""
     sys.excepthook = print_traceback  # of what is raised where nobody catches it, such as at exit
+    prepare_terminal()
     try:
         app()
     except BrokenPipeError:  # `synvita inspect … | head`
