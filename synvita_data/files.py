@@ -22,6 +22,22 @@ from .errors import StoreError, SynvitaError, UnsafePathError, causes, first_lin
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
+# First bytes of files that are often found under the name of another kind, for messages.
+_SIGNATURES = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"%PDF", "a PDF"),
+    (b"<", "HTML or XML text (a failed download?)"),
+    (b"{", "JSON text (a failed download?)"),
+    (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
+)
 _A_DAY = 24 * 3600.0
 _swept: set[str] = set()  # folders in which this process has looked for leftovers
 _HUB_FOLDERS = ("models--", "datasets--", "spaces--")
@@ -411,6 +427,11 @@ def sha256_file(path: Path, chunk: int = 1 << 20) -> str:
         while block := handle.read(chunk):
             digest.update(block)
     return digest.hexdigest()
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a file that begins with these bytes (32 are enough) seems to be, in words; None for all that is not known."""
+    return next((words for signature, words in _SIGNATURES if head.lstrip().startswith(signature)), None)
 
 
 def no_room(error: BaseException) -> OSError | None:
