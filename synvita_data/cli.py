@@ -51,6 +51,23 @@ class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types_of_flags(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # As a path an empty text is the current folder: `--out "$OUT"` would write there where OUT is not set.
+        paths = {
+            name
+            for each in self.params
+            if str(each.metavar).startswith(("DIR", "FILE", "PATH"))
+            for name in each.opts
+        }
+        for option, value in zip(args, [*args[1:], None], strict=True):
+            if (option in paths and value == "") or (option.endswith("=") and option[:-1] in paths):
+                raise typer.BadParameter(
+                    "The path is empty. For the current folder write a dot.",
+                    ctx=ctx,
+                    param_hint=option.removesuffix("="),
+                )
+        return super().parse_args(ctx, args)
+
 
 class _Program(TyperGroup):
     """Shows its user's own arguments as text: `synvita inspect *` names files that others named."""
