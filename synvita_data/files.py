@@ -71,15 +71,28 @@ def atomic_path(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep(final.parent)
     temporary = final.with_name(_part_of(final.name))
-    lock = _new_locked(temporary)
+    with _named_as(final, temporary):
+        lock = _new_locked(temporary)
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(final)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(lock)
+
+
+@contextmanager
+def _named_as(final: Path, temporary: Path) -> Iterator[None]:
+    """What the system says of a temporary file or folder is said of the one that its user knows."""
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
-        os.close(lock)
+        yield
+    except OSError as error:
+        name = str(error.filename)
+        if name == str(temporary) or name.startswith(f"{temporary}/"):
+            error.filename = f"{final}{name.removeprefix(str(temporary))}"
+        raise
 
 
 def _is_stream(path: Path) -> bool:
@@ -264,6 +277,13 @@ def new_folder(final: Path) -> Iterator[Path]:
     _refuse_existing(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
+    with _named_as(final, temporary), _made(temporary, final):
+        yield temporary
+
+
+@contextmanager
+def _made(temporary: Path, final: Path) -> Iterator[None]:
+    """`temporary` is made and locked, and has the name `final` afterwards."""
     temporary.mkdir()
     lock = None
     try:
@@ -272,7 +292,7 @@ def new_folder(final: Path) -> Iterator[Path]:
             if other != temporary and (own := _locked(other, final)) is not None:
                 shutil.rmtree(other, ignore_errors=True)
                 os.close(own)
-        yield temporary
+        yield
         for path in temporary.rglob("*"):
             if path.is_file():
                 with path.open("rb") as handle:

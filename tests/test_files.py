@@ -1,5 +1,6 @@
 """Folders that change places while they are read, and JSON that a kill, a user or an attacker may have written."""
 
+import errno
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ from synvita_data.files import (
     atomic_path,
     exchange_folder,
     json_lines,
+    new_folder,
     parse_json,
     parse_yaml,
     read_json,
@@ -237,3 +239,21 @@ def test_standard_output_by_its_name_is_written_to_though_it_is_a_file(tmp_path)
         write_atomic(Path(f"/proc/self/fd/{handle.fileno()}"), "first\n")
         write_atomic(Path(f"/dev/fd/{handle.fileno()}"), "second\n")
     assert out.read_text() == "first\nsecond\n"
+
+
+def test_an_error_names_the_file_that_its_user_knows(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        write_atomic(tmp_path / "x.json", "{}")
+    assert caught.value.filename == str(tmp_path / "x.json")
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="No space") as caught, new_folder(tmp_path / "out") as temporary:
+        raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "a" / "b.mp4"))
+    assert caught.value.filename == str(tmp_path / "out/a/b.mp4")
+    monkeypatch.setattr(files, "_made", lambda temporary, final: refuse(temporary))
+    with pytest.raises(PermissionError) as caught, new_folder(tmp_path / "out"):
+        pass
+    assert caught.value.filename == str(tmp_path / "out")
