@@ -90,7 +90,9 @@ def _named_as(final: Path, temporary: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = str(error.filename)
-        if name == str(temporary) or name.startswith(f"{temporary}/"):
+        if error.filename is None and error.errno in NO_ROOM:  # of writing, which does not know the name
+            error.filename = str(final)
+        elif name == str(temporary) or name.startswith(f"{temporary}/"):
             error.filename = f"{final}{name.removeprefix(str(temporary))}"
         raise
 
