@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+# What values of another form raise where they are read: a key that is missing, a list in place of a text.
+OTHER_FORM = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 AnyError = TypeVar("AnyError", bound="SynvitaError")
 
 
@@ -80,6 +82,7 @@ class SynvitaError(Exception):
             known: what replaces the record's, such as another `file`.
         """
         facts = {key: record.get(key) for key in ("file", "row", "found", "expected", "fix")} | known
+        facts["fix"] = None if facts["fix"] is None else str(facts["fix"])
         error = cls(str(record.get("problem", "the reason was not kept")), **facts)
         error.reason = str(record.get("reason", "Error"))
         return error
@@ -215,7 +218,7 @@ def located(file: str | Path | None, row: int | str | None = None) -> Iterator[N
 def parsing(
     problem: str, *, file: str | Path | None = None, expected: str | None = None, fix: str | None = None
 ) -> Iterator[None]:
-    """What values of another form raise within (a key that is missing, a list in place of a text) as a `SchemaError`.
+    """What values of another form raise within (see `OTHER_FORM`) as a `SchemaError`.
 
     Args:
         problem: one sentence, as of any `SynvitaError`.
@@ -225,9 +228,21 @@ def parsing(
     """
     try:
         yield
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+    except OTHER_FORM as error:
         found = f"{type(error).__name__}: {error}"
         raise SchemaError(problem, file=file, found=found, expected=expected, fix=fix) from error
+
+
+def of_type(value: Any, *kinds: type | None) -> Any:
+    """`value`, if its type is one of these and no other (so `True` is no `int`); for what is read within `parsing`.
+
+    Raises:
+        TypeError: another type.
+    """
+    if type(value) not in [type(None) if kind is None else kind for kind in kinds]:
+        names = " or ".join("null" if kind is None else kind.__name__ for kind in kinds)
+        raise TypeError(f"{_short(value, 80)} is not of type {names}")
+    return value
 
 
 def choose(

@@ -20,6 +20,8 @@ from typing import Any
 from .errors import StoreError, SynvitaError, UnsafePathError, causes, first_line
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+# A name that leads to no file: nothing, a link to nowhere or to itself, a folder in place of a file or the other way.
+NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
 # First bytes of files that are often found under the name of another kind, for messages.
@@ -41,6 +43,7 @@ _SIGNATURES = (
 _A_DAY = 24 * 3600.0
 _swept: set[str] = set()  # folders in which this process has looked for leftovers
 _HUB_FOLDERS = ("models--", "datasets--", "spaces--")
+_MOST_DIGITS = 308  # of a whole number that a float holds, as most readers need it
 
 
 @contextmanager
@@ -380,10 +383,10 @@ def parse_json(text: str | bytes, *, foreign: bool = False, **options: Any) -> A
         options: of `json.loads`.
 
     Raises:
-        ValueError: not JSON, nested too deeply, or such a half.
+        ValueError: not JSON, nested too deeply, a whole number that no float holds, or such a half.
     """
     try:
-        value = json.loads(text, **options)
+        value = json.loads(text, **{"parse_int": _whole_number, **options})
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if foreign and (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
@@ -392,6 +395,12 @@ def parse_json(text: str | bytes, *, foreign: bool = False, **options: Any) -> A
         except UnicodeEncodeError as error:
             raise ValueError(f"half of a surrogate pair, {error.object[error.start]!a}") from error
     return value
+
+
+def _whole_number(text: str) -> int:
+    if len(text.lstrip("-")) > _MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return int(text)
 
 
 def json_lines(text: str) -> Iterator[dict[str, Any]]:
@@ -410,13 +419,52 @@ def parse_yaml(text: str, loader: Any = None) -> Any:
         loader: subclass of PyYAML's safe or base loader; None for the safe one.
 
     Raises:
-        ValueError: not YAML, nested too deeply, or a value that its constructors refuse (the date 2026-13-45).
+        ValueError: not YAML, nested too deeply, or a value that its constructors refuse (the date 2026-13-45, a whole
+            number that no float holds).
     """
     import yaml
 
+    with yaml_errors():
+        return yaml.load(text, Loader=bounded_loader(loader or yaml.SafeLoader))
+
+
+@cache
+def bounded_loader(loader: Any) -> Any:
+    """The loader, if it reads numbers at all, with whole ones that a float holds."""
+    import yaml
+
+    if not issubclass(loader, yaml.constructor.SafeConstructor):
+        return loader
+
+    def whole(self: Any, node: Any) -> int:
+        value: int = self.construct_yaml_int(node)
+        if abs(value) >= 10**_MOST_DIGITS:  # not as text: Python refuses to write a very long one
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a whole number of more than {_MOST_DIGITS} digits", node.start_mark
+            )
+        return value
+
+    bounded = type(loader.__name__, (loader,), {})
+    bounded.add_constructor("tag:yaml.org,2002:int", whole)
+    return bounded
+
+
+@contextmanager
+def yaml_errors() -> Iterator[None]:
+    """What PyYAML raises within, of its own or by mistake (`!!bool x`, `!!int ''`), as a `ValueError` of one line."""
+    import yaml
+
     try:
-        return yaml.load(text, Loader=loader or yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        yield
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 

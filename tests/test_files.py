@@ -75,7 +75,12 @@ def test_folders_change_places(tmp_path, monkeypatch, atomic):
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("[" * 100_000, "nested too deeply"), ('{"a":' * 50_000, "nested too deeply"), ("{", "Expecting")],
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 50_000, "nested too deeply"),
+        ("{", "Expecting"),
+        (f"[-{'1' * 309}]", "a whole number of 310 digits"),
+    ],
 )
 def test_json_that_is_none(tmp_path, text, problem):
     with pytest.raises(ValueError, match=problem):
@@ -201,13 +206,18 @@ def test_half_a_line_of_json_is_passed_over():
 
 
 @pytest.mark.parametrize(
-    "text", ["2026-13-45", "!!int x", "!!float x", "!!timestamp x", "{", "[" * 3000, "!!python/name:os"]
+    "text",
+    [
+        *("2026-13-45", "!!int x", "!!float x", "!!timestamp x", "{", "[" * 3000, "!!python/name:os"),
+        *("!!bool x", "!!int ''", "1" * 309, f"0x{'f' * 5000}", f"1{':1' * 300}", f"1{':1' * 300}.5"),
+    ],
 )
 def test_yaml_that_its_constructors_refuse_is_a_value_error(text):
     with pytest.raises(ValueError) as caught:
         parse_yaml(text)
     assert str(caught.value)
     assert parse_yaml("a: [1, 5.0]") == {"a": [1, 5.0]}
+    assert parse_yaml(f"a: -{'1' * 308}") == {"a": -int("1" * 308)}
 
 
 def test_a_pipe_or_device_takes_the_bytes_and_stays_what_it_is(tmp_path):

@@ -485,5 +485,8 @@ def _write_shards(
         claim.commit()
 
     complete(store, by_name, write, on_done=lambda more: progress("writing shards", more, len(by_name)))
-    files = {record.key: record.artefacts[record.key] for record in store.records(by_name)}
+    files = {}
+    for record in store.records(by_name):
+        with record.expecting("the Parquet file of a shard"):
+            files[record.key] = record.artefacts[record.key]
     return files if len(files) == len(by_name) else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from synvita_data.errors import EngineError, SourceError, SynvitaError, choose
+from synvita_data.files import parse_json
 from synvita_data.hub.places import without_own_places
 from synvita_data.jobs import Claim, Worker, is_worker_fault, no_room, work_key
 from synvita_data.schema import Triplet
@@ -227,7 +228,7 @@ def parse_overrides(pairs: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
         if key in found:
             raise SourceError("a setting is given twice", found=key)
         try:
-            found[key] = json.loads(value, parse_constant=str)  # NaN stays text
+            found[key] = parse_json(value, parse_constant=str)  # NaN stays text
         except ValueError:
             found[key] = {"True": True, "False": False, "none": None, "None": None}.get(value, value)
     return found

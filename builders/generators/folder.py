@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.display import json_text
-from synvita_data.errors import SourceError, StoreError, SynvitaError, parsing
+from synvita_data.errors import SourceError, StoreError, SynvitaError, of_type
 from synvita_data.files import (
     atomic_link,
     atomic_path,
@@ -42,6 +42,7 @@ STORE = ".work/generate"
 BOUND_TO = ".work/recipe.json"
 JOBS = ".work/jobs.json"
 OWN_QUARANTINE = ".work/quarantine.jsonl"
+_OF_REQUEST = {"id": str, "caption": str, "sample": int}
 
 
 def bind(out: Path, recipe: Recipe) -> None:
@@ -98,13 +99,31 @@ def _holds_nothing(store: Store) -> bool:
     return True
 
 
+def noted_videos(record: Record) -> dict[str, dict[str, Any]]:
+    """File of a result -> what is noted of this video.
+
+    Raises:
+        SchemaError: it is not a result of generating.
+    """
+    with record.expecting("videos, each with path, id, caption, sample and config"):
+        videos: dict[str, dict[str, Any]] = of_type(record.fields["videos"], dict)
+        if videos.keys() != record.artefacts.keys():
+            raise ValueError(f"notes of {sorted(videos)}, and files {sorted(record.artefacts)}")
+        for fields in videos.values():
+            made_for = Request(*(of_type(fields[name], kind) for name, kind in _OF_REQUEST.items()))
+            of_type(fields["config"], dict)
+            if fields["path"] != made_for.name or Path(made_for.name).name != made_for.name:
+                raise ValueError(f"path {fields['path']!r} of {made_for.name}")
+        return videos
+
+
 def place_videos(out: Path, record: Record, paths: Container[str] | None = None) -> None:
     """Give every video of a result, or those of `paths`, its name in `out`; what is there and right is left alone.
 
     What else lies under that name is replaced: `check_free` has refused files of others before any work, so
     it is an older result that was damaged, or a copy.
     """
-    for name, fields in record.fields["videos"].items():
+    for name, fields in noted_videos(record).items():
         if paths is not None and fields["path"] not in paths:
             continue
         artefact = record.artefacts[name]
@@ -186,21 +205,16 @@ def publish(
 
         def place(record: Record, late: bool) -> None:
             paths = set()
-            with parsing(
-                "what is noted beside finished videos is damaged",
-                file=next((file.path for file in record.artefacts.values()), store.root),
-                fix="Remove this file, and run again to make its videos again",
-            ):
-                for name, fields in record.fields["videos"].items():
-                    path, digest = fields["path"], record.artefacts[name].sha256
-                    if not late and published.get(path, digest) != digest:
-                        deferred.append(record)  # nothing later takes the name of what is published
-                    elif path not in lines:
-                        paths.add(path)
-                        row = {**fields, "config": public_config(fields["config"]), "sha256": digest}
-                        if (prompt := prompts(fields["caption"])) is not None:
-                            row["prompt"] = dict(prompt)
-                        lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+            for name, fields in noted_videos(record).items():
+                path, digest = fields["path"], record.artefacts[name].sha256
+                if not late and published.get(path, digest) != digest:
+                    deferred.append(record)  # nothing later takes the name of what is published
+                elif path not in lines:
+                    paths.add(path)
+                    row = {**fields, "config": public_config(fields["config"]), "sha256": digest}
+                    if (prompt := prompts(fields["caption"])) is not None:
+                        row["prompt"] = dict(prompt)
+                    lines[path] = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
             place_videos(out, record, paths)
 
         # Videos that the manifest lists keep their names; results that came in twice are placed after them.

@@ -17,7 +17,17 @@ from ..sources.manifest import read_manifest
 from ..sources.registry import FoundVideos, parse_spec
 from ..training_csv import open_triplets
 from .base import Generator, Request, make_requests, open_generator, refuse_long_names
-from .folder import JOBS, STORE, bind, check_free, known_prompts, publish, publishing_turn, read_failures
+from .folder import (
+    JOBS,
+    STORE,
+    bind,
+    check_free,
+    known_prompts,
+    noted_videos,
+    publish,
+    publishing_turn,
+    read_failures,
+)
 from .prompt_length import DEFAULT, OnTooLong, PromptLengths, select_requests
 
 # A program that is not there, or a model that cannot make one video, fails with every caption.
@@ -222,10 +232,10 @@ def plan_jobs(
 
 
 def _made_together(record: Record) -> tuple[Request, ...]:
-    videos = record.fields["videos"]
+    videos = noted_videos(record)
     in_order = sorted(videos, key=lambda name: (len(name), name))
     return tuple(
-        Request(videos[name]["id"], videos[name]["caption"], int(videos[name]["sample"])) for name in in_order
+        Request(videos[name]["id"], videos[name]["caption"], videos[name]["sample"]) for name in in_order
     )
 
 

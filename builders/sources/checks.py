@@ -4,13 +4,13 @@ The check reads a file whole (its SHA-256, and whether it is a video that decode
 video costs its row and nothing else, and the writer knows which bytes it must find again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import StoreError, SynvitaError, VideoError
+from synvita_data.errors import SynvitaError, VideoError, of_type
 from synvita_data.files import sha256_file
-from synvita_data.jobs import Claim, Store, complete, work_key
+from synvita_data.jobs import Claim, Record, Store, complete, work_key
 from synvita_data.video.rules import STREAM_RULE, takes_other_stream
 
 from .registry import SyntheticVideo
@@ -72,28 +72,27 @@ def check_videos(
         claim.commit({**outcome, "stream_rule": STREAM_RULE})
 
     complete(store, keys, check, threads=threads, on_done=on_checked)
-    records = {key: store.validate(key).fields for key in keys}
+    records = {key: store.validate(key) for key in keys}
     # Where an older version looked at another video stream than the one that is shown, the check is made again.
     again = {
         work_key(check=key, stream=STREAM_RULE): key
-        for key, fields in records.items()
-        if "stream_rule" not in fields and takes_other_stream(keys[key][0])
+        for key, record in records.items()
+        if "stream_rule" not in record.fields and takes_other_stream(keys[key][0])
     }
     keys |= {new: keys[old] for new, old in again.items()}
     complete(store, again, check, threads=threads)
-    records |= {old: store.validate(new).fields for new, old in again.items()}
-    for key, fields in records.items():
+    records |= {old: store.validate(new) for new, old in again.items()}
+    for key, record in records.items():
         for path in keys[key]:
-            results[path] = _outcome(fields, path)
+            results[path] = _outcome(record, path)
     return results
 
 
-def _outcome(fields: Mapping[str, Any], path: Path) -> str | SynvitaError:
-    if "sha256" in fields:
-        return str(fields["sha256"])
-    if "error" not in fields:
-        raise StoreError("a video's check has no outcome", file=path, found=dict(fields))
-    return VideoError.from_record(fields["error"], file=path)  # under the name it has now
+def _outcome(record: Record, path: Path) -> str | SynvitaError:
+    with record.expecting("the sha256 of a video, or its error"):
+        if "sha256" in record.fields:
+            return str(of_type(record.fields["sha256"], str))
+        return VideoError.from_record(of_type(record.fields["error"], dict), file=path)  # under its name now
 
 
 def agreed(video: SyntheticVideo, state: str | SynvitaError) -> str | SynvitaError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.display import counted, json_text
-from synvita_data.errors import ScoreError, StoreError, SynvitaError, choose
+from synvita_data.errors import ScoreError, SynvitaError, choose, of_type
 from synvita_data.files import write_atomic
 from synvita_data.jobs import DONE, QUARANTINED, JobProgress, JobReport, Record, RunOptions, Store, run_job
 from synvita_data.schema import Triplet, make_row_id
@@ -144,7 +144,7 @@ def score_rows(job: VqaScoreJob, score: str) -> Iterator[ScoreRow]:
     """One row a frame for each row that has a result, in the order of `job.rows`; whole videos have no frame.
 
     Raises:
-        StoreError: a result is not one of this job's.
+        SchemaError: a result is not one of VQA scores.
         ScoreError: a log-probability that is not one.
     """
     store, method = Store(job.root), job.method(score)
@@ -169,14 +169,18 @@ def score_rows(job: VqaScoreJob, score: str) -> Iterator[ScoreRow]:
 
 def _looks(record: Record, *, whole: bool) -> list[tuple[int | None, list[float], list[float]]]:
     """(frame, log-probabilities with the contrast caption, with the caption) of each look."""
-    try:
-        frames: list[int | None] = [None] if whole else list(record.fields["frames"])
-        looks = record.fields["log_probs"]
-        return [(frame, *pair) for frame, pair in zip(frames, looks, strict=True)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            "a result is not one of VQA scores", found=record.fields, expected="frames and log_probs"
-        ) from error
+    with record.expecting("frames, and log_probs of contrast caption and caption for each"):
+        frames = [None] if whole else [of_type(frame, int) for frame in record.fields["frames"]]
+        return [
+            (frame, _numbers(neg_caption), _numbers(caption))
+            for frame, (neg_caption, caption) in zip(frames, record.fields["log_probs"], strict=True)
+        ]
+
+
+def _numbers(log_probs: Any) -> list[float]:
+    if len(log_probs) < 2:
+        raise ValueError(f"log-probabilities {log_probs!r}")
+    return [of_type(each, float, int) for each in log_probs]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..display import counted, get_logger, warn
-from ..errors import HubError, SchemaError, choose, located
+from ..errors import OTHER_FORM, HubError, SchemaError, choose, located
 from ..hub.problems import not_cached
 from ..hub.reach import REPO_ID, offline
 from ..real_videos.find import RealVideos
@@ -342,7 +343,7 @@ def _load(
                 cache_dir=cache,
                 streaming=streaming,
             )
-    except (datasets.exceptions.DatasetsError, ConnectionError, ValueError) as error:
+    except (datasets.exceptions.DatasetsError, OSError, *OTHER_FORM) as error:  # it trusts the card's form
         if offline() and isinstance(
             error, ConnectionError
         ):  # which is how `datasets` says that it has nothing cached
@@ -353,7 +354,7 @@ def _load(
             # A build has replaced the files between the card and the rows.
             return _load(name, config, split, revision, token, cache_dir)
         kind = SchemaError if Path(name).is_dir() else HubError
-        damaged = kind is SchemaError and isinstance(error, datasets.exceptions.DatasetsError)
+        damaged = kind is SchemaError and not isinstance(error, ValueError)
         raise kind(
             f"the dataset cannot be loaded ({type(error).__name__})",
             file=name if revision is None else f"{name}@{revision}",
@@ -368,10 +369,11 @@ def _own_cache(folder: Path, cache: Path) -> Path:
     `datasets` (5.2) knows a local folder by its last name, its card and the patterns of its files: it would give the rows of
     another folder of that name, or those of before a build was made again.
     """
-    state = [
-        [path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns]
-        for path in sorted(folder.rglob("*.parquet"))
-    ]
+    state = []
+    for path in sorted(folder.rglob("*.parquet")):
+        with suppress(OSError):  # a link that leads nowhere is missed when its config is read
+            found = path.stat()
+            state.append([path.relative_to(folder).as_posix(), found.st_size, found.st_mtime_ns])
     told = json.dumps([str(folder.resolve()), state])
     return cache / f"synvita-{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
@@ -414,7 +416,7 @@ def _load_saved(
                 streaming=streaming,
             )
         return loaded if streaming else _each(loaded, lambda part: _typed(part, saved))
-    except (datasets.exceptions.DatasetsError, OSError, ValueError, TypeError) as error:
+    except (datasets.exceptions.DatasetsError, OSError, *OTHER_FORM) as error:
         raise SchemaError(
             f"the saved dataset cannot be loaded ({type(error).__name__})",
             file=saved.path,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..annotations import read_annotations
 from ..builders.shapes.layout import geometry_of
-from ..errors import SynvitaError
-from ..jobs import Claim, JobProgress, RunOptions, Store, quarantine_errors, run_job, work_key
+from ..errors import SynvitaError, of_type
+from ..jobs import Claim, JobProgress, Record, RunOptions, Store, quarantine_errors, run_job, work_key
 from ..study.pretraining.record import check_world
 from ..study.questions import CellName, Recipe, Study
 from ..study.worlds import TrainingWorld
@@ -145,7 +145,17 @@ def run_arms(job: ArmJob, workers: int, on_progress: Callable[[JobProgress], Non
         )
     with Store(job.root) as store:
         records = {arm.name: store.record(key) for key, arm in job.arms.items()}
-    return {name: record.fields for name, record in records.items() if record is not None}
+    return {name: _facts_of(record) for name, record in records.items() if record is not None}
+
+
+def _facts_of(record: Record) -> dict[str, Any]:
+    with record.expecting("seconds, triplets, loss and weight of an arm"):
+        _ = (
+            of_type(record.fields["seconds"]["train"], float, int),
+            of_type(record.fields["triplets"], int, None),
+        )
+        _ = [of_type(record.fields.get(name), float, int, None) for name in ("loss", "weight")]
+    return record.fields
 
 
 @dataclass

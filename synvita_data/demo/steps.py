@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..display import json_text
-from ..errors import SynvitaError, parsing
+from ..errors import SynvitaError, of_type, parsing
 from ..files import read_json, write_atomic
 from ..progress import Progress, duration
 
@@ -182,6 +182,8 @@ class Course:
         record = read_json(self.file, "the record of a demo")
         with parsing("not the record of a demo", file=self.file, fix="Name another --out"):
             own, known, version = dict(record["made_of"]), dict(record["steps"]), record["format"]
+            for done in known.values():
+                _ = of_type(done["seconds"], float, int), of_type(done["facts"], dict)
         if version != FORMAT:
             own = {**own, "format": version}
         if own != dict(self.made_of):

@@ -9,7 +9,7 @@ work through that store: each video is scored by one of them, and nothing is cou
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..annotations import Annotations, Resolver, VideoRef
-from ..errors import SchemaError, StoreError, SynvitaError
-from ..jobs import Claim, JobProgress, Store, run_here, work_key
+from ..display import counted
+from ..errors import SchemaError, StoreError, SynvitaError, of_type
+from ..jobs import Claim, JobProgress, Record, Store, run_here, work_key
 from ..scoring import ItemScores, Scorer, ScoringItem
 from ..scoring.released import draw_flips
 from ..tasks import Task
@@ -289,20 +290,31 @@ def complete_answers(
     return found
 
 
-def _read_back(store: Store, keys: Iterable[str], reused: int) -> Answers | None:
+def _read_back(store: Store, items: Mapping[str, ScoringItem], reused: int) -> Answers | None:
     """What is done. None when something is gone since it was seen, because a run that began meanwhile tries the
     unreadable again."""
     failures = {failure.key: failure.error for failure in store.quarantined()}
     found = Answers({}, {}, reused)
-    for key in keys:
+    for key in items:
         record = store.record(key)
         if record is not None:
-            found.fields[key] = record.fields
+            found.fields[key] = _fields_of(record, items[key])
         elif key in failures:
             found.errors[key] = failures[key]
         else:
             return None
     return found
+
+
+def _fields_of(record: Record, item: ScoringItem) -> dict[str, Any]:
+    with record.expecting(f"{counted(len(item.texts), 'scores')}, indices of frames, and details"):
+        scores = [of_type(score, float, int) for score in record.fields["scores"]]
+        if len(scores) != len(item.texts):
+            raise ValueError(counted(len(scores), "scores"))
+        indices = [of_type(index, int) for index in record.fields["indices"]]
+        details = of_type(record.fields["details"], dict)
+        of_type(details.get("texts_cut", 0), int)
+    return {"scores": scores, "indices": indices, "details": details}
 
 
 def process_rank() -> int:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..display import plain
-from ..errors import SchemaError, parsing
+from ..errors import SchemaError, of_type, parsing
+from ..files import yaml_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import CardData, RepoCard
@@ -128,21 +129,15 @@ def read_card(text: str, *, file: str) -> "RepoCard":
     Raises:
         SchemaError: there is no YAML at its head, or none that can be read.
     """
-    import yaml
     from huggingface_hub.repocard import REGEX_YAML_BLOCK, RepoCard
 
     found = None
     try:
         # Without a block of YAML, RepoCard warns and goes on with none.
-        if REGEX_YAML_BLOCK.search(text) and len((read := RepoCard(text)).data):
-            return read
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        KeyError,
-        RecursionError,
-    ) as error:  # KeyError: a name that is RepoCard's own
+        with yaml_errors():  # also a name that is RepoCard's own
+            if REGEX_YAML_BLOCK.search(text) and len((read := RepoCard(text)).data):
+                return read
+    except ValueError as error:
         found = str(error)
     raise SchemaError(
         "the card has no YAML at its head that can be read",
@@ -158,8 +153,11 @@ def data_files(metadata: "Metadata", *, file: str) -> dict[str, dict[str, list[s
     form = "`configs: [{config_name, data_files: [{split, path}]}]`"
     with parsing("the card's list of configs cannot be read", file=file, expected=form):
         return {
-            str(entry["config_name"]): {
-                str(part["split"]): [part["path"]] if isinstance(part["path"], str) else list(part["path"])
+            of_type(entry["config_name"], str): {
+                of_type(part["split"], str): [
+                    of_type(path, str)
+                    for path in (part["path"] if isinstance(part["path"], list) else [part["path"]])
+                ]
                 for part in entry["data_files"]
             }
             for entry in metadata["configs"]

@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..errors import StoreError, SynvitaError, choose
-from ..files import parse_json, sha256_file
+from ..errors import OTHER_FORM, StoreError, SynvitaError, choose, of_type, parsing
+from ..files import NO_FILE, parse_json, sha256_file
 
 VERSION = 1
 RECORD = "done.json"
@@ -135,11 +135,25 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A finished key: the worker's own `fields` and its files by name."""
+    """A finished key: the worker's own `fields`, its files by name, and the `file` of the record itself."""
 
     key: str
     fields: dict[str, Any]
     artefacts: dict[str, Artefact]
+    file: str | None = None
+
+    def expecting(self, form: str) -> contextlib.AbstractContextManager[None]:
+        """Around whatever reads `fields`: those of another form become a `SchemaError` that says how to get a new result.
+
+        Args:
+            form: what they should be.
+        """
+        return parsing(
+            "a finished result is damaged",
+            file=self.file,
+            expected=form,
+            fix="Remove this file and run again: what it is of is then done again",
+        )
 
     def path(self, name: str) -> Path:
         """Where the artefact `name` lies. Raises StoreError if the result has no such file."""
@@ -187,13 +201,36 @@ def _dump(document: dict[str, Any], key: str) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
+@contextlib.contextmanager
+def _no_file_is(problem: str, file: str | Path) -> Iterator[None]:
+    """Errors within of a name that leads to no file, as a `StoreError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        raise StoreError(problem, file=file, found=error.strerror, expected="a file") from None
+
+
 def load(root: str, digest: str) -> tuple[str, bytes] | None:
-    """File name and content of a digest's record, None where there is none."""
+    """File name and content of a digest's record, None where there is none.
+
+    Raises:
+        StoreError: a folder, or a link to itself, in its place.
+    """
     for suffix in (RECORD_WITH_FILES, RECORD):
         file = f"{root}/{digest[:2]}/{digest}.{suffix}"
-        with contextlib.suppress(FileNotFoundError), open(file, "rb") as handle:
+        with (
+            _no_file_is("a record is damaged", file),
+            contextlib.suppress(FileNotFoundError),
+            open(file, "rb") as handle,
+        ):
             return file, handle.read()
     return None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def parse(file: str, content: bytes) -> Record:
@@ -203,12 +240,14 @@ def parse(file: str, content: bytes) -> Record:
         StoreError: not a record, of another layout, or of a key that this file is not named after.
     """
     try:
-        document = parse_json(content)
-        version, key, fields = document["store"], document["key"], dict(document["fields"])
+        document = parse_json(content, parse_constant=_refuse_constant)
+        version, key, fields = document["store"], document["key"], of_type(document["fields"], dict)
         listed = sorted(document["artefacts"].items())
-        sizes = [(name, int(entry["size"]), str(entry["sha256"])) for name, entry in listed]
+        sizes = [(name, of_type(entry["size"], int), of_type(entry["sha256"], str)) for name, entry in listed]
         digest = digest_of(key)
-    except (ValueError, KeyError, TypeError, AttributeError, StoreError) as error:
+        for name, _ in listed:
+            check_artefact_name(name)
+    except (*OTHER_FORM, StoreError) as error:
         raise StoreError(
             "a record is damaged", file=file, found=content[:80], expected="one JSON object"
         ) from error
@@ -221,7 +260,7 @@ def parse(file: str, content: bytes) -> Record:
     for index, (name, size, sha256) in enumerate(sizes, start=1):
         path = Path(f"{folder}/{digest}.{artefact_suffix(index, len(sizes), size, sha256, name)}")
         artefacts[name] = Artefact(name, path, size, sha256)
-    return Record(key, fields, artefacts)
+    return Record(key, fields, artefacts, file)
 
 
 def read_result(root: str, digest: str, *, deep: bool = False) -> Record | None:
@@ -240,12 +279,8 @@ def read_result(root: str, digest: str, *, deep: bool = False) -> Record | None:
         return None
     record = parse(*loaded)
     for name, artefact in record.artefacts.items():
-        try:
+        with _no_file_is(f"the file {name} of a result is missing", artefact.path):
             size = os.stat(artefact.path).st_size
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise
-            raise StoreError(f"the file {name} of a result is missing", file=artefact.path) from None
         if size != artefact.size:
             raise StoreError(
                 f"the file {name} of a result has changed its size",
@@ -253,27 +288,31 @@ def read_result(root: str, digest: str, *, deep: bool = False) -> Record | None:
                 found=f"{size} bytes",
                 expected=f"{artefact.size} bytes",
             )
-        if deep and (sha256 := sha256_file(artefact.path)) != artefact.sha256:
-            raise StoreError(
-                f"the file {name} of a result has other bytes than were committed",
-                file=artefact.path,
-                found=f"SHA-256 {sha256}",
-                expected=artefact.sha256,
-            )
+        if deep:
+            with _no_file_is(f"the file {name} of a result is missing", artefact.path):
+                sha256 = sha256_file(artefact.path)
+            if sha256 != artefact.sha256:
+                raise StoreError(
+                    f"the file {name} of a result has other bytes than were committed",
+                    file=artefact.path,
+                    found=f"SHA-256 {sha256}",
+                    expected=artefact.sha256,
+                )
     return record
 
 
 def read_failure(path: str) -> Failure:
     """The content of a quarantine file; an unreadable one (a power cut) is reported as such, not raised."""
-    with open(path, "rb") as handle:
-        content = handle.read()
     try:
-        document = parse_json(content)
-        return Failure(document["key"], dict(document["error"]))
-    except (ValueError, KeyError, TypeError):
-        return Failure(
-            "", {"reason": "StoreError", "problem": "the quarantine file is damaged", "file": path}
-        )
+        with open(path, "rb") as handle:
+            document = parse_json(handle.read())
+        return Failure(of_type(document["key"], str), of_type(document["error"], dict))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR) or error.errno not in NO_FILE:
+            raise
+    except OTHER_FORM:
+        pass
+    return Failure("", {"reason": "StoreError", "problem": "the quarantine file is damaged", "file": path})
 
 
 # The state of many keys
@@ -359,7 +398,9 @@ def listing(root: str, prefix: str) -> dict[str, Found]:
     found: dict[str, Found] = {}
     try:
         entries = os.scandir(f"{root}/{prefix}")
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
         return found
     with entries:
         for entry in entries:
@@ -384,7 +425,9 @@ def every(root: str) -> Iterator[tuple[str, Found]]:
     """All digests of the store with their files, in the order of digests."""
     try:
         prefixes = sorted(set(os.listdir(root)).intersection(PREFIXES))
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
         return
     for prefix in prefixes:
         yield from sorted(listing(root, prefix).items(), key=lambda item: item[0])
@@ -417,7 +460,9 @@ def looks_whole(root: str, digest: str, state: Found, *, sizes: bool) -> bool:
             if sizes and entry.stat(follow_symlinks=False).st_size != int(match[3]):
                 return False
             places.add(int(match[1]))
-    except FileNotFoundError:  # gone since the listing
+    except OSError as error:  # gone since the listing, or a link to itself
+        if error.errno not in NO_FILE:
+            raise
         return False
     return len(places) == len(state.artefacts) > 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import StoreError, choose
+from ..files import NO_FILE
 from .claim import Claim, explained
 from .lease import Identity, Liveness, Owner, release, token_in
 from .records import (
@@ -182,7 +183,7 @@ class Store:
 
     def failure(self, key: str) -> Failure | None:
         """Why `key` is in quarantine, None if it is not."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return read_failure(f"{self._path(digest_of(key))}.{FAILED}")
         return None
 
@@ -209,7 +210,10 @@ class Store:
             digests = map(digest_of, keys)
         count = 0
         for digest in digests:
-            with contextlib.suppress(FileNotFoundError):
+            with (
+                explained("a key cannot be taken out of quarantine"),
+                contextlib.suppress(FileNotFoundError),
+            ):
                 os.unlink(f"{self._path(digest)}.{FAILED}")
                 count += 1
         return count
@@ -273,10 +277,13 @@ class Store:
     def _dead_owners(self, judge: Liveness) -> list[str]:
         """Folders of owners that are dead."""
         owners = f"{self._root}/{OWNERS}"
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
             folders = [f"{owners}/{name}" for name in os.listdir(owners)]
-            return [folder for folder in folders if judge.is_dead(os.path.basename(folder), folder)]
-        return []
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+            return []
+        return [folder for folder in folders if judge.is_dead(os.path.basename(folder), folder)]
 
     def _clean_claim(self, claim: str, judge: Liveness) -> int:
         token = token_in(claim)
@@ -290,11 +297,10 @@ class Store:
 
     def _clean_files(self, digest: str) -> int:
         kept: set[str] = set()
-        if (loaded := load(self._root, digest)) is not None:
-            kept.add(
-                os.path.basename(loaded[0])
-            )  # even a damaged record says why its key is to be done again
-            with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError):
+            if (loaded := load(self._root, digest)) is not None:
+                # Even a damaged record says why its key is to be done again.
+                kept.add(os.path.basename(loaded[0]))
                 kept |= {artefact.path.name for artefact in parse(*loaded).artefacts.values()}
         return remove_results(self._root, digest, kept)
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..errors import StoreError
+from ..errors import OTHER_FORM, StoreError, of_type
 from ..files import sha256_file
 from ..jobs import Store, work_key
 from ..video.controls import Control
@@ -173,9 +173,10 @@ class FeatureCache:
         inputs = {name[len(_INPUT) :]: t for name, t in tensors.items() if name.startswith(_INPUT)}
         features = {name[len(_FEATURE) :]: t for name, t in tensors.items() if name.startswith(_FEATURE)}
         try:
-            prepared = PreparedVideo(inputs, record.fields["placeholder"], tuple(record.fields["runs"]))
-            return KnownVideo(EncodedVideo(prepared, features), record.fields["frames"])
-        except (KeyError, TypeError):  # a damaged record
+            runs = tuple(of_type(run, int) for run in record.fields["runs"])
+            prepared = PreparedVideo(inputs, of_type(record.fields["placeholder"], str), runs)
+            return KnownVideo(EncodedVideo(prepared, features), of_type(record.fields["frames"], dict))
+        except OTHER_FORM:  # a damaged record
             return None
 
     def put(self, key: str, known: KnownVideo) -> bool:

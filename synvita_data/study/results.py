@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SchemaError, SynvitaError, parsing
+from ..errors import SchemaError, SynvitaError, of_type, parsing
 from ..files import read_json, write_atomic
 from .questions import CellName, Question, Study
 
@@ -108,9 +108,7 @@ def read_question(path: Path) -> QuestionResult:
                 "unknown format of a result", file=path, found=record["format"], expected=FORMAT
             )
         for own in record["cells"]:
-            _ = own["arm"], own["setting"], int(own["seed"]), own["key"], own["seconds"], own["facts"]
-            for value in own["values"].values():
-                float(value)
+            check_cell(own)
         return QuestionResult(
             question=str(record["question"]),
             declaration=str(record["declaration"]),
@@ -122,6 +120,13 @@ def read_question(path: Path) -> QuestionResult:
             versions=dict(record["versions"]),
             file=path,
         )
+
+
+def check_cell(own: Mapping[str, Any]) -> None:
+    """Raise what `parsing` explains where this is not a cell."""
+    _ = own["arm"], own["setting"], int(own["seed"]), own["key"], of_type(own["facts"], dict, None)
+    for value in (*own["values"].values(), own["seconds"]["train"], own["seconds"]["evaluate"]):
+        of_type(value, float, int)
 
 
 def read_all(out: Path, questions: Sequence[str]) -> list[QuestionResult]:

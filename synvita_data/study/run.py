@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..builders.shapes.layout import geometry_of
-from ..errors import SchemaError, StoreError, SynvitaError
+from ..errors import SchemaError, StoreError, SynvitaError, of_type
 from ..evaluation.run import check_writable
 from ..files import read_json, sha256_file, write_atomic
 from ..jobs import JobProgress, RunOptions, Store, run_job
@@ -15,7 +15,7 @@ from ..versions import versions
 from .job import CELLS, WORK, WORLDS, CellInput, CellJob, Work, cell_inputs, world_parts
 from .pretraining.record import check_world
 from .questions import CellName, Question, Study
-from .results import QuestionResult, read_question, result_path, write_question
+from .results import QuestionResult, check_cell, read_question, result_path, write_question
 
 BEGUN = "begun-{}.json"  # in OUT/.work
 
@@ -148,9 +148,13 @@ def _collect(study: Study, question: Question, work: Work) -> QuestionResult:
             if (record := job.record(store, own)) is not None:
                 head = {"arm": name.arm, "setting": name.setting, "seed": name.seed}
                 cells.append(head | {"key": own.key(work.revision)} | record.fields)
+                with record.expecting("values, seconds and facts of a cell"):
+                    check_cell(cells[-1])
         for key, part in world_parts(inputs).items():
             if (record := parts.record(key)) is not None:
-                seconds.setdefault(part.kind, []).append(record.fields["seconds"])
+                with record.expecting("seconds"):
+                    spent = of_type(record.fields["seconds"], float, int)
+                seconds.setdefault(part.kind, []).append(spent)
     result = QuestionResult(
         question=question.name,
         declaration=sha256_file(study.file),

@@ -15,6 +15,7 @@ import yaml
 
 from ..captions.prompts import PROMPTS
 from ..errors import SchemaError, located
+from ..files import bounded_loader, yaml_errors
 from ..hub.known import pinned
 from ..real_videos.names import normal_source
 from .forms import COMMON, FORMS, TaskForm
@@ -161,10 +162,11 @@ def _plain(node: Any) -> Any:
 def _scalar(node: Any) -> Any:
     if not isinstance(node, yaml.ScalarNode):
         return None
-    loader = yaml.SafeLoader("")
+    loader = bounded_loader(yaml.SafeLoader)("")
     try:
-        value = loader.construct_object(node)
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        with yaml_errors():
+            value = loader.construct_object(node)
+    except ValueError as error:
         raise _fault(node, "a value cannot be read", "text, a number, true or false") from error
     finally:
         loader.dispose()

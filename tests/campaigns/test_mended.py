@@ -34,11 +34,47 @@ def test_a_link_to_itself_is_no_video(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "answers", [None, "x", ["x"], [{"contrasts": []}], [{"contrasts": [[]], "failed": []}]]
+    "answers",
+    [
+        *(None, "x", ["x"], [], [{"contrasts": []}], [{"contrasts": [[]], "failed": []}]),
+        [{"contrasts": [], "failed": []}],
+        [{"contrasts": [], "failed": [], "refused": ["no"]}],
+        [{"contrasts": [["a dog", 5]], "failed": []}],
+        [{"contrasts": [], "failed": [["a dog", None]]}],
+    ],
 )
 def test_results_of_writing_of_another_form(answers):
-    with pytest.raises(SchemaError, match="is not one of contrast captions"):
-        read_answers(Record("key", {"answers": answers}, {}))
+    with pytest.raises(
+        SchemaError, match=r"x\.json: a finished result is damaged.*Remove this file and run again"
+    ):
+        read_answers(Record("key", {"answers": answers}, {}, "x.json"), 1)
+
+
+@pytest.mark.parametrize("text", [f"margin: {'1' * 309}", f"margin: 0x{'f' * 5000}", "margin: !!bool x"])
+def test_a_recipe_with_a_number_that_no_float_holds(text, tmp_path):
+    from synvita_data.training.recipe import RecipeError, read_recipe
+
+    path = tmp_path / "r.yaml"
+    path.write_text(f"model: a/b\ndata: c/d\n{text}\n")
+    with pytest.raises(RecipeError, match=r"r\.yaml: not YAML"):
+        read_recipe(path, training_types={"margin": float})
+
+
+def test_numbers_of_python_that_no_float_holds():
+    from synvita_data.errors import SynvitaError
+    from synvita_data.training.data.only import check_only
+
+    for asked in ({"weight": {"min": 10**400}}, f'{{"weight": {{"max": {"1" * 400}}}}}', "[" * 100_000):
+        with pytest.raises(SynvitaError, match="only"):
+            check_only(asked)
+
+
+def test_a_declaration_with_values_that_yaml_itself_stumbles_over(tmp_path):
+    path = tmp_path / "task.yaml"
+    for value in ("!!bool x", "!!int ''", "1" * 400):
+        path.write_text(f"name: x\nform: {value}\n")
+        with pytest.raises(SchemaError, match="line 2: a value cannot be read"):
+            read_declaration(path)
 
 
 def test_a_schema_version_that_is_no_text():
@@ -144,6 +180,44 @@ def test_a_file_of_a_result_that_leads_nowhere_is_missing(tmp_path, loop):
         store.close()
 
 
+@pytest.mark.parametrize("suffix", ["files.json", "failed.json"])
+@pytest.mark.parametrize("form", ["loop", "folder", "dangling", "list", "other"])
+def test_what_is_no_record_is_done_again(tmp_path, suffix, form):
+    store, key = Store(tmp_path), "a" * 40
+    try:
+        with store.claim(key) as claim:
+            claim.path("x.txt").write_text("x")
+            claim.commit({})
+        record = tmp_path / store.record(key).file
+        path = record.with_name(f"{record.name[:40]}.{suffix}")
+        content = json.loads(record.read_text())
+        record.unlink()
+        if form in ("loop", "dangling"):
+            path.symlink_to(path.name if form == "loop" else "nothing")
+        elif form == "folder":
+            path.mkdir()
+        else:
+            wrong = [] if form == "list" else content | {"fields": [["a", 1]], "key": ["a"], "error": []}
+            path.write_text(json.dumps(wrong))
+        for check in ("names", "sizes"):  # which look into no record that is there
+            assert store.scan([key], check).states[key] in ("pending", "done", "quarantined")
+        state = "pending" if suffix == "files.json" else "quarantined"
+        assert store.scan([key], "contents").states == {key: state}
+        assert store.record(key) is None
+        assert [each.error["problem"] for each in store.quarantined()] == (
+            [] if suffix == "files.json" or form == "dangling" else ["the quarantine file is damaged"]
+        )
+    finally:
+        store.close()
+
+
+def test_a_quarantined_error_of_other_types():
+    error = SchemaError.from_record(
+        {"problem": [1], "fix": 5, "file": ["x"], "row": {}, "found": 2, "expected": None}
+    )
+    assert str(error) == "['x'], row {}: [1]. Found: 2. 5."
+
+
 @pytest.mark.parametrize(
     ("report", "problem"),
     [({"scores": {"with_video": "x"}}, "build report"), ({"prompts": [1]}, "build report")],
@@ -175,6 +249,59 @@ def test_a_card_nested_deeply():
         read_card(f"---\nconfigs: {'[' * 1_500}{']' * 1_500}\n---\ntext\n", file="README.md")
 
 
+def _card_with(folder, change):
+    import yaml
+
+    card = folder / "README.md"
+    _, head, text = card.read_text().split("---\n", 2)
+    content = yaml.safe_load(head)
+    change(content)
+    card.write_text(f"---\n{yaml.safe_dump(content)}---\n{text}")
+
+
+@pytest.mark.parametrize("names", [["a"], 5, None])
+def test_a_card_whose_config_has_no_name(names, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    _card_with(folder, lambda card: card["configs"][0].update(config_name=names))
+    with pytest.raises(SchemaError, match="list of configs cannot be read"):
+        load_triplets(str(folder), cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        [5],
+        [{"config_name": ["a"]}],
+        {"features": [{}]},
+        {"features": [{"name": "x", "list": {"struct": 5}}]},
+        {"features": [{"name": "x", "video": 5}]},
+        {"splits": 5},
+    ],
+)
+def test_a_card_of_which_datasets_makes_no_sense(info, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    _card_with(folder, lambda card: card.update(dataset_info=info))
+    with pytest.raises(SchemaError, match=r"set: the dataset cannot be loaded.*Build the dataset again"):
+        load_triplets(str(folder), cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("target", ["nothing", "l" * 255, None])
+def test_links_to_nowhere_among_the_files_of_a_dataset(target, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    folder = write_small_dataset(tmp_path / "set")
+    path = max(folder.glob("lavie/train-*.parquet"))
+    path.unlink()
+    path.symlink_to(target or path.name)
+    assert load_triplets(str(folder), "cogvideox", split="test", cache_dir=tmp_path / "cache")
+    with pytest.raises(SchemaError, match="set"):
+        load_triplets(str(folder), "lavie", split="train", cache_dir=tmp_path / "cache")
+
+
 def test_questions_that_are_a_folder(tmp_path):
     from synvita_data.study.questions import read_questions
 
@@ -182,16 +309,27 @@ def test_questions_that_are_a_folder(tmp_path):
         read_questions(tmp_path)
 
 
-def test_a_damaged_note_of_generated_videos(tmp_path):
+_NOTED = {"path": "a_001.mp4", "id": "a", "caption": "a", "sample": 1, "config": {}}
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        *([], _NOTED | {"config": []}, _NOTED | {"path": 1e9}, _NOTED | {"sample": None}),
+        _NOTED | {"path": "../a_001.mp4", "id": "../a"},
+    ],
+)
+def test_a_damaged_note_of_generated_videos(tmp_path, noted):
     from synvita_data.builders.generators.folder import publish
 
-    store = Store(tmp_path / ".work" / "generate")
+    store = Store(tmp_path / "out" / ".work" / "generate")
     try:
         with store.claim("a" * 40) as claim:
             claim.path("x.mp4").write_bytes(b"x")
-            claim.commit({"videos": {"x.mp4": {"path": "x.mp4", "caption": "a", "config": []}}})
-        with pytest.raises(SchemaError, match=r"damaged.*run again"):
-            publish(tmp_path, store)
+            claim.commit({"videos": {"x.mp4": noted}})
+        with pytest.raises(SchemaError, match=r"files\.json: a finished result is damaged.*run again"):
+            publish(tmp_path / "out", store)
+        assert not list(tmp_path.glob("*.mp4"))
     finally:
         store.close()
 

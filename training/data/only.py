@@ -6,12 +6,12 @@ A row is taken where every named column fits. Columns of names (and yes or no) t
 `max` or both, which belong to the range. An empty cell fits only where `null` is in the list.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synvita_data.errors import SynvitaError, choose
+from synvita_data.files import parse_json
 from synvita_data.schema import MISALIGNMENTS
 
 from .rows import Row, is_number
@@ -43,7 +43,7 @@ def check_only(asked: Mapping[str, Any] | str | None) -> Only | None:
         return None
     if isinstance(asked, str):
         try:
-            asked = json.loads(asked)
+            asked = parse_json(asked)
         except ValueError:
             raise _wrong("only is not a mapping of columns", asked) from None
     if not isinstance(asked, Mapping) or not asked:

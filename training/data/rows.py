@@ -110,8 +110,10 @@ def is_table(rows: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a Python number; True and False are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value is a Python number that a float holds; True and False are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 1 << 1023
 
 
 def describe(rows: Any) -> str:

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synvita_data.errors import EngineError, SynvitaError, choose, first_line, parsing
+from synvita_data.display import counted
+from synvita_data.errors import EngineError, SynvitaError, choose, first_line, of_type
 from synvita_data.jobs import Claim, Record, Worker, is_worker_fault, no_room, quarantine_errors, work_key
 
 from ..base import Answer, Contrast, ContrastRequest, ContrastWriter
@@ -26,6 +27,17 @@ JOB_VERSION = 1
 CHUNK = 512
 # Rows that a filter is given at once.
 FILTER_BATCH = 64
+
+
+# Field of a `Verdict` -> its types in a record.
+_VERDICT: Mapping[str, tuple[type | None, ...]] = {
+    "kept": (bool,),
+    "score": (float, int, None),
+    "model": (str,),
+    "revision": (str,),
+    "threshold": (float, int),
+    "reason": (str, None),
+}
 
 
 class WriterRefusal(SynvitaError):
@@ -81,10 +93,16 @@ class Written:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Written":
-        """What `to_record` gave."""
-        contrasts = tuple(Contrast(*each) for each in record["contrasts"])
-        failed = tuple((str(text), str(reason)) for text, reason in record["failed"])
-        return cls(contrasts, failed, record.get("refused"), record.get("raw"))
+        """What `to_record` gave; for anything else an error that `parsing` explains."""
+        contrasts = tuple(
+            Contrast(of_type(text, str), *(of_type(part, str, None) for part in parts))
+            for text, *parts in record["contrasts"]
+        )
+        failed = tuple((of_type(text, str), of_type(reason, str)) for text, reason in record["failed"])
+        refused, raw = (of_type(record.get(name), str, None) for name in ("refused", "raw"))
+        if not (contrasts or failed) and refused is None:
+            raise ValueError("neither contrast captions nor why there are none")
+        return cls(contrasts, failed, refused, raw)
 
 
 @dataclass(frozen=True)
@@ -256,18 +274,18 @@ def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict
     }
 
 
-def read_answers(record: Record) -> list[Written]:
-    """The answers of a result, in the order of its requests.
+def read_answers(record: Record, count: int) -> tuple[list[Written], dict[str, float]]:
+    """The answers of a result, in the order of its `count` requests, and what they used.
 
     Raises:
         SchemaError: it is not a result of writing.
     """
-    with parsing(
-        f"the result of key {record.key!r} is not one of contrast captions",
-        expected="answers, each with contrasts and failed",
-        fix="Remove the work folder beside the output, and run again",
-    ):
-        return [Written.from_record(each) for each in record.fields["answers"]]
+    with record.expecting(f"answers to {counted(count, 'requests')}, each with contrasts and failed"):
+        answers = [Written.from_record(each) for each in of_type(record.fields["answers"], list)]
+        if len(answers) != count:
+            raise ValueError(counted(len(answers), "answers"))
+        usage = of_type(record.fields.get("usage", {}), dict)
+        return answers, {name: of_type(value, int, float) for name, value in usage.items()}
 
 
 # -- filtering --------------------------------------------------------------------------------------------
@@ -349,6 +367,17 @@ class FilterJob:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "keyed"}
+
+
+def read_verdict(record: Record) -> dict[str, Any]:
+    """What a filter said of a row: the fields of a `Verdict`.
+
+    Raises:
+        SchemaError: it is not a result of filtering.
+    """
+    with record.expecting(f"a verdict with {', '.join(_VERDICT)}"):
+        verdict = record.fields["verdict"]
+        return {name: of_type(verdict[name], *kinds) for name, kinds in _VERDICT.items()}
 
 
 def open_filter(

@@ -28,7 +28,7 @@ from ..base import Contrast, ContrastRequest
 from ..checks import RULE, normal_words
 from ..kinds import askable
 from .inputs import CaptionedVideo, CaptionReader
-from .job import FilterJob, FilterRow, WriteJob, Written, open_filter, read_answers
+from .job import FilterJob, FilterRow, WriteJob, Written, open_filter, read_answers, read_verdict
 from .registry import ContrastOptions, open_writer
 from .report import ContrastReport, KindCounts, in_general, text_only_of, triplets_csv
 
@@ -248,8 +248,9 @@ class _Run:
             if result is None:
                 failures.update(dict.fromkeys(chunk, errors.get(key, {})))
                 continue
-            written.update(zip(chunk, read_answers(result), strict=True))
-            for name, value in result.fields.get("usage", {}).items():
+            answers, usage = read_answers(result, len(chunk))
+            written.update(zip(chunk, answers, strict=True))
+            for name, value in usage.items():
                 self.usage[name] = self.usage.get(name, 0) + value
         return written, failures
 
@@ -356,7 +357,7 @@ class _Run:
         verdicts: dict[FilterRow, Mapping[str, Any]] = {}
         for key, row, result in job_results(job):
             if result is not None:
-                verdicts[row] = result.fields["verdict"]
+                verdicts[row] = read_verdict(result)
             else:
                 problem = errors.get(key, {}).get("problem", "no reason kept")
                 verdicts[row] = {"kept": False, "failed": True, "reason": f"the filter failed: {problem}"}
