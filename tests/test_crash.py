@@ -2,12 +2,14 @@
 
 import errno
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from in_process import run_program
 
 import synvita_data.leaderboard.table as table
+from synvita_data.__main__ import main as program
 from synvita_data.crash import ending, interrupted
 from synvita_data.errors import SynvitaError
 from synvita_data.hub.problems import HubRequest, HubUnreachableError, hub_problem
@@ -89,6 +91,19 @@ def test_ctrl_c_says_what_to_do(raising, capsys):
     assert raising(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err.strip() == "interrupted: nothing is half-written"
     assert "the same command continues" in interrupted("build")
+
+
+class _Interrupted:
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "synvita_data.cli", _Interrupted())
+    with pytest.raises(SystemExit) as caught:
+        program()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted: nothing is half-written\n"
 
 
 def test_commands_that_continue_are_there():

@@ -263,7 +263,7 @@ def test_an_error_names_the_file_that_its_user_knows(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space") as caught, new_folder(tmp_path / "out") as temporary:
         raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "a" / "b.mp4"))
     assert caught.value.filename == str(tmp_path / "out/a/b.mp4")
-    with pytest.raises(OSError, match="No space.*x.json") as caught, atomic_path(tmp_path / "x.json"):
+    with pytest.raises(OSError, match=r"No space.*x\.json") as caught, atomic_path(tmp_path / "x.json"):
         raise OSError(errno.ENOSPC, "No space left on device")  # as of `write`
     monkeypatch.setattr(files, "_made", lambda temporary, final: refuse(temporary))
     with pytest.raises(PermissionError) as caught, new_folder(tmp_path / "out"):
