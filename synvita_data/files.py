@@ -444,7 +444,7 @@ def bounded_loader(loader: Any) -> Any:
             )
         return value
 
-    bounded = type(loader.__name__, (loader,), {})
+    bounded: Any = type(loader.__name__, (loader,), {})
     bounded.add_constructor("tag:yaml.org,2002:int", whole)
     return bounded
 

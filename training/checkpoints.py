@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import StoreError, SynvitaError, first_line
+from synvita_data.errors import OTHER_FORM, StoreError, SynvitaError, first_line
 from synvita_data.files import exchange_folder
 
 _STATE = "trainer_state.json"
@@ -107,7 +107,7 @@ def check_resumable(folder: Path, *, sharded: bool = False) -> None:
     path = folder / _STATE
     try:
         TrainerState.load_from_json(str(path))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, *OTHER_FORM) as error:
         raise _unreadable(path, error) from error
 
 

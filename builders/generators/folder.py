@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from synvita_data.display import json_text
-from synvita_data.errors import SourceError, StoreError, SynvitaError, of_type
+from synvita_data.errors import OTHER_FORM, SourceError, StoreError, SynvitaError, of_type
 from synvita_data.files import (
     atomic_link,
     atomic_path,
@@ -300,6 +300,13 @@ def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaErro
         text = (out / QUARANTINE).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise SourceError(
+            "the list of videos that could not be made cannot be read",
+            file=out / QUARANTINE,
+            found=error.strerror,
+            fix="Remove what lies there, and run again",
+        ) from error
     for record in json_lines(text):
         try:
             if "videos" in record:
@@ -307,6 +314,6 @@ def read_failures(out: Path) -> Iterator[tuple[set[tuple[str, int]], SynvitaErro
                 ids = {(pair, int(sample)) for pair, _, sample in parts}
             else:
                 ids = {(str(record.get("id")), int(record.get("sample", 1)))}
-        except (ValueError, TypeError, AttributeError):
+        except OTHER_FORM:
             continue  # not a line of ours
         yield ids, SynvitaError.from_record(record)

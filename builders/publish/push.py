@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synvita_data.errors import HubError, SchemaError, choose
+from synvita_data.errors import OTHER_FORM, HubError, SchemaError, choose
 from synvita_data.files import parse_json
 from synvita_data.hub.card import data_files, default_of, read_card, with_default
 from synvita_data.hub.leaks import refuse_leaks
@@ -334,7 +334,7 @@ def _is_obsolete(path: str, ours: Sequence[str], removed: Sequence[str], kept: S
 def _is_as_built(folder: BuiltFolder) -> bool:
     try:
         return _bare(folder.card) == _bare(render_card(folder.report))
-    except (KeyError, TypeError):  # a report of another version of this package: its card stays as it is
+    except OTHER_FORM:  # a report of another version of this package: its card stays as it is
         return False
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CaptionError
+from ..errors import OTHER_FORM, CaptionError
 from ..tables.digests import Digests, digest_of
 from .logistic import C, fit_logistic, tf_idf
 from .ngrams import NGrams, words_of
@@ -401,7 +401,7 @@ class TextOnly:
             shares = {str(name): _read_share(share) for name, share in record["misalignments"].items()}
             sample_of = record.get("sample_of")
             return cls(_read_share(record), shares, None if sample_of is None else int(sample_of))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except OTHER_FORM:
             return None
 
 
@@ -509,4 +509,6 @@ def _share_record(share: TextOnlyShare) -> dict[str, Any]:
 
 def _read_share(record: Mapping[str, Any]) -> TextOnlyShare:
     auc, right = (None if record[name] is None else float(record[name]) for name in ("auc", "pairs_right"))
+    if (auc is None) != (right is None):
+        raise ValueError("one of two measures")
     return TextOnlyShare(int(record["pairs"]), int(record["videos"]), auc, right)

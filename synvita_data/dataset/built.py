@@ -55,7 +55,7 @@ class Saved:
 
 
 def find_saved(name: str) -> Saved | None:
-    """What `datasets` saved under this name; None for a folder with a card, or what is not on this machine.
+    """What `datasets` saved under this name; None for a folder that was built, or what is not on this machine.
 
     Raises:
         SchemaError: a file of a kind that cannot hold videos, masks and scores.
@@ -75,7 +75,7 @@ def find_saved(name: str) -> Saved | None:
                 else None,
             )
         return Saved(path, kind, {"train": [str(path)]})
-    if not path.is_dir() or (path / "README.md").is_file():
+    if not path.is_dir() or any((path / name).is_file() for name in ("README.md", "build.json")):
         return None
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Saved(path, "disk", {})
@@ -164,7 +164,7 @@ class BuiltDataset:
         """The schema of one of its Parquet files."""
         import pyarrow.parquet as pq
 
-        with reading(self.name), self.filesystem.open(path, "rb") as handle, parquet_errors(path):
+        with reading(self.name), parquet_errors(path), self.filesystem.open(path, "rb") as handle:
             return pq.read_schema(handle)
 
     def read(self, config: str, split: str, columns: Sequence[str]) -> "pa.Table":
@@ -176,8 +176,8 @@ class BuiltDataset:
         for path in self.files(config, split):
             with (
                 reading(self.name),
-                self.filesystem.open(path, "rb") as handle,
                 parquet_errors(path),
+                self.filesystem.open(path, "rb") as handle,
             ):
                 file = pq.ParquetFile(handle)
                 check_table(file.schema_arrow, file=path)

@@ -416,11 +416,11 @@ def _load_saved(
                 streaming=streaming,
             )
         return loaded if streaming else _each(loaded, lambda part: _typed(part, saved))
-    except (datasets.exceptions.DatasetsError, OSError, *OTHER_FORM) as error:
+    except (datasets.exceptions.DatasetsError, OSError, StopIteration, *OTHER_FORM) as error:
         raise SchemaError(
             f"the saved dataset cannot be loaded ({type(error).__name__})",
             file=saved.path,
-            found=str(error),
+            found="no rows" if isinstance(error, StopIteration) else str(error),
             expected="what save_to_disk, to_parquet or to_json wrote of a dataset of triplets",
         ) from error
 

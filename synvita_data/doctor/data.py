@@ -89,7 +89,7 @@ def _rows_of(opened: BuiltDataset, config: str, splits: Sequence[str]) -> tuple[
     rows: dict[str, int] = {}
     for split in dict.fromkeys(split_names(splits) or opened.configs[config]):
         for path in opened.files(config, split):
-            with opened.filesystem.open(path, "rb") as handle, parquet_errors(path):
+            with parquet_errors(path), opened.filesystem.open(path, "rb") as handle:
                 footer = pq.ParquetFile(handle)
                 metadata = footer.schema_arrow.metadata
                 if b"schema_version" in (metadata or {}):

@@ -123,10 +123,15 @@ def check_whole(path: Path) -> None:
     Raises:
         SynvitaError: it is cut off, or only a pointer of Git LFS.
     """
-    with path.open("rb") as handle:
-        start = handle.read(2)
-    found = None
-    if is_pointer(path):
+    found, start = None, b""
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(2)
+    except OSError as error:
+        found = error.strerror
+    if found is not None:
+        pass
+    elif is_pointer(path):
         found = POINTER
     elif path.suffix == ".safetensors":
         from safetensors import SafetensorError, safe_open

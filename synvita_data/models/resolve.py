@@ -451,8 +451,8 @@ def trained_settings(noted: Mapping[str, Any]) -> dict[str, Any]:
         noted.get(name) for name in ("prompt", "frames", "placeholder_space", "preprocess")
     )
     return {
-        "trained_prompt": prompt if prompt in PROMPTS else None,
-        "trained_frames": frames if isinstance(frames, int) else None,
+        "trained_prompt": prompt if isinstance(prompt, str) and prompt in PROMPTS else None,
+        "trained_frames": frames if type(frames) is int else None,
         "trained_space": space if space in PLACEHOLDER_SPACES else None,
         "trained_preprocess": preprocess if preprocess in PREPROCESSES else None,
     }

@@ -19,7 +19,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import SchemaError
+from ..errors import OTHER_FORM, SchemaError
+from ..files import parse_json
 from ..schema import check_schema_version
 from .cells import read_json_object
 from .columns import parquet_errors
@@ -328,11 +329,11 @@ def _leaves(file: "pq.ParquetFile", columns: list[str]) -> tuple[list[str], int]
 def _class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, dict[Any, str]]:
     """Column -> {number: name} for the `ClassLabel` columns that `datasets` notes in a Parquet file."""
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        features = parse_json(metadata[b"huggingface"])["info"]["features"]
         return {
             column: dict(enumerate(feature["names"]))
             for column, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
-    except (KeyError, TypeError, ValueError):
+    except OTHER_FORM:
         return {}

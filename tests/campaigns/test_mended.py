@@ -153,6 +153,52 @@ def test_targets_of_an_adapter_that_are_no_names(tmp_path):
     assert found.targets == {"q", "['v']"}
 
 
+def test_settings_of_a_training_of_other_types():
+    from synvita_data.models.resolve import trained_settings
+
+    for value in ([], {}, True, 1.5):
+        noted = dict.fromkeys(("prompt", "frames", "placeholder_space", "preprocess"), value)
+        assert set(trained_settings(noted).values()) == {None}
+
+
+@pytest.mark.parametrize("form", ["loop", "dangling", "folder"])
+def test_weights_that_are_no_file(tmp_path, form):
+    from synvita_data.errors import SynvitaError
+    from synvita_data.models.download import check_whole
+    from synvita_data.models.released.weights import read_shapes, read_tensors
+
+    for name in ("x.safetensors", "x.bin"):
+        path = tmp_path / name
+        if form == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to(name if form == "loop" else "nothing")
+        for read in (read_tensors, read_shapes, check_whole):
+            with pytest.raises(SynvitaError, match=name):
+                read(path)
+
+
+@pytest.mark.parametrize("value", ["x", [], True])
+def test_numbers_of_an_adapter_of_other_types(tmp_path, value):
+    from synvita_data.errors import SynvitaError
+    from synvita_data.models.released.lora_settings import read_lora_settings
+
+    right = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1}
+    for name in ("r", "lora_alpha", "lora_dropout"):
+        (tmp_path / "adapter_config.json").write_text(json.dumps(right | {name: value}))
+        with pytest.raises(SynvitaError, match="rank, alpha or dropout"):
+            read_lora_settings(tmp_path)
+
+
+def test_measures_of_words_of_which_one_is_missing():
+    from synvita_data.captions.text_only import TextOnly, TextOnlyShare
+
+    whole = TextOnly(TextOnlyShare(2, 2, 70.0, 71.0), {"flip": TextOnlyShare(1, 1, 60.0, 61.0)}).to_record()
+    assert TextOnly.from_record(whole) is not None
+    whole["misalignments"]["flip"]["pairs_right"] = None
+    assert TextOnly.from_record(whole) is None
+
+
 def test_a_recipe_extends_a_name_that_no_file_has(tmp_path):
     from synvita_data.errors import SynvitaError
     from synvita_data.training.recipe import recipe_values
@@ -259,6 +305,17 @@ def _card_with(folder, change):
     card.write_text(f"---\n{yaml.safe_dump(content)}---\n{text}")
 
 
+@pytest.mark.parametrize("built", [True, False])
+def test_json_lines_without_a_row(built, tmp_path):
+    from synvita_data.dataset.load import load_triplets
+
+    (tmp_path / "quarantine.jsonl").write_text("")
+    if built:  # and its card was lost
+        (tmp_path / "build.json").write_text("{}")
+    with pytest.raises(SchemaError, match=r"Expected: a README" if built else "no rows|no data"):
+        load_triplets(str(tmp_path), cache_dir=tmp_path / "cache")
+
+
 @pytest.mark.parametrize("names", [["a"], 5, None])
 def test_a_card_whose_config_has_no_name(names, tmp_path):
     from synvita_data.dataset.load import load_triplets
@@ -294,9 +351,9 @@ def test_links_to_nowhere_among_the_files_of_a_dataset(target, tmp_path):
     from synvita_data.dataset.load import load_triplets
 
     folder = write_small_dataset(tmp_path / "set")
-    path = max(folder.glob("lavie/train-*.parquet"))
-    path.unlink()
-    path.symlink_to(target or path.name)
+    for path in folder.glob("lavie/train-*.parquet"):
+        path.unlink()
+        path.symlink_to(target or path.name)
     assert load_triplets(str(folder), "cogvideox", split="test", cache_dir=tmp_path / "cache")
     with pytest.raises(SchemaError, match="set"):
         load_triplets(str(folder), "lavie", split="train", cache_dir=tmp_path / "cache")

@@ -343,7 +343,7 @@ def test_merging_equals_pefts_own(base, tmp_path):
         ({"settings": {"use_rslora": True}}, "not a plain LoRA.*use_rslora"),
         ({"settings": {"bias": "all"}}, "not a plain LoRA.*bias"),
         ({"settings": {"modules_to_save": ["mm_projector"]}}, "not a plain LoRA.*modules_to_save"),
-        ({"settings": {"lora_alpha": None}}, "lack rank or alpha"),
+        ({"settings": {"lora_alpha": None}}, "lack rank, alpha"),
         ({"beside": {"model.model.unknown": torch.zeros(1)}}, "unknown weight.*unknown"),
         ({"beside": {"model.mm_projector.9.weight": torch.zeros(1)}}, "unknown weight"),
     ],

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from synvita_data.display import get_logger, json_text
-from synvita_data.errors import StoreError, SynvitaError, VideoError
+from synvita_data.errors import OTHER_FORM, StoreError, SynvitaError, VideoError
 from synvita_data.files import parse_json
 from synvita_data.models import AlignmentModel, EncodedVideo, Explanation, PreparedVideo
 from synvita_data.models.features import FeatureCache
@@ -427,7 +427,7 @@ def _records(content: bytes | str) -> Iterator[dict[str, Any]]:
             record["dataset_row"] = int(record["dataset_row"])
             if record["video"] in VIDEOS:
                 yield record
-        except (ValueError, TypeError, KeyError):
+        except OTHER_FORM:
             continue
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +83,21 @@ def read_lora_settings(folder: Path) -> LoraSettings | None:
                 found=f"{name} = {raw.get(name)!r}",
                 expected=" or ".join(map(repr, plain)),
             )
-    rank, alpha = raw.get("r"), raw.get("lora_alpha")
-    # A bool is an int to Python, and no rank.
-    if type(rank) is not int or rank < 1 or not isinstance(alpha, int | float) or isinstance(alpha, bool):
+    rank, alpha, dropout = (raw.get(name) for name in ("r", "lora_alpha", "lora_dropout"))
+    # A bool is an int to Python, and no rank; JSON as Python reads it knows infinity.
+    numbers = (alpha, 0.0 if dropout is None else dropout)
+    if type(rank) is not int or rank < 1 or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
         raise SynvitaError(
-            "an adapter's settings lack rank or alpha",
+            "an adapter's settings lack rank, alpha or dropout",
             file=path,
-            found=f"r = {rank!r}, lora_alpha = {alpha!r}",
-            expected="a whole number r from 1, and a number lora_alpha",
+            found=f"r = {rank!r}, lora_alpha = {alpha!r}, lora_dropout = {dropout!r}",
+            expected="a whole number r from 1, and numbers lora_alpha and lora_dropout",
         )
     targets = raw.get("target_modules")
     return LoraSettings(
         rank,
         float(alpha),
-        float(raw.get("lora_dropout") or 0.0),
+        float(dropout or 0.0),
         frozenset(map(str, targets)) if isinstance(targets, list) else None,
         raw.get("base_model_name_or_path"),
     )

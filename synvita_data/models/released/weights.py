@@ -72,6 +72,8 @@ def is_pointer(path: Path) -> bool:
 
 def _unreadable(path: Path, error: Exception) -> str:
     """What is wrong with a file of weights."""
+    if isinstance(error, OSError):  # no file, or not to be opened
+        return first_line(error)
     if is_pointer(path):
         return POINTER
     if not path.stat().st_size:
@@ -119,14 +121,14 @@ def read_shapes(path: Path) -> dict[str, list[int]]:
     """Name -> shape of the tensors of a safetensors file; reads its header only.
 
     Raises:
-        SynvitaError: a file cut off.
+        SynvitaError: a file cut off, or none.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise SynvitaError(
             "an adapter's weights cannot be read" if "adapter" in path.name else "weights cannot be read",
             file=path,
