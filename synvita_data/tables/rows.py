@@ -12,7 +12,6 @@ path, or where it has none a name made of its bytes. Bytes of any other column a
 import contextlib
 import copy
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
