@@ -38,7 +38,7 @@ test-all: $(STAMP)
 OLDEST ?= $(addprefix tests/,models scoring testing_models training builders/generators/test_pipeline_generator.py \
 	builders/vqascore/test_vqa_scorers.py mplug_owl/test_owl_model.py mplug_owl/test_owl_stages.py dataset/test_dataset.py hub/test_hub.py) \
 	$(addprefix --ignore=tests/,models/test_questions_benchmark.py training/test_training_step_benchmark.py \
-	training/test_training_data_real.py training/test_handed_on.py)
+	training/test_training_data_real.py training/test_handed_on.py training/test_overfit.py)
 OLD_STAMP := .venv-oldest/.synvita-setup
 $(OLD_STAMP): .uv/bin/uv requirements-oldest.txt pyproject.toml
 	test -x .venv-oldest/bin/python || .uv/bin/uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-oldest

@@ -195,8 +195,6 @@ def _raw(cells: Mapping[str, Any], field: str) -> str | None:
     value = cells.get(field)
     if value is None or value == "":
         return None
-    if not isinstance(value, str | int | float):
-        raise SchemaError(f"{field} is not a plain value", found=repr(value), expected="text or a number")
     return given_id(value, field) if field in _IDS else given_text(value, field)
 
 

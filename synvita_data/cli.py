@@ -33,7 +33,7 @@ from .commands.verify import verify
 from .commands.videos import videos
 from .commands.vqascore import vqascore
 from .crash import INTERRUPTED, ending, interrupted
-from .display import plain, print_error, print_traceback, say
+from .display import plain, prepare_terminal, print_error, print_traceback, say
 
 # Of click, or of the copy of it that newer versions of typer bring.
 _USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -50,6 +50,23 @@ def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types_of_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # As a path an empty text is the current folder: `--out "$OUT"` would write there where OUT is not set.
+        paths = {
+            name
+            for each in self.params
+            if str(each.metavar).startswith(("DIR", "FILE", "PATH"))
+            for name in each.opts
+        }
+        for option, value in zip(args, [*args[1:], None], strict=True):
+            if (option in paths and value == "") or (option.endswith("=") and option[:-1] in paths):
+                raise typer.BadParameter(
+                    "The path is empty. For the current folder write a dot.",
+                    ctx=ctx,
+                    param_hint=option.removesuffix("="),
+                )
+        return super().parse_args(ctx, args)
 
 
 class _Program(TyperGroup):
@@ -137,6 +154,7 @@ app.add_typer(videos, cls=_Program)
 def main() -> None:
     """Run the program: whatever is raised becomes one line and an exit status, as `crash.ending` says."""
     sys.excepthook = print_traceback  # of what is raised where nobody catches it, such as at exit
+    prepare_terminal()
     try:
         app()
     except BrokenPipeError:  # `synvita inspect … | head`

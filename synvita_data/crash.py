@@ -89,11 +89,25 @@ def _of_a_library(error: Exception) -> SynvitaError | None:
 
 def _of_another_folder(error: Exception) -> bool:
     """Whether the system refused something outside of the Hub's cache, such as a full disk under the user's output."""
-    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+    if not isinstance(error, OSError) or error.errno is None:
         return False
+    if error.filename is None:  # of writing, where only who wrote knows the file
+        return not any(
+            Path(frame.filename).is_relative_to(package)
+            for package in _packages_of_the_hub()
+            for cause in causes(error)
+            for frame in traceback.extract_tb(cause.__traceback__)
+        )
     from huggingface_hub import constants
 
     return not str(error.filename).startswith((constants.HF_HOME, constants.HF_HUB_CACHE))
+
+
+def _packages_of_the_hub() -> list[Path]:
+    """Where the libraries lie that read from the Hub, those that are loaded."""
+    names = ("huggingface_hub", "datasets", "transformers", "diffusers", "fsspec", "httpx", "httpcore")
+    loaded = [getattr(sys.modules.get(name), "__file__", None) for name in names]
+    return [Path(file).parent for file in loaded if file]
 
 
 def _of_the_system(error: Exception) -> SynvitaError | None:

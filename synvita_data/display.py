@@ -9,8 +9,10 @@ A test holds that nothing else in the package prints. Cards have `hub.card`, whi
 """
 
 import html
+import io
 import json
 import logging
+import os
 import re
 import sys
 import traceback
@@ -145,6 +147,16 @@ def cell(text: object, style: str = "") -> Any:
     from rich.text import Text
 
     return Text(plain(text), style=style)
+
+
+def prepare_terminal() -> None:
+    """See to it that a terminal shows all that is printed, whatever its settings."""
+    # What its encoding does not have (`·` in ASCII) is written as an escape, and ends no command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if os.environ.get("COLUMNS") == "0":  # rich and typer would print nothing
+        del os.environ["COLUMNS"]
 
 
 def say(line: object) -> None:

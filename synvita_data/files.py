@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 import weakref
 from collections.abc import Iterator
@@ -23,6 +24,22 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})(?:/|$)")
+# First bytes of files that are often found under the name of another kind, for messages.
+_SIGNATURES = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"%PDF", "a PDF"),
+    (b"<", "HTML or XML text (a failed download?)"),
+    (b"{", "JSON text (a failed download?)"),
+    (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
+)
 _A_DAY = 24 * 3600.0
 _swept: set[str] = set()  # folders in which this process has looked for leftovers
 _HUB_FOLDERS = ("models--", "datasets--", "spaces--")
@@ -35,25 +52,61 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and `final` is left as it was. The temporary name
     keeps the final suffix, because some writers choose a format by it. What killed writers left in the
-    folder goes when a process first writes there.
+    folder goes when a process first writes there. A device or pipe (`/dev/stdout`, `>(jq .)`) is no file that
+    could be replaced: the finished bytes are written into it.
 
     Raises:
         OSError: `final` cannot be written, at once if it is a folder.
     """
     if final.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
+    if _is_stream(final):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / final.name
+            temporary.touch()
+            yield temporary
+            try:
+                with temporary.open("rb") as finished, final.open("ab") as stream:
+                    shutil.copyfileobj(finished, stream)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(final)) from error
+        return
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep(final.parent)
     temporary = final.with_name(_part_of(final.name))
-    lock = _new_locked(temporary)
+    with _named_as(final, temporary):
+        lock = _new_locked(temporary)
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(final)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(lock)
+
+
+@contextmanager
+def _named_as(final: Path, temporary: Path) -> Iterator[None]:
+    """What the system says of a temporary file or folder is said of the one that its user knows."""
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
-        os.close(lock)
+        yield
+    except OSError as error:
+        name = str(error.filename)
+        if error.filename is None and error.errno in NO_ROOM:  # of writing, which does not know the name
+            error.filename = str(final)
+        elif name == str(temporary) or name.startswith(f"{temporary}/"):
+            error.filename = f"{final}{name.removeprefix(str(temporary))}"
+        raise
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what is at `path` takes bytes but is not a file of a folder: a device, a pipe, `/dev/fd/3`."""
+    if path.exists() and not path.is_file():
+        return True
+    # Where standard output goes to a file, /dev/stdout leads to that file, and is still no name of it.
+    folder = path.parent.resolve()
+    return path.is_symlink() and (folder == Path("/dev") or folder.is_relative_to("/proc"))
 
 
 def _part_of(name: str) -> str:
@@ -229,6 +282,13 @@ def new_folder(final: Path) -> Iterator[Path]:
     _refuse_existing(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".part-{secrets.token_hex(4)}-{final.name}")
+    with _named_as(final, temporary), _made(temporary, final):
+        yield temporary
+
+
+@contextmanager
+def _made(temporary: Path, final: Path) -> Iterator[None]:
+    """`temporary` is made and locked, and has the name `final` afterwards."""
     temporary.mkdir()
     lock = None
     try:
@@ -237,7 +297,7 @@ def new_folder(final: Path) -> Iterator[Path]:
             if other != temporary and (own := _locked(other, final)) is not None:
                 shutil.rmtree(other, ignore_errors=True)
                 os.close(own)
-        yield temporary
+        yield
         for path in temporary.rglob("*"):
             if path.is_file():
                 with path.open("rb") as handle:
@@ -437,6 +497,11 @@ def sha256_file(path: Path, chunk: int = 1 << 20) -> str:
         while block := handle.read(chunk):
             digest.update(block)
     return digest.hexdigest()
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a file that begins with these bytes (32 are enough) seems to be, in words; None for all that is not known."""
+    return next((words for signature, words in _SIGNATURES if head.lstrip().startswith(signature)), None)
 
 
 def no_room(error: BaseException) -> OSError | None:

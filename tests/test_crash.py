@@ -2,12 +2,14 @@
 
 import errno
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from in_process import run_program
 
 import synvita_data.leaderboard.table as table
+from synvita_data.__main__ import main as program
 from synvita_data.crash import ending, interrupted
 from synvita_data.errors import SynvitaError
 from synvita_data.hub.problems import HubRequest, HubUnreachableError, hub_problem
@@ -48,6 +50,8 @@ def test_a_bug_is_one_line_and_a_report_without_the_options(raising, tmp_path, c
         (SynvitaError("a row is bad", file="t.csv", row=3), "error: t.csv, row 3: a row is bad."),
         (OSError(errno.ENOSPC, "No space left on device", "a.mp4"), "error: a.mp4: No space left on device."),
         (OSError(errno.EMFILE, "Too many open files"), "error: Too many open files."),
+        # Also where the Hub's library is loaded: nothing of it was running.
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device."),
         (MemoryError(), "error: there is not enough memory. Found: MemoryError. Take less at once"),
         (ImportError("cannot import name 'x' from 'torch'", name="torch"), "a package cannot be imported"),
     ],
@@ -57,6 +61,18 @@ def test_what_is_no_bug_is_one_line_and_no_report(raising, error, said, tmp_path
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert said in line
     assert not list(tmp_path.glob("synvita-bug-*"))
+
+
+def test_a_full_disk_under_what_the_hubs_library_writes_is_the_caches():
+    from huggingface_hub.utils import filter_repo_objects
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        list(filter_repo_objects(full(), allow_patterns=["*"]))
+    assert "HF_HOME" in ending(caught.value)[0]
 
 
 def test_our_own_imports_and_errors_of_libraries_without_a_number_are_bugs(monkeypatch, tmp_path):
@@ -75,6 +91,19 @@ def test_ctrl_c_says_what_to_do(raising, capsys):
     assert raising(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err.strip() == "interrupted: nothing is half-written"
     assert "the same command continues" in interrupted("build")
+
+
+class _Interrupted:
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "synvita_data.cli", _Interrupted())
+    with pytest.raises(SystemExit) as caught:
+        program()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted: nothing is half-written\n"
 
 
 def test_commands_that_continue_are_there():

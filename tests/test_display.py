@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from synvita_data.display import (
     Terminal,
+    cell,
     counted,
     get_logger,
     json_text,
     number,
     plain,
     plain_lines,
+    prepare_terminal,
     print_traceback,
     say,
     warn,
@@ -99,6 +101,28 @@ def test_a_terminal_that_has_colours_uses_only_ours():
     terminal.line(("bold", "name"), "\x1b[35mevil")
     assert "\x1b[35m" not in stream.getvalue()
     assert "\\x1b[35mevil" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        ({"PYTHONIOENCODING": "ascii"}, "Model \\xb7 m"),
+        ({"PYTHONIOENCODING": "latin-1"}, "Model \\u4e2d"),
+        ({"COLUMNS": "0"}, "Model"),
+    ],
+)
+def test_a_terminal_of_any_encoding_and_width_shows_what_is_printed(
+    environment, shown, monkeypatch, tmp_path
+):
+    out = tmp_path / "out.txt"
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    monkeypatch.setattr("sys.stdout", out.open("w", encoding=encoding))
+    monkeypatch.setenv("COLUMNS", environment.get("COLUMNS", "100"))
+    prepare_terminal()
+    terminal = Terminal()
+    terminal.show(cell("Model · m" if encoding == "ascii" else "Model 中"))
+    sys.stdout.flush()
+    assert shown in out.read_text(encoding=encoding)
 
 
 def test_progress_logs_and_warnings_are_plain(caplog):

@@ -1,5 +1,6 @@
 """Folders that change places while they are read, and JSON that a kill, a user or an attacker may have written."""
 
+import errno
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ from synvita_data.files import (
     atomic_path,
     exchange_folder,
     json_lines,
+    new_folder,
     parse_json,
     parse_yaml,
     read_json,
@@ -216,3 +218,54 @@ def test_yaml_that_its_constructors_refuse_is_a_value_error(text):
     assert str(caught.value)
     assert parse_yaml("a: [1, 5.0]") == {"a": [1, 5.0]}
     assert parse_yaml(f"a: -{'1' * 308}") == {"a": -int("1" * 308)}
+
+
+def test_a_pipe_or_device_takes_the_bytes_and_stays_what_it_is(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    write_atomic(pipe, "all of it")
+    reader.join()
+    assert read == ["all of it"]
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    # As `/dev/null`; a full disk behind it is named.
+    for device in ("null", "full"):
+        (link := tmp_path / device).symlink_to(f"/dev/{device}")
+        if device == "null":
+            write_atomic(link, "x")
+        else:
+            with pytest.raises(OSError, match="No space left") as caught:
+                write_atomic(link, "x")
+            assert caught.value.filename == str(link)
+        assert link.readlink() == Path(f"/dev/{device}")
+
+
+def test_standard_output_by_its_name_is_written_to_though_it_is_a_file(tmp_path):
+    out = tmp_path / "out.txt"
+    with out.open("ab") as handle:
+        write_atomic(Path(f"/proc/self/fd/{handle.fileno()}"), "first\n")
+        write_atomic(Path(f"/dev/fd/{handle.fileno()}"), "second\n")
+    assert out.read_text() == "first\nsecond\n"
+
+
+def test_an_error_names_the_file_that_its_user_knows(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        write_atomic(tmp_path / "x.json", "{}")
+    assert caught.value.filename == str(tmp_path / "x.json")
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="No space") as caught, new_folder(tmp_path / "out") as temporary:
+        raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "a" / "b.mp4"))
+    assert caught.value.filename == str(tmp_path / "out/a/b.mp4")
+    with pytest.raises(OSError, match=r"No space.*x\.json") as caught, atomic_path(tmp_path / "x.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as of `write`
+    monkeypatch.setattr(files, "_made", lambda temporary, final: refuse(temporary))
+    with pytest.raises(PermissionError) as caught, new_folder(tmp_path / "out"):
+        pass
+    assert caught.value.filename == str(tmp_path / "out")

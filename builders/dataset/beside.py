@@ -1,21 +1,21 @@
 """What a build works out beside writing its shards: the text-only AUC, and the figure.
 
-Both take seconds, some of them for importing scipy and matplotlib. A large build gives its captions and then its rows to a
-process of its own (`beside_process`), and goes on joining and writing; a small one does the work itself when it is asked for. So
-does one whose process did not come up: the results are the same.
+Both take seconds, some of them for importing scipy and matplotlib. A large build gives its captions to a process of its own
+(`beside_process`), which begins with them while the build joins and writes; a small one does the work itself when it is asked
+for. So does one whose process did not come up: the results are the same.
 """
 
 import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from synvita_data.captions.text_only import CaptionPair, text_only_auc
 from synvita_data.dataset.inspection import PAIR_COLUMNS, caption_pair, figure_name
@@ -32,11 +32,7 @@ WORTH_A_PROCESS = 5000
 # A file of triplets that has about so many rows.
 BYTES_WORTH_A_PROCESS = 1_000_000
 SUFFIXES = (".png", ".svg")
-# Of a row, what the figure is drawn from.
-_DRAWN = ("caption", "misalignment", "generation", "vqascores", "weight", "shared")
-# Triplets whose captions are given at once.
-_AT_ONCE = 1000
-_COLUMNS = tuple(dict.fromkeys((*PAIR_COLUMNS, *_DRAWN)))
+_IN_A_LINE = 1000
 
 
 class Beside:
@@ -52,7 +48,7 @@ class Beside:
         self._answer: Future[dict[str, Any] | None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
         self._rows: JoinedRows | None = None
-        self._is_told = False
+        self._expected: int | None = None
         self._found: dict[str, Any] | None = None
 
     def start(self) -> None:
@@ -69,24 +65,25 @@ class Beside:
         except OSError:  # no memory, or no more processes: the build does it itself
             self._process = None
 
-    def expect(self, triplets: Iterable[Triplet]) -> None:
-        """The triplets that most rows will be of: the process begins with their captions.
+    def expect(self, triplets: Sequence[Triplet]) -> None:
+        """The triplets that rows will be of: the process begins with their captions.
 
         Args:
-            triplets: read in a thread.
+            triplets: no two of one pair; read in a thread.
         """
         if self._process is not None:
-            self._is_told = True
-            self._pool.submit(_tell, self._process, self._config, triplets)
+            self._expected = len(triplets)
+            self._pool.submit(_begin, self._process, self._config, triplets)
 
     def give(self, rows: "JoinedRows") -> None:
         """The rows."""
         given, self._rows = self._rows is not None, rows
         if self._process is None or given:
             return
-        if not self._is_told:
+        if self._expected is None:
             self.expect(())
-        self._answer = self._pool.submit(_ask, self._process, rows)
+        same = rows.totals.pairs == self._expected
+        self._answer = self._pool.submit(_ask, self._process, rows, same)
 
     def text_only(self) -> dict[str, Any]:
         """The config's `text_only` of `build.json`."""
@@ -99,8 +96,7 @@ class Beside:
         found = self._of_process()
         if found is None:
             assert self._rows is not None
-            rows = (row for batch in self._rows.batches(_DRAWN) for row in batch.to_pylist())
-            return draw_figure(self._config, rows, folder)
+            return draw_figure(self._config, self._rows.totals.drawn(), folder)
         for suffix, content in found["figure"].items():
             (folder / f"{figure_name(self._config)}{suffix}").write_bytes(base64.b64decode(content))
         return bool(found["figure"])
@@ -137,45 +133,55 @@ def text_only_record(rows: "JoinedRows") -> dict[str, Any]:
     Args:
         rows: of a config.
     """
-    pairs = (pair for batch in rows.batches(PAIR_COLUMNS) for pair in map(caption_pair, batch.to_pylist()))
-    return text_only_auc(pairs).to_record()
+    return text_only_auc(_pairs_of_rows(rows)).to_record()
 
 
-def _tell(process: "subprocess.Popen[bytes]", config: str, triplets: Iterable[Triplet]) -> None:
-    """Give a process the name of the config, and lines of captions up to an empty one; that it has died is noticed later."""
+def _pairs_of_rows(rows: "JoinedRows") -> Iterator[CaptionPair]:
+    for batch in rows.batches(PAIR_COLUMNS):
+        yield from map(caption_pair, batch.to_pylist())
+
+
+def _pairs_of_triplets(triplets: Iterable[Triplet]) -> Iterator[CaptionPair]:
+    for triplet in triplets:
+        yield CaptionPair(triplet.video_key, triplet.caption, triplet.neg_caption, triplet.misalignment)
+
+
+def _begin(process: "subprocess.Popen[bytes]", config: str, triplets: Iterable[Triplet]) -> None:
+    """Give a process the name of the config and the captions that its rows will have; that it has died is noticed later."""
     assert process.stdin is not None
     with suppress(OSError):
         process.stdin.write(json.dumps(config).encode() + b"\n")
-        left = iter(triplets)
-        while some := list(islice(left, _AT_ONCE)):
-            process.stdin.write(json.dumps(list(map(_pair, some))).encode() + b"\n")
-        process.stdin.write(b"\n")
+        _write_pairs(process.stdin, _pairs_of_triplets(triplets))
         process.stdin.flush()
 
 
-def _pair(triplet: Triplet) -> CaptionPair:
-    """What `caption_pair` makes of a row of a triplet."""
-    video = f"{triplet.source}_{triplet.video_id}"
-    return CaptionPair(video, triplet.caption, triplet.neg_caption, triplet.misalignment)
+def _ask(process: "subprocess.Popen[bytes]", rows: "JoinedRows", same_pairs: bool) -> dict[str, Any] | None:
+    """Give a process the rest, and what it found; None if it failed.
 
-
-def _ask(process: "subprocess.Popen[bytes]", rows: "JoinedRows") -> dict[str, Any] | None:
-    """Give a process the rows, batch by batch, so that they are not held a second time; what it found, None if it failed."""
-    import pyarrow as pa
-
+    Args:
+        process: that has been told the captions of triplets.
+        rows: of the config.
+        same_pairs: each of these triplets has rows.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         with process.stdin as pipe:
-            writer = None
-            for batch in rows.batches(_COLUMNS):
-                writer = writer or pa.ipc.new_stream(pipe, batch.schema)
-                writer.write_batch(batch)
-            if writer is not None:
-                writer.close()
+            _write_pairs(pipe, () if same_pairs else _pairs_of_rows(rows))
+            pipe.write(str(len(rows)).encode() + b"\n")
+            for values in rows.totals.drawn():
+                pipe.write(values.tobytes())
     except OSError:  # it has died
         process.wait()
         return None
     answer = process.stdout.read()
     found: dict[str, Any] | None = json.loads(answer) if process.wait() == 0 else None
     return found
+
+
+def _write_pairs(pipe: IO[bytes], pairs: Iterable[CaptionPair]) -> None:
+    """Pairs in lines, some in each so that they are not held a second time, and an empty line."""
+    left = iter(pairs)
+    while some := list(islice(left, _IN_A_LINE)):
+        pipe.write(json.dumps(some).encode() + b"\n")
+    pipe.write(b"\n")

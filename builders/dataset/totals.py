@@ -5,10 +5,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from synvita_data.dataset.inspection import KINDS, UNKNOWN, DrawnRows, score_difference
+
 from .rows import Row, config_text
 
 # Settings of a generator that a report shows.
 _CONFIGS_SHOWN = 5
+_KIND = {None if name == UNKNOWN else name: place for place, name in enumerate(KINDS)}
 
 
 @dataclass(slots=True)
@@ -38,6 +43,7 @@ class SplitTotals:
 
     Attributes:
         sizes: about how many bytes each takes, with the videos that it embeds.
+        kinds, have_videos, differences: of each, as of `DrawnRows`.
         weights: of those that have one.
         synthetic: those with a synthetic video. referred: of them those that refer to it.
         real: those whose real video was found.
@@ -51,6 +57,9 @@ class SplitTotals:
     """
 
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    kinds: "array[int]" = field(default_factory=lambda: array("b"))
+    have_videos: bytearray = field(default_factory=bytearray)
+    differences: "array[float]" = field(default_factory=lambda: array("d"))
     weights: "array[float]" = field(default_factory=lambda: array("d"))
     synthetic: int = 0
     referred: int = 0
@@ -78,7 +87,15 @@ class SplitTotals:
             self.weights.append(row.weight)
         self.real += row.real is not None
         self.nle += triplet.nle is not None
-        self.misalignments[triplet.misalignment or "unknown"] += 1
+        self.kinds.append(_KIND[triplet.misalignment])
+        self.have_videos.append(video is not None and video.sha256 is not None)
+        self.differences.append(
+            score_difference(
+                [score.neg_caption_score for score in row.scores],
+                [score.caption_score for score in row.scores],
+            )
+        )
+        self.misalignments[triplet.misalignment or UNKNOWN] += 1
         self.sources[triplet.source] += 1
         self.granularities[row.granularity] += 1
         if row.scores:
@@ -145,12 +162,21 @@ class Totals:
         if (record := row.triplet.contrast) is not None:
             own = self.writers.setdefault((record.writer, record.revision, record.prompts), WriterTotals())
             own.pairs += 1
-            own.misalignments[row.triplet.misalignment or "unknown"] += 1
+            own.misalignments[row.triplet.misalignment or UNKNOWN] += 1
             own.checks |= {(each.name, each.model, each.revision, each.threshold) for each in record.checks}
 
     def in_order(self) -> list[tuple[str, SplitTotals]]:
         """The splits by name: the order of the shards."""
         return sorted(self.splits.items())
+
+    def drawn(self) -> DrawnRows:
+        """What the figure is drawn from, in the order of the shards."""
+        splits = [split for _, split in self.in_order()]
+        return DrawnRows(
+            np.concatenate([np.frombuffer(split.kinds, np.int8) for split in splits]),
+            np.concatenate([np.frombuffer(split.have_videos, np.uint8) for split in splits]),
+            np.concatenate([np.frombuffer(split.differences, np.float64) for split in splits]),
+        )
 
     def sum(self, name: str) -> int:
         """Of all splits, what `SplitTotals` counts under a name."""

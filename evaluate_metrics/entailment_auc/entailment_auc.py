@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, VIDEOCON, describe
+from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, VIDEOCON, checked, describe
 from synvita_data.evaluate_metrics.entailment_auc.auc import entailment_auc
 
 _COLUMNS = {**SCORES_AND_LABELS, "videos": TEXT}
@@ -16,6 +16,7 @@ _BREAKDOWN = {"texts": TEXT, "pairs": TEXT, "misalignment": TEXT, "hard": datase
 _CONFIGS = {"default": _COLUMNS, "videocon": {**_COLUMNS, **_BREAKDOWN}}
 
 
+@checked
 class EntailmentAUC(evaluate.Metric):
     """ROC-AUC of video-text entailment scores with ties as half, its bounds under ties and an interval by bootstrap
     over videos; paired accuracy (caption above contrast caption) and strict accuracy (yes > .5 and no < .5).

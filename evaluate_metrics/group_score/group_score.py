@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from synvita_data.evaluate_metrics._shared.module import TEXT, describe
+from synvita_data.evaluate_metrics._shared.module import TEXT, checked, describe
 from synvita_data.evaluate_metrics.group_score.group import group_score
 
 _COLUMNS = {
@@ -35,6 +35,7 @@ _CITATION = """\
 """
 
 
+@checked
 class GroupScore(evaluate.Metric):
     """Text, video and group score of groups of two videos and two captions, as of Winoground and Vinoground: the exact
     expectation over orders of tied scores, its bounds, the chance level, a breakdown by category, and an

@@ -7,7 +7,7 @@ from typing import Any
 
 import evaluate
 
-from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, describe
+from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, checked, describe
 from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
 
 _COLUMNS = {**SCORES_AND_LABELS, "questions": TEXT}
@@ -23,6 +23,7 @@ _CITATION = """\
 """
 
 
+@checked
 class MinimalPairAccuracy(evaluate.Metric):
     """Share of questions that are answered right, by their best-scored option or by yes and no at a threshold, and of
     pairs of questions that both are; exact under ties, with worst and best value, the chance level, and an

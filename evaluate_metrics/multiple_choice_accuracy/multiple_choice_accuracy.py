@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, describe
+from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, checked, describe
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 
 _COLUMNS = {**SCORES_AND_LABELS, "questions": TEXT, "options": datasets.Value("int64")}
@@ -30,6 +30,7 @@ _CITATION = """\
 """
 
 
+@checked
 class MultipleChoiceAccuracy(evaluate.Metric):
     """Accuracy of choosing the best-scored option of a question, exact under ties: the expectation over random choices
     among tied options, its worst and best value, the chance level, a breakdown by question type, and an interval

@@ -7,12 +7,13 @@ from typing import Any
 
 import evaluate
 
-from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, VIDEOCON, describe
+from synvita_data.evaluate_metrics._shared.module import SCORES_AND_LABELS, TEXT, VIDEOCON, checked, describe
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
 
 _CONFIGS = {"default": {**SCORES_AND_LABELS, "captions": TEXT, "videos": TEXT}}
 
 
+@checked
 class RetrievalMAP(evaluate.Metric):
     """Mean average precision and R@1/5/10 of text-to-video retrieval, exact under ties: the expectation over all
     orders of tied videos in closed form, its worst and best value, the chance level, and an interval by bootstrap

@@ -20,6 +20,7 @@ from ..tables.cells import (
     strip_cell,
     unique_names,
 )
+from ..tables.csv import check_text
 from ..tables.rows import Fields, normal_name, read_rows
 from ..tasks import FORMS, Task
 from ..tasks.forms import COMMON
@@ -29,6 +30,7 @@ from .videos import VideoRef, video_at, video_at_url
 ROW = "row"  # in braces: the number of the row, from 0, where the file has no column of this name
 _FIX = "Name the columns in the task's declaration (docs/tasks.md)"
 T = TypeVar("T")
+_LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,15 @@ class DeclaredRow:
             SchemaError: it is empty, or no text.
         """
         return words(self.cells[name], name)
+
+    def label(self) -> int:
+        """0 or 1; Parquet and JSON may also say false and true.
+
+        Raises:
+            SchemaError: anything else.
+        """
+        value = self.cells["label"]
+        return int(value) if isinstance(value, bool) else read_label(self.text("label"), "label")
 
     def id(self, name: str) -> str:
         """The id of a field.
@@ -158,6 +169,17 @@ class DeclaredRows:
     def breakdown(self, rows: Sequence[DeclaredRow]) -> dict[str, list[str | None]]:
         """Name -> value of each row, for `make_annotations`."""
         return {name: [row.breakdown[name] for row in rows] for name in self.task.breakdown_columns}
+
+
+def read_label(cell: str, name: str) -> int:
+    """0 or 1, also as `false` and `true`.
+
+    Raises:
+        SchemaError: anything else.
+    """
+    if cell.strip().lower() not in _LABELS:
+        raise SchemaError(f"{name} is not 0 or 1", found=repr(cell))
+    return _LABELS[cell.strip().lower()]
 
 
 def words(value: Any, what: str) -> str:
@@ -328,6 +350,7 @@ def _raw_rows(task: Task, file: Path, fields: Fields) -> _Raw:
 def _json_rows(task: Task, file: Path, fields: Fields) -> _Raw:
     """Rows of a JSON array of objects, or of objects in objects, whose keys `Task.levels` names."""
     try:
+        check_text(file)
         content = parse_json(
             file.read_text(encoding="utf-8-sig"), foreign=True, object_pairs_hook=unique_names
         )

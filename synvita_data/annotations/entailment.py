@@ -17,7 +17,7 @@ from ..tables.columns import Column, Floats, Ints
 from ..tables.rows import Fields, open_table
 from ..tasks import Task
 from .declared import DeclaredRow, DeclaredRows, clean_caption
-from .forms import Form, Metrics, OfficialJoin, read_label
+from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown, by_margin, margins
 from .table import AnnotationReport, Annotations, make_annotations
 from .units import ScoredRows, Units
@@ -183,7 +183,7 @@ def read_declared_entailment(rows: DeclaredRows) -> Annotations:
         if row.cells.get("contrast") is not None or not row.has("label"):
             other = clean_caption(row.cells.get("contrast"))
         else:
-            other = read_label(row.text("label"), "label")
+            other = row.label()
         caption = clean_caption(row.cells["caption"])
         if caption == other:
             raise SchemaError("caption and contrast caption are the same", found=repr(caption))

@@ -23,7 +23,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from ..tasks import Task
 from .declared import DeclaredRows
@@ -96,20 +95,6 @@ class Form:
     official_leaves_out: Literal["several", "repeated"] | None = None
     judge: Callable[[Annotations, Floats, str], Judged] | None = None
     groups_in_scores: bool = False
-
-
-_LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
-
-
-def read_label(cell: str, name: str) -> int:
-    """0 or 1, also as `false` and `true`.
-
-    Raises:
-        SchemaError: anything else.
-    """
-    if cell.strip().lower() not in _LABELS:
-        raise SchemaError(f"{name} is not 0 or 1", found=repr(cell))
-    return _LABELS[cell.strip().lower()]
 
 
 def find_form(task: Task | Annotations) -> Form:

@@ -14,8 +14,8 @@ from ..errors import SchemaError
 from ..tables.columns import Floats, Ints
 from ..tables.rows import Fields, open_table
 from ..tasks import Task
-from .declared import DeclaredRow, DeclaredRows, clean_caption
-from .forms import Form, Metrics, OfficialJoin, read_label
+from .declared import DeclaredRow, DeclaredRows, clean_caption, read_label
+from .forms import Form, Metrics, OfficialJoin
 from .mistakes import Grouped, Judged, Shown
 from .table import AnnotationReport, Annotations, make_annotations, make_text_id
 from .units import ScoredRows, Units, units_of_items
@@ -138,7 +138,7 @@ def read_declared_retrieval(rows: DeclaredRows) -> Annotations:
         return (
             rows.video(row, row.cells["video"]),
             clean_caption(row.cells["caption"]),
-            read_label(row.text("label"), "label"),
+            row.label(),
         )
 
     found = rows.each(read)

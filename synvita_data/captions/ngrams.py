@@ -59,7 +59,7 @@ class NGrams:
         return ngrams, ngrams._matrix(len(texts), (codes, text_of), (place, text_of_pair))
 
     def count(self, texts: Sequence[Sequence[str]]) -> "csr_matrix":
-        """float64 [texts, n-grams], how often each text has each; what is not known is left out."""
+        """int32 [texts, n-grams], how often each text has each; what is not known is left out."""
         codes, text_of = _codes(texts, self.words)
         pairs, text_of_pair = _neighbours(codes, text_of, len(self.words))
         place = np.searchsorted(self.pairs, pairs)
@@ -74,7 +74,7 @@ class NGrams:
         columns = np.concatenate([words[0], len(self.words) + pairs[0]])
         rows = np.concatenate([words[1], pairs[1]])
         shape = (texts, len(self.words) + len(self.pairs))
-        return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).sorted_indices()
+        return csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=shape).sorted_indices()
 
 
 def _codes(texts: Sequence[Sequence[str]], words: Mapping[str, int]) -> tuple[Ints, Ints]:

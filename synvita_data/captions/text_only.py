@@ -15,7 +15,9 @@ Nothing depends on the order of the rows, on Python's hash seed or on how many t
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +43,8 @@ MIN_PAIRS, MIN_VIDEOS = 100, 50
 # Of more distinct pairs a sample of at most so many is measured: the models of a million take gigabytes, and the standard
 # error of an AUC is 0.2 points at 50,000 pairs.
 MOST_PAIRS, SAMPLE_PAIRS = 100_000, 50_000
+# Models that are fitted at once; each needs its own copy of the counts.
+_AT_ONCE = 2
 # Raise it when equal captions would get another number.
 RULE = 1
 
@@ -133,8 +137,10 @@ class TextOnlyModels:
         rows = _Rows.of(texts, labels, videos, seed)
         counted = _Counted.of(rows.texts)
         counts = counted.of_texts(rows.texts)
-        models = tuple(_fit(counts, rows.truth, np.flatnonzero(rows.folds != each)) for each in range(FOLDS))
-        return cls(rows.fold, counted.ngrams, models, _fit(counts, rows.truth, np.arange(len(rows.truth))))
+        *models, of_all = _fits(
+            counts, rows.truth, [*map(rows.outside, range(FOLDS)), np.arange(len(rows.truth))]
+        )
+        return cls(rows.fold, counted.ngrams, tuple(models), of_all)
 
     def log_odds(self, texts: Sequence[str], videos: Sequence[str] | None = None) -> Floats:
         """float64 [N]: how much rather each text is one that describes its video, as the logarithm of the odds.
@@ -182,8 +188,8 @@ def out_of_fold(
 def _out_of_fold(rows: "_Rows", counted: "_Counted") -> Floats:
     counts = counted.of_texts(rows.texts)
     found = np.empty(len(rows.truth))
-    for each in range(FOLDS):
-        model = _fit(counts, rows.truth, np.flatnonzero(rows.folds != each))
+    models = _fits(counts, rows.truth, list(map(rows.outside, range(FOLDS))))
+    for each, model in enumerate(models):
         held_out = np.flatnonzero(rows.folds == each)
         found[held_out] = model.log_odds(counts[held_out])
     return found[rows.place]
@@ -235,6 +241,10 @@ class _Rows:
             place=np.array([place[row] for row in given], np.int64),
         )
 
+    def outside(self, fold: int) -> Ints:
+        """Which rows are of other folds: those that the model of this one is fitted on."""
+        return np.flatnonzero(self.folds != fold)
+
 
 def check_labelled(labels: Sequence[int] | npt.NDArray[Any], videos: Sequence[str], *, seed: int = 0) -> None:
     """Raise what `out_of_fold` would raise of these rows, without reading a text.
@@ -278,7 +288,7 @@ class _Counted:
 
     Attributes:
         ngrams: of all texts.
-        counts: float64 [distinct texts, n-grams].
+        counts: int32 [distinct texts, n-grams].
         place: text -> its row.
     """
 
@@ -296,6 +306,12 @@ class _Counted:
         return self.counts[[self.place[text] for text in texts]]
 
 
+def _fits(counts: "csr_matrix", truth: Ints, parts: Sequence[Ints]) -> list[_Model]:
+    """Models of parts of the rows, a few at a time: a product with a sparse matrix leaves the interpreter to other threads."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(partial(_fit, counts, truth), parts))
+
+
 def _fit(counts: "csr_matrix", truth: Ints, rows: Ints) -> _Model:
     """A model of some rows, of which alone it takes vocabulary and frequencies."""
     own = counts[rows]
@@ -303,8 +319,11 @@ def _fit(counts: "csr_matrix", truth: Ints, rows: Ints) -> _Model:
     columns = np.flatnonzero(texts_with >= MIN_TEXTS)
     if not len(columns):  # a handful of texts: better every word than none
         columns = np.flatnonzero(texts_with)
+    # Columns of like length next to each other: their sums are a fifth quicker.
+    columns = columns[np.argsort(-texts_with[columns], kind="stable")]
+    own = own[:, columns]
     rarity = np.log((1 + len(rows)) / (1 + texts_with[columns])) + 1
-    return _Model(columns, rarity, *fit_logistic(tf_idf(own[:, columns], rarity), truth[rows] > 0))
+    return _Model(columns, rarity, *fit_logistic(tf_idf(own, rarity), truth[rows] > 0))
 
 
 # --- the number of a dataset -------------------------------------------------------------------------

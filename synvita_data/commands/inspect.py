@@ -56,7 +56,16 @@ def inspect(
         ):
             notes = _notes(opened, inspection)
         figure = difference_figure(inspection)
-        drawn = [] if figure is None else list(save_figure(figure, folder / figure_name(name)))
+        drawn, undrawn = list[Path](), "No VQAScores in this config: no figure."
+        if figure is not None:
+            try:
+                drawn = list(save_figure(figure, folder / figure_name(name)))
+            except OSError as error:  # the dataset of somebody else, a file system that is read only
+                if figures is not None:
+                    raise
+                undrawn = (
+                    f"No figure: {error.filename}: {error.strerror}. Name a folder for it with --figures."
+                )
         records[name] = {
             "default": name == opened.default,
             "splits": inspection.splits,
@@ -75,7 +84,7 @@ def inspect(
         if drawn:
             terminal.line(f"Figure: {drawn[0]} and {drawn[1].name}", style="dim")
         else:
-            terminal.line("No VQAScores in this config: no figure.", style="dim")
+            terminal.line(undrawn, style="dim")
     put_json(json_file, {"dataset": opened.name, "configs": records})
 
 

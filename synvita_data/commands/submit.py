@@ -174,11 +174,13 @@ def _write_model_page(
 
 def _shown(submission: "Submission", *, dry_run: bool) -> list[str]:
     """What will be sent, by name and size, and what was found of each result."""
+    from ..display import counted
     from ..submissions.report import WORDS
 
     size = _size(sum(file.size for file in submission.files))
     verb = "would be sent" if dry_run else "to send"
-    lines = [f"{len(submission.files)} files {verb} ({size}), {len(submission.same)} are there already"]
+    files, same = counted(len(submission.files), "files"), len(submission.same)
+    lines = [f"{files} {verb} ({size}), {same:,} {'is' if same == 1 else 'are'} there already"]
     few = submission.files[:_FILES_SHOWN]
     lines += [f"  send    {file.path}  {_size(file.size)}" for file in few]
     lines += [f"  … and {len(submission.files) - len(few)} more"] if len(few) < len(submission.files) else []

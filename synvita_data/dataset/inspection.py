@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNKNOWN = "unknown"
+# Of rows, in the order in which they are shown.
+KINDS = (*MISALIGNMENTS, UNKNOWN)
 _COLUMNS = (
     "caption",
     "misalignment",
@@ -111,27 +113,55 @@ def _rows_of(dataset: BuiltDataset, config: str) -> AbstractContextManager[None]
     )
 
 
-def inspect_rows(config: str, rows: Iterable[Mapping[str, Any]]) -> Inspection:
-    """Summarise rows that are not in a file yet; it has no name and no splits.
+class DrawnRows(NamedTuple):
+    """Of rows that are not in a file yet, what Figure 2 is drawn from.
+
+    Attributes:
+        kinds: int8 [N], places in `KINDS`.
+        have_videos: uint8 [N], 1 for a row with a synthetic video.
+        differences: float64 [N], as `score_difference` gives them.
+    """
+
+    kinds: np.ndarray
+    have_videos: np.ndarray
+    differences: np.ndarray
+
+
+def inspect_drawn(config: str, rows: DrawnRows) -> Inspection:
+    """Summarise rows as far as their figure needs it; there is no name, no split, and what else is unknown is NaN.
 
     Args:
         config: name of their config.
-        rows: their columns, in the types of `schema.features()`.
+        rows: what is known of them.
     """
-    return Inspection(name="", config=config, splits={}, summaries=_summaries(rows))
+    unknown = np.full(len(rows.kinds), np.nan)
+    table = np.column_stack([rows.have_videos, rows.differences, unknown, unknown])
+    return Inspection(name="", config=config, splits={}, summaries=_by_kind(rows.kinds, table))
+
+
+def score_difference(with_contrast: Sequence[float], with_caption: Sequence[float]) -> float:
+    """f̄(V^s,t^s) − f̄(V^s,t^r) of a row, means over its models; NaN without scores."""
+    return _mean_score(with_contrast) - _mean_score(with_caption)
 
 
 def _summaries(rows: Iterable[Mapping[str, Any]]) -> tuple[MisalignmentSummary, ...]:
     kinds, numbers = array("b"), array("d")  # a million rows are 33 MB
-    names = (*MISALIGNMENTS, UNKNOWN)
     for row in rows:
         kind, *measured = _measure(row)
-        kinds.append(names.index(kind))
+        kinds.append(KINDS.index(kind))
         numbers.extend(measured)
-    table = np.asarray(numbers, np.float64).reshape(-1, 4)
-    kind_of = np.asarray(kinds, np.int8)
-    order = [number for number in range(len(names)) if (kind_of == number).any()]
-    groups = [_summarise(names[number], table[kind_of == number]) for number in order]
+    return _by_kind(np.asarray(kinds, np.int8), np.asarray(numbers, np.float64).reshape(-1, 4))
+
+
+def _by_kind(kinds: np.ndarray, table: np.ndarray) -> tuple[MisalignmentSummary, ...]:
+    """The summaries of an inspection.
+
+    Args:
+        kinds: int8 [N], places in `KINDS`.
+        table: float64 [N, 4], whether there is a video, difference, weight, share kept.
+    """
+    order = [number for number in range(len(KINDS)) if (kinds == number).any()]
+    groups = [_summarise(KINDS[number], table[kinds == number]) for number in order]
     return (*groups, _summarise("all", table))
 
 
@@ -147,16 +177,14 @@ class _Measured(NamedTuple):
 
 def _measure(row: Mapping[str, Any]) -> _Measured:
     scores, caption, label = row["vqascores"] or [], row["caption"], row["misalignment"]
-    with_contrast, with_caption = (
-        _mean_score([score[name] for score in scores]) for name in ("neg_caption_score", "caption_score")
-    )
+    both = ([score[name] for score in scores] for name in ("neg_caption_score", "caption_score"))
     visible = _visible(caption)
     spans = (row["shared"] or {}).get("caption") or []
     kept = sum(_visible(caption[start:end]) for start, end in spans)
     return _Measured(
         misalignment=_kind(label) or UNKNOWN,
         has_video=bool((row["generation"] or {}).get("sha256")),
-        difference=with_contrast - with_caption,
+        difference=score_difference(*both),
         weight=np.nan if row["weight"] is None else float(row["weight"]),
         kept=kept / visible if visible else np.nan,
     )

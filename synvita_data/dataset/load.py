@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..display import get_logger, warn
+from ..display import counted, get_logger, warn
 from ..errors import OTHER_FORM, HubError, SchemaError, choose, located
 from ..hub.problems import not_cached
 from ..hub.reach import REPO_ID, offline
@@ -168,6 +168,14 @@ def load_triplets(
         raise SchemaError("a mapping needs the folder that its paths are in", fix="Give real_root too")
     videos = None if real_root is None else RealVideos(real_root, mapping)
     synthetic = SyntheticVideos(synthetic_root, token=token)
+    if isinstance(split, list | tuple):
+        raise SchemaError(
+            "several splits are asked for in a list",
+            found=repr(split),
+            expected="one text",
+            fix=f'Write "{"+".join(map(str, split))}" for one dataset, or leave split out for a dictionary of all',
+        )
+    split = None if split is None else str(split)  # also datasets' own Split.TRAIN
 
     # The published table.
     name = _folder_or_repo(path_or_repo)
@@ -209,13 +217,11 @@ def load_triplets(
     level = logging.INFO if coverage.found == coverage.total else logging.WARNING
     logger.log(level, "%s under %s", coverage, videos.root)
     if videos.problems:
-        logger.warning("%d real videos were refused, first: %s", len(videos.problems), videos.problems[0])
+        refused = counted(len(videos.problems), "real videos were refused")
+        logger.warning("%s, first: %s", refused, videos.problems[0])
     if videos.doubts:
-        logger.warning(
-            "%d real videos are not as long as their names say, first: %s",
-            len(videos.doubts),
-            videos.doubts[0],
-        )
+        other_length = counted(len(videos.doubts), "real videos have another length than their name says")
+        logger.warning("%s, first: %s", other_length, videos.doubts[0])
     return loaded
 
 

@@ -52,6 +52,9 @@ def is_worker_fault(error: BaseException) -> bool:
 def disk_error(error: BaseException, root: Path) -> SynvitaError | None:
     """`error` as one that names the file that cannot be written; None where the disk is not the cause."""
     cause = no_room(error)
+    if cause is None and isinstance(error, StoreError):
+        # Where the store may not be written to, no other worker may either.
+        cause = next((each for each in causes(error) if isinstance(each, PermissionError)), None)
     if cause is None:
         return None
     if isinstance(error, SynvitaError) and error.file is not None:

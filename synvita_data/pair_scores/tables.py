@@ -309,7 +309,8 @@ def read_texts(file: Path) -> list[str]:
             texts.append(text)
     else:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            # A text may hold what Python's `splitlines` takes for an end of a line, such as U+2028.
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, ValueError) as error:
             raise SchemaError("the texts cannot be read", file=file, found=first_line(error)) from error
         texts = [line.strip() for line in lines if line.strip()]

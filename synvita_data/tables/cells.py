@@ -113,10 +113,12 @@ def given_text(value: Any, what: str) -> str | None:
     """The text of a required or optional cell of any reader; None where there is none.
 
     Raises:
-        SchemaError: the error value of a spreadsheet.
+        SchemaError: the error value of a spreadsheet; a list, an object or bytes, whose Python form is nobody's text.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, Mapping | list | tuple | bytes):
+        raise SchemaError(f"{what} is not a plain value", found=repr(value), expected="text or a number")
     text = strip_cell(str(value))
     if is_missing(text):
         return None

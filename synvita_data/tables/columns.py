@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SchemaError, SynvitaError, first_line
+from ..files import kind_of
 from ..schema import check_schema_version
 from .cells import read_number
 
@@ -115,11 +116,15 @@ def parquet_errors(file: str | Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if hasattr(error, "response"):  # the Hub's: nothing is known of the file
             raise
+        kind = None
+        with contextlib.suppress(OSError), Path(file).open("rb") as handle:
+            kind = kind_of(handle.read(32))
+        other = kind is not None and kind != kind_of(b"PAR1")
         raise SchemaError(
             "this is not a readable Parquet file",
             file=file,
-            found=first_line(error),
-            fix="It may have been cut off: fetch or write it again",
+            found=kind if other else first_line(error),
+            fix=None if other else "It may have been cut off: fetch or write it again",
         ) from error
 
 
@@ -181,7 +186,8 @@ def number_column(table: Any, name: str, file: Path) -> Floats:
     import pyarrow as pa
 
     column = table.column(name)
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
+    if not any(is_kind(column.type) for is_kind in kinds):
         raise SchemaError(f"the cells of {name} are not numbers", file=file, found=str(column.type))
     return np.asarray(
         as_numpy(column.cast(pa.float64(), safe=False).combine_chunks().fill_null(float("nan")))

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SchemaError
+from ..files import kind_of
 from .columns import Column, Ints, Numbers, as_numpy
 
 Bytes = npt.NDArray[np.uint8]
@@ -174,6 +175,14 @@ def first_record(path: Path, delimiter: str) -> list[str]:
     for _, cells in read_records(path, Dialect(delimiter), has_header=True):
         if isinstance(cells, SchemaError):
             raise cells
+        if re.fullmatch("sep=.?", delimiter.join(cells), re.IGNORECASE):
+            raise SchemaError(
+                "the first line is for Excel, not the header",
+                file=path,
+                found=delimiter.join(cells),
+                expected="the names of the columns",
+                fix="Remove this line",
+            )
         if any("\0" in cell for cell in cells):
             raise SchemaError(
                 "the first row holds NUL characters",
@@ -243,7 +252,7 @@ def read_records(path: Path, dialect: Dialect, *, has_header: bool = False) -> I
         raise SchemaError(
             "the path is a folder, not a file" if path.is_dir() else "the file does not exist", file=path
         )
-    _check_mark(path)
+    check_text(path)
     row = -2 if has_header else -1
     width: int | None = None
     number = 0
@@ -447,7 +456,7 @@ def _places(data: Bytes, wanted: bytes) -> Ints:
 
 def refuse_encoding(path: Path, error: UnicodeDecodeError | None = None) -> NoReturn:
     """Raise the error of a file that is not UTF-8, with the line and what it may be instead."""
-    _check_mark(path)
+    check_text(path)
     number, found = 1, b""
     with path.open("rb") as handle:
         for number, line in enumerate(handle, 1):  # noqa: B007
@@ -465,9 +474,14 @@ def refuse_encoding(path: Path, error: UnicodeDecodeError | None = None) -> NoRe
     ) from error
 
 
-def _check_mark(path: Path) -> None:
+def check_text(path: Path) -> None:
+    """Refuse a file whose first bytes are those of another kind of file than a table of UTF-8 text.
+
+    Raises:
+        SchemaError: UTF-16, compressed, an Excel workbook, a Git LFS pointer, ….
+    """
     with path.open("rb") as handle:
-        start = handle.read(4)
+        start = handle.read(32)
     for mark, name in _BYTE_ORDER_MARKS:
         if start.startswith(mark):
             raise SchemaError(
@@ -476,3 +490,13 @@ def _check_mark(path: Path) -> None:
                 found=f"byte-order mark {mark!r}",
                 fix="Save it as UTF-8 (in a spreadsheet: “CSV UTF-8”)",
             )
+    # A text may begin with a brace or an angle bracket, but hardly with the first words of a page.
+    begins = start.lstrip().lower()
+    is_text = begins.startswith((b"{", b"<")) and not begins.startswith((b"<!doctype", b"<html", b"<?xml"))
+    if not is_text and (kind := kind_of(start)):
+        raise SchemaError(
+            "the file is of another kind than its name says",
+            file=path,
+            found=kind,
+            expected="a table as text",
+        )

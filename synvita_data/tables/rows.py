@@ -5,14 +5,16 @@ the fields that the file has to raw values: text, or numbers of JSON and Parquet
 as `(row, error)`. Faults of the whole file (not UTF-8, no such columns, empty) are raised.
 
 A cell may be a video as `datasets` stores one, `{bytes, path}`, a list of one such, or bytes alone: the cell is then its
-path, or where it has none a name made of its bytes.
+path, or where it has none a name made of its bytes. Bytes of any other column are text whose writer did not say so
+(Impala, old Hive), and decimals (DuckDB, Spark) are numbers.
 """
 
+import contextlib
 import copy
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +23,7 @@ from ..files import parse_json
 from ..schema import check_schema_version
 from .cells import read_json_object
 from .columns import parquet_errors
-from .csv import DELIMITERS, CsvFile, open_csv, refuse_encoding
+from .csv import DELIMITERS, CsvFile, check_text, open_csv, refuse_encoding
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -31,6 +33,7 @@ Rows = Iterator[tuple[int, Cells | SchemaError]]
 
 PARQUET_BATCH = 4096
 _VIDEO_BATCH = 16  # rows read at once where the bytes of videos must be
+_VIDEO_FIELDS = frozenset({"videopath", "video"})
 # Arrow's short floats -> from where on they do not hold every whole number.
 _EXACT_IN = {"halffloat": 1 << 11, "float": 1 << 24}
 
@@ -188,6 +191,7 @@ def csv_rows(path: Path, fields: Fields) -> Rows:
 def _json_rows(path: Path, fields: Fields) -> Rows:
     columns_of: dict[tuple[str, ...], dict[str, str] | SchemaError] = {}
     row = -1
+    check_text(path)
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as handle:
             for line in handle:
@@ -233,7 +237,22 @@ def _json_cells(
     columns = columns_of[names]
     if isinstance(columns, SchemaError):
         return copy.copy(columns).at(path, row)
-    return {field: _named_video(record[name]) for field, name in columns.items()}
+    return {field: _cell(record[name], field) for field, name in columns.items()}
+
+
+def _cell(value: Any, field: str) -> Any:
+    """A cell of Parquet or JSON: a video by its name, bytes that are text as text, a decimal as a number, any other value
+    as it is."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = value.decode()
+            if field not in _VIDEO_FIELDS or (text.isprintable() and ("." in text or "/" in text)):
+                return text
+        if field not in _VIDEO_FIELDS:
+            return value
+    return _named_video(value)
 
 
 def _named_video(value: Any) -> Any:
@@ -266,10 +285,10 @@ def parquet_rows(path: Path, fields: Fields) -> Rows:
         leaves, rows = _leaves(file, list(columns.values()))
         for batch in file.iter_batches(batch_size=rows, columns=leaves):
             lists = []
-            for name in columns.values():
+            for field, name in columns.items():
                 values = batch.column(batch.schema.get_field_index(name)).to_pylist()
-                if values and isinstance(values[0], dict | list | bytes | None):
-                    values = [_named_video(value) for value in values]
+                if values and isinstance(values[0], dict | list | bytes | Decimal | None):
+                    values = [_cell(value, field) for value in values]
                 if name in labels:
                     values = [labels[name].get(value, value) for value in values]
                 elif exact := _EXACT_IN.get(str(batch.schema.field(name).type)):

@@ -12,22 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import MissingVideoError, NotAVideoError, VideoTooLargeError
+from ..files import kind_of
 
 # What `probe`, `check_video` and `decode` accept.
 VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Mapping[str, Any]
-
-# First bytes of files that are often found under a video's name, for messages.
-_SIGNATURES = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"PAR1", "a Parquet file"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"%PDF", "a PDF"),
-    (b"<", "HTML or XML text (a failed download?)"),
-    (b"{", "JSON text (a failed download?)"),
-    (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +88,7 @@ class Source:
         """What the first bytes look like, in words."""
         with self.open() as handle:
             head = handle.read(64)
-        for signature, words in _SIGNATURES:
-            if head.lstrip().startswith(signature):
-                return words
-        return f"{self.size:,} bytes that begin with {head[:16]!r}"
+        return kind_of(head) or f"{self.size:,} bytes that begin with {head[:16]!r}"
 
 
 def resolve(source: VideoSource, limits: Limits = Limits()) -> Source:

@@ -20,3 +20,15 @@ def test_flags_show_no_type(command):
 def test_completion_is_offered():
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"})
     assert "--install-completion" in shown.output
+
+
+@pytest.mark.parametrize("given", [["--out", ""], ["--out="], ["--out", "x", "--real-root", ""]])
+@pytest.mark.parametrize("command", ["build", "evaluate"])
+def test_an_empty_path_is_not_the_current_folder(command, given, tmp_path, monkeypatch, capsys):
+    """As where a shell's variable is not set."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        app([command, *given])
+    assert caught.value.code == 2
+    assert "The path is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -132,6 +132,9 @@ def test_default_config_named_config_and_split(built, tmp_path):
     assert train["id"][:] == [f"{VATEX.pair_id}-lavie-001"]
     assert len(load(built, tmp_path, split="train[:1]")) == 1
     assert len(load(built, tmp_path, split="train+test")) == 3
+    assert len(load(built, tmp_path, split=datasets.Split.TRAIN)) == 2
+    with pytest.raises(SchemaError, match=r'Write "train\+test"'):
+        load(built, tmp_path, split=["train", "test"])
     assert synvita_data.load_triplets is load_triplets
 
 

@@ -248,3 +248,16 @@ def test_means_and_visible_characters_are_numpys_and_pythons():
     assert np.isnan(inspection._mean_score([]))
     for text in ("", " ", "a man\teats", "\u3000x\u2028y\x1c z\u00a0", "\u200bzero width"):
         assert inspection._visible(text) == sum(not character.isspace() for character in text)
+
+
+def test_a_dataset_that_cannot_be_written_to_is_shown_without_a_figure(folder):
+    (folder / "figures").write_text("in the way, as for a user who may not write here")
+    done = CliRunner().invoke(app, ["inspect", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert "Text-only AUC" in done.output
+    assert f"No figure: {folder}/figures" in " ".join(done.output.split())
+    assert "--figures" in done.output
+    # Where the user says where, it is an error that names the file as the user knows it.
+    asked = CliRunner().invoke(app, ["inspect", str(folder), "--figures", str(folder / "figures")])
+    assert isinstance(asked.exception, OSError)
+    assert ".part-" not in str(asked.exception)

@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from loopback_hub import run_client
 
@@ -27,7 +28,7 @@ from synvita_data.evaluate_metrics.group_score.group import group_score
 from synvita_data.evaluate_metrics.minimal_pair_accuracy.minimal_pair import minimal_pair_accuracy
 from synvita_data.evaluate_metrics.multiple_choice_accuracy.choice import multiple_choice_accuracy
 from synvita_data.evaluate_metrics.retrieval_map.ranking import retrieval_map
-from synvita_data.metrics import metric_folder
+from synvita_data.metrics import metric, metric_folder
 
 CLIENT = Path(__file__).with_name("evaluate_client.py")
 
@@ -373,3 +374,36 @@ def test_pure_functions_load_neither_evaluate_nor_datasets_nor_torch():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_columns_are_looked_at_before_evaluate_makes_them_fit():
+    auc = metric("entailment_auc")
+    with pytest.raises(ValueError, match=r"position 1 .*`references` is 0.5 here; expected a whole number"):
+        auc.compute(predictions=[0.9, 0.1], references=[1, 0.5])
+    with pytest.raises(ValueError, match=r"position 1 .*`videos` is missing here"):
+        metric("entailment_auc").compute(
+            predictions=[0.9, 0.1], references=[1, 0], videos=["a", float("nan")]
+        )
+    # Rows of a larger table of pandas, in an order of their own.
+    table = pd.DataFrame({"score": [0.9, 0.1, 0.8], "label": [1, 0, 1], "video": ["a", "a", "b"]}).iloc[
+        [2, 1]
+    ]
+    found = metric("entailment_auc").compute(
+        predictions=table["score"], references=table["label"], videos=table["video"], resamples=0
+    )
+    assert (found["entailment_auc"], found["videos"]) == (100.0, 2)
+    breakdown = metric("entailment_auc", "videocon").compute(
+        predictions=[0.9, 0.1],
+        references=[1, 0],
+        videos=["a", "a"],
+        texts=["x", "y"],
+        pairs=["p", "p"],
+        misalignment=["action", "action"],
+        hard=[float("nan"), float("nan")],
+        resamples=0,
+    )
+    assert not breakdown["groups"].get("hard")
+    with pytest.raises(ValueError, match=r"`options` is 0\.5"):
+        metric("multiple_choice_accuracy").compute(
+            predictions=[0.9, 0.1], references=[1, 0], questions=["q", "q"], options=[0.5, 1]
+        )

@@ -8,7 +8,7 @@ from jobs.number_jobs import Squarer, Squares, made
 
 from synvita_data.errors import StoreError, VideoError
 from synvita_data.jobs import Store, is_worker_fault, no_room, quarantine_errors, run_job
-from synvita_data.jobs.failures import one_line
+from synvita_data.jobs.failures import disk_error, one_line
 
 
 def raised_from(error: Exception, cause: Exception | None) -> Exception:
@@ -30,6 +30,15 @@ def test_no_room_is_seen_through_what_was_made_of_it():
         StoreError("x"),
     ):
         assert no_room(other) is None
+
+
+def test_a_store_that_may_not_be_written_to_ends_a_run_and_is_no_crash(tmp_path):
+    refused = PermissionError(errno.EACCES, "Permission denied", "/a/b")
+    error = raised_from(StoreError("cannot claim key 'k'", file="/a"), refused)
+    assert disk_error(error, tmp_path) is error
+    # Not so a video that may not be read: other rows have others.
+    assert disk_error(raised_from(VideoError("cannot be opened"), refused), tmp_path) is None
+    assert disk_error(refused, tmp_path) is None
 
 
 def test_faults_of_a_worker_are_told_from_faults_of_a_row():

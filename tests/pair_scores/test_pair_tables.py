@@ -180,6 +180,10 @@ def test_texts_of_files(tmp_path):
     lines = tmp_path / "texts.txt"
     lines.write_text("\ufeffa dog runs\n\n  a cat, asleep  \n")
     assert read_texts(lines) == ["a dog runs", "a cat, asleep"]
+    lines.write_bytes(
+        "one\u2028text\r\nanother\x85of two\x0clines\r".encode()
+    )  # ends of lines to `splitlines`
+    assert read_texts(lines) == ["one\u2028text", "another\x85of two\x0clines"]
     table = tmp_path / "texts.csv"
     table.write_text("id,prompt\n1,a dog runs\n2,\n")
     with pytest.raises(SchemaError, match=r"texts.csv, row 1: a text is empty"):

@@ -173,3 +173,9 @@ def test_json_objects_keep_the_text_of_numbers():
     for text in ('{"a": 1, "a": 2}', '{"a": Infinity}', "[1]", "{", '{"a": {"b": 1, "b": 1}}'):
         with pytest.raises(ValueError, match=r"twice|JSON|Expecting|line"):
             read_json_object(text)
+
+
+@pytest.mark.parametrize("value", [["a dog"], {"text": "a dog"}, b"a dog", ("a",), {}])
+def test_what_is_not_plain_is_no_text(value):
+    with pytest.raises(SchemaError, match="caption is not a plain value"):
+        given_text(value, "caption")

@@ -1,6 +1,7 @@
 """Delimited text is split by the rules of its dialect; a quote never swallows rows."""
 
 import csv
+import gzip
 import io
 
 import pytest
@@ -8,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.errors import SchemaError
-from synvita_data.tables.csv import Dialect, choose_delimiter, choose_dialect, quotes_are_odd, read_records
+from synvita_data.tables.csv import (
+    Dialect,
+    choose_delimiter,
+    choose_dialect,
+    open_csv,
+    quotes_are_odd,
+    read_records,
+)
+from synvita_data.tables.rows import Fields, open_table, read_rows
 
 COMMA = Dialect(",")
 
@@ -178,3 +187,35 @@ def _is_rfc_4180(content):
                 return False
             state = "quoted" if char == '"' else "start"
     return state != "quoted"
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (gzip.compress(b"row,model\n"), "a gzip file"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "an Excel workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html><body>404</body></html>\n", "HTML"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_a_file_of_another_kind_is_named(tmp_path, content, found, suffix):
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(content)
+    if suffix == ".parquet" and content.startswith(b"PAR1"):
+        found = "cut off"
+    with pytest.raises(SchemaError, match=found) as caught:
+        list(read_rows(path, Fields.named("row", "model"), "scores"))
+    assert caught.value.file == str(path)
+
+
+@pytest.mark.parametrize("line", ["sep=;", "sep=,", "SEP=\t"])
+def test_excels_own_first_line_is_named(tmp_path, line):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{line}\r\nrow;model\r\n0;m\r\n")
+    with pytest.raises(SchemaError, match="Remove this line"):
+        open_csv(path)
+    with pytest.raises(SchemaError, match="Remove this line"):
+        open_table(path, Fields.named("row", "model"))

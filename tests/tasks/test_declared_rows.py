@@ -284,3 +284,32 @@ def test_packed_annotations_come_back(tmp_path):
     assert np.array_equal(again.declared["kind"], found.declared["kind"])
     with pytest.raises(SynvitaError, match="another task"):
         read_annotations(replace(task, name="other"), path)
+
+
+def test_labels_may_be_true_and_false_in_every_format(tmp_path):
+    task = declare(tmp_path, "form: entailment")
+    rows = [{"video": "a.mp4", "caption": f"a dog {k}", "label": bool(k % 2)} for k in range(4)]
+    found = [
+        read_annotations(task, write(tmp_path / f"rows{suffix}", rows))
+        for suffix, write in (
+            (".csv", write_csv),
+            (".jsonl", write_jsonl),
+            (".json", write_json),
+            (".parquet", write_parquet),
+        )
+    ]
+    for each in found:
+        assert dict(zip(each.caption, each.label.tolist(), strict=True)) == {
+            row["caption"]: int(row["label"]) for row in rows
+        }
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("[]".encode("utf-16"), "UTF-16"), (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull")],
+)
+def test_json_of_another_kind_is_named(tmp_path, content, words):
+    path = tmp_path / "rows.json"
+    path.write_bytes(content)
+    with pytest.raises(SynvitaError, match=words):
+        read_annotations(declare(tmp_path, "form: entailment"), path)

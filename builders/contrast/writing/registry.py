@@ -195,14 +195,18 @@ def open_writer(
 
 
 def ready(writer: ContrastWriter) -> ContrastWriter:
-    """The writer, after it has looked whether it can work at all: its model, server and key.
+    """The writer, after it has looked whether it can work at all: its model, server and key. One that cannot is closed.
 
     Raises:
         SynvitaError: what it lacks.
     """
     check = getattr(writer, "check", None)
     if check is not None:
-        check()
+        try:
+            check()
+        except BaseException:
+            writer.close()
+            raise
     return writer
 
 

@@ -152,6 +152,7 @@ def test_no_server_is_one_error_before_the_run(captions, capsys):
     assert "127.0.0.1" in said
     assert KEY not in said
     assert not out.exists()
+    assert not connection._HIDE.keys  # its writer is closed
 
 
 def test_no_such_model_is_one_error(captions, capsys, server):
@@ -159,6 +160,7 @@ def test_no_such_model_is_one_error(captions, capsys, server):
     assert contrast(captions, f"api:{server.url}#huge")[0] == 2
     assert "no such model" in " ".join(capsys.readouterr().err.split())
     assert contrast(captions, "llm:/no/such/model")[0] == 2
+    assert not connection._HIDE.keys
 
 
 def test_a_server_that_goes_leaves_a_run_to_continue(captions, server, capsys):

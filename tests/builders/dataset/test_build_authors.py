@@ -233,6 +233,7 @@ def test_nothing_changed_writes_nothing(tmp_path, triplets):
     assert digests(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_on_one_folder(tmp_path, triplets):
     """Both read one archive into one work folder."""
     root = write_layout(tmp_path / "copy", "tar.gz", VIDEOS)

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import tracemalloc
+from datetime import timedelta
+from decimal import Decimal
 
 import datasets
 import pandas as pd
@@ -672,6 +674,38 @@ def test_videos_as_datasets_stores_them_are_named(tmp_path, feature, cell, video
     triplets, report = read(tmp_path / "t.parquet")
     assert [triplet.video_id for triplet in triplets] == [video_id]
     assert [error.problem for error in report.quarantined] == ["the row names no video"] * missing
+
+
+def test_text_that_its_writer_calls_bytes_is_text(tmp_path):
+    rows = {
+        "video_id": [b"v1", b"v2", b"v3"],
+        "videopath": [b"a/v1.mp4", b"a/v2.mp4", b"a/v3.mp4"],
+        "caption": [None, "ein Hund läuft".encode(), b"\xff\xfe"],
+        "neg_caption": [b"a cat", b"a cat", b"a cat"],
+    }
+    pq.write_table(
+        pa.table({name: pa.array(cells, pa.binary()) for name, cells in rows.items()}), tmp_path / "t.parquet"
+    )
+    triplets, report = read(tmp_path / "t.parquet")
+    assert [(t.video_id, t.videopath, t.caption) for t in triplets] == [("v2", "a/v2.mp4", "ein Hund läuft")]
+    assert [error.row for error in report.quarantined] == [0, 2]
+    assert "caption is not a plain value. Found: b'\\xff\\xfe'" in str(report.quarantined[1])
+
+
+def test_decimals_and_durations_are_numbers(tmp_path):
+    whole = [None, Decimal("12.00"), Decimal("1.50")]
+    table = {
+        "video_id": whole,
+        "caption": ["a", "b", "c"],
+        "neg_caption": ["d", "e", "f"],
+        "start": [Decimal("0.5")] * 3,
+        "end": [timedelta(seconds=65)] * 3,
+    }
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    triplets, report = read(tmp_path / "t.parquet")
+    assert [(t.video_id, t.start, t.end) for t in triplets] == [("12", 0.5, 65.0)]
+    assert [error.row for error in report.quarantined] == [0, 2]
+    assert "fraction" in str(report.quarantined[1])
 
 
 def test_of_videos_with_paths_the_bytes_stay_on_the_disk(tmp_path):
