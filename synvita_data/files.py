@@ -20,6 +20,7 @@ from typing import Any
 from .errors import StoreError, SynvitaError, UnsafePathError, causes, first_line
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+_DEEPEST_YAML = 200  # about as deep as PyYAML's own loaders go
 # A name that leads to no file: nothing, a link to nowhere or to itself, a folder in place of a file or the other way.
 NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 # `datasets--OWNER--NAME/snapshots/<commit>` in the cache of huggingface_hub; its files are links to `blobs` beside.
@@ -424,8 +425,16 @@ def parse_yaml(text: str, loader: Any = None) -> Any:
     """
     import yaml
 
+    wanted = loader or yaml.SafeLoader
     with yaml_errors():
-        return yaml.load(text, Loader=bounded_loader(loader or yaml.SafeLoader))
+        if not issubclass(wanted, yaml.parser.Parser):  # libyaml's composer overflows the stack of C
+            depth = 0
+            for event in yaml.parse(text, wanted):
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > _DEEPEST_YAML:
+                    raise ValueError("nested too deeply")
+        return yaml.load(text, Loader=bounded_loader(wanted))
 
 
 @cache

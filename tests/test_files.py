@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
 from synvita_data import files
 from synvita_data.errors import SynvitaError, UnsafePathError
@@ -216,6 +217,9 @@ def test_yaml_that_its_constructors_refuse_is_a_value_error(text):
     with pytest.raises(ValueError) as caught:
         parse_yaml(text)
     assert str(caught.value)
+    for deep in ("[" * 200_000, "- " * 200_000, '{"a":' * 100_000):
+        with pytest.raises(ValueError, match="nested too deeply|recursion"):  # libyaml's, or PyYAML's own
+            parse_yaml(deep, getattr(yaml, "CBaseLoader", yaml.BaseLoader))
     assert parse_yaml("a: [1, 5.0]") == {"a": [1, 5.0]}
     assert parse_yaml(f"a: -{'1' * 308}") == {"a": -int("1" * 308)}
 
