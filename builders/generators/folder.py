@@ -112,6 +112,7 @@ def noted_videos(record: Record) -> dict[str, dict[str, Any]]:
         for fields in videos.values():
             made_for = Request(*(of_type(fields[name], kind) for name, kind in _OF_REQUEST.items()))
             of_type(fields["config"], dict)
+            json.dumps(fields, ensure_ascii=False).encode()  # a manifest is UTF-8
             if fields["path"] != made_for.name or Path(made_for.name).name != made_for.name:
                 raise ValueError(f"path {fields['path']!r} of {made_for.name}")
         return videos
@@ -289,7 +290,11 @@ def _manifest_rows(out: Path) -> Iterable[ManifestRow]:
 def _differences(found: Any, expected: Mapping[str, Any]) -> str:
     if not isinstance(found, dict):
         return "not a recipe"
-    old, new = ({**recipe, **(recipe.get("settings") or {})} for recipe in (found, expected))
+    settings = [recipe.get("settings") for recipe in (found, expected)]
+    old, new = (
+        {**recipe, **(own if isinstance(own, dict) else {})}
+        for recipe, own in zip((found, expected), settings, strict=True)
+    )
     keys = [key for key in sorted({*old, *new} - {"settings"}) if old.get(key) != new.get(key)]
     return "; ".join(f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
 

@@ -153,6 +153,22 @@ def test_targets_of_an_adapter_that_are_no_names(tmp_path):
     assert found.targets == {"q", "['v']"}
 
 
+@pytest.mark.parametrize("settings", ["x", [1], {"steps": 4}])
+def test_a_mark_with_settings_of_other_types(tmp_path, settings):
+    from synvita_data.builders.generators.base import Recipe
+    from synvita_data.builders.generators.folder import BOUND_TO, STORE, bind
+    from synvita_data.errors import SourceError
+
+    recipe = Recipe("command", "x", "1", {"steps": 5}, {})
+    bind(tmp_path, recipe)
+    with Store(tmp_path / STORE) as store, store.claim("a" * 40) as claim:
+        claim.commit({})
+    mark = tmp_path / BOUND_TO
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | {"settings": settings}))
+    with pytest.raises(SourceError, match=r"Found: steps (None|4), now 5"):
+        bind(tmp_path, recipe)
+
+
 def test_settings_of_a_training_of_other_types():
     from synvita_data.models.resolve import trained_settings
 
@@ -373,7 +389,7 @@ _NOTED = {"path": "a_001.mp4", "id": "a", "caption": "a", "sample": 1, "config":
     "noted",
     [
         *([], _NOTED | {"config": []}, _NOTED | {"path": 1e9}, _NOTED | {"sample": None}),
-        _NOTED | {"path": "../a_001.mp4", "id": "../a"},
+        *(_NOTED | {"path": "../a_001.mp4", "id": "../a"}, _NOTED | {"caption": "\ud800"}),
     ],
 )
 def test_a_damaged_note_of_generated_videos(tmp_path, noted):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...errors import SynvitaError
 from ...files import read_json
@@ -84,9 +84,9 @@ def read_lora_settings(folder: Path) -> LoraSettings | None:
                 expected=" or ".join(map(repr, plain)),
             )
     rank, alpha, dropout = (raw.get(name) for name in ("r", "lora_alpha", "lora_dropout"))
-    # A bool is an int to Python, and no rank; JSON as Python reads it knows infinity.
-    numbers = (alpha, 0.0 if dropout is None else dropout)
-    if type(rank) is not int or rank < 1 or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
+    dropout = 0.0 if dropout is None else dropout
+    # A bool is an int to Python, and no rank.
+    if type(rank) is not int or rank < 1 or not (_is_number(alpha) and _is_number(dropout)):
         raise SynvitaError(
             "an adapter's settings lack rank, alpha or dropout",
             file=path,
@@ -97,7 +97,11 @@ def read_lora_settings(folder: Path) -> LoraSettings | None:
     return LoraSettings(
         rank,
         float(alpha),
-        float(dropout or 0.0),
+        float(dropout),
         frozenset(map(str, targets)) if isinstance(targets, list) else None,
         raw.get("base_model_name_or_path"),
     )
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return type(value) in (int, float) and isfinite(value)  # Python's JSON knows infinity
