@@ -1,6 +1,7 @@
 """The `synvita` program. Commands live in `commands/`, one file each, and import what they need
 inside their functions, so that `synvita --help` needs neither datasets nor torch."""
 
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class _Command(TyperCommand):
             if str(each.metavar).startswith(("DIR", "FILE", "PATH"))
             for name in each.opts
         }
-        for option, value in zip(args, [*args[1:], None], strict=True):
+        for option, value in itertools.pairwise([*args, " "]):
             if (option in paths and value == "") or (option.endswith("=") and option[:-1] in paths):
                 raise typer.BadParameter(
                     "The path is empty. For the current folder write a dot.",

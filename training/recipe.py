@@ -177,7 +177,9 @@ def read_recipe(
             key, equals, value = override.partition("=")
             if not equals or not key.strip():
                 expected = "key=value, for example margin=0.1"
-                raise RecipeError("not an override", found=override, expected=expected)
+                raise RecipeError(
+                    "not an override", file="the command line", found=override, expected=expected
+                )
             given[key.strip()] = _yaml(value, _place(key.strip()))
         values = _changed(values, given)
         run_types = get_type_hints(RunOptions)
@@ -208,6 +210,7 @@ def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any], given: Coll
         if key == "hub_token":
             raise RecipeError(
                 "an access token does not belong in a recipe, which is kept and published",
+                file=_place(key) if key in given else None,
                 fix="Set HF_TOKEN, or run `hf auth login`",
             )
         if key not in known:

@@ -12,7 +12,7 @@ from ..files import resolve_under
 from ..real_videos.files import walk_videos
 from ..tables.cells import given_text, read_part
 from ..tables.columns import parquet_errors
-from ..tables.rows import Cells, Fields, normal_name, read_rows, whole
+from ..tables.rows import Cells, Fields, normal_name, plain_cell, read_rows, whole
 from .pairs import Pair, refuse_url
 
 VIDEO_COLUMNS = ("video", "videopath", "video_path", "path")
@@ -141,7 +141,10 @@ def _read_table(
     # Every row becomes one pair, or one for each text that is given.
     real_root = table.root.resolve()
     for row, roles, cells in read:
-        named = {name: cells.get(column) for name, column in roles.items()}
+        named = {
+            name: cells.get(column) if name == "video" else plain_cell(cells.get(column), name)
+            for name, column in roles.items()
+        }
         try:
             with located(source, row):
                 for text in [None] if texts is None else texts:

@@ -237,10 +237,10 @@ def _json_cells(
     columns = columns_of[names]
     if isinstance(columns, SchemaError):
         return copy.copy(columns).at(path, row)
-    return {field: _cell(record[name], field) for field, name in columns.items()}
+    return {field: plain_cell(record[name], field) for field, name in columns.items()}
 
 
-def _cell(value: Any, field: str) -> Any:
+def plain_cell(value: Any, field: str) -> Any:
     """A cell of Parquet or JSON: a video by its name, bytes that are text as text, a decimal as a number, any other value
     as it is."""
     if isinstance(value, Decimal):
@@ -288,7 +288,7 @@ def parquet_rows(path: Path, fields: Fields) -> Rows:
             for field, name in columns.items():
                 values = batch.column(batch.schema.get_field_index(name)).to_pylist()
                 if values and isinstance(values[0], dict | list | bytes | Decimal | None):
-                    values = [_cell(value, field) for value in values]
+                    values = [plain_cell(value, field) for value in values]
                 if name in labels:
                     values = [labels[name].get(value, value) for value in values]
                 elif exact := _EXACT_IN.get(str(batch.schema.field(name).type)):

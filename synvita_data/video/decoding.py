@@ -3,6 +3,7 @@ it is whole."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from ..errors import CorruptVideoError, FramePolicyError, located
@@ -45,8 +46,8 @@ def decode(
     Raises:
         VideoError: always one of the classes in `synvita_data.errors`.
     """
-    if isinstance(policy, int) and not isinstance(policy, bool):
-        policy = FramePolicy(count=policy)
+    if isinstance(policy, Integral) and not isinstance(policy, bool):  # also NumPy's
+        policy = FramePolicy(count=int(policy))
     if not isinstance(policy, FramePolicy):
         raise FramePolicyError(
             "this says not which frames", found=repr(policy), expected="a FramePolicy, or a number"

@@ -18,6 +18,8 @@ BACKENDS = ("pyav", "decord", "torchcodec")
 # Times closer than this are one time: start, end and timestamps come from different roundings, to a millionth of
 # a second at least.
 _SAME_TIME = 6e-7
+# Frames that one video may be looked at: as many as a video may have (`Limits.max_frames`).
+MOST_LOOKS = 216_000
 
 
 def segment_midpoints(frames: int, count: int) -> list[int]:
@@ -96,7 +98,11 @@ class FramePolicy:
             choose(self.rule, RULES, "rule of sampling frames", error=FramePolicyError, fix=fix)
             if self.rule == "all" and self.count is not None:
                 raise FramePolicyError("rule 'all' takes no count", found=self.count, expected="count=None")
-            count = _DEFAULT_COUNT[self.rule] if self.count is None else _whole("count", self.count)
+            count = (
+                _DEFAULT_COUNT[self.rule]
+                if self.count is None
+                else _whole("count", self.count, most=MOST_LOOKS)
+            )
             self._set("count", count)
         elif self.count is not None or self.rule not in ("segment-midpoints", own_rule):
             raise FramePolicyError(
@@ -117,7 +123,7 @@ class FramePolicy:
                     found=f"max_frames={self.max_frames}, rule={self.rule!r}",
                     expected="fps beside it, or count in its place",
                 )
-            self._set("max_frames", _whole("max_frames", self.max_frames))
+            self._set("max_frames", _whole("max_frames", self.max_frames, most=MOST_LOOKS))
         if self.indices is not None:
             self._set("indices", tuple(_whole("indices", index, least=0) for index in self.indices))
             if not self.indices:
@@ -199,7 +205,7 @@ def select_frames(
 
     Raises:
         NoFramesError: no frame is on show within [start, end), or an index that is not there.
-        FramePolicyError: start or end is not a number.
+        FramePolicyError: start or end is not a number, or a rate of more frames than a video may have.
     """
     first, stop = _window(timestamps, start, end, duration, first_shown, file)
     if policy.indices is not None:
@@ -213,7 +219,7 @@ def select_frames(
                 )
         return list(policy.indices)
     if policy.fps is not None:
-        looks = _looks_by_rate(policy, policy.fps, timestamps, start, end, duration)
+        looks = _looks_by_rate(policy, policy.fps, timestamps, start, end, duration, file)
         return [_on_show(timestamps, time) for time in looks]
     return [first + index for index in RULES[policy.rule](stop - first, policy.count or 0)]
 
@@ -244,13 +250,26 @@ def _looks_by_rate(
     start: float | None,
     end: float | None,
     duration: float | None,
+    file: str | None = None,
 ) -> list[float]:
     """Times at start + k / fps before the end, one at least; with `max_frames` at most so many, over the same seconds."""
     begin = timestamps[0] if start is None else max(start, timestamps[0])
     finish = timestamps[-1] if duration is None else duration
     finish = finish if end is None else min(end, finish)
-    looks = math.ceil((finish - begin) * fps) + 1  # one too many at most, which begins at the end
-    times = [begin + k / fps for k in range(max(1, looks))]
+    looks = max(
+        1, math.ceil(min((finish - begin) * fps, 1e12)) + 1
+    )  # one too many at most, which begins at the end
+    if policy.max_frames is None and looks > MOST_LOOKS:
+        raise FramePolicyError(
+            "a frame rate asks for more frames than a video may have",
+            file=file,
+            found=f"fps={fps:g}: {looks:,} frames of {finish - begin:g} s",
+            expected=f"at most {MOST_LOOKS:,}",
+            fix="Give frames a second, or max_frames beside it",
+        )
+    # Two more looks than are wanted are enough to know that there are too many.
+    most = looks if policy.max_frames is None else min(looks, policy.max_frames + 2)
+    times = [begin + k / fps for k in range(most)]
     within = [time for k, time in enumerate(times) if k == 0 or time < finish - _SAME_TIME]
     if policy.max_frames is None or len(within) <= policy.max_frames:
         return within
@@ -304,10 +323,12 @@ def _check_size(size: Any) -> int | tuple[int, int]:
     return _whole("size", size)
 
 
-def _whole(name: str, value: Any, least: int = 1) -> int:
-    """`value` as a plain int of at least `least` (NumPy integers welcome, bool and float refused)."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+def _whole(name: str, value: Any, least: int = 1, most: float = math.inf) -> int:
+    """`value` as a plain int from `least` to `most` (NumPy integers welcome, bool and float refused)."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
         raise FramePolicyError(
-            f"{name} must be a whole number", found=repr(value), expected=f"at least {least}"
+            f"{name} must be a whole number",
+            found=repr(value),
+            expected=f"at least {least}" + (f", at most {most:,}" if most < math.inf else ""),
         )
     return int(value)

@@ -1,6 +1,7 @@
 """`--help` of every command: flags show no type, completion is offered, nothing heavy is needed."""
 
 import pytest
+from in_process import run_program
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -32,3 +33,13 @@ def test_an_empty_path_is_not_the_current_folder(command, given, tmp_path, monke
     assert caught.value.code == 2
     assert "The path is empty" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_alone_is_no_bug(command, monkeypatch, tmp_path, capsys):
+    """`synvita train`, and so on: an argument is missing, or the folder holds nothing."""
+    monkeypatch.chdir(tmp_path)
+    if command == ["demo"]:
+        pytest.skip("needs no argument, and takes minutes")
+    assert run_program(*command) in (0, 2)
+    assert "bug" not in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -193,6 +194,15 @@ def test_texts_of_files(tmp_path):
         read_texts(lines)
     with pytest.raises(SchemaError, match=r"gone.txt: the texts cannot be read"):
         read_texts(tmp_path / "gone.txt")
+
+
+def test_texts_and_times_of_parquet_may_be_bytes_and_decimals(folder):
+    table = pa.table(
+        {"video": ["a.mp4"], "text": pa.array([b"a dog"]), "start": [Decimal("0.5")], "end": [Decimal("2")]}
+    )
+    pq.write_table(table, folder / "t.parquet")
+    (pair,) = read_pairs(folder / "t.parquet").pairs
+    assert (pair.text, pair.start, pair.end) == ("a dog", 0.5, 2.0)
 
 
 # -- what is refused --------------------------------------------------------------------------------------

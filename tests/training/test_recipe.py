@@ -111,6 +111,8 @@ def test_what_is_wrong_is_named(tmp_path, text, overrides, said):
             "learning_rte=1",
             r"learning_rte=… on the command line: this is not a key.* Did you mean learning_rate\?$",
         ),
+        ("learning_rate", "the command line: not an override. Found: learning_rate"),
+        ("hub_token=x", r"hub_token=… on the command line: an access token"),
         ("learning_rate=abc", r"learning_rate=… on the command line: learning_rate is of another type"),
         ("seed=2026-13-45", r"seed=… on the command line: not YAML\. Found: month must be in 1\.\.12\.$"),
         ("seed=!!int x", "seed=… on the command line: not YAML"),

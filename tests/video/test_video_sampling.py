@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synvita_data.video import RULES, FramePolicy, FramePolicyError, NoFramesError, select_frames
+from synvita_data.video.sampling import look_times
 
 many = st.integers(1, 2000)
 few = st.integers(1, 64)
@@ -180,3 +181,25 @@ def test_unknown_keys_of_a_stored_policy_are_refused() -> None:
 )
 def test_target_size(size: object, stored: tuple[int, int], expected: tuple[int, int]) -> None:
     assert FramePolicy(size=size).target_size(*stored) == expected
+
+
+def test_more_frames_than_a_video_may_have_are_refused_before_they_are_listed():
+    shown = [k / 10 for k in range(12)]
+    for policy in (FramePolicy(fps=1e9), FramePolicy(fps=1.7e308), FramePolicy(fps=200_000)):
+        with pytest.raises(FramePolicyError, match=r"x.mp4: a frame rate asks for more frames"):
+            select_frames(policy, shown, duration=1.2, file="x.mp4")
+    assert len(select_frames(FramePolicy(fps=100_000), shown, duration=1.2)) == 120_000
+    # A rate with a most is a rate of that most.
+    for fps in (1e9, 1e300):
+        assert select_frames(FramePolicy(fps=fps, max_frames=4), shown, duration=1.2) == [0, 3, 6, 9]
+    with pytest.raises(FramePolicyError, match="at most 216,000"):
+        FramePolicy(count=10**9)
+
+
+@given(st.floats(0.1, 50), st.integers(1, 30), st.floats(0.05, 4))
+def test_a_most_chooses_as_if_all_looks_were_listed(fps, most, duration):
+    shown = [0.0, duration / 3]
+    every = [k / fps for k in range(300) if k == 0 or k / fps < duration - 6e-7]
+    wanted = every if len(every) <= most else [k * duration / most for k in range(most)]
+    policy = FramePolicy(fps=fps, max_frames=most)
+    assert look_times(policy, shown, [], None, None, duration) == pytest.approx(wanted)

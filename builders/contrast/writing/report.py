@@ -174,7 +174,7 @@ class ContrastReport:
             lines.append(f"text-only AUC: {self.text_only.text()}")
         if self.complete:
             lines.append(
-                f"{counted(self.rows, 'triplets')} of {self.captions:,} captions of {self.videos:,} videos in {self.out}"
+                f"{counted(self.rows, 'triplets')} of {counted(self.captions, 'captions')} of {counted(self.videos, 'videos')} in {self.out}"
             )
         else:
             there = "is of an earlier run" if self.stale else "is not written yet"
