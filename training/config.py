@@ -312,6 +312,8 @@ _RANGES: dict[str, _Check] = {
     "gradient_accumulation_steps": _FROM_1,
     "seed": (lambda value: _whole(value, 0) and value < 2**32, _SEED),
     "data_seed": (lambda value: value is None or (_whole(value, 0) and value < 2**32), _SEED),
+    # Of 0 transformers makes whole epochs.
+    "max_steps": (lambda value: value == -1 or _whole(value, 1), "a whole number from 1, or -1 for num_train_epochs"),
     "learning_rate": _FROM_0,
     "weight_decay": _FROM_0,
 }

@@ -72,8 +72,9 @@ def check_folder(folder: Path, recipe: Recipe) -> None:
         place = getattr(recipe.run, key)
         if place is not None and Path(place).expanduser().resolve() == folder.expanduser().resolve():
             refuse(f"the result would go into the folder of {key}", f"{key}={place}")
-    if folder.exists() and not folder.is_dir():
-        refuse("the output folder is a file", None)
+    at = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    if at is not None and not at.is_dir():
+        refuse("the output folder is a file" if at == folder else "the output folder would lie in a file", str(at))
     remove = f"{_ANOTHER}, or remove that one"
     if is_finished(folder):
         found = different_keys(folder, recipe) or "the same recipe, with nothing left to do"
@@ -152,12 +153,22 @@ def read_started(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(content)
 
 
-def write_started(folder: Path, recipe: Recipe, data: Mapping[str, Any]) -> None:
-    """Record what is being trained, unless the folder says it already; before the first checkpoint is written."""
+def write_started(
+    folder: Path, recipe: Recipe, data: Mapping[str, Any], model: Mapping[str, Any] | None = None
+) -> None:
+    """Record what is being trained, unless the folder says it already; before the first checkpoint is written.
+
+    Args:
+        folder: output folder.
+        recipe: of the run.
+        data: of `data_identity`.
+        model: its `revision`.
+    """
     path = folder / STARTED
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps({"recipe": _plain(recipe.to_dict()), "data": data}, indent=2) + "\n")
+        started = {"recipe": _plain(recipe.to_dict()), "data": data, **({"model": model} if model else {})}
+        write_atomic(path, json.dumps(started, indent=2) + "\n")
 
 
 def data_identity(
@@ -250,6 +261,54 @@ def check_data(folder: Path, data: Mapping[str, Any]) -> None:
             found=", ".join(found[:4]),
             expected="the same rows with the same videos, to resume it",
             fix=f"Bring dataset and videos back (real_root=DIR, data_revision=COMMIT), or start again: {_ANOTHER}",
+        )
+
+
+def check_model(folder: Path, revision: str) -> None:
+    """A run resumes with the model it began with: its adapters and optimizer fit no other.
+
+    Args:
+        folder: output folder.
+        revision: of the model now: a commit, or a digest of its files.
+
+    Raises:
+        SynvitaError: another one: the folder of the model was written anew, a branch of the Hub has moved, …
+    """
+    if not (folder / STARTED).is_file():
+        return
+    model = read_started(folder).get("model")  # None in folders of before it was recorded
+    before = model.get("revision") if isinstance(model, dict) else None
+    if before is not None and before != revision:
+        raise SynvitaError(
+            "the output folder holds an unfinished run of another model",
+            file=folder,
+            found=f"revision {before} there, {revision} here",
+            expected="the model as it was when the run began, to resume it",
+            fix=f"Bring it back (of the Hub: model_revision={before}), or start again: {_ANOTHER}",
+        )
+
+
+def check_trained_data(folder: Path, recipe: Recipe) -> None:
+    """The dataset of a finished run, where it lies here, is still what was trained on: else the run is not this one.
+
+    Raises:
+        SynvitaError: it was built or written anew since.
+    """
+    if not Path(recipe.run.data).expanduser().exists():
+        return
+    before, now = read_run_record(folder).get("data") or {}, dataset_version(recipe.run.data)
+    found = [
+        f"{key} {before[key]} there, {now[key]} here"
+        for key in ("build", "sha256")
+        if before.get(key) and now.get(key) and before[key] != now[key]
+    ]
+    if found:
+        raise SynvitaError(
+            "the output folder holds a finished run on other data",
+            file=folder,
+            found=", ".join(found),
+            expected="the dataset as it was trained on",
+            fix=f"{_ANOTHER}, or remove that one",
         )
 
 

@@ -191,6 +191,7 @@ def read_recipe(
                 typed[key] = _typed(key, value, known[key])
     run = RunOptions(**{key: value for key, value in typed.items() if key in run_types})
     training = {key: value for key, value in typed.items() if key not in run_types}
+    _check_evaluation(file, values, training, given)
     if run.eval_split is None:  # nothing to evaluate on, although a recipe that this one extends may have had
         training.update({key: value for key, value in _NO_EVALUATION.items() if key in training})
     changed = tuple(key for key in given if key not in before or before[key] != given[key])
@@ -229,6 +230,35 @@ def _check_keys(values: Mapping[str, Any], known: Mapping[str, Any], given: Coll
                 expected=f"{each.name}: {each.metadata['help']}",
                 fix=f"Add {each.name}=… to the command, or a line to the file",
             )
+
+
+def _check_evaluation(
+    file: Path, values: Mapping[str, Any], training: Mapping[str, Any], given: Collection[str]
+) -> None:
+    """Refuse an evaluation that would not take place: held-out rows that nobody named, steps that nothing goes by.
+
+    `eval_split=null` switches off all that the recipe says of it, but not what is typed beside it.
+    """
+    asked = [
+        key
+        for key, off in _NO_EVALUATION.items()
+        if training.get(key, off) != off and (key in given or "eval_split" not in values)
+    ]
+    if values.get("eval_split") is None and asked:
+        raise RecipeError(
+            "there are no held-out rows to evaluate on",
+            file=_place(asked[0]) if asked[0] in given else file,
+            found=f"{asked[0]}: {training[asked[0]]} without eval_split",
+            fix=f"Name them, such as eval_split=validation, or leave {asked[0]} out",
+        )
+    strategy = training.get("eval_strategy", "no")
+    if "eval_steps" in given and training["eval_steps"] is not None and strategy != "steps":
+        raise RecipeError(
+            "eval_steps is for eval_strategy=steps",
+            file=_place("eval_steps"),
+            found=f"eval_strategy={strategy}",
+            fix="Add eval_strategy=steps, or leave eval_steps out",
+        )
 
 
 def split_batch(recipe: Recipe, processes: int) -> dict[str, int]:

@@ -205,7 +205,7 @@ def train(run: Run, say: Say = print_line) -> dict[str, Any]:
 def _train(run: Run, say: Say) -> dict[str, Any]:
     trainer, folder = run.trainer, run.folder
     if trainer.is_world_process_zero():
-        output.write_started(folder, run.recipe, run.identity)
+        output.write_started(folder, run.recipe, run.identity, {"revision": run.base["revision"]})
     checkpoint = output.last_checkpoint(folder)
     if checkpoint is not None:
         say(f"Resuming from {checkpoint.name}")
@@ -245,6 +245,7 @@ def _load(recipe: Recipe, config: SynViTAConfig, say: Say, dry_run: bool) -> Run
     output.check_data(folder, {"version": version})  # before what takes long
     # The model, and the samples that it is trained and evaluated on.
     alignment, revision, family = _load_model(options, config)
+    output.check_model(folder, revision)
     arguments = config.data_arguments(alignment.family)
     cache = None
     if config.feature_cache:
@@ -467,9 +468,16 @@ def check_after_training(recipe: Recipe) -> None:
 
 
 def is_finished(recipe: Recipe) -> bool:
-    """Whether the output folder holds this recipe trained to its end."""
+    """Whether the output folder holds this recipe trained to its end.
+
+    Raises:
+        SynvitaError: on data that has changed since.
+    """
     folder = Path(str(recipe.training["output_dir"]))
-    return output.is_finished(folder) and not output.different_keys(folder, recipe)
+    if not output.is_finished(folder) or output.different_keys(folder, recipe):
+        return False
+    output.check_trained_data(folder, recipe)
+    return True
 
 
 def is_left_to_do(recipe: Recipe) -> bool:

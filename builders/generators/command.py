@@ -249,7 +249,7 @@ class CommandWorker:
                 how = f"exit code {code}" if code > 0 else f"ended by {ended_by}"
                 raise ProgramError(PROGRAM_FAILED, found=how)
             # Videos that decode move to their places in the store.
-            outputs = find_outputs(made, wanted)
+            outputs = find_outputs(made, wanted, others=self._other_names(len(requests)))
             for name, output, place, request in zip(names, outputs, places, requests, strict=True):
                 info = _checked(output, wanted[len(videos)])
                 if outputs.count(output) == 1:
@@ -264,6 +264,12 @@ class CommandWorker:
             raise
         if claim.commit({"videos": videos}):
             place_videos(self._out, self._store.validate(claim.key))
+
+    def _other_names(self, count: int) -> tuple[str, ...]:
+        """Names by the pattern that no prompt has: with one of them files are not numbered as prompts are, from 1, or
+        there are several a prompt. All files of a single prompt are its own."""
+        pattern = str(self._recipe.settings["pattern"])
+        return () if count == 1 else tuple(output_name(pattern, number) for number in (0, count + 1))
 
     def _run_program(self, arguments: list[str], log: Path) -> int:
         """Run it to its end, with what it writes in `log`; its exit code."""
@@ -297,13 +303,18 @@ class CommandWorker:
                 _end_group(program)
 
 
-def find_outputs(made: Path, wanted: Sequence[str]) -> list[Path]:
+def find_outputs(made: Path, wanted: Sequence[str], *, others: Sequence[str] = ()) -> list[Path]:
     """The regular file of each wanted name, at `made/name` or once at any depth below.
 
     A link counts as what it points to, if that is a file below `made` too.
 
+    Args:
+        made: folder that the program wrote into.
+        wanted: a name a prompt.
+        others: names that would show that the program numbers its files in another way.
+
     Raises:
-        ProgramError: a name is missing, is there more than once, or is a link to elsewhere.
+        ProgramError: a name is missing, is there more than once, or is a link to elsewhere; or one of `others` is there.
     """
     # By the last part of the name: a folder of thousands of files is walked once. Linked folders are not entered.
     below: dict[str, list[Path]] = {}
@@ -311,12 +322,23 @@ def find_outputs(made: Path, wanted: Sequence[str]) -> list[Path]:
         for path in (Path(folder, name) for name in names):
             if path.is_symlink() or path.is_file():
                 below.setdefault(path.name, []).append(path)
-    found, missing = [], []
-    for name in wanted:
+
+    def called(name: str) -> list[Path]:
         parts = PurePosixPath(name).parts
-        same = [
+        return [
             path for path in below.get(parts[-1], ()) if path.relative_to(made).parts[-len(parts) :] == parts
         ]
+
+    if more := [name for name in others if called(name)]:
+        raise ProgramError(
+            "the program's videos are not numbered as its prompts are",
+            found=f"{', '.join(more)} for {len(wanted)} prompts",
+            expected=f"{wanted[0]} to {wanted[-1]}, the n-th of the n-th prompt",
+            fix="Have the program number its files from 1, one a prompt, or set prompts_per_job=1",
+        )
+    found, missing = [], []
+    for name in wanted:
+        same = called(name)
         direct = [path for path in same if path == made / name] or same
         if len(direct) > 1:
             raise ProgramError(

@@ -271,6 +271,14 @@ def _check_replaced(path: Path, result: Result) -> None:
             expected=result.control or "none",
             fix="Name another folder with --out, or give that file its own name back",
         )
+    if result.record["partial"] and not (earlier.official or earlier.record["partial"]):
+        raise SchemaError(
+            "a result of some texts would replace one of all",
+            file=path,
+            found="{k:,} of {n:,} texts were scored".format_map(result.record["coverage"]),
+            expected="all texts, as in the earlier result",
+            fix="Name another folder with --out, or remove the earlier result",
+        )
     if earlier.official and not result.official:
         raise SchemaError(
             "a result that is not official would replace an official one",

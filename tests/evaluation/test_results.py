@@ -32,7 +32,7 @@ def annotations(tmp_path_factory):
     return read_annotations(TASK.name, write_ssv2(folder / "pairs.csv", pairs))
 
 
-def made(annotations, scores=None, model="some/model", **record):
+def made(annotations, scores=None, model="some/model", control=None, **record):
     scores = np.linspace(0.1, 0.9, len(annotations)) if scores is None else scores
     result = make_result(
         task=TASK,
@@ -43,6 +43,7 @@ def made(annotations, scores=None, model="some/model", **record):
         frames=None,
         run={"wall_seconds": 1.5},
         notes={"videos_missing": ["ssv2_7"]} | record,
+        control=control,
     )
     return result, scores
 
@@ -188,6 +189,19 @@ def test_a_trial_never_replaces_an_official_result(tmp_path, annotations):
     with pytest.raises(SchemaError, match="would replace an official one"):
         written(tmp_path, annotations, scores=scores)
     assert {each: each.read_bytes() for each in path.parent.iterdir()} == before
+
+
+def test_a_trial_never_replaces_a_whole_result_that_is_not_official(tmp_path, annotations):
+    """As those of control runs and of annotations other than the published ones are."""
+    path = written(tmp_path, annotations, control="text")
+    before = {each: each.read_bytes() for each in path.parent.iterdir()}
+    assert not read_result(path).official
+    _, scores = made(annotations)
+    scores[5] = np.nan
+    with pytest.raises(SchemaError, match=r"some texts would replace one of all.*3,887 of 3,888 texts"):
+        written(tmp_path, annotations, scores=scores, control="text")
+    assert {each: each.read_bytes() for each in path.parent.iterdir()} == before
+    written(tmp_path, annotations, control="text")
 
 
 def test_a_whole_result_replaces_a_trial(tmp_path, annotations):

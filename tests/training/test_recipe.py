@@ -155,6 +155,24 @@ def test_no_is_a_name_where_a_strategy_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("lines", "typed", "said"),
+    [
+        ("eval_strategy: steps\n", [], r"r\.yaml: .*no held-out rows.*eval_strategy: steps without eval_split"),
+        ("", ["eval_on_start=true"], r"eval_on_start=… on the command line: .*no held-out rows"),
+        ("eval_split: test\n", ["eval_split=null", "eval_strategy=epoch"], "no held-out rows to evaluate on"),
+        ("", ["load_best_model_at_end=true"], "eval_split=validation, or leave load_best_model_at_end out"),
+        ("eval_split: test\n", ["eval_steps=5"], "eval_steps is for eval_strategy=steps"),
+    ],
+)
+def test_an_evaluation_that_would_not_take_place_is_refused(tmp_path, training_types, lines, typed, said):
+    types = training_types
+    (tmp_path / "r.yaml").write_text(HEAD + lines)
+    with pytest.raises(RecipeError, match=said):
+        read_recipe(tmp_path / "r.yaml", typed, training_types=types)
+    read_recipe(tmp_path / "r.yaml", [*typed, "eval_split=test", "eval_strategy=steps"], training_types=types)
+
+
+@pytest.mark.parametrize(
     ("batch", "per_device", "processes", "steps"), [(6, 1, 1, 6), (12, 2, 3, 2), (8, 8, 1, 1)]
 )
 def test_a_step_sees_the_batch_the_recipe_says(batch, per_device, processes, steps):

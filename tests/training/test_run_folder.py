@@ -158,6 +158,8 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SynvitaError, match="is a file"):
         check_folder(tmp_path / "file", RECIPE)
+    with pytest.raises(SynvitaError, match=r"would lie in a file\. Found: .*file\."):
+        check_folder(tmp_path / "file" / "a" / "b", RECIPE)
 
 
 def test_one_run_has_a_folder_at_a_time(tmp_path):

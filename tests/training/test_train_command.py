@@ -184,7 +184,7 @@ def test_a_run_on_some_misalignments_says_so_everywhere(world, recipe, synvita, 
 
 
 def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refused(
-    recipe, synvita, tmp_path
+    world, recipe, synvita, tmp_path
 ):
     plain = {"eval_split": None, "eval_strategy": "no", "eval_on_start": False}
     whole = recipe("whole.yaml", output_dir=str(tmp_path / "whole"), **plain)
@@ -216,6 +216,24 @@ def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refu
     one, two = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "whole", cut))
     assert one.keys() == two.keys()
     assert all(one[name].equal(two[name]) for name in one)
+
+    # Neither another model in the folder of the base, nor another dataset in that of the data, is taken for its own.
+    for name, problem in (("model", "an unfinished run of another model"), ("dataset", "a finished run on other data")):
+        changed, out = tmp_path / f"changed-{name}", tmp_path / f"{name}-out"
+        shutil.copytree(getattr(world, name), changed)
+        shutil.copytree(tmp_path / "whole", out)
+        key = "data" if name == "dataset" else name
+        started = json.loads((out / "recipe.json").read_text())
+        started["recipe"][key] = str(changed)
+        (out / "recipe.json").write_text(json.dumps(started))
+        if name == "model":
+            (out / "training_run.json").unlink()
+        status, said = synvita("train", whole, f"output_dir={out}", f"{key}={changed}", "--dry-run")
+        assert status == 0, said
+        file = changed / ("generation_config.json" if name == "model" else "build.json")
+        file.write_text(file.read_text() + "\n")
+        status, said = synvita("train", whole, f"output_dir={out}", f"{key}={changed}", "--dry-run")
+        assert (status, problem in said) == (2, True), said
 
     # Trained to its end, it can still be merged and published, wherever it lies.
     record = (cut / "training_run.json").read_bytes()

@@ -140,6 +140,26 @@ def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
     assert [told(path)[0] for path in (tmp_path / "jobs").glob("*.mp4")] == ["a cat"]
 
 
+@pytest.mark.parametrize(("first", "more"), [(0, 1), (1, 2)], ids=["from 0", "two a prompt"])
+def test_files_that_are_not_numbered_as_the_prompts_are_never_given_to_them(tmp_path, first, more):
+    """Counted from 0 with one video to spare, or two of each prompt: 0001 and 0002 are there, and not of their rows."""
+    spec = write_program(tmp_path)
+    script = tmp_path / "paint.py"
+    copies = f"for copy in range({more}): (out / f'{{(number - 1) * {more} + copy + {first}:04d}}.mp4').write_bytes(data)"
+    changed = script.read_text().replace('(out / f"{number:04d}.mp4").write_bytes(data)', copies)
+    script.write_text(changed + f"({first} or (out / '0002.mp4').write_bytes(clip))\n")
+    triplets = rows("a dog", "a cat")
+    report = generate_videos(triplets, spec, tmp_path / "out", overrides={"prompts_per_job": 2})
+    assert (report.done, report.failed) == (0, 1)
+    for failed in quarantine(tmp_path / "out"):
+        assert failed["problem"] == "the program's videos are not numbered as its prompts are"
+        assert f"{'0000' if not first else '0003'}.mp4 for 2 prompts" in failed["found"]
+    assert not list((tmp_path / "out").glob("*.mp4"))
+    # All files of a single prompt are its own.
+    report = generate_videos(triplets, spec, tmp_path / "single", overrides={"prompts_per_job": 1})
+    assert report.failed == (0 if first else 2)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_program_that_fails_with_every_row_alike_ends_the_run_after_a_few(tmp_path, workers):
     spec = f"command:{sys.executable} {tmp_path / 'not_there.py'} {{prompts}} {{out}} {{seed}}"
