@@ -313,7 +313,10 @@ _RANGES: dict[str, _Check] = {
     "seed": (lambda value: _whole(value, 0) and value < 2**32, _SEED),
     "data_seed": (lambda value: value is None or (_whole(value, 0) and value < 2**32), _SEED),
     # Of 0 transformers makes whole epochs.
-    "max_steps": (lambda value: value == -1 or _whole(value, 1), "a whole number from 1, or -1 for num_train_epochs"),
+    "max_steps": (
+        lambda value: value == -1 or _whole(value, 1),
+        "a whole number from 1, or -1 for num_train_epochs",
+    ),
     "learning_rate": _FROM_0,
     "weight_decay": _FROM_0,
 }
