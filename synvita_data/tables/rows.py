@@ -168,9 +168,16 @@ def open_table(path: Path, fields: Fields) -> tuple[CsvFile, dict[str, int]]:
 
 
 def csv_rows(path: Path, fields: Fields) -> Rows:
-    """Rows of delimited text, whatever its suffix; see `read_rows`."""
+    """Rows of delimited text, whatever its suffix; see `read_rows`. Those of empty cells that a spreadsheet left behind the
+    last one with text are none."""
     file, columns = open_table(path, fields)
+    empty: list[tuple[int, Cells]] = []  # until one with text follows
     for row, cells in file.records():
+        if not isinstance(cells, SchemaError) and not any(map(str.strip, cells)):
+            empty.append((row, dict.fromkeys(columns, "")))
+            continue
+        yield from empty
+        empty.clear()
         if isinstance(cells, SchemaError):
             yield row, cells
             continue

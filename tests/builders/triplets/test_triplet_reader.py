@@ -723,3 +723,22 @@ def test_a_video_in_json_lines_is_named_by_its_path(tmp_path):
     row = {"video": {"bytes": None, "path": "v1.mp4"}, "caption": "a", "neg_caption": "b"}
     triplets, _ = read(write(tmp_path, json.dumps(row), "t.jsonl"))
     assert [triplet.videopath for triplet in triplets] == ["v1.mp4"]
+
+
+def test_rows_of_empty_cells_at_the_end_are_no_rows(tmp_path):
+    """As a spreadsheet leaves them; one in the middle is a row that is quarantined, so that numbers stay."""
+    path = tmp_path / "triplets.csv"
+    rows = [
+        "videopath,caption,neg_caption",
+        "a.mp4,a dog,a cat",
+        ",,",
+        "b.mp4,a man,a boy",
+        ",,",
+        " ,, ",
+        ",,",
+    ]
+    path.write_text("\r\n".join(rows) + "\r\n")
+    reader = TripletReader(path)
+    assert [triplet.row for triplet in reader] == [0, 2]
+    assert [error.row for error in reader.report.quarantined] == [1]
+    assert reader.report.rows == 3
