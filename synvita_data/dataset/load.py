@@ -166,6 +166,8 @@ def load_triplets(
     """
     if mapping is not None and real_root is None:
         raise SchemaError("a mapping needs the folder that its paths are in", fix="Give real_root too")
+    if real_root == "":
+        raise SchemaError("real_root is empty", fix="Give a folder ('.' is the current one), or leave it out")
     videos = None if real_root is None else RealVideos(real_root, mapping)
     synthetic = SyntheticVideos(synthetic_root, token=token)
     if isinstance(split, list | tuple):

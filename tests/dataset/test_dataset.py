@@ -135,6 +135,8 @@ def test_default_config_named_config_and_split(built, tmp_path):
     assert len(load(built, tmp_path, split=datasets.Split.TRAIN)) == 2
     with pytest.raises(SchemaError, match=r'Write "train\+test"'):
         load(built, tmp_path, split=["train", "test"])
+    with pytest.raises(SchemaError, match="real_root is empty"):
+        load_triplets(tmp_path / "out", real_root="")
     assert synvita_data.load_triplets is load_triplets
 
 
