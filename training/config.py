@@ -174,6 +174,12 @@ class SynViTAConfig(TrainingArguments):
                 setattr(self, new, getattr(self, old))
                 setattr(self, old, None)
         super().__post_init__()
+        if self.fp16 and self.device.type == "cpu":
+            raise SynvitaError(
+                "a CPU does not train in fp16: it would be ignored",
+                found="fp16=True on a CPU",
+                fix="Set bf16=True, or leave fp16 out",
+            )
         if self.fsdp and self.world_size == 1:
             raise SynvitaError(
                 "fsdp shards a model over processes, but there is only one",
@@ -313,7 +319,10 @@ _RANGES: dict[str, _Check] = {
     "seed": (lambda value: _whole(value, 0) and value < 2**32, _SEED),
     "data_seed": (lambda value: value is None or (_whole(value, 0) and value < 2**32), _SEED),
     # Of 0 transformers makes whole epochs.
-    "max_steps": (lambda value: value == -1 or _whole(value, 1), "a whole number from 1, or -1 for num_train_epochs"),
+    "max_steps": (
+        lambda value: value == -1 or _whole(value, 1),
+        "a whole number from 1, or -1 for num_train_epochs",
+    ),
     "learning_rate": _FROM_0,
     "weight_decay": _FROM_0,
 }

@@ -74,7 +74,10 @@ def check_folder(folder: Path, recipe: Recipe) -> None:
             refuse(f"the result would go into the folder of {key}", f"{key}={place}")
     at = next((place for place in (folder, *folder.parents) if place.exists()), None)
     if at is not None and not at.is_dir():
-        refuse("the output folder is a file" if at == folder else "the output folder would lie in a file", str(at))
+        refuse(
+            "the output folder is a file" if at == folder else "the output folder would lie in a file",
+            str(at),
+        )
     remove = f"{_ANOTHER}, or remove that one"
     if is_finished(folder):
         found = different_keys(folder, recipe) or "the same recipe, with nothing left to do"

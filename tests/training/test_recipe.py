@@ -155,7 +155,11 @@ def test_no_is_a_name_where_a_strategy_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "typed", "said"),
     [
-        ("eval_strategy: steps\n", [], r"r\.yaml: .*no held-out rows.*eval_strategy: steps without eval_split"),
+        (
+            "eval_strategy: steps\n",
+            [],
+            r"r\.yaml: .*no held-out rows.*eval_strategy: steps without eval_split",
+        ),
         ("", ["eval_on_start=true"], r"eval_on_start=… on the command line: .*no held-out rows"),
         ("eval_split: test\n", ["eval_split=null", "eval_strategy=epoch"], "no held-out rows to evaluate on"),
         ("", ["load_best_model_at_end=true"], "eval_split=validation, or leave load_best_model_at_end out"),

@@ -218,7 +218,10 @@ def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refu
     assert all(one[name].equal(two[name]) for name in one)
 
     # Neither another model in the folder of the base, nor another dataset in that of the data, is taken for its own.
-    for name, problem in (("model", "an unfinished run of another model"), ("dataset", "a finished run on other data")):
+    for name, problem in (
+        ("model", "an unfinished run of another model"),
+        ("dataset", "a finished run on other data"),
+    ):
         changed, out = tmp_path / f"changed-{name}", tmp_path / f"{name}-out"
         shutil.copytree(getattr(world, name), changed)
         shutil.copytree(tmp_path / "whole", out)
