@@ -174,6 +174,12 @@ class SynViTAConfig(TrainingArguments):
                 setattr(self, new, getattr(self, old))
                 setattr(self, old, None)
         super().__post_init__()
+        if self.fp16 and self.device.type == "cpu":
+            raise SynvitaError(
+                "a CPU does not train in fp16: it would be ignored",
+                found="fp16=True on a CPU",
+                fix="Set bf16=True, or leave fp16 out",
+            )
         if self.fsdp and self.world_size == 1:
             raise SynvitaError(
                 "fsdp shards a model over processes, but there is only one",

@@ -4,6 +4,7 @@ import ast
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from functools import reduce
 from importlib import util
@@ -98,8 +99,14 @@ def _output(needs: Needs, recipe: Recipe) -> None:
     add_output(needs, folder, text)
 
 
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _model(needs: Needs, recipe: Recipe) -> None:
     options, training = recipe.run, recipe.training
+    with suppress(RecipeError):  # which `_steps` says
+        training = {**training, **split_batch(recipe, _processes())}
     found = find_model(needs, options.model, options.model_revision)
     if found is None:
         return
@@ -116,7 +123,7 @@ def _model(needs: Needs, recipe: Recipe) -> None:
     needs.memory = training_memory(
         found.base.parameters,
         options.dtype,
-        triplets=int(training.get("per_device_train_batch_size", 8)),
+        triplets=int(training.get("per_device_train_batch_size", DEFAULT_PER_DEVICE)),
         checkpointing=bool(training.get("gradient_checkpointing")),
         tune=str(training.get("tune", "lora")),
         rank=int(training.get("lora_r", 32)),
@@ -141,7 +148,7 @@ def _data(needs: Needs, recipe: Recipe) -> FoundData | None:
 
 def _steps(needs: Needs, recipe: Recipe, data: FoundData | None) -> None:
     """How many triplets a step sees, and what the run costs at most."""
-    training, processes = recipe.training, int(os.environ.get("WORLD_SIZE", "1"))
+    training, processes = recipe.training, _processes()
     try:
         training = {**training, **split_batch(recipe, processes)}
     except RecipeError as error:

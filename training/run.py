@@ -99,8 +99,8 @@ def make_config(recipe: Recipe, processes: int, *, dry_run: bool = False) -> Syn
     """
     values = {**recipe.training, **split_batch(recipe, processes)}
     values.setdefault("report_to", "none")
-    if dry_run and not torch.accelerator.is_available():
-        values.setdefault("use_cpu", True)
+    if dry_run and "use_cpu" not in values and not torch.accelerator.is_available():
+        values |= {"use_cpu": True, "fp16": False}  # of a GPU, which this machine need not have
     try:
         config = SynViTAConfig(**values)
     # Of TrainingArguments: unknown scheduler, bf16 without hardware, …

@@ -38,7 +38,7 @@ from .config import SynViTAConfig
 from .data import TrainingTriplet
 from .data.dataset import PackedCollator, TripletData
 from .data.features import check_frozen_tower, feature_cache_of
-from .data.rows import is_table
+from .data.rows import is_frame, is_table
 from .data.sampler import CollateRows, Rows, TripletSampler, unfailed
 from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, evaluate_dataset
 from .lora import make_trainable, trains_only_language
@@ -103,7 +103,9 @@ class SynViTATrainer(Trainer):
                 fix="Start with `accelerate launch` or torchrun, or show one GPU (CUDA_VISIBLE_DEVICES=0)",
             )
         # Whatever can be refused without touching the model.
-        _check_sequence(train_dataset)
+        _check_sequence(train_dataset, "train_dataset")
+        for each in eval_dataset.values() if isinstance(eval_dataset, Mapping) else (eval_dataset,):
+            _check_sequence(each, "eval_dataset")
         choose_measure(args, eval_dataset)
         # The model with its adapter; all processes start from the same one.
         torch.manual_seed(args.seed)
@@ -296,6 +298,7 @@ class SynViTATrainer(Trainer):
         if dataset is None:
             raise SynvitaError("there is nothing to evaluate on", expected="an eval_dataset")
         start = time.time()
+        _check_sequence(dataset, "eval_dataset")
         dataset = self._evaluation_data(dataset)
         measures = evaluate_dataset(self, dataset)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
@@ -306,7 +309,7 @@ class SynViTATrainer(Trainer):
 
     def _evaluation_data(self, dataset: Any) -> Any:
         """Held-out rows become `EvaluationPairs`, whose videos are prepared as those of training."""
-        if dataset is None or not len(dataset) or not _are_rows(dataset):
+        if dataset is None or not _are_rows(dataset):
             return dataset
         return EvaluationPairs(dataset, self._preparer)
 
@@ -428,24 +431,30 @@ class _Progress(TrainerCallback):
         loader.batch_sampler.set_epoch(int(state.epoch or 0))
 
 
-def _check_sequence(dataset: Any) -> None:
-    """Raises `SynvitaError` for training data of another kind: a clear word now instead of an odd one in the first step."""
+def _check_sequence(dataset: Any, name: str) -> None:
+    """Raises `SynvitaError` for data of another kind: a clear word now instead of an odd one in the first step, or in the
+    first evaluation. `name` is that of the argument."""
     if dataset is None:
         return
     expected = "rows of load_triplets, or a sequence of TrainingTriplet such as TripletData"
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         found = type(dataset).__name__
-        raise SynvitaError("train_dataset has no length or no order", found=found, expected=expected)
+        raise SynvitaError(f"{name} has no length or no order", found=found, expected=expected)
     if not len(dataset):
-        raise SynvitaError("train_dataset is empty", expected=expected)
+        raise SynvitaError(f"{name} is empty", expected=expected)
+    if isinstance(dataset, Mapping) or is_frame(dataset):
+        raise SynvitaError(
+            f"{name} is of columns or splits, not of rows",
+            found=type(dataset).__name__,
+            expected=expected,
+            fix='Take one split by its name; of a frame of pandas frame.to_dict("records")',
+        )
     if isinstance(dataset, list | tuple):
         kind = Mapping if isinstance(dataset[0], Mapping) else TrainingTriplet  # not a mixture
         strangers = [row for row in dataset if not isinstance(row, kind)]
         if strangers:
             found = type(strangers[0]).__name__
-            raise SynvitaError(
-                "train_dataset holds something else than triplets", found=found, expected=expected
-            )
+            raise SynvitaError(f"{name} holds something else than triplets", found=found, expected=expected)
 
 
 def _are_rows(dataset: Any) -> bool:

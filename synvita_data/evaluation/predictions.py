@@ -154,6 +154,11 @@ def read_predictions(
                 expected="the task's score file",
             )
 
+        if not known[0] and columns.form == "csv" and not columns.header:
+            columns.scores(
+                np.zeros(1, np.int64)
+            )  # an unknown header would be passed over, and its order with it
+
         # The numbers of the rows that belong to the task, and one of them for each pair.
         rows = np.flatnonzero(known)
         scores = columns.scores(rows)

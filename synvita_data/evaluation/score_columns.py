@@ -25,7 +25,7 @@ from ..tables.columns import Column, Floats, Ints, coded, number_column, read_pa
 from ..tables.csv import open_csv
 from ..video.controls import CONTROLS
 
-# Names that a header may have, and nothing else may stand in it.
+# Names of a header's columns; others beside them are not read.
 _VIDEO_NAMES = ("videopath", "video_path", "video")
 _TEXT_NAMES = ("caption", "text", "prompt")
 _SCORE_NAMES = ("entailment", "score")
@@ -88,7 +88,10 @@ def _from_csv(path: Path, annotations: Annotations) -> ScoreColumns:
     # The columns, by the header or, without one, by the order of the released files.
     csv = open_csv(path)
     names = csv.header()
-    has_header = set(names) <= _HEADER_NAMES
+    # No row of the released files has a cell of either kind of name, let alone of both.
+    has_header = set(names) <= _HEADER_NAMES or all(
+        set(names) & set(of) for of in (_VIDEO_NAMES, _TEXT_NAMES)
+    )
     if has_header:
         positions = {
             "video": _position(names, _VIDEO_NAMES),

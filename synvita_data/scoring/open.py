@@ -78,6 +78,13 @@ def open_scorer(
                 fix="Leave the control out",
             )
         _refuse(model, video_llm)
+        asked = dict(frames or {}) | ({} if revision is None else {"revision": revision})
+        if asked:
+            raise SynvitaError(
+                f"{model} has no weights and looks at no video",
+                found=", ".join(f"{key} {value}" for key, value in asked.items()),
+                fix="Leave that out",
+            )
         if model == "chance":
             return ChanceScorer(seed)
         from .words import WordsScorer

@@ -607,6 +607,16 @@ def test_the_base_of_a_conversion_may_be_on_the_hub(doctor, tiny, tmp_path):
     assert "does not exist" in said(doctor(*line, tiny, "--towers", tmp_path / "none")[2], "towers", "bad")
 
 
+def test_memory_is_of_as_many_triplets_as_the_batch_takes_at_once(doctor, tiny, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        f"model: {tiny}\ndata: none\noutput_dir: {tmp_path / 'out'}\nuse_cpu: true\n"
+    )
+    for batch, at_once in ((4, "4 triplets at once"), (12, "6 triplets at once")):
+        report = doctor("train", tmp_path / "mine.yaml", f"batch={batch}")[2]
+        assert at_once in said(report, "memory", "ok")
+        assert f"({at_once.replace(' triplets', '')} ×" in said(report, "batch", "ok")
+
+
 def test_batch_is_said_once(doctor, tiny):
     line = ["train", "video-llava/synvita", f"model={tiny}", "data=none", "gradient_accumulation_steps=2"]
     assert "both say" in said(doctor(*line)[2], "batch", "bad")

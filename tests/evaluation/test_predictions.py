@@ -52,6 +52,29 @@ EXPECTED = {(video, caption): score for (video, caption, _), score in zip(PAIRS,
 HEADER = ("videopath", "caption", "entailment")
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 0, 2, 1)])
+def test_further_columns_of_a_header_are_never_taken_for_scores(tmp_path, annotations, order):
+    """The label stands where files without a header have their score."""
+    names = ("videopath", "caption", "label", "score")
+    rows = [(*row[:2], label, row[2]) for row, (*_, label) in zip(score_rows(), PAIRS, strict=True)]
+    path = write_csv(
+        tmp_path / "s.csv", [[row[at] for at in order] for row in rows], [names[at] for at in order]
+    )
+    for unknown in (False, True):
+        found = read_predictions(path, annotations, allow_unknown=unknown)
+        assert by_text(annotations, found) == EXPECTED
+        assert (found.counts.unknown, found.counts.header) == (0, True)
+    # A header of other names is no row that may be passed over: nothing says which column is which.
+    path = write_csv(tmp_path / "other.csv", rows, ("file", "sentence", "gt", "pred"))
+    with pytest.raises(SynvitaError, match=r"row 0: a score is not a number\. Found: 'gt'"):
+        read_predictions(path, annotations, allow_unknown=True)
+    path = write_csv(tmp_path / "none.csv", [row[:3] for row in rows], names[:3])
+    with pytest.raises(
+        SchemaError, match=r"header has no column entailment\. Found: videopath, caption, label"
+    ):
+        read_predictions(path, annotations, allow_unknown=True)
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "how"),
     [

@@ -94,6 +94,15 @@ def test_a_clip_refuses_questions_by_name(item, tmp_path):
         assert caught.value.file == str(tmp_path)
 
 
+@pytest.mark.parametrize("model", ["chance", "words"])
+@pytest.mark.parametrize("given", [{"frames": {"fps": 2.0}}, {"revision": "main"}])
+def test_baselines_refuse_what_they_would_not_look_at(model, given):
+    with pytest.raises(
+        SynvitaError, match=f"{model} has no weights and looks at no video.*(fps 2.0|revision main)"
+    ):
+        open_scorer(model, **given)
+
+
 def test_chance_goes_by_caption(item):
     (answer,) = open_scorer("chance").score([item])
     assert len(set(answer.scores.tolist())) == len(TEXTS)

@@ -136,6 +136,7 @@ def test_names_known_elsewhere():
         ({"gradient_accumulation_steps": 0}, ["gradient_accumulation_steps"]),
         ({"num_train_epochs": 0}, ["num_train_epochs", "above 0", "max_steps"]),
         ({"num_train_epochs": -1.0, "max_steps": 0}, ["num_train_epochs", "-1"]),
+        ({"fp16": True}, ["fp16=True on a CPU", "bf16"]),
         ({"max_steps": 0}, ["max_steps", "0", "from 1", "-1 for num_train_epochs"]),
         ({"max_steps": -5}, ["max_steps", "-5"]),
         ({"fsdp": True}, ["fsdp", "one process", "accelerate launch"]),

@@ -177,6 +177,9 @@ def test_wrong_arguments_are_refused_when_the_trainer_is_made(models, tmp_path):
     collator = StockCollator(model, processor)
     with pytest.raises(SynvitaError, match="remove_unused_columns=True"):
         stock_trainer(model, collator, SynViTALoss(), tmp_path, remove_unused_columns=True)
+    for wrong in ({"label_smoothing_factor": 0.1}, {"train_sampling_strategy": "group_by_length"}):
+        with pytest.raises(SynvitaError, match="{}={}. Set it to".format(*next(iter(wrong.items())))):
+            stock_trainer(model, collator, SynViTALoss(), tmp_path, **wrong)
     loss = SynViTALoss()
     alone = training_arguments(tmp_path)
     with pytest.raises(SynvitaError, match="DataParallel"):

@@ -1,5 +1,6 @@
 """What is wrong with arguments, model or data is said before the first step."""
 
+import pandas
 import pytest
 import torch
 from small_trainer import arguments, load, small_rows, triplets_of
@@ -77,6 +78,18 @@ def test_rows_that_are_no_triplets(checkpoint, tmp_path):
     refused(["something else", "TrainingTriplet"], model, processor, arguments(tmp_path), mixed[::-1])
     refused(["empty"], model, processor, arguments(tmp_path), [])
     refused(["order"], model, processor, arguments(tmp_path), iter([]))
+    refused(["splits", "dict"], model, processor, arguments(tmp_path), {"train": [{}]})
+    frame = pandas.DataFrame({"caption": ["a dog"]})
+    refused(
+        ["train_dataset is of columns", "DataFrame", "records"], model, processor, arguments(tmp_path), frame
+    )
+    # Held-out data too: now, and not behind hours of training.
+    for wrong, words in (
+        ([], "eval_dataset is empty"),
+        (frame, "DataFrame"),
+        ({"a": []}, "eval_dataset is empty"),
+    ):
+        refused([words], model, processor, arguments(tmp_path), None, wrong)
     trainer = SynViTATrainer(model, processor, arguments(tmp_path))
     with pytest.raises(SynvitaError, match="nothing to train on"):
         trainer.train()

@@ -109,6 +109,11 @@ def is_table(rows: Any) -> bool:
     return hasattr(rows, "select_columns") and hasattr(rows, "with_format") and hasattr(rows, "data")
 
 
+def is_frame(rows: Any) -> bool:
+    """Whether rows are a table of pandas, which gives columns and not rows by `[…]`."""
+    return hasattr(rows, "iloc") and hasattr(rows, "to_dict")
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a Python number that a float holds; True and False are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -201,6 +206,13 @@ def _columns(rows: Any, wanted: Sequence[str]) -> dict[str, list[Any]]:
             found=f"{type(rows).__name__} with {', '.join(map(str, rows))}",
             expected="a Dataset",
             fix="Give split= to load_triplets, or take one of them by its name",
+        )
+    if is_frame(rows):
+        raise SchemaError(
+            "the training data is neither a Dataset nor a list of dicts",
+            found=type(rows).__name__,
+            expected="a datasets.Dataset or a sequence of its rows",
+            fix='Give the rows of the frame: frame.to_dict("records")',
         )
     if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__") or isinstance(rows, str | bytes):
         raise SchemaError(

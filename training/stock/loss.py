@@ -104,6 +104,12 @@ class SynViTALoss(TrainerCallback):
             fix = "Leave it True: each process would divide by its own number of triplets"
         elif args.use_liger_kernel:
             found, fix = "use_liger_kernel=True", "Its fused loss gives no logits: set it to False"
+        elif args.label_smoothing_factor:
+            found = f"label_smoothing_factor={args.label_smoothing_factor}"
+            fix = "Set it to 0: there are no labels to smooth, and it would do nothing"
+        elif getattr(args, "train_sampling_strategy", None) == "group_by_length":
+            found = "train_sampling_strategy=group_by_length"
+            fix = "Set it to random or sequential: triplets have no one length"
         if found is not None:
             raise SynvitaError("SynViTALoss cannot work with these training arguments", found=found, fix=fix)
 
