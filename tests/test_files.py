@@ -218,7 +218,7 @@ def test_yaml_that_its_constructors_refuse_is_a_value_error(text):
         parse_yaml(text)
     assert str(caught.value)
     for deep in ("[" * 200_000, "- " * 200_000, '{"a":' * 100_000):
-        with pytest.raises(ValueError, match="nested too deeply|recursion"):  # libyaml's, or PyYAML's own
+        with pytest.raises(ValueError, match=r"nested too deeply|recursion"):  # libyaml's, or PyYAML's own
             parse_yaml(deep, getattr(yaml, "CBaseLoader", yaml.BaseLoader))
     assert parse_yaml("a: [1, 5.0]") == {"a": [1, 5.0]}
     assert parse_yaml(f"a: -{'1' * 308}") == {"a": -int("1" * 308)}

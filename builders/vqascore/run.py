@@ -29,6 +29,7 @@ from .models import WHOLE_VIDEO, VqaModel
 # Called with how many more videos are checked, and how many there are.
 OnChecked = Callable[[int, int], None]
 # Faults of a file that may be gone by the next run, when the file was checked again and is as it was.
+_SURE = 1e-3  # above any log-probability, which is 0 at most but for rounding
 _MENDED = ("ChangedVideoError", "MissingVideoError")
 
 
@@ -178,9 +179,9 @@ def _looks(record: Record, *, whole: bool) -> list[tuple[int | None, list[float]
 
 
 def _numbers(log_probs: Any) -> list[float]:
-    if len(log_probs) < 2:
+    if len(log_probs) < 2 or any(of_type(each, float, int) > _SURE for each in log_probs):
         raise ValueError(f"log-probabilities {log_probs!r}")
-    return [of_type(each, float, int) for each in log_probs]
+    return list(log_probs)
 
 
 @dataclass(frozen=True, slots=True)

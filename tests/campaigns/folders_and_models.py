@@ -283,6 +283,8 @@ def _jobs() -> Iterable[Target]:
 
     yield Target("contrast-again", contrasts, contrast, files=("captions.csv", "out/**/*"), weight=0.15)
 
+    yield from (_again(name) for name in ("vqascore", "evaluate", "score"))
+
     def read_noted(folder: Path) -> object:
         from synvita_data.builders.generators.folder import known_prompts, read_failures
         from synvita_data.training.data.dataset import read_quarantine
@@ -307,6 +309,25 @@ def _jobs() -> Iterable[Target]:
         (folder / "training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     yield Target("quarantines", noted, read_noted)
+
+
+def _again(name: str) -> Target:
+    """A long command that finds what it has kept of its work."""
+
+    def start(folder: Path) -> int:
+        from .runs import RUNS
+
+        return next(run for run in RUNS if run.name == name).start(folder, folder / "o")
+
+    def make(folder: Path) -> None:
+        from .runs import RUNS
+
+        next(run for run in RUNS if run.name == name).make(folder)
+        shutil.copytree(folder, there := folder.parent / "scratch", dirs_exist_ok=True)
+        assert start(there) == 0
+        shutil.copytree(there, folder, dirs_exist_ok=True)
+
+    return Target(f"{name}-again", make, start, files=("o/**/*.json*",), weight=0.15)
 
 
 def _videos() -> Iterable[Target]:

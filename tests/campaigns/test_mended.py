@@ -215,6 +215,18 @@ def test_measures_of_words_of_which_one_is_missing():
     assert TextOnly.from_record(whole) is None
 
 
+@pytest.mark.parametrize(
+    "pair", [[[-1.0], [-1.0]], [[-1.0, 300.0], [-1.0, -2.0]], [["x", "y"], [-1.0, -2.0]], [[-1.0, -2.0]]]
+)
+def test_results_of_scoring_of_another_form(pair):
+    from synvita_data.builders.vqascore.run import _looks
+
+    with pytest.raises(SchemaError, match=r"x\.json: a finished result is damaged"):
+        _looks(Record("key", {"log_probs": [pair]}, {}, "x.json"), whole=True)
+    record = Record("key", {"log_probs": [[[-1.0, 1e-8], [-2.0, -0.5]]]}, {})
+    assert _looks(record, whole=True) == [(None, [-1.0, 1e-8], [-2.0, -0.5])]
+
+
 def test_a_recipe_extends_a_name_that_no_file_has(tmp_path):
     from synvita_data.errors import SynvitaError
     from synvita_data.training.recipe import recipe_values
