@@ -7,13 +7,13 @@ uses no network.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from synvita_data.display import counted
-from synvita_data.errors import SchemaError, parsing
+from synvita_data.errors import SchemaError, of_type, parsing
 from synvita_data.files import parse_json, resolve_under
 from synvita_data.hub.card import data_files, declared_rows, matches, read_card
 from synvita_data.hub.repo import LocalFile
@@ -144,6 +144,7 @@ def parse_report(text: str, *, file: str) -> dict[str, Any]:
         for config, record in report["configs"].items():
             _check_names(config, record["splits"])
             _ = record["options"]["embed_real"], record["rows_over_viewer_limit"], record["largest_row_bytes"]
+            _ = list(_settings(record))
             for split in record["splits"].values():
                 _ = split["rows"]
                 _ = [(s["file"], int(s["rows"]), int(s["bytes"]), s["sha256"]) for s in split["shards"]]
@@ -173,10 +174,7 @@ def _refuse_templates(report: Mapping[str, Any], root: Path) -> None:
     """Earlier versions wrote the words of a `command:` template, keys and folders included, into what is published."""
     for config, record in report["configs"].items():
         spec = str(record["options"].get("synthetic"))
-        settings = [
-            text for used in record.get("generators", {}).values() for text in used.get("configs", ())
-        ]
-        in_settings = any('"template"' in text and "{prompts}" in text for text in settings)
+        in_settings = any('"template"' in text and "{prompts}" in text for text in _settings(record))
         if in_settings or (spec.startswith("command:") and "{" in spec):
             raise SchemaError(
                 f"config {config!r} was built by a version that published the template of a program, with all its words",
@@ -184,6 +182,13 @@ def _refuse_templates(report: Mapping[str, Any], root: Path) -> None:
                 expected="the program's name and a digest",
                 fix="Run the same `synvita build` again: no video is made twice",
             )
+
+
+def _settings(record: Mapping[str, Any]) -> Iterator[str]:
+    """The settings of a config's generators, as JSON."""
+    for used in record.get("generators", {}).values():
+        for text in used.get("configs", ()):
+            yield of_type(text, str)
 
 
 def _check_names(config: str, splits: Mapping[str, Any]) -> None:

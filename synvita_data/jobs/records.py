@@ -210,6 +210,8 @@ def _no_file_is(problem: str, file: str | Path) -> Iterator[None]:
         if error.errno not in NO_FILE:
             raise
         raise StoreError(problem, file=file, found=error.strerror, expected="a file") from None
+    except ValueError as error:  # half a surrogate pair, or a NUL: no file can be called so
+        raise StoreError(problem, file=repr(str(file)), found=str(error), expected="a file") from None
 
 
 def load(root: str, digest: str) -> tuple[str, bytes] | None:

@@ -470,3 +470,27 @@ def test_a_dataset_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
     loaded = load_triplets(folder, "lavie", cache_dir=tmp_path / "cache")
     assert {split: len(part) for split, part in loaded.items()} == {"train": 1, "test": 2}
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("sha256", ["\ud800" * 64, "\0" * 64])
+def test_a_digest_that_no_name_of_a_file_can_hold(sha256, tmp_path):
+    store = Store(tmp_path)
+    claim = store.claim("a")
+    claim.path("x.bin").write_bytes(b"x")
+    claim.commit({})
+    (record,) = tmp_path.glob("??/*.files.json")
+    document = json.loads(record.read_text())
+    document["artefacts"]["x.bin"]["sha256"] = sha256
+    record.write_text(json.dumps(document))
+    assert Store(tmp_path).record("a") is None
+
+
+def test_settings_of_a_generator_that_are_no_texts(tmp_path):
+    from synvita_data.builders.publish.folder import parse_report
+
+    report = read_report(write_small_dataset(tmp_path / "set"))
+    record = report["configs"]["lavie"]
+    for generators in (5, {"lavie": 5}, {"lavie": {"configs": [5]}}, {"lavie": {"configs": 5}}):
+        record["generators"] = generators
+        with pytest.raises(SchemaError, match="Build the dataset again"):
+            parse_report(json.dumps(report), file="build.json")
