@@ -40,7 +40,7 @@ from .data.dataset import PackedCollator, TripletData
 from .data.features import check_frozen_tower, feature_cache_of
 from .data.rows import is_frame, is_table
 from .data.sampler import CollateRows, Rows, TripletSampler, unfailed
-from .evaluation import EvaluationPairs, TrainingLogs, choose_measure, evaluate_dataset
+from .evaluation import EvaluationItem, EvaluationPairs, TrainingLogs, choose_measure, evaluate_dataset
 from .lora import make_trainable, trains_only_language
 from .module import TripletModule, TripletScores
 from .objective import Counts, Objective, Terms
@@ -450,7 +450,10 @@ def _check_sequence(dataset: Any, name: str) -> None:
             fix='Take one split by its name; of a frame of pandas frame.to_dict("records")',
         )
     if isinstance(dataset, list | tuple):
-        kind = Mapping if isinstance(dataset[0], Mapping) else TrainingTriplet  # not a mixture
+        kinds = (Mapping, TrainingTriplet, *([EvaluationItem] if name == "eval_dataset" else []))
+        kind = next(
+            (each for each in kinds if isinstance(dataset[0], each)), TrainingTriplet
+        )  # not a mixture
         strangers = [row for row in dataset if not isinstance(row, kind)]
         if strangers:
             found = type(strangers[0]).__name__
