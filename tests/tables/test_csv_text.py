@@ -192,7 +192,7 @@ def _is_rfc_4180(content):
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (gzip.compress(b"row,model\n"), "a gzip file"),
+        (gzip.compress(b"row,model\n", mtime=0), "a gzip file"),
         (b"PK\x03\x04\x14\x00\x06\x00", "an Excel workbook"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook"),
         (b"PAR1\x15\x04", "a Parquet file"),
