@@ -47,10 +47,9 @@ class SynvitaError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        row = (
-            self.row if str(self.row).startswith("line ") else None if self.row is None else f"row {self.row}"
-        )
-        place = ", ".join(str(part) for part in (self.file, row) if part is not None)
+        row = str(self.row) if str(self.row).startswith("line ") else f"row {self.row}"
+        places = (self.file, None if self.row is None else row)
+        place = ", ".join(part for part in places if part is not None)
         problem = _sentence(self.problem)
         text = f"{place}: {problem}" if place else problem
         if self.found is not None:

@@ -105,9 +105,21 @@ def _is_stream(path: Path) -> bool:
     """Whether what is at `path` takes bytes but is not a file of a folder: a device, a pipe, `/dev/fd/3`."""
     if path.exists() and not path.is_file():
         return True
+    if not path.is_symlink():  # nearly always
+        return False
     # Where standard output goes to a file, /dev/stdout leads to that file, and is still no name of it.
     folder = path.parent.resolve()
-    return path.is_symlink() and (folder == Path("/dev") or folder.is_relative_to("/proc"))
+    return folder == Path("/dev") or folder.is_relative_to("/proc")
+
+
+@contextmanager
+def no_file_ok() -> Iterator[None]:
+    """As `suppress(FileNotFoundError)`, of every name that leads to no file (`NO_FILE`)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
 
 
 def _part_of(name: str) -> str:

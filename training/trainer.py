@@ -451,9 +451,8 @@ def _check_sequence(dataset: Any, name: str) -> None:
         )
     if isinstance(dataset, list | tuple):
         kinds = (Mapping, TrainingTriplet, *([EvaluationItem] if name == "eval_dataset" else []))
-        kind = next(
-            (each for each in kinds if isinstance(dataset[0], each)), TrainingTriplet
-        )  # not a mixture
+        # Not a mixture: all are of the kind of the first.
+        kind = next((each for each in kinds if isinstance(dataset[0], each)), TrainingTriplet)
         strangers = [row for row in dataset if not isinstance(row, kind)]
         if strangers:
             found = type(strangers[0]).__name__

@@ -32,6 +32,7 @@ WORTH_A_PROCESS = 5000
 # A file of triplets that has about so many rows.
 BYTES_WORTH_A_PROCESS = 1_000_000
 SUFFIXES = (".png", ".svg")
+# Pairs that are written at once.
 _IN_A_LINE = 1000
 
 

@@ -28,8 +28,8 @@ from .models import WHOLE_VIDEO, VqaModel
 
 # Called with how many more videos are checked, and how many there are.
 OnChecked = Callable[[int, int], None]
-# Faults of a file that may be gone by the next run, when the file was checked again and is as it was.
 _SURE = 1e-3  # above any log-probability, which is 0 at most but for rounding
+# Faults of a file that may be gone by the next run, when the file was checked again and is as it was.
 _MENDED = ("ChangedVideoError", "MissingVideoError")
 
 

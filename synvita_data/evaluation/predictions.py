@@ -155,9 +155,8 @@ def read_predictions(
             )
 
         if not known[0] and columns.form == "csv" and not columns.header:
-            columns.scores(
-                np.zeros(1, np.int64)
-            )  # an unknown header would be passed over, and its order with it
+            # Its first row has to be one of scores: an unknown header would be passed over, and its order with it.
+            columns.scores(np.zeros(1, np.int64))
 
         # The numbers of the rows that belong to the task, and one of them for each pair.
         rows = np.flatnonzero(known)

@@ -20,7 +20,7 @@ import weakref
 from dataclasses import dataclass
 from functools import cache
 
-from ..files import NO_FILE
+from ..files import no_file_ok
 from .records import CLOCK, OWNERS
 
 BEATS = 6  # heartbeats in `stale_after`: five may be lost, or 60 s of NFS attribute caching go by
@@ -216,12 +216,9 @@ class Liveness:
 
 def token_in(claim: str) -> str | None:
     """Name of the token in a claim's folder; None where nobody holds the claim."""
-    try:
+    tokens: list[str] = []
+    with no_file_ok():
         tokens = os.listdir(claim)
-    except OSError as error:
-        if error.errno not in NO_FILE:
-            raise
-        return None
     return next((name for name in tokens if not name.startswith(".")), None)
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import OTHER_FORM, StoreError, SynvitaError, choose, of_type, parsing
-from ..files import NO_FILE, parse_json, sha256_file
+from ..files import NO_FILE, no_file_ok, parse_json, sha256_file
 
 VERSION = 1
 RECORD = "done.json"
@@ -425,12 +425,9 @@ def listing(root: str, prefix: str) -> dict[str, Found]:
 
 def every(root: str) -> Iterator[tuple[str, Found]]:
     """All digests of the store with their files, in the order of digests."""
-    try:
+    prefixes: list[str] = []
+    with no_file_ok():
         prefixes = sorted(set(os.listdir(root)).intersection(PREFIXES))
-    except OSError as error:
-        if error.errno not in NO_FILE:
-            raise
-        return
     for prefix in prefixes:
         yield from sorted(listing(root, prefix).items(), key=lambda item: item[0])
 

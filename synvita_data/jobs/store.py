@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import StoreError, choose
-from ..files import NO_FILE
+from ..files import no_file_ok
 from .claim import Claim, explained
 from .lease import Identity, Liveness, Owner, release, token_in
 from .records import (
@@ -277,12 +277,9 @@ class Store:
     def _dead_owners(self, judge: Liveness) -> list[str]:
         """Folders of owners that are dead."""
         owners = f"{self._root}/{OWNERS}"
-        try:
+        folders: list[str] = []
+        with no_file_ok():
             folders = [f"{owners}/{name}" for name in os.listdir(owners)]
-        except OSError as error:
-            if error.errno not in NO_FILE:
-                raise
-            return []
         return [folder for folder in folders if judge.is_dead(os.path.basename(folder), folder)]
 
     def _clean_claim(self, claim: str, judge: Liveness) -> int:

@@ -123,29 +123,7 @@ def check_whole(path: Path) -> None:
     Raises:
         SynvitaError: it is cut off, or only a pointer of Git LFS.
     """
-    found, start = None, b""
-    try:
-        with path.open("rb") as handle:
-            start = handle.read(2)
-    except OSError as error:
-        found = error.strerror
-    if found is not None:
-        pass
-    elif is_pointer(path):
-        found = POINTER
-    elif path.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="numpy"):
-                pass
-        except SafetensorError as error:
-            found = f"{path.stat().st_size:,} bytes, {first_line(error)}"
-    elif not start:
-        found = "an empty file"
-    elif start == b"PK" and not zipfile.is_zipfile(path):
-        found = f"{path.stat().st_size:,} bytes, without the end of a ZIP file"
-    if found is not None:
+    if (found := _not_whole(path)) is not None:
         raise SynvitaError(
             "a file of weights is not whole",
             file=path,
@@ -153,6 +131,30 @@ def check_whole(path: Path) -> None:
             expected="a file as long as its own header says",
             fix="Remove it and download it again; it may have been cut off",
         )
+
+
+def _not_whole(path: Path) -> str | None:
+    """What is there in place of a whole file."""
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(2)
+    except OSError as error:
+        return error.strerror
+    if is_pointer(path):
+        return POINTER
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy"):
+                return None
+        except SafetensorError as error:
+            return f"{path.stat().st_size:,} bytes, {first_line(error)}"
+    if not start:
+        return "an empty file"
+    if start == b"PK" and not zipfile.is_zipfile(path):
+        return f"{path.stat().st_size:,} bytes, without the end of a ZIP file"
+    return None
 
 
 def files_to_fetch(paths: Collection[str]) -> set[str]:
