@@ -475,7 +475,7 @@ def _write_shards(
 ) -> dict[str, Artefact] | None:
     """Shard name -> the store's file of it; what an earlier run wrote is not written again.
 
-    None when the store was taken away after the last shard was done.
+    None when the store was taken away after the last shard was done, or a result in it is damaged.
     """
     by_name = {shard.name: shard for shard in shards}
 
@@ -489,4 +489,6 @@ def _write_shards(
     for record in store.records(by_name):
         with record.expecting("the Parquet file of a shard"):
             files[record.key] = record.artefacts[record.key]
+    for name in by_name.keys() - files.keys():
+        store.discard(name)  # damaged in a way that only reading shows, or taken away
     return files if len(files) == len(by_name) else None

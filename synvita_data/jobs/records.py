@@ -447,7 +447,7 @@ def looks_whole(root: str, digest: str, state: Found, *, sizes: bool) -> bool:
         return False
     suffix = state.records[0]
     try:
-        if sizes and os.stat(f"{root}/{digest[:2]}/{digest}.{suffix}").st_size == 0:  # after a power cut
+        if sizes and not _is_written(f"{root}/{digest[:2]}/{digest}.{suffix}"):
             return False
         if suffix == RECORD:
             return True
@@ -464,6 +464,16 @@ def looks_whole(root: str, digest: str, state: Found, *, sizes: bool) -> bool:
             raise
         return False
     return len(places) == len(state.artefacts) > 0
+
+
+def _is_written(record: str) -> bool:
+    """Whether a record's bytes reached the disk: after a power cut a file may be empty, cut, or hold zeros in places."""
+    handle = os.open(record, os.O_RDONLY)
+    try:
+        content = os.read(handle, os.fstat(handle).st_size)
+    finally:
+        os.close(handle)
+    return content.startswith(b"{") and content.endswith(b"}\n") and b"\0" not in content
 
 
 def remove_results(root: str, digest: str, kept: set[str]) -> int:

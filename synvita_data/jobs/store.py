@@ -140,9 +140,9 @@ class Store:
 
         Args:
             keys: any number; 100,000 take about a second.
-            check: how a result proves itself. "names": record and files are there. "sizes": the files
-                also have the right sizes (one `stat` each). "contents": the files also have the right
-                SHA-256 (reads them all).
+            check: how a result proves itself. "names": record and files are there. "sizes": the
+                record is also written to its end, and the files have the right sizes (one `stat` each).
+                "contents": the files also have the right SHA-256 (reads them all).
         """
         return scan(self._root, keys, check, self._new_judge().is_held)
 

@@ -3,7 +3,7 @@
 Every call opens its own container and closes it: nothing of FFmpeg outlives a call, so a process may fork
 between two calls, and threads never share a decoder.
 
-FFmpeg reads a truncated Matroska or AVI file to its end without a word, and calls an MP4 whose index
+FFmpeg reads a truncated Matroska, AVI or ASF (WMV) file to its end without a word, and calls an MP4 whose index
 (`moov`, often written last) is missing "invalid data". How long a file says it is, from its own outermost boxes,
 tells the cases apart and costs a few small reads.
 """
@@ -38,6 +38,9 @@ _BOXES = frozenset(
     b"ftyp moov mdat moof free skip wide uuid meta mfra sidx ssix styp pdin prft emsg udta pnot".split()
 )
 _MAX_BOXES = 500_000
+# The objects that an ASF file begins with: each a GUID and its size.
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 
 # Demuxers with a complete table of samples whose positions can be compared with the file's size.
 _ISO = "mov"
@@ -195,7 +198,7 @@ def find_cut(handle: BinaryIO, size: int) -> Cut | None:
 
     ISO media: no `moov` box, or a fragmented file whose last box runs over the end (in a file that is
     not fragmented the sample table decides, see `packets.read_index`). Matroska and WebM: the Segment's
-    declared size. AVI: the RIFF chunks' sizes. Other containers declare nothing: None.
+    declared size. AVI: the RIFF chunks' sizes. ASF (WMV): its data object's. Other containers declare nothing: None.
     """
     handle.seek(0)
     head = handle.read(16)
@@ -206,6 +209,8 @@ def find_cut(handle: BinaryIO, size: int) -> Cut | None:
             return _matroska_cut(handle, size)
         if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
             return _riff_cut(handle, size)
+        if head == _ASF_HEADER:
+            return _asf_cut(handle, size)
         return None
     finally:
         handle.seek(0)
@@ -278,3 +283,17 @@ def _riff_cut(handle: BinaryIO, size: int) -> Cut | None:
         position += 8 + length + (length & 1)
     # The final pad byte is often left out.
     return Cut("the rest of its RIFF chunk", position) if position - 1 > size else None
+
+
+def _asf_cut(handle: BinaryIO, size: int) -> Cut | None:
+    handle.seek(16)
+    position = int.from_bytes(handle.read(8), "little")
+    if not 24 <= position <= size - 24:
+        return Cut("the rest of its ASF header", max(position, size + 1))
+    handle.seek(position)
+    head = handle.read(24)
+    length = int.from_bytes(head[16:], "little")
+    # A live stream does not know its length; an index may follow the data, which no player needs.
+    if head[:16] != _ASF_DATA or length < 24 or position + length <= size:
+        return None
+    return Cut("the rest of its ASF data", position + length)

@@ -129,3 +129,17 @@ def test_a_work_folder_on_another_device_is_refused_at_once(inputs, tmp_path, mo
     monkeypatch.setattr(Path, "stat", of_another_device)
     with pytest.raises(SynvitaError, match="another device"):
         build(inputs.triplets, tmp_path)
+
+
+def test_a_shard_whose_record_is_damaged_meanwhile_is_written_again(inputs, tmp_path):
+    damaged = []
+
+    def damage(stage, done, total):
+        if stage == "writing shards" and not damaged:
+            damaged.extend((tmp_path / "out").glob(".work/shards/*/??/*.files.json"))
+            damaged[0].write_bytes(b'{"store": 1, "key": ' + damaged[0].read_bytes())
+
+    options = BuildOptions(triplets=inputs.triplets, out=tmp_path / "out", config="c")
+    build_dataset(options, damage)
+    assert damaged
+    assert digests(tmp_path / "out") == digests(build(inputs.triplets, tmp_path / "undisturbed").out)
