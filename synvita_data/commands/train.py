@@ -97,8 +97,10 @@ def _print_recipes(terminal: "Terminal") -> None:
 
     from synvita_data.training.recipe import own_recipes
 
-    for name, path in own_recipes().items():
-        terminal.line(f"  {name:<34}{yaml.safe_load(path.read_text(encoding='utf-8'))['about']}")
+    recipes = own_recipes()
+    width = max(map(len, recipes))
+    for name, path in recipes.items():
+        terminal.line(f"  {name:<{width}}  {yaml.safe_load(path.read_text(encoding='utf-8'))['about']}")
 
 
 def _print_keys(terminal: "Terminal") -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from synvita_data.cli import app
 from synvita_data.schema import MISALIGNMENTS
 from synvita_data.training.recipe import (
     RECIPES,
@@ -397,3 +398,9 @@ def test_reading_a_recipe_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_list_keeps_names_and_texts_apart(capsys):
+    app(["train", "--list"], standalone_mode=False)
+    listed = [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()]
+    assert listed == list(own_recipes())
