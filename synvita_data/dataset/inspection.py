@@ -358,10 +358,8 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
     axes.spines[["top", "right", "left"]].set_visible(False)
     here = sum(s.scored_here for s in shown) == sum(s.scored for s in shown)
     axes.set_xlabel(
-        r"$\bar f(V^s, t^s) - \bar f(V^s, t^r)$   (synthetic video: contrast caption minus real caption)"
-        if here
-        else r"$\bar f(V^s, t^s) - \bar f(V^s, t^r)$   (contrast caption minus real caption, "
-        "on the videos that were scored)"
+        "VQAScore of the contrast caption minus that of the real caption, on "
+        + ("the synthetic video" if here else "the videos that were scored")
     )
     axes.set_title(
         # Not the dataset's name: equal rows in another folder must give an equal figure.
@@ -393,6 +391,9 @@ def save_figure(figure: "Figure", stem: Path) -> tuple[Path, Path]:
 
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     with matplotlib.rc_context({"svg.hashsalt": "synvita", "svg.fonttype": "none"}):
+        # Places are found once; each file would find them twice.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         with atomic_path(png) as temporary:
             figure.savefig(temporary, dpi=150, metadata={"Software": None})
         with atomic_path(svg) as temporary:

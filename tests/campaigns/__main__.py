@@ -93,6 +93,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="names of targets")
     options = parser.parse_args()
     if options.sum:
+        if not options.sum.is_file():
+            parser.error(f"there is no file {options.sum}")
         for tally in summed(options.sum):
             say(tally.line())
         return 0
@@ -114,6 +116,10 @@ def main() -> int:
         "kills": [target for target in kills.TARGETS if wanted(target.name)],
         "others": [target for target in others.TARGETS if wanted(target.name)],
     }
+    if not any(named[campaign] for campaign in chosen):
+        parser.error(
+            f"no target of {', '.join(chosen)} has the name {', '.join(options.target)}; --list shows all"
+        )
     if options.list:
         for campaign in chosen:
             for target in named[campaign]:

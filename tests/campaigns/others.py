@@ -9,7 +9,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def two_writers(worlds: Worlds, rng: random.Random, tally: Tally, *, run: Run) -
 
 
 def _as_unbroken(world: Killer) -> str | None:
-    told = finish(world.run, world.inputs, world.out)
+    told = finish(replace(world.run, start=world.run.again or world.run.start), world.inputs, world.out)
     if "failure" in told:
         return f"it does not finish afterwards: {told['failure']}"
     seen = _look(world.run, world.out)

@@ -22,6 +22,7 @@ from .tally import Tally
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 1200.0  # seconds for a cluster and its workers' imports, on however busy a machine
+NODE_LOST = "has been marked dead because the detector has missed too many heartbeats"
 _ARGUMENTS = {
     "vqascore": lambda inputs, out: (
         "vqascore", "--triplets", inputs / "triplets.csv", "--synthetic", f"folder:{inputs / 'synthetic'}", "--model",
@@ -85,9 +86,10 @@ class RayKiller:
                 time.sleep(0.02)
             if process.poll() is None:
                 return f"{point}: the run on Ray does not end"
-            if struck and driver is False and process.returncode:
-                # The others have done its keys.
-                return f"{point}: status {process.returncode}: {(self.work / 'said').read_text()[-1200:]}"
+            said = (self.work / "said").read_text()
+            # The others have done its keys, unless the machine was so busy that Ray gave up its own processes.
+            if struck and driver is False and process.returncode and NODE_LOST not in said:
+                return f"{point}: status {process.returncode}: {said[-1200:]}"
         finally:
             for each in family.values():
                 with contextlib.suppress(psutil.Error):

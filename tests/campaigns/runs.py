@@ -23,6 +23,7 @@ class Run:
         name: as in `--target`.
         make: writes the inputs into an empty folder.
         start: the command, on the inputs, with its output in a folder; its exit status.
+        again: the same, with what a starved program of others failed at; None where no such program is run.
         share: of a campaign's time.
         lasts: ends of names of what the output keeps beside its results, which is not compared: the work in progress.
         changing: keys of JSON files that differ from run to run: times, mostly.
@@ -31,6 +32,7 @@ class Run:
     name: str
     make: Callable[[Path], object]
     start: Callable[[Path, Path], int]
+    again: Callable[[Path, Path], int] | None = None
     share: float = 1.0
     lasts: tuple[str, ...] = (".work",)
     changing: tuple[str, ...] = ()
@@ -258,7 +260,7 @@ TIMES = (
 )
 RUNS = (
     Run("build", _build_inputs, _build),
-    Run("generate", _generate_inputs, _generate, lasts=(".work",)),
+    Run("generate", _generate_inputs, _generate, lambda f, o: _generate(f, o, "--retry-failed")),
     Run("generate-workers", _generate_inputs, lambda f, o: _generate(f, o, "--workers", 2), share=0.2),
     Run("vqascore", _vqascore_inputs, _vqascore),
     Run("contrast", _captions, _contrast),

@@ -77,7 +77,13 @@ def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
     settings, steps = record["settings"], record["step"]
     which = "the earlier" if name == EARLY else "the final"
     log = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
-    last = next(line for line in reversed(log) if line["stage"] == "statements")
+    last = next((line for line in reversed(log) if line["stage"] == "statements"), None)
+    losses = ""  # where a state is older than the first line
+    if last is not None:
+        losses = (
+            f" (last line: next word {last['words']:.2f}, Yes/No {last['yes_no']:.3f}, detection "
+            f"{last['detection']:.3f})"
+        )
     sections = [
         f"# {markdown(name)}",
         f"A Video-LLaVA of real transformers classes with {log[0]['parameters'] / 1e6:.1f} million parameters that knows the shapes world of "
@@ -103,8 +109,7 @@ def write_card(folder: Path, numbers: Mapping[str, Numbers]) -> None:
         f"- By steps, on one thread: `python -m synvita_data.study.pretraining --out DIR --seed {settings['seed']}` gives "
         "the same bytes again on one machine with the same versions "
         f"({', '.join(f'{key} {value}' for key, value in record['versions'].items())}).\n"
-        f"- All settings are in {code(RECORD)}, the log is {code(LOG)} (last line: next word {last['words']:.2f}, Yes/No "
-        f"{last['yes_no']:.3f}, detection {last['detection']:.3f}).",
+        f"- All settings are in {code(RECORD)}, the log is {code(LOG)}{losses}.",
         "## Numbers\n\n"
         "AUC in percent with 95% intervals (bootstrap over clips), by the stock forward, on clips as the package renders "
         "them (files, decoded again), every one with a held-out combination. Misalignments: a caption of the whole clip "
