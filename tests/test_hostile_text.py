@@ -172,6 +172,7 @@ def published_files(folder):
     ]
 
 
+@pytest.mark.slow
 def test_a_programs_template_and_words_stay_in_the_work_folder(inputs, tmp_path):
     import pyarrow.parquet as pq
 
@@ -259,6 +260,7 @@ def test_folders_of_earlier_versions_lose_their_template(inputs, tmp_path):
     assert "template" in str(done.exception)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "place"), [("caption", "row 1, column caption"), ("config", "column generation.config")]
 )

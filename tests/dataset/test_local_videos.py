@@ -368,6 +368,7 @@ def test_datasets_of_several_roots_are_not_mixed_up(load, root, tmp_path):
     assert places(same) == expected(root, same)
 
 
+@pytest.mark.slow
 def test_workers_of_a_loader_find_the_videos(load, root):
     torch = pytest.importorskip("torch")
     loader = torch.utils.data.DataLoader(

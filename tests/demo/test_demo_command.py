@@ -83,6 +83,7 @@ def test_a_demo_of_other_settings_and_a_folder_of_others_are_refused(untrained, 
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_the_page_names_no_place_on_this_machine(untrained):
     folder, _ = untrained
     text = (folder / chain.REPORT).read_text(encoding="utf-8")

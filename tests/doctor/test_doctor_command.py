@@ -466,6 +466,7 @@ def test_a_command_of_a_group(doctor, tmp_path):
     assert "videos check" in done.output
 
 
+@pytest.mark.slow
 def test_the_authors_videos_are_listed(doctor, world, tmp_path):
     line = ["build", "--triplets", world.triplets, "--out", tmp_path / "out", "--vqascores", world.vqascores]
     status, _, report = doctor(*line, "--synthetic", "hf:lucazanella/videocon_syn")
@@ -607,6 +608,7 @@ def test_the_base_of_a_conversion_may_be_on_the_hub(doctor, tiny, tmp_path):
     assert "does not exist" in said(doctor(*line, tiny, "--towers", tmp_path / "none")[2], "towers", "bad")
 
 
+@pytest.mark.slow
 def test_memory_is_of_as_many_triplets_as_the_batch_takes_at_once(doctor, tiny, tmp_path):
     (tmp_path / "mine.yaml").write_text(
         f"model: {tiny}\ndata: none\noutput_dir: {tmp_path / 'out'}\nuse_cpu: true\n"

@@ -173,6 +173,7 @@ def test_half_a_cache(loopback_hub, tiny, tmp_path, look, doctor, run):
     assert offline["parameters"] == whole["parameters"] == sum(array.size for array in arrays.values())
 
 
+@pytest.mark.slow
 def test_a_recipe_with_model_and_data_on_the_hub(loopback_hub, tiny, dataset, tmp_path, doctor):
     loopback_hub.serve("org/tiny", tiny)
     loopback_hub.serve("org/data", dataset, kind="dataset", gated="auto")

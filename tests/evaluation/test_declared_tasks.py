@@ -163,6 +163,7 @@ def test_the_other_commands(folder):
     )
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page(repo_root, tmp_path):
     """docs/tasks.md: its declaration and its rows, with its command."""
     page = (repo_root / "docs/tasks.md").read_text(encoding="utf-8")
@@ -184,6 +185,7 @@ def test_the_example_of_the_page(repo_root, tmp_path):
     assert record["metrics"]["groups"]["kind"].keys() == {"order", "direction"}
 
 
+@pytest.mark.slow
 def test_a_video_llm_answers_by_letter_and_by_yes(folder):
     """Questions reach the model: the probabilities of a question's letters are one whole, those of a statement are not."""
     import numpy as np

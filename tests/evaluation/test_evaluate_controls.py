@@ -94,6 +94,7 @@ def same(found, expected):
     return max(abs(found[key] - expected[key]) for key in found) < 1e-5
 
 
+@pytest.mark.slow
 def test_controls_beside_the_result_and_on_the_leaderboard(
     checkpoint, world, synvita, program, tmp_path, monkeypatch
 ):

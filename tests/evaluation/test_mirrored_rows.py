@@ -166,6 +166,7 @@ def test_a_part_is_scored_as_in_the_whole_run(tmp_path_factory, limit):
     assert again.reused == min(limit + 1, len(annotations.videos))
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_is_resumed_with_the_same_rows(tmp_path):
     """And several processes: each takes what is left in the store, whoever scored the rest."""
     annotations = read_annotations("atp-hard", choice(tmp_path))
@@ -181,6 +182,7 @@ def test_a_run_that_failed_is_resumed_with_the_same_rows(tmp_path):
     assert found.scores.tolist() == whole.tolist()
 
 
+@pytest.mark.slow
 def test_another_order_of_rows_finds_no_old_scores(tmp_path):
     """The annotations are the same, but other rows are mirrored."""
     task, scorer = get_task("ssv2-temporal"), SideScorer()

@@ -149,6 +149,7 @@ def changed(**attributes):
     return scorer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -206,6 +207,7 @@ def test_the_order_of_the_annotation_file_does_not_matter(setup):
     assert again.scores.tobytes() == scores.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"another video", b"video 9"])
 def test_a_replaced_video_is_scored_again(setup, content):
     setup.run()

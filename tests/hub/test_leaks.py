@@ -304,6 +304,7 @@ def test_refusing_names_the_place_and_lets_only_homes_pass():
         refuse_leaks([many])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     """Two files, one eight times the other: the process that reads them peaks within the same few megabytes."""
     peaks = []

@@ -12,6 +12,7 @@ def squares(root: Path, count: int, seconds: float, together: int = 1) -> Square
     return Squares(root, root.with_name("own-log"), count, seconds=seconds, together=together)
 
 
+@pytest.mark.slow
 def test_five_kills_of_a_run_in_one_process(tmp_path):
     survive_kills(partial(squares, count=30, seconds=0.01), tmp_path, kills=5)
 

@@ -125,6 +125,7 @@ def test_sigterm_stops_the_workers_and_gives_everything_back(tmp_path):
     assert_whole(quick)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sigterm_that_python_drops_stops_the_run_too(tmp_path, workers, monkeypatch):
     """What a handler raises inside a finaliser is dropped; this one raises nowhere else."""

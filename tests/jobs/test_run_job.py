@@ -79,6 +79,7 @@ def test_a_worker_that_breaks_is_opened_again_and_its_keys_are_done(tmp_path):
     assert_whole(job)
 
 
+@pytest.mark.slow
 def test_a_key_that_breaks_every_worker_is_set_aside_and_its_neighbours_are_done(tmp_path):
     job = squares(tmp_path, count=10, breaks=(4,), together=3, once=False)
     report = run_job(job)
@@ -91,6 +92,7 @@ def test_a_key_that_breaks_every_worker_is_set_aside_and_its_neighbours_are_done
     assert_whole(job, without=(4,))
 
 
+@pytest.mark.slow
 def test_a_worker_that_only_breaks_is_given_up_and_the_next_run_mends_it(tmp_path):
     job = squares(tmp_path, count=50, breaks=tuple(range(50)), once=False)
     report = run_job(job)
@@ -125,6 +127,7 @@ class NegligentSquares(Squares):
         return Negligent(self)
 
 
+@pytest.mark.slow
 def test_a_worker_that_settles_not_all_is_reported_and_ends(tmp_path):
     job = NegligentSquares(tmp_path / "store", tmp_path / "log", 7)
     report = run_job(job)

@@ -42,6 +42,7 @@ def test_two_runs_at_once_share_the_work_and_both_see_it_done(tmp_path, workers)
     assert_whole(job)
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_another_and_takes_over_when_it_is_killed(tmp_path):
     slow = squares(tmp_path, count=1, gate=tmp_path / "never")
     pid = fork(lambda: run_job(slow))
@@ -64,6 +65,7 @@ def test_a_run_waits_for_another_and_takes_over_when_it_is_killed(tmp_path):
     assert_whole(quick)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_disk_without_room_ends_the_run_with_the_files_name(tmp_path, workers):
     """A limit on the size of files stands for the disk: squares are longer, records shorter."""
@@ -87,6 +89,7 @@ def test_a_disk_without_room_ends_the_run_with_the_files_name(tmp_path, workers)
     assert_whole(job)
 
 
+@pytest.mark.slow
 def test_a_full_file_system_ends_the_run_and_a_second_one_mends_it(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

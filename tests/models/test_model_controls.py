@@ -165,6 +165,7 @@ def test_frames_moved_by_hand(checkpoint_of, every_family, video, control):
         assert np.abs(answer.scores - plain.scores).max() > 1e-6
 
 
+@pytest.mark.slow
 def test_features_of_one_control_never_serve_another(checkpoint_of, video, tmp_path):
     checkpoint, cache = str(checkpoint_of("video_llava")), tmp_path / "cache"
     runs = [None, *MOVED]

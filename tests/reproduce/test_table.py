@@ -355,6 +355,7 @@ def test_a_decoder_that_is_not_there_is_named(expected_file, tmp_path, capsys, i
     assert "0 of 18 cells can be run" in shown
 
 
+@pytest.mark.slow
 def test_cells_without_input_are_skipped_and_others_run(reproduce, inputs, tmp_path):
     """One task without annotations, one without one of its videos."""
     annotations, videos = tmp_path / "annotations", tmp_path / "videos"
@@ -380,6 +381,7 @@ def test_cells_without_input_are_skipped_and_others_run(reproduce, inputs, tmp_p
     assert "15 of 18 texts were scored" in cell["why_not_official"][0]
 
 
+@pytest.mark.slow
 def test_a_broken_checkpoint_and_a_wrong_base_end_their_own_rows_only(released, reproduce, tmp_path):
     from released_layouts import write_mplug_owl_lora
 

@@ -86,6 +86,7 @@ def test_a_planted_word_is_found_and_the_result_is_a_baseline(annotations, tmp_p
     assert cell.standing is None  # it learned from the benchmark's own labels
 
 
+@pytest.mark.slow
 def test_part_of_a_run_has_the_scores_of_the_whole(annotations, tmp_path):
     whole = score_task(WordsScorer(), TASK, annotations, lambda video: b"", tmp_path / "whole").scores
     part = score_task(WordsScorer(), TASK, annotations, lambda video: b"", tmp_path / "part", limit=9).scores

@@ -51,6 +51,7 @@ def begun(tiny, tmp_path_factory):
     return path, root / "out"
 
 
+@pytest.mark.slow
 def test_a_cell_has_its_numbers_and_facts(begun, tiny):
     result = read_question(begun[1] / "small.json")
     none, weighed = result.cells
@@ -66,6 +67,7 @@ def test_a_cell_has_its_numbers_and_facts(begun, tiny):
     assert [cell.seed for cell in result.missing(read_questions(begun[0]).question("small"))] == [1, 1]
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(begun, tiny, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(begun[1], out)
@@ -75,6 +77,7 @@ def test_what_is_done_is_not_done_again(begun, tiny, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (out / ".work" / "cells").rglob("*.json")}
 
 
+@pytest.mark.slow
 def test_another_model_is_refused(begun, tmp_path, tiny):
     out = tmp_path / "out"
     shutil.copytree(begun[1], out)
@@ -85,6 +88,7 @@ def test_another_model_is_refused(begun, tmp_path, tiny):
         run_question(read_questions(begun[0]), "small", [0], out, model=str(other))
 
 
+@pytest.mark.slow
 def test_other_sizes_are_refused(begun, tmp_path, tiny):
     out = tmp_path / "out"
     shutil.copytree(begun[1], out)
@@ -93,6 +97,7 @@ def test_other_sizes_are_refused(begun, tmp_path, tiny):
     assert "steps 2" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_other_seeds_are_refused_until_those_begun_are_done(begun, tmp_path, tiny):
     out = tmp_path / "out"
     shutil.copytree(begun[1], out)
@@ -105,6 +110,7 @@ def test_other_seeds_are_refused_until_those_begun_are_done(begun, tmp_path, tin
     assert "--seeds 2" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_program_runs_and_reports(begun, tmp_path, tiny, capsys):
     out = tmp_path / "study"
     shutil.copytree(begun[1], out)
@@ -173,6 +179,7 @@ def test_a_cell_of_each_question_runs(tiny, tmp_path):
     assert page.read_text().count("Not run:") == len(study.questions)
 
 
+@pytest.mark.slow
 def test_a_result_of_other_sizes_says_which(begun, tmp_path):
     from synvita_data.study.page import write_page
 

@@ -277,6 +277,7 @@ def test_entries_of_others_stay_on_the_model_page(hub, tmp_path, results, monkey
     assert "auc in percent" in own.notes
 
 
+@pytest.mark.slow
 def test_pull_requests_are_reviewed_once_and_merged_results_get_reports(hub, run, results, annotations):
     commands = run.commands
     assert run(results, REPO).status == 0

@@ -202,6 +202,7 @@ def test_type_attention_and_frames_of_a_recipe(prepared, tmp_path):
     assert identity.key(item) != other.key(item)
 
 
+@pytest.mark.slow
 def test_an_adapter_goes_on_with_the_recipes_prompt_and_attention(prepared, world, tmp_path):
     trainer = make_trainer(world.model, tmp_path / "first", small_rows(2))
     trainer.save_model()
@@ -243,6 +244,7 @@ def test_the_card_of_a_whole_model_is_not_an_adapters(prepared, tmp_path):
     assert "lora" not in head["tags"]
 
 
+@pytest.mark.slow
 def test_what_is_published_privately_and_whole(loopback_hub, tmp_path):
     """`push_private` of a recipe, a token of one's own, and the card of a whole model."""
     owner = loopback_hub.add_user("someone")

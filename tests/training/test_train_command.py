@@ -147,6 +147,7 @@ def test_a_recipe_becomes_a_fine_tune_that_can_be_scored_with(world, recipe, syn
     assert "finished run" in said
 
 
+@pytest.mark.slow
 def test_a_run_on_some_misalignments_says_so_everywhere(world, recipe, synvita, tmp_path):
     from synvita_data import load_triplets
     from synvita_data.schema import MISALIGNMENTS
@@ -183,6 +184,7 @@ def test_a_run_on_some_misalignments_says_so_everywhere(world, recipe, synvita, 
     assert "action, attribute, count" in said
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_and_another_recipe_or_other_data_is_refused(
     world, recipe, synvita, tmp_path
 ):

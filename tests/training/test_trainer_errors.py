@@ -215,6 +215,7 @@ def test_an_error_of_a_worker_is_the_users_own(checkpoint, tmp_path, workers):
         assert error.value.problem == "too many videos cannot be read"
 
 
+@pytest.mark.slow
 def test_data_made_with_other_options(checkpoint, tmp_path):
     from small_triplets import row
 
@@ -263,6 +264,7 @@ def test_a_stock_trainers_data_without_what_its_loss_takes():
     SynViTALoss(scr_weight=0.0).on_train_begin(None, None, None, train_dataloader=planned)
 
 
+@pytest.mark.slow
 def test_the_measure_that_chooses_the_best(checkpoint, tmp_path):
     from small_triplets import row
 

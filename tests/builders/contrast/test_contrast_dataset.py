@@ -166,6 +166,7 @@ def test_the_built_dataset_has_one_column_more(built):
     read_built_folder(out)  # as publishing does
 
 
+@pytest.mark.slow
 def test_card_and_inspect_say_where_contrast_captions_come_from(built, capsys):
     out, result = built
     (writer,) = result.record["contrast"]["writers"]
@@ -212,6 +213,7 @@ def test_ids_are_those_without_a_record(built, tmp_path):
     assert pq.read_table(before)["id"].to_pylist() == pq.read_table(after)["id"].to_pylist()[:1]
 
 
+@pytest.mark.slow
 def test_an_old_dataset_loads_is_trained_on_and_lies_beside_a_new_one(tmp_path):
     from synvita_data.training.data.rows import read_rows
 

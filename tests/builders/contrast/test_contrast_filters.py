@@ -59,6 +59,7 @@ def write(world, name="t.csv", **more):
     )
 
 
+@pytest.mark.slow
 def test_scores_stand_in_the_dataset(world, nli):
     plain = write(world, "plain.csv")
     report = write(world, nli=str(nli))

@@ -90,6 +90,7 @@ def test_a_server_writes_and_its_tokens_are_counted(captions, server, capsys):
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_asked_again_by_retry_failed_alone(captions, server, capsys):
     bad = {2: "I am sorry, I cannot help with that.", 4: "<html>502</html>"}
 
@@ -163,6 +164,7 @@ def test_no_such_model_is_one_error(captions, capsys, server):
     assert not connection._HIDE.keys
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_leaves_a_run_to_continue(captions, server, capsys):
     seen = []
 

@@ -247,6 +247,7 @@ def test_an_address_is_shown_without_its_password():
     assert shown_spec("api:https://me:hunter2@host:8000/v1?key=abc#m") == "api:https://host:8000/v1#m"
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_file(captions, tmp_path, capfd):
     """The file does not fit; what is done stays, and the next run finishes."""
     out = tmp_path / "t.csv"

@@ -67,6 +67,7 @@ def test_rows_hold_what_the_inputs_say(inputs, tmp_path):
     assert result.record["coverage"]["synthetic_video"] == [10, 12]
 
 
+@pytest.mark.slow
 def test_rows_say_what_cut_their_words_where_spaces_do_not(inputs, tmp_path):
     """English rows keep their name and their bytes; others carry the versions of the libraries."""
     from importlib.metadata import version
@@ -153,6 +154,7 @@ def test_small_shards_hold_every_row_in_order(inputs, tmp_path):
     assert order == [f"video{i}" for i in range(12) if i % 4]
 
 
+@pytest.mark.slow
 def test_changed_inputs_replace_a_config_and_keep_the_others(inputs, tmp_path):
     out = tmp_path / "out"
     build_dataset(options(inputs, out, max_shard_bytes=12_000))
@@ -270,6 +272,7 @@ def test_embedded_real_videos(inputs, tmp_path):
     assert [Path(entry["file"]).name for entry in embedded.quarantine] == ["video2.mp4"]
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_share_the_work(inputs, tmp_path):
     build_dataset(options(inputs, tmp_path / "alone" / "out", max_shard_bytes=12_000))
     results, errors = [], []

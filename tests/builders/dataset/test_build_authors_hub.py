@@ -197,6 +197,7 @@ def test_revisions_gates_and_names_that_are_none(loopback_hub, tmp_path, triplet
         assert "\n" not in line
 
 
+@pytest.mark.slow
 def test_a_push_publishes_references_and_no_video(loopback_hub, tmp_path, triplets):
     owner = loopback_hub.add_user("me")
     folder = write_layout(tmp_path / "serve", "zip", VIDEOS)

@@ -49,6 +49,7 @@ def test_the_same_files_with_and_without_a_process(texts, tmp_path, monkeypatch,
     assert digests(tmp_path / "beside") == expected
 
 
+@pytest.mark.slow
 def test_a_build_does_the_work_itself_where_the_process_does_not_come_up(
     texts, tmp_path, monkeypatch, started
 ):

@@ -58,6 +58,7 @@ def bytes_a_row(folder: Path, few: int, many: int) -> float:
     return (peaks[1] - peaks[0]) / (many - few)
 
 
+@pytest.mark.slow
 def test_a_row_adds_a_few_hundred_bytes(tmp_path, spilling):
     spilling(32)
     assert bytes_a_row(tmp_path, 200, 800) < 600
@@ -68,6 +69,7 @@ def test_a_row_adds_a_few_hundred_bytes_with_the_sizes_of_a_real_build(tmp_path)
     assert bytes_a_row(tmp_path, 25_000, 60_000) < 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 def test_tiny_batches_give_the_same_bytes(inputs, tmp_path, spilling, batch):
     changes = {"embed_real": True, "real_root": inputs.videos, "max_shard_bytes": 12_000}
@@ -84,6 +86,7 @@ def test_tiny_batches_give_the_same_bytes(inputs, tmp_path, spilling, batch):
     assert build_dataset(options(inputs, tmp_path / "held", **changes)).was_up_to_date
 
 
+@pytest.mark.slow
 def test_the_spill_is_gone_after_success_and_after_an_error(inputs, tmp_path, spilling):
     spilling(1)
     seen: list[tuple[int, list[Path]]] = []

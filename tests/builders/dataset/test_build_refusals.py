@@ -55,6 +55,7 @@ def test_a_broken_report_is_an_error_that_names_it(inputs, tmp_path):
         build_dataset(options(inputs, tmp_path / "out", weighting="fixed"))
 
 
+@pytest.mark.slow
 def test_a_shard_whose_bytes_changed_is_written_again(inputs, tmp_path):
     build_dataset(options(inputs, tmp_path / "out"))
     good = digests(tmp_path / "out")
@@ -66,6 +67,7 @@ def test_a_shard_whose_bytes_changed_is_written_again(inputs, tmp_path):
     assert digests(tmp_path / "out") == good
 
 
+@pytest.mark.slow
 def test_symlinks_to_one_video_serve_every_row(inputs, tmp_path):
     target, link = (inputs.videos / f"msr-vtt_video{i}_001.mp4" for i in (1, 2))
     link.unlink()
@@ -92,12 +94,14 @@ def test_a_score_table_off_by_one_row_is_refused_whole(inputs, tmp_path):
     assert digests(tmp_path / "out") == good
 
 
+@pytest.mark.slow
 def test_the_figure_does_not_depend_on_the_name_of_the_folder(inputs, tmp_path):
     build_dataset(options(inputs, tmp_path / "one"))
     build_dataset(options(inputs, tmp_path / "two"))
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_the_published_list_tells_no_home_folder(inputs, tmp_path):
     (inputs.videos / "msr-vtt_video1_001.mp4").write_bytes(b"")
     build_dataset(options(inputs, tmp_path / "out"))
@@ -106,6 +110,7 @@ def test_the_published_list_tells_no_home_folder(inputs, tmp_path):
     assert str(tmp_path) not in text
 
 
+@pytest.mark.slow
 def test_another_format_under_the_name_of_mp4_costs_its_row(inputs, tmp_path):
     import av
 
@@ -139,6 +144,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_is_an_error_and_the_next_run_finishes(inputs, tmp_path):
     """A limit on the size of files stands in for a full disk: the same failing write, without a mount."""
     rng = np.random.default_rng(0)
@@ -175,6 +181,7 @@ def test_links_in_the_place_of_what_is_written_are_refused(inputs, tmp_path, nam
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -197,6 +204,7 @@ def test_a_report_with_other_types_inside_is_an_error_that_names_it(inputs, tmp_
         build_dataset(options(inputs, tmp_path / "out", config="second"))
 
 
+@pytest.mark.slow
 def test_a_table_of_more_rows_serves_the_first_ones(inputs, tmp_path):
     """A head of the triplets, or --limit; the scores are those of the same rows."""
     whole = rows_of(build_dataset(options(inputs, tmp_path / "whole")).out)

@@ -26,6 +26,7 @@ def build(triplets, tmp_path, **options):
     return build_dataset(BuildOptions(triplets=triplets, out=tmp_path / "out", config="c", **options))
 
 
+@pytest.mark.slow
 def test_readers_see_one_config_or_the_other(inputs, tmp_path):
     tables = [head(inputs, tmp_path, count) for count in (8, 12)]
     build(tables[0], tmp_path)

@@ -60,6 +60,7 @@ def test_a_table_that_names_no_videos_is_counted(inputs, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_bound_table_gives_the_same_rows_and_says_so(inputs, tmp_path):
     out = tmp_path / "out"
     unbound = build_dataset(options(inputs, out))
@@ -79,6 +80,7 @@ def test_a_bound_table_gives_the_same_rows_and_says_so(inputs, tmp_path):
     assert digests(fresh) == digests(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "found"),
     [
@@ -100,6 +102,7 @@ def test_scores_of_another_video_cost_their_row(inputs, tmp_path, change, found)
     assert len(rows_of(tmp_path / "out")) == 11
 
 
+@pytest.mark.slow
 def test_videos_that_were_made_again_after_scoring_are_refused_whole(inputs, tmp_path):
     build_dataset(options(inputs, tmp_path / "out"))
     good = digests(tmp_path / "out")
@@ -114,6 +117,7 @@ def test_videos_that_were_made_again_after_scoring_are_refused_whole(inputs, tmp
     assert digests(tmp_path / "out") == good
 
 
+@pytest.mark.slow
 def test_a_table_of_another_generator_is_refused_whole(inputs, tmp_path):
     bind(inputs, generator="lavie")
     with pytest.raises(ScoreError, match="generator lavie"):
@@ -121,6 +125,7 @@ def test_a_table_of_another_generator_is_refused_whole(inputs, tmp_path):
     assert build_dataset(options(inputs, tmp_path / "out", config="lavie")).quarantine == []
 
 
+@pytest.mark.slow
 def test_one_table_for_two_generators(inputs, tmp_path):
     """Row numbers with the generator beside them: each config takes its own, and no two are equal."""
     lines = []
@@ -142,6 +147,7 @@ def test_one_table_for_two_generators(inputs, tmp_path):
         build_dataset(options(inputs, tmp_path / "out", config="third"))
 
 
+@pytest.mark.slow
 def test_samples_by_row_number(inputs, tmp_path):
     for i in range(2):
         shutil.copy(
@@ -168,6 +174,7 @@ def test_samples_by_row_number(inputs, tmp_path):
     assert ["which of several" in entry["problem"] for entry in result.quarantine] == [True, True]
 
 
+@pytest.mark.slow
 def test_one_table_of_unnamed_videos_for_two_generators_is_said_aloud(inputs, tmp_path):
     out = tmp_path / "out"
     build_dataset(options(inputs, out))

@@ -147,6 +147,7 @@ def test_a_wrong_model_is_named_before_anything_is_generated(models, tmp_path):
         assert not list(tmp_path.rglob("*.mp4"))
 
 
+@pytest.mark.slow
 def test_a_row_that_a_model_cannot_score_is_left_out_with_its_reason(models, tmp_path):
     triplets = write_pairs(tmp_path / "triplets.csv", [*PAIRS, ("a dog runs", "a </s> runs")])
     result = build(models, triplets, tmp_path / "out", models=(str(models / "llava"),))

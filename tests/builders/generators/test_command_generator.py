@@ -112,6 +112,7 @@ def test_order_of_shards_and_workers_change_nothing(tmp_path):
     assert videos(tmp_path / "two") == whole[1]
 
 
+@pytest.mark.slow
 def test_a_failing_job_costs_its_rows_and_keeps_exit_code_and_stderr(tmp_path):
     spec = write_program(tmp_path)
     out = tmp_path / "out"
@@ -160,6 +161,7 @@ def test_files_that_are_not_numbered_as_the_prompts_are_never_given_to_them(tmp_
     assert report.failed == (0 if first else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_program_that_fails_with_every_row_alike_ends_the_run_after_a_few(tmp_path, workers):
     spec = f"command:{sys.executable} {tmp_path / 'not_there.py'} {{prompts}} {{out}} {{seed}}"
@@ -300,6 +302,7 @@ def running(script: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path):
     spec = write_program(tmp_path)

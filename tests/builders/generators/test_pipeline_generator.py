@@ -235,6 +235,7 @@ def test_a_pipeline_that_gives_another_number_of_videos(batch_size, saved, tmp_p
     assert failure.error["sample"] == 1
 
 
+@pytest.mark.slow
 def test_no_memory_is_the_workers_fault_with_advice(saved, tmp_path):
     def hook(pipe, tokens):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
@@ -412,6 +413,7 @@ def test_first_rows_of_videocon_on_ray(saved, tmp_path, real_data):
     assert videos(tmp_path / "ray") == videos(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_a_video_is_encoded_while_the_next_one_is_made(saved, tmp_path, monkeypatch):
     """The first video's encoder waits for the pipeline's second call, which could never come if it had to wait too."""
     second_call = threading.Event()

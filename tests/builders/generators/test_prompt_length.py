@@ -411,6 +411,7 @@ def test_the_command(saved, tmp_path, mode, status):
     assert "prompts: 1 of 2 captions are longer than the generator reads" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["warn", "quarantine"])
 def test_a_build_counts_them_in_report_and_card(saved, tmp_path, mode):
     (tmp_path / "t.csv").write_text(

@@ -18,10 +18,10 @@ from synvita_data.video import FramePolicy
     ("family", "whole"),
     [
         ("clip_flant5", False),
-        ("instructblip", False),
-        ("llava", False),
-        ("qwen2_5_vl", False),
-        ("video_llava", True),
+        *(
+            pytest.param(family, family == "video_llava", marks=pytest.mark.slow)
+            for family in ("instructblip", "llava", "qwen2_5_vl", "video_llava")
+        ),
     ],
 )
 def test_equal_to_the_table_of_vqascore(inputs, tiny, settings, tmp_path, family, whole):

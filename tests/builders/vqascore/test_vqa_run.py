@@ -116,6 +116,7 @@ def make_job(work, model, inputs, settings=None):
     return VqaScoreJob(work / "vqascore", model, settings or VqaSettings(), tuple(plan.rows))
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(inputs, models, tmp_path, monkeypatch):
     import transformers  # noqa: F401  (before the fork)
 
@@ -129,6 +130,7 @@ def test_two_processes_give_the_same_bytes(inputs, models, tmp_path, monkeypatch
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.slow
 def test_rows_in_one_batch_agree_to_rounding(inputs, models, tmp_path):
     one, three = tmp_path / "one.parquet", tmp_path / "three.parquet"
     score_videos(inputs.triplets, inputs.spec, models[:1], one)
@@ -138,6 +140,7 @@ def test_rows_in_one_batch_agree_to_rounding(inputs, models, tmp_path):
         assert a["caption_score"] == pytest.approx(b["caption_score"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_incomplete_run_writes_beside_and_the_next_one_finishes(inputs, models, tmp_path):
     out, partial = tmp_path / "scores.parquet", tmp_path / "scores.partial.parquet"
     report = score_videos(inputs.triplets, inputs.spec, models, out, limit=2)
@@ -155,6 +158,7 @@ def test_an_incomplete_run_writes_beside_and_the_next_one_finishes(inputs, model
     assert whole.read_bytes() == out.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_table_of_an_earlier_run_is_not_taken_for_this_ones(inputs, models, tmp_path):
     out = tmp_path / "scores.parquet"
     score_videos(inputs.triplets, inputs.spec, models[:1], out)
@@ -172,6 +176,7 @@ def test_videos_that_are_not_made_yet_are_not_made_in_passing(inputs, models, tm
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_shards_are_disjoint_and_make_the_whole(inputs, models, tmp_path):
     out = tmp_path / "scores.parquet"
     first = score_videos(inputs.triplets, inputs.spec, models[:1], out, shard="0/2")
@@ -228,6 +233,7 @@ def read_pixels(frames):
     return np.random.default_rng(frames).integers(0, 255, (frames, 32, 48, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_a_video_that_changes_behind_our_back_is_mended_by_the_next_run(inputs, models, tmp_path):
     """Deleted and cut between check and scoring: two rows are set aside; back in place, both are scored."""
     out, work = tmp_path / "scores.parquet", tmp_path / "work"
@@ -278,6 +284,7 @@ def test_a_model_that_raises_on_one_row_goes_on(inputs, models, tmp_path, batch_
     assert (again.found, again.made, again.exit_status) == (4, 1, 0)
 
 
+@pytest.mark.slow
 def test_lost_memory_is_the_workers_fault_not_the_rows(inputs, models, tmp_path):
     plain = make_job(tmp_path, models[1], inputs)
     report = run_job(Stumbling(plain.root, plain.model, plain.settings, plain.rows, MemoryError))
@@ -370,6 +377,7 @@ REAL_CAPTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_nine_real_videos(real_data, tiny, tmp_path):
     import av
 

@@ -17,6 +17,7 @@ from synvita_data.errors import SynvitaError
 NAMES = [model.name for model in VQA_MODELS]
 
 
+@pytest.mark.slow
 def test_the_job_gives_the_worlds_own_scores(tmp_path):
     world = make_shapes(tmp_path / "world", pairs=3, size=48)
     rows = list(TripletReader(world.triplets))
