@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.synvita-setup
 export HF_HUB_DISABLE_TELEMETRY := 1
+# Without compiled modules each of the tests' many processes compiles torch and transformers anew: half a minute a process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo leaderboard test test-all test-oldest stress campaign lint types format bench lock lock-oldest clean
 
