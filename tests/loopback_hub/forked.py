@@ -9,6 +9,7 @@ A pytest process has one such parent for each set of imports; it ends when that 
 """
 
 import faulthandler
+import gc
 import importlib
 import json
 import os
@@ -148,6 +149,7 @@ def serve() -> None:
     """The parent: one fork a line of standard input."""
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    gc.freeze()  # no fork looks through what the imports made
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         order = json.loads(line)
