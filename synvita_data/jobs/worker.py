@@ -274,6 +274,7 @@ class ThisProcess:
     ) -> None:
         self._job, self._inputs, self._store, self._device = job, inputs, store, device
         self._raises = raises
+        self._ran = False
         self._task: Task | None = None
         self._controls = Controls()
 
@@ -289,7 +290,9 @@ class ThisProcess:
         def tell_run(event: Event) -> None:
             tell(0, event)
 
-        gc.collect()  # a broken worker's model may hang in a cycle with its traceback
+        if self._ran:
+            gc.collect()  # a broken worker's model may hang in a cycle with its traceback
+        self._ran = True
         with copy.copy(self._store) as store:
             run_worker(task, store, self._controls, tell_run, self._inputs, raises=self._raises)
 
