@@ -359,7 +359,8 @@ def difference_figure(inspection: Inspection) -> "Figure | None":
     here = sum(s.scored_here for s in shown) == sum(s.scored for s in shown)
     axes.set_xlabel(
         "VQAScore of the contrast caption minus that of the real caption, on "
-        + ("the synthetic video" if here else "the videos that were scored")
+        + ("the synthetic video" if here else "the videos that were scored"),
+        fontsize=9,
     )
     axes.set_title(
         # Not the dataset's name: equal rows in another folder must give an equal figure.
