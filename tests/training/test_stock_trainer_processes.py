@@ -3,13 +3,11 @@
 import json
 import multiprocessing
 
-import pytest
 import torch
 from forked import meeting_place
 from stock_ranks import CASES, run_rank
 
 
-@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_the_papers_loss(tmp_path):
     # Imported once, before the processes fork.
     import peft  # noqa: F401

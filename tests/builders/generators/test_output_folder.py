@@ -210,7 +210,6 @@ def test_a_row_with_too_long_an_id_is_quarantined_alone(tmp_path):
     assert [error.row for error in found.quarantined] == [310]
 
 
-@pytest.mark.slow
 def test_two_runs_at_once_share_the_work(tmp_path):
     spec, triplets = write_program(tmp_path / "program"), rows(*(f"a dog {n}" for n in range(12)))
     reports = []
